@@ -1,0 +1,146 @@
+"""Enums of the control system, with the field's own values (SPEC S1).
+
+They are IntEnums, so plain integers and the members of the ``ska_control_model``
+package compare equal to them and are accepted everywhere.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final
+
+
+class TaskStatus(IntEnum):
+    """Where a task stands in its life.
+
+    COMPLETED means that the task ran to its end, not that it succeeded: success
+    is told by its :class:`ResultCode`.
+    """
+
+    STAGING = 0
+    """Asked for, not yet in a queue."""
+    QUEUED = 1
+    """Accepted, waiting for its turn."""
+    IN_PROGRESS = 2
+    """Running."""
+    ABORTED = 3
+    """Ended because somebody asked for it. Final."""
+    NOT_FOUND = 4
+    """Nobody knows this task at the moment. Not final: it may be found again."""
+    COMPLETED = 5
+    """Ran to its end, well or badly. Final."""
+    REJECTED = 6
+    """Refused before it ran. Final."""
+    FAILED = 7
+    """Did not run to its end. Final."""
+
+    @property
+    def is_final(self) -> bool:
+        """True for COMPLETED, FAILED, ABORTED and REJECTED."""
+        return IS_FINAL[self]
+
+
+class ResultCode(IntEnum):
+    """What came of a task."""
+
+    OK = 0
+    STARTED = 1
+    QUEUED = 2
+    FAILED = 3
+    UNKNOWN = 4
+    REJECTED = 5
+    NOT_ALLOWED = 6
+    ABORTED = 7
+
+
+class HealthState(IntEnum):
+    """Health of a device."""
+
+    OK = 0
+    DEGRADED = 1
+    FAILED = 2
+    UNKNOWN = 3
+
+
+class AdminMode(IntEnum):
+    """How a device may be used."""
+
+    ONLINE = 0
+    OFFLINE = 1
+    ENGINEERING = 2
+    NOT_FITTED = 3
+    RESERVED = 4
+
+
+class ObsState(IntEnum):
+    """State of a subarray's observation."""
+
+    EMPTY = 0
+    RESOURCING = 1
+    IDLE = 2
+    CONFIGURING = 3
+    READY = 4
+    SCANNING = 5
+    ABORTING = 6
+    ABORTED = 7
+    RESETTING = 8
+    FAULT = 9
+    RESTARTING = 10
+
+
+class ObsMode(IntEnum):
+    """Mode of a subarray's observation."""
+
+    IDLE = 0
+    IMAGING = 1
+    PULSAR_SEARCH = 2
+    PULSAR_TIMING = 3
+    DYNAMIC_SPECTRUM = 4
+    TRANSIENT_SEARCH = 5
+    VLBI = 6
+    CALIBRATION = 7
+
+
+#: Final statuses; once in one of them a task never leaves it.
+FINAL_STATUSES: Final = (
+    TaskStatus.COMPLETED,
+    TaskStatus.FAILED,
+    TaskStatus.ABORTED,
+    TaskStatus.REJECTED,
+)
+
+#: ``IS_FINAL[status]``: subscripted by the status itself, because a subscript
+#: costs no call and may be used under a lock (SPEC S4.3).
+IS_FINAL: Final = tuple(status in FINAL_STATUSES for status in TaskStatus)
+
+_WAITING: Final = frozenset({TaskStatus.STAGING, TaskStatus.QUEUED})
+
+#: The one table of legal moves of a task: every pair ``(from, to)`` that may
+#: happen; ``None`` is a task that has not reported yet. Real devices skip steps,
+#: so every move forward is legal; a move back, or out of a final status, is not.
+LEGAL_MOVES: Final[frozenset[tuple[TaskStatus | None, TaskStatus]]] = frozenset(
+    [(None, to) for to in TaskStatus]
+    + [(TaskStatus.STAGING, to) for to in TaskStatus]
+    + [(TaskStatus.QUEUED, to) for to in TaskStatus if to is not TaskStatus.STAGING]
+    + [(TaskStatus.IN_PROGRESS, to) for to in TaskStatus if to not in _WAITING]
+    + [(TaskStatus.NOT_FOUND, to) for to in TaskStatus]
+    + [(status, status) for status in TaskStatus]
+)
+
+
+def as_task_status(value: Any) -> TaskStatus | None:
+    """Return the TaskStatus that a producer meant, or None when it is none.
+
+    Args:
+        value: A TaskStatus, an equal integer or foreign enum, or a status' name in any case.
+    """
+    if value is None or type(value) is TaskStatus:
+        return value
+    try:
+        if isinstance(value, bool):
+            return None
+        if isinstance(value, str):
+            return TaskStatus.__members__.get(value.strip().upper())
+        return TaskStatus(int(value)) if int(value) == value else None
+    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+        return None

@@ -1,0 +1,218 @@
+"""The errors of taskgrove, in one tree.
+
+A task that fails is an *outcome*, not an exception: it is raised only where a
+caller asks for it (:class:`RunError`, from ``handle.result()``). Every other
+class here tells of misuse, bad input or a missing part::
+
+    TaskgroveError
+    ├── UsageError (ValueError)            the library was called wrongly
+    ├── CommandError (ValueError)          a command was refused before anything ran
+    ├── MapError (ValueError)              a command map cannot be read or is not valid
+    ├── MissingExtraError (ImportError)    an optional part is not installed
+    ├── MissingRunnerError (LookupError)   no runner executes this kind of leaf
+    ├── ExecutorClosedError (RuntimeError) work was handed to a closed executor
+    ├── SelfWaitError (RuntimeError)       a callback waits for its own tracker
+    ├── WaitTimeoutError (TimeoutError)    waiting ended before the work did
+    ├── DeviceError (ConnectionError)      a device cannot be reached or used
+    └── RunError                           a run ended without success
+        ├── TaskFailedError
+        ├── TaskRejectedError
+        └── TaskAbortedError
+
+Each error has a stable ``code`` (a word that scripts may match), the ``path``
+of the node that it concerns, where there is one, and a ``hint``: what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name most like ``name``, or None when none is near."""
+    matches = difflib.get_close_matches(str(name), [str(item) for item in allowed], n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+class TaskgroveError(Exception):
+    """The root of every error that taskgrove raises.
+
+    Attributes:
+        message: What went wrong, in one sentence.
+        path: The path of the node concerned (``configure/configure_pst``), or None.
+        hint: What the reader can do next, or None.
+    """
+
+    code: ClassVar[str] = "taskgrove"
+
+    def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(TaskgroveError, ValueError):
+    """The library was called with a value that it cannot accept."""
+
+    code = "usage"
+
+
+class CommandError(TaskgroveError, ValueError):
+    """A command was refused while it was composed; nothing was started.
+
+    Attributes:
+        command: The name of the refused command.
+        result_code: The ResultCode to answer a client with, as an integer (this is the lowest
+            room); REJECTED unless told otherwise.
+        reasons: One line for each thing that stood in the way.
+    """
+
+    code = "command-rejected"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        command: str | None = None,
+        result_code: int = 5,
+        reasons: Iterable[str] = (),
+        path: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.command = command
+        self.result_code = int(result_code)
+        self.reasons = tuple(reasons)
+
+
+class MapError(TaskgroveError, ValueError):
+    """A command map cannot be read or is not valid.
+
+    Attributes:
+        file: The file that was read, or None for a map given as a dict.
+        map_path: The path inside the map, such as ``configure.tasks.pst.timeout``.
+        line: The line in the file, counted from 1, or None.
+        found: What was found there.
+        allowed: What is allowed there.
+        problems: Every problem of the map; this error itself describes the first.
+    """
+
+    code = "map-invalid"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        map_path: str | None = None,
+        line: int | None = None,
+        found: Any = None,
+        allowed: Iterable[str] = (),
+        problems: Iterable[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, path=map_path, hint=hint)
+        self.file = str(file) if file is not None else None
+        self.map_path = map_path
+        self.line = line
+        self.found = found
+        self.allowed = tuple(allowed)
+        self.problems = tuple(problems) or (message,)
+
+
+class MissingExtraError(TaskgroveError, ImportError):
+    """An optional part of taskgrove is not installed.
+
+    Attributes:
+        extra: The name of the extra, as in ``pip install 'taskgrove[tango]'``.
+    """
+
+    code = "missing-extra"
+
+    def __init__(self, extra: str, what: str) -> None:
+        super().__init__(
+            f"{what} needs the extra '{extra}', which is not installed",
+            hint=f"pip install 'taskgrove[{extra}]'",
+        )
+        self.extra = extra
+
+
+class MissingRunnerError(TaskgroveError, LookupError):
+    """A tree holds a kind of leaf that no runner of the executor executes."""
+
+    code = "missing-runner"
+
+
+class ExecutorClosedError(TaskgroveError, RuntimeError):
+    """Work was handed to an executor after its shutdown began."""
+
+    code = "executor-closed"
+
+
+class SelfWaitError(TaskgroveError, RuntimeError):
+    """A callback waits for the tracker that is calling it: it would wait for ever."""
+
+    code = "self-wait"
+
+
+class WaitTimeoutError(TaskgroveError, TimeoutError):
+    """Waiting for a run ended at its limit; the run itself goes on."""
+
+    code = "wait-timeout"
+
+
+class DeviceError(TaskgroveError, ConnectionError):
+    """A device cannot be reached, or does not speak the protocol.
+
+    Attributes:
+        device: The device's name.
+    """
+
+    code = "device"
+
+    def __init__(
+        self, message: str, *, device: str, path: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.device = device
+
+
+class RunError(TaskgroveError):
+    """A run ended without success; raised by ``handle.result()`` only.
+
+    Attributes:
+        outcome: The AggregationOutcome of the run.
+    """
+
+    code = "run"
+
+    def __init__(self, message: str, *, outcome: Any, path: str | None = None) -> None:
+        super().__init__(message, path=path)
+        self.outcome = outcome
+
+
+class TaskFailedError(RunError):
+    """The run ended FAILED."""
+
+    code = "run-failed"
+
+
+class TaskRejectedError(RunError):
+    """The run ended REJECTED: what it asked for was refused."""
+
+    code = "run-rejected"
+
+
+class TaskAbortedError(RunError):
+    """The run ended ABORTED: somebody asked for it, or a device aborted."""
+
+    code = "run-aborted"

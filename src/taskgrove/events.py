@@ -1,0 +1,308 @@
+"""The one stream of events that everything observes.
+
+A :class:`TaskEvent` is an immutable fact about one node of one run. The same
+bytes are the record, the wire format (JSON) and the source of a replay.
+
+Threads: :meth:`EventBus.publish`, :meth:`EventBus.subscribe` and
+:meth:`Subscription.close` may be called by any thread. ``_lock`` guards the
+tuple of observers only, and is never held while an observer is called. An
+observer is called synchronously by whichever thread made the change, so all it
+may do is enqueue; across threads it can get two events slightly out of order
+and orders them by :attr:`TaskEvent.sequence` (SPEC S4.9).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from taskgrove.clock import SYSTEM_CLOCK, Clock
+from taskgrove.control_model import ResultCode, TaskStatus
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Version of the event schema; a reader refuses a major version that it does not know.
+SCHEMA_VERSION: Final = 1
+
+#: An observer whose single call takes longer than this is detached at once.
+STALL_LIMIT_S: Final = 1.0
+#: An observer that takes longer than this in ``SLOW_CALLS_LIMIT`` calls running is detached.
+SLOW_LIMIT_S: Final = 0.05
+SLOW_CALLS_LIMIT: Final = 5
+
+EventKind: TypeAlias = Literal["composed", "queued", "started", "progress", "finished", "note"]
+ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
+
+
+class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="composed"):
+    """The whole node, as it was composed.
+
+    Attributes:
+        execution: How the node is executed.
+        children: Names of the children, in order; empty for a leaf.
+        rule: The explicit rule, as a line for people (``quorum 0.8``), or None.
+        timeout_s: The limit set on this node, in seconds; None means no limit.
+        retries: How often a leaf may be tried again.
+        root: True for the root of the tree.
+        operation: The operation handed to the rules.
+        obs_mode: The observation mode handed to the rules.
+        target: The device, or the object, that a leaf acts on, as a name.
+        command_name: The command or method of a leaf.
+        pst_group: Whether the node is aggregated as a group of PST beams; None: by its name.
+        skip_subtasks: Whether a failure makes the rest of a sequence casualties.
+        notes: What the composer left out and why, and limits that cannot be enforced.
+    """
+
+    execution: ExecutionKind
+    children: tuple[str, ...] = ()
+    rule: str | None = None
+    timeout_s: float | None = None
+    retries: int = 0
+    root: bool = False
+    operation: str | None = None
+    obs_mode: str | None = None
+    target: str | None = None
+    command_name: str | None = None
+    pst_group: bool | None = None
+    skip_subtasks: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
+    """What runs outside: enough to find it again.
+
+    Attributes:
+        outside_kind: ``command`` (a TANGO command id), ``process`` (a pid), ``job``, or None.
+        outside_id: The id itself, opaque.
+    """
+
+    outside_kind: str | None = None
+    outside_id: str | None = None
+
+
+class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finished"):
+    """How the end was decided.
+
+    Attributes:
+        rule: The rule that decided, or None for a leaf.
+        succeeded: How many children succeeded.
+        needed: How many had to, or None where the rule has no number.
+        total: Of how many.
+        line: The same, as a line for people.
+        skipped: True for a step that was not run because an earlier one failed.
+        severe: True when the outcome was severe by SPEC S3.5.
+        error: The error that ended it, as text.
+    """
+
+    rule: str | None = None
+    succeeded: int | None = None
+    needed: int | None = None
+    total: int | None = None
+    line: str | None = None
+    skipped: bool = False
+    severe: bool = False
+    error: str | None = None
+
+
+class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
+    """Something worth telling that changes no status.
+
+    Attributes:
+        topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-ended``, ``abandoned``,
+            ``timeout``, ``retry``, ``late``, ``refused``, ``reconciled``, ``limit``,
+            ``observer``, ``operator``, ``info``.
+        data: Small facts that belong to it, as text.
+    """
+
+    topic: str
+    data: dict[str, str] = {}
+
+
+EventDetail: TypeAlias = ComposedDetail | StartedDetail | FinishedDetail | NoteDetail
+
+
+class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """One immutable fact about one node of one run.
+
+    Attributes:
+        schema: Version of the event schema.
+        run_id: The run.
+        sequence: Number of the event in its run, from 1, without gaps.
+        sequence_from: First number of the range that a coalesced progress event replaces; None
+            for an ordinary event.
+        path: Path of the node, such as ``configure/configure_pst/pst-beam-01``.
+        kind: What happened.
+        attempt: The attempt of a leaf, from 1.
+        status: The node's status after the event.
+        result_code: The node's result code, when known.
+        progress: Percent done, 0..100, when known.
+        message: The node's message, or the text of a note.
+        devices: Devices involved.
+        failed_devices: Devices that failed.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        monotonic_s: Monotonic time of the process that made the event, in seconds.
+        wall_ns: UTC, nanoseconds since the epoch.
+        detail: What belongs to the kind.
+    """
+
+    schema: int = SCHEMA_VERSION
+    run_id: str
+    sequence: int
+    sequence_from: int | None = None
+    path: str
+    kind: EventKind
+    attempt: int = 1
+    status: TaskStatus | None = None
+    result_code: ResultCode | None = None
+    progress: int | None = None
+    message: str = ""
+    devices: tuple[str, ...] = ()
+    failed_devices: tuple[str, ...] = ()
+    health_state: str | None = None
+    monotonic_s: float
+    wall_ns: int
+    detail: EventDetail | None = None
+
+
+Observer: TypeAlias = Callable[[TaskEvent], object]
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(TaskEvent)
+
+
+def encode_event(event: TaskEvent) -> bytes:
+    """Return the event as one line of JSON, without the line's end."""
+    return _ENCODER.encode(event)
+
+
+def decode_event(line: bytes | str) -> TaskEvent:
+    """Return the event that a line of JSON holds.
+
+    Raises:
+        msgspec.ValidationError: The line is JSON, but not an event; the text says where.
+        msgspec.DecodeError: The line is not JSON.
+    """
+    return _DECODER.decode(line)
+
+
+class Subscription:
+    """One observer's tie to a bus.
+
+    Attributes:
+        detached_reason: Why the bus detached the observer, or None while it is attached.
+    """
+
+    __slots__ = ("_bus", "_slow_calls", "detached_reason", "observer")
+
+    def __init__(self, bus: EventBus, observer: Observer) -> None:
+        self._bus = bus
+        self._slow_calls = 0
+        self.observer = observer
+        self.detached_reason: str | None = None
+
+    def close(self) -> None:
+        """End the subscription; calling it twice does no harm."""
+        self._bus._remove(self)
+
+
+class EventBus:
+    """The stream of events of one run.
+
+    Attributes:
+        run_id: The run whose events these are.
+        active: True while somebody observes; a producer need not build events otherwise.
+    """
+
+    __slots__ = ("_clock", "_count", "_lock", "_subscriptions", "active", "run_id")
+
+    def __init__(self, run_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.run_id = run_id
+        self.active = False
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._count = itertools.count(1)
+        self._subscriptions: tuple[Subscription, ...] = ()
+
+    def subscribe(self, observer: Observer) -> Subscription:
+        """Have ``observer`` called with every event from now on.
+
+        The observer must only enqueue. One that raises or is slow is detached
+        and reported (a note on the bus, a line in the log).
+        """
+        subscription = Subscription(self, observer)
+        with self._lock:
+            self._subscriptions = (*self._subscriptions, subscription)
+            self.active = True
+        return subscription
+
+    def next_sequence(self) -> int:
+        """Take the next number; whoever takes one must publish an event with it."""
+        return next(self._count)
+
+    def emit(
+        self, path: str, kind: EventKind, *, sequence: int | None = None, **fields: Any
+    ) -> None:
+        """Build an event now and publish it; does nothing when nobody observes.
+
+        Args:
+            path: Path of the node.
+            kind: What happened.
+            sequence: A number taken earlier with :meth:`next_sequence`, under the
+                lock that orders the change; None takes one now.
+            **fields: Further fields of :class:`TaskEvent`.
+        """
+        if sequence is None:
+            if not self.active:
+                return
+            sequence = next(self._count)
+        self.publish(
+            TaskEvent(
+                run_id=self.run_id,
+                sequence=sequence,
+                path=path,
+                kind=kind,
+                monotonic_s=self._clock.monotonic(),
+                wall_ns=self._clock.wall_ns(),
+                **fields,
+            )
+        )
+
+    def publish(self, event: TaskEvent) -> None:
+        """Call every observer with ``event``; never raises."""
+        for subscription in self._subscriptions:
+            began = time.perf_counter()
+            try:
+                subscription.observer(event)
+            except Exception as exc:  # noqa: BLE001 - an observer harms nothing (S4.9)
+                self._detach(subscription, f"it raised {type(exc).__name__}: {exc}", event.path)
+                continue
+            took = time.perf_counter() - began
+            if took > SLOW_LIMIT_S:
+                subscription._slow_calls += 1
+                if took > STALL_LIMIT_S or subscription._slow_calls >= SLOW_CALLS_LIMIT:
+                    self._detach(subscription, f"it was slow: {took:.3f} s in a call", event.path)
+            elif subscription._slow_calls:
+                subscription._slow_calls = 0
+
+    def _remove(self, subscription: Subscription) -> bool:
+        with self._lock:
+            left = tuple(item for item in self._subscriptions if item is not subscription)
+            removed = len(left) != len(self._subscriptions)
+            self._subscriptions = left
+            self.active = bool(left)
+        return removed
+
+    def _detach(self, subscription: Subscription, reason: str, path: str) -> None:
+        if not self._remove(subscription):
+            return
+        subscription.detached_reason = reason
+        name = getattr(subscription.observer, "__qualname__", None) or repr(subscription.observer)
+        text = f"observer {name} was detached: {reason}"
+        _LOGGER.warning("run %s: %s", self.run_id, text)
+        self.emit(path, "note", message=text, detail=NoteDetail(topic="observer"))
