@@ -1,0 +1,272 @@
+"""What an aggregation takes and gives: SubtaskResult, AggregationOutcome, Decision (SPEC S2, S3).
+
+Threads: an AggregationOutcome and a Decision are immutable. A SubtaskResult is a plain
+record without a lock: its owner (a tracker) guards it. Parsing is done by
+:func:`parse_result` and :func:`format_message`, which any thread may call, so that an
+owner can parse before it takes its lock and then set the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from taskgrove.commands.aggregation.messages import format_message
+from taskgrove.commands.aggregation.result_parsing import ParsedResult, parse_result
+from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
+
+__all__ = [
+    "DEGRADED",
+    "FAILED",
+    "AggregationOutcome",
+    "Decision",
+    "ParsedResult",
+    "SubtaskResult",
+    "device_list",
+    "format_message",
+    "health_name",
+    "parse_result",
+]
+
+DEGRADED: Final = "DEGRADED"
+FAILED: Final = "FAILED"
+
+#: More devices than this in one list are ignored: no subtask involves as many.
+_DEVICES_LIMIT: Final = 1_000_000
+
+
+def device_list(value: Any) -> list[str] | None:
+    """Return device names without duplicates, in stable order; None for what names none.
+
+    Args:
+        value: An iterable of names; a plain string is one device. What is no name is left out.
+    """
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            return [value] if value else []
+        names = [item for item in islice(value, _DEVICES_LIMIT) if isinstance(item, str) and item]
+    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+        return None
+    return list(dict.fromkeys(names))
+
+
+def health_name(value: Any) -> str | None:
+    """Return ``DEGRADED`` or ``FAILED``, and None for every other health (SPEC S1).
+
+    Args:
+        value: The name in any case, a HealthState, an equal integer or a foreign enum.
+    """
+    try:
+        if isinstance(value, str):
+            name = value.strip().upper().removeprefix("HEALTHSTATE.")
+            return name if name in (DEGRADED, FAILED) else None
+        if value is None or isinstance(value, bool):
+            return None
+        return {1: DEGRADED, 2: FAILED}.get(value)
+    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+        return None
+
+
+def _device_name(value: Any) -> str | None:
+    # Asked of the type: an object may raise when it is asked for its class.
+    return value if value is not None and issubclass(type(value), str) and value else None
+
+
+class SubtaskResult:
+    """What is known of one subtask.
+
+    Nothing that a producer sends raises (S2.2): a status that is none is taken as not
+    given, a result that cannot be understood has the code UNKNOWN and says what came.
+
+    Args:
+        name: Name of the subtask, unique among its siblings.
+        status: Its status; an equal integer, a foreign enum or a name will do.
+        result: Its result, in any form of SPEC S2.1; None means not given.
+        device_name: The device it came from; it is put before the message, once.
+        devices: Devices involved; duplicates are removed, the order stays.
+        failed_devices: Devices that failed.
+        operation: The operation it belongs to.
+        obs_mode: The observation mode it belongs to.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        severe: Whether a tracker below decided that its outcome is severe (S3.5).
+        skipped: Whether it is a casualty: not run because an earlier step failed.
+
+    Attributes:
+        result_code: The code; None until a result was given, or until it COMPLETED
+            without any, which is OK (S2.2).
+        message: The text of the result, with the device's name where it is known.
+    """
+
+    __slots__ = (
+        "device_name",
+        "devices",
+        "failed_devices",
+        "health_state",
+        "message",
+        "name",
+        "obs_mode",
+        "operation",
+        "result_code",
+        "severe",
+        "skipped",
+        "status",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        status: TaskStatus | None = None,
+        result: Any | None = None,
+        device_name: str | None = None,
+        devices: Iterable[str] | None = None,
+        failed_devices: Iterable[str] | None = None,
+        operation: str | None = None,
+        obs_mode: str | None = None,
+        *,
+        health_state: str | None = None,
+        severe: bool = False,
+        skipped: bool = False,
+    ) -> None:
+        self.name = name
+        self.status = None if status is None else as_task_status(status)
+        self.result_code: ResultCode | None = None
+        self.message = ""
+        self.device_name = _device_name(device_name)
+        self.devices = None if devices is None else device_list(devices)
+        self.failed_devices = None if failed_devices is None else device_list(failed_devices)
+        self.operation = operation
+        self.obs_mode = obs_mode
+        self.health_state = None if health_state is None else health_name(health_state)
+        self.severe = severe
+        self.skipped = skipped
+        self._take_result(result)
+
+    def update(
+        self,
+        *,
+        status: TaskStatus | None = None,
+        result: Any | None = None,
+        device_name: str | None = None,
+        devices: Iterable[str] | None = None,
+        failed_devices: Iterable[str] | None = None,
+        operation: str | None = None,
+        obs_mode: str | None = None,
+        health_state: str | None = None,
+        severe: bool | None = None,
+        skipped: bool | None = None,
+    ) -> None:
+        """Take in what is newly known; None means not given, and what was known stays (S2.2).
+
+        Args:
+            status: See the class.
+            result: See the class.
+            device_name: See the class; a message that came before it is prefixed now.
+            devices: See the class.
+            failed_devices: See the class.
+            operation: See the class.
+            obs_mode: See the class.
+            health_state: See the class.
+            severe: See the class.
+            skipped: See the class.
+        """
+        if status is not None:
+            self.status = as_task_status(status) or self.status
+        device_name = _device_name(device_name)
+        if device_name is not None:
+            if self.device_name is None:
+                self.message = format_message(device_name, self.message)
+            self.device_name = device_name
+        known = device_list(devices)
+        if known is not None:
+            self.devices = known
+        known = device_list(failed_devices)
+        if known is not None:
+            self.failed_devices = known
+        if operation is not None:
+            self.operation = operation
+        if obs_mode is not None:
+            self.obs_mode = obs_mode
+        if health_state is not None:
+            self.health_state = health_name(health_state)
+        if severe is not None:
+            self.severe = severe
+        if skipped is not None:
+            self.skipped = skipped
+        self._take_result(result)
+
+    def _take_result(self, result: Any) -> None:
+        if result is not None:
+            parsed = parse_result(result)
+            if parsed.code is not None:
+                self.result_code = parsed.code
+                self.message = format_message(self.device_name, parsed.message)
+        if self.result_code is None and self.status is TaskStatus.COMPLETED:
+            self.result_code = ResultCode.OK
+
+    def __repr__(self) -> str:
+        status = self.status.name if self.status is not None else None
+        code = self.result_code.name if self.result_code is not None else None
+        return f"<SubtaskResult {self.name!r} {status} {code} {self.message!r:.200}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rule that decided an outcome, and the sum that it did (SPEC S3.10).
+
+    Attributes:
+        rule: The rule, such as ``quorum 0.8`` or ``PST group``.
+        succeeded: How many subtasks succeeded.
+        needed: How many had to; None where the rule has no such number.
+        total: Of how many.
+        verdict: ``OK``, ``DEGRADED``, ``FAILED``, ``REJECTED``, ``ABORTED``, ``QUEUED`` or
+            ``IN_PROGRESS``.
+        reason: The sum in words: ``PST success 14/16``.
+        severe: True for an outcome that is severe by SPEC S3.5.
+    """
+
+    rule: str
+    succeeded: int
+    needed: int | None
+    total: int
+    verdict: str
+    reason: str = field(default="", kw_only=True)
+    severe: bool = field(default=False, kw_only=True)
+
+    @property
+    def line(self) -> str:
+        """The decision for people: ``quorum 0.8 of 16: 14 succeeded, 13 needed → DEGRADED``."""
+        reason = self.reason or f"{self.succeeded} of {self.total} succeeded"
+        return f"{reason} → {self.verdict}"
+
+    def __str__(self) -> str:
+        return self.line
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationOutcome:
+    """One outcome, made of those of many subtasks (seed 001).
+
+    Attributes:
+        status: The task's status.
+        result: The task's result code; :attr:`result_code` reads the same.
+        message: For people: for a root a summary line, then, when there are causes, a line
+            ``Causes:`` and one line ``- cause`` each.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        decision: The rule that decided and its sum; None where no policy decided. It takes
+            no part in comparisons.
+    """
+
+    status: TaskStatus
+    result: ResultCode
+    message: str
+    health_state: str | None = None
+    decision: Decision | None = field(default=None, kw_only=True, compare=False)
+
+    @property
+    def result_code(self) -> ResultCode:
+        """The task's result code."""
+        return self.result

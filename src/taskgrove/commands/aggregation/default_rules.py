@@ -1,0 +1,166 @@
+"""The rules of a task that carries no explicit one, tried in this order (SPEC S3.3 to S3.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from taskgrove.commands.aggregation.base import DEGRADED, FAILED, SubtaskResult
+from taskgrove.commands.aggregation.rules import AggregationRule, RuleContext, Verdict
+from taskgrove.commands.aggregation.tally import (
+    Tally,
+    device_kind,
+    failed_devices_of,
+    is_degraded,
+)
+from taskgrove.control_model import ResultCode, TaskStatus
+
+#: Codes that name a problem, the gravest first: the order settles which of several
+#: problems lends its code, so that the order of the subtasks does not.
+_TELLING_CODES: Final = (
+    ResultCode.FAILED,
+    ResultCode.ABORTED,
+    ResultCode.NOT_ALLOWED,
+    ResultCode.REJECTED,
+)
+
+
+def is_cbf_associated(sub: SubtaskResult) -> bool:
+    """Return whether the devices that a subtask reports hold one of the correlator (CBF)."""
+    return any(device_kind(device) == "CBF" for device in failed_devices_of(sub))
+
+
+@dataclass(frozen=True, slots=True)
+class CbfRule(AggregationRule):
+    """S3.3: a problem of the correlator dominates all others."""
+
+    @property
+    def label(self) -> str:
+        """``CBF dominates``."""
+        return "CBF dominates"
+
+    def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
+        """Return REJECTED when every CBF problem is a rejection, FAILED when one is worse."""
+        del context
+        problems = [sub for sub in tally.problems if is_cbf_associated(sub)]
+        if not problems:
+            return None
+        failures = [sub for sub in problems if not _is_rejection(sub)]
+        if failures:
+            status, fitting, health = TaskStatus.FAILED, ResultCode.FAILED, FAILED
+        else:
+            status, fitting, health = TaskStatus.REJECTED, ResultCode.REJECTED, None
+        codes = {
+            sub.result_code if sub.result_code in _TELLING_CODES else fitting
+            for sub in failures or problems
+        }
+        result = next(code for code in _TELLING_CODES if code in codes)
+        return Verdict(
+            status=status,
+            result=result,
+            health_state=health,
+            reason="CBF problem dominates",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PstGroupRule(AggregationRule):
+    """S3.4: a group of PST beams is worth what its successful beams are."""
+
+    @property
+    def label(self) -> str:
+        """``PST group``."""
+        return "PST group"
+
+    def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
+        """Return DEGRADED when some beams work, FAILED when all fail."""
+        if not context.pst_group:
+            return None
+        status, result, health = TaskStatus.COMPLETED, ResultCode.OK, None
+        if tally.unsuccessful:
+            result, health = ResultCode.FAILED, DEGRADED
+            # A DEGRADED child is no success, but the beams below it did not all fail.
+            if not tally.succeeded and not tally.degraded:
+                status = TaskStatus.FAILED
+                if any(sub.status == TaskStatus.FAILED for sub in tally.problems):
+                    health = FAILED
+        return Verdict(
+            status=status,
+            result=result,
+            health_state=health,
+            reason=f"PST success {tally.succeeded}/{tally.total}",
+            tells_sum=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SeverityRule(AggregationRule):
+    """S3.5 and S3.6: what remains is FAILED when it is severe, else DEGRADED."""
+
+    @property
+    def label(self) -> str:
+        """``default``."""
+        return "default"
+
+    def decide(self, tally: Tally, context: RuleContext) -> Verdict:
+        """Return OK without problems, FAILED for severe ones, DEGRADED for others."""
+        del context
+        counted = f"{tally.succeeded} of {tally.total} succeeded"
+        if not tally.unsuccessful:
+            return Verdict(status=TaskStatus.COMPLETED, result=ResultCode.OK, reason=counted)
+        why = _why_severe(tally)
+        if why is not None:
+            return Verdict(
+                status=TaskStatus.FAILED,
+                result=ResultCode.FAILED,
+                health_state=FAILED,
+                reason=f"{counted}, {why}" if why else counted,
+                severe=True,
+            )
+        if tally.degraded == len(tally.problems):
+            why = f"{tally.degraded} DEGRADED"
+        else:
+            why = f"failed devices are {_kinds_that_failed(tally)} only"
+        return Verdict(
+            status=TaskStatus.COMPLETED,
+            result=ResultCode.FAILED,
+            health_state=DEGRADED,
+            reason=f"{counted}, {why}",
+        )
+
+
+DEFAULT_RULES: Final[tuple[AggregationRule, ...]] = (CbfRule(), PstGroupRule(), SeverityRule())
+
+
+def _is_rejection(sub: SubtaskResult) -> bool:
+    return sub.status == TaskStatus.REJECTED or sub.result_code == ResultCode.REJECTED
+
+
+def _why_severe(tally: Tally) -> str | None:
+    """Return why the problems are severe, empty when the count says it all; None: they are not."""
+    if tally.casualties:
+        return f"{len(tally.casualties)} skipped"
+    if tally.degraded == 0 and len(tally.problems) == tally.total:
+        return ""
+    for sub in tally.problems:
+        if is_degraded(sub):
+            continue
+        if sub.severe:
+            return f"{sub.name} is severe"
+        devices = failed_devices_of(sub)
+        if not devices:
+            return f"{sub.name} is no PST or PSS device"
+        for device in devices:
+            if device_kind(device) not in ("PST", "PSS"):
+                return f"{device} is no PST or PSS device"
+    return None
+
+
+def _kinds_that_failed(tally: Tally) -> str:
+    kinds = {
+        device_kind(device)
+        for sub in tally.problems
+        if not is_degraded(sub)
+        for device in failed_devices_of(sub)
+    }
+    return " and ".join(kind for kind in ("PST", "PSS") if kind in kinds)

@@ -1,0 +1,286 @@
+"""TaskAggregationPolicy: many subtasks, one truthful outcome (seed 001, SPEC S3).
+
+Pure: no locks, clocks or I/O; the same subtasks give the same outcome, whatever their
+order. Any thread may use a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from taskgrove.commands.aggregation import causes as cause_lines
+from taskgrove.commands.aggregation.base import (
+    DEGRADED,
+    AggregationOutcome,
+    Decision,
+    SubtaskResult,
+)
+from taskgrove.commands.aggregation.default_rules import DEFAULT_RULES, is_cbf_associated
+from taskgrove.commands.aggregation.rules import (
+    AggregationRule,
+    RuleContext,
+    RuleLike,
+    Verdict,
+    parse_rule,
+)
+from taskgrove.commands.aggregation.tally import (
+    DEVICE_KINDS,
+    Tally,
+    device_kind,
+    failed_devices_of,
+    is_final_problem,
+    is_problem,
+)
+from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
+
+_WORDS: Final = {
+    TaskStatus.STAGING: "queued",
+    TaskStatus.QUEUED: "queued",
+    TaskStatus.IN_PROGRESS: "in progress",
+    TaskStatus.NOT_FOUND: "in progress",
+    TaskStatus.ABORTED: "aborted",
+    TaskStatus.COMPLETED: "completed",
+    TaskStatus.REJECTED: "rejected",
+    TaskStatus.FAILED: "failed",
+}
+#: The code that fits a final status, where a rule leaves it UNKNOWN (S3.3).
+_FITTING_CODES: Final = {
+    TaskStatus.ABORTED: ResultCode.ABORTED,
+    TaskStatus.COMPLETED: ResultCode.FAILED,
+    TaskStatus.REJECTED: ResultCode.REJECTED,
+    TaskStatus.FAILED: ResultCode.FAILED,
+}
+
+
+class TaskAggregationPolicy:
+    """Aggregate the subtasks of one task into one outcome.
+
+    Args:
+        task_name: Name of the task; it decides whether this is a PST group (S3.4), unless
+            ``pst_group`` does.
+        operation: Operation, handed to the rules (S3.11).
+        obs_mode: Observation mode, handed to the rules (S3.11).
+        is_root: Whether messages begin with a summary line.
+        rule: An explicit rule in place of the default ones (S3.9), in any form that
+            :func:`~taskgrove.commands.aggregation.rules.parse_rule` takes.
+        pst_group: Whether this is a group of PST beams; None decides by the name.
+
+    Raises:
+        UsageError: ``rule`` names no rule.
+    """
+
+    def __init__(
+        self,
+        task_name: str,
+        operation: str | None = None,
+        obs_mode: str | None = None,
+        is_root: bool = False,
+        *,
+        rule: RuleLike | None = None,
+        pst_group: bool | None = None,
+    ) -> None:
+        self.task_name = task_name
+        self.operation = operation
+        self.obs_mode = obs_mode
+        self.is_root = is_root
+        self.rule: AggregationRule | None = parse_rule(rule)
+        self.pst_group = pst_group
+
+    def aggregate(self, subs: Sequence[SubtaskResult]) -> AggregationOutcome:
+        """Return the outcome of the subtasks, with the decision that made it.
+
+        Args:
+            subs: The latest result of each subtask; their order settles that of the causes.
+        """
+        tally = Tally(subs)
+        label, verdict = self._judge(tally)
+        decision = Decision(
+            label,
+            tally.succeeded,
+            verdict.needed,
+            tally.total,
+            verdict.word,
+            reason=verdict.reason,
+            severe=verdict.severe,
+        )
+        message = self._message(tally, verdict)
+        return AggregationOutcome(
+            verdict.status, verdict.result, message, verdict.health_state, decision=decision
+        )
+
+    def is_problem(self, sub: SubtaskResult) -> bool:
+        """Return whether :meth:`aggregate` counts the subtask as a problem.
+
+        Besides what :meth:`_is_final_problem` says, a COMPLETED subtask with code
+        REJECTED, NOT_ALLOWED, ABORTED or UNKNOWN is one; a casualty is none (S3).
+        """
+        return is_problem(sub)
+
+    # -- deciding -----------------------------------------------------------------------
+
+    def _judge(self, tally: Tally) -> tuple[str, Verdict]:
+        """Return the label of the rule that decides, and its verdict."""
+        decided = _before_rules(tally)
+        if decided is not None:
+            return decided
+        context = RuleContext(
+            self.task_name, self.operation, self.obs_mode, self._is_pst_group_task()
+        )
+        rules = DEFAULT_RULES if self.rule is None else (self.rule, *DEFAULT_RULES)
+        for rule in rules:
+            verdict = rule.decide(tally, context)
+            if verdict is not None:
+                if verdict.result == ResultCode.UNKNOWN and IS_FINAL[verdict.status]:
+                    verdict = replace(verdict, result=_FITTING_CODES[verdict.status])
+                return rule.label, verdict
+        raise AssertionError("the last default rule always decides")
+
+    def _is_pst_group_task(self) -> bool:
+        """Return whether this is a PST group: as told, else by its name (``configure_pst``)."""
+        if self.pst_group is not None:
+            return self.pst_group
+        name = self.task_name.lower()
+        return name == "pst" or name.endswith("_pst")
+
+    def _find_cbf_subtask(self, subs: Iterable[SubtaskResult]) -> SubtaskResult | None:
+        """Return the first subtask that reports a CBF device, problem or not; None: there is none.
+
+        Args:
+            subs: The subtasks.
+        """
+        return next((sub for sub in subs if is_cbf_associated(sub)), None)
+
+    @staticmethod
+    def _kind(dev: str) -> str:
+        """Return ``CBF``, ``PST``, ``PSS`` or ``OTHER`` for a device, by its name (S3.7)."""
+        return device_kind(dev)
+
+    @staticmethod
+    def _devices(sub: SubtaskResult) -> list[str]:
+        """Return the devices to report as failed: ``failed_devices``, else ``device_name``."""
+        return failed_devices_of(sub)
+
+    @staticmethod
+    def _is_final_problem(s: SubtaskResult) -> bool:
+        """Return whether the status is FAILED or REJECTED, or the code FAILED."""
+        return is_final_problem(s)
+
+    # -- causes and messages ------------------------------------------------------------
+
+    @staticmethod
+    def _already_prefixed(line: str, name: str) -> bool:
+        """Return whether a cause line begins with the subtask's name as its prefix.
+
+        ``name: …``, ``name - …``, ``[name - …]`` and ``- name - …`` do.
+        """
+        return cause_lines.is_prefixed(line, name)
+
+    @staticmethod
+    def _strip_outer_causes_header(msg: str) -> str:
+        """Return the message without a leading ``Causes:`` header and without outer newlines."""
+        return cause_lines.without_header(msg)
+
+    @staticmethod
+    def _flatten_bullets(msg: str) -> list[str]:
+        """Return the non-empty lines of a message, trimmed and without bullet markers."""
+        return cause_lines.flatten(msg)
+
+    def _extract_causes_from_subtask(self, s: SubtaskResult) -> list[str]:
+        """Return the cause lines of a subtask, without duplicates; none without a message.
+
+        A structured message (a ``Causes:`` header, bullets, several lines) gives its own
+        lines. Any other is one line, with its origin before it, once.
+        """
+        return cause_lines.lines_of(s)
+
+    def _gather_failed_devices_and_causes(
+        self, subs: Iterable[SubtaskResult]
+    ) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the failed devices by kind and the causes of those subtasks that failed.
+
+        Args:
+            subs: The subtasks; those count of which :meth:`_is_final_problem` holds.
+        """
+        problems = [sub for sub in subs if self._is_final_problem(sub)]
+        causes = cause_lines.merged(self._extract_causes_from_subtask(sub) for sub in problems)
+        return _failed_by_kind(problems), causes
+
+    def _message(self, tally: Tally, verdict: Verdict) -> str:
+        """Return the message for people (S3.8)."""
+        title = f"Task {self.task_name} {_WORDS[verdict.status]}"
+        if verdict.word == "ABORTED":
+            return self._message_failed(title, _causes_of(tally.aborted))
+        if verdict.word in ("OK", "QUEUED", "IN_PROGRESS"):
+            return title if self.is_root else ""
+        causes = _causes_of(tally.problems, tally.casualties)
+        told = verdict.reason if verdict.tells_sum else ""
+        if told and not self.is_root and (verdict.word == DEGRADED or not causes):
+            causes = [f"{self.task_name} - {told}", *causes]
+        if verdict.word == DEGRADED:
+            return self._message_degraded(_failed_by_kind(tally.problems), causes, summary=told)
+        return self._message_failed(f"{title}: {told}." if told else title, causes)
+
+    def _message_degraded(
+        self, failed_by_kind: dict[str, list[str]], causes: list[str], *, summary: str = ""
+    ) -> str:
+        """Return the message of a task that completed in DEGRADED state.
+
+        Args:
+            failed_by_kind: Failed devices by kind; they are named when there are no causes.
+            causes: Cause lines.
+            summary: The sum, for the summary line of a root.
+        """
+        title = f"Task {self.task_name} completed in DEGRADED state"
+        if not causes:
+            causes = [
+                f"{device}: failed" for devices in failed_by_kind.values() for device in devices
+            ]
+        return self._message_failed(f"{title}: {summary}." if summary else title, causes)
+
+    def _message_failed(self, title: str, causes: list[str]) -> str:
+        """Return ``title`` (of a root only), then a ``Causes:`` block when there are causes.
+
+        Args:
+            title: The summary line.
+            causes: Cause lines.
+        """
+        block = cause_lines.causes_block(causes)
+        if not self.is_root:
+            return block
+        return f"{title}\n{block}" if block else title
+
+
+def _before_rules(tally: Tally) -> tuple[str, Verdict] | None:
+    """Decide what no rule changes: nothing to do, aborted, not at its end (S3.0 to S3.2)."""
+    total = tally.total
+    if not total:
+        reason = "no subtasks"
+        return reason, Verdict(status=TaskStatus.COMPLETED, result=ResultCode.OK, reason=reason)
+    if tally.aborted:
+        reason = f"{len(tally.aborted)} of {total} aborted"
+        return "aborted", Verdict(
+            status=TaskStatus.ABORTED, result=ResultCode.ABORTED, reason=reason
+        )
+    unfinished = tally.waiting + tally.running
+    if not unfinished:
+        return None
+    status, code = TaskStatus.IN_PROGRESS, ResultCode.STARTED
+    if tally.waiting == total:
+        status, code = TaskStatus.QUEUED, ResultCode.QUEUED
+    reason = f"{total - unfinished} of {total} ended"
+    return "progress", Verdict(status=status, result=code, reason=reason)
+
+
+def _causes_of(*groups: list[SubtaskResult]) -> list[str]:
+    return cause_lines.merged(cause_lines.lines_or_name(sub) for group in groups for sub in group)
+
+
+def _failed_by_kind(subs: Iterable[SubtaskResult]) -> dict[str, list[str]]:
+    """Return the devices that failed, by kind, without duplicates and in order."""
+    by_kind: dict[str, dict[str, None]] = {kind: {} for kind in DEVICE_KINDS}
+    for sub in subs:
+        for device in failed_devices_of(sub):
+            by_kind[device_kind(device)][device] = None
+    return {kind: list(devices) for kind, devices in by_kind.items()}
