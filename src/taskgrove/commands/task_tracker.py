@@ -1,0 +1,372 @@
+"""TaskTracker: takes in the updates of many subtasks and tells one outcome (seed 000, SPEC S4).
+
+Threads and locks. Any thread may call any public method. ``_lock`` guards the
+records, the counters and the outbox; it is held for a few operations per update and
+never while foreign code runs: results are parsed before it is taken, callbacks and
+observers are called after it was released. A call under the lock is avoided where it
+can be, because a thread that loses the interpreter there makes all others queue up.
+
+An update costs the same whatever the number of subtasks: counters are kept, and the
+policy is asked once, at completion. Callbacks: see ``tracker_delivery``; records and
+the helpers that recompute from them: see ``tracker_records``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.commands.aggregation.base import SubtaskResult, format_message, parse_result
+from taskgrove.commands.task_callback import as_task_callback
+from taskgrove.commands.tracker_delivery import NEVER, TrackerDelivery, deliver
+from taskgrove.commands.tracker_events import TrackerEvents
+from taskgrove.commands.update_context import NO_CONTEXT, UpdateContext, checked_progress
+from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
+from taskgrove.events import EventBus, Observer, Subscription
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from taskgrove.commands.aggregation.rules import AggregationRule
+
+__all__ = ["TaskTracker", "as_task_callback"]
+
+_IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
+#: The documented name of what ``_extract_context`` returns (seed 000).
+_UpdateContext = UpdateContext
+
+
+class TaskTracker(TrackerDelivery):
+    """Track the subtasks of one task, and aggregate them into one outcome.
+
+    Args:
+        task_name: Logical name of the task.
+        total_subtasks: How many subtasks must be final before the task is; 0 or less means
+            that it is complete from the start (S4.5).
+        completed_callback: Called with the completion payload as keyword arguments, and
+            before it with progress payloads (S4.2).
+        logger: A logger; None takes the module's.
+        operation: Handed to the policy.
+        obs_mode: Handed to the policy.
+        is_root: Whether messages begin with a summary line.
+        progress_updates: Whether progress payloads are sent at all.
+        rule: An explicit rule for the policy (S3.9).
+        pst_group: Whether this is a group of PST beams; None decides by the name.
+        parent: The tracker that this one reports to, as a subtask of this task's name.
+
+    Attributes:
+        subtasks: The latest SubtaskResult of each subtask, by name.
+        total_subtasks: As given.
+        completed_subtasks: How many subtasks are in a final state.
+    """
+
+    def __init__(
+        self,
+        task_name: str,
+        total_subtasks: int,
+        completed_callback: Callable[..., object] | None = None,
+        logger: Logger | None = None,
+        operation: str | None = None,
+        obs_mode: str | None = None,
+        is_root: bool | None = False,
+        *,
+        progress_updates: bool = True,
+        rule: AggregationRule | None = None,
+        pst_group: bool | None = None,
+        parent: TaskTracker | None = None,
+    ) -> None:
+        super().__init__(
+            task_name,
+            total_subtasks,
+            logger,
+            operation,
+            obs_mode,
+            bool(is_root),
+            rule,
+            pst_group,
+            progress_updates=progress_updates,
+            parent=parent,
+        )
+        self.completed_callback = completed_callback
+        if total_subtasks <= 0:  # S4.5
+            self._is_over = True
+            self._final_outcome = self._policy.aggregate([])
+            self._event.set()
+
+    @property
+    def errors(self) -> tuple[Any, ...]:
+        """Errors (TANGO DevErrors) that came with updates, at most 100 of them."""
+        with self._lock:
+            return tuple(self._errors)
+
+    def set_context(self, operation: str | None = None, obs_mode: str | None = None) -> None:
+        """Update the policy's context; None leaves a value as it is.
+
+        Args:
+            operation: New operation.
+            obs_mode: New observation mode.
+        """
+        with self._lock:
+            changed = (operation is not None and operation != self.operation) or (
+                obs_mode is not None and obs_mode != self.obs_mode
+            )
+            if not changed:
+                return
+            if operation is not None:
+                self.operation = operation
+            if obs_mode is not None:
+                self.obs_mode = obs_mode
+            self._policy = self._new_policy()
+
+    def bind(self, bus: EventBus, path: str | None = None) -> None:
+        """Publish this tracker's changes on ``bus``, under ``path`` (None: the task's name)."""
+        events = TrackerEvents(bus, path or self.task_name)
+        if self._parent is not None and self._parent._events is not None:
+            self._parent._events.nested.add(self.task_name)
+        if self._events is not None and self._events.bus.active:
+            events.forward_to(self._events.bus)  # observers that came before the run
+        self._events = events
+        self._arm_progress()
+
+    def subscribe(self, observer: Observer) -> Subscription:
+        """Have ``observer`` called with an event for each accepted change (S4.9).
+
+        It is called synchronously and must only enqueue.
+        """
+        if self._events is None:
+            self.bind(EventBus(self.task_name))
+        assert self._events is not None
+        return self._events.bus.subscribe(observer)
+
+    # -- waiting ----------------------------------------------------------------------
+
+    def update_task(
+        self,
+        *,
+        task_name: str,
+        status: TaskStatus | None = None,
+        progress: int | None = None,
+        result: Any | None = None,
+        error: tuple[Any, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take in an update of one subtask; never raises (S4.6).
+
+        Args:
+            task_name: The subtask.
+            status: Its status; an equal integer or a foreign enum will do.
+            progress: Its progress, percent done, 0..100; it never goes back.
+            result: Its result in any form of SPEC S2.1; None keeps an earlier one.
+            error: TANGO errors, kept for the completion payload.
+            **kwargs: ``device_name``, ``devices``, ``failed_devices``, ``operation``,
+                ``obs_mode``, ``source``, ``health_state``, ``severe``, ``skipped``,
+                ``attempt``; anything else is ignored.
+        """
+        try:
+            record = self.subtasks.get(task_name)
+            if (
+                # The common case, a plain progress report, without a detour.
+                progress.__class__ is int
+                and record is not None
+                and (status is None or status is record.status)
+                and record.status is _IN_PROGRESS
+                and result is None
+                and error is None
+                and (self._events is None or not self._events.bus.active)
+                and (
+                    not kwargs
+                    or (len(kwargs) == 1 and kwargs.get("device_name") == record.device_name)
+                )
+            ):
+                progress = min(progress, 100)
+                with self._lock:
+                    earlier = self._subtask_progress[task_name]
+                    if progress <= earlier or self._is_over or IS_FINAL[record.status]:
+                        return
+                    self._subtask_progress[task_name] = progress
+                    self._progress_sum += progress - earlier
+                    if self._progress_sum < self._next_step_sum:
+                        return
+                    claimed = self._post_progress()
+            else:
+                claimed = self._take_in(task_name, status, progress, result, error, kwargs)
+        except Exception as exc:  # noqa: BLE001 - S4.6
+            claimed = self._fail(exc)
+        if claimed:
+            deliver(self)
+
+    def adopt(self, record: SubtaskResult, progress: int = 0) -> None:
+        """Take over what another tracker knows of a subtask.
+
+        Args:
+            record: The other tracker's record.
+            progress: The percentage reported so far.
+        """
+        result = None if record.result_code is None else (record.result_code, record.message)
+        self.update_task(
+            task_name=record.name,
+            status=record.status,
+            progress=progress or None,
+            result=result,
+            device_name=record.device_name,
+            devices=record.devices or None,
+            failed_devices=record.failed_devices or None,
+            health_state=record.health_state,
+            severe=record.severe,
+            skipped=record.skipped,
+        )
+
+    def _take_in(  # noqa: PLR0912, PLR0915 - one critical section, kept free of calls
+        self,
+        task_name: str,
+        status: Any,
+        progress: Any,
+        result: Any,
+        error: Any,
+        kwargs: dict[str, Any],
+    ) -> bool:
+        """Take in one update; return True when the caller must deliver."""
+        if status is not None and status.__class__ is not TaskStatus:
+            status = self._checked_status(task_name, status)
+        if progress is not None:
+            progress = checked_progress(progress)
+        ctx = NO_CONTEXT
+        device = kwargs.get("device_name") if kwargs else None
+        if len(kwargs) > 1 or (kwargs and device.__class__ is not str):
+            ctx = self._extract_context(kwargs)
+            device = ctx.device_name
+            if ctx.operation is not None or ctx.obs_mode is not None:
+                self.set_context(ctx.operation, ctx.obs_mode)
+        record = self.subtasks.get(task_name)
+        code: ResultCode | None = None
+        message = ""
+        if result is not None:
+            parsed = parse_result(result)
+            code, message = parsed.code, parsed.message
+            origin = device
+            if origin is None and record is not None:
+                origin = record.device_name
+            if code is not None and origin is not None:
+                message = format_message(origin, message)
+        events = self._events
+        observed = events is not None and events.bus.active and task_name not in events.nested
+        sequence = 0
+        late = refused = False
+        earlier: TaskStatus | None = None
+        claimed = False
+
+        with self._lock:
+            if record is None:
+                if task_name not in self.subtasks:
+                    self._upsert_subtask(task_name, None, None, NO_CONTEXT)
+                record = self.subtasks[task_name]
+            earlier = record.status
+            if self._is_over or (earlier is not None and IS_FINAL[earlier]):
+                late = True
+            elif status is not None and (earlier, status) not in LEGAL_MOVES:
+                refused = True
+            else:
+                if status is None and progress and (earlier is None or earlier < _IN_PROGRESS):
+                    status = _IN_PROGRESS  # who makes progress has begun
+                if device is not None and device is not record.device_name:
+                    record.device_name = device
+                    if code is None and record.message:
+                        record.message = format_message(device, record.message)
+                if ctx is not NO_CONTEXT:
+                    if ctx.devices is not None:
+                        record.devices = ctx.devices
+                    if ctx.failed_devices is not None:
+                        record.failed_devices = ctx.failed_devices
+                    if ctx.operation is not None:
+                        record.operation = ctx.operation
+                    if ctx.obs_mode is not None:
+                        record.obs_mode = ctx.obs_mode
+                    if ctx.health_state is not None:
+                        record.health_state = ctx.health_state
+                    if ctx.severe:
+                        record.severe = True
+                    if ctx.skipped:
+                        record.skipped = True
+                if code is not None:
+                    record.result_code = code
+                    record.message = message
+                if error is not None:
+                    self._keep_errors(error)
+                done = self._subtask_progress[task_name]
+                if progress is not None and progress > done:
+                    self._subtask_progress[task_name] = progress
+                    self._progress_sum += progress - done
+                    done = progress
+                if status is not None and status is not earlier:
+                    record.status = status
+                    if IS_FINAL[status]:
+                        self._progress_sum += 100 - done
+                        self.completed_subtasks += 1
+                        if self.completed_subtasks >= self.total_subtasks:
+                            self._is_over = True
+                            self._completion_context = (
+                                ctx if ctx is not NO_CONTEXT else UpdateContext(device)
+                            )
+                            claimed = self._post_completion()
+                    if not self._started and status > TaskStatus.QUEUED:
+                        self._started = True
+                        if not self._is_over and self._next_step_sum is not NEVER:
+                            claimed = self._post_progress(first=True)
+                if self._started and self._progress_sum >= self._next_step_sum:
+                    claimed = self._post_progress() or claimed
+                if observed:
+                    assert events is not None
+                    sequence = events.bus.next_sequence()
+
+        if late or refused:
+            self._tell_ignored(record, status, code, message, ctx, late=late)
+        elif observed:
+            assert events is not None
+            events.subtask(
+                sequence,
+                record,
+                earlier=earlier,
+                progress=self._subtask_progress[task_name],
+                attempt=ctx.attempt,
+                error=error,
+            )
+        return claimed
+
+    def _checked_status(self, task_name: str, status: Any) -> TaskStatus | None:
+        checked = as_task_status(status)
+        if checked is None:
+            self.logger.warning(
+                "task %s: %s reported a status that is none: %.200r",
+                self.task_name,
+                task_name,
+                status,
+            )
+        return checked
+
+    def _tell_ignored(
+        self,
+        record: SubtaskResult,
+        status: TaskStatus | None,
+        code: ResultCode | None,
+        message: str,
+        ctx: UpdateContext,
+        *,
+        late: bool,
+    ) -> None:
+        """Log an update that changed nothing, and note it where it says something new."""
+        if self.logger.isEnabledFor(logging.DEBUG):
+            self.logger.debug(
+                "task %s: %s update of %s ignored: it is %s, the update says %s %s",
+                self.task_name,
+                "a late" if late else "an illegal",
+                record.name,
+                record.status.name if record.status is not None else "not begun",
+                status.name if status is not None else "nothing of its status",
+                message,
+            )
+        news = (status is not None and status is not record.status) or (
+            code is not None and code is not record.result_code
+        )
+        if self._events is not None and news and not ctx.skipped:
+            self._events.ignored(record, status, code, message, late=late)

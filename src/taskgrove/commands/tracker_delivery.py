@@ -1,0 +1,318 @@
+"""How a tracker delivers: callbacks in order and outside the lock, waiting, closing (S4.1).
+
+Payloads go through an outbox. The updating thread delivers what is in it, unless another
+thread is delivering, then that one does; so no progress is ever delivered after the
+completion, and the completion once. A payload for a parent that is a tracker too is
+taken in by it without recursion: trees may be hundreds deep.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.tracker_events import TrackerEvents
+from taskgrove.commands.tracker_records import Payload, TrackerRecords
+from taskgrove.commands.update_context import NO_CONTEXT, UpdateContext
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.errors import SelfWaitError
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from taskgrove.commands.aggregation.rules import AggregationRule
+
+#: How long a wait for two events at once may miss the second one, in seconds (S4.7).
+_TWO_EVENTS_WAIT_S: Final = 0.025
+#: Stands in the outbox for the completion, whose payload is built when it is delivered.
+_COMPLETION: Final[Payload] = {}
+NEVER: Final = float("inf")
+
+
+class TrackerDelivery(TrackerRecords):
+    """Outbox, callbacks and waiters of one tracker.
+
+    ``_lock`` guards everything of the records and of the outbox.
+    """
+
+    def __init__(
+        self,
+        task_name: str,
+        total_subtasks: int,
+        logger: Logger | None,
+        operation: str | None,
+        obs_mode: str | None,
+        is_root: bool,
+        rule: AggregationRule | None,
+        pst_group: bool | None,
+        *,
+        progress_updates: bool,
+        parent: TrackerDelivery | None,
+    ) -> None:
+        super().__init__(
+            task_name, total_subtasks, logger, operation, obs_mode, is_root, rule, pst_group
+        )
+        self.progress_updates = progress_updates
+        self._lock = threading.Lock()
+        self._event = threading.Event()
+        self._completion_context = NO_CONTEXT
+        self._outbox: deque[Payload] = deque()
+        self._deliverer: int | None = None
+        self._on_closed: tuple[Callable[[], object], ...] = ()
+        self._events: TrackerEvents | None = None
+        self._parent = parent
+        self._given_callback: Callable[..., object] | None = None
+        self._callback: Callable[..., object] | None = None
+        self._next_step_sum: float = NEVER
+
+    @abstractmethod
+    def _take_in(
+        self,
+        task_name: str,
+        status: Any,
+        progress: Any,
+        result: Any,
+        error: Any,
+        kwargs: dict[str, Any],
+    ) -> bool:
+        """Take in one update; return True when the caller must deliver."""
+
+    @property
+    def completed_callback(self) -> Callable[..., object] | None:
+        """What is called on progress and completion."""
+        return self._given_callback
+
+    @completed_callback.setter
+    def completed_callback(self, callback: Callable[..., object] | None) -> None:
+        self._given_callback = callback
+        owner = getattr(callback, "__self__", None)
+        if (
+            isinstance(owner, TrackerDelivery)
+            and owner is not self
+            and getattr(callback, "__name__", "") == "update_task"
+        ):
+            # Another tracker's update_task: a parent. Reported to without recursion.
+            self._parent, callback = owner, None
+        self._callback = callback
+        self._arm_progress()
+
+    def wait_for_task_completion(self, timeout_event: threading.Event | None = None) -> bool:
+        """Block until the task is complete and its completion callback has returned.
+
+        Args:
+            timeout_event: When it is set first, waiting ends.
+
+        Returns:
+            True when the task completed, False when ``timeout_event`` was set first.
+
+        Raises:
+            SelfWaitError: The calling thread delivers this tracker's callbacks just now,
+                and no ``timeout_event`` was given: it would wait for ever.
+        """
+        if timeout_event is None:
+            if not self._event.is_set() and self._deliverer == get_ident():
+                raise SelfWaitError(
+                    f"a callback of task {self.task_name!r} waits for that task",
+                    hint="return from the callback, or give a timeout_event",
+                )
+            self._event.wait()
+            return True
+        while not self._event.wait(_TWO_EVENTS_WAIT_S):
+            if timeout_event.is_set():
+                # Both may have come at once: the completion is the better news.
+                return self._event.is_set()
+        return True
+
+    def signal_task_completion(self) -> None:
+        """Release all waiting threads."""
+        self._event.set()
+
+    def when_closed(self, function: Callable[[], object]) -> None:
+        """Call ``function`` once, after the completion callback and after waiters were released.
+
+        It is called at once when the task is already complete.
+        """
+        with self._lock:
+            if not self._event.is_set():
+                self._on_closed = (*self._on_closed, function)
+                return
+        function()
+
+    # -- updates ----------------------------------------------------------------------
+
+    def conclude(
+        self, status: TaskStatus, result: ResultCode, message: str, *, skipped: bool = False
+    ) -> None:
+        """End the task with a verdict from outside; does nothing when it is complete.
+
+        The executor uses it for a composite that was never begun.
+
+        Args:
+            status: A final status.
+            result: The result code.
+            message: The cause.
+            skipped: Whether the task is a casualty (S3: not run because an earlier step failed).
+        """
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_over = True
+            self._final_outcome = AggregationOutcome(status, result, message)
+            self._completion_context = UpdateContext(skipped=skipped)
+            claimed = self._post_completion()
+        if claimed:
+            deliver(self)
+
+    def fail(self, exc: Exception) -> None:
+        """End the task FAILED because of an error inside; does nothing when it is complete."""
+        if self._fail(exc):
+            deliver(self)
+
+    def _post_progress(self, *, first: bool = False) -> bool:
+        """Put a progress payload into the outbox (lock held); True: the caller delivers."""
+        if first:
+            self._last_step = 0
+            payload: Payload | None = self._progress_payload(0)
+            self._arm_progress()
+        else:
+            payload = self._build_progress_payload()
+            self._arm_progress()
+        if payload is None:
+            return False
+        self._outbox.append(payload)
+        return self._claim()
+
+    def _post_completion(self) -> bool:
+        """Put the completion into the outbox (lock held); True: the caller delivers."""
+        self._next_step_sum = NEVER
+        self._outbox.append(_COMPLETION)
+        return self._claim()
+
+    def _claim(self) -> bool:
+        if self._deliverer is not None:
+            return False
+        self._deliverer = get_ident()
+        return True
+
+    def _arm_progress(self) -> None:
+        """Compute the sum at which the next progress payload is due."""
+        heard = self._callback is not None and self.progress_updates
+        if self._is_over or not (heard or self._parent is not None or self._events is not None):
+            self._next_step_sum = NEVER
+            return
+        step = 0 if self._last_step is None else self._last_step + self.PROGRESS_STEP
+        # Percentages are rounded down before they are quantized; 100 is never announced.
+        self._next_step_sum = step * self.total_subtasks if step < 100 else NEVER
+
+    # -- completion -------------------------------------------------------------------
+
+    def _fail(self, exc: Exception) -> bool:
+        """Turn an error inside into a FAILED outcome (S4.6); True: the caller delivers."""
+        self.logger.error("task %s: an update could not be taken in", self.task_name, exc_info=exc)
+        with self._lock:
+            if self._is_over:
+                return False
+            self._is_over = True
+            self._final_outcome = self._internal_failure(exc)
+            return self._post_completion()
+
+    def _completion_payload_safely(self) -> Payload:
+        self.outcome()
+        try:
+            return self._build_completion_payload(self._completion_context)
+        except Exception as exc:
+            self.logger.exception("task %s: its payload could not be built", self.task_name)
+            self._final_outcome = outcome = self._internal_failure(exc)
+            return {
+                "task_name": self.task_name,
+                "status": outcome.status,
+                "progress": 100,
+                "result": (outcome.result, outcome.message),
+                "health_state": outcome.health_state,
+            }
+
+    def _next_delivery(self) -> tuple[Payload, bool] | None:
+        """Return the next payload and whether it is the completion; None: nothing is left."""
+        with self._lock:
+            if not self._outbox:
+                self._deliverer = None
+                return None
+            payload = self._outbox.popleft()
+        if payload is not _COMPLETION:
+            return payload, False
+        return self._completion_payload_safely(), True
+
+    def _hand_over(self, payload: Payload, *, complete: bool) -> bool:
+        """Deliver one payload; return True when the parent must be delivered next."""
+        events = self._events
+        if events is not None and events.bus.active:
+            if complete:
+                events.task_finished(self.outcome(), payload, self._completion_context.skipped)
+            else:
+                events.task_progress(payload)
+        callback = self._callback
+        if callback is not None and (complete or self.progress_updates):
+            try:
+                callback(**payload)
+            except Exception:
+                self.logger.exception("task %s: its callback raised", self.task_name)
+        parent = self._parent
+        if parent is None:
+            return False
+        try:
+            rest = dict(payload)
+            return parent._take_in(
+                rest.pop("task_name"),
+                rest.pop("status"),
+                rest.pop("progress"),
+                rest.pop("result"),
+                rest.pop("error", None),
+                rest,
+            )
+        except Exception as exc:  # noqa: BLE001 - S4.6
+            return parent._fail(exc)
+
+    def _close(self) -> None:
+        """Release the waiters, then call the hooks, exactly once each."""
+        with self._lock:
+            self._event.set()
+            hooks, self._on_closed = self._on_closed, ()
+        for hook in hooks:
+            try:
+                hook()
+            except Exception:
+                self.logger.exception("task %s: a closing hook raised", self.task_name)
+
+    # -- helpers of seed 000: they recompute from the records ---------------------------
+
+
+def deliver(first: TrackerDelivery) -> None:
+    """Deliver what the outboxes hold, from ``first`` upwards, without recursion."""
+    stack = [first]
+    try:
+        while stack:
+            tracker = stack[-1]
+            delivery = tracker._next_delivery()
+            if delivery is None:
+                stack.pop()
+                continue
+            payload, complete = delivery
+            parent_is_due = False
+            try:
+                parent_is_due = tracker._hand_over(payload, complete=complete)
+            finally:
+                if parent_is_due:
+                    assert tracker._parent is not None
+                    stack.append(tracker._parent)
+                if complete:
+                    tracker._close()
+    except BaseException:
+        # An interrupt in a callback: whoever updates next delivers the rest.
+        for tracker in stack:
+            tracker._deliverer = None
+        raise

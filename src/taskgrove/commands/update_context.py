@@ -1,0 +1,66 @@
+"""What may come with an update of a subtask besides status, progress, result and error."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from taskgrove.commands.aggregation.base import device_list, health_name
+
+
+class UpdateContext(NamedTuple):
+    """The normalized context of one update.
+
+    Attributes:
+        device_name: The device that the update comes from.
+        devices: Devices involved.
+        failed_devices: Devices that failed.
+        operation: The operation, for the policy.
+        obs_mode: The observation mode, for the policy.
+        source: Where the update came from, for the log.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        severe: Whether the subtask's own outcome was severe (SPEC S3.5).
+        skipped: Whether the subtask is a casualty: not run because an earlier step failed.
+        attempt: The attempt that the update belongs to, from 1.
+    """
+
+    device_name: str | None = None
+    devices: list[str] | None = None
+    failed_devices: list[str] | None = None
+    operation: str | None = None
+    obs_mode: str | None = None
+    source: str | None = None
+    health_state: str | None = None
+    severe: bool = False
+    skipped: bool = False
+    attempt: int = 1
+
+
+NO_CONTEXT: Final = UpdateContext()
+
+
+def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
+    """Return the context that the keyword arguments of an update hold; never raises."""
+    get = kwargs.get
+    device = get("device_name")
+    attempt = get("attempt")
+    return UpdateContext(
+        device if device is None or device.__class__ is str else str(device),
+        device_list(get("devices")),
+        device_list(get("failed_devices")),
+        get("operation"),
+        get("obs_mode"),
+        get("source"),
+        health_name(get("health_state")),
+        get("severe") is True,
+        get("skipped") is True,
+        attempt if attempt.__class__ is int else 1,
+    )
+
+
+def checked_progress(progress: Any) -> int | None:
+    """Return a percentage within 0..100, or None for garbage (SPEC S4.4)."""
+    try:
+        value = int(progress)
+    except Exception:  # noqa: BLE001 - nothing that a producer sends raises
+        return None
+    return 0 if value < 0 else min(value, 100)
