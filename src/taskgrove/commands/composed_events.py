@@ -1,0 +1,74 @@
+"""The first events of a run: each node as it was composed, parents before children."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
+from taskgrove.events import ComposedDetail, EventBus, ExecutionKind, NoteDetail
+
+
+def limit_note(leaf: LeafTask, runners: Mapping[TaskExecutionType, LeafRunner]) -> str | None:
+    """Return what must be said about a leaf's limit that cannot be enforced, or None."""
+    runner = runners.get(leaf.task_type)
+    if leaf.timeout is None or runner is None:
+        return None
+    limits = runner.limits(leaf)
+    if limits.timeout == "enforced":
+        return None
+    why = f": {limits.note}" if limits.note else ""
+    return f"the limit of {leaf.timeout:g} s is reported, not enforced{why}"
+
+
+def _execution(node: BaseTask) -> ExecutionKind:
+    return node.task_type.name  # type: ignore[return-value] # the names of the enum are the kinds
+
+
+def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDetail:
+    """Return what the record keeps of a composed node."""
+    if isinstance(node, LeafTask):
+        target = node.device_name
+        if target is None:
+            target = node.target if isinstance(node.target, str) else type(node.target).__name__
+        return ComposedDetail(
+            execution=_execution(node),
+            timeout_s=node.timeout,
+            retries=node.retries,
+            target=target,
+            command_name=node.command_name,
+            notes=notes,
+        )
+    assert isinstance(node, Task)
+    return ComposedDetail(
+        execution=_execution(node),
+        children=tuple(child.name for child in node.subtasks),
+        rule=None if node.rule is None else node.rule.label,
+        timeout_s=node.timeout,
+        root=node.is_root,
+        operation=node.operation,
+        obs_mode=node.obs_mode,
+        pst_group=node.pst_group,
+        skip_subtasks=bool(node.skip_subtasks),
+        notes=(*node.composition_notes, *notes),
+    )
+
+
+def emit_composed(
+    root: Task, bus: EventBus, runners: Mapping[TaskExecutionType, LeafRunner]
+) -> None:
+    """Publish the whole tree, then what cannot be enforced in it."""
+    limits: list[tuple[str, str]] = []
+    for path, node in root.walk():
+        notes: tuple[str, ...] = ()
+        if isinstance(node, LeafTask):
+            text = limit_note(node, runners)
+            if text is not None:
+                notes = (text,)
+                limits.append((path, text))
+        devices: tuple[str, ...] = ()
+        if isinstance(node, LeafTask) and node.device_name is not None:
+            devices = (node.device_name,)
+        bus.emit(path, "composed", devices=devices, detail=composed_detail(node, notes))
+    for path, text in limits:
+        bus.emit(path, "note", message=text, detail=NoteDetail(topic="limit"))

@@ -1,0 +1,343 @@
+"""Runs INTERNAL leaves: methods, functions and coroutine functions of this process.
+
+Threads: ``start`` runs on a pool thread of the executor and calls the method there, so a
+method may hold its thread as long as it likes. Coroutine functions run on one event loop,
+which has a thread of its own, started with the first of them. ``_lock`` guards that
+thread's start and stop, and the table of running coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple
+
+from taskgrove.commands.aggregation.base import parse_result
+from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
+from taskgrove.commands.task import LeafTask
+from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus, as_task_status
+
+_UNCLEAR: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+_JOIN_S: Final = 5.0
+
+
+class _Convention(NamedTuple):
+    """How a method wants to be called."""
+
+    takes_callback: bool
+    takes_abort_event: bool
+    is_coroutine: bool
+
+
+def _convention_of(function: Callable[..., Any]) -> _Convention:
+    """Return how ``function`` wants to be called (SPEC S7.1)."""
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_flags & _UNCLEAR or hasattr(function, "__wrapped__"):
+        return _inspected(getattr(function, "__func__", function), function)
+    # Plain functions and methods, read from their code: no inspection for each leaf.
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return _Convention(
+        "task_callback" in names,
+        "task_abort_event" in names,
+        bool(code.co_flags & inspect.CO_COROUTINE),
+    )
+
+
+def _inspected(key: Callable[..., Any], function: Callable[..., Any]) -> _Convention:
+    try:
+        return _inspected_once(key)
+    except TypeError:  # it cannot be hashed
+        return _inspected_once.__wrapped__(function)
+
+
+@functools.lru_cache(maxsize=1024)
+def _inspected_once(function: Callable[..., Any]) -> _Convention:
+    try:
+        names = set(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a built-in without a signature
+        names = set()
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object with async __call__
+    return _Convention(
+        "task_callback" in names,
+        "task_abort_event" in names,
+        inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call),
+    )
+
+
+class _TaskCallback:
+    """The ``task_callback`` of the field's component managers, tied to one attempt."""
+
+    __slots__ = ("_context", "called")
+
+    def __init__(self, context: LeafContext) -> None:
+        self._context = context
+        self.called = False
+
+    def __call__(
+        self,
+        status: TaskStatus | int | None = None,
+        progress: int | None = None,
+        result: Any = None,
+        exception: BaseException | None = None,
+        **fields: Any,
+    ) -> None:
+        self.called = True
+        known = as_task_status(status)
+        if exception is not None and result is None:
+            result = (ResultCode.FAILED, describe(exception))
+            if known is None:
+                known = TaskStatus.FAILED
+        if known is not None and IS_FINAL[known]:
+            self._context.finish(known, result, may_retry=True, exception=exception, **fields)
+        else:
+            self._context.update(status=known, progress=progress, result=result, **fields)
+
+
+def describe(exc: BaseException) -> str:
+    """Return ``ExceptionType: text`` (SPEC S7.6)."""
+    try:
+        text = str(exc)
+    except Exception as broken:  # noqa: BLE001 - an exception whose text cannot be had
+        text = f"<its text raised {type(broken).__name__}>"
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+class InternalRunner:
+    """The runner of INTERNAL leaves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._running: dict[LeafContext, concurrent.futures.Future[Any]] = {}
+
+    def limits(self, leaf: LeafTask) -> LeafLimits:
+        """Say what can be enforced: a method that never looks at its abort event, nothing."""
+        try:
+            convention = _convention_of(leaf.resolve())
+        except (AttributeError, TypeError):
+            return LeafLimits("none", "reported", f"{leaf.command_name} does not exist")
+        if convention.takes_abort_event:
+            return LeafLimits("ask", "enforced")
+        if convention.is_coroutine:
+            return LeafLimits("kill", "enforced")
+        return LeafLimits(
+            "none",
+            "reported",
+            f"{leaf.command_name} takes no task_abort_event: once it runs it can neither be"
+            " aborted nor held to a limit, only reported",
+        )
+
+    def start(self, context: LeafContext) -> None:
+        """Call the method; return when it returned, or when its coroutine was scheduled."""
+        leaf = context.leaf
+        try:
+            function = leaf.resolve()
+        except (AttributeError, TypeError) as exc:
+            context.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
+            return
+        convention = _convention_of(function)
+        args = () if leaf.argin is None else (leaf.argin,)
+        keywords: dict[str, Any] = {}
+        callback = None
+        if convention.takes_callback:
+            callback = keywords["task_callback"] = _TaskCallback(context)
+        if convention.takes_abort_event:
+            keywords["task_abort_event"] = context.abort_event
+        context.update(status=TaskStatus.IN_PROGRESS)
+        try:
+            if convention.is_coroutine:
+                self._spawn(context, function(*args, **keywords), convention, callback)
+                return
+            value = function(*args, **keywords)
+            if inspect.isawaitable(value):
+                self._spawn(context, _awaited(value), convention, callback)
+                return
+        except BaseException as exc:  # noqa: BLE001 - S7.6: whatever it raises is an outcome
+            self._raised(context, exc)
+            return
+        self._returned(context, value, convention, callback)
+
+    def abort(self, context: LeafContext, reason: str) -> None:  # noqa: ARG002 - the event tells
+        """Cancel a coroutine that takes no abort event; others have been told by theirs."""
+        with self._lock:
+            future = self._running.get(context)
+        if future is not None:
+            future.cancel()
+
+    def attach(self, context: LeafContext, outside_id: str) -> None:
+        """Refuse: a method ends with its process."""
+        context.finish(
+            TaskStatus.FAILED,
+            (ResultCode.FAILED, f"{outside_id} ran in a process that has ended"),
+        )
+
+    def close(self) -> None:
+        """Cancel the coroutines and end the event loop's thread, within 5 s."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+            running = list(self._running.values())
+        for future in running:
+            future.cancel()
+        if loop is None or thread is None:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            thread.join(_JOIN_S)
+
+    # -- what came of it ----------------------------------------------------------------
+
+    @staticmethod
+    def _returned(
+        context: LeafContext,
+        value: Any,
+        convention: _Convention,
+        callback: _TaskCallback | None,
+    ) -> None:
+        if callback is not None and context.is_over:
+            return  # the callback has told the end; what is returned adds nothing
+        if value is None:
+            if convention.takes_abort_event and context.abort_event.is_set():
+                # It was asked to stop and did not say that it came to its end.
+                context.finish(
+                    TaskStatus.ABORTED,
+                    (ResultCode.ABORTED, "returned after it was asked to stop"),
+                )
+                return
+            context.finish(TaskStatus.COMPLETED)
+            return
+        parsed = parse_result(value)
+        if parsed.acknowledged is not None:
+            InternalRunner._acknowledged(context, parsed.acknowledged, parsed.message, callback)
+            return
+        if context.leaf.function is not None and not _is_meant_as_result(value):
+            # A plain function may return its value: only what is meant as a result is one.
+            context.finish(TaskStatus.COMPLETED, (ResultCode.OK, ""))
+            return
+        if parsed.code is ResultCode.ABORTED and context.abort_event.is_set():
+            context.finish(TaskStatus.ABORTED, value)
+            return
+        context.finish(TaskStatus.COMPLETED, value, may_retry=True)
+
+    @staticmethod
+    def _acknowledged(
+        context: LeafContext, status: TaskStatus, text: str, callback: _TaskCallback | None
+    ) -> None:
+        if IS_FINAL[status]:
+            code = {
+                TaskStatus.COMPLETED: ResultCode.OK,
+                TaskStatus.REJECTED: ResultCode.REJECTED,
+                TaskStatus.ABORTED: ResultCode.ABORTED,
+            }.get(status, ResultCode.FAILED)
+            context.finish(status, (code, text), may_retry=True)
+        elif callback is None:
+            context.finish(
+                TaskStatus.FAILED,
+                (
+                    ResultCode.FAILED,
+                    f"returned {status.name} but takes no task_callback, so its end can never"
+                    " be told",
+                ),
+            )
+        else:
+            context.update(status=status)
+
+    @staticmethod
+    def _raised(context: LeafContext, exc: BaseException) -> None:
+        context.finish(
+            TaskStatus.FAILED,
+            (ResultCode.FAILED, describe(exc)),
+            may_retry=True,
+            exception=exc,
+        )
+
+    # -- coroutines ---------------------------------------------------------------------
+
+    def _spawn(
+        self,
+        context: LeafContext,
+        coroutine: Coroutine[Any, Any, Any],
+        convention: _Convention,
+        callback: _TaskCallback | None,
+    ) -> None:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        with self._lock:
+            if not convention.takes_abort_event:
+                self._running[context] = future
+        future.add_done_callback(functools.partial(self._ended, context, convention, callback))
+        if not convention.takes_abort_event and context.abort_event.is_set():
+            future.cancel()  # the abort came before there was something to cancel
+
+    def _ended(
+        self,
+        context: LeafContext,
+        convention: _Convention,
+        callback: _TaskCallback | None,
+        future: concurrent.futures.Future[Any],
+    ) -> None:
+        with self._lock:
+            self._running.pop(context, None)
+        # On another thread: what follows may call foreign code, and the loop is shared.
+        context.submit(functools.partial(self._settle, context, convention, callback, future))
+
+    def _settle(
+        self,
+        context: LeafContext,
+        convention: _Convention,
+        callback: _TaskCallback | None,
+        future: concurrent.futures.Future[Any],
+    ) -> None:
+        if future.cancelled():
+            context.finish(
+                TaskStatus.ABORTED, (ResultCode.ABORTED, "cancelled before it came to its end")
+            )
+            return
+        exc = future.exception()
+        if exc is not None:
+            self._raised(context, exc)
+        else:
+            self._returned(context, future.result(), convention, callback)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run_loop,
+                    args=(self._loop,),
+                    name="taskgrove-coroutines",
+                    daemon=True,
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _is_meant_as_result(value: Any) -> bool:
+    if isinstance(value, (bool, ResultCode, str)) or type(value).__name__ == "ResultCode":
+        return True
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        return parse_result(value).code is not ResultCode.UNKNOWN
+    return False
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=_JOIN_S))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

@@ -1,0 +1,285 @@
+"""One attempt at one leaf: what a runner sees of it, and its exactly one end.
+
+Threads: every method may be called by any thread. The run's lock guards ``_over`` and
+``_started``; it is released before anything is reported.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.commands.aggregation.base import parse_result
+from taskgrove.commands.internal_runner import describe
+from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.task import LeafTask
+from taskgrove.commands.worker_pool import TimerEntry, Worker
+from taskgrove.control_model import FINAL_STATUSES, IS_FINAL, ResultCode, TaskStatus, as_task_status
+from taskgrove.events import NoteDetail, StartedDetail
+
+if TYPE_CHECKING:
+    from taskgrove.commands.run import Composite, Limit, Run
+
+#: Codes that name a problem of something that ran to its end (S3).
+PROBLEM_CODES: Final = frozenset(
+    {
+        ResultCode.FAILED,
+        ResultCode.UNKNOWN,
+        ResultCode.REJECTED,
+        ResultCode.NOT_ALLOWED,
+        ResultCode.ABORTED,
+    }
+)
+
+
+class LeafRun:
+    """One attempt at one leaf (a ``LeafContext``)."""
+
+    __slots__ = (
+        "_abort_event",
+        "_over",
+        "_started",
+        "abort_asked_at",
+        "attempt",
+        "composite",
+        "in_call",
+        "leaf",
+        "limit",
+        "run",
+        "runner",
+        "started_at",
+        "timer",
+        "worker",
+    )
+
+    def __init__(
+        self, run: Run, leaf: LeafTask, composite: Composite, runner: LeafRunner, attempt: int = 1
+    ) -> None:
+        self.run = run
+        self.leaf = leaf
+        self.composite = composite
+        self.runner = runner
+        self.attempt = attempt
+        self.limit: Limit | None = composite.limit
+        self.timer: TimerEntry | None = None
+        self.worker: Worker | None = None
+        self.in_call = False
+        self.started_at: float | None = None
+        self.abort_asked_at: float | None = None
+        self._abort_event: threading.Event | None = None
+        self._over = False
+        self._started = False
+
+    # -- what a runner reads --------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The path of the leaf in its tree."""
+        return f"{self.composite.path}/{self.leaf.name}"
+
+    @property
+    def run_id(self) -> str:
+        """The run that the leaf belongs to."""
+        return self.run.bus.run_id
+
+    @property
+    def deadline(self) -> float | None:
+        """When the limit expires (``time.monotonic()``, seconds), or None."""
+        return None if self.limit is None else self.limit.at
+
+    @property
+    def abort_event(self) -> threading.Event:
+        """Set when the leaf is asked to stop."""
+        if self._abort_event is None:
+            with self.run.lock:
+                if self._abort_event is None:
+                    event = threading.Event()
+                    if self.abort_asked_at is not None:
+                        event.set()
+                    self._abort_event = event
+        return self._abort_event
+
+    @property
+    def is_over(self) -> bool:
+        """True once the attempt has ended."""
+        return self._over
+
+    @property
+    def is_started(self) -> bool:
+        """True once the runner was called."""
+        return self._started
+
+    # -- what a runner tells --------------------------------------------------------------
+
+    def update(
+        self,
+        *,
+        status: TaskStatus | int | None = None,
+        progress: int | None = None,
+        result: Any = None,
+        **fields: Any,
+    ) -> None:
+        """Tell what is known of the leaf; a final status ends it."""
+        if status is not None:
+            known = as_task_status(status)
+            if known is not None and IS_FINAL[known]:
+                if progress is not None:
+                    fields["progress"] = progress
+                self.finish(known, result, **fields)
+                return
+            status = known
+        if self._over:
+            return
+        self.leaf.report(
+            status=status,
+            progress=progress,
+            result=result,
+            **fields,
+            **self._origin(fields),
+        )
+
+    def finish(
+        self,
+        status: TaskStatus | int,
+        result: Any = None,
+        *,
+        may_retry: bool = False,
+        exception: BaseException | None = None,
+        **fields: Any,
+    ) -> bool:
+        """End the attempt; the first call counts."""
+        with self.run.lock:
+            first = not self._over
+            self._over = True
+        known = as_task_status(status)
+        if known is None or not IS_FINAL[known]:
+            known = TaskStatus.FAILED
+            result = (ResultCode.FAILED, f"its runner ended it with {status!r}, which is no end")
+        if not first:
+            self._late(known, result)
+            return False
+        if self.abort_asked_at is not None:
+            took = time.monotonic() - self.abort_asked_at
+            self.note(
+                "abort-ended",
+                f"ended {known.name} {took:.1f} s after it was asked to stop",
+                after_s=f"{took:.3f}",
+            )
+        if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result):
+            return True
+        if exception is not None:
+            self.run.remember(exception)
+        self._report_end(known, result, fields)
+        self.run.ended(self)
+        return True
+
+    def started(self, outside_kind: str, outside_id: str) -> None:
+        """Record the id under which the work runs outside."""
+        bus = self.run.bus
+        if bus.active:
+            bus.emit(
+                self.path,
+                "started",
+                attempt=self.attempt,
+                message=f"{outside_kind} {outside_id}",
+                devices=() if self.leaf.device_name is None else (self.leaf.device_name,),
+                detail=StartedDetail(outside_kind=outside_kind, outside_id=outside_id),
+            )
+
+    def note(self, topic: str, text: str, **data: str) -> None:
+        """Publish a note about the leaf."""
+        bus = self.run.bus
+        if bus.active:
+            bus.emit(
+                self.path,
+                "note",
+                attempt=self.attempt,
+                message=text,
+                detail=NoteDetail(topic=topic, data=data),
+            )
+
+    def submit(self, function: Callable[[], object]) -> None:
+        """Run ``function`` on a thread of the executor."""
+        self.run.engine.control.submit(function)
+
+    # -- what the executor does with it -----------------------------------------------------
+
+    def __call__(self) -> None:
+        """Run the attempt; the executor's pool calls it on one of its threads."""
+        with self.run.lock:
+            if self._over:
+                return
+            self._started = True
+            self.in_call = True
+        self.worker = self.run.engine.pool.current_worker
+        self.started_at = time.monotonic()
+        if self.leaf.timeout is not None:
+            self.run.set_own_limit(self)
+        try:
+            self.runner.start(self)
+        except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
+            self.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
+        self.in_call = False
+
+    def cut_off(
+        self, status: TaskStatus, code: ResultCode, text: str, *, if_not_started: bool = False
+    ) -> bool:
+        """End the attempt from the executor's side, whatever its runner does; True: it did."""
+        with self.run.lock:
+            if self._over or (if_not_started and self._started):
+                return False
+            self._over = True
+        self._report_end(status, (code, text), {})
+        return True
+
+    def ask_to_stop(self) -> None:
+        """Set the abort event, now or when it is first asked for."""
+        with self.run.lock:
+            self.abort_asked_at = time.monotonic()
+            event = self._abort_event
+        if event is not None:
+            event.set()
+
+    def drop_timer(self) -> None:
+        """Forget the limit's timer."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def _origin(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the device and the attempt that an update is attributed to."""
+        origin: dict[str, Any] = {}
+        if self.leaf.device_name is not None and "device_name" not in fields:
+            origin["device_name"] = self.leaf.device_name
+        if self.attempt > 1:
+            origin["attempt"] = self.attempt
+        return origin
+
+    def _report_end(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> None:
+        self.drop_timer()
+        self.leaf.report(status=status, result=result, **fields, **self._origin(fields))
+
+    def _retry(self, status: TaskStatus, result: Any) -> bool:
+        """Start another attempt if this one failed and the run allows it."""
+        if status is TaskStatus.ABORTED:
+            return False
+        parsed = parse_result(result)
+        if status is TaskStatus.COMPLETED and parsed.code not in PROBLEM_CODES:
+            return False
+        if not self.run.may_try_again(self):
+            return False
+        self.note(
+            "retry",
+            f"attempt {self.attempt} of {self.leaf.retries + 1} ended {status.name}:"
+            f" {parsed.message}",
+        )
+        self.run.try_again(self)
+        return True
+
+    def _late(self, status: TaskStatus, result: Any) -> None:
+        if self.run.bus.active and status in FINAL_STATUSES:
+            parsed = None if result is None else parse_result(result)
+            text = f": {parsed.message}" if parsed is not None and parsed.message else ""
+            self.note("late", f"ended {status.name} after its end was decided{text}")

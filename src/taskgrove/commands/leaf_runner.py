@@ -1,0 +1,171 @@
+"""What executes leaves: the protocol, and what the executor hands to a runner.
+
+A runner knows one kind of leaf (:class:`~taskgrove.commands.task.TaskExecutionType`)
+and where it belongs: a method of this process, a TANGO device, an analysis
+program. The executor knows runners by this protocol only.
+
+Threads: the executor calls :meth:`LeafRunner.start` and :meth:`LeafRunner.attach`
+on one of its pool threads, and :meth:`LeafRunner.abort` on one of its few control
+threads, which must not be held up: ``abort`` hands what may block to a thread of its own.
+Every method of a :class:`LeafContext` may be called by any thread, at any time, also
+after the leaf has ended (a late fact then becomes a note).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from taskgrove.commands.task import LeafTask
+from taskgrove.control_model import TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class LeafLimits:
+    """What a runner can enforce on one leaf (SPEC S7.7).
+
+    Attributes:
+        abort: ``kill``: the runner ends it itself; ``ask``: the leaf is asked and may
+            refuse; ``none``: nothing reaches it once it runs.
+        timeout: ``enforced``: the work ends when its limit expires; ``reported``: the
+            outcome tells of the expiry, the work may go on.
+        note: Why, as a sentence for people; empty where there is nothing to say.
+    """
+
+    abort: Literal["kill", "ask", "none"]
+    timeout: Literal["enforced", "reported"]
+    note: str = ""
+
+
+class LeafContext(Protocol):
+    """One attempt at one leaf, as its runner sees it."""
+
+    @property
+    def leaf(self) -> LeafTask:
+        """The leaf to execute."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The path of the leaf in its tree."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """The run that the leaf belongs to."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1."""
+        ...
+
+    @property
+    def deadline(self) -> float | None:
+        """Instant (``time.monotonic()``, seconds) at which the leaf's limit expires, or None."""
+        ...
+
+    @property
+    def abort_event(self) -> threading.Event:
+        """Set when the leaf is asked to stop."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """True once the attempt has ended: a runner that still waits for it may let go."""
+        ...
+
+    def update(
+        self,
+        *,
+        status: TaskStatus | int | None = None,
+        progress: int | None = None,
+        result: Any = None,
+        **fields: Any,
+    ) -> None:
+        """Tell what is known of the leaf; a final status here ends it as :meth:`finish` does.
+
+        Args:
+            status: The status, where it is known.
+            progress: Percent done, 0..100.
+            result: A result in any form of SPEC S2.1.
+            **fields: As ``TaskTracker.update_task`` takes them: ``devices``, ``error``, ...
+        """
+        ...
+
+    def finish(
+        self,
+        status: TaskStatus | int,
+        result: Any = None,
+        *,
+        may_retry: bool = False,
+        **fields: Any,
+    ) -> bool:
+        """End this attempt; the first call counts, a later one becomes a note.
+
+        Args:
+            status: COMPLETED, FAILED, ABORTED or REJECTED.
+            result: A result in any form of SPEC S2.1.
+            may_retry: True only where it is proved that the work never started or has
+                ended (SPEC S7.4); the leaf's ``retries`` are used then.
+            **fields: As ``TaskTracker.update_task`` takes them.
+
+        Returns:
+            True when this call ended the attempt.
+        """
+        ...
+
+    def started(self, outside_kind: str, outside_id: str) -> None:
+        """Record the id under which the work runs outside, before waiting for it.
+
+        Args:
+            outside_kind: ``command``, ``process`` or ``job``.
+            outside_id: The id.
+        """
+        ...
+
+    def note(self, topic: str, text: str, **data: str) -> None:
+        """Publish a note about the leaf.
+
+        Args:
+            topic: A topic of :class:`~taskgrove.events.NoteDetail`, such as
+                ``abort-acknowledged`` or ``reconciled``.
+            text: A sentence for people.
+            **data: Small facts that belong to it.
+        """
+        ...
+
+    def submit(self, function: Callable[[], object]) -> None:
+        """Run ``function`` on a control thread of the executor, soon; it must not block."""
+        ...
+
+
+class LeafRunner(Protocol):
+    """Executes leaves of one kind."""
+
+    def limits(self, leaf: LeafTask) -> LeafLimits:
+        """Say what can be enforced on ``leaf``; pure and quick."""
+        ...
+
+    def start(self, context: LeafContext) -> None:
+        """Start the leaf; return when it runs or has ended.
+
+        Work that is waited for elsewhere (a device, a process) must not hold the
+        calling thread: return, and report through ``context`` later. An exception
+        ends the leaf FAILED with ``ExceptionType: text`` as its cause.
+        """
+        ...
+
+    def abort(self, context: LeafContext, reason: str) -> None:
+        """Ask a started leaf to stop; must not block.
+
+        Report ``abort-acknowledged`` with ``context.note`` when the work has heard it,
+        and the end with ``context.finish``, whatever the end is.
+        """
+        ...
+
+    def attach(self, context: LeafContext, outside_id: str) -> None:
+        """Follow work that already runs, by the id that was recorded when it started."""
+        ...

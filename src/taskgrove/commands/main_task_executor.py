@@ -1,0 +1,361 @@
+"""MainTaskExecutor: runs task trees (SPEC S7).
+
+It knows how to order leaves; what executes one it knows by its
+:class:`~taskgrove.commands.leaf_runner.LeafRunner` only. Its threads: at most
+``max_workers`` pool threads, on which runners start leaves (an internal method also runs
+there); up to four control threads for deadlines and aborts, so that a pool full of
+hanging methods cannot keep them from their work; one timer thread. No pool thread waits
+for a child, a device or a process.
+
+Threads: every public method of the executor and of a handle may be called by any
+thread. ``MainTaskExecutor._lock`` guards the set of running trees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Generator, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.composed_events import emit_composed
+from taskgrove.commands.display import render_html
+from taskgrove.commands.internal_runner import InternalRunner
+from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.run import Run
+from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
+from taskgrove.commands.worker_pool import Timer, WorkerPool
+from taskgrove.control_model import TaskStatus
+from taskgrove.errors import (
+    ExecutorClosedError,
+    MissingRunnerError,
+    RunError,
+    TaskAbortedError,
+    TaskFailedError,
+    TaskRejectedError,
+    UsageError,
+    WaitTimeoutError,
+)
+from taskgrove.events import EventBus, Observer
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Threads for deadlines and aborts; started only when there is something for them.
+_CONTROL_THREADS: Final = 4
+_ERRORS: Final[dict[TaskStatus, type[RunError]]] = {
+    TaskStatus.FAILED: TaskFailedError,
+    TaskStatus.REJECTED: TaskRejectedError,
+    TaskStatus.ABORTED: TaskAbortedError,
+}
+
+
+class Engine:
+    """What all runs of one executor share: threads, the timer and the runners."""
+
+    def __init__(
+        self, max_workers: int, grace_s: float, runners: Mapping[TaskExecutionType, LeafRunner]
+    ) -> None:
+        self.grace_s = grace_s
+        self.runners = runners
+        self.pool = WorkerPool(max_workers, "taskgrove-worker")
+        self.control = WorkerPool(_CONTROL_THREADS, "taskgrove-control")
+        self.timer = Timer(self.control, "taskgrove-timer")
+
+    def runner_of(self, leaf: LeafTask) -> LeafRunner:
+        """Return the runner for a leaf's kind; submission has checked that there is one."""
+        return self.runners[leaf.task_type]
+
+    def close(self) -> None:
+        """Let all threads end once their work is done; returns at once."""
+        self.timer.close(0.0)
+        self.pool.close()
+        self.control.close()
+
+
+class RunHandle:
+    """A submitted tree, from outside.
+
+    Attributes:
+        id: The run's id.
+        task: The root of the tree.
+        bus: The run's events; observers subscribed now get what is still to come.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._future: concurrent.futures.Future[AggregationOutcome] = concurrent.futures.Future()
+        self._future.set_running_or_notify_cancel()
+        self.id = run.bus.run_id
+        self.task = run.root
+        self.bus = run.bus
+
+    @property
+    def status(self) -> TaskStatus:
+        """The root's status."""
+        return self.task.tracker.overall_status
+
+    @property
+    def progress(self) -> int:
+        """Percent done, 0..100."""
+        return self.task.tracker.progress
+
+    @property
+    def outcome(self) -> AggregationOutcome | None:
+        """The outcome, None until the run is final."""
+        return self._future.result() if self._future.done() else None
+
+    @property
+    def abandoned(self) -> tuple[str, ...]:
+        """Paths of leaves that were given up after the grace period."""
+        return self._run.abandoned
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; True when the run is final.
+
+        Args:
+            timeout_s: The most to wait, in seconds; None waits as long as it takes.
+        """
+        concurrent.futures.wait([self._future], timeout_s)
+        return self._future.done()
+
+    def abort(self, reason: str | None = None) -> bool:
+        """Ask the run to stop; returns at once (SPEC S7.5).
+
+        Args:
+            reason: Why, for the record; None says that it was asked for.
+
+        Returns:
+            True when this call began the abort, False when it had begun, or ended, before.
+        """
+        return self._run.abort(reason or "abort was asked for")
+
+    def result(self, timeout_s: float | None = None) -> AggregationOutcome:
+        """Return the outcome of a run that completed, degraded or not.
+
+        Args:
+            timeout_s: The most to wait, in seconds; None waits as long as it takes.
+
+        Raises:
+            WaitTimeoutError: The run is not final yet; it goes on.
+            TaskFailedError: It failed; chained to the exception of the leaf, where there is one.
+            TaskRejectedError: It was rejected.
+            TaskAbortedError: It was aborted.
+        """
+        if not self.wait(timeout_s):
+            raise WaitTimeoutError(
+                f"run {self.id} is not final after {timeout_s:g} s", path=self.task.path
+            )
+        outcome = self._future.result()
+        error = _ERRORS.get(outcome.status)
+        if error is not None:
+            raise error(
+                outcome.message or outcome.status.name, outcome=outcome, path=self.task.path
+            ) from self._run.first_exception
+        return outcome
+
+    def __await__(self) -> Generator[Any, None, AggregationOutcome]:
+        # Shielded: a waiter that is cancelled does not take the outcome from the others.
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+    def _repr_html_(self) -> str | None:
+        return render_html(self)
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.id} {self.task.path!r} {self.status.name} {self.progress} %>"
+
+
+class MainTaskExecutor:
+    """Runs task trees on a bounded pool of threads.
+
+    Args:
+        max_workers: How many leaves are started, or run as internal methods, at once.
+        runners: What executes leaves, by their kind; INTERNAL has one unless given here.
+            The executor does not close runners that it was given.
+        logger: A logger; None takes the module's.
+        grace_s: How long what was asked to stop may take to end, in seconds.
+
+    Raises:
+        UsageError: ``max_workers`` or ``grace_s`` is out of range.
+    """
+
+    def __init__(
+        self,
+        max_workers: int = 16,
+        runners: Mapping[TaskExecutionType, LeafRunner] | None = None,
+        logger: Logger | None = None,
+        *,
+        grace_s: float = 5.0,
+    ) -> None:
+        if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
+            raise UsageError(f"max_workers is a whole number from 1, not {max_workers!r}")
+        if not grace_s >= 0:
+            raise UsageError(f"grace_s is a number of seconds from 0, not {grace_s!r}")
+        self.logger = logger or _LOGGER
+        self._own_runner: InternalRunner | None = None
+        own: dict[TaskExecutionType, LeafRunner] = dict(runners or {})
+        if TaskExecutionType.INTERNAL not in own:
+            self._own_runner = InternalRunner()
+            own[TaskExecutionType.INTERNAL] = self._own_runner
+        self._engine = Engine(max_workers, grace_s, own)
+        self._lock = threading.Lock()
+        self._handles: set[RunHandle] = set()
+        self._closing = False
+        self._all_done = threading.Event()
+        self._all_done.set()
+
+    def submit_main_task(
+        self, task: BaseTask, *, observers: Iterable[Observer] = (), run_id: str | None = None
+    ) -> RunHandle:
+        """Start a tree and return at once.
+
+        Args:
+            task: The root; a leaf is run as the only step of a Task of its name.
+            observers: Called with every event of the run; they must only enqueue.
+            run_id: The run's id; None makes one.
+
+        Raises:
+            UsageError: The tree has been submitted before, or is part of another one.
+            MissingRunnerError: It holds a kind of leaf that no runner executes.
+            ExecutorClosedError: The executor is shut down.
+        """
+        root = task if isinstance(task, Task) else _wrapped(task)
+        if root.parent is not None:
+            raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
+        self._check_runners(root)
+        bus = EventBus(run_id or _new_run_id())
+        run = Run(self._engine, root, bus)
+        handle = RunHandle(run)
+        with self._lock:
+            if self._closing:
+                raise ExecutorClosedError("the executor is shut down")
+            if root.submitted:
+                raise UsageError(
+                    f"{root.path!r} has run before",
+                    path=root.path,
+                    hint="a tree runs once; compose it again",
+                )
+            root.submitted = True
+            self._handles.add(handle)
+            self._all_done.clear()
+        for observer in observers:
+            bus.subscribe(observer)
+        self._engine.pool.submit(lambda: self._begin(handle))
+        return handle
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Take no more trees, and end the threads when the running ones have ended.
+
+        Args:
+            wait: Whether to wait for that; what was abandoned is not waited for longer
+                than the grace period.
+        """
+        with self._lock:
+            self._closing = True
+            idle = not self._handles
+        if idle:
+            self._close_engine()
+        if wait:
+            if not idle and self._engine.pool.current_worker is not None:
+                raise UsageError(
+                    "a step of a running tree cannot wait for its own executor",
+                    hint="call shutdown(wait=False) there",
+                )
+            self._all_done.wait()
+            self._close_engine()
+            grace_s = self._engine.grace_s
+            self._engine.timer.close()
+            self._engine.pool.join(grace_s)
+            self._engine.control.join(grace_s)
+
+    def abort_all(self, reason: str | None = None) -> None:
+        """Ask every running tree to stop; returns at once."""
+        with self._lock:
+            handles = list(self._handles)
+        for handle in handles:
+            handle.abort(reason)
+
+    def __enter__(self) -> MainTaskExecutor:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is not None:
+            self.abort_all(f"{exc_type.__name__} left the executor's block")
+        self.shutdown(wait=True)
+
+    # -- one run ----------------------------------------------------------------------------
+
+    def _begin(self, handle: RunHandle) -> None:
+        run = handle._run
+        root = run.root
+        try:
+            for path, node in root.walk():
+                if isinstance(node, Task):
+                    node.tracker.bind(run.bus, path)
+            if run.bus.active:
+                emit_composed(root, run.bus, self._engine.runners)
+            root.tracker.when_closed(lambda: self._end(handle))
+            run.begin()
+        except Exception as exc:
+            # Whatever stops a run from beginning still gives it exactly one end (S7.6).
+            self.logger.exception("run %s could not begin", handle.id)
+            run.remember(exc)
+            root.tracker.fail(exc)
+            self._end(handle)
+
+    def _end(self, handle: RunHandle) -> None:
+        future = handle._future
+        with self._lock:
+            if handle not in self._handles:
+                return
+            self._handles.discard(handle)
+            last = not self._handles
+            closing = self._closing
+        future.set_result(handle.task.tracker.outcome())
+        if last:
+            if closing:
+                self._close_engine()
+            with self._lock:
+                if not self._handles:
+                    self._all_done.set()
+
+    def _close_engine(self) -> None:
+        self._engine.close()
+        if self._own_runner is not None:
+            self._own_runner.close()
+
+    def _check_runners(self, root: Task) -> None:
+        missing: dict[TaskExecutionType, str] = {}
+        for path, node in root.walk():
+            if isinstance(node, LeafTask) and node.task_type not in self._engine.runners:
+                missing.setdefault(node.task_type, path)
+        for kind, path in missing.items():
+            raise MissingRunnerError(
+                f"no runner executes {kind.name} leaves such as {path}",
+                path=path,
+                hint=f"give the executor runners={{TaskExecutionType.{kind.name}: ...}}",
+            )
+
+
+def _wrapped(leaf: BaseTask) -> Task:
+    if leaf.parent is not None:
+        raise UsageError(f"{leaf.path!r} is part of a tree; submit its root", path=leaf.path)
+    return Task(leaf.name, subtasks=[leaf], is_root=True)
+
+
+def _new_run_id() -> str:
+    # The time first, so that ids sort as the runs began.
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
