@@ -1,0 +1,12 @@
+"""Doubles and assertions for tests of what is built on taskgrove, and for our own.
+
+Nothing here needs a control system or a test framework: an assertion that fails
+raises :class:`AssertionError`, and its text holds what was seen instead.
+"""
+
+from taskgrove.testing.callback_recorder import CallbackRecorder as CallbackRecorder
+from taskgrove.testing.event_log import EventLog as EventLog
+from taskgrove.testing.fake_device_runner import FakeCall as FakeCall
+from taskgrove.testing.fake_device_runner import FakeDeviceRunner as FakeDeviceRunner
+from taskgrove.testing.fake_device_runner import Script as Script
+from taskgrove.testing.manual_clock import ManualClock as ManualClock

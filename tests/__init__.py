@@ -1,0 +1,1 @@
+"""The test suite; its parts import each other as ``tests.…``."""

@@ -1,0 +1,77 @@
+"""What every test shares: a clean environment, the leak guard, and plain reasons to skip."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["pytester", "tests.leak_guard"]
+
+# Nothing of the caller's environment may steer a test: neither our own settings, nor a control
+# system that happens to be near, nor the colours of a terminal.
+for _name in list(os.environ):
+    if _name.startswith("TASKGROVE_") or _name in {
+        "TANGO_HOST",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "CLICOLOR_FORCE",
+    }:
+        del os.environ[_name]
+
+# The same examples in every run, so that a failure belongs to the change that it came with;
+# `--hypothesis-profile=search` looks for new ones.
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.register_profile(
+    "ci",
+    settings.get_profile("default"),
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],  # the machine is shared
+)
+settings.register_profile("search", deadline=None, derandomize=False, max_examples=2000)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@functools.cache
+def why_no_root() -> str | None:
+    """Return why connections cannot be cut on this machine, or None when they can."""
+    if os.geteuid() != 0:
+        return "needs root, to cut TCP connections with `ss -K`"
+    if shutil.which("ss") is None:
+        return "needs `ss` (Debian: iproute2), to cut TCP connections"
+    # Not every kernel lets it: try it on a connection of our own.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as near:
+            far, _ = listener.accept()
+            with far:
+                command = ["ss", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"]
+                subprocess.run(command, capture_output=True, check=False, timeout=20)
+                try:
+                    near.sendall(b"?")
+                except OSError:
+                    return None
+    return "this kernel does not let root cut TCP connections (`ss -K` has no effect)"
+
+
+@functools.cache
+def why_no_database() -> str | None:
+    """Return why no TANGO database can be started, or None when it can."""
+    if importlib.util.find_spec("databaseds") is None:
+        return "needs a TANGO database server: pip install pytango-db"
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with a plain reason, what this machine cannot run."""
+    for marker, why_not in (("root", why_no_root), ("database", why_no_database)):
+        if item.get_closest_marker(marker) is not None and (reason := why_not()) is not None:
+            pytest.skip(reason)

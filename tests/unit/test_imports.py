@@ -1,0 +1,100 @@
+"""What an import brings along, and what the packages show."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import taskgrove
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "taskgrove"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = [path for path in MODULES if path.name == "__init__.py"]
+
+#: What belongs to an extra: none of it may come with the core.
+EXTRAS = {
+    "alembic", "dask", "distributed", "h5py", "matplotlib", "numpy", "panel", "psutil", "pytest",
+    "rich", "sqlalchemy", "starlette", "tango", "typer", "uvicorn",
+}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE.parent))
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after a statement."""
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import taskgrove", "import taskgrove.testing", "import taskgrove.view.snapshot"],
+)
+def test_the_core_brings_no_extra_along(statement: str) -> None:
+    assert modules_after(statement) & EXTRAS == set()
+
+
+def test_every_folder_with_code_is_a_room() -> None:
+    folders = {path.parent for path in MODULES}
+    assert folders == {room.parent for room in ROOMS}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstring = ast.get_docstring(tree)
+    assert docstring
+    assert docstring.split("\n")[0].endswith((".", ":"))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_rooms_only_re_export(room: Path) -> None:
+    tree = ast.parse(room.read_text(encoding="utf-8"))
+    for node in tree.body[1:]:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            continue
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert [(alias.name, alias.asname) for alias in node.names] == [
+                (alias.name, alias.name) for alias in node.names
+            ], "a re-export is written `X as X`"
+        else:
+            assert isinstance(node, ast.Assign), f"line {node.lineno} computes something"
+            assert [ast.unparse(target) for target in node.targets] == ["__version__"]
+            assert isinstance(node.value, ast.Constant)
+
+
+def test_the_public_names_are_there() -> None:
+    expected = {
+        "AggregationOutcome", "BaseTask", "CommandError", "HealthState", "LeafTask",
+        "MainTaskComposer", "MainTaskExecutor", "MapError", "ResultCode", "RunHandle",
+        "SubtaskResult", "Task", "TaskAggregationPolicy", "TaskEvent", "TaskExecutionType",
+        "TaskStatus", "TaskTracker", "TaskgroveError", "as_task_callback", "load_command_map",
+        "run",
+    }  # fmt: skip
+    assert {name for name in expected if hasattr(taskgrove, name)} == expected
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert taskgrove.__version__ == project["version"]
+
+
+def test_the_package_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
