@@ -8,18 +8,20 @@ thread's start and stop, and the table of running coroutines.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import functools
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus, as_task_status
+
+if TYPE_CHECKING:
+    import asyncio
 
 _UNCLEAR: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _JOIN_S: Final = 5.0
@@ -154,7 +156,7 @@ class InternalRunner:
                 self._spawn(context, function(*args, **keywords), convention, callback)
                 return
             value = function(*args, **keywords)
-            if inspect.isawaitable(value):
+            if value is not None and inspect.isawaitable(value):
                 self._spawn(context, _awaited(value), convention, callback)
                 return
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever it raises is an outcome
@@ -264,6 +266,8 @@ class InternalRunner:
         convention: _Convention,
         callback: _TaskCallback | None,
     ) -> None:
+        import asyncio  # noqa: PLC0415 - slow to import, and only coroutines need it
+
         future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
         with self._lock:
             if not convention.takes_abort_event:
@@ -303,6 +307,8 @@ class InternalRunner:
             self._returned(context, future.result(), convention, callback)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
+        import asyncio  # noqa: PLC0415
+
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -329,6 +335,8 @@ async def _awaited(value: Any) -> Any:
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    import asyncio  # noqa: PLC0415
+
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()

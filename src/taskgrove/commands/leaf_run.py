@@ -122,23 +122,14 @@ class LeafRun:
         **fields: Any,
     ) -> None:
         """Tell what is known of the leaf; a final status ends it."""
-        if status is not None:
-            known = as_task_status(status)
-            if known is not None and IS_FINAL[known]:
-                if progress is not None:
-                    fields["progress"] = progress
-                self.finish(known, result, **fields)
-                return
-            status = known
-        if self._over:
-            return
-        self.leaf.report(
-            status=status,
-            progress=progress,
-            result=result,
-            **fields,
-            **self._origin(fields),
-        )
+        known = None if status is None else as_task_status(status)
+        if known is not None and IS_FINAL[known]:
+            if progress is not None:
+                fields["progress"] = progress
+            self.finish(known, result, **fields)
+        elif not self._over:
+            self._add_origin(fields)
+            self.leaf.report(status=known, progress=progress, result=result, **fields)
 
     def finish(
         self,
@@ -248,18 +239,17 @@ class LeafRun:
             self.timer.cancel()
             self.timer = None
 
-    def _origin(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the device and the attempt that an update is attributed to."""
-        origin: dict[str, Any] = {}
-        if self.leaf.device_name is not None and "device_name" not in fields:
-            origin["device_name"] = self.leaf.device_name
+    def _add_origin(self, fields: dict[str, Any]) -> None:
+        """Add the device and the attempt that an update is attributed to."""
+        if self.leaf.device_name is not None:
+            fields.setdefault("device_name", self.leaf.device_name)
         if self.attempt > 1:
-            origin["attempt"] = self.attempt
-        return origin
+            fields["attempt"] = self.attempt
 
     def _report_end(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> None:
         self.drop_timer()
-        self.leaf.report(status=status, result=result, **fields, **self._origin(fields))
+        self._add_origin(fields)
+        self.leaf.report(status=status, result=result, **fields)
 
     def _retry(self, status: TaskStatus, result: Any) -> bool:
         """Start another attempt if this one failed and the run allows it."""

@@ -13,7 +13,6 @@ thread. ``MainTaskExecutor._lock`` guards the set of running trees.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import logging
 import secrets
@@ -30,6 +29,7 @@ from taskgrove.commands.internal_runner import InternalRunner
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.run import Run
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
+from taskgrove.commands.tracker_events import TrackerEvents
 from taskgrove.commands.worker_pool import Timer, WorkerPool
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import (
@@ -163,6 +163,8 @@ class RunHandle:
         return outcome
 
     def __await__(self) -> Generator[Any, None, AggregationOutcome]:
+        import asyncio  # noqa: PLC0415 - slow to import, and whoever awaits has it
+
         # Shielded: a waiter that is cancelled does not take the outcome from the others.
         return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
 
@@ -307,6 +309,8 @@ class MainTaskExecutor:
                     node.tracker.bind(run.bus, path)
             if run.bus.active:
                 emit_composed(root, run.bus, self._engine.runners)
+                if not root.subtasks:  # complete from the start: nothing else would tell
+                    TrackerEvents(run.bus, root.path).task_finished(root.tracker.outcome(), {})
             root.tracker.when_closed(lambda: self._end(handle))
             run.begin()
         except Exception as exc:

@@ -128,9 +128,15 @@ class Run:
 
     def ended(self, leaf_run: LeafRun) -> None:
         """Go on after an attempt that has ended for good."""
+        composite = leaf_run.composite
         with self.lock:
             self._active.discard(leaf_run)
-        self._advance([_Done(leaf_run.leaf, leaf_run.composite)])
+            composite.remaining -= 1
+            remaining = composite.remaining
+        if composite.is_sequence or not remaining:
+            steps: list[_Start | _Done] = []
+            self._after(leaf_run.leaf, composite, remaining, steps)
+            self._advance(steps)
 
     def _advance(self, steps: list[_Start | _Done]) -> None:
         while steps:
@@ -200,6 +206,16 @@ class Run:
         with self.lock:
             composite.remaining -= 1
             remaining = composite.remaining
+        self._after(child, composite, remaining, steps)
+
+    def _after(
+        self,
+        child: BaseTask,
+        composite: Composite,
+        remaining: int,
+        steps: list[_Start | _Done],
+    ) -> None:
+        """Append what follows the end of a child, of which ``remaining`` are left."""
         if remaining:
             if not composite.is_sequence:
                 return
@@ -241,27 +257,29 @@ class Run:
                 )
 
     def _skip_tree(self, task: Task, message: str) -> None:
-        for node_path, node in task.walk():
-            if isinstance(node, Task):
-                node.tracker.conclude(
-                    TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True
-                )
-            elif self.bus.active:
-                self.bus.emit(
-                    node_path,
-                    "finished",
-                    status=TaskStatus.REJECTED,
-                    result_code=ResultCode.REJECTED,
-                    message=message,
-                    detail=FinishedDetail(skipped=True),
-                )
-        if not task.subtasks and task.parent is not None:
+        if not task.subtasks:  # complete from the start: only its parent can tell
+            assert task.parent is not None
             task.parent.tracker.update_task(
                 task_name=task.name,
                 status=TaskStatus.REJECTED,
                 result=(ResultCode.REJECTED, message),
                 skipped=True,
             )
+            return
+        for path, node in task.walk():
+            if isinstance(node, Task) and node.subtasks:
+                node.tracker.conclude(
+                    TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True
+                )
+            elif self.bus.active:
+                self.bus.emit(
+                    path,
+                    "finished",
+                    status=TaskStatus.REJECTED,
+                    result_code=ResultCode.REJECTED,
+                    message=message,
+                    detail=FinishedDetail(skipped=True),
+                )
 
     def remember(self, exc: BaseException) -> None:
         """Keep the first exception, to chain the error of ``handle.result()`` to it."""

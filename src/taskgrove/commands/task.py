@@ -336,13 +336,15 @@ class Task(BaseTask):
 
     def _make_tracker(self) -> TaskTracker:
         self._adopt()
-        return self._new_tracker(
+        tracker = self._new_tracker(
             len(self.subtasks),
             operation=self.operation,
             obs_mode=self.obs_mode,
             rule=self.rule,
             pst_group=self.pst_group,
         )
+        tracker.expect(child.name for child in self.subtasks)
+        return tracker
 
 
 class LeafTask(BaseTask):
@@ -482,7 +484,9 @@ class LeafTask(BaseTask):
             **fields: As ``TaskTracker.update_task`` takes them, without ``task_name``.
         """
         if self.parent is not None:
-            self.parent.tracker.update_task(task_name=self.name, **fields)
+            # Read directly where it can be: this is on the path of every update.
+            tracker = self.parent._tracker or self.parent.tracker
+            tracker.update_task(task_name=self.name, **fields)
         # Read after the parent's record was written: see _make_tracker.
         if self._tracker is not None:
             self._tracker.update_task(task_name=self.name, **fields)

@@ -14,7 +14,7 @@ the helpers that recompute from them: see ``tracker_records``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.commands.aggregation.base import SubtaskResult, format_message, parse_result
@@ -122,7 +122,8 @@ class TaskTracker(TrackerDelivery):
     def bind(self, bus: EventBus, path: str | None = None) -> None:
         """Publish this tracker's changes on ``bus``, under ``path`` (None: the task's name)."""
         events = TrackerEvents(bus, path or self.task_name)
-        if self._parent is not None and self._parent._events is not None:
+        if self._parent is not None and self._parent._events is not None and self.total_subtasks > 0:
+            # An empty task is complete from the start; only its parent can tell of its end.
             self._parent._events.nested.add(self.task_name)
         if self._events is not None and self._events.bus.active:
             events.forward_to(self._events.bus)  # observers that came before the run
@@ -195,6 +196,17 @@ class TaskTracker(TrackerDelivery):
             claimed = self._fail(exc)
         if claimed:
             deliver(self)
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Make the records of subtasks that are to come, in this order.
+
+        Causes are then told in the order of composition, not in that of arrival, so that
+        the same tree with the same ends always tells the same.
+        """
+        with self._lock:
+            for name in names:
+                if name not in self.subtasks:
+                    self._upsert_subtask(name, None, None, NO_CONTEXT)
 
     def adopt(self, record: SubtaskResult, progress: int = 0) -> None:
         """Take over what another tracker knows of a subtask.

@@ -252,7 +252,7 @@ class TrackerDelivery(TrackerRecords):
         events = self._events
         if events is not None and events.bus.active:
             if complete:
-                events.task_finished(self.outcome(), payload, self._completion_context.skipped)
+                events.task_finished(self.outcome(), payload)
             else:
                 events.task_progress(payload)
         callback = self._callback

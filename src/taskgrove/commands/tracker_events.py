@@ -95,11 +95,10 @@ class TrackerEvents:
             progress=progress,
         )
 
-    def task_finished(
-        self, outcome: AggregationOutcome, payload: dict[str, Any], skipped: bool
-    ) -> None:
+    def task_finished(self, outcome: AggregationOutcome, payload: dict[str, Any]) -> None:
         """Publish the task's completion, with the sum that decided it."""
         decision = outcome.decision
+        skipped = payload.get("skipped", False)
         detail = FinishedDetail(skipped=skipped)
         if decision is not None:
             detail = FinishedDetail(

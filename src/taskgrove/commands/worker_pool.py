@@ -118,6 +118,8 @@ class WorkerPool:
                 # Started under the lock, so that whoever sees the worker can join it.
                 worker.thread.start()
                 self._workers.add(worker)
+                if self._closed:  # close() has not counted it
+                    self._queue.put(None)
 
     def _work(self, worker: Worker) -> None:
         self._local.worker = worker

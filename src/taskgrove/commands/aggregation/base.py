@@ -173,8 +173,9 @@ class SubtaskResult:
             severe: See the class.
             skipped: See the class.
         """
-        if status is not None:
-            self.status = as_task_status(status) or self.status
+        known_status = as_task_status(status)
+        if known_status is not None:
+            self.status = known_status
         device_name = _device_name(device_name)
         if device_name is not None:
             if self.device_name is None:

@@ -178,7 +178,7 @@ def _printed_code(found: re.Match[str]) -> TaskStatus | str | bool | int | None:
     else:
         kind, _, name = (found["dotted"] or f"ResultCode.{found['name']}").rpartition(".")
     if kind == "TaskStatus":
-        return as_task_status(name) or TaskStatus.QUEUED
+        return _known_status(name)
     return f"{kind}.{name}" if found["enum"] or name in _NAMES else None
 
 
@@ -227,5 +227,11 @@ def _acknowledgement(value: Any) -> TaskStatus | None:
     if isinstance(value, TaskStatus):
         return value
     if isinstance(value, Enum) and type(value).__name__ == "TaskStatus":
-        return as_task_status(value) or TaskStatus.QUEUED
+        return _known_status(value)
     return None
+
+
+def _known_status(value: Any) -> TaskStatus:
+    """Return the status that an acknowledgement tells; another package's own one is QUEUED."""
+    status = as_task_status(value)
+    return TaskStatus.QUEUED if status is None else status
