@@ -67,7 +67,7 @@ def method(manager, name, argin=None):
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (None, (TaskStatus.COMPLETED, None, "")),
+        (None, (TaskStatus.COMPLETED, ResultCode.OK, "")),
         (True, (TaskStatus.COMPLETED, ResultCode.OK, "")),
         (False, (TaskStatus.COMPLETED, ResultCode.FAILED, "")),
         ("Completed", (TaskStatus.COMPLETED, ResultCode.OK, "Completed")),

@@ -122,7 +122,11 @@ class TaskTracker(TrackerDelivery):
     def bind(self, bus: EventBus, path: str | None = None) -> None:
         """Publish this tracker's changes on ``bus``, under ``path`` (None: the task's name)."""
         events = TrackerEvents(bus, path or self.task_name)
-        if self._parent is not None and self._parent._events is not None and self.total_subtasks > 0:
+        if (
+            self._parent is not None
+            and self._parent._events is not None
+            and self.total_subtasks > 0
+        ):
             # An empty task is complete from the start; only its parent can tell of its end.
             self._parent._events.nested.add(self.task_name)
         if self._events is not None and self._events.bus.active:
@@ -313,6 +317,8 @@ class TaskTracker(TrackerDelivery):
                 if status is not None and status is not earlier:
                     record.status = status
                     if IS_FINAL[status]:
+                        if record.result_code is None and status is TaskStatus.COMPLETED:
+                            record.result_code = ResultCode.OK  # S2.2
                         self._progress_sum += 100 - done
                         self.completed_subtasks += 1
                         if self.completed_subtasks >= self.total_subtasks:

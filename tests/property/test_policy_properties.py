@@ -1,0 +1,182 @@
+"""What holds of the policy whatever the subtasks are (SPEC S3)."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskgrove.commands.aggregation import (
+    AggregationOutcome,
+    SubtaskResult,
+    TaskAggregationPolicy,
+)
+from taskgrove.control_model import ResultCode, TaskStatus
+
+DEVICES = [
+    "low-cbf/subarray/01",
+    "mid-pst/beam/01",
+    "mid-pst/beam/02",
+    "low-pss/subarray/01",
+    "mid-csp/control/0",
+]
+RULES = [None, "all", "any", "quorum 0.5", "quorum 2"]
+#: How bad a final verdict is; a rejection is as bad as a failure.
+RANKS = {"OK": 0, "DEGRADED": 1, "REJECTED": 2, "FAILED": 2}
+
+texts = st.one_of(
+    st.sampled_from(["boom", "", "Causes:\n- a\n- b", "Task x failed\nCauses:\n- a", "s1: x"]),
+    st.text(max_size=40),
+)
+fields: dict[str, st.SearchStrategy[Any]] = {
+    "result": st.one_of(
+        st.none(),
+        st.sampled_from(ResultCode),
+        st.tuples(st.sampled_from(ResultCode), texts),
+        texts,
+        st.integers(),
+        st.floats(),
+    ),
+    "device_name": st.one_of(st.none(), st.sampled_from(DEVICES)),
+    "failed_devices": st.one_of(st.none(), st.lists(st.sampled_from(DEVICES), max_size=3)),
+    "health_state": st.sampled_from([None, "DEGRADED", "FAILED"]),
+    "severe": st.booleans(),
+    "skipped": st.sampled_from([False, False, False, True]),
+}
+names = st.sampled_from(["s1", "s2", "pst-beam-01", "x"])
+any_status = st.one_of(st.none(), st.sampled_from(TaskStatus))
+ended = st.sampled_from([TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.REJECTED])
+any_sub = st.builds(SubtaskResult, names, any_status, **fields)
+ended_sub = st.builds(SubtaskResult, names, ended, **fields)
+plain_failure = st.builds(
+    SubtaskResult,
+    names,
+    st.sampled_from([TaskStatus.COMPLETED, TaskStatus.FAILED]),
+    st.just((ResultCode.FAILED, "boom")),
+    st.sampled_from(DEVICES),
+)
+policies = st.builds(
+    TaskAggregationPolicy,
+    st.sampled_from(["configure", "configure_pst"]),
+    st.sampled_from([None, "configure"]),
+    st.none(),
+    st.booleans(),
+    rule=st.sampled_from(RULES),
+    pst_group=st.sampled_from([None, None, True, False]),
+)
+
+
+def verdict(outcome: AggregationOutcome) -> tuple[TaskStatus, ResultCode, str | None]:
+    return outcome.status, outcome.result, outcome.health_state
+
+
+def word(outcome: AggregationOutcome) -> str:
+    assert outcome.decision is not None
+    return outcome.decision.verdict
+
+
+@given(policies, st.lists(any_sub, max_size=6))
+def test_every_outcome_is_sound(policy: TaskAggregationPolicy, subs: list[SubtaskResult]) -> None:
+    outcome = policy.aggregate(subs)
+    assert outcome == policy.aggregate(subs), "the same input, the same outcome"
+    decision = outcome.decision
+    assert decision is not None
+    assert decision.total == len(subs)
+    assert 0 <= decision.succeeded <= decision.total
+    if outcome.status.is_final:
+        assert outcome.result is not ResultCode.UNKNOWN
+        assert outcome.result not in (ResultCode.QUEUED, ResultCode.STARTED)
+    if outcome.status is TaskStatus.COMPLETED and outcome.result is not ResultCode.OK:
+        assert outcome.health_state == "DEGRADED"
+        assert word(outcome) == "DEGRADED"
+        assert re.search(r"\d", decision.line), "a degraded outcome tells its sum"
+        assert decision.line.endswith("→ DEGRADED")
+    if outcome.result is ResultCode.OK:
+        assert outcome.health_state is None
+        assert not any(policy.is_problem(sub) or sub.skipped for sub in subs)
+    if decision.severe:
+        assert verdict(outcome) == (TaskStatus.FAILED, ResultCode.FAILED, "FAILED")
+
+
+@given(policies, st.lists(any_sub, max_size=6), st.randoms(use_true_random=False))
+def test_the_order_of_the_subtasks_changes_no_verdict(
+    policy: TaskAggregationPolicy, subs: list[SubtaskResult], rng: random.Random
+) -> None:
+    before = policy.aggregate(subs)
+    shuffled = rng.sample(subs, len(subs))
+    after = policy.aggregate(shuffled)
+    assert verdict(after) == verdict(before)
+    assert word(after) == word(before)
+    assert after.decision is not None
+    assert before.decision is not None
+    assert after.decision.severe == before.decision.severe
+
+
+@given(policies, st.lists(ended_sub, max_size=6), plain_failure)
+def test_one_more_failure_never_improves_a_verdict(
+    policy: TaskAggregationPolicy, subs: list[SubtaskResult], failure: SubtaskResult
+) -> None:
+    before, after = policy.aggregate(subs), policy.aggregate([*subs, failure])
+    assert RANKS[word(after)] >= RANKS[word(before)]
+    assert word(after) != "OK"
+
+
+@given(policies, st.lists(any_sub, max_size=6))
+def test_the_message_is_flat(policy: TaskAggregationPolicy, subs: list[SubtaskResult]) -> None:
+    outcome = policy.aggregate(subs)
+    head, _, block = outcome.message.partition("Causes:\n")
+    assert head == "" if not policy.is_root else head.startswith(f"Task {policy.task_name} ")
+    lines = block.split("\n") if block else []
+    assert len(lines) == len(set(lines))
+    assert all(line.startswith("- ") and not line.startswith("- - ") for line in lines)
+    assert "- Causes:" not in lines
+
+
+# -- nesting ------------------------------------------------------------------------------
+
+leaves = st.tuples(
+    st.booleans(), st.sampled_from(["boom", "dead"]), st.one_of(st.none(), st.sampled_from(DEVICES))
+)
+trees = st.recursive(leaves, lambda children: st.lists(children, min_size=1, max_size=3))
+
+
+def run(tree: Any, name: str, depth: int = 0) -> tuple[SubtaskResult, set[str]]:
+    """Return what a parent gets from a tree, and every cause line that may come up."""
+    if isinstance(tree, tuple):
+        failed, message, device = tree
+        result = (ResultCode.FAILED if failed else ResultCode.OK, message)
+        line = f"{device}: {message}" if device else f"{name} - {message}"
+        sub = SubtaskResult(name, TaskStatus.COMPLETED, result, device)
+        return sub, {line} if failed else set()
+    children = [run(child, f"{name}.{number}", depth + 1) for number, child in enumerate(tree)]
+    policy = TaskAggregationPolicy(name, pst_group=len(tree) > 1, is_root=depth == 0)
+    outcome = policy.aggregate([sub for sub, _ in children])
+    lines = set().union(*(more for _, more in children))
+    assert outcome.decision is not None
+    if word(outcome) == "DEGRADED" and depth and outcome.decision.rule == "PST group":
+        lines.add(f"{name} - {outcome.decision.reason}")
+    devices = sorted(
+        {device for sub, _ in children if policy.is_problem(sub) for device in policy._devices(sub)}
+    )
+    sub = SubtaskResult(
+        name,
+        outcome.status,
+        (outcome.result, outcome.message),
+        failed_devices=devices,
+        health_state=outcome.health_state,
+        severe=outcome.decision.severe,
+    )
+    return sub, lines
+
+
+@given(trees)
+def test_nesting_of_any_depth_gives_one_list_of_the_leaves_own_lines(tree: Any) -> None:
+    sub, expected = run(tree if isinstance(tree, list) else [tree], "root")
+    head, _, block = sub.message.partition("\nCauses:\n")
+    assert head.startswith("Task root ")
+    lines = [line.removeprefix("- ") for line in block.split("\n")] if block else []
+    assert len(lines) == len(set(lines))
+    assert set(lines) == expected
