@@ -1,0 +1,195 @@
+"""The validation of one entry of a command map, and the words for what is wrong with it.
+
+The models of :mod:`taskgrove.commands.command_map_schema` decide; what they object to is
+said here with the place in the file, what was found, what is allowed and the nearest name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from taskgrove.commands.command_map_nodes import Node, to_data
+from taskgrove.commands.command_map_problems import Mark, Problems, join_path, shown
+from taskgrove.commands.command_map_schema import (
+    KEYWORDS,
+    MAX_TIMEOUT_S,
+    CompositeEntry,
+    HandlerEntry,
+)
+from taskgrove.errors import nearest
+
+#: Levels of nesting inside an argument or another value of an entry.
+MAX_VALUE_DEPTH: Final = 64
+
+_WANTED: Final[dict[str, tuple[str, ...]]] = {
+    "type": ("sequential", "parallel"),
+    "handler": KEYWORDS,
+    "skip_subtasks": ("true", "false"),
+    "reject_missing": ("true", "false"),
+    "abort_on_timeout": ("true", "false"),
+    "timeout": (f"seconds greater than 0, at most {MAX_TIMEOUT_S:g}",),
+    "retries": ("a whole number from 0 to 1000",),
+    "rule": ("all", "any", "quorum: 13 (how many)", "quorum: 0.8 (what share)"),
+    "allowed_states": ("attr_name with attr_value",),
+    "attr_name": ("an attribute's name",),
+    "attr_value": ("a list of at least one name or number",),
+    "command_name": ("a name of letters, digits and '_' that begins with a letter",),
+    "config": ("a text",),
+    "tasks": ("a mapping of tasks by name",),
+}
+
+
+def _wanted(key: str, error: Any) -> tuple[str, ...]:
+    if key.isdigit():
+        return ("a name or a number",)
+    return _WANTED.get(key, (str(error["msg"]),))
+
+
+def _wanted_word(key: str, default: str) -> str:
+    return " | ".join(_WANTED.get(key, (default,)))
+
+
+def _keys_of(cls: type[CompositeEntry] | type[HandlerEntry], inside: list[Any]) -> tuple[str, ...]:
+    return ("attr_name", "attr_value") if inside else tuple(cls.model_fields)
+
+
+def _below(node: Node, part: str | int) -> Node | None:
+    if isinstance(part, int):
+        below = node.value if node.kind == "sequence" else []
+        return below[part] if part < len(below) else None
+    return node.value.get(part) if node.kind == "mapping" else None
+
+
+def _scalars(node: Node, path: str) -> Iterator[tuple[str, Node]]:
+    todo = [(path, node)]
+    while todo:
+        where, item = todo.pop()
+        if item.kind == "scalar":
+            yield where, item
+        elif item.kind == "mapping":
+            todo.extend((join_path(where, key), child) for key, child in item.value.items())
+        else:
+            todo.extend((join_path(where, i), child) for i, child in enumerate(item.value))
+
+
+class EntryCheck:
+    """Validates entries, and adds what is wrong to ``problems``."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+
+    def validated(
+        self,
+        cls: type[CompositeEntry] | type[HandlerEntry],
+        node: Node,
+        path: str,
+        mark: Mark,
+        given: dict[str, Any],
+    ) -> CompositeEntry | HandlerEntry | None:
+        """Return the entry of a mapping, without what is below it; None when it is not valid.
+
+        Args:
+            cls: What the entry must be.
+            node: The mapping.
+            path: Where it stands in the map.
+            mark: Where it stands in the file.
+            given: Values that are known already and not read from ``node``.
+        """
+        values = dict(given)
+        sound = True
+        for key, child in node.value.items():
+            if key in given:
+                continue
+            where = join_path(path, key)
+            if child.height > MAX_VALUE_DEPTH:
+                self._problems.add(
+                    f"the value is nested deeper than {MAX_VALUE_DEPTH} levels", where, child.mark
+                )
+                sound = False
+                continue
+            if key == "argin":
+                self.plain(child, where)
+            values[key] = to_data(child)
+        try:
+            entry = cls.model_validate(values)
+        except ValidationError as exc:
+            for error in exc.errors(include_url=False):
+                # What was left out for its depth is not missing.
+                if sound or error["type"] != "missing":
+                    self._add_error(error, cls, node, path, mark)
+            return None
+        return entry if sound else None
+
+    def _add_error(
+        self, error: Any, cls: type[CompositeEntry] | type[HandlerEntry],
+        node: Node, path: str, mark: Mark,
+    ) -> None:  # fmt: skip
+        place = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
+        if error["type"] in ("extra_forbidden", "missing"):
+            place = list(error["loc"])
+        target, where, target_mark = node, path, mark
+        parent_mark = mark
+        for part in place:
+            parent_mark = target_mark
+            child = _below(target, part)
+            where = join_path(where, part)
+            if child is None:
+                break
+            target_mark = (
+                target.key_marks.get(part, child.mark) if isinstance(part, str) else child.mark
+            )
+            target = child
+        key = str(place[-1]) if place else ""
+        if error["type"] == "extra_forbidden":
+            allowed = _keys_of(cls, place[:-1])
+            self._problems.add_unknown("key", key, where, target_mark, allowed)
+        elif error["type"] == "missing":
+            above = where.removesuffix(f".{key}")
+            self._problems.add(
+                f"the key {key!r} is missing", above, parent_mark,
+                allowed=[f"{key}: {_wanted_word(key, '')}"],
+            )  # fmt: skip
+        else:
+            self._add_wrong_value(error, key, target, where)
+
+    def _add_wrong_value(self, error: Any, key: str, target: Node, where: str) -> None:
+        found = target.value if target.kind == "scalar" else None
+        said = f"found {target.type_word}" + (f" {shown(found)}" if found is not None else "")
+        hint = None
+        if error["type"] == "value_error":
+            cause = error["ctx"]["error"]
+            said += f": {getattr(cause, 'message', cause)}"
+            hint = getattr(cause, "hint", None)
+        allowed = _wanted(key, error)
+        if hint is None and isinstance(found, str):
+            close = nearest(found.lower(), allowed)
+            hint = f"did you mean {close!r}?" if close else None
+        self._problems.add(said, where, target.mark, found=found, allowed=allowed, hint=hint)
+
+    def plain(self, node: Node, path: str) -> None:
+        """Add a problem for each value below ``node`` that JSON does not know."""
+        for where, leaf in _scalars(node, path):
+            value = leaf.value
+            if isinstance(value, float) and not math.isfinite(value):
+                self._problems.add(
+                    f"found {value}, which JSON does not know", where, leaf.mark, found=value,
+                    allowed=["a finite number"],
+                )  # fmt: skip
+            elif value is not None and not isinstance(value, (str, int, float)):
+                self._problems.add(
+                    f"found {leaf.type_word}, which is no plain data", where, leaf.mark,
+                    found=value, allowed=["texts, numbers, booleans, lists and mappings of them"],
+                )  # fmt: skip
+
+    def mapping(self, node: Node, path: str) -> bool:
+        """Return whether ``node`` is a mapping; else add the problem that it is not."""
+        if node.kind == "mapping":
+            return True
+        found = node.value if node.kind == "scalar" else None
+        said = f"found {node.type_word}" + (f" {shown(found)}" if found is not None else "")
+        self._problems.add(said, path, node.mark, found=found, allowed=["a mapping"])
+        return False

@@ -1,0 +1,88 @@
+"""What the text of a command map is made of: pieces, as they are read, and nodes of a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from taskgrove.commands.command_map_problems import NOWHERE, Mark
+
+PieceKind: TypeAlias = Literal["mapping", "sequence", "scalar", "end", "alias", "merge"]
+
+
+class Piece(NamedTuple):
+    """One piece of the text: a collection begins or ends, a scalar, an alias.
+
+    ``merge`` is YAML's key ``<<``. ``identity`` tells a Python collection by its
+    ``id`` and a YAML one by its anchor, to find what refers to itself.
+    """
+
+    kind: PieceKind
+    value: Any = None
+    mark: Mark = NOWHERE
+    identity: str | int | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """A value of the map and where it stands.
+
+    Attributes:
+        kind: What it is.
+        value: The scalar, or a dict of nodes, or a list of nodes.
+        mark: Where it begins.
+        key_marks: Where each key of a mapping stands.
+        size: Values in it, itself included, aliases followed.
+        height: Levels in it: 1 for a scalar.
+    """
+
+    kind: Literal["mapping", "sequence", "scalar"]
+    value: Any
+    mark: Mark = NOWHERE
+    key_marks: dict[str, Mark] = field(default_factory=dict)
+    size: int = 1
+    height: int = 1
+
+    @property
+    def type_word(self) -> str:
+        """What the value is, in words of a map: ``a mapping``, ``a list``, ``a text``."""
+        if self.kind != "scalar":
+            return "a mapping" if self.kind == "mapping" else "a list"
+        return type_word(self.value)
+
+
+def type_word(value: Any) -> str:
+    """Return what a value is, in words of a map."""
+    if value is None:
+        return "nothing"
+    for kinds, word in _TYPE_WORDS:
+        if isinstance(value, kinds):
+            return word
+    return f"a {type(value).__name__}"
+
+
+_TYPE_WORDS: Final[tuple[tuple[Any, str], ...]] = (
+    (bool, "a boolean"),
+    ((int, float), "a number"),
+    (str, "a text"),
+    (Mapping, "a mapping"),
+    ((list, tuple), "a list"),
+)
+
+
+def to_data(node: Node) -> Any:
+    """Return the plain data of a node, without recursion."""
+    result: list[Any] = [None]
+    todo: list[tuple[Node, Any, Any]] = [(node, result, 0)]
+    while todo:
+        item, into, key = todo.pop()
+        made: Any = item.value
+        if item.kind == "mapping":
+            made = dict.fromkeys(item.value)  # the order of its keys, before they are filled
+            todo.extend((child, made, name) for name, child in item.value.items())
+        elif item.kind == "sequence":
+            made = [None] * len(item.value)
+            todo.extend((child, made, index) for index, child in enumerate(item.value))
+        into[key] = made
+    return result[0]

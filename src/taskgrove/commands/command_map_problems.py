@@ -1,0 +1,160 @@
+"""What is wrong with a command map, said so that it can be mended (SPEC S6).
+
+A reader of a map gets all problems at once: each with the file, the path inside
+the map, line and column, what was found, what is allowed and the nearest name.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from taskgrove.errors import MapError, nearest
+
+#: More problems than this are not listed: the first ones are what has to be mended first.
+MAX_PROBLEMS: Final = 100
+_MAX_PATH_LENGTH: Final = 200
+
+_SHOW = reprlib.Repr()
+_SHOW.maxstring = _SHOW.maxother = _SHOW.maxlong = 60
+_SHOW.maxlevel = 2
+
+
+class Mark(NamedTuple):
+    """A place in a file, both counted from 1; None for a map that is no file."""
+
+    line: int | None = None
+    column: int | None = None
+
+
+NOWHERE: Final = Mark()
+
+
+def shown(value: Any) -> str:
+    """Return a value as it may stand in a message: escaped, and not long."""
+    return _SHOW.repr(value)
+
+
+def join_path(path: str, key: str | int) -> str:
+    """Return the path of ``key`` (of a mapping) or of an index (of a list) below ``path``."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    word = key if key and key.isprintable() and not set(key) & set(". []'\"") else f"[{shown(key)}]"
+    return word if not path else f"{path}{word}" if word.startswith("[") else f"{path}.{word}"
+
+
+def _shortened(path: str) -> str:
+    if len(path) <= _MAX_PATH_LENGTH:
+        return path
+    half = _MAX_PATH_LENGTH // 2
+    return f"{path[:half]}…{path[-half:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class MapProblem:
+    """One thing that is wrong with a map.
+
+    Attributes:
+        message: What is wrong, as a sentence without an end.
+        path: Where inside the map, such as ``configure.tasks.pst.timeout``; empty for the whole.
+        mark: Where in the file.
+        found: What was found there.
+        allowed: What is allowed there.
+        hint: What to do, such as the nearest name; or None.
+    """
+
+    message: str
+    path: str = ""
+    mark: Mark = NOWHERE
+    found: Any = None
+    allowed: tuple[str, ...] = ()
+    hint: str | None = None
+
+    def line_for(self, file: str | None) -> str:
+        """Return the problem as one line for people, with ``file`` in front of it."""
+        place = [str(part) for part in (file, *self.mark) if part is not None]
+        if file is None and place:
+            place.insert(0, "line")
+        parts = [":".join(place), _shortened(self.path), self.message]
+        text = ": ".join(part for part in parts if part)
+        if self.allowed:
+            text += f"; allowed: {', '.join(self.allowed)}"
+        return text
+
+
+@dataclass(slots=True)
+class Problems:
+    """Collects the problems of one map.
+
+    Attributes:
+        file: The file that is read, or None.
+        items: The problems, in the order in which they were met.
+    """
+
+    file: str | None = None
+    items: list[MapProblem] = field(default_factory=list)
+
+    def add(
+        self,
+        message: str,
+        path: str = "",
+        mark: Mark = NOWHERE,
+        *,
+        found: Any = None,
+        allowed: Iterable[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        """Add a problem; see :class:`MapProblem` for the parameters."""
+        self.items.append(MapProblem(message, path, mark, found, tuple(allowed), hint))
+
+    def add_unknown(
+        self, what: str, name: str, path: str, mark: Mark, allowed: Sequence[str], hint: str = ""
+    ) -> None:
+        """Add the problem of a name that is not among the allowed ones, with the nearest."""
+        close = nearest(name, allowed)
+        said = f"did you mean {close!r}?" if close else hint
+        self.add(
+            f"unknown {what} {shown(name)}",
+            path,
+            mark,
+            found=name,
+            allowed=allowed,
+            hint=said or None,
+        )
+
+    def stop(self, message: str, path: str = "", mark: Mark = NOWHERE, **fields: Any) -> MapError:
+        """Add a problem after which nothing more can be read, and return the error to raise."""
+        self.add(message, path, mark, **fields)
+        return self.error()
+
+    def raise_any(self) -> None:
+        """Raise the collected problems.
+
+        Raises:
+            MapError: There is at least one; it describes the first and lists all.
+        """
+        if self.items:
+            raise self.error()
+
+    def error(self) -> MapError:
+        """Return the MapError that tells of all problems, in the order of their lines."""
+        ordered = sorted(self.items, key=lambda item: (item.mark.line or 0, item.mark.column or 0))
+        first = ordered[0]
+        listed = ordered[:MAX_PROBLEMS]
+        lines = [
+            item.line_for(self.file) + (f" ({item.hint})" if item.hint else "") for item in listed
+        ]
+        if len(ordered) > len(listed):
+            lines.append(f"… and {len(ordered) - len(listed)} more problems")
+        return MapError(
+            first.line_for(self.file),
+            file=self.file,
+            map_path=first.path or None,
+            line=first.mark.line,
+            found=first.found,
+            allowed=first.allowed,
+            problems=lines,
+            hint=first.hint,
+        )

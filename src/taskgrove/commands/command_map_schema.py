@@ -1,0 +1,307 @@
+"""What a command map may hold: the models of its entries, and its JSON Schema (SPEC S6.1).
+
+An entry is validated by itself, without what is below it: trees may be hundreds
+deep, and validation must not recurse. :mod:`taskgrove.commands.command_map_check`
+walks the tree and puts the entries together.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import models_json_schema
+
+from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
+
+DeviceKeyword: TypeAlias = Literal["cbf", "pss", "resource_manager"]
+GroupKeyword: TypeAlias = Literal["pst", "csp_subs"]
+Keyword: TypeAlias = Literal[
+    "cbf", "pss", "pst", "csp_subs", "resource_manager", "internal", "analysis"
+]
+
+#: Every handler keyword; an entry under ``tasks`` is one of these, or names one.
+KEYWORDS: Final[tuple[str, ...]] = get_args(Keyword)
+#: Keywords that stand for components of the context, and so for ``components:``.
+COMPONENT_KEYWORDS: Final[tuple[str, ...]] = ("cbf", "pss", "pst", "csp_subs", "resource_manager")
+#: Keywords whose components become a PARALLEL Task of their own.
+GROUP_KEYWORDS: Final[tuple[str, ...]] = get_args(GroupKeyword)
+#: Sections of a map; no command has one of these names.
+SECTIONS: Final[tuple[str, ...]] = ("commands", "components", "simulator")
+#: Keys of the section ``simulator`` that map a device to a mapping.
+SIMULATOR_TABLES: Final[tuple[str, ...]] = ("faults", "devices")
+#: All its keys. The simulator reads the values; a wrong key is found here, with its line.
+SIMULATOR_KEYS: Final[tuple[str, ...]] = (
+    *SIMULATOR_TABLES,
+    *("speed", "devices_per_process", "duration_s", "durations_s", "spread", "steps"),
+    *("bad_argin", "strict_states", "max_queued", "obs_state", "obs_mode", "admin_mode"),
+    *("health_state", "dialect"),
+)
+#: Keys that begin so are left alone at the top of a map: a place for YAML anchors.
+EXTENSION_PREFIX: Final = "x-"
+#: The longest limit, in seconds (31 years): the threads of Python take no longer ones.
+MAX_TIMEOUT_S: Final = 1e9
+
+#: A name of a TANGO device, alone or with the address of its server.
+DEVICE_NAME_PATTERN: Final = (
+    r"^(?:tango://)?(?:[A-Za-z0-9_.\-]+:[0-9]+/)?"
+    r"[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+(?:#dbase=(?:no|yes))?$"
+)
+_NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
+_TASK_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]{1,255}$"
+
+
+_QUORUM_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        {"type": "string", "pattern": r"^ *[0-9.]+ *%? *$"},
+    ]
+}
+
+
+def _checked_state(value: Any) -> Any:
+    if isinstance(value, (str, int, Enum)):
+        return value
+    raise ValueError("a state is a name or a number")
+
+
+def _checked_rule(value: Any) -> Any:
+    parse_rule(value)
+    return value
+
+
+def _enum_word(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+State = Annotated[
+    Any,
+    AfterValidator(_checked_state),
+    WithJsonSchema({"type": ["string", "integer", "boolean"]}),
+]
+RuleField = Annotated[
+    RuleLike | None,
+    BeforeValidator(_checked_rule),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^(all|any|quorum[: ] *[0-9.]+%?)$"},
+                {
+                    "type": "object",
+                    "properties": {"quorum": _QUORUM_SCHEMA},
+                    "required": ["quorum"],
+                    "additionalProperties": False,
+                },
+                {"type": "null"},
+            ]
+        }
+    ),
+    Field(description="Decides the outcome in place of the default policy: all, any, quorum."),
+]
+Seconds = Annotated[
+    float | None, Field(gt=0, le=MAX_TIMEOUT_S, description="Limit, in seconds; none if left out.")
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+
+class AllowedStates(_Model):
+    """A guard: an attribute, and the values that let a command pass."""
+
+    attr_name: Annotated[
+        str, Field(pattern=_NAME_PATTERN, description="The attribute that is looked at.")
+    ]
+    attr_value: Annotated[
+        tuple[State, ...],
+        Field(min_length=1, strict=False, description="Its allowed values, by name or number."),
+    ]
+
+
+class CompositeEntry(_Model):
+    """A command, or a composite below one: tasks that run in order or at once."""
+
+    type: Annotated[
+        Literal["sequential", "parallel"],
+        BeforeValidator(_enum_word),
+        Field(description="Whether the tasks run one after the other or all at once."),
+    ]
+    tasks: dict[str, Any] = Field(description="The tasks, in order; any name or a keyword.")
+    skip_subtasks: bool = Field(
+        False, description="In a sequence: whether a failure rejects the steps after it."
+    )
+    rule: RuleField = None
+    timeout: Seconds = None
+    allowed_states: AllowedStates | None = Field(
+        None,
+        description="Checked before anything is built, and on each device below that has no own.",
+    )
+
+
+class HandlerEntry(_Model):
+    """What all leaves take."""
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+
+    handler: Keyword
+    command_name: Annotated[
+        str, Field(pattern=_NAME_PATTERN, description="The command, method or analysis to run.")
+    ]
+    argin: Any = Field(None, description="Its argument; without it, the resources are asked.")
+    reject_missing: bool = Field(
+        False, description="Whether a missing or unfit target rejects the whole command."
+    )
+    timeout: Seconds = None
+    retries: int = Field(
+        0, ge=0, le=1000, description="How often it may be tried again, if it never started."
+    )
+    allowed_states: AllowedStates | None = Field(
+        None, description="Checked on each target, in place of the command's."
+    )
+
+
+class DeviceEntry(HandlerEntry):
+    """A command of one component (cbf, pss, resource_manager)."""
+
+    kinds = get_args(DeviceKeyword)
+
+    abort_on_timeout: bool = Field(
+        False, description="Whether an expired limit sends Abort, which stops all on the device."
+    )
+
+
+class GroupEntry(DeviceEntry):
+    """The same command of several components at once (pst, csp_subs)."""
+
+    kinds = GROUP_KEYWORDS
+
+    rule: RuleField = None
+
+
+class InternalEntry(HandlerEntry):
+    """A public method of the component manager."""
+
+    kinds = ("internal",)
+
+
+class AnalysisEntry(HandlerEntry):
+    """An analysis program; ``command_name`` is the analysis' name."""
+
+    kinds = ("analysis",)
+
+    config: Annotated[
+        str | None, Field(min_length=1, description="The configuration that the analysis reads.")
+    ] = None
+
+
+Entry: TypeAlias = CompositeEntry | DeviceEntry | GroupEntry | InternalEntry | AnalysisEntry
+
+ENTRY_CLASSES: Final[dict[str, type[HandlerEntry]]] = {
+    keyword: cls
+    for cls in (DeviceEntry, GroupEntry, InternalEntry, AnalysisEntry)
+    for keyword in cls.kinds
+}
+
+
+def command_map_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a command map.
+
+    It says what can be said of each entry; that names fit together, and how deep
+    and big a map may be, is checked when a map is loaded.
+    """
+    handlers = list(dict.fromkeys(ENTRY_CLASSES.values()))
+    models: list[type[BaseModel]] = [CompositeEntry, *handlers]
+    _, document = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/$defs/{model}"
+    )
+    definitions: dict[str, Any] = document["$defs"]
+    named = []
+    for cls in handlers:
+        definition = definitions[cls.__name__]
+        definition["properties"]["handler"] = {
+            "enum": list(cls.kinds),
+            "description": "The keyword, for an entry that has a name of its own.",
+        }
+        definition["required"] = ["command_name"]
+        named.append({"allOf": [{"$ref": f"#/$defs/{cls.__name__}"}, {"required": ["handler"]}]})
+    definitions["CompositeEntry"]["properties"]["tasks"] = {"$ref": "#/$defs/Tasks"}
+    definitions["Tasks"] = {
+        "type": "object",
+        "description": "Tasks by name: a keyword, a composite, or any name with 'handler'.",
+        "propertyNames": {"pattern": _TASK_NAME_PATTERN},
+        "properties": {
+            keyword: {
+                "allOf": [{"$ref": f"#/$defs/{cls.__name__}"}],
+                "properties": {"handler": {"const": keyword}},
+            }
+            for keyword, cls in ENTRY_CLASSES.items()
+        },
+        "additionalProperties": {"oneOf": [{"$ref": "#/$defs/CompositeEntry"}, *named]},
+    }
+    definitions["Commands"] = {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": _TASK_NAME_PATTERN},
+        "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
+    }
+    definitions.update(_section_definitions())
+    return _top_level(definitions)
+
+
+def _section_definitions() -> dict[str, Any]:
+    name = {"$ref": "#/$defs/DeviceName"}
+    names = {"anyOf": [name, {"type": "array", "items": name, "uniqueItems": True}]}
+    by_name = {"type": "object", "additionalProperties": {"type": "object"}}
+    return {
+        "DeviceName": {"type": "string", "pattern": DEVICE_NAME_PATTERN},
+        "Components": {
+            "type": "object",
+            "description": "The devices that each keyword stands for, by TANGO name.",
+            "properties": dict.fromkeys(COMPONENT_KEYWORDS, names),
+            "additionalProperties": False,
+        },
+        "Simulator": {
+            "type": "object",
+            "description": "For the simulator: its settings, and faults by device and command.",
+            "properties": {
+                **dict.fromkeys(SIMULATOR_KEYS, True),
+                **dict.fromkeys(SIMULATOR_TABLES, by_name),
+            },
+            "additionalProperties": False,
+        },
+    }
+
+
+def _top_level(definitions: dict[str, Any]) -> dict[str, Any]:
+    sections = {
+        "components": {"$ref": "#/$defs/Components"},
+        "simulator": {"$ref": "#/$defs/Simulator"},
+    }
+    extension = {f"^{EXTENSION_PREFIX}": True}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "taskgrove command map",
+        "description": "Commands by name, at the top level or below 'commands'.",
+        "type": "object",
+        "oneOf": [
+            {
+                "required": ["commands"],
+                "properties": {"commands": {"$ref": "#/$defs/Commands"}, **sections},
+                "patternProperties": extension,
+                "additionalProperties": False,
+            },
+            {
+                "not": {"required": ["commands"]},
+                "minProperties": 1,
+                "properties": sections,
+                "patternProperties": extension,
+                "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
+            },
+        ],
+        "$defs": definitions,
+    }

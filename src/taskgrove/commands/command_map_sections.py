@@ -1,0 +1,82 @@
+"""The sections of a command map besides its commands: ``components`` and ``simulator``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from taskgrove.commands.command_map_entry import MAX_VALUE_DEPTH, EntryCheck
+from taskgrove.commands.command_map_nodes import Node, to_data
+from taskgrove.commands.command_map_problems import Mark, Problems, join_path, shown
+from taskgrove.commands.command_map_schema import (
+    COMPONENT_KEYWORDS,
+    DEVICE_NAME_PATTERN,
+    SIMULATOR_KEYS,
+    SIMULATOR_TABLES,
+)
+
+_DEVICE_NAME: Final = re.compile(DEVICE_NAME_PATTERN)
+
+
+class SectionCheck:
+    """Validates the other sections, and adds what is wrong to ``problems``."""
+
+    def __init__(self, problems: Problems, check: EntryCheck) -> None:
+        self._problems = problems
+        self._check = check
+
+    def components(self, node: Node | None) -> dict[str, tuple[str, ...]]:
+        """Return the TANGO names of each keyword."""
+        components: dict[str, tuple[str, ...]] = {}
+        if node is None or not self._check.mapping(node, "components"):
+            return components
+        for keyword, child in node.value.items():
+            path = join_path("components", keyword)
+            if keyword not in COMPONENT_KEYWORDS:
+                self._problems.add_unknown(
+                    "keyword", keyword, path, node.key_marks[keyword], COMPONENT_KEYWORDS
+                )
+                continue
+            listed = child.kind == "sequence"
+            first: dict[str, Mark] = {}
+            for index, item in enumerate(child.value if listed else [child]):
+                where = join_path(path, index) if listed else path
+                self._device_name(item, where, first)
+            components[keyword] = tuple(first)
+        return components
+
+    def _device_name(self, item: Node, path: str, first: dict[str, Mark]) -> None:
+        name = item.value
+        if item.kind != "scalar" or not isinstance(name, str) or not _DEVICE_NAME.fullmatch(name):
+            said = f" {shown(name)}" if item.kind == "scalar" and name is not None else ""
+            self._problems.add(
+                f"found {item.type_word}{said}", path, item.mark,
+                found=name if item.kind == "scalar" else None,
+                allowed=["a TANGO name such as low-cbf/subarray/01, or a list of them"],
+            )  # fmt: skip
+        elif name in first:
+            line = first[name].line
+            where = f" (first in line {line})" if line is not None else ""
+            self._problems.add(f"{name} is listed twice{where}", path, item.mark, found=name)
+        else:
+            first[name] = item.mark
+
+    def simulator(self, node: Node | None) -> dict[str, Any]:
+        """Return what is meant for the simulator, as plain data; it reads the faults itself."""
+        if node is None or not self._check.mapping(node, "simulator"):
+            return {}
+        if node.height > MAX_VALUE_DEPTH:
+            self._problems.add(
+                f"the value is nested deeper than {MAX_VALUE_DEPTH} levels", "simulator", node.mark
+            )
+            return {}
+        for key, child in node.value.items():
+            path = join_path("simulator", key)
+            if key not in SIMULATOR_KEYS:
+                self._problems.add_unknown("key", key, path, node.key_marks[key], SIMULATOR_KEYS)
+            elif key in SIMULATOR_TABLES and self._check.mapping(child, path):
+                for device, faults in child.value.items():
+                    self._check.mapping(faults, join_path(path, device))
+        self._check.plain(node, "simulator")
+        data: dict[str, Any] = to_data(node)
+        return data

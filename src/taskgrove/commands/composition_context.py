@@ -1,0 +1,230 @@
+"""What a command is composed against: components, their attributes, the manager (SPEC S6.2).
+
+A component manager is any object, or a dict, with ``components``: a keyword is
+mapped to one component or an ordered list of them. A component is an object with
+a ``name`` (its TANGO name), a dict with the key ``name``, or the name alone.
+From the command line the same comes from the map's section ``components:``
+(:meth:`ComponentContext.from_map`).
+
+Attributes are read while a command is composed, on the thread that composes; a
+reader that is handed in may block there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+
+from taskgrove.commands.command_map_check import CommandMap
+from taskgrove.commands.command_map_problems import shown
+from taskgrove.commands.command_map_schema import COMPONENT_KEYWORDS, AllowedStates
+from taskgrove.commands.composition_guards import (
+    AttributeReader,
+    MapComponent,
+    guard_objection,
+    read_attribute,
+)
+from taskgrove.commands.task import device_name_of
+from taskgrove.errors import CommandError, nearest
+
+
+class ComponentContext:
+    """A ready context, in place of a component manager.
+
+    Args:
+        components: The components by keyword, as a component manager has them.
+        manager: The object whose methods internal entries call, and whose attributes the
+            command's own guard reads; None: there is none.
+    """
+
+    def __init__(self, components: Mapping[str, Any], manager: object | None = None) -> None:
+        self.components = components
+        self.manager = manager
+
+    @classmethod
+    def from_map(
+        cls,
+        command_map: CommandMap,
+        manager: object | None = None,
+        read_attribute: AttributeReader | None = None,
+        *,
+        addresses: Mapping[str, str] | None = None,
+        absences: Mapping[str, str] | None = None,
+    ) -> ComponentContext:
+        """Return the context that the section ``components:`` of a map describes.
+
+        Args:
+            command_map: The map.
+            manager: See :class:`ComponentContext`.
+            read_attribute: Reads the attributes that guards need.
+            addresses: Where devices are, by their short TANGO name, for those that are not
+                found by that name alone (``tango://127.0.0.1:10001/a/b/c#dbase=no``).
+            absences: Why devices cannot be used at all, by the name that they have here: they
+                are left out, or reject the command, as the map says.
+        """
+        found = addresses or {}
+        absent = absences or {}
+        return cls(
+            {
+                keyword: [
+                    MapComponent(found.get(name, name), read_attribute, absent.get(name))
+                    for name in names
+                ]
+                for keyword, names in command_map.components.items()
+            },
+            manager,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component as the composer sees it.
+
+    Attributes:
+        target: What a leaf acts on.
+        name: Its short TANGO name.
+        keyword: The keyword that it is listed under.
+        leaf_name: What a leaf on it is called (SPEC S6.5).
+    """
+
+    target: Any
+    name: str
+    keyword: str
+    leaf_name: str
+
+    @property
+    def member(self) -> str:
+        """The last part of the name: ``01``."""
+        return self.name.rsplit("/", 1)[-1]
+
+
+def leaf_name_of(device_name: str) -> str:
+    """Return what a leaf on a device is called: ``mid-pst/beam/01`` → ``pst-beam-01`` (S6.5)."""
+    short = device_name_of(device_name) or device_name
+    if short[:4].lower() in ("low-", "mid-") and len(short) > 4 and short[4] != "/":
+        short = short[4:]
+    return short.replace("/", "-")
+
+
+class ManagerView:
+    """A component manager, a dict in its place or a ComponentContext, seen alike.
+
+    Attributes:
+        owner: The object whose methods internal entries call, or None.
+    """
+
+    def __init__(self, component_manager: Any) -> None:
+        if isinstance(component_manager, ComponentContext):
+            self.owner = component_manager.manager
+            listed: Any = component_manager.components
+        elif isinstance(component_manager, Mapping):
+            self.owner = component_manager
+            listed = component_manager.get("components", {})
+        else:
+            self.owner = component_manager
+            listed = getattr(component_manager, "components", None)
+        if isinstance(self.owner, Mapping):
+            self.owner = SimpleNamespace(**{str(key): value for key, value in self.owner.items()})
+        if listed is None:
+            listed = {}
+        if not isinstance(listed, Mapping):
+            raise CommandError(
+                f"the component manager's components are {type(listed).__name__},"
+                " not a mapping of keywords",
+                hint="map a keyword to one component or an ordered list",
+            )
+        self._listed: Mapping[str, Any] = listed
+        self._known: dict[str, tuple[Component, ...]] = {}
+
+    def components(self, keyword: str) -> tuple[Component, ...]:
+        """Return the components of a keyword, in order; without one, none.
+
+        ``csp_subs`` is what the context lists as such, else all of cbf, pss and pst.
+
+        Raises:
+            CommandError: A component has no name.
+        """
+        if keyword not in self._known:
+            self._known[keyword] = tuple(self._found(keyword))
+        return self._known[keyword]
+
+    @property
+    def all_components(self) -> Iterator[Component]:
+        """Every component of every keyword; one that is listed twice comes twice."""
+        for keyword in COMPONENT_KEYWORDS:
+            yield from self.components(keyword)
+
+    def _found(self, keyword: str) -> Iterator[Component]:
+        subsystems = [
+            item for part in ("cbf", "pss", "pst") if keyword == "csp_subs"
+            for item in self.components(part)
+        ]  # fmt: skip
+        value = self._listed.get(keyword)
+        if keyword == "csp_subs" and value is None:
+            yield from subsystems
+            return
+        kinds = {item.name.lower(): item.keyword for item in subsystems}
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if item is None:
+                continue
+            component = _component(item, keyword)
+            kind = kinds.get(component.name.lower(), keyword)
+            yield Component(component.target, component.name, kind, component.leaf_name)
+
+    def objection(self, guard: AllowedStates | None) -> str | None:
+        """Return why a guard does not let the manager itself pass, or None."""
+        if guard is not None and self.owner is None:
+            return f"there is no component manager whose {guard.attr_name} could be read"
+        return guard_objection(self.owner, guard)
+
+    def check_method(self, name: str, path: str) -> None:
+        """Make sure that an internal entry's method is there.
+
+        Raises:
+            CommandError: There is no manager, no such method, or it cannot be called.
+        """
+        if self.owner is None:
+            raise CommandError(
+                f"{path}: there is no component manager to call {name} on",
+                path=path,
+                hint="give one; on the command line: --manager package:Class",
+            )
+        reading = read_attribute(self.owner, name)
+        if reading.missing is None and callable(reading.value):
+            return
+        said = "cannot be called" if reading.missing is None else "is no method"
+        methods = [item for item in dir(self.owner) if not item.startswith("_")]
+        close = nearest(name, methods)
+        raise CommandError(
+            f"{path}: {name} {said} of the component manager ({type(self.owner).__name__})",
+            path=path,
+            hint=f"did you mean {close!r}?" if close else None,
+        )
+
+    def obs_mode(self) -> str | None:
+        """Return the manager's observation mode by name, where it tells one (SPEC S3.11)."""
+        for attribute in ("obs_mode", "obsMode"):
+            value = None if self.owner is None else read_attribute(self.owner, attribute).value
+            if isinstance(value, Enum):
+                return value.name
+            if isinstance(value, str) and value:
+                return value
+        return None
+
+
+def _component(item: Any, keyword: str) -> Component:
+    target = item
+    if isinstance(item, str):
+        target = MapComponent(item)
+    elif isinstance(item, Mapping):
+        target = SimpleNamespace(**{str(key): value for key, value in item.items()})
+    name = device_name_of(target)
+    if name is None:
+        raise CommandError(
+            f"a component of {keyword!r} has no name: {shown(item)}",
+            hint="a component has its TANGO name as 'name'",
+        )
+    return Component(target, name, keyword, leaf_name_of(name))

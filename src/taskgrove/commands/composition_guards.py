@@ -1,0 +1,151 @@
+"""Guards: an attribute is read and compared with the states that are allowed (SPEC S6.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from taskgrove import control_model
+from taskgrove.commands.command_map_problems import shown
+from taskgrove.commands.command_map_schema import AllowedStates
+
+AttributeReader: TypeAlias = Callable[[str, str], object]
+"""Called with a device's name (or address) and an attribute's name; returns its value."""
+
+
+class MapComponent:
+    """A device that is known by its name only.
+
+    Args:
+        name: Its TANGO name, or its address (``tango://host:port/a/b/c#dbase=no``).
+        read_attribute: Reads its attributes; None: it has none that can be read.
+        absence: Why the device cannot be used at all, where that is known; else None.
+    """
+
+    __slots__ = ("_read_attribute", "absence", "name")
+
+    def __init__(
+        self,
+        name: str,
+        read_attribute: AttributeReader | None = None,
+        absence: str | None = None,
+    ) -> None:
+        self.name = name
+        self.absence = absence
+        self._read_attribute = read_attribute
+
+    def read(self, attribute: str) -> object:
+        """Return the value of an attribute.
+
+        Raises:
+            AttributeError: Nothing was given that could read it.
+        """
+        if self._read_attribute is None:
+            raise AttributeError(f"there is no way to read attributes of {self.name}")
+        return self._read_attribute(self.name, attribute)
+
+    def __repr__(self) -> str:
+        return f"<MapComponent {self.name}>"
+
+
+class Reading(NamedTuple):
+    """What reading an attribute gave: a value, or why there is none."""
+
+    value: Any = None
+    missing: str | None = None
+
+
+def read_attribute(thing: Any, name: str) -> Reading:
+    """Read an attribute; one that cannot be read counts as missing, with the reason."""
+    try:
+        if isinstance(thing, MapComponent):
+            return Reading(thing.read(name))
+        return Reading(getattr(thing, name))
+    except AttributeError as exc:
+        reason = "" if "has no attribute" in str(exc) else f": {exc}"
+        return Reading(missing=f"it has no attribute {name}{reason}")
+    except Exception as exc:  # noqa: BLE001 - a device may fail in any way; it is told, not hidden
+        return Reading(missing=f"reading {name} raised {type(exc).__name__}: {exc}")
+
+
+_KNOWN_ENUMS: Final[dict[str, type[Enum]]] = {
+    "obsstate": control_model.ObsState,
+    "obsmode": control_model.ObsMode,
+    "adminmode": control_model.AdminMode,
+    "healthstate": control_model.HealthState,
+}
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        return int(value) if value.strip().isdecimal() and len(value) < 20 else None
+    try:
+        return int(value) if int(value) == value else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _word(value: Any) -> str | None:
+    if isinstance(value, bool):
+        value = str(value)
+    elif not isinstance(value, str):
+        value = getattr(value, "name", None)
+    if not isinstance(value, str) or value.strip().isdecimal():
+        return None
+    return value.strip().casefold().replace("-", "_").replace(" ", "_")
+
+
+def is_same_state(value: Any, allowed: Any, attribute: str) -> bool:
+    """Return whether an attribute's value is the one that a guard names (SPEC S6.3).
+
+    Names are compared where both have one, in any case, else numbers; a bare name and a
+    bare number are compared by the enum of the control model that the attribute has.
+    """
+    words = _word(value), _word(allowed)
+    if words[0] is not None and words[1] is not None:
+        return words[0] == words[1]
+    numbers = _number(value), _number(allowed)
+    if numbers[0] is not None and numbers[1] is not None:
+        return numbers[0] == numbers[1]
+    known = _known_enum(attribute)
+    word = words[0] or words[1]
+    number = numbers[0] if numbers[0] is not None else numbers[1]
+    if known is None or word is None or number is None:
+        return False
+    return any(item.value == number and _word(item) == word for item in known)
+
+
+def state_text(value: Any, attribute: str = "") -> str:
+    """Return a state as people name it: ``SCANNING``, ``1 (OFFLINE)``, or the value itself."""
+    name = getattr(value, "name", None)
+    if isinstance(name, str):
+        return name
+    if isinstance(value, str):
+        return value if value.isidentifier() else shown(value)
+    number = _number(value)
+    known = _known_enum(attribute)
+    word = next((item.name for item in known or () if item.value == number), None)
+    return f"{shown(value)} ({word})" if word else shown(value)
+
+
+def _known_enum(attribute: str) -> type[Enum] | None:
+    return _KNOWN_ENUMS.get(attribute.replace("_", "").lower())
+
+
+def guard_objection(thing: Any, guard: AllowedStates | None) -> str | None:
+    """Return why a guard does not let ``thing`` pass, or None when it does."""
+    if isinstance(thing, MapComponent) and thing.absence is not None:
+        return thing.absence
+    if guard is None:
+        return None
+    reading = read_attribute(thing, guard.attr_name)
+    if reading.missing is not None:
+        return reading.missing
+    if any(is_same_state(reading.value, state, guard.attr_name) for state in guard.attr_value):
+        return None
+    allowed = ", ".join(state_text(state, guard.attr_name) for state in guard.attr_value)
+    found = state_text(reading.value, guard.attr_name)
+    return f"{guard.attr_name} is {found}; allowed: {allowed}"

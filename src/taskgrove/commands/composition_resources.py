@@ -1,0 +1,252 @@
+"""Which argument a leaf gets, and which beams are selected (SPEC S6.4).
+
+``resources`` is a mapping. Its keys are names of components (a TANGO name, in any
+case, or the name of the leaf), handler keywords, or names of internal methods and
+analyses. The value under ``pst`` (or ``csp_subs``) may itself be per component: it
+is when it is a mapping with a key that names a component, or reads like the name of
+one, or when all its keys are numbers of beams. Then components that it does not name
+are not selected. A name that fits nothing is refused: nothing is silently lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from taskgrove.commands.command_map_entry import MAX_VALUE_DEPTH
+from taskgrove.commands.command_map_problems import join_path, shown
+from taskgrove.commands.command_map_schema import GROUP_KEYWORDS, KEYWORDS, HandlerEntry
+from taskgrove.commands.composition_context import Component, ManagerView
+from taskgrove.commands.task import device_name_of
+from taskgrove.errors import CommandError, nearest
+
+_NOT_GIVEN: Final = object()
+
+
+class Binding(NamedTuple):
+    """What a component is given.
+
+    Attributes:
+        argin: The argument; None means none.
+        selected: False when the resources select others only.
+        note: What was not used, or an empty text.
+    """
+
+    argin: Any = None
+    selected: bool = True
+    note: str = ""
+
+
+class Resources:
+    """The resources of one command.
+
+    Args:
+        command: The command's name, for messages.
+        resources: See the module.
+        view: The context whose components are named.
+
+    Raises:
+        CommandError: It is no mapping of names.
+    """
+
+    def __init__(self, command: str, resources: Any, view: ManagerView) -> None:
+        self._command = command
+        self._view = view
+        self._used: set[str] = set()
+        self._methods: list[str] = []
+        self._per_component: dict[str, dict[str, Any] | None] = {}
+        given = {} if resources is None else resources
+        if not isinstance(given, Mapping):
+            raise self._refused([f"resources are a mapping by name, not {shown(resources)}"])
+        wrong = [f"a name is a text, not {shown(key)}" for key in given if not isinstance(key, str)]
+        if wrong:
+            raise self._refused(wrong)
+        self._given: Mapping[str, Any] = given
+        # Only what is asked for: reading the components' names costs with thousands of them.
+        self._by_name = self._named() if given else {}
+
+    def _named(self) -> dict[str, str]:
+        """Return the keys of the resources that name a component, by its lower-case name."""
+        known = _name_index(self._view.all_components)
+        found: dict[str, str] = {}
+        for key in self._given:
+            name = known.get(_folded(key))
+            if name is None or key in KEYWORDS:
+                continue
+            if name in found:
+                raise self._refused([f"{found[name]!r} and {key!r} name the same component"])
+            found[name] = key
+        return found
+
+    def for_component(self, entry: HandlerEntry, component: Component) -> Binding:
+        """Return what the entry's leaf on a component is given.
+
+        Raises:
+            CommandError: The resources name a component that is not there.
+        """
+        keywords = dict.fromkeys((entry.handler, component.keyword))
+        value, source, selected = self._own(component)
+        for keyword in keywords:
+            per = self._per(keyword)
+            if per is None:
+                found = self._given.get(keyword, _NOT_GIVEN)
+            else:
+                self._used.add(keyword)
+                found = per.get(component.name.lower(), _NOT_GIVEN)
+                selected = selected and (found is not _NOT_GIVEN or source is not None)
+            if value is _NOT_GIVEN and found is not _NOT_GIVEN:
+                value, source = found, keyword
+        if not selected:
+            return Binding(selected=False)
+        return self._chosen(entry, value, source)
+
+    def for_method(self, entry: HandlerEntry) -> Binding:
+        """Return what an internal entry or an analysis is given."""
+        self._methods.append(entry.command_name)
+        for key in (entry.command_name, entry.handler):
+            if key in self._given:
+                return self._chosen(entry, self._given[key], key)
+        return self._chosen(entry, _NOT_GIVEN, None)
+
+    def _own(self, component: Component) -> tuple[Any, str | None, bool]:
+        key = self._by_name.get(component.name.lower())
+        return (_NOT_GIVEN, None, True) if key is None else (self._given[key], key, True)
+
+    def _chosen(self, entry: HandlerEntry, value: Any, source: str | None) -> Binding:
+        if source is not None:
+            self._used.add(source)
+        if "argin" in entry.model_fields_set:
+            # A value of None only selects.
+            lost = source is not None and value is not None
+            note = f"resources[{source!r}] not used: the map sets argin" if lost else ""
+            return Binding(entry.argin, note=note)
+        return Binding(None if value is _NOT_GIVEN else value)
+
+    def _per(self, keyword: str) -> dict[str, Any] | None:
+        """Return the arguments by component's name, or None when they are not per component."""
+        if keyword not in self._per_component:
+            self._per_component[keyword] = self._read_per(keyword)
+        return self._per_component[keyword]
+
+    def _read_per(self, keyword: str) -> dict[str, Any] | None:
+        value = self._given.get(keyword)
+        if keyword not in GROUP_KEYWORDS or not isinstance(value, Mapping):
+            return None
+        components = self._view.components(keyword)
+        known = _name_index(components)
+        if value and all(_is_number(key) for key in value):
+            known = {str(int(c.member)): c.name.lower() for c in components if c.member.isdecimal()}
+            by_key = {key: known.get(str(int(key))) for key in value}
+        else:
+            by_key = {key: known.get(_folded(key)) for key in value}
+            kin = {item.leaf_name.rpartition("-")[0].lower() for item in components} - {""}
+            if value and not any(
+                name is not None or _reads_like_name(key, kin) for key, name in by_key.items()
+            ):
+                return None
+        return self._matched(keyword, value, by_key, [item.name for item in components])
+
+    def _matched(
+        self,
+        keyword: str,
+        value: Mapping[Any, Any],
+        by_key: Mapping[Any, str | None],
+        names: list[str],
+    ) -> dict[str, Any]:
+        wrong: list[str] = []
+        result: dict[str, Any] = {}
+        for key, name in by_key.items():
+            if name is None:
+                close = nearest(str(key), names)
+                hint = f"; did you mean {close!r}?" if close else ""
+                wrong.append(f"resources[{keyword!r}] names {shown(key)}, which is not there{hint}")
+            elif name in result:
+                wrong.append(f"resources[{keyword!r}] names {name} twice")
+            else:
+                result[name] = value[key]
+        if wrong:
+            raise self._refused(wrong, f"there are: {', '.join(names[:20]) or 'none'}")
+        return result
+
+    def check_used(self) -> list[str]:
+        """Return a note for each resource that the command has no use for.
+
+        Raises:
+            CommandError: A key fits no component, keyword, method or analysis.
+        """
+        named = set(self._by_name.values())
+        wrong = []
+        notes = []
+        for key in self._given:
+            if key in self._used:
+                continue
+            if key in KEYWORDS or key in named:
+                notes.append(f"resources[{key!r}] not used: nothing in {self._command} asks for it")
+                continue
+            names = [item.name for item in self._view.all_components]
+            close = nearest(key, [*KEYWORDS, *names, *self._methods])
+            hint = f"; did you mean {close!r}?" if close else ""
+            wrong.append(f"resources name {shown(key)}, which is no component or keyword{hint}")
+        if wrong:
+            raise self._refused(wrong, f"keywords: {', '.join(KEYWORDS)}")
+        return notes
+
+    def _refused(self, reasons: list[str], hint: str | None = None) -> CommandError:
+        return CommandError(
+            f"{self._command}: {'; '.join(reasons)}",
+            command=self._command,
+            reasons=reasons,
+            path=self._command,
+            hint=hint,
+        )
+
+
+def _folded(key: Any) -> str:
+    return (device_name_of(key) or key).lower() if isinstance(key, str) else ""
+
+
+def _is_number(key: Any) -> bool:
+    if isinstance(key, str):
+        return key.isascii() and key.isdecimal() and len(key) < 10
+    return isinstance(key, int) and not isinstance(key, bool) and key >= 0
+
+
+def _reads_like_name(key: Any, kin: set[str]) -> bool:
+    word = _folded(key)
+    return word.count("/") == 2 or word.rpartition("-")[0] in kin
+
+
+def _name_index(components: Iterable[Component]) -> dict[str, str]:
+    """Return lower-case TANGO names by what may stand for them: themselves and leaf names."""
+    index: dict[str, str] = {}
+    for item in components:
+        index.setdefault(item.leaf_name.lower(), item.name.lower())
+        index[item.name.lower()] = item.name.lower()
+    return index
+
+
+def plain_copy(value: Any, path: str = "argin", depth: int = 0) -> Any:
+    """Return plain data as a copy of its own: what may cross to a device or a program.
+
+    Raises:
+        ValueError: It holds something that JSON does not know, or is too deep.
+    """
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if depth >= MAX_VALUE_DEPTH:
+        raise ValueError(f"{path[:60]}… is nested deeper than {MAX_VALUE_DEPTH} levels")
+    if isinstance(value, Mapping):
+        wrong = next((key for key in value if not isinstance(key, str)), None)
+        if wrong is not None:
+            raise ValueError(f"{path} has the key {shown(wrong)}, which is no text")
+        return {
+            key: plain_copy(item, join_path(path, key), depth + 1) for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [plain_copy(item, join_path(path, i), depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise ValueError(f"{path} is {value}, which JSON does not know")
+    raise ValueError(f"{path} is {shown(value)}, which is no plain data")

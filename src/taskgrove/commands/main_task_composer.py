@@ -1,0 +1,321 @@
+"""Composes a command: map + context → task tree (SPEC S6).
+
+Nothing is started here. What is left out, and why, and limits that cannot be
+enforced, are told in ``composition_notes`` of the root.
+
+A tree is composed on the thread that calls :meth:`MainTaskComposer.compose`; guards
+read attributes of components there. Trees may be hundreds deep: nothing recurses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from logging import Logger
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from taskgrove.commands.command_map import (
+    AllowedStates,
+    AnalysisEntry,
+    CommandMap,
+    CompositeEntry,
+    DeviceEntry,
+    GroupEntry,
+    HandlerEntry,
+    load_command_map,
+)
+from taskgrove.commands.composition_context import Component, ManagerView
+from taskgrove.commands.composition_guards import guard_objection
+from taskgrove.commands.composition_limits import limit_notes
+from taskgrove.commands.composition_resources import Resources, plain_copy
+from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
+from taskgrove.control_model import ResultCode
+from taskgrove.errors import CommandError
+
+_TOLD_REASONS = 20
+
+
+class _Open(NamedTuple):
+    """A composite whose tasks are still to be composed."""
+
+    task: Task
+    entry: CompositeEntry
+    guard: AllowedStates | None
+
+
+class MainTaskComposer:
+    """Composes one command of a command map.
+
+    Args:
+        name: The command's name in the map.
+        command_map: A dict, a file or a loaded map.
+        component_manager: The context: an object or a dict with ``components``, whose
+            methods internal entries call, or a ComponentContext.
+        callback: The root's completion callback, or None.
+        resources: Arguments by component's name, keyword or method; see
+            :mod:`taskgrove.commands.composition_resources`.
+        logger: A logger for the trackers; None takes the module's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command_map: Mapping[str, Any] | CommandMap | str | Path,
+        component_manager: Any,
+        callback: Callable[..., object] | None,
+        resources: Mapping[str, Any] | None = None,
+        *,
+        logger: Logger | None = None,
+    ) -> None:
+        self.name = name
+        self.command_map = command_map
+        self.component_manager = component_manager
+        self.callback = callback
+        self.resources = resources
+        self._logger = logger
+
+    def compose(self) -> Task:
+        """Return the root of the command's task tree.
+
+        Raises:
+            MapError: The map cannot be read or is not valid.
+            CommandError: The map has no such command, its guard refuses it, a target that
+                must be there is missing, the resources do not fit, or nothing is left to run.
+        """
+        entry = load_command_map(self.command_map).command(self.name)
+        return _Composition(self, entry).compose()
+
+    @staticmethod
+    def _clean_task(task: BaseTask) -> BaseTask | None:
+        """Remove branches without a leaf, at any depth; None when nothing is left."""
+        if not isinstance(task, Task):
+            return task
+        for _, node in reversed(list(task.walk())):  # children before parents
+            if isinstance(node, Task):
+                node.subtasks = [
+                    child for child in node.subtasks
+                    if not isinstance(child, Task) or child.subtasks
+                ]  # fmt: skip
+        return task if task.subtasks else None
+
+
+class _Composition:
+    """One call of ``compose``."""
+
+    def __init__(self, composer: MainTaskComposer, entry: CompositeEntry) -> None:
+        self._composer = composer
+        self._name = composer.name
+        self._entry = entry
+        self._view = ManagerView(composer.component_manager)
+        self._notes: list[str] = []
+        self._refusals: list[str] = []
+        #: Paths of what was left out for a reason of its own.
+        self._explained: set[str] = set()
+        self._obs_mode = self._view.obs_mode()
+
+    def compose(self) -> Task:
+        objection = self._view.objection(self._entry.allowed_states)
+        if objection is not None:
+            raise self._error(f"{self._name} is not allowed: {objection}", [objection])
+        self._resources = Resources(self._name, self._composer.resources, self._view)
+        root = self._composite(self._name, self._entry, is_root=True)
+        self._fill(root)
+        unused = self._resources.check_used()
+        if self._refusals:
+            raise self._error(
+                f"{self._name} is rejected: {_joined(self._refusals)}", self._refusals
+            )
+        self._notes.extend(f"{self._name}: {note}" for note in unused)
+        self._note_empty(root)
+        if self._composer._clean_task(root) is None:  # noqa: SLF001 - the two are one
+            why = f": {_joined(self._notes)}" if self._notes else ""
+            raise self._error(f"{self._name} has nothing to run{why}", self._notes)
+        root.composition_notes.extend([*self._notes, *limit_notes(root)])
+        return root
+
+    def _error(self, message: str, reasons: list[str]) -> CommandError:
+        return CommandError(
+            message,
+            command=self._name,
+            result_code=ResultCode.REJECTED,
+            reasons=reasons,
+            path=self._name,
+        )
+
+    # ---------------------------------------------------------------- composites
+
+    def _composite(self, name: str, entry: CompositeEntry, is_root: bool = False) -> Task:
+        return Task(
+            name,
+            TaskExecutionType(entry.type),
+            entry.skip_subtasks,
+            self._composer.callback if is_root else None,
+            is_root,
+            self._composer._logger,  # noqa: SLF001
+            rule=entry.rule,
+            timeout=entry.timeout,
+            operation=self._name,
+            obs_mode=self._obs_mode,
+        )
+
+    def _fill(self, root: Task) -> None:
+        still_open = [_Open(root, self._entry, self._entry.allowed_states)]
+        while still_open:
+            place = still_open.pop()
+            names = _Names()
+            children: list[BaseTask] = []
+            for name, entry in place.entry.tasks.items():
+                if isinstance(entry, CompositeEntry):
+                    child = self._composite(names.unique(name), entry)
+                    children.append(child)
+                    guard = entry.allowed_states or place.guard
+                    still_open.append(_Open(child, entry, guard))
+                else:
+                    children.extend(self._handled(entry, place, names))
+            place.task.add(*children)
+
+    def _handled(self, entry: HandlerEntry, place: _Open, names: _Names) -> Iterator[BaseTask]:
+        if isinstance(entry, GroupEntry):
+            name = names.unique(f"{self._name}_{entry.handler}")
+            inner = _Names()
+            yield Task(
+                name,
+                TaskExecutionType.PARALLEL,
+                logger=self._composer._logger,  # noqa: SLF001
+                subtasks=self._device_leaves(
+                    entry, f"{place.task.path}/{name}", place.guard, inner
+                ),
+                rule=entry.rule,
+                operation=self._name,
+                obs_mode=self._obs_mode,
+                pst_group=True if entry.handler == "pst" else None,
+            )
+        elif isinstance(entry, DeviceEntry):
+            yield from self._device_leaves(entry, place.task.path, place.guard, names)
+        else:
+            yield from self._own_leaf(entry, place.task.path, names)
+
+    # ---------------------------------------------------------------- leaves
+
+    def _device_leaves(
+        self, entry: DeviceEntry, path: str, guard: AllowedStates | None, names: _Names
+    ) -> Iterator[LeafTask]:
+        components = self._view.components(entry.handler)
+        if not components:
+            where = path if isinstance(entry, GroupEntry) else f"{path}/{entry.handler}"
+            reason = f"the context has no component for {entry.handler}"
+            self._left_out(entry, where, entry.handler, reason)
+        for component in components:
+            leaf = self._device_leaf(entry, path, guard, names, component)
+            if leaf is not None:
+                yield leaf
+
+    def _device_leaf(
+        self,
+        entry: DeviceEntry,
+        path: str,
+        guard: AllowedStates | None,
+        names: _Names,
+        component: Component,
+    ) -> LeafTask | None:
+        binding = self._resources.for_component(entry, component)
+        if not binding.selected:
+            # The caller's own choice, so it never rejects.
+            self._notes.append(f"{path}/{component.leaf_name}: left out: not in the resources")
+            return None
+        objection = guard_objection(component.target, entry.allowed_states or guard)
+        if objection is not None:
+            self._left_out(entry, f"{path}/{component.leaf_name}", component.name, objection)
+            return None
+        name = names.unique(component.leaf_name)
+        if binding.note:
+            self._notes.append(f"{path}/{name}: {binding.note}")
+        return LeafTask(
+            name,
+            component.target,
+            entry.command_name,
+            self._plain(binding.argin, f"{path}/{name}"),
+            TaskExecutionType.DEVICE,
+            logger=self._composer._logger,  # noqa: SLF001
+            timeout=entry.timeout,
+            retries=entry.retries,
+            abort_on_timeout=entry.abort_on_timeout,
+        )
+
+    def _own_leaf(self, entry: HandlerEntry, path: str, names: _Names) -> Iterator[LeafTask]:
+        """Yield the leaf of an internal entry or an analysis, unless its guard objects."""
+        objection = self._view.objection(entry.allowed_states)
+        binding = self._resources.for_method(entry)
+        if objection is not None:
+            self._left_out(entry, f"{path}/{entry.command_name}", entry.command_name, objection)
+            return
+        name = names.unique(entry.command_name)
+        where = f"{path}/{name}"
+        if binding.note:
+            self._notes.append(f"{where}: {binding.note}")
+        argin, target = binding.argin, self._view.owner
+        task_type = TaskExecutionType.INTERNAL
+        if isinstance(entry, AnalysisEntry):
+            argin, target = self._plain(argin, where), entry.config
+            task_type = TaskExecutionType.ANALYSIS
+        else:
+            self._view.check_method(entry.command_name, where)
+        yield LeafTask(
+            name,
+            target,
+            entry.command_name,
+            argin,
+            task_type,
+            logger=self._composer._logger,  # noqa: SLF001
+            timeout=entry.timeout,
+            retries=entry.retries,
+        )
+
+    def _plain(self, argin: Any, path: str) -> Any:
+        try:
+            return plain_copy(argin)
+        except ValueError as exc:
+            raise CommandError(
+                f"{path}: {exc}", command=self._name, reasons=[str(exc)], path=path,
+                hint="an argument is made of texts, numbers, booleans, lists and mappings",
+            ) from exc  # fmt: skip
+
+    # ---------------------------------------------------------------- notes
+
+    def _left_out(self, entry: HandlerEntry, path: str, name: str, reason: str) -> None:
+        if entry.reject_missing:
+            self._refusals.append(f"{name}: {reason}")
+        else:
+            self._notes.append(f"{path}: left out: {reason}")
+            self._explained.add(path)
+
+    def _note_empty(self, root: Task) -> None:
+        filled: set[Task] = set()
+        nodes = [(path, node) for path, node in root.walk() if isinstance(node, Task)]
+        for path, node in reversed(nodes):
+            if any(not isinstance(child, Task) or child in filled for child in node.subtasks):
+                filled.add(node)
+            elif node is not root and path not in self._explained:
+                self._notes.append(f"{path}: left out: nothing in it to run")
+
+
+class _Names:
+    """Makes the names of siblings unique by numbering duplicates (SPEC S6.5)."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def unique(self, name: str) -> str:
+        """Return ``name``, or ``name-2``, ``name-3`` when it is taken."""
+        result = name
+        while result in self._last:
+            self._last[name] += 1
+            result = f"{name}-{self._last[name]}"
+        self._last[result] = 1
+        return result
+
+
+def _joined(reasons: list[str]) -> str:
+    told = "; ".join(reasons[:_TOLD_REASONS])
+    more = len(reasons) - _TOLD_REASONS
+    return f"{told}; and {more} more" if more > 0 else told

@@ -1,0 +1,108 @@
+"""Hypothesis strategies for valid command maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from taskgrove.commands.command_map_schema import KEYWORDS
+
+COMPONENTS = {
+    "cbf": ["low-cbf/subarray/01"],
+    "pss": ["low-pss/subarray/01"],
+    "pst": [f"low-pst/beam/{i:02}" for i in range(1, 5)],
+    "resource_manager": ["low-csp/resources/01"],
+}
+DEVICE_KEYWORDS = ("cbf", "pss", "resource_manager", "pst", "csp_subs")
+METHODS = ("check_lock", "check_all")
+
+# No characters that YAML writes in ways of its own, or not at all.
+_texts = st.text(
+    st.characters(
+        codec="utf-8",
+        exclude_characters="\x85\u2028\u2029\ufeff",
+        exclude_categories=("Cc", "Cs", "Co", "Cn"),
+    ),
+    max_size=8,
+)
+_keys = st.text("abc<&*-: ", max_size=4)
+plain_data: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(10**20), 10**20),
+        st.floats(allow_nan=False, allow_infinity=False).map(lambda x: round(x, 3)),
+        _texts,
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_keys, inner, max_size=3)),
+    max_leaves=6,
+)
+seconds = st.one_of(st.integers(1, 1000), st.floats(0.5, 1e6).map(lambda x: round(x, 2)))
+names = st.sampled_from(["a", "b", "beams b", "step-1", "x.y", "ü", "no"])
+rules = st.one_of(
+    st.sampled_from(["all", "any", "quorum 0.8"]),
+    st.fixed_dictionaries({"quorum": st.one_of(st.integers(1, 9), st.sampled_from([0.5, 0.75]))}),
+)
+guards = st.fixed_dictionaries(
+    {
+        "attr_name": st.just("obsState"),
+        "attr_value": st.lists(st.sampled_from(["IDLE", "READY", 2, 4]), min_size=1, max_size=2),
+    }
+)
+
+
+@st.composite
+def _handler(draw: st.DrawFn, keyword: str, named: bool) -> dict[str, Any]:
+    if keyword == "internal":
+        command = st.sampled_from(METHODS)
+    else:
+        command = st.sampled_from(["Configure", "Scan"])
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "argin": plain_data,
+        "timeout": seconds,
+        "retries": st.integers(0, 3),
+        "allowed_states": guards,
+    }
+    if keyword in DEVICE_KEYWORDS:
+        optional["abort_on_timeout"] = st.booleans()
+    if keyword in ("pst", "csp_subs"):
+        optional["rule"] = rules
+    if keyword == "analysis":
+        optional["config"] = st.just("run.yaml")
+    entry: dict[str, Any] = draw(
+        st.fixed_dictionaries({"command_name": command}, optional=optional)
+    )
+    return {"handler": keyword, **entry} if named else entry
+
+
+@st.composite
+def _composite(draw: st.DrawFn, depth: int, root: bool = False) -> dict[str, Any]:
+    tasks: dict[str, Any] = {}
+    for _ in range(draw(st.integers(1 if root else 0, 3))):
+        kind = draw(st.sampled_from(["keyword", "named", "composite"]))
+        if kind == "composite" and depth > 0:
+            tasks[draw(names)] = draw(_composite(depth - 1))
+            continue
+        keyword = draw(st.sampled_from(KEYWORDS))
+        named = kind == "named"
+        tasks[draw(names) if named else keyword] = draw(_handler(keyword, named))
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "skip_subtasks": st.booleans(),
+        "rule": rules,
+        "timeout": seconds,
+        **({} if root else {"allowed_states": guards}),
+    }
+    types = st.sampled_from(["sequential", "parallel"])
+    fixed = draw(st.fixed_dictionaries({"type": types}, optional=optional))
+    return {**fixed, "tasks": tasks}
+
+
+@st.composite
+def maps(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a valid map in the form with sections."""
+    commands = draw(
+        st.dictionaries(st.sampled_from(["configure", "scan", "end scan"]), _composite(3, True),
+                        min_size=1, max_size=2)
+    )  # fmt: skip
+    return {"commands": commands, "components": COMPONENTS}

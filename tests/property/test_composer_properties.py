@@ -1,0 +1,155 @@
+"""What holds for every composed tree (SPEC S6.3 to S6.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskgrove.commands.command_map import CompositeEntry, GroupEntry, load_command_map
+from taskgrove.commands.command_map_schema import AllowedStates, DeviceEntry, HandlerEntry
+from taskgrove.commands.composition_context import ManagerView, leaf_name_of
+from taskgrove.commands.composition_guards import guard_objection
+from taskgrove.commands.main_task_composer import MainTaskComposer
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.control_model import ObsState
+from taskgrove.errors import CommandError
+from tests.property.map_strategies import COMPONENTS, METHODS, maps
+
+states = st.sampled_from([ObsState.IDLE, ObsState.READY, ObsState.FAULT, None])
+
+
+@st.composite
+def managers(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a context: some components are there, in some state."""
+    components: dict[str, Any] = {}
+    for keyword, devices in COMPONENTS.items():
+        if draw(st.booleans()):
+            components[keyword] = [{"name": name, "obsState": draw(states)} for name in devices]
+    manager: dict[str, Any] = {"components": components, "obsState": draw(states)}
+    return manager | {name: (lambda argin=None: None) for name in METHODS}
+
+
+def expected(
+    view: ManagerView, entry: CompositeEntry, guard: AllowedStates | None
+) -> tuple[list[tuple[str, str]], int]:
+    """Return the leaves that there must be, told apart from the composer, and how many are not.
+
+    A leaf is (its base name, its command); what is left out is counted by candidate.
+    """
+    leaves: list[tuple[str, str]] = []
+    left_out = 0
+    for child in entry.tasks.values():
+        if isinstance(child, CompositeEntry):
+            more, out = expected(view, child, child.allowed_states or guard)
+            leaves += more
+            left_out += out
+        elif isinstance(child, DeviceEntry):
+            candidates = view.components(child.handler)
+            left_out += not candidates
+            for item in candidates:
+                if guard_objection(item.target, child.allowed_states or guard) is None:
+                    leaves.append((leaf_name_of(item.name), child.command_name))
+                else:
+                    left_out += 1
+        elif view.objection(child.allowed_states) is None:
+            leaves.append((child.command_name, child.command_name))
+        else:
+            left_out += 1
+    return leaves, left_out
+
+
+def composed(
+    command: str, data: Any, manager: dict[str, Any], resources: Any = None
+) -> Task | CommandError:
+    try:
+        return MainTaskComposer(command, data, manager, None, resources).compose()
+    except CommandError as error:
+        return error
+
+
+def base_name(name: str, bases: set[str]) -> str:
+    if name in bases:
+        return name
+    base, dash, number = name.rpartition("-")
+    assert dash
+    assert int(number) >= 2
+    return base
+
+
+@given(maps(), managers())
+def test_nothing_is_left_out_without_a_note_and_names_are_unique(
+    data: dict[str, Any], manager: dict[str, Any]
+) -> None:
+    command_map = load_command_map(data)
+    for command, entry in command_map.commands.items():
+        wanted, left_out = expected(ManagerView(manager), entry, entry.allowed_states)
+        root = composed(command, data, manager)
+        if isinstance(root, CommandError):
+            assert not wanted, root
+            assert len([line for line in root.reasons if "nothing in it" not in line]) == left_out
+            continue
+        nodes = list(root.walk())
+        bases = {name for name, _ in wanted}
+        leaves = [node for _, node in nodes if isinstance(node, LeafTask)]
+        assert sorted(
+            (base_name(leaf.name, bases), leaf.command_name) for leaf in leaves
+        ) == sorted(wanted)
+        notes = [line for line in root.composition_notes if ": left out: " in line]
+        assert len([line for line in notes if "nothing in it" not in line]) == left_out
+        assert len({path for path, _ in nodes}) == len(nodes)
+        for _, node in nodes:
+            if isinstance(node, Task):
+                assert node.subtasks
+                assert len({child.name for child in node.subtasks}) == len(node.subtasks)
+        assert root.tracker.total_subtasks == len(root.subtasks)
+
+
+@given(maps(), managers())
+def test_a_missing_target_rejects_where_the_map_says_so(
+    data: dict[str, Any], manager: dict[str, Any]
+) -> None:
+    def demand(entry: dict[str, Any]) -> None:
+        for child in entry["tasks"].values():
+            if "tasks" in child:
+                demand(child)
+            else:
+                child["reject_missing"] = True
+
+    for entry in data["commands"].values():
+        demand(entry)
+    for command, typed in load_command_map(data).commands.items():
+        wanted, left_out = expected(ManagerView(manager), typed, typed.allowed_states)
+        root = composed(command, data, manager)
+        if isinstance(root, CommandError):
+            if left_out:
+                assert len(root.reasons) == left_out
+            else:
+                assert not wanted
+        else:
+            assert left_out == 0
+            assert len([node for _, node in root.walk() if isinstance(node, LeafTask)]) == len(
+                wanted
+            )
+
+
+@given(maps(), managers(), st.sets(st.integers(1, 4)))
+def test_only_named_beams_are_selected(
+    data: dict[str, Any], manager: dict[str, Any], beams: set[int]
+) -> None:
+    manager["components"]["pst"] = [{"name": name, "obsState": 2} for name in COMPONENTS["pst"]]
+    resources = {"pst": {f"low-pst/beam/{beam:02}": {"beam": beam} for beam in beams}}
+    for command in data["commands"]:
+        root = composed(command, data, manager, resources)
+        if isinstance(root, CommandError):
+            continue
+        for _, node in root.walk():
+            device = node.device_name if isinstance(node, LeafTask) else None
+            if device is not None and device.startswith("low-pst"):
+                assert int(device[-2:]) in beams
+
+
+def test_entries_are_of_the_classes_that_the_properties_tell_apart() -> None:
+    assert issubclass(GroupEntry, DeviceEntry)
+    assert issubclass(DeviceEntry, HandlerEntry)
