@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.command_map import CompositeEntry, GroupEntry, load_command_map
-from taskgrove.commands.command_map_schema import AllowedStates, DeviceEntry, HandlerEntry
-from taskgrove.commands.composition_context import ManagerView, leaf_name_of
-from taskgrove.commands.composition_guards import guard_objection
+from taskgrove.commands.command_map.schema import AllowedStates, DeviceEntry, HandlerEntry
+from taskgrove.commands.composition.context import ManagerView, leaf_name_of
+from taskgrove.commands.composition.guards import guard_objection
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ObsState

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-from taskgrove.commands import command_map_yaml
 from taskgrove.commands.command_map import (
     AnalysisEntry,
     CommandMap,
@@ -25,8 +24,9 @@ from taskgrove.commands.command_map import (
     load_command_map,
     parse_command_map,
     parse_plain_data,
+    yaml_text,
 )
-from taskgrove.commands.command_map_schema import KEYWORDS, SIMULATOR_KEYS
+from taskgrove.commands.command_map.schema import KEYWORDS, SIMULATOR_KEYS
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ObsState
 from taskgrove.errors import CommandError, MapError
@@ -152,7 +152,7 @@ def test_python_values_are_taken_as_meant() -> None:
 def test_states_of_devices_stay_words(loader: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not hasattr(yaml, loader):
         pytest.skip(f"PyYAML has no {loader} here")
-    monkeypatch.setattr(command_map_yaml, "_LOADER", getattr(yaml, loader))
+    monkeypatch.setattr(yaml_text, "_LOADER", getattr(yaml, loader))
     text = (
         "a: [ON, OFF, yes, no, true, ~, 010, 0x1F, 0o17, 1e3, .5, '1', 2024-01-01, 1:30, =, .inf]"
     )
@@ -447,7 +447,7 @@ def test_ten_thousand_levels_are_refused(
 ) -> None:
     if not hasattr(yaml, loader):
         pytest.skip(f"PyYAML has no {loader} here")
-    monkeypatch.setattr(command_map_yaml, "_LOADER", getattr(yaml, loader))
+    monkeypatch.setattr(yaml_text, "_LOADER", getattr(yaml, loader))
     text = nested(10_000)[kind]
     error = problem(text, syntax="json" if kind == "json" else "yaml")
     assert "nested deeper than 900 levels" in str(error) or "1,000 aliases" in str(error)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from taskgrove.commands.internal_runner import InternalRunner
+from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus

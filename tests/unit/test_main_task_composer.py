@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.command_map import load_command_map
-from taskgrove.commands.composition_context import ComponentContext, leaf_name_of
-from taskgrove.commands.composition_guards import MapComponent, is_same_state
+from taskgrove.commands.composition.context import ComponentContext, leaf_name_of
+from taskgrove.commands.composition.guards import MapComponent, is_same_state
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import AdminMode, ObsMode, ObsState, ResultCode

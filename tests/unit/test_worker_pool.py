@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from taskgrove.commands.worker_pool import Timer, WorkerPool
+from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 
 HANG_GUARD_S = 30.0
 

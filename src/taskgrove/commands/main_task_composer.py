@@ -24,10 +24,10 @@ from taskgrove.commands.command_map import (
     HandlerEntry,
     load_command_map,
 )
-from taskgrove.commands.composition_context import Component, ManagerView
-from taskgrove.commands.composition_guards import guard_objection
-from taskgrove.commands.composition_limits import limit_notes
-from taskgrove.commands.composition_resources import Resources, plain_copy
+from taskgrove.commands.composition.context import Component, ManagerView
+from taskgrove.commands.composition.guards import guard_objection
+from taskgrove.commands.composition.limits import limit_notes
+from taskgrove.commands.composition.resources import Resources, plain_copy
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode
 from taskgrove.errors import CommandError
@@ -53,7 +53,7 @@ class MainTaskComposer:
             methods internal entries call, or a ComponentContext.
         callback: The root's completion callback, or None.
         resources: Arguments by component's name, keyword or method; see
-            :mod:`taskgrove.commands.composition_resources`.
+            :mod:`taskgrove.commands.composition.resources`.
         logger: A logger for the trackers; None takes the module's.
     """
 

@@ -23,14 +23,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
-from taskgrove.commands.composed_events import emit_composed
 from taskgrove.commands.display import render_html
-from taskgrove.commands.internal_runner import InternalRunner
+from taskgrove.commands.execution.composed_events import emit_composed
+from taskgrove.commands.execution.internal_runner import InternalRunner
+from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 from taskgrove.commands.leaf_runner import LeafRunner
-from taskgrove.commands.run import Run
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracker_events import TrackerEvents
-from taskgrove.commands.worker_pool import Timer, WorkerPool
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import (
     ExecutorClosedError,

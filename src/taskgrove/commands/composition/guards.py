@@ -7,8 +7,8 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from taskgrove import control_model
-from taskgrove.commands.command_map_problems import shown
-from taskgrove.commands.command_map_schema import AllowedStates
+from taskgrove.commands.command_map.problems import shown
+from taskgrove.commands.command_map.schema import AllowedStates
 
 AttributeReader: TypeAlias = Callable[[str, str], object]
 """Called with a device's name (or address) and an attribute's name; returns its value."""

@@ -12,8 +12,8 @@ from typing import Any, Final, cast
 
 import yaml
 
-from taskgrove.commands.command_map_nodes import Piece, PieceKind
-from taskgrove.commands.command_map_problems import NOWHERE, Mark, Problems, shown
+from taskgrove.commands.command_map.nodes import Piece, PieceKind
+from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, shown
 
 # The parser of libyaml is ten times faster; PyYAML is built without it on some machines.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

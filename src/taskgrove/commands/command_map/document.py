@@ -13,10 +13,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
-from taskgrove.commands.command_map_json import json_pieces
-from taskgrove.commands.command_map_nodes import Node, Piece
-from taskgrove.commands.command_map_problems import NOWHERE, Mark, Problems, join_path, shown
-from taskgrove.commands.command_map_yaml import yaml_pieces
+from taskgrove.commands.command_map.json_text import json_pieces
+from taskgrove.commands.command_map.nodes import Node, Piece
+from taskgrove.commands.command_map.problems import (
+    NOWHERE,
+    Mark,
+    Problems,
+    join_path,
+    shown,
+)
+from taskgrove.commands.command_map.yaml_text import yaml_pieces
 from taskgrove.errors import MapError
 
 

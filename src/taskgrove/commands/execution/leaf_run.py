@@ -12,15 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.commands.aggregation.base import parse_result
-from taskgrove.commands.internal_runner import describe
+from taskgrove.commands.execution.internal_runner import describe
+from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import LeafTask
-from taskgrove.commands.worker_pool import TimerEntry, Worker
 from taskgrove.control_model import FINAL_STATUSES, IS_FINAL, ResultCode, TaskStatus, as_task_status
 from taskgrove.events import NoteDetail, StartedDetail
 
 if TYPE_CHECKING:
-    from taskgrove.commands.run import Composite, Limit, Run
+    from taskgrove.commands.execution.run import Composite, Limit, Run
 
 #: Codes that name a problem of something that ran to its end (S3).
 PROBLEM_CODES: Final = frozenset(

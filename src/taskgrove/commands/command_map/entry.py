@@ -1,6 +1,6 @@
 """The validation of one entry of a command map, and the words for what is wrong with it.
 
-The models of :mod:`taskgrove.commands.command_map_schema` decide; what they object to is
+The models of :mod:`taskgrove.commands.command_map.schema` decide; what they object to is
 said here with the place in the file, what was found, what is allowed and the nearest name.
 """
 
@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from taskgrove.commands.command_map_nodes import Node, to_data
-from taskgrove.commands.command_map_problems import Mark, Problems, join_path, shown
-from taskgrove.commands.command_map_schema import (
+from taskgrove.commands.command_map.nodes import Node, to_data
+from taskgrove.commands.command_map.problems import Mark, Problems, join_path, shown
+from taskgrove.commands.command_map.schema import (
     KEYWORDS,
     MAX_TIMEOUT_S,
     CompositeEntry,

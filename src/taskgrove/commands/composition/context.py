@@ -18,10 +18,10 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
-from taskgrove.commands.command_map_check import CommandMap
-from taskgrove.commands.command_map_problems import shown
-from taskgrove.commands.command_map_schema import COMPONENT_KEYWORDS, AllowedStates
-from taskgrove.commands.composition_guards import (
+from taskgrove.commands.command_map.check import CommandMap
+from taskgrove.commands.command_map.problems import shown
+from taskgrove.commands.command_map.schema import COMPONENT_KEYWORDS, AllowedStates
+from taskgrove.commands.composition.guards import (
     AttributeReader,
     MapComponent,
     guard_objection,

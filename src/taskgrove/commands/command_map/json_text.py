@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from taskgrove.commands.command_map_nodes import Piece
-from taskgrove.commands.command_map_problems import Mark, Problems, shown
+from taskgrove.commands.command_map.nodes import Piece
+from taskgrove.commands.command_map.problems import Mark, Problems, shown
 from taskgrove.errors import MapError
 
 _SPACE = re.compile(r"[ \t\r\n]*")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from taskgrove.commands.internal_runner import InternalRunner
+from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from taskgrove.commands.command_map_problems import NOWHERE, Mark
+from taskgrove.commands.command_map.problems import NOWHERE, Mark
 
 PieceKind: TypeAlias = Literal["mapping", "sequence", "scalar", "end", "alias", "merge"]
 

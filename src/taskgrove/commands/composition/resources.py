@@ -14,10 +14,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from taskgrove.commands.command_map_entry import MAX_VALUE_DEPTH
-from taskgrove.commands.command_map_problems import join_path, shown
-from taskgrove.commands.command_map_schema import GROUP_KEYWORDS, KEYWORDS, HandlerEntry
-from taskgrove.commands.composition_context import Component, ManagerView
+from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH
+from taskgrove.commands.command_map.problems import join_path, shown
+from taskgrove.commands.command_map.schema import GROUP_KEYWORDS, KEYWORDS, HandlerEntry
+from taskgrove.commands.composition.context import Component, ManagerView
 from taskgrove.commands.task import device_name_of
 from taskgrove.errors import CommandError, nearest
 

@@ -12,10 +12,16 @@ from enum import Enum
 from typing import Any
 
 from taskgrove.commands.aggregation.rules import AggregationRule
-from taskgrove.commands.command_map_entry import EntryCheck
-from taskgrove.commands.command_map_nodes import Node
-from taskgrove.commands.command_map_problems import NOWHERE, Mark, Problems, join_path, shown
-from taskgrove.commands.command_map_schema import (
+from taskgrove.commands.command_map.entry import EntryCheck
+from taskgrove.commands.command_map.nodes import Node
+from taskgrove.commands.command_map.problems import (
+    NOWHERE,
+    Mark,
+    Problems,
+    join_path,
+    shown,
+)
+from taskgrove.commands.command_map.schema import (
     ENTRY_CLASSES,
     EXTENSION_PREFIX,
     KEYWORDS,
@@ -23,7 +29,7 @@ from taskgrove.commands.command_map_schema import (
     CompositeEntry,
     Entry,
 )
-from taskgrove.commands.command_map_sections import SectionCheck
+from taskgrove.commands.command_map.sections import SectionCheck
 from taskgrove.errors import CommandError, nearest
 
 

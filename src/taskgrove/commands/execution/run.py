@@ -18,7 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskgrove.commands.leaf_run import PROBLEM_CODES, LeafRun
+from taskgrove.commands.execution.leaf_run import PROBLEM_CODES, LeafRun
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus

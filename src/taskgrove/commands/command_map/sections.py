@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from taskgrove.commands.command_map_entry import MAX_VALUE_DEPTH, EntryCheck
-from taskgrove.commands.command_map_nodes import Node, to_data
-from taskgrove.commands.command_map_problems import Mark, Problems, join_path, shown
-from taskgrove.commands.command_map_schema import (
+from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH, EntryCheck
+from taskgrove.commands.command_map.nodes import Node, to_data
+from taskgrove.commands.command_map.problems import Mark, Problems, join_path, shown
+from taskgrove.commands.command_map.schema import (
     COMPONENT_KEYWORDS,
     DEVICE_NAME_PATTERN,
     SIMULATOR_KEYS,

@@ -33,17 +33,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from taskgrove.commands.command_map_check import CommandMap, check_map
-from taskgrove.commands.command_map_document import (
+from taskgrove.commands.command_map.check import CommandMap, check_map
+from taskgrove.commands.command_map.document import (
     DEFAULT_LIMITS,
     MapLimits,
     read_data,
     read_text,
     too_big,
 )
-from taskgrove.commands.command_map_nodes import to_data
-from taskgrove.commands.command_map_problems import Problems
-from taskgrove.commands.command_map_schema import (
+from taskgrove.commands.command_map.nodes import to_data
+from taskgrove.commands.command_map.problems import Problems
+from taskgrove.commands.command_map.schema import (
     AllowedStates,
     AnalysisEntry,
     CompositeEntry,

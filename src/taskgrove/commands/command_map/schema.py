@@ -1,7 +1,7 @@
 """What a command map may hold: the models of its entries, and its JSON Schema (SPEC S6.1).
 
 An entry is validated by itself, without what is below it: trees may be hundreds
-deep, and validation must not recurse. :mod:`taskgrove.commands.command_map_check`
+deep, and validation must not recurse. :mod:`taskgrove.commands.command_map.check`
 walks the tree and puts the entries together.
 """
 

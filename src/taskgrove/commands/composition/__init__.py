@@ -1,0 +1,1 @@
+"""What MainTaskComposer works with: context, guards, arguments and limits."""

@@ -1,0 +1,1 @@
+"""How the executor runs a tree: scheduling, attempts, threads, internal leaves."""
