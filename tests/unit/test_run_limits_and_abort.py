@@ -319,6 +319,17 @@ def test_abort_ends_queued_parallel_leaves_before_they_start(gate):
     assert ran == []
 
 
+def test_a_run_behind_hanging_methods_can_be_aborted(gate):
+    with MainTaskExecutor(max_workers=1, grace_s=0.1) as executor:
+        blocking = executor.submit_main_task(root(leaf("deaf", gate.hang)))
+        assert gate.entered.wait(HANG_GUARD_S)
+        waiting = executor.submit_main_task(root(leaf("a")))
+        waiting.abort("not needed any more")
+        assert ended(waiting).status is TaskStatus.ABORTED
+        gate.event.set()
+        assert ended(blocking).result is ResultCode.OK
+
+
 def test_the_truth_of_a_leaf_that_ends_well_in_spite_of_the_abort(gate):
     def finishes(task_abort_event):
         gate.entered.set()
@@ -405,7 +416,8 @@ def test_waiting_for_devices_holds_no_thread():
         )
         for name in names:
             runner.wait_for_call(name, timeout_s=HANG_GUARD_S)
-        assert threading.active_count() <= before + 2
+        # Two pool threads, and the one control thread that began the run.
+        assert threading.active_count() <= before + 3
         for name in names:
             runner.release(name)
         assert ended(handle).result is ResultCode.OK

@@ -250,7 +250,8 @@ class MainTaskExecutor:
             self._all_done.clear()
         for observer in observers:
             bus.subscribe(observer)
-        self._engine.pool.submit(lambda: self._begin(handle))
+        # Not on the pool: methods that hang there must not keep a run from being aborted.
+        self._engine.control.submit(lambda: self._begin(handle))
         return handle
 
     def shutdown(self, wait: bool = True) -> None:

@@ -118,7 +118,7 @@ class Run:
         self._active: set[LeafRun] = set()
 
     def begin(self) -> None:
-        """Start the root; runs on a pool thread."""
+        """Start the root; runs on a control thread."""
         root = Composite(self.root, None, self.root.path)
         if not self.root.subtasks:
             return  # complete from the start (S4.5)
