@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.display import render_html
 from taskgrove.commands.execution.composed_events import emit_composed
+from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run import Run
-from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracker_events import TrackerEvents
@@ -49,36 +49,11 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Threads for deadlines and aborts; started only when there is something for them.
-_CONTROL_THREADS: Final = 4
 _ERRORS: Final[dict[TaskStatus, type[RunError]]] = {
     TaskStatus.FAILED: TaskFailedError,
     TaskStatus.REJECTED: TaskRejectedError,
     TaskStatus.ABORTED: TaskAbortedError,
 }
-
-
-class Engine:
-    """What all runs of one executor share: threads, the timer and the runners."""
-
-    def __init__(
-        self, max_workers: int, grace_s: float, runners: Mapping[TaskExecutionType, LeafRunner]
-    ) -> None:
-        self.grace_s = grace_s
-        self.runners = runners
-        self.pool = WorkerPool(max_workers, "taskgrove-worker")
-        self.control = WorkerPool(_CONTROL_THREADS, "taskgrove-control")
-        self.timer = Timer(self.control, "taskgrove-timer")
-
-    def runner_of(self, leaf: LeafTask) -> LeafRunner:
-        """Return the runner for a leaf's kind; submission has checked that there is one."""
-        return self.runners[leaf.task_type]
-
-    def close(self) -> None:
-        """Let all threads end once their work is done; returns at once."""
-        self.timer.close(0.0)
-        self.pool.close()
-        self.control.close()
 
 
 class RunHandle:

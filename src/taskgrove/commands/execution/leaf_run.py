@@ -9,29 +9,45 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Protocol
 
 from taskgrove.commands.aggregation.base import parse_result
+from taskgrove.commands.execution.composite import PROBLEM_CODES, Composite, Limit
+from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import describe
 from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import FINAL_STATUSES, IS_FINAL, ResultCode, TaskStatus, as_task_status
-from taskgrove.events import NoteDetail, StartedDetail
+from taskgrove.events import EventBus, NoteDetail, StartedDetail
 
-if TYPE_CHECKING:
-    from taskgrove.commands.execution.run import Composite, Limit, Run
 
-#: Codes that name a problem of something that ran to its end (S3).
-PROBLEM_CODES: Final = frozenset(
-    {
-        ResultCode.FAILED,
-        ResultCode.UNKNOWN,
-        ResultCode.REJECTED,
-        ResultCode.NOT_ALLOWED,
-        ResultCode.ABORTED,
-    }
-)
+class LeafOwner(Protocol):
+    """What an attempt needs of the run that it belongs to."""
+
+    engine: Engine
+    bus: EventBus
+    lock: threading.Lock
+
+    def ended(self, leaf_run: LeafRun) -> None:
+        """Go on after an attempt that has ended for good."""
+        ...
+
+    def remember(self, exc: BaseException) -> None:
+        """Keep the first exception of the run."""
+        ...
+
+    def set_own_limit(self, leaf_run: LeafRun) -> None:
+        """Begin the leaf's own limit, if it expires before the one from above."""
+        ...
+
+    def may_try_again(self, leaf_run: LeafRun) -> bool:
+        """Return False when the run is being aborted, or its time is over."""
+        ...
+
+    def try_again(self, leaf_run: LeafRun) -> None:
+        """Launch the next attempt."""
+        ...
 
 
 class LeafRun:
@@ -55,7 +71,12 @@ class LeafRun:
     )
 
     def __init__(
-        self, run: Run, leaf: LeafTask, composite: Composite, runner: LeafRunner, attempt: int = 1
+        self,
+        run: LeafOwner,
+        leaf: LeafTask,
+        composite: Composite,
+        runner: LeafRunner,
+        attempt: int = 1,
     ) -> None:
         self.run = run
         self.leaf = leaf

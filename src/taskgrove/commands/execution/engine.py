@@ -1,0 +1,36 @@
+"""What all runs of one executor share: threads, the timer and the runners."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
+from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.task import LeafTask, TaskExecutionType
+
+#: Threads for deadlines and aborts; started only when there is something for them.
+_CONTROL_THREADS: Final = 4
+
+
+class Engine:
+    """What all runs of one executor share: threads, the timer and the runners."""
+
+    def __init__(
+        self, max_workers: int, grace_s: float, runners: Mapping[TaskExecutionType, LeafRunner]
+    ) -> None:
+        self.grace_s = grace_s
+        self.runners = runners
+        self.pool = WorkerPool(max_workers, "taskgrove-worker")
+        self.control = WorkerPool(_CONTROL_THREADS, "taskgrove-control")
+        self.timer = Timer(self.control, "taskgrove-timer")
+
+    def runner_of(self, leaf: LeafTask) -> LeafRunner:
+        """Return the runner for a leaf's kind; submission has checked that there is one."""
+        return self.runners[leaf.task_type]
+
+    def close(self) -> None:
+        """Let all threads end once their work is done; returns at once."""
+        self.timer.close(0.0)
+        self.pool.close()
+        self.control.close()
