@@ -1,0 +1,63 @@
+"""Makes the pictures of the documentation from a real run of the demo.
+
+Run it with ``python docs/make_pictures.py``; it starts the demo's eighteen simulated
+devices, waits until two beams have failed while others still run, and writes what the
+terminal shows at that moment to ``docs/images/live-tree.svg``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from taskgrove.cli.demo import acts_of, demo_session
+from taskgrove.cli.follow import EventQueue
+from taskgrove.cli.shipped import shipped_map
+from taskgrove.cli.terminal import Terminal
+from taskgrove.tango.simulator import SimulatedFleet, device_names
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.terminal_text import UNICODE
+from taskgrove.view.tree_text import build_lines, fold_text, format_line, name_width
+
+PICTURE = Path(__file__).parent / "images" / "live-tree.svg"
+WIDTH = 96
+
+
+def main() -> None:
+    """Run the second act of the demo and keep one moment of it."""
+    command_map = shipped_map()
+    settings = {"duration_s": 4.0, "spread": 0.4}
+    with SimulatedFleet(device_names(command_map.components), settings=settings) as fleet:
+        acts_of(command_map)[1].prepare(fleet, command_map)
+        with demo_session(command_map, fleet) as (session, task):
+            events, view = EventQueue(), RunView()
+            handle = session.submit(task, events)
+            while not handle.wait(0.02):
+                view.apply_all(events.drain())
+                if view.leaf_tally["failed"] == 2 and view.leaf_tally["running"]:
+                    break
+            picture = draw(view, time.monotonic())
+            handle.wait()
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_text(picture, "utf-8")
+
+
+def draw(view: RunView, now_s: float) -> str:
+    """Return the tree as an SVG that loads nothing from elsewhere."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    terminal = Terminal()
+    lines = build_lines(view, now_s=now_s)
+    names = name_width(lines, WIDTH)
+    for line in lines:
+        console.print(terminal.styled(format_line(line, WIDTH, names, UNICODE)))
+    console.print(terminal.styled([(fold_text("leaves", view.leaf_tally), "dim")]))
+    svg = console.export_svg(title="taskgrove demo")
+    return re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The entry point of the command line: ``taskgrove`` and ``python -m taskgrove``."""
+
+from __future__ import annotations
+
+import sys
+
+#: What the extra ``cli`` brings.
+_NEEDED = ("typer", "rich")
+
+
+def main() -> None:
+    """Run the command line, and exit with its code.
+
+    Raises:
+        SystemExit: Always; the codes are in ``taskgrove --help``.
+    """
+    try:
+        from taskgrove.cli.app import app  # noqa: PLC0415 - the extra may be missing
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        sys.stderr.write(
+            f"taskgrove: the command line needs the extra 'cli' ({exc.name} is not installed): "
+            "pip install 'taskgrove[cli]'\n"
+        )
+        raise SystemExit(2) from None
+    app(prog_name="taskgrove")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The command line as a whole: its verbs and what they share."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from taskgrove.cli.compose import compose
+from taskgrove.cli.demo import demo
+from taskgrove.cli.doctor import doctor
+from taskgrove.cli.exit_codes import EXIT_CODES_HELP
+from taskgrove.cli.run import run
+from taskgrove.cli.schema import schema
+from taskgrove.cli.simulate import simulate
+from taskgrove.cli.verb import DEBUG_VARIABLE
+from taskgrove.cli.version import version
+
+app = typer.Typer(
+    name="taskgrove",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES_HELP,
+)
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Run telescope commands as task trees, with one truthful outcome."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+for _verb in (demo, run, compose, simulate, schema, doctor, version):
+    app.command(epilog=EXIT_CODES_HELP)(_verb)

@@ -1,0 +1,146 @@
+"""``taskgrove compose``: what a command would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import typer
+
+from taskgrove.cli.devices import DeviceReader
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.session import MapSession
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.commands.command_map import load_command_map
+from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.view.node_view import NodeView
+from taskgrove.view.task_view import view_of
+from taskgrove.view.terminal_text import clip, safe_text, width_of
+
+#: What an abort can do with a leaf, in words.
+_ABORT_WORDS: Final = {
+    "kill": "abort ends it",
+    "ask": "abort asks it to stop",
+    "none": "abort does not reach it",
+}
+
+MapFile = Annotated[str, typer.Argument(metavar="MAP", help="A command map: YAML or JSON.")]
+CommandName = Annotated[str, typer.Argument(metavar="COMMAND", help="The command of the map.")]
+Argin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Arguments by component name or keyword, as JSON or YAML; - reads standard input.",
+    ),
+]
+Manager = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PACKAGE:CLASS",
+        help="The component manager whose methods internal steps call.",
+    ),
+]
+
+
+@verb
+def compose(
+    map_file: MapFile,
+    command: CommandName,
+    argin: Argin = None,
+    manager: Manager = None,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Ask no device: conditions on their states count as unmet."),
+    ] = False,
+) -> int:
+    """Show the tree that a command would run: a dry run that calls no command of a device.
+
+    Conditions (allowed_states) read attributes of devices; nothing else is asked of them.
+    """
+    command_map = load_command_map(map_file)
+    resources = load_argin(argin)
+    terminal = Terminal()
+    reader = None
+    if command_map.components and not offline:
+        reader = DeviceReader("asking devices for their states; '--offline' does without, it")
+    with MapSession(command_map, load_manager(manager), reader=reader) as session:
+        task = session.compose(command, resources)
+        print_composition(terminal, task, session.runners_for(task))
+    return ExitCode.OK
+
+
+def print_composition(
+    terminal: Terminal, task: Task, runners: Mapping[TaskExecutionType, LeafRunner]
+) -> None:
+    """Print a composed tree: what runs where, its limits and rules, and what was left out."""
+    rows = []
+    for node in _nodes(task):
+        leaf = task.find(node.path)
+        runner = runners.get(leaf.task_type)
+        limits = runner.limits(leaf) if runner and isinstance(leaf, LeafTask) else None
+        rows.append((_label(node, terminal), _what(node), _terms(node, limits)))
+    widths = [max(width_of(row[column]) for row in rows) for column in range(2)]
+    for label, what, terms in rows:
+        gap = " " * (widths[0] - width_of(label) + 2)
+        line = f"{label}{gap}{what}{' ' * (widths[1] - width_of(what) + 2)}{terms}".rstrip()
+        if terminal.words.is_terminal:
+            line = clip(line, terminal.width, terminal.charset.ellipsis)
+        terminal.say_line([(line, "")])
+    leaves = sum(1 for _, node in task.walk() if isinstance(node, LeafTask))
+    terminal.say(f"{leaves} {'leaf' if leaves == 1 else 'leaves'}; nothing was started.")
+    if task.composition_notes:
+        terminal.say("Left out, and limits:", "bold")
+        for note in task.composition_notes:
+            terminal.say_item(note)
+
+
+def _nodes(task: Task) -> list[NodeView]:
+    root = view_of(task).root
+    assert root is not None
+    return list(root.walk())
+
+
+def _label(node: NodeView, terminal: Terminal) -> str:
+    signs = terminal.charset
+    stem = ""
+    below = node
+    while below.parent is not None:
+        last = below is below.parent.children[-1]
+        if below is node:
+            stem = signs.corner if last else signs.branch
+        else:
+            stem = (signs.gap if last else signs.stem) + stem
+        below = below.parent
+    return stem + safe_text(node.name)
+
+
+def _what(node: NodeView) -> str:
+    composed = node.composed
+    assert composed is not None
+    if not node.is_leaf:
+        return "in order" if composed.execution == "SEQUENTIAL" else "all at once"
+    target = f" on {safe_text(composed.target)}" if composed.target else ""
+    return f"{safe_text(composed.command_name)}{target}"
+
+
+def _terms(node: NodeView, limits: LeafLimits | None) -> str:
+    composed = node.composed
+    assert composed is not None
+    terms = []
+    if composed.rule:
+        terms.append(f"rule {composed.rule}")
+    elif composed.pst_group:
+        terms.append("rule PST group")
+    if composed.skip_subtasks:
+        terms.append("a failure skips the rest")
+    if composed.timeout_s is not None:
+        how = "" if limits is None or limits.timeout == "enforced" else ", only reported"
+        terms.append(f"limit {composed.timeout_s:g} s{how}")
+    if composed.retries:
+        terms.append(f"{composed.retries} {'retry' if composed.retries == 1 else 'retries'}")
+    if limits is not None:
+        terms.append(_ABORT_WORDS[limits.abort])
+    return ", ".join(terms)

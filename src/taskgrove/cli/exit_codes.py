@@ -1,0 +1,45 @@
+"""What the command line answers to the shell."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from taskgrove.view.explain import Outcome
+from taskgrove.view.node_state import NodeState, state_of
+
+
+class ExitCode(IntEnum):
+    """Exit codes, the same for every verb."""
+
+    OK = 0
+    """All went well."""
+    FAILED = 1
+    """The command failed; or the tool itself did, and says so."""
+    USAGE = 2
+    """Wrong options, a bad map, an optional part that is not installed: nothing was started."""
+    DEGRADED = 3
+    """The command completed in a degraded state."""
+    REJECTED = 4
+    """The command was refused, by the map's conditions or by a device."""
+    ABORTED = 5
+    """The command was aborted, by Ctrl-C or by a device."""
+
+
+#: One line for ``--help``.
+EXIT_CODES_HELP: Final = (
+    "Exit codes: 0 OK, 1 failed, 2 usage or bad map, 3 degraded, 4 rejected, 5 aborted."
+)
+
+_OF_STATE: Final[dict[NodeState, ExitCode]] = {
+    "completed": ExitCode.OK,
+    "degraded": ExitCode.DEGRADED,
+    "rejected": ExitCode.REJECTED,
+    "aborted": ExitCode.ABORTED,
+}
+
+
+def exit_code_of(outcome: Outcome) -> ExitCode:
+    """Return the exit code of a run's outcome; what is none of the others failed."""
+    state = state_of(outcome.status, outcome.result_code, outcome.health_state)
+    return _OF_STATE.get(state, ExitCode.FAILED)

@@ -1,0 +1,172 @@
+"""Following a run to its end: its events to a surface, signals to the run.
+
+Threads: the run's threads only put events into a queue; everything else happens on the
+main thread, which Python also runs the signal handlers on. The handlers only count.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Final, Protocol
+
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.surfaces import FRAMES_PER_SECOND, CalmLines, JsonLines, LiveTree, Surface
+from taskgrove.cli.terminal import Terminal
+from taskgrove.events import TaskEvent
+from taskgrove.view.snapshot import RunView
+
+_FRAME_S: Final = 1.0 / FRAMES_PER_SECOND
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Handle(Protocol):
+    """What is followed: the handle of a run."""
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; True once it has come."""
+        ...
+
+    def abort(self, reason: str | None = None) -> Any:
+        """Ask everything to stop."""
+        ...
+
+
+class EventQueue:
+    """The observer that a run gets: it only enqueues."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[TaskEvent] = queue.SimpleQueue()
+
+    def __call__(self, event: TaskEvent) -> None:
+        """Take one event; called by any thread."""
+        self._queue.put(event)
+
+    def drain(self, limit: int = 50_000) -> list[TaskEvent]:
+        """Return what has come, in order of arrival; at most ``limit`` events."""
+        events: list[TaskEvent] = []
+        try:
+            while len(events) < limit:
+                events.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return events
+
+
+class Interrupts:
+    """Ctrl-C and SIGTERM, counted while the run lasts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.name = "Ctrl-C"
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        """Take over the signals; outside the main thread they stay as they are."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        self.name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+
+def surface_for(terminal: Terminal, view: RunView, *, json: bool) -> Surface:
+    """Return the surface that fits where the words go."""
+    if json:
+        return JsonLines(terminal)
+    return LiveTree(terminal, view) if terminal.is_live else CalmLines(terminal, view)
+
+
+def follow(
+    handle: Handle,
+    events: EventQueue,
+    view: RunView,
+    surface: Surface,
+    *,
+    grace_s: float,
+    at_once: Callable[[], object] | None = None,
+    each_frame: Callable[[RunView], object] | None = None,
+) -> int:
+    """Show a run until it ends, and hand interrupts on to it.
+
+    The first interrupt aborts the command on the devices; a second one ends this process
+    at once, with the exit code for ABORTED.
+
+    Args:
+        handle: The run.
+        events: The observer that the run was given.
+        view: Where its events are folded.
+        surface: What shows it.
+        grace_s: How long the run waits for what was asked to stop, in seconds; for the words.
+        at_once: Called before the process ends at the second interrupt.
+        each_frame: Called after each frame, with the view.
+
+    Returns:
+        How many interrupts were heard.
+    """
+    told = 0
+    with Interrupts() as interrupts:
+        try:
+            over = False
+            while not over:
+                over = handle.wait(_FRAME_S)
+                _show(events, view, surface)
+                if each_frame is not None:
+                    each_frame(view)
+                if interrupts.count > told:
+                    told = _interrupted(handle, surface, interrupts, told, grace_s, at_once)
+            _show(events, view, surface)
+        finally:
+            surface.close()
+        return interrupts.count
+
+
+def _show(events: EventQueue, view: RunView, surface: Surface) -> None:
+    # Threads may put events a little out of order.
+    new = sorted(events.drain(), key=lambda event: event.sequence)
+    view.apply_all(new)
+    surface.show(new)
+
+
+def _interrupted(
+    handle: Handle,
+    surface: Surface,
+    interrupts: Interrupts,
+    told: int,
+    grace_s: float,
+    at_once: Callable[[], object] | None,
+) -> int:
+    if told == 0:
+        handle.abort(f"interrupted by {interrupts.name}")
+        if interrupts.count == 1:
+            surface.notice(
+                f"{interrupts.name}: aborting the command on the devices; what does not stop "
+                f"within {grace_s:g} s is abandoned. Once more ends at once."
+            )
+            return 1
+    surface.notice(f"{interrupts.name} again: ended at once; devices may still be running.")
+    surface.close()
+    if at_once is not None:
+        at_once()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Threads that wait for devices would hold an ordinary exit up.
+    os._exit(ExitCode.ABORTED)

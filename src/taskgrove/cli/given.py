@@ -1,0 +1,106 @@
+"""What the operator gives on the command line besides the map: an argument, a manager."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from taskgrove.commands.command_map import DEFAULT_LIMITS, parse_plain_data
+from taskgrove.errors import UsageError, nearest
+
+
+def load_argin(source: str | None) -> Any:
+    """Return the resources that a command is given, by component name or keyword.
+
+    Args:
+        source: A file (``.json`` is read as JSON, all else as YAML), ``-`` for standard
+            input, or None for none.
+
+    Raises:
+        MapError: It cannot be read; the error says where.
+        UsageError: The file is not there, or is not text.
+    """
+    if source is None:
+        return None
+    name = "standard input" if source == "-" else source
+    text = _text_of(source, name)
+    is_json = name.lower().endswith(".json") or _is_json(text)
+    return parse_plain_data(text, syntax="json" if is_json else "yaml", file=name)
+
+
+def load_manager(name: str | None) -> Any:
+    """Return the component manager that the operator named, or None.
+
+    Args:
+        name: ``package.module:Class`` (it is called without arguments), or ``…:object``.
+
+    Raises:
+        UsageError: There is no such module or name, or it cannot be made.
+    """
+    if name is None:
+        return None
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise UsageError(
+            f"--manager is package.module:Class, not {name!r}", hint="the colon is missing"
+        )
+    found: Any = _module(module_name)
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            close = nearest(part, dir(found))
+            raise UsageError(
+                f"{module_name} has no {attribute!r}",
+                hint=f"did you mean {close!r}?" if close else None,
+            ) from None
+    if not (inspect.isclass(found) or inspect.isfunction(found)):
+        return found
+    try:
+        return found()
+    except Exception as exc:
+        raise UsageError(f"{name} could not be made: {type(exc).__name__}: {exc}") from exc
+
+
+def _is_json(text: str) -> bool:
+    # Most of JSON is YAML as well, but not all, and YAML may begin with a brace too.
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _text_of(source: str, name: str) -> str:
+    limit = DEFAULT_LIMITS.max_bytes
+    try:
+        if source == "-":
+            data = sys.stdin.buffer.read(limit + 1)
+        else:
+            with Path(source).open("rb") as file:
+                data = file.read(limit + 1)
+        if len(data) > limit:
+            raise UsageError(f"{name} has more than {limit:,} bytes")
+        return data.decode("utf-8-sig")
+    except OSError as exc:
+        raise UsageError(f"{name} cannot be read: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{name} is not UTF-8 text") from exc
+
+
+def _module(name: str) -> Any:
+    # The operator's own modules stand where they work, as for `python -m`.
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ImportError as exc:
+        raise UsageError(f"{name} cannot be imported: {exc}") from exc
+    except Exception as exc:
+        raise UsageError(f"{name} cannot be imported: {type(exc).__name__}: {exc}") from exc

@@ -1,0 +1,119 @@
+"""``taskgrove run``: compose a command, execute it, show it, tell its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from taskgrove.cli.compose import Argin, CommandName, Manager, MapFile
+from taskgrove.cli.devices import DeviceReader
+from taskgrove.cli.exit_codes import ExitCode, exit_code_of
+from taskgrove.cli.follow import EventQueue, follow, surface_for
+from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.session import MapSession
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.command_map import load_command_map
+from taskgrove.commands.task import Task
+from taskgrove.view.explain import Explanation, explain
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.terminal_text import safe_text
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run that was shown to its end.
+
+    Attributes:
+        outcome: Its outcome.
+        words: The outcome in words.
+        view: Its nodes.
+        interrupts: How many interrupts were heard meanwhile.
+    """
+
+    outcome: AggregationOutcome
+    words: Explanation
+    view: RunView
+    interrupts: int
+
+
+@verb
+def run(
+    map_file: MapFile,
+    command: CommandName,
+    argin: Argin = None,
+    manager: Manager = None,
+    max_workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="How many leaves are started at once.")
+    ] = 16,
+    grace: Annotated[
+        float,
+        typer.Option(min=0.0, max=3600.0, help="Seconds that what is aborted may take to end."),
+    ] = 5.0,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Events as JSON lines on stdout; words go to stderr."),
+    ] = False,
+    no_live: Annotated[
+        bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
+    ] = False,
+) -> int:
+    """Run a command of a map on its devices and tell the outcome.
+
+    Ctrl-C (or SIGTERM) aborts the command on the devices; a second one ends at once.
+    The exit code tells the outcome.
+    """
+    command_map = load_command_map(map_file)
+    resources = load_argin(argin)
+    terminal = Terminal(json=json, live=not no_live)
+    reader = DeviceReader("running a command on devices") if command_map.components else None
+    with MapSession(
+        command_map, load_manager(manager), reader=reader, max_workers=max_workers, grace_s=grace
+    ) as session:
+        task = session.compose(command, resources)
+        for note in task.composition_notes:
+            terminal.say(f"note: {safe_text(note)}", "dim")
+        session.preflight(task)
+        shown = show_run(terminal, session, task, json=json)
+        terminal.say_explanation(shown.words)
+    return ExitCode.ABORTED if shown.interrupts > 1 else exit_code_of(shown.outcome)
+
+
+def show_run(
+    terminal: Terminal,
+    session: MapSession,
+    task: Task,
+    *,
+    json: bool = False,
+    at_once: Callable[[], object] | None = None,
+    each_frame: Callable[[RunView], object] | None = None,
+) -> Shown:
+    """Execute a composed tree and show it to its end.
+
+    Args:
+        terminal: Where the words go.
+        session: What executes it.
+        task: The tree.
+        json: Whether standard output carries the events.
+        at_once: Called before the process ends at a second interrupt.
+        each_frame: Called after each frame, with the view.
+    """
+    events, view = EventQueue(), RunView()
+    handle = session.submit(task, events)
+    surface = surface_for(terminal, view, json=json)
+    interrupts = follow(
+        handle,
+        events,
+        view,
+        surface,
+        grace_s=session.grace_s,
+        at_once=at_once,
+        each_frame=each_frame,
+    )
+    outcome = handle.outcome
+    assert outcome is not None
+    return Shown(outcome, explain(outcome, view), view, interrupts)

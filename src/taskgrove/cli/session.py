@@ -1,0 +1,170 @@
+"""A map, what it is composed against, and what executes its leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import chain
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.cli.devices import DeviceReader, Reach
+from taskgrove.commands.command_map import CommandMap
+from taskgrove.commands.composition.context import ComponentContext
+from taskgrove.commands.execution.internal_runner import InternalRunner
+from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.main_task_composer import MainTaskComposer
+from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.errors import CommandError
+from taskgrove.events import Observer
+
+if TYPE_CHECKING:
+    from taskgrove.tango.device_runner import DeviceRunner
+
+#: How many devices are asked at once before a run.
+_AT_ONCE: Final = 16
+
+
+class MapSession:
+    """Composes commands of one map and runs them; a context manager.
+
+    Threads: it belongs to one thread.
+
+    Args:
+        command_map: The map.
+        manager: The component manager, or None.
+        reader: Reads devices for guards; None: they cannot be read.
+        addresses: Where devices are, by their short TANGO name, where that is not enough.
+        max_workers: As the executor's.
+        grace_s: As the executor's, in seconds.
+    """
+
+    def __init__(
+        self,
+        command_map: CommandMap,
+        manager: Any = None,
+        *,
+        reader: DeviceReader | None = None,
+        addresses: Mapping[str, str] | None = None,
+        max_workers: int = 16,
+        grace_s: float = 5.0,
+    ) -> None:
+        self.command_map = command_map
+        self.grace_s = grace_s
+        self._manager = manager
+        self._reader = reader
+        self._addresses = dict(addresses or {})
+        self._max_workers = max_workers
+        self._stack = ExitStack()
+        self._runners: dict[TaskExecutionType, LeafRunner] = {}
+        self._devices: DeviceRunner | None = None
+
+    def compose(self, command: str, resources: Any = None) -> Task:
+        """Return the tree of a command.
+
+        Raises:
+            CommandError: The command is refused; nothing was started.
+        """
+        reader = self._reader
+        context = ComponentContext.from_map(
+            self.command_map,
+            self._manager,
+            None if reader is None else reader.read,
+            addresses=self._addresses,
+            absences={} if reader is None else self._absences(command, reader),
+        )
+        return MainTaskComposer(command, self.command_map, context, None, resources).compose()
+
+    def _absences(self, command: str, reader: DeviceReader) -> dict[str, str]:
+        """Return why devices that the command could use do not answer, by name."""
+        self.command_map.command(command)  # an unknown command asks no device
+        names = list(dict.fromkeys(chain.from_iterable(self.command_map.components.values())))
+        tried = [self._addresses.get(name, name) for name in names]
+        return {
+            name: _absence(reach)
+            for name, reach in zip(names, reader.ping_all(tried), strict=True)
+            if not reach.answers
+        }
+
+    def preflight(self, task: Task) -> None:
+        """Check every device leaf before any device is called.
+
+        Raises:
+            CommandError: An argument is not what its command takes, a device has no such
+                command, or does not answer; nothing was started.
+        """
+        leaves = [leaf for leaf in _leaves(task) if leaf.task_type is TaskExecutionType.DEVICE]
+        if not leaves:
+            return
+        runner = self._device_runner()
+        with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
+            reasons = [
+                f"{leaf.path}: {reason}"
+                for leaf, found in zip(leaves, pool.map(runner.preflight, leaves), strict=True)
+                for reason in found
+            ]
+        if reasons:
+            raise CommandError(
+                f"{task.name} is rejected before anything was started",
+                command=task.name,
+                reasons=reasons,
+                path=task.path,
+            )
+
+    def submit(self, task: Task, observer: Observer) -> RunHandle:
+        """Start a composed tree.
+
+        Args:
+            task: The tree.
+            observer: Called with every event; it must only enqueue.
+        """
+        executor = self._stack.enter_context(
+            MainTaskExecutor(self._max_workers, self.runners_for(task), grace_s=self.grace_s)
+        )
+        return executor.submit_main_task(task, observers=[observer])
+
+    def runners_for(self, task: Task) -> Mapping[TaskExecutionType, LeafRunner]:
+        """Return what executes the leaves of a tree, made when it is first needed.
+
+        Raises:
+            MissingExtraError: It has device leaves, and PyTango is not installed.
+        """
+        kinds = {leaf.task_type for leaf in _leaves(task)}
+        if TaskExecutionType.DEVICE in kinds:
+            self._runners[TaskExecutionType.DEVICE] = self._device_runner()
+        if TaskExecutionType.INTERNAL in kinds and TaskExecutionType.INTERNAL not in self._runners:
+            internal = InternalRunner()
+            self._stack.callback(internal.close)
+            self._runners[TaskExecutionType.INTERNAL] = internal
+        return self._runners
+
+    def _device_runner(self) -> DeviceRunner:
+        if self._devices is None:
+            from taskgrove.tango.device_runner import DeviceRunner  # noqa: PLC0415 - an extra
+
+            self._devices = DeviceRunner()
+            self._stack.callback(self._devices.close)
+        return self._devices
+
+    def __enter__(self) -> MapSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
+def _absence(reach: Reach) -> str:
+    # A device is shown by its short name; an address tells how it was tried.
+    where = f" at {reach.device}" if "://" in reach.device else ""
+    return f"no answer{where}: {reach.problem}"
+
+
+def _leaves(task: Task) -> Iterator[LeafTask]:
+    return (node for _, node in task.walk() if isinstance(node, LeafTask))

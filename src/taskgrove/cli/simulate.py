@@ -1,0 +1,112 @@
+"""``taskgrove simulate``: simulated devices, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import yaml
+
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.shipped import shipped_map
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.commands.command_map import CommandMap, load_command_map
+from taskgrove.errors import UsageError
+
+if TYPE_CHECKING:
+    from taskgrove.tango.simulator import SimulatedFleet
+
+
+@verb
+def simulate(
+    map_file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MAP]", help="The devices of its section 'components'; else the demo's."
+        ),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE:COMMAND=FAULT",
+            help="What goes wrong, such as low-pst/beam/03:Configure=fail; may be repeated.",
+        ),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Commands go this many times as fast.")
+    ] = None,
+    write_map: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the map with the devices' addresses to a file."),
+    ] = None,
+) -> int:
+    """Start simulated devices on the loopback interface and keep them until Ctrl-C.
+
+    They are real TANGO device servers, without a database; their addresses are printed.
+    """
+    from taskgrove.tango.simulator import run_simulator  # noqa: PLC0415 - an extra
+
+    command_map = shipped_map() if map_file is None else load_command_map(map_file)
+    if not command_map.components:
+        raise UsageError(
+            "the map names no devices", hint="add a section 'components': keyword → TANGO name"
+        )
+    terminal = Terminal()
+    stop = _Stop()
+    terminal.say("Starting …", "dim")
+    with run_simulator(
+        command_map.components, command_map.simulator, faults=fault or (), speed=speed
+    ) as fleet:
+        _tell(terminal, fleet, command_map, write_map)
+        stop.wait(terminal)
+        terminal.say("Stopping the devices.")
+    return ExitCode.OK
+
+
+class _Stop:
+    """Waits for Ctrl-C or SIGTERM: here they are the ordinary way to end."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def wait(self, terminal: Terminal) -> None:
+        before = {
+            number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            # In short steps, because a lock would hold the signal up; and whoever read the
+            # addresses through a pipe may have gone.
+            while not self._asked.wait(0.2) and not terminal.gone:
+                pass
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heard(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked.set()
+
+
+def _tell(
+    terminal: Terminal, fleet: SimulatedFleet, command_map: CommandMap, write_map: Path | None
+) -> None:
+    terminal.say(f"{len(fleet.devices)} devices run; Ctrl-C stops them.", "bold")
+    for device, trl in fleet.trls.items():
+        terminal.say(f"  {device}  {trl}")
+    whole = command_map.to_dict()
+    whole["components"] = fleet.components(whole["components"])
+    if write_map is None:
+        terminal.say("To run commands on them, give a map these components:", "bold")
+        terminal.say(yaml.safe_dump({"components": whole["components"]}, sort_keys=False).rstrip())
+    else:
+        write_map.write_text(yaml.safe_dump(whole, sort_keys=False), "utf-8")
+        command = next(iter(command_map.commands))
+        terminal.say("The map with these addresses is written; from another terminal:", "bold")
+        terminal.say(f"  taskgrove run {write_map} {command}")
+    terminal.say("To set a fault while they run, from Python:", "bold")
+    proxy = f'tango.DeviceProxy("{fleet.trl(fleet.devices[-1])}")'
+    terminal.say(f"""  {proxy}.SimSetFault('{{"Configure": [{{"kind": "fail"}}]}}')""")

@@ -1,0 +1,183 @@
+"""How a run is shown while it lasts: a moving tree, calm lines, or events as JSON lines.
+
+A surface is fed by one thread, the one that follows the run.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from rich.live import Live
+from rich.text import Text
+
+from taskgrove.cli.terminal import Terminal
+from taskgrove.events import NoteDetail, TaskEvent, encode_event
+from taskgrove.view.node_view import NodeView
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.terminal_text import duration_text, safe_text
+from taskgrove.view.tree_text import build_lines, fold_text, format_line, name_width
+
+#: How often a moving tree is drawn.
+FRAMES_PER_SECOND: Final = 8
+#: Up to this many leaves, calm lines tell of each one's end; above, of what went wrong only.
+TOLD_LEAVES: Final = 40
+#: How often calm lines tell how far a long run is, in seconds.
+CALM_PERIOD_S: Final = 10.0
+#: Notes that a person who follows a run wants to read, beside the abort of the whole.
+_TOLD_TOPICS: Final = frozenset(("abandoned", "timeout", "retry", "operator"))
+
+
+class Surface(Protocol):
+    """What shows a run while it lasts."""
+
+    def show(self, events: Sequence[TaskEvent]) -> None:
+        """Show what changed; called at most eight times a second, also without events."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Tell something that belongs to the run as a whole."""
+        ...
+
+    def close(self) -> None:
+        """End the display; what it showed last stays where it is of use."""
+        ...
+
+
+class LiveTree:
+    """A tree that moves, on a terminal; when it ends, the finished tree stays."""
+
+    def __init__(self, terminal: Terminal, view: RunView) -> None:
+        self._terminal = terminal
+        self._view = view
+        self._notice = ""
+        self._live = Live(
+            console=terminal.words, auto_refresh=False, transient=True, redirect_stderr=False
+        )
+        self._live.start()
+
+    def show(self, events: Sequence[TaskEvent]) -> None:
+        """Draw the tree as it is now."""
+        del events
+        self._live.update(self._frame(), refresh=True)
+
+    def notice(self, text: str) -> None:
+        """Show a line below the tree from now on."""
+        self._notice = text
+        self.show(())
+
+    def close(self) -> None:
+        """Replace the moving tree by the finished one."""
+        self._live.stop()
+        print_tree(self._terminal, self._view)
+        if self._notice:
+            self._terminal.say_paragraph(safe_text(self._notice))
+
+    def _frame(self) -> Text:
+        terminal = self._terminal
+        width = terminal.width
+        told = self._notice or fold_text("leaves", self._view.leaf_tally)
+        below = textwrap.wrap(safe_text(told), max(10, width)) or [""]
+        room = max(4, terminal.words.height - 1 - len(below))
+        lines = build_lines(self._view, now_s=time.monotonic(), max_lines=room)
+        names = name_width(lines, width)
+        frame = Text(no_wrap=True, overflow="crop")
+        for line in lines:
+            frame.append_text(terminal.styled(format_line(line, width, names, terminal.charset)))
+            frame.append("\n")
+        style = "bold" if self._notice else "dim"
+        frame.append_text(terminal.styled([("\n".join(below), style)]))
+        return frame
+
+
+class CalmLines:
+    """One line for each thing worth telling: for pipes, logs and CI."""
+
+    def __init__(self, terminal: Terminal, view: RunView) -> None:
+        self._terminal = terminal
+        self._view = view
+        self._began_s: float | None = None
+        self._told_s = time.monotonic()
+
+    def show(self, events: Sequence[TaskEvent]) -> None:
+        """Tell what is new."""
+        for event in events:
+            if self._began_s is None:
+                self._began_s = event.monotonic_s
+            text = self._words_for(event)
+            if text:
+                self._line(event.monotonic_s, text)
+        now = time.monotonic()
+        if now - self._told_s >= CALM_PERIOD_S:
+            self._line(now, fold_text("leaves so far", self._view.leaf_tally))
+
+    def notice(self, text: str) -> None:
+        """Tell it as a line of its own."""
+        self._line(time.monotonic(), safe_text(text))
+
+    def close(self) -> None:
+        """Nothing remains to be ended."""
+
+    def _line(self, at_s: float, text: str) -> None:
+        self._told_s = time.monotonic()
+        since = 0.0 if self._began_s is None else max(0.0, at_s - self._began_s)
+        self._terminal.say_line([(f"{duration_text(since):>9}  ", "dim"), (text, "")])
+
+    def _words_for(self, event: TaskEvent) -> str:
+        node = self._view.node(event.path)
+        if node is None:
+            return ""
+        path = safe_text(event.path)
+        if event.kind == "note":
+            topic = event.detail.topic if isinstance(event.detail, NoteDetail) else "info"
+            whole = topic == "abort-asked" and node.parent is None
+            told = whole or topic in _TOLD_TOPICS
+            return f"{path}: {safe_text(event.message)}" if told else ""
+        if event.kind == "started" and not node.is_leaf:
+            return f"{path}: started"
+        if event.kind == "finished":
+            return self._end_of(node, path)
+        return ""
+
+    def _end_of(self, node: NodeView, path: str) -> str:
+        worth_telling = node.is_problem or not node.is_leaf or node.skipped
+        if not worth_telling and len(self._view.nodes) > TOLD_LEAVES:
+            return ""
+        why = ""
+        if node.is_problem or node.skipped:
+            words = node.message if node.is_leaf else (node.decision or "")
+            words = safe_text(words).removeprefix(f"{node.state}: ")
+            why = f" - {words}" if words else ""
+        elapsed = node.elapsed_s()
+        took = "" if elapsed is None else f" after {duration_text(elapsed)}"
+        return f"{path}: {node.state}{took}{why}"
+
+
+class JsonLines:
+    """Events as JSON lines on standard output; words on standard error."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def show(self, events: Sequence[TaskEvent]) -> None:
+        """Write each event as one line."""
+        if events:
+            self._terminal.write(b"".join(encode_event(event) + b"\n" for event in events))
+
+    def notice(self, text: str) -> None:
+        """Say it on standard error."""
+        self._terminal.say(text)
+
+    def close(self) -> None:
+        """Nothing remains to be ended."""
+
+
+def print_tree(terminal: Terminal, view: RunView) -> None:
+    """Print the tree as it is now, as tall as it needs to be."""
+    lines = build_lines(view)
+    width = terminal.width
+    names = name_width(lines, width)
+    for line in lines:
+        terminal.say_line(format_line(line, width, names, terminal.charset))

@@ -1,0 +1,202 @@
+"""Where the words of the command line go: a terminal, a pipe, or nowhere any more.
+
+Everything that is shown passes through here, and is made harmless and encodable on
+the way. A reader that goes away (``| head``) ends the words, not the command: a
+telescope is not stopped because nobody looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import IO
+
+from rich.console import Console
+from rich.text import Text
+
+from taskgrove.errors import CommandError, MapError, TaskgroveError
+from taskgrove.view.explain import Explanation
+from taskgrove.view.terminal_text import UNICODE, charset_for, encodable, safe_lines, safe_text
+from taskgrove.view.tree_text import STATE_STYLES, Segment
+
+#: How many problems of a map, or reasons of a refusal, are listed.
+_LISTED = 20
+#: Our own signs, for streams that cannot show them; what devices say is written out instead.
+_IN_ASCII = str.maketrans({"…": "...", "→": "->", "·": "-"})
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave the decision to the caller; rich itself would end the process."""
+        raise BrokenPipeError
+
+
+class Terminal:
+    """Standard output and standard error.
+
+    Args:
+        json: True where standard output carries events, so that words go to standard error.
+        live: False to show calm lines on a terminal too.
+
+    Attributes:
+        words: The console that words go to.
+        is_live: True where a moving tree can be shown.
+        gone: True once the reader of the words went away.
+    """
+
+    def __init__(self, *, json: bool = False, live: bool = True) -> None:
+        self._out = _console(sys.stdout)
+        self._err = _console(sys.stderr)
+        self.words = self._err if json else self._out
+        self.gone = False
+        self.is_live = (
+            live and not json and self.words.is_terminal and not self.words.is_dumb_terminal
+        )
+        self._encoding = getattr(self.words.file, "encoding", None)
+        self.charset = charset_for(self._encoding)
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; 100 where the words go to a pipe."""
+        return self.words.width if self.words.is_terminal else 100
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """Print words, each line made harmless; long lines are not broken in a pipe."""
+        for line in safe_lines(text):
+            self._print(self.words, self.styled([(line, style)]))
+
+    def say_line(self, segments: list[Segment]) -> None:
+        """Print one line of styled pieces, which are harmless already."""
+        self._print(self.words, self.styled(segments))
+
+    def styled(self, segments: list[Segment]) -> Text:
+        """Return styled pieces as rich text; nothing in them is read as markup."""
+        text = Text()
+        for piece, style in segments:
+            shown = encodable(self._in_charset(piece), self._encoding)
+            text.append(shown, STATE_STYLES.get(style, style))
+        return text
+
+    def say_explanation(self, words: Explanation) -> None:
+        """Print an outcome in words."""
+        self.say(words.headline, f"bold {STATE_STYLES[words.state]}".replace("bold bold", "bold"))
+        for title, items in words.sections():
+            self.say(f"{title}:", "bold")
+            for item in items:
+                self.say_item(item)
+
+    def say_paragraph(self, text: str) -> None:
+        """Print a paragraph of our own, broken between words on a terminal."""
+        lines = textwrap.wrap(text, max(20, self.width)) if self.words.is_terminal else [text]
+        for line in lines:
+            self.say(line)
+
+    def say_item(self, text: str) -> None:
+        """Print one item of a list; on a terminal a long one is broken between words."""
+        lines = [f"  - {safe_text(text)}"]
+        if self.words.is_terminal:
+            lines = textwrap.wrap(lines[0], max(20, self.width), subsequent_indent="    ")
+        for line in lines:
+            self.say(line)
+
+    def say_error(self, error: BaseException) -> None:
+        """Print one clear block about an error on standard error."""
+        first, *rest = error_lines(error)
+        block = [("error: ", "bold red"), (first, "bold")]
+        encoding = getattr(self._err.file, "encoding", None)
+        lines = [block, *[[(line, "")] for line in rest]]
+        for segments in lines:
+            text = Text()
+            for piece, style in segments:
+                text.append(encodable(piece, encoding), style)
+            self._print(self._err, text)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes to standard output as they are."""
+        if self.gone:
+            return
+        with self._broken_pipe_ends_words():
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+    def _print(self, console: Console, text: Text) -> None:
+        if self.gone and console is self.words:
+            return
+        with self._broken_pipe_ends_words():
+            console.print(text, soft_wrap=not console.is_terminal, highlight=False)
+
+    @contextlib.contextmanager
+    def _broken_pipe_ends_words(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self.gone = True
+            silence(sys.stdout)
+
+    def _in_charset(self, text: str) -> str:
+        return text if self.charset is UNICODE or text.isascii() else text.translate(_IN_ASCII)
+
+
+def silence(stream: IO[str]) -> None:
+    """Send what is still to be written to a broken pipe nowhere, so that exit stays quiet."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def error_lines(error: BaseException) -> list[str]:
+    """Return an error as harmless lines: what, where, what is allowed, what to do next."""
+    message = error.message if isinstance(error, TaskgroveError) else str(error)
+    if isinstance(error, MapError):
+        message = _without_place(error)
+    elif isinstance(error, CommandError) and error.reasons:
+        # The reasons get lines of their own.
+        message = message.partition(f": {error.reasons[0]}")[0]
+    lines = [safe_text(message)]
+    if isinstance(error, MapError):
+        lines += _map_lines(error)
+    elif isinstance(error, TaskgroveError) and error.path:
+        lines.append(f"  at:      {safe_text(error.path)}")
+    if isinstance(error, CommandError):
+        lines += [f"  because: {safe_text(reason)}" for reason in error.reasons[:_LISTED]]
+    if isinstance(error, TaskgroveError) and error.hint:
+        lines.append(f"  hint:    {safe_text(error.hint)}")
+    return lines
+
+
+def _without_place(error: MapError) -> str:
+    """Return the message without the place and the choice that get lines of their own."""
+    message = error.message
+    if error.file is not None and message.startswith(f"{error.file}:"):
+        message = re.sub(r"^(:\d+)*:\s*", "", message[len(error.file) :])
+    if error.map_path:
+        message = message.removeprefix(f"{error.map_path}: ")
+    return message.partition("; allowed: ")[0] if error.allowed else message
+
+
+def _map_lines(error: MapError) -> list[str]:
+    lines = []
+    if error.file is not None:
+        line = "" if error.line is None else f", line {error.line}"
+        lines.append(f"  file:    {safe_text(error.file)}{line}")
+    if error.map_path:
+        lines.append(f"  at:      {safe_text(error.map_path)}")
+    if error.found is not None:
+        lines.append(f"  found:   {safe_text(repr(error.found))[:200]}")
+    if error.allowed:
+        lines.append(f"  allowed: {', '.join(safe_text(item) for item in error.allowed)}")
+    others = [item for item in error.problems if not item.startswith(error.message)]
+    lines += [f"  also:    {safe_text(problem)}" for problem in others[:_LISTED]]
+    if len(others) > _LISTED:
+        lines.append(f"  also:    {len(others) - _LISTED} more")
+    return lines
+
+
+def _console(stream: IO[str]) -> Console:
+    # Nothing that a device says is markup, an emoji code or something to highlight.
+    return _Console(file=stream, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,90 @@
+"""What every verb shares: errors become one clear block and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import ParamSpec
+
+import typer
+
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.terminal import Terminal
+from taskgrove.errors import CommandError, DeviceError, RunError, TaskgroveError
+
+P = ParamSpec("P")
+
+#: Set to 1 to see the traceback of an unexpected error; ``taskgrove --debug`` does the same.
+DEBUG_VARIABLE = "TASKGROVE_DEBUG"
+
+
+def verb(function: Callable[P, int]) -> Callable[P, None]:
+    """Make a function that returns an exit code into a verb of the command line."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _sigterm_like_ctrl_c():
+            code = _guarded(lambda: function(*args, **kwargs))
+        raise typer.Exit(int(code))
+
+    # Typer reads the parameters of the wrapped function; it answers nothing to the caller.
+    guarded.__annotations__ = {**function.__annotations__, "return": None}
+    return guarded
+
+
+def _guarded(call: Callable[[], int]) -> int:
+    try:
+        return call()
+    except typer.Exit as exc:
+        return exc.exit_code
+    except KeyboardInterrupt:
+        Terminal(json=True).say("Interrupted.")
+        return ExitCode.ABORTED
+    except TaskgroveError as exc:
+        Terminal(json=True).say_error(exc)
+        _traceback_if_wanted()
+        return exit_code_of_error(exc)
+    except Exception as exc:  # noqa: BLE001 - the edge of the program: told, never a traceback
+        terminal = Terminal(json=True)
+        terminal.say_error(RuntimeError(f"unexpected {type(exc).__name__}: {exc}"))
+        if not _traceback_if_wanted():
+            terminal.say(f"  hint:    'taskgrove --debug …' or {DEBUG_VARIABLE}=1 shows where")
+        return ExitCode.FAILED
+
+
+def exit_code_of_error(error: TaskgroveError) -> ExitCode:
+    """Return the exit code of an error of the library."""
+    if isinstance(error, CommandError):
+        return ExitCode.REJECTED
+    if isinstance(error, RunError | DeviceError):
+        return ExitCode.FAILED
+    return ExitCode.USAGE
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _traceback_if_wanted() -> bool:
+    wanted = os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+    if wanted:
+        traceback.print_exc()
+    return wanted

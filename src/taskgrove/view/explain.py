@@ -1,0 +1,248 @@
+"""The words of every explanation: one module for the terminal, the page and the notebook.
+
+Everything is taken from an outcome, and from the view of its run where there is one;
+nothing is guessed. The texts of devices in it are not escaped yet: each surface does
+that in its own way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.view.node_state import NodeState, state_of
+from taskgrove.view.node_view import NodeView
+from taskgrove.view.snapshot import RunView
+
+#: A sum, such as ``PST success 14/16``; a device's name in front of it is none.
+_SUM: Final = re.compile(r"[A-Za-z][^/]*\b\d+/\d+")
+_CASUALTY: Final = re.compile(r"(?:^| - |: )skipped: ")
+#: How many nodes one piece of advice names.
+_NAMED: Final = 3
+#: From how many devices on the same words are told once.
+_ALIKE: Final = 4
+#: How many lines a section has at most.
+_TOLD: Final = 20
+
+
+class Decided(Protocol):
+    """The sum that decided an outcome."""
+
+    @property
+    def line(self) -> str:
+        """The sum, as a line for people."""
+        ...
+
+
+class Outcome(Protocol):
+    """What an explanation is made of: an AggregationOutcome."""
+
+    @property
+    def status(self) -> TaskStatus:
+        """The final status."""
+        ...
+
+    @property
+    def result_code(self) -> ResultCode:
+        """The result code."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """The summary line, then the causes (SPEC S3.8)."""
+        ...
+
+    @property
+    def health_state(self) -> str | None:
+        """``DEGRADED``, ``FAILED`` or None."""
+        ...
+
+    @property
+    def decision(self) -> Decided | None:
+        """The sum that decided, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An outcome in words.
+
+    Attributes:
+        state: The outcome in one word, as the tree shows it.
+        headline: One line: ``COMPLETED, DEGRADED: PST success 14/16``.
+        causes: What went wrong, one line each, the deepest cause that is known.
+        casualties: Steps that were not run because of it.
+        failed_devices: Devices that failed.
+        decision: The sum that decided, as a line, or None.
+        advice: What to do next, one sentence each.
+    """
+
+    state: NodeState
+    headline: str
+    causes: tuple[str, ...] = ()
+    casualties: tuple[str, ...] = ()
+    failed_devices: tuple[str, ...] = ()
+    decision: str | None = None
+    advice: tuple[str, ...] = ()
+
+    def sections(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the parts below the headline that have something to say, with their titles."""
+        parts = [
+            ("Causes", grouped(self.causes)),
+            ("Not run because of it", _at_most(self.casualties)),
+            ("Failed devices", _at_most(self.failed_devices)),
+            ("Decided by", () if self.decision is None else (self.decision,)),
+            ("What to do next", self.advice),
+        ]
+        return [(title, lines) for title, lines in parts if lines]
+
+    def lines(self) -> list[str]:
+        """Return everything as lines of text."""
+        lines = [self.headline]
+        for title, items in self.sections():
+            lines.append(f"{title}:")
+            lines.extend(f"  - {item}" for item in items)
+        return lines
+
+
+def explain(
+    outcome: Outcome, view: RunView | None = None, *, failed_devices: Iterable[str] = ()
+) -> Explanation:
+    """Put an outcome into words.
+
+    Args:
+        outcome: The outcome of a run or of one node.
+        view: The view of the run, for the failed devices and the advice.
+        failed_devices: The failed devices, where the caller knows them better.
+    """
+    root = None if view is None else view.root
+    state = state_of(outcome.status, outcome.result_code, outcome.health_state)
+    summary, lines = split_message(outcome.message)
+    casualties = tuple(line for line in lines if _CASUALTY.search(line))
+    causes = tuple(line for line in lines if line not in casualties)
+    decision = None if outcome.decision is None else outcome.decision.line
+    failed = tuple(failed_devices) or (() if root is None else root.failed_devices)
+    return Explanation(
+        state=state,
+        headline=headline(outcome, state, summary, causes, decision),
+        causes=causes,
+        casualties=casualties,
+        failed_devices=failed,
+        decision=decision if state != "completed" else None,
+        advice=() if view is None else tuple(advice(view, state)),
+    )
+
+
+def split_message(message: str) -> tuple[str, list[str]]:
+    """Return the summary line of a message (may be empty) and its cause lines."""
+    summary, found, block = message.partition("Causes:")
+    if not found:
+        first, _, rest = message.strip().partition("\n")
+        return first, [_without_bullet(line) for line in rest.splitlines() if line.strip()]
+    return summary.strip(), [_without_bullet(line) for line in block.splitlines() if line.strip()]
+
+
+def headline(
+    outcome: Outcome,
+    state: NodeState,
+    summary: str,
+    causes: Sequence[str],
+    decision: str | None,
+) -> str:
+    """Return the outcome in one line: its status, what came of it, and why."""
+    words = outcome.status.name
+    if state == "completed":
+        return f"{words}, OK"
+    if state == "degraded":
+        return f"{words}, DEGRADED: {_sum_of(summary, causes) or decision or summary}".rstrip(": ")
+    if outcome.status is TaskStatus.COMPLETED:
+        words = f"{words}, {outcome.result_code.name}"
+    reason = causes[0] if causes else summary
+    more = f" (and {len(causes) - 1} more)" if len(causes) > 1 else ""
+    return f"{words}: {reason}{more}" if reason else words
+
+
+def advice(view: RunView, state: NodeState) -> list[str]:
+    """Return what to do next, most urgent first; empty when all is well."""
+    leaves = [node for node in view.nodes.values() if node.is_leaf]
+    told: list[str] = []
+    abandoned = [node for node in leaves if "abandoned" in node.abort_ladder]
+    if abandoned:
+        told.append(
+            f"{_names(abandoned)} did not stop when asked and may still be running: "
+            "see to it before the next command."
+        )
+    late = [node for node in leaves if any(note.topic == "timeout" for note in node.notes)]
+    if late:
+        told.append(
+            f"{_names(late)} ran out of time: look at why, or raise its timeout in the map."
+        )
+    broken = [node for node in leaves if node.state in ("failed", "not found") and node not in late]
+    devices = [node for node in broken if node.devices]
+    if devices:
+        told.append(
+            f"Look at {_names(devices)}: the log of a device has more than its cause, and "
+            "'taskgrove doctor MAP' tells whether it answers."
+        )
+    steps = [node for node in broken if not node.devices]
+    if steps:
+        told.append(f"Look at the step {_names(steps)}: its cause is in its own words.")
+    refused = [node for node in leaves if node.state == "rejected"]
+    if refused:
+        told.append(f"{_names(refused)} refused: mend what its cause names, then run it again.")
+    if any(node.skipped for node in leaves):
+        told.append(
+            "Steps were left out after the first failure: mend that, then run it all again."
+        )
+    if not told and state == "aborted":
+        told.append("It was stopped on request; run the command again when ready.")
+    return told
+
+
+def grouped(causes: Sequence[str]) -> tuple[str, ...]:
+    """Return causes for people: what many devices say alike becomes one line."""
+    speakers: dict[str, list[str]] = {}
+    for cause in causes:
+        device, colon, words = cause.partition(": ")
+        if colon and device.count("/") >= 2 and " " not in device:
+            speakers.setdefault(words, []).append(device)
+    told: dict[str, None] = {}
+    for cause in causes:
+        words = cause.partition(": ")[2]
+        devices = speakers.get(words, [])
+        if len(devices) >= _ALIKE:
+            told[f"{words}: {len(devices)} devices ({_listed(devices)})"] = None
+        else:
+            told[cause] = None
+    return _at_most(tuple(told))
+
+
+def _at_most(lines: tuple[str, ...]) -> tuple[str, ...]:
+    if len(lines) <= _TOLD:
+        return lines
+    return (*lines[:_TOLD], f"… and {len(lines) - _TOLD:,} more")
+
+
+def _names(nodes: Sequence[NodeView]) -> str:
+    return _listed([node.devices[0] if node.devices else node.path for node in nodes])
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > _NAMED:
+        return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _sum_of(summary: str, causes: Sequence[str]) -> str | None:
+    for line in (summary.rpartition(": ")[2], *causes):
+        text = line.rpartition(" - ")[2].rstrip(". ")
+        if _SUM.fullmatch(text):
+            return text
+    return None
+
+
+def _without_bullet(line: str) -> str:
+    return line.strip().removeprefix("- ").strip()

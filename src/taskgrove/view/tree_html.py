@@ -1,0 +1,89 @@
+"""A run as static HTML: for a notebook's cell and for a page.
+
+There is no script in it, and every text of a device, a map or a user is escaped. Importing
+this module lets nodes and handles show themselves (:mod:`taskgrove.commands.display`).
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, Final
+
+from taskgrove.commands.display import set_renderer
+from taskgrove.commands.task import BaseTask
+from taskgrove.view.explain import Explanation, explain
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.task_view import view_of
+from taskgrove.view.terminal_text import UNICODE, duration_text, safe_text
+from taskgrove.view.tree_text import TreeLine, build_lines
+
+_COLOURS: Final = {
+    "waiting": "#777777",
+    "running": "#0b6e99",
+    "completed": "#1a7f37",
+    "degraded": "#9a6700",
+    "failed": "#cf222e",
+    "rejected": "#cf222e",
+    "aborted": "#8250df",
+    "skipped": "#9a6700",
+    "not found": "#8250df",
+}
+_CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0"
+
+
+def render_html(shown: BaseTask | RunView | Any) -> str:
+    """Return a tree as a fragment of HTML.
+
+    Args:
+        shown: A task, a view, or the handle of a run (anything with ``task`` and ``outcome``).
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    outcome = None
+    if isinstance(shown, RunView):
+        view = shown
+    elif isinstance(shown, BaseTask):
+        view = view_of(shown)
+    elif isinstance(getattr(shown, "task", None), BaseTask):
+        view = view_of(shown.task)
+        outcome = getattr(shown, "outcome", None)
+    else:
+        raise TypeError(f"cannot show {type(shown).__name__} as a tree")
+    rows = "".join(_row(line) for line in build_lines(view))
+    words = "" if outcome is None else _explanation(explain(outcome, view))
+    return (
+        f'<div class="taskgrove"><table style="border-collapse:collapse;font-family:monospace">'
+        f"{rows}</table>{words}</div>"
+    )
+
+
+def _row(line: TreeLine) -> str:
+    level = 0 if line.node is not None and line.node.parent is None else len(line.ancestors) + 1
+    name = f'<td style="{_CELL};padding-left:{1.5 * min(level, 40):.1f}em">{_text(line.label)}</td>'
+    node = line.node
+    if node is None:
+        return f'<tr>{name}<td colspan="4"></td></tr>'
+    colour = _COLOURS[node.state]
+    cells = [
+        f'<td style="{_CELL};color:{colour}">{UNICODE.marks[node.state]} {escape(node.state)}</td>',
+        f'<td style="{_CELL}">{escape(duration_text(line.elapsed_s))}</td>',
+        f'<td style="{_CELL}">{f"{node.percent} %" if node.state == "running" else ""}</td>',
+        f'<td style="{_CELL}">{_text(line.detail)}</td>',
+    ]
+    return f"<tr>{name}{''.join(cells)}</tr>"
+
+
+def _explanation(words: Explanation) -> str:
+    parts = [f'<p style="color:{_COLOURS[words.state]}"><b>{_text(words.headline)}</b></p>']
+    for title, items in words.sections():
+        listed = "".join(f"<li>{_text(item)}</li>" for item in items)
+        parts.append(f"<p>{escape(title)}</p><ul>{listed}</ul>")
+    return "".join(parts)
+
+
+def _text(value: str) -> str:
+    return escape(safe_text(value), quote=True)
+
+
+set_renderer(render_html)

@@ -1,0 +1,124 @@
+"""Running the command line as a user does: as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A guard against hangs, in seconds; nothing is measured with it.
+PATIENCE_S = 90
+
+#: A component manager for maps of internal steps.
+MANAGER = """
+import time
+
+
+class Manager:
+    def well(self):
+        return 0, "fine"
+
+    def badly(self):
+        return 3, "no [red]lock[/red] \\x1b[31m here"
+
+    def until_aborted(self, task_callback=None, task_abort_event=None):
+        task_callback(progress=10)
+        task_abort_event.wait()
+        return 7, "stopped"
+
+    def deaf(self):
+        time.sleep(600)
+"""
+
+MAP = """
+good:
+  type: sequential
+  tasks:
+    first: {handler: internal, command_name: well}
+    second: {handler: internal, command_name: well}
+bad:
+  type: sequential
+  skip_subtasks: true
+  tasks:
+    first: {handler: internal, command_name: badly}
+    second: {handler: internal, command_name: well}
+half:
+  type: parallel
+  rule: {quorum: 1}
+  tasks:
+    first: {handler: internal, command_name: badly}
+    second: {handler: internal, command_name: well}
+guarded:
+  type: sequential
+  allowed_states: {attr_name: obsState, attr_value: [IDLE]}
+  tasks:
+    first: {handler: internal, command_name: well}
+long:
+  type: parallel
+  tasks:
+    listens: {handler: internal, command_name: until_aborted}
+deaf:
+  type: parallel
+  tasks:
+    never: {handler: internal, command_name: deaf, timeout: 500}
+"""
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return an environment in which ``taskgrove`` is found and nothing else steers it."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TASKGROVE_", "LC_", "LANG", "PYTHON")) and name != "TANGO_HOST"
+    }
+    kept |= {"PYTHONPATH": str(ROOT / "src"), "PYTHONUTF8": "1", "COLUMNS": "80"}
+    return kept | changes
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the words of a command line."""
+    return [sys.executable, "-m", "taskgrove", *arguments]
+
+
+def taskgrove(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end and return what it said and its exit code."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=env or environment(),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        check=False,
+        **options,
+    )
+
+
+def start(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """Start the command line; the caller waits for it or kills it."""
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=cwd,
+        env=env or environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        **options,
+    )
+
+
+def read_until(stream: Any, word: str) -> str:
+    """Read lines until one holds ``word``; return what was read."""
+    read = ""
+    for line in stream:
+        read += line
+        if word in line:
+            return read
+    raise AssertionError(f"{word!r} never came; there was: {read}")

@@ -1,0 +1,144 @@
+"""Wrong words, bad maps and missing parts: one clear block, the right code, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command_line import PATIENCE_S, environment, taskgrove
+
+WITH_DEVICES = """
+go:
+  type: sequential
+  tasks:
+    cbf: {command_name: Configure, reject_missing: true}
+components:
+  cbf: tango://127.0.0.1:9/low-cbf/subarray/01#dbase=no
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["run"],
+        ["run", "map.yaml"],
+        ["run", "map.yaml", "good", "--nonsense"],
+        ["run", "map.yaml", "good", "--max-workers", "0"],
+        ["run", "map.yaml", "good", "--grace", "-1"],
+        ["demo", "--act", "4"],
+        ["run", "map.yaml", "good", "--manager", "no-colon"],
+        ["run", "map.yaml", "good", "--manager", "no_such_module:Manager"],
+        ["run", "map.yaml", "good", "--manager", "site_manager:Manger"],
+        ["run", "map.yaml", "good", "--argin", "no-such-file"],
+        ["run", "no-such-map.yaml", "good"],
+        ["simulate", "map.yaml"],
+        ["simulate", "--fault", "nonsense"],
+    ],
+)
+def test_wrong_usage_is_2(place: Path, words: list[str]) -> None:
+    done = taskgrove(*words, cwd=place)
+    assert done.returncode == 2, done
+    assert done.stderr != ""
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["empty"]),
+        ("go: 42", ["go", "line 1"]),
+        (
+            "go:\n  type: sequential\n  rules: all\n  tasks: {internal: {command_name: a}}\n",
+            ["did you mean 'rule'", "line 3", "go.rules", "allowed: type, tasks"],
+        ),
+        (
+            "go:\n  type: sequential\n  tasks:\n    x: {handler: cbff, command_name: A}\n",
+            ["go.tasks.x", "line 4", "allowed:", "cbf"],
+        ),
+        ("go:\n  type: sequential\n  tasks: &a\n    b: {type: parallel, tasks: *a}\n", ["line"]),
+        ("a: " + "[" * 10_000, ["line 1"]),
+        ("go: {type: x\x00}", ["line 1"]),
+    ],
+)
+def test_a_bad_map_is_told_with_its_place(place: Path, text: str, words: list[str]) -> None:
+    (place / "bad.yaml").write_text(text)
+    for verb in (["run", "bad.yaml", "go"], ["compose", "bad.yaml", "go"], ["doctor", "bad.yaml"]):
+        done = taskgrove(*verb, cwd=place)
+        assert done.returncode == 2, done
+        assert "Traceback" not in done.stderr
+        assert "bad.yaml" in done.stderr
+        for word in words:
+            assert word in done.stderr
+        assert done.stdout == ""
+
+
+def test_an_unknown_command_is_rejected_with_the_nearest(place: Path) -> None:
+    done = taskgrove("run", "map.yaml", "godo", cwd=place)
+    assert done.returncode == 4
+    assert "did you mean 'good'" in done.stderr
+
+
+def _main(
+    place: Path, before: str, *arguments: str, **changes: str
+) -> subprocess.CompletedProcess[str]:
+    program = f"import sys\n{before}\nfrom taskgrove.__main__ import main\nmain()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=place,
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_one_line_names_it(place: Path, missing: str) -> None:
+    done = _main(place, f"sys.modules[{missing!r}] = None", "version")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "taskgrove[cli]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", [["run", "d.yaml", "go"], ["doctor", "d.yaml"], ["demo"], ["simulate"]]
+)
+def test_without_pytango_the_extra_is_named(place: Path, verb: list[str]) -> None:
+    (place / "d.yaml").write_text(WITH_DEVICES)
+    done = _main(place, "sys.modules['tango'] = None", *verb)
+    assert done.returncode == 2, done
+    assert "taskgrove[tango]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unexpected_error_is_one_line_and_its_traceback_on_request(place: Path) -> None:
+    before = (
+        "import taskgrove.cli.version as v\n"
+        "def broken(name): raise ZeroDivisionError('oh \\x1b[31m')\n"
+        "v.installed_version = broken"
+    )
+    done = _main(place, before, "version")
+    assert done.returncode == 1
+    assert "unexpected ZeroDivisionError: oh \\x1b[31m" in done.stderr
+    assert "Traceback" not in done.stderr
+    for changes, words in (({"TASKGROVE_DEBUG": "1"}, []), ({}, ["--debug"])):
+        done = _main(place, before, *words, "version", **changes)
+        assert done.returncode == 1
+        assert "Traceback" in done.stderr
+
+
+def test_a_device_that_is_not_there_rejects_with_its_name_and_how_it_was_tried(
+    place: Path,
+) -> None:
+    pytest.importorskip("tango")
+    (place / "d.yaml").write_text(WITH_DEVICES)
+    done = taskgrove("run", "d.yaml", "go", cwd=place)
+    assert done.returncode == 4, done
+    assert "low-cbf/subarray/01" in done.stderr
+    assert "127.0.0.1:9" in done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,87 @@
+"""``compose``, ``schema``, ``version``, ``doctor``, and the reference of all verbs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from taskgrove.cli.app import app
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.commands.command_map import command_map_json_schema
+from tests.cli.command_line import ROOT, taskgrove
+
+VERBS: Any = list(typer.main.get_command(app).commands.values())  # type: ignore[attr-defined]
+REFERENCE = (ROOT / "docs" / "cli.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: str(verb.name))
+def test_every_verb_and_option_has_help_and_is_in_the_reference(verb: Any) -> None:
+    assert verb.help
+    assert f"\n## {verb.name}\n" in REFERENCE
+    section = REFERENCE.split(f"\n## {verb.name}\n")[1].split("\n## ")[0]
+    for parameter in verb.params:
+        assert getattr(parameter, "help", None), f"{verb.name} {parameter.name}"
+        if isinstance(parameter, typer.core.TyperOption):
+            assert parameter.opts[0] in section, f"{verb.name} {parameter.opts[0]}"
+
+
+def test_every_exit_code_is_in_the_reference_and_in_the_help(place: Path) -> None:
+    done = taskgrove("--help", cwd=place)
+    words = " ".join(done.stdout.split())
+    for code in ExitCode:
+        assert f"\n| {code.value} | " in REFERENCE
+        name = {"USAGE": "usage or bad map", "OK": "OK"}.get(code.name, code.name.lower())
+        assert f"{code.value} {name}" in words
+
+
+def test_compose_shows_targets_limits_rules_and_what_was_left_out(place: Path) -> None:
+    done = taskgrove("compose", "map.yaml", "deaf", "--manager", "site_manager:Manager", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "└─ deaf  deaf on Manager  limit 500 s, only reported" in done.stdout
+    assert "nothing was started" in done.stdout
+    assert "can only be reported, not enforced" in done.stdout
+
+
+def test_compose_shows_rules_and_skipping(place: Path) -> None:
+    for name, words in (("half", "rule quorum 1"), ("bad", "a failure skips the rest")):
+        done = taskgrove(
+            "compose", "map.yaml", name, "--manager", "site_manager:Manager", cwd=place
+        )
+        assert words in done.stdout, done.stdout
+
+
+def test_schema_is_the_schema(place: Path) -> None:
+    done = taskgrove("schema", cwd=place)
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == command_map_json_schema()
+
+
+def test_version_names_the_event_schema(place: Path) -> None:
+    done = taskgrove("version", cwd=place)
+    assert done.returncode == 0
+    assert "event schema 1" in done.stdout
+
+
+def test_doctor_without_a_map_tells_what_is_installed(place: Path) -> None:
+    done = taskgrove("doctor", cwd=place)
+    assert done.returncode == 0
+    for word in ("msgspec", "pytango", "TANGO_HOST", "taskgrove doctor MAP"):
+        assert word in done.stdout
+
+
+def test_doctor_names_who_does_not_answer_and_what_to_do(place: Path) -> None:
+    pytest.importorskip("tango")
+    (place / "d.yaml").write_text(
+        "go: {type: sequential, tasks: {cbf: {command_name: Configure}}}\n"
+        "components:\n  cbf: tango://127.0.0.1:9/low-cbf/subarray/01#dbase=no\n"
+        "  pst: [low-pst/beam/01]\n"
+    )
+    done = taskgrove("doctor", "d.yaml", cwd=place)
+    assert done.returncode == 1
+    assert "0 of 2 devices answer." in done.stdout
+    assert "TANGO_HOST is not set" in done.stdout
+    assert "What to do: start its server" in done.stdout

@@ -1,0 +1,198 @@
+"""The command line against real device servers, each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskgrove.events import decode_event
+from taskgrove.view.snapshot import RunView
+from tests.cli.command_line import PATIENCE_S, environment, read_until, start, taskgrove
+
+pytest.importorskip("tango")
+pytestmark = pytest.mark.tango
+
+MAP = """
+configure:
+  type: parallel
+  tasks:
+    cbf: {command_name: Configure, reject_missing: true}
+    pst:
+      command_name: Configure
+      allowed_states: {attr_name: adminMode, attr_value: [ONLINE]}
+guarded:
+  type: parallel
+  tasks:
+    cbf:
+      command_name: Configure
+      reject_missing: true
+      allowed_states: {attr_name: obsState, attr_value: [SCANNING]}
+unknown:
+  type: parallel
+  tasks:
+    cbf: {command_name: NoSuchCommand}
+components:
+  cbf: low-cbf/subarray/01
+  pst: [low-pst/beam/01, low-pst/beam/02, low-pst/beam/03]
+simulator:
+  faults:
+    low-pst/beam/02: {Configure: 'fail,message=no [bold]clock[/]'}
+"""
+ARGIN = "{cbf: {id: 1}, pst: {id: 1}}"
+RUN = ("run", "map.yaml", "configure", "--argin", "argin.yaml")
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Iterator[Path]:
+    """A directory with a map of simulated devices that run while the test does."""
+    (tmp_path / "plain.yaml").write_text(MAP)
+    (tmp_path / "argin.yaml").write_text(ARGIN)
+    with start(
+        "simulate", "plain.yaml", "--write-map", "map.yaml", "--speed", "5", cwd=tmp_path
+    ) as process:
+        try:
+            read_until(process.stdout, "SimSetFault")
+            yield tmp_path
+        finally:
+            process.send_signal(signal.SIGINT)
+            words, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    assert "Stopping the devices." in words
+
+
+def test_a_degraded_run_and_its_words(devices: Path) -> None:
+    done = taskgrove(*RUN, cwd=devices)
+    assert done.returncode == 3, done
+    assert "COMPLETED, DEGRADED: PST success 2/3" in done.stdout
+    assert "  - low-pst/beam/02: no [bold]clock[/]" in done.stdout
+    assert done.stderr == ""
+
+
+def test_events_of_devices_are_json_lines(devices: Path) -> None:
+    done = taskgrove(*RUN, "--json", cwd=devices)
+    view = RunView().apply_all(decode_event(line) for line in done.stdout.splitlines())
+    beam = view.node("configure/configure_pst/pst-beam-02")
+    assert beam is not None
+    assert beam.state == "failed"
+    assert beam.outside is not None
+    assert "PST success 2/3" in done.stderr
+
+
+def test_ctrl_c_aborts_the_command_on_the_devices(devices: Path) -> None:
+    with start(*RUN, "--json", cwd=devices) as process:
+        assert process.stdout is not None
+        events = []
+        for line in process.stdout:
+            events.append(decode_event(line))
+            if events[-1].progress and len(events) > 8:
+                break
+        process.send_signal(signal.SIGINT)
+        events += [decode_event(line) for line in process.stdout]
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    assert process.returncode == 5, errors
+    told = {event.detail.topic for event in events if event.kind == "note"}  # type: ignore[union-attr]
+    assert {"abort-asked", "abort-acknowledged"} <= told
+    assert "Ctrl-C: aborting the command on the devices" in errors
+
+
+def test_argin_that_the_command_does_not_take_is_rejected_before_any_call(devices: Path) -> None:
+    done = taskgrove(*RUN[:3], "--json", cwd=devices)
+    assert done.returncode == 4, done
+    assert done.stdout == ""
+    assert "configure/cbf-subarray-01" in done.stderr
+
+
+def test_conditions_are_read_from_the_devices(devices: Path) -> None:
+    done = taskgrove("run", "map.yaml", "guarded", cwd=devices)
+    assert done.returncode == 4
+    assert "obsState is IDLE; allowed: SCANNING" in done.stderr
+    done = taskgrove("compose", "map.yaml", "configure", "--argin", "argin.yaml", cwd=devices)
+    assert done.returncode == 0, done.stderr
+    assert "pst-beam-03 Configure on low-pst/beam/03 abort asks" in " ".join(done.stdout.split())
+
+
+def test_a_command_that_a_device_does_not_have_is_rejected(devices: Path) -> None:
+    done = taskgrove("run", "map.yaml", "unknown", cwd=devices)
+    assert done.returncode == 4
+    assert "NoSuchCommand" in done.stderr
+
+
+def test_doctor_reaches_them(devices: Path) -> None:
+    done = taskgrove("doctor", "map.yaml", cwd=devices)
+    assert done.returncode == 0
+    assert "4 of 4 devices answer." in done.stdout
+
+
+def test_a_missing_device_is_skipped_or_rejects_as_the_map_says(devices: Path) -> None:
+    text = (devices / "map.yaml").read_text()
+    address = next(line for line in text.splitlines() if "low-pst/beam/03#" in line)
+    gone = "- tango://127.0.0.1:9/low-pst/beam/03#dbase=no"
+    (devices / "map.yaml").write_text(text.replace(address.strip(), gone))
+    done = taskgrove(*RUN, cwd=devices)
+    assert done.returncode == 3, done
+    assert "PST success 1/2" in done.stdout
+    assert "127.0.0.1:9" in done.stdout
+    note = next(line for line in done.stdout.splitlines() if line.startswith("note: "))
+    assert "pst-beam-03: left out: no answer" in note
+
+
+@pytest.mark.slow
+def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
+    done = taskgrove("demo", "--speed", "3", cwd=tmp_path)
+    assert done.returncode == 0, done
+    first, second, third = done.stdout.split("\nAct ")[1:]
+    assert "COMPLETED, OK" in first
+    assert "COMPLETED, DEGRADED: PST success 14/16" in second
+    for device in ("low-pst/beam/03", "low-pst/beam/11"):
+        assert f"  - {device}: " in second
+    assert "FAILED: low-cbf/subarray/01: " in third
+    assert done.stderr == ""
+
+
+def test_the_demo_says_when_an_act_ends_otherwise(tmp_path: Path) -> None:
+    program = (
+        "from taskgrove.cli import demo\n"
+        "demo._two_beams_fail.__code__ = (lambda fleet, command_map: None).__code__\n"
+        "from taskgrove.__main__ import main\n"
+        "main()"
+    )
+    done = _python(program, "demo", "--act", "2", "--speed", "20", cwd=tmp_path)
+    assert done.returncode == 1, done
+    assert "act 2: it ended completed, and should have ended degraded" in done.stdout
+
+
+def test_ctrl_c_ends_the_demo_and_all_its_processes(tmp_path: Path) -> None:
+    with start("demo", "--act", "1", cwd=tmp_path) as process:
+        read_until(process.stdout, "configure: started")
+        process.send_signal(signal.SIGINT)
+        words, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 5, errors
+    assert "ABORTED: " in words
+    assert "All device servers are stopped." in words
+
+
+def test_ctrl_c_while_the_devices_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    with start("demo", cwd=tmp_path) as process:
+        read_until(process.stdout, "Starting 18")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 5
+    assert errors == "Interrupted.\n"
+
+
+def _python(program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )

@@ -1,0 +1,131 @@
+"""The words of an outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import FinishedDetail
+from taskgrove.view.explain import explain, split_message
+from taskgrove.view.snapshot import RunView
+from tests.unit.event_streams import Stream, beam_run
+
+
+@dataclass
+class FakeDecision:
+    line: str
+
+
+@dataclass
+class FakeOutcome:
+    """What an AggregationOutcome offers."""
+
+    status: TaskStatus
+    result_code: ResultCode
+    message: str = ""
+    health_state: str | None = None
+    decision: FakeDecision | None = None
+
+
+def outcome_of(view: RunView) -> Any:
+    root = view.root
+    assert root is not None
+    decision = None if root.decision is None else FakeDecision(root.decision)
+    return FakeOutcome(root.status, root.result_code, root.message, root.health_state, decision)  # type: ignore[arg-type]
+
+
+def test_a_degraded_run_leads_with_its_sum() -> None:
+    view = RunView().apply_all(beam_run(16, failed=(3, 7)))
+    words = explain(outcome_of(view), view)
+    assert words.headline == "COMPLETED, DEGRADED: PST success 14/16"
+    assert words.causes[1:] == (
+        "mid-pst/beam/03: band 3 not locked",
+        "mid-pst/beam/07: band 3 not locked",
+    )
+    assert words.failed_devices == ("mid-pst/beam/03", "mid-pst/beam/07")
+    assert words.decision == "1 of 2 succeeded → DEGRADED"
+    assert "mid-pst/beam/03 and mid-pst/beam/07" in words.advice[0]
+    assert "Causes:" in words.lines()
+
+
+def test_change_the_faults_and_the_words_change() -> None:
+    three = RunView().apply_all(beam_run(16, failed=(1, 2, 5), words="no clock"))
+    words = explain(outcome_of(three), three)
+    assert words.headline == "COMPLETED, DEGRADED: PST success 13/16"
+    assert "mid-pst/beam/05: no clock" in words.causes
+
+
+def test_all_well_is_one_line() -> None:
+    view = RunView().apply_all(beam_run(2))
+    assert explain(outcome_of(view), view).lines() == ["COMPLETED, OK"]
+
+
+def test_a_failure_leads_with_its_first_cause() -> None:
+    message = "Task configure failed\nCauses:\n- low-cbf/subarray/01: gone\n- other"
+    words = explain(FakeOutcome(TaskStatus.FAILED, ResultCode.FAILED, message, "FAILED"))
+    assert words.headline == "FAILED: low-cbf/subarray/01: gone (and 1 more)"
+    assert words.state == "failed"
+
+
+def test_a_failure_that_ran_to_its_end_says_so() -> None:
+    words = explain(FakeOutcome(TaskStatus.COMPLETED, ResultCode.FAILED, "no clock"))
+    assert words.headline == "COMPLETED, FAILED: no clock"
+
+
+def test_casualties_stand_apart() -> None:
+    message = (
+        "Task x failed\nCauses:\n- a - broken\n- b - skipped: a failed\n- c/d/e: skipped: a failed"
+    )
+    words = explain(FakeOutcome(TaskStatus.FAILED, ResultCode.FAILED, message, "FAILED"))
+    assert words.causes == ("a - broken",)
+    assert words.casualties == ("b - skipped: a failed", "c/d/e: skipped: a failed")
+
+
+def test_advice_names_what_to_see_to_first() -> None:
+    stream = Stream()
+    stream.composed("r", "SEQUENTIAL", ("a", "b", "c", "d"))
+    for name in "abcd":
+        stream.composed(f"r/{name}", "DEVICE", target=f"x/y/{name}")
+    stream.note("r/a", "abandoned")
+    stream.ended("r/a", TaskStatus.ABORTED, ResultCode.ABORTED, "x/y/a: given up")
+    stream.note("r/b", "timeout")
+    stream.ended("r/b", TaskStatus.FAILED, ResultCode.FAILED, "x/y/b: timed out after 5 s")
+    stream.ended("r/c", TaskStatus.REJECTED, ResultCode.REJECTED, "x/y/c: busy")
+    stream.ended(
+        "r/d",
+        TaskStatus.REJECTED,
+        ResultCode.REJECTED,
+        "skipped: c rejected",
+        detail=FinishedDetail(skipped=True),
+    )
+    view = RunView().apply_all(stream.events)
+    words = explain(FakeOutcome(TaskStatus.ABORTED, ResultCode.ABORTED, "Task r aborted"), view)
+    assert [line.split()[0] for line in words.advice] == ["x/y/a", "x/y/b", "x/y/c", "Steps"]
+
+
+def test_messages_of_every_form_split() -> None:
+    assert split_message("") == ("", [])
+    assert split_message("one line") == ("one line", [])
+    assert split_message("Causes:\n- a\n- b") == ("", ["a", "b"])
+    assert split_message("head\nCauses:\n- a\n") == ("head", ["a"])
+
+
+def test_what_many_devices_say_alike_is_one_line() -> None:
+    message = "Task x aborted\nCauses:\n- first - other words\n" + "\n".join(
+        f"- mid-pst/beam/{number:02d}: stopped" for number in range(1, 7)
+    )
+    words = explain(FakeOutcome(TaskStatus.ABORTED, ResultCode.ABORTED, message))
+    assert dict(words.sections())["Causes"] == (
+        "first - other words",
+        "stopped: 6 devices (mid-pst/beam/01, mid-pst/beam/02, mid-pst/beam/03 and 3 more)",
+    )
+    assert len(words.causes) == 7
+
+
+def test_long_lists_end_with_their_rest() -> None:
+    message = "Task x failed\nCauses:\n" + "\n".join(f"- step {number}" for number in range(5000))
+    words = explain(FakeOutcome(TaskStatus.FAILED, ResultCode.FAILED, message, "FAILED"))
+    causes = dict(words.sections())["Causes"]
+    assert len(causes) == 21
+    assert causes[-1] == "… and 4,980 more"
