@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from taskgrove.events import decode_event
 from taskgrove.view.snapshot import RunView
-from tests.cli.command_line import PATIENCE_S, environment, read_until, start, taskgrove
+from tests.cli.command_line import PATIENCE_S, ROOT, environment, read_until, start, taskgrove
 
 pytest.importorskip("tango")
 pytestmark = pytest.mark.tango
@@ -153,6 +154,10 @@ def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
         assert f"  - {device}: " in second
     assert "FAILED: low-cbf/subarray/01: " in third
     assert done.stderr == ""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"^```\n(COMPLETED, DEGRADED.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert shown
+    assert shown[1] in done.stdout, "the README shows what the demo says"
 
 
 def test_the_demo_says_when_an_act_ends_otherwise(tmp_path: Path) -> None:

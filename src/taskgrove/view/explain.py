@@ -77,6 +77,7 @@ class Explanation:
         casualties: Steps that were not run because of it.
         failed_devices: Devices that failed.
         decision: The sum that decided, as a line, or None.
+        decisions: The sums that decided, from the root down to where they began.
         advice: What to do next, one sentence each.
     """
 
@@ -86,6 +87,7 @@ class Explanation:
     casualties: tuple[str, ...] = ()
     failed_devices: tuple[str, ...] = ()
     decision: str | None = None
+    decisions: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
 
     def sections(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -94,7 +96,7 @@ class Explanation:
             ("Causes", grouped(self.causes)),
             ("Not run because of it", _at_most(self.casualties)),
             ("Failed devices", _at_most(self.failed_devices)),
-            ("Decided by", () if self.decision is None else (self.decision,)),
+            ("Decided by", _at_most(self.decisions)),
             ("What to do next", self.advice),
         ]
         return [(title, lines) for title, lines in parts if lines]
@@ -124,6 +126,8 @@ def explain(
     casualties = tuple(line for line in lines if _CASUALTY.search(line))
     causes = tuple(line for line in lines if line not in casualties)
     decision = None if outcome.decision is None else outcome.decision.line
+    if state == "completed":
+        decision = None
     failed = tuple(failed_devices) or (() if root is None else root.failed_devices)
     return Explanation(
         state=state,
@@ -131,7 +135,8 @@ def explain(
         causes=causes,
         casualties=casualties,
         failed_devices=failed,
-        decision=decision if state != "completed" else None,
+        decision=decision,
+        decisions=_decisions(decision, root),
         advice=() if view is None else tuple(advice(view, state)),
     )
 
@@ -242,6 +247,20 @@ def _sum_of(summary: str, causes: Sequence[str]) -> str | None:
         if _SUM.fullmatch(text):
             return text
     return None
+
+
+def _decisions(own: str | None, root: NodeView | None) -> tuple[str, ...]:
+    """Return the outcome's own sum, then those of the composites below that explain it."""
+    if own is None:
+        return ()
+    if root is None:
+        return (own,)
+    below = [
+        f"{node.name}: {node.decision}"
+        for node in root.walk()
+        if node is not root and node.decision and node.is_problem and not node.skipped
+    ]
+    return (f"{root.name}: {own}" if below else own, *below)
 
 
 def _without_bullet(line: str) -> str:
