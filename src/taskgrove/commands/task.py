@@ -114,7 +114,7 @@ class BaseTask:
                 hint="paths are made of names joined by '/'",
             )
         self.name = name
-        self.task_type = TaskExecutionType(task_type)
+        self.task_type = _checked_type(task_type, name)
         self.skip_subtasks = skip_subtasks
         self.completed_callback = completed_callback
         self.is_root = is_root
@@ -253,7 +253,7 @@ class Task(BaseTask):
         #: What the composer left out and why, and limits that cannot be enforced.
         self.composition_notes: list[str] = []
         self.subtasks: list[BaseTask] = list(subtasks)
-        self._adopt()
+        self._adopt(self.subtasks)
 
     def add(self, *subtasks: BaseTask) -> None:
         """Append children.
@@ -263,8 +263,8 @@ class Task(BaseTask):
         """
         if self._tracker is not None:
             raise UsageError(f"{self.path} is complete: its tracker exists", path=self.path)
+        self._adopt([*self.subtasks, *subtasks])
         self.subtasks.extend(subtasks)
-        self._adopt()
 
     def walk(self) -> Iterator[tuple[str, BaseTask]]:
         """Yield ``(path, node)`` for this node and all below it, parents first."""
@@ -278,9 +278,15 @@ class Task(BaseTask):
     def find(self, path: str) -> BaseTask:
         """Return the node at ``path`` (``configure/configure_pst/pst-beam-01``).
 
+        Args:
+            path: As :meth:`walk` tells it, or beginning with the name of this node.
+
         Raises:
             UsageError: There is no such node.
         """
+        own = self.path
+        if path == own or path.startswith(f"{own}/"):
+            path = f"{self.name}{path[len(own) :]}"
         parts = path.split("/")
         node: BaseTask = self
         known = [self.name]
@@ -301,9 +307,10 @@ class Task(BaseTask):
             node = found
         return node
 
-    def _adopt(self) -> None:
+    def _adopt(self, children: list[BaseTask]) -> None:
+        """Become the parent of all children, or of none when one does not fit."""
         names: set[str] = set()
-        for child in self.subtasks:
+        for child in children:
             if not isinstance(child, BaseTask):
                 raise UsageError(
                     f"a subtask is a Task or a LeafTask, not {child!r}", path=self.name
@@ -326,6 +333,7 @@ class Task(BaseTask):
                 )
             if child is self or child in self._ancestors():
                 raise UsageError(f"{child.name!r} would be its own ancestor", path=self.path)
+        for child in children:
             child.parent = self
 
     def _ancestors(self) -> Iterator[BaseTask]:
@@ -335,7 +343,7 @@ class Task(BaseTask):
             node = node.parent
 
     def _make_tracker(self) -> TaskTracker:
-        self._adopt()
+        self._adopt(self.subtasks)
         tracker = self._new_tracker(
             len(self.subtasks),
             operation=self.operation,
@@ -483,11 +491,13 @@ class LeafTask(BaseTask):
         Args:
             **fields: As ``TaskTracker.update_task`` takes them, without ``task_name``.
         """
+        if self._tracker is None and (self.completed_callback is not None or self.parent is None):
+            self._tracker = self.tracker  # made early: somebody wants the whole story
         if self.parent is not None:
             # Read directly where it can be: this is on the path of every update.
             tracker = self.parent._tracker or self.parent.tracker
             tracker.update_task(task_name=self.name, **fields)
-        # Read after the parent's record was written: see _make_tracker.
+        # Read after the parent's record was written: see the property ``tracker``.
         if self._tracker is not None:
             self._tracker.update_task(task_name=self.name, **fields)
 
@@ -512,6 +522,16 @@ class LeafTask(BaseTask):
     def _make_tracker(self) -> TaskTracker:
         # Not tied to the parent's tracker: report() updates both.
         return TaskTracker(self.name, 1, self.completed_callback, self.logger)
+
+
+def _checked_type(task_type: Any, path: str) -> TaskExecutionType:
+    try:
+        return TaskExecutionType(task_type)
+    except ValueError:
+        allowed = ", ".join(kind.name for kind in TaskExecutionType)
+        raise UsageError(
+            f"a task's type is one of {allowed}, not {task_type!r}", path=path
+        ) from None
 
 
 def _checked_timeout(timeout: float | None, path: str) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from taskgrove.control_model import IS_FINAL
+from taskgrove.control_model import as_task_status
 from taskgrove.errors import TaskgroveError
 
 
@@ -26,7 +26,8 @@ def as_task_callback(callback: Callable[..., object]) -> Callable[..., None]:
             strict["status"] = status
         if payload.get("progress") is not None:
             strict["progress"] = payload["progress"]
-        if status is not None and IS_FINAL[status] and payload.get("result") is not None:
+        known = as_task_status(status)
+        if known is not None and known.is_final and payload.get("result") is not None:
             strict["result"] = payload["result"]
         errors = payload.get("error")
         if errors:

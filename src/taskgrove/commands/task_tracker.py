@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.commands.aggregation.base import SubtaskResult, format_message, parse_result
+from taskgrove.commands.aggregation.plain_values import describe, text_of
 from taskgrove.commands.task_callback import as_task_callback
 from taskgrove.commands.tracker_delivery import NEVER, TrackerDelivery, deliver
-from taskgrove.commands.tracker_events import TrackerEvents
+from taskgrove.commands.tracker_events import SubtaskChange, TrackerEvents
 from taskgrove.commands.update_context import NO_CONTEXT, UpdateContext, checked_progress
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
 from taskgrove.events import EventBus, Observer, Subscription
@@ -108,16 +109,20 @@ class TaskTracker(TrackerDelivery):
             obs_mode: New observation mode.
         """
         with self._lock:
-            changed = (operation is not None and operation != self.operation) or (
-                obs_mode is not None and obs_mode != self.obs_mode
-            )
-            if not changed:
-                return
-            if operation is not None:
-                self.operation = operation
-            if obs_mode is not None:
-                self.obs_mode = obs_mode
-            self._policy = self._new_policy()
+            self._change_context(operation, obs_mode)
+
+    def _change_context(self, operation: str | None, obs_mode: str | None) -> None:
+        """Rebuild the policy when the context changes (lock held)."""
+        changed = (operation is not None and operation != self.operation) or (
+            obs_mode is not None and obs_mode != self.obs_mode
+        )
+        if not changed:
+            return
+        if operation is not None:
+            self.operation = operation
+        if obs_mode is not None:
+            self.obs_mode = obs_mode
+        self._policy = self._new_policy()
 
     def bind(self, bus: EventBus, path: str | None = None) -> None:
         """Publish this tracker's changes on ``bus``, under ``path`` (None: the task's name)."""
@@ -143,8 +148,6 @@ class TaskTracker(TrackerDelivery):
             self.bind(EventBus(self.task_name))
         assert self._events is not None
         return self._events.bus.subscribe(observer)
-
-    # -- waiting ----------------------------------------------------------------------
 
     def update_task(
         self,
@@ -193,13 +196,16 @@ class TaskTracker(TrackerDelivery):
                     self._progress_sum += progress - earlier
                     if self._progress_sum < self._next_step_sum:
                         return
-                    claimed = self._post_progress()
+                    due = self._post_progress()
             else:
-                claimed = self._take_in(task_name, status, progress, result, error, kwargs)
+                due = self._take_in(task_name, status, progress, result, error, kwargs)
         except Exception as exc:  # noqa: BLE001 - S4.6
-            claimed = self._fail(exc)
-        if claimed:
+            self._fail(exc)
+            due = True
+        if due:
             deliver(self)
+
+    _plain_update = update_task
 
     def expect(self, names: Iterable[str]) -> None:
         """Make the records of subtasks that are to come, in this order.
@@ -242,18 +248,18 @@ class TaskTracker(TrackerDelivery):
         error: Any,
         kwargs: dict[str, Any],
     ) -> bool:
-        """Take in one update; return True when the caller must deliver."""
+        """Take in one update; return True when something is to be delivered."""
         if status is not None and status.__class__ is not TaskStatus:
             status = self._checked_status(task_name, status)
         if progress is not None:
             progress = checked_progress(progress)
         ctx = NO_CONTEXT
         device = kwargs.get("device_name") if kwargs else None
-        if len(kwargs) > 1 or (kwargs and device.__class__ is not str):
+        if len(kwargs) > 1 or (kwargs and type(device) is not str):
             ctx = self._extract_context(kwargs)
             device = ctx.device_name
-            if ctx.operation is not None or ctx.obs_mode is not None:
-                self.set_context(ctx.operation, ctx.obs_mode)
+        if not device:
+            device = None
         record = self.subtasks.get(task_name)
         code: ResultCode | None = None
         message = ""
@@ -267,10 +273,10 @@ class TaskTracker(TrackerDelivery):
                 message = format_message(origin, message)
         events = self._events
         observed = events is not None and events.bus.active and task_name not in events.nested
-        sequence = 0
+        change: SubtaskChange | None = None
         late = refused = False
         earlier: TaskStatus | None = None
-        claimed = False
+        due = False
 
         with self._lock:
             if record is None:
@@ -285,19 +291,19 @@ class TaskTracker(TrackerDelivery):
             else:
                 if status is None and progress and (earlier is None or earlier < _IN_PROGRESS):
                     status = _IN_PROGRESS  # who makes progress has begun
-                if device is not None and device is not record.device_name:
-                    record.device_name = device
-                    if code is None and record.message:
+                if device is not None:
+                    if code is None and record.device_name is None and record.message:
                         record.message = format_message(device, record.message)
+                    record.device_name = device
                 if ctx is not NO_CONTEXT:
                     if ctx.devices is not None:
                         record.devices = ctx.devices
                     if ctx.failed_devices is not None:
                         record.failed_devices = ctx.failed_devices
-                    if ctx.operation is not None:
-                        record.operation = ctx.operation
-                    if ctx.obs_mode is not None:
-                        record.obs_mode = ctx.obs_mode
+                    if ctx.operation is not None or ctx.obs_mode is not None:
+                        self._change_context(ctx.operation, ctx.obs_mode)
+                        record.operation = ctx.operation or record.operation
+                        record.obs_mode = ctx.obs_mode or record.obs_mode
                     if ctx.health_state is not None:
                         record.health_state = ctx.health_state
                     if ctx.severe:
@@ -326,39 +332,53 @@ class TaskTracker(TrackerDelivery):
                             self._completion_context = (
                                 ctx if ctx is not NO_CONTEXT else UpdateContext(device)
                             )
-                            claimed = self._post_completion()
+                            self._post_completion()
+                            due = True
                     if not self._started and status > TaskStatus.QUEUED:
                         self._started = True
                         if not self._is_over and self._next_step_sum is not NEVER:
-                            claimed = self._post_progress(first=True)
+                            due = self._post_progress(first=True)
                 if self._started and self._progress_sum >= self._next_step_sum:
-                    claimed = self._post_progress() or claimed
+                    due = self._post_progress() or due
                 if observed:
                     assert events is not None
-                    sequence = events.bus.next_sequence()
+                    change = SubtaskChange(
+                        events.bus.next_sequence(),
+                        earlier,
+                        done,
+                        ctx.attempt,
+                        error,
+                        record.name,
+                        record.status,
+                        record.result_code,
+                        record.message,
+                        record.device_name,
+                        record.devices,
+                        record.failed_devices,
+                        record.health_state,
+                        record.severe,
+                        record.skipped,
+                    )
 
-        if late or refused:
-            self._tell_ignored(record, status, code, message, ctx, late=late)
-        elif observed:
-            assert events is not None
-            events.subtask(
-                sequence,
-                record,
-                earlier=earlier,
-                progress=self._subtask_progress[task_name],
-                attempt=ctx.attempt,
-                error=error,
-            )
-        return claimed
+        try:
+            if late or refused:
+                self._tell_ignored(record, status, code, message, ctx, late=late)
+            elif change is not None:
+                assert events is not None
+                events.subtask(change)
+        except Exception:
+            # The update itself is taken in, and what follows from it must be delivered.
+            self.logger.exception("task %s: an update could not be told", self.task_name)
+        return due
 
     def _checked_status(self, task_name: str, status: Any) -> TaskStatus | None:
         checked = as_task_status(status)
         if checked is None:
             self.logger.warning(
-                "task %s: %s reported a status that is none: %.200r",
+                "task %s: %s reported a status that is none: %s",
                 self.task_name,
-                task_name,
-                status,
+                text_of(task_name),
+                describe(status),
             )
         return checked
 

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.tracker_events import TrackerEvents
@@ -65,10 +65,14 @@ class TrackerDelivery(TrackerRecords):
         self._deliverer: int | None = None
         self._on_closed: tuple[Callable[[], object], ...] = ()
         self._events: TrackerEvents | None = None
+        self._given_parent = parent
         self._parent = parent
         self._given_callback: Callable[..., object] | None = None
         self._callback: Callable[..., object] | None = None
         self._next_step_sum: float = NEVER
+
+    #: ``TaskTracker.update_task``, to know a callback that is just that.
+    _plain_update: ClassVar[Callable[..., None]]
 
     @abstractmethod
     def _take_in(
@@ -80,7 +84,7 @@ class TrackerDelivery(TrackerRecords):
         error: Any,
         kwargs: dict[str, Any],
     ) -> bool:
-        """Take in one update; return True when the caller must deliver."""
+        """Take in one update; return True when something is to be delivered."""
 
     @property
     def completed_callback(self) -> Callable[..., object] | None:
@@ -90,11 +94,13 @@ class TrackerDelivery(TrackerRecords):
     @completed_callback.setter
     def completed_callback(self, callback: Callable[..., object] | None) -> None:
         self._given_callback = callback
+        self._parent = self._given_parent
         owner = getattr(callback, "__self__", None)
         if (
             isinstance(owner, TrackerDelivery)
             and owner is not self
-            and getattr(callback, "__name__", "") == "update_task"
+            and self._given_parent in (None, owner)
+            and getattr(callback, "__func__", None) is type(owner)._plain_update
         ):
             # Another tracker's update_task: a parent. Reported to without recursion.
             self._parent, callback = owner, None
@@ -164,45 +170,37 @@ class TrackerDelivery(TrackerRecords):
             self._is_over = True
             self._final_outcome = AggregationOutcome(status, result, message)
             self._completion_context = UpdateContext(skipped=skipped)
-            claimed = self._post_completion()
-        if claimed:
-            deliver(self)
+            self._post_completion()
+        deliver(self)
 
     def fail(self, exc: Exception) -> None:
         """End the task FAILED because of an error inside; does nothing when it is complete."""
-        if self._fail(exc):
-            deliver(self)
+        self._fail(exc)
+        deliver(self)
 
     def _post_progress(self, *, first: bool = False) -> bool:
-        """Put a progress payload into the outbox (lock held); True: the caller delivers."""
+        """Put a progress payload into the outbox (lock held); False: there is none."""
+        payload: Payload | None
         if first:
             self._last_step = 0
-            payload: Payload | None = self._progress_payload(0)
-            self._arm_progress()
+            payload = self._progress_payload(0)
         else:
             payload = self._build_progress_payload()
-            self._arm_progress()
+        self._arm_progress()
         if payload is None:
             return False
         self._outbox.append(payload)
-        return self._claim()
+        return True
 
-    def _post_completion(self) -> bool:
-        """Put the completion into the outbox (lock held); True: the caller delivers."""
+    def _post_completion(self) -> None:
+        """Put the completion into the outbox (lock held)."""
         self._next_step_sum = NEVER
         self._outbox.append(_COMPLETION)
-        return self._claim()
-
-    def _claim(self) -> bool:
-        if self._deliverer is not None:
-            return False
-        self._deliverer = get_ident()
-        return True
 
     def _arm_progress(self) -> None:
         """Compute the sum at which the next progress payload is due."""
-        heard = self._callback is not None and self.progress_updates
-        if self._is_over or not (heard or self._parent is not None or self._events is not None):
+        heard = self.progress_updates and (self._callback is not None or self._parent is not None)
+        if self._is_over or not (heard or self._events is not None):
             self._next_step_sum = NEVER
             return
         step = 0 if self._last_step is None else self._last_step + self.PROGRESS_STEP
@@ -211,15 +209,15 @@ class TrackerDelivery(TrackerRecords):
 
     # -- completion -------------------------------------------------------------------
 
-    def _fail(self, exc: Exception) -> bool:
-        """Turn an error inside into a FAILED outcome (S4.6); True: the caller delivers."""
+    def _fail(self, exc: Exception) -> None:
+        """Turn an error inside into a FAILED outcome (S4.6); the caller delivers."""
         self.logger.error("task %s: an update could not be taken in", self.task_name, exc_info=exc)
+        failure = self._internal_failure(exc)
         with self._lock:
-            if self._is_over:
-                return False
-            self._is_over = True
-            self._final_outcome = self._internal_failure(exc)
-            return self._post_completion()
+            if not self._is_over:
+                self._is_over = True
+                self._final_outcome = failure
+                self._post_completion()
 
     def _completion_payload_safely(self) -> Payload:
         self.outcome()
@@ -236,6 +234,18 @@ class TrackerDelivery(TrackerRecords):
                 "health_state": outcome.health_state,
             }
 
+    def _begin_delivery(self) -> bool:
+        """Return True when the caller delivers from now on, until the outbox is empty.
+
+        Only here a thread takes that on, never when it posts: an error in between would
+        leave the outbox to a thread that went away.
+        """
+        with self._lock:
+            if self._deliverer is not None or not self._outbox:
+                return False
+            self._deliverer = get_ident()
+            return True
+
     def _next_delivery(self) -> tuple[Payload, bool] | None:
         """Return the next payload and whether it is the completion; None: nothing is left."""
         with self._lock:
@@ -247,26 +257,36 @@ class TrackerDelivery(TrackerRecords):
             return payload, False
         return self._completion_payload_safely(), True
 
-    def _hand_over(self, payload: Payload, *, complete: bool) -> bool:
-        """Deliver one payload; return True when the parent must be delivered next."""
+    def _publish(self, payload: Payload, *, complete: bool) -> None:
+        """Tell the observers of one payload."""
         events = self._events
-        if events is not None and events.bus.active:
+        if events is None or not events.bus.active:
+            return
+        try:
             if complete:
                 events.task_finished(self.outcome(), payload)
             else:
                 events.task_progress(payload)
+        except Exception:
+            self.logger.exception("task %s: an event could not be made", self.task_name)
+
+    def _call_back(self, payload: Payload, *, complete: bool) -> None:
         callback = self._callback
-        if callback is not None and (complete or self.progress_updates):
-            try:
-                callback(**payload)
-            except Exception:
-                self.logger.exception("task %s: its callback raised", self.task_name)
+        if callback is None or not (complete or self.progress_updates):
+            return
+        try:
+            callback(**payload)
+        except Exception:
+            self.logger.exception("task %s: its callback raised", self.task_name)
+
+    def _tell_parent(self, payload: Payload, *, complete: bool) -> TrackerDelivery | None:
+        """Hand one payload up; return the parent when it has to deliver in turn."""
         parent = self._parent
-        if parent is None:
-            return False
+        if parent is None or not (complete or self.progress_updates):
+            return None
         try:
             rest = dict(payload)
-            return parent._take_in(
+            due = parent._take_in(
                 rest.pop("task_name"),
                 rest.pop("status"),
                 rest.pop("progress"),
@@ -275,7 +295,9 @@ class TrackerDelivery(TrackerRecords):
                 rest,
             )
         except Exception as exc:  # noqa: BLE001 - S4.6
-            return parent._fail(exc)
+            parent._fail(exc)
+            due = True
+        return parent if due and parent._begin_delivery() else None
 
     def _close(self) -> None:
         """Release the waiters, then call the hooks, exactly once each."""
@@ -288,12 +310,16 @@ class TrackerDelivery(TrackerRecords):
             except Exception:
                 self.logger.exception("task %s: a closing hook raised", self.task_name)
 
-    # -- helpers of seed 000: they recompute from the records ---------------------------
-
 
 def deliver(first: TrackerDelivery) -> None:
-    """Deliver what the outboxes hold, from ``first`` upwards, without recursion."""
-    stack = [first]
+    """Deliver what the outboxes hold, from ``first`` upwards, without recursion.
+
+    Does nothing when somebody is delivering for ``first`` already. An interrupt
+    (KeyboardInterrupt) in a callback is raised when all is delivered: what is left in the
+    outbox may be other threads' news, and nobody else would come for it.
+    """
+    stack = [first] if first._begin_delivery() else []
+    interrupt: BaseException | None = None
     try:
         while stack:
             tracker = stack[-1]
@@ -302,17 +328,20 @@ def deliver(first: TrackerDelivery) -> None:
                 stack.pop()
                 continue
             payload, complete = delivery
-            parent_is_due = False
+            tracker._publish(payload, complete=complete)
             try:
-                parent_is_due = tracker._hand_over(payload, complete=complete)
-            finally:
-                if parent_is_due:
-                    assert tracker._parent is not None
-                    stack.append(tracker._parent)
-                if complete:
-                    tracker._close()
+                tracker._call_back(payload, complete=complete)
+            except BaseException as exc:  # noqa: BLE001 - raised below
+                interrupt = interrupt or exc
+            parent = tracker._tell_parent(payload, complete=complete)
+            if parent is not None:
+                stack.append(parent)
+            if complete:
+                tracker._close()
     except BaseException:
-        # An interrupt in a callback: whoever updates next delivers the rest.
+        # An interrupt outside of a callback: whoever updates next delivers the rest.
         for tracker in stack:
             tracker._deliverer = None
         raise
+    if interrupt is not None:
+        raise interrupt

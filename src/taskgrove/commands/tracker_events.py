@@ -5,11 +5,15 @@ Called by any thread, never with a tracker's lock held.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
+from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import EventBus, EventKind, FinishedDetail, NoteDetail, TaskEvent
+
+#: An error's text is cut to this many characters in an event.
+_ERROR_TEXT_LIMIT: Final = 1000
 
 _KINDS: Final[dict[TaskStatus | None, EventKind]] = {
     None: "progress",
@@ -18,6 +22,38 @@ _KINDS: Final[dict[TaskStatus | None, EventKind]] = {
     TaskStatus.IN_PROGRESS: "started",
     TaskStatus.NOT_FOUND: "progress",
 }
+
+
+class SubtaskChange(NamedTuple):
+    """An accepted change of a subtask, as it was when it was accepted.
+
+    It is made under the tracker's lock: by the time that the event is published, another
+    thread may have changed the record again.
+
+    Attributes:
+        sequence: The number of its event.
+        earlier: The status before the change.
+        progress: What the subtask has reported, percent done.
+        attempt: The attempt that the update belongs to, from 1.
+        error: The error that came with the update.
+        name: As in SubtaskResult; so are all that follow.
+    """
+
+    sequence: int
+    earlier: TaskStatus | None
+    progress: int
+    attempt: int
+    error: Any
+    name: str
+    status: TaskStatus | None
+    result_code: ResultCode | None
+    message: str
+    device_name: str | None
+    devices: list[str] | None
+    failed_devices: list[str] | None
+    health_state: str | None
+    severe: bool
+    skipped: bool
 
 
 class TrackerEvents:
@@ -47,42 +83,37 @@ class TrackerEvents:
 
         self.bus.subscribe(forward)
 
-    def subtask(
-        self,
-        sequence: int,
-        record: SubtaskResult,
-        *,
-        earlier: TaskStatus | None,
-        progress: int,
-        attempt: int,
-        error: Any,
-    ) -> None:
+    def subtask(self, change: SubtaskChange) -> None:
         """Publish an accepted change of a subtask."""
-        status = record.status
+        status = change.status
         detail = None
         kind: EventKind = "progress"
-        if status is not earlier:
+        if status is not change.earlier:
             if status is not None and status.is_final:
                 kind = "finished"
-                text = None if not error else str(error)[:1000]
-                detail = FinishedDetail(skipped=record.skipped, severe=record.severe, error=text)
+                text = text_of(change.error)[:_ERROR_TEXT_LIMIT] or None
+                detail = FinishedDetail(skipped=change.skipped, severe=change.severe, error=text)
             else:
                 kind = _KINDS[status]
-        devices = record.devices or ([record.device_name] if record.device_name else [])
+        devices = change.devices or ([change.device_name] if change.device_name else [])
         self.bus.emit(
-            f"{self.path}/{record.name}",
+            self._path_of(change.name),
             kind,
-            sequence=sequence,
-            attempt=attempt,
+            sequence=change.sequence,
+            attempt=change.attempt,
             status=status,
-            result_code=record.result_code,
-            progress=100 if kind == "finished" else progress,
-            message=record.message,
+            result_code=change.result_code,
+            progress=100 if kind == "finished" else change.progress,
+            message=change.message,
             devices=tuple(devices),
-            failed_devices=tuple(record.failed_devices or ()),
-            health_state=record.health_state,
+            failed_devices=tuple(change.failed_devices or ()),
+            health_state=change.health_state,
             detail=detail,
         )
+
+    def _path_of(self, name: Any) -> str:
+        # A name may be anything that is hashable; it must not keep the event from being made.
+        return f"{self.path}/{name if type(name) is str else text_of(name)}"
 
     def task_progress(self, payload: dict[str, Any]) -> None:
         """Publish the task's own progress payload."""
@@ -137,7 +168,7 @@ class TrackerEvents:
         now = record.status.name if record.status is not None else "not begun"
         text = f"{'late' if late else 'refused'}: {told} reported, it stays {now}"
         self.bus.emit(
-            f"{self.path}/{record.name}",
+            self._path_of(record.name),
             "note",
             status=record.status,
             message=f"{text}: {message}" if message else text,

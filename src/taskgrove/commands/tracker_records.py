@@ -8,10 +8,12 @@ records, and a property test holds one against the other (SPEC S4.3).
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
+from taskgrove.commands.aggregation.plain_values import describe
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.update_context import (
     NO_CONTEXT,
@@ -30,7 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 
 Payload: TypeAlias = dict[str, Any]
 
-#: More errors than this are counted, not kept.
+#: More errors than this are not kept.
 _ERRORS_KEPT: Final = 100
 _STARTED_RESULT: Final = (ResultCode.STARTED, "")
 
@@ -63,14 +65,15 @@ class TrackerRecords:
         self._rule = rule
         self._pst_group = pst_group
         self._policy = self._new_policy()
-        self._subtask_progress: dict[str, int] = {}
+        #: What each subtask reported, percent done. The default spares the hot path a
+        #: question: a record may also have been put into ``subtasks`` by hand.
+        self._subtask_progress: defaultdict[str, int] = defaultdict(int)
         self._progress_sum = 0
         self._last_step: int | None = None
         self._started = False
         self._is_over = False
         self._final_outcome: AggregationOutcome | None = None
         self._errors: list[Any] = []
-        self._errors_dropped = 0
 
     @property
     def progress(self) -> int:
@@ -139,17 +142,21 @@ class TrackerRecords:
         """Return the percentage that a subtask reported, 0 when it has not."""
         return self._subtask_progress.get(task_name, 0)
 
-    # -- context, events --------------------------------------------------------------
-
     def _conclude_safely(self) -> None:
         try:
             self._aggregate()
+            if not isinstance(self._final_outcome, AggregationOutcome):
+                raise TypeError(f"the policy gave {describe(self._final_outcome)}, no outcome")
         except Exception as exc:
             self.logger.exception("task %s: its outcome could not be decided", self.task_name)
             self._final_outcome = self._internal_failure(exc)
 
     def _internal_failure(self, exc: Exception) -> AggregationOutcome:
-        cause = f"{self.task_name} - internal error: {type(exc).__name__}: {exc}"
+        try:
+            words = str(exc)
+        except Exception:  # noqa: BLE001 - an error of a producer may refuse to be printed
+            words = "it cannot be printed"
+        cause = f"{self.task_name} - internal error: {type(exc).__name__}: {words}"
         head = f"Task {self.task_name} failed\n" if self.is_root else ""
         return AggregationOutcome(
             TaskStatus.FAILED, ResultCode.FAILED, f"{head}Causes:\n- {cause}", "FAILED"
@@ -166,7 +173,6 @@ class TrackerRecords:
         record = self.subtasks.get(task_name)
         if record is None:
             record = self.subtasks[task_name] = SubtaskResult(task_name)
-            self._subtask_progress.setdefault(task_name, 0)
         if status is None and result is None and ctx is NO_CONTEXT:
             return
         record.update(
@@ -188,7 +194,8 @@ class TrackerRecords:
         """Aggregate the records with the policy; keep the outcome when the task is complete."""
         records = list(self.subtasks.values())
         if not self._is_done_locked():
-            self._started = any(
+            # What has begun has begun, also when its subtask was lost and is queued again.
+            self._started = self._started or any(
                 record.status is not None and record.status > TaskStatus.QUEUED
                 for record in records
             )
@@ -275,13 +282,9 @@ class TrackerRecords:
             payload["error"] = tuple(self._errors)
         if outcome.decision is not None and outcome.decision.severe:
             payload["severe"] = True
-        if ctx.skipped and self._policy_was_overruled(outcome):
+        if ctx.skipped and outcome.decision is None:  # a verdict from outside, not the policy's
             payload["skipped"] = True
         return payload
-
-    @staticmethod
-    def _policy_was_overruled(outcome: AggregationOutcome) -> bool:
-        return outcome.decision is None
 
     def _chain_message(self) -> str:
         """Return the aggregated message."""
@@ -316,8 +319,6 @@ class TrackerRecords:
                 failed.update(record.failed_devices or involved)
         return sorted(devices), sorted(failed)
 
-    # -- small parts --------------------------------------------------------------------
-
     def _new_policy(self) -> TaskAggregationPolicy:
         return TaskAggregationPolicy(
             self.task_name,
@@ -333,5 +334,3 @@ class TrackerRecords:
         for item in items:
             if len(self._errors) < _ERRORS_KEPT:
                 self._errors.append(item)
-            else:
-                self._errors_dropped += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import device_list, health_name
@@ -41,20 +42,27 @@ NO_CONTEXT: Final = UpdateContext()
 def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
     """Return the context that the keyword arguments of an update hold; never raises."""
     get = kwargs.get
-    device = get("device_name")
     attempt = get("attempt")
     return UpdateContext(
-        device if device is None or device.__class__ is str else str(device),
+        _word(get("device_name")),
         device_list(get("devices")),
         device_list(get("failed_devices")),
-        get("operation"),
-        get("obs_mode"),
-        get("source"),
+        _word(get("operation")),
+        _word(get("obs_mode")),
+        _word(get("source")),
         health_name(get("health_state")),
         get("severe") is True,
         get("skipped") is True,
-        attempt if attempt.__class__ is int else 1,
+        attempt if type(attempt) is int else 1,
     )
+
+
+def _word(value: Any) -> Any:
+    """Return a text or an enum's member as it is, and None for garbage.
+
+    Asked of the type: an object may raise when it is asked for its class.
+    """
+    return value if issubclass(type(value), (str, Enum)) else None
 
 
 def checked_progress(progress: Any) -> int | None:
