@@ -1,0 +1,174 @@
+"""The runner of DEVICE leaves: long-running commands of TANGO devices.
+
+Threads: the executor calls ``start`` and ``attach`` on its pool and ``abort`` on its timer
+thread; updates arrive on the client's dispatcher thread. ``_lock`` guards the client's
+creation and end only. No thread waits for a command: the number of threads is the same for
+one command in flight and for hundreds.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
+from taskgrove.commands.task import LeafTask, device_name_of
+from taskgrove.control_model import TaskStatus
+from taskgrove.errors import UsageError
+from taskgrove.tango._pytango import require_pytango
+from taskgrove.tango.lrc_abort import AbortAnswer
+from taskgrove.tango.lrc_client import LrcClient
+from taskgrove.tango.lrc_command import LrcUpdate
+
+_DEVICE_WIDE = "Abort on a TANGO device ends every command of that device"
+_NOT_SENT = "when the limit expires the device goes on; set abort_on_timeout to have it aborted"
+
+
+def target_name(leaf: LeafTask) -> str:
+    """Return the TANGO name by which a leaf's device is reached.
+
+    Raises:
+        UsageError: The leaf's target names no device.
+    """
+    target = leaf.target
+    if isinstance(target, str) and target:
+        return target
+    for attribute in ("trl", "name"):
+        name = getattr(target, attribute, None)
+        if isinstance(name, str) and name:
+            return name
+    name = device_name_of(target)
+    if name is None:
+        raise UsageError(
+            f"{target!r} names no TANGO device",
+            path=leaf.path,
+            hint="a target is a TANGO name, or an object that has one as .name",
+        )
+    return name
+
+
+class DeviceRunner:
+    """Executes DEVICE leaves through one :class:`LrcClient`.
+
+    A context manager; :meth:`close` ends the client that it made.
+
+    Args:
+        client: A client to share, which its owner closes; None makes one for this runner.
+        **settings: Settings of the client that is made, as for :class:`LrcClient`.
+
+    Raises:
+        MissingExtraError: PyTango is not installed.
+        UsageError: Both a client and settings were given.
+    """
+
+    def __init__(self, client: LrcClient | None = None, **settings: float) -> None:
+        require_pytango("a leaf that runs on a TANGO device")
+        if client is not None and settings:
+            raise UsageError("settings belong to the client that is given", hint="leave them out")
+        self._settings = settings
+        self._client = client
+        self._owns_client = client is None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> DeviceRunner:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def client(self) -> LrcClient:
+        """The client, made when it is first needed.
+
+        Raises:
+            UsageError: The runner is closed.
+        """
+        client = self._client
+        if client is not None and not self._closed:
+            return client
+        with self._lock:
+            if self._closed:
+                raise UsageError("the device runner is closed", hint="make a new one")
+            if self._client is None:
+                self._client = LrcClient(**self._settings)
+            return self._client
+
+    def limits(self, leaf: LeafTask) -> LeafLimits:
+        """Say what can be enforced: a device is asked to abort, and as a whole."""
+        if leaf.abort_on_timeout:
+            return LeafLimits("ask", "enforced", _DEVICE_WIDE)
+        note = f"{_DEVICE_WIDE}; {_NOT_SENT}" if leaf.timeout is not None else _DEVICE_WIDE
+        return LeafLimits("ask", "reported", note)
+
+    def start(self, context: LeafContext) -> None:
+        """Call the leaf's command; return when the device has answered the call."""
+        leaf = context.leaf
+        self.client.invoke(
+            target_name(leaf), leaf.command_name, leaf.argin, on_update=_Follower(context)
+        )
+        if context.abort_event.is_set() and not context.is_over:
+            # Asked to stop while the call was out: the device may not have known it yet.
+            self.abort(context, "asked while the command was being called")
+
+    def attach(self, context: LeafContext, outside_id: str) -> None:
+        """Follow a command that runs already, by its id."""
+        leaf = context.leaf
+        self.client.attach(
+            target_name(leaf),
+            outside_id,
+            on_update=_Follower(context),
+            command_name=leaf.command_name,
+        )
+
+    def abort(self, context: LeafContext, reason: str) -> None:
+        """Ask the leaf's device to abort; returns at once, the answer becomes a note."""
+
+        def answered(answer: AbortAnswer) -> None:
+            topic = "abort-acknowledged" if answer.acknowledged else "info"
+            context.note(topic, answer.text, command=answer.command_name)
+
+        self.client.abort(target_name(context.leaf), reason, on_acknowledged=answered)
+
+    def preflight(self, leaf: LeafTask) -> list[str]:
+        """Return why a leaf could not start, without calling its command; empty when it could."""
+        return self.client.preflight(target_name(leaf), leaf.command_name, leaf.argin)
+
+    def close(self) -> None:
+        """Close the client, if this runner made it; calling it twice does no harm."""
+        with self._lock:
+            self._closed = True
+            client = self._client if self._owns_client else None
+        if client is not None:
+            client.close()
+
+
+class _Follower:
+    """Turns the updates of one command into those of its leaf."""
+
+    __slots__ = ("_context", "_started")
+
+    def __init__(self, context: LeafContext) -> None:
+        self._context = context
+        self._started = False
+
+    def __call__(self, update: LrcUpdate) -> None:
+        context = self._context
+        if update.command_id and not self._started:
+            self._started = True
+            context.started("command", update.command_id)
+        if update.note:
+            topic = "reconciled" if update.source == "poll" else "info"
+            context.note(topic, update.note, command_id=update.command_id)
+        if update.final:
+            fields: dict[str, Any] = {} if update.error is None else {"error": update.error}
+            status = update.status if update.status is not None else TaskStatus.FAILED
+            context.finish(status, update.result, may_retry=update.may_retry, **fields)
+        elif update.status is not None or update.progress is not None:
+            context.update(status=update.status, progress=update.progress)
