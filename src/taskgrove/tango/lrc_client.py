@@ -1,0 +1,354 @@
+"""A client for the long-running commands of SKA devices, over PyTango.
+
+Events are followed, polls reconcile what events lose, and what a broken call has done is
+found out instead of being sent again. One client serves any number of devices and commands
+with a fixed number of threads: one dispatcher and six for calls that may block.
+
+PyTango's own limit for events that wait to be read is 1000 for each subscription; a burst
+loses what is beyond it. The client finds lost ends by polling. Who wants to lose fewer sets
+``TANGO_EVENT_BUFFER_HWM`` (client) and ``TANGO_DS_EVENT_BUFFER_HWM`` (server) before the
+processes start; the client does not, because the variable holds for the whole process.
+
+Threads: any thread may call any public method. ``invoke`` blocks for its call (and for the
+connection, the first time), ``close`` for the threads to end; nothing else blocks. All
+updates are delivered by the dispatcher thread, in order for each command; a callback that
+blocks delays all others. ``_lock`` guards the table of sessions, the start and the end; no
+function of PyTango is called under it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final
+
+from taskgrove.errors import UsageError
+from taskgrove.tango._pytango import load_pytango
+from taskgrove.tango.lrc_abort import AbortAnswer, AbortDesk
+from taskgrove.tango.lrc_argin import check_argin
+from taskgrove.tango.lrc_command import LrcCommand, UpdateCallback
+from taskgrove.tango.lrc_dispatcher import Dispatcher
+from taskgrove.tango.lrc_doubt import Doubt, unknown_fate
+from taskgrove.tango.lrc_failure import Failure, classify
+from taskgrove.tango.lrc_link import CommandShape, DeviceLink
+from taskgrove.tango.lrc_protocol import Reply, ReplyKind, decode_reply
+from taskgrove.tango.lrc_refusal import is_refusal, refuse, why_not_called
+from taskgrove.tango.lrc_session import DeviceSession
+from taskgrove.tango.lrc_settings import LrcSettings
+from taskgrove.tango.lrc_subscriptions import Subscriptions
+
+_LOGGER = logging.getLogger(__name__)
+
+#: A device that was heard of this recently is called without trying its connection, in seconds.
+_FRESH_S: Final = 0.5
+
+
+class LrcClient:
+    """Invokes and follows long-running commands on any number of devices.
+
+    A context manager; :meth:`close` ends its threads and subscriptions.
+
+    Args:
+        poll_interval_s: Period of the reconciling poll, in seconds.
+        rpc_timeout_s: Limit of each call to a device, in seconds.
+        **settings: Further fields of :class:`~taskgrove.tango.lrc_settings.LrcSettings`.
+
+    Raises:
+        MissingExtraError: PyTango is not installed.
+        UsageError: A setting is not a positive number of seconds.
+    """
+
+    def __init__(
+        self, *, poll_interval_s: float = 1.0, rpc_timeout_s: float = 3.0, **settings: float
+    ) -> None:
+        self._settings = _settings(poll_interval_s, rpc_timeout_s, settings)
+        self._tango = load_pytango("the client for long-running commands")
+        self._lock = threading.Lock()
+        self._sessions: dict[str, DeviceSession] = {}
+        self._desks: dict[str, AbortDesk] = {}
+        self._dispatcher: Dispatcher | None = None
+        self._closed = False
+
+    def __enter__(self) -> LrcClient:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def invoke(
+        self,
+        device: str,
+        command_name: str,
+        argin: Any = None,
+        *,
+        on_update: UpdateCallback,
+        deadline: float | None = None,
+    ) -> LrcCommand:
+        """Call a command and follow it to its end; returns when the call has been answered.
+
+        The command is sent at most once, whatever happens. Everything that comes of it, a
+        device that cannot be reached included, is told by ``on_update``, with exactly one
+        final update.
+
+        Args:
+            device: TANGO name of the device.
+            command_name: The command.
+            argin: Its argument; a dict or list for a ``DevString`` is sent as JSON text.
+            on_update: Called with each ``LrcUpdate`` on the dispatcher thread.
+            deadline: Instant (``time.monotonic()``, seconds) after which it is no longer
+                waited for; None means no limit.
+
+        Raises:
+            UsageError: The client is closed.
+        """
+        command, session, dispatcher = self._new_command(device, command_name, on_update, deadline)
+        ready = self._prepare(session, dispatcher, command, argin)
+        if ready is None:
+            return command
+        shape, value = ready
+        sent_at = time.monotonic()
+        try:
+            answer = session.link.call(shape.name, value)
+        except Exception as exc:  # noqa: BLE001 - what it proves is told in the final update
+            dispatcher.post(self._call_failed, session, command, shape, sent_at, classify(exc))
+        else:
+            reply = decode_reply(answer, coded=shape.is_coded, command_name=shape.name)
+            command.command_id = reply.command_id
+            dispatcher.post(self._called, session, command, reply)
+        return command
+
+    def attach(
+        self,
+        device: str,
+        command_id: str,
+        *,
+        on_update: UpdateCallback,
+        command_name: str = "",
+        deadline: float | None = None,
+    ) -> LrcCommand:
+        """Follow a command that runs already, by the id that the device gave it.
+
+        Args:
+            device: TANGO name of the device.
+            command_id: The id.
+            on_update: As for :meth:`invoke`.
+            command_name: The command, for messages; by default the end of the id.
+            deadline: As for :meth:`invoke`.
+
+        Raises:
+            UsageError: The client is closed.
+        """
+        name = command_name or command_id.rpartition("_")[2]
+        command, session, dispatcher = self._new_command(device, name, on_update, deadline)
+        command.command_id = command_id
+        dispatcher.post(session.attach, command, command_id)
+        return command
+
+    def abort(
+        self,
+        device: str,
+        reason: str,
+        *,
+        on_acknowledged: Callable[[AbortAnswer], object] | None = None,
+    ) -> None:
+        """Ask a device to abort; returns at once.
+
+        Abort is device-wide: it ends every command of the device, whoever asked for it.
+        Several requests while one is under way, or after it with no new command in between,
+        are one request.
+
+        Args:
+            device: TANGO name of the device.
+            reason: Why, for the log.
+            on_acknowledged: Called on the dispatcher thread with what the device answered.
+
+        Raises:
+            UsageError: The client is closed.
+        """
+        session, dispatcher = self._session(device)
+        _LOGGER.info("%s: abort asked: %s", device, reason)
+        dispatcher.post(self._ask_abort, session, on_acknowledged)
+
+    def preflight(self, device: str, command_name: str, argin: Any = None) -> list[str]:
+        """Return why a command could not be called, without calling it; empty when it could.
+
+        Blocks for a connection to the device, where there is none yet.
+
+        Args:
+            device: TANGO name of the device.
+            command_name: The command.
+            argin: Its argument.
+
+        Raises:
+            UsageError: The client is closed.
+        """
+        session, _ = self._session(device)
+        try:
+            session.link.ensure()
+            shape = session.link.describe(command_name)
+        except Exception as exc:  # noqa: BLE001 - every reason is a problem to report
+            return [self._why_not(session, command_name, classify(exc))]
+        problem = check_argin(shape.in_type, argin).problem
+        return [f"{shape.name} {problem}"] if problem else []
+
+    def close(self) -> None:
+        """End every command, subscription and thread; calling it twice does no harm.
+
+        A command that is still under way is ended FAILED with the truth: it may go on. Waits
+        for calls that are out, at most their limit.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            dispatcher = self._dispatcher
+        if dispatcher is None:
+            return
+        limit_s = 2.0 * self._settings.rpc_timeout_s + 1.0
+        dispatcher.post(self._end_all)
+        dispatcher.stop(limit_s)
+        last_jobs = [(session.link.close, session.is_slow) for session in self._sessions.values()]
+        if not dispatcher.close_lanes(last_jobs, limit_s):
+            _LOGGER.warning("a call to a device still hangs; its thread ends with the call")
+
+    # -- on the thread that invokes --------------------------------------------------
+    def _session(self, device: str) -> tuple[DeviceSession, Dispatcher]:
+        session, dispatcher = self._sessions.get(device), self._dispatcher
+        if session is not None and dispatcher is not None and not self._closed:
+            return session, dispatcher
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make a new LrcClient")
+            if self._dispatcher is None:
+                self._dispatcher = Dispatcher("taskgrove-lrc", self._tango.EnsureOmniThread)
+            if device not in self._sessions:
+                self._sessions[device] = self._make_session(device, self._dispatcher)
+            return self._sessions[device], self._dispatcher
+
+    def _make_session(self, device: str, dispatcher: Dispatcher) -> DeviceSession:
+        session = DeviceSession(self._settings, at=dispatcher.at, submit=dispatcher.submit)
+        subscriptions = Subscriptions(
+            self._tango, device, dispatcher.inbox, session.on_event, session.on_event_error
+        )
+        session.link = DeviceLink(
+            self._tango,
+            device,
+            subscriptions,
+            rpc_timeout_s=self._settings.rpc_timeout_s,
+            fresh_s=_FRESH_S,
+            on_broken=self._server_broken,
+        )
+        self._desks[device] = AbortDesk(session.link, dispatcher.submit)
+        return session
+
+    def _new_command(
+        self, device: str, command_name: str, on_update: UpdateCallback, deadline: float | None
+    ) -> tuple[LrcCommand, DeviceSession, Dispatcher]:
+        session, dispatcher = self._session(device)
+        command = LrcCommand(device, command_name, on_update)
+        command.on_release(lambda item: dispatcher.post(session.forget, item))
+        if deadline is not None:
+            dispatcher.post(
+                lambda: dispatcher.at(deadline - time.monotonic(), lambda: session.give_up(command))
+            )
+        return command, session, dispatcher
+
+    def _prepare(
+        self, session: DeviceSession, dispatcher: Dispatcher, command: LrcCommand, argin: Any
+    ) -> tuple[CommandShape, Any] | None:
+        """Connect and check; on a problem, post the command's end and return None."""
+        link = session.link
+        try:
+            link.ensure()
+            if not session.has_learnt:
+                session.has_learnt = True
+                dispatcher.post(session.learn, link.poll(()), time.monotonic())
+            shape = link.describe(command.command_name)
+        except Exception as exc:  # noqa: BLE001 - told in the final update
+            failure = classify(exc)
+            text = self._why_not(session, command.command_name, failure)
+            dispatcher.post(_refused, command, text, failure, is_refusal(failure))
+            return None
+        checked = check_argin(shape.in_type, argin)
+        if checked.problem:
+            text = f"{shape.name} {checked.problem}"
+            dispatcher.post(_refused, command, text, None, True)
+            return None
+        return shape, checked.value
+
+    def _why_not(self, session: DeviceSession, name: str, failure: Failure) -> str:
+        link = session.link
+        return why_not_called(link.device, name, failure, link.near_command)
+
+    def _server_broken(self, link: DeviceLink) -> None:
+        """Take note that a connection broke: devices of one server share it."""
+        dispatcher = self._dispatcher
+        for session in list(self._sessions.values()):
+            if session.link is not link:
+                if not link.server or session.link.server != link.server:
+                    continue
+                session.link.mark_stale()
+            if dispatcher is not None:
+                dispatcher.post(session.link_broken)
+
+    # -- on the dispatcher thread ------------------------------------------------------
+    def _called(self, session: DeviceSession, command: LrcCommand, reply: Reply) -> None:
+        self._desks[command.device].note_command()
+        if reply.kind is ReplyKind.ACCEPTED:
+            session.accept(command, reply.command_id, reply.status, "reply", reply.note)
+            return
+        command.end(reply.status, reply.result, source="reply", may_retry=True, note=reply.note)
+
+    def _call_failed(
+        self,
+        session: DeviceSession,
+        command: LrcCommand,
+        shape: CommandShape,
+        sent_at: float,
+        failure: Failure,
+    ) -> None:
+        if failure.kind.is_unknown:
+            if shape.is_coded:
+                session.doubt(command, sent_at, failure)
+            else:
+                session.link.mark_stale()
+                text = unknown_fate(Doubt(command, sent_at, failure))
+                command.fail(text, may_retry=False, error=failure.errors)
+            return
+        if is_refusal(failure):
+            started = not shape.is_coded and failure.reason != "API_CommandNotAllowed"
+            refuse(command, failure.text, failure, rejected=not started)
+            return
+        session.link.mark_stale()
+        text = self._why_not(session, command.command_name, failure)
+        refuse(command, text, failure, rejected=False)
+
+    def _ask_abort(
+        self, session: DeviceSession, on_answer: Callable[[AbortAnswer], object] | None
+    ) -> None:
+        self._desks[session.link.device].ask(on_answer, slow=session.is_slow)
+
+    def _end_all(self) -> None:
+        for session in self._sessions.values():
+            for command in session.in_flight():
+                command.fail("the client was closed; the command may go on", may_retry=False)
+
+
+def _refused(command: LrcCommand, text: str, failure: Failure | None, rejected: bool) -> None:
+    refuse(command, text, failure, rejected=rejected)
+
+
+def _settings(poll_s: float, rpc_s: float, others: dict[str, float]) -> LrcSettings:
+    try:
+        return LrcSettings(poll_interval_s=poll_s, rpc_timeout_s=rpc_s, **others)
+    except TypeError as exc:
+        allowed = ", ".join(LrcSettings.__dataclass_fields__)
+        raise UsageError(f"no such setting: {', '.join(others)}", hint=f"known: {allowed}") from exc

@@ -1,0 +1,302 @@
+"""The long-running-command protocol of SKA devices, decoded; pure, without TANGO.
+
+A device tells of its commands in several forms: ``_lrcEvent`` and the ``lrc*`` lists
+(protocol 2), the ``longRunningCommand*`` attributes (protocol 1), and the reply of the
+command call itself. Every function here takes what PyTango hands over and returns plain
+facts. Nothing that a device sends raises: what cannot be read is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
+
+_DECODE: Final = msgspec.json.Decoder().decode
+
+#: Highest version of the protocol that is spoken here.
+NEWEST_PROTOCOL: Final = 2
+#: Attributes that protocol 1 is followed by, in the order in which a device pushes them.
+V1_ATTRIBUTES: Final = (
+    "longRunningCommandResult",
+    "longRunningCommandProgress",
+    "longRunningCommandStatus",
+)
+#: The attribute that protocol 2 is followed by.
+V2_ATTRIBUTES: Final = ("_lrcEvent",)
+#: What a poll reads of a device of protocol 2. A command moves along this list, so reading
+#: in this order may see it twice and never misses it.
+V2_LISTS: Final = ("lrcQueue", "lrcExecuting", "lrcFinished")
+#: What a poll reads where the lists are missing: statuses before results, because a device
+#: sets the result first.
+V1_LISTS: Final = (
+    "longRunningCommandStatus",
+    "longRunningCommandProgress",
+    "longRunningCommandResult",
+)
+
+
+class CommandFacts(NamedTuple):
+    """What one message tells of one command.
+
+    Attributes:
+        command_id: The command's id, opaque.
+        status: Its status, or None when the message does not say.
+        progress: Its progress as the device gave it, or None.
+        result: Its result, decoded from JSON where it is JSON; None means that there is none.
+    """
+
+    command_id: str
+    status: TaskStatus | None = None
+    progress: int | None = None
+    result: Any = None
+
+
+class ReplyKind(Enum):
+    """What the reply of a command call means."""
+
+    ACCEPTED = "accepted"
+    """The command runs or waits; the reply holds its id."""
+    REJECTED = "rejected"
+    """The device refused it; it never started."""
+    FINISHED = "finished"
+    """The command is over: a short one, or one without an id to follow."""
+
+
+class Reply(NamedTuple):
+    """The reply of a command call.
+
+    Attributes:
+        kind: What it means.
+        command_id: The id, when ACCEPTED, else empty.
+        status: QUEUED or IN_PROGRESS when ACCEPTED, else the final status.
+        result: What to hand over as the command's result, when it is over.
+        note: Something worth telling about the reply; mostly empty.
+    """
+
+    kind: ReplyKind
+    command_id: str
+    status: TaskStatus
+    result: Any = None
+    note: str = ""
+
+
+def choose_protocol(versions: Any) -> int:
+    """Return the protocol version to speak with a device.
+
+    Args:
+        versions: The value of ``lrcProtocolVersions`` (lowest, highest); None, or anything that
+            is not a pair of numbers, stands for a device that lacks it: (1, 1).
+    """
+    try:
+        highest = int(versions[1])
+    except (TypeError, ValueError, IndexError, KeyError):
+        return 1
+    return max(1, min(highest, NEWEST_PROTOCOL))
+
+
+def command_name_of(command_id: str) -> str:
+    """Return the command's name, which ends its id, or an empty text for a foreign form."""
+    head, _, name = command_id.rpartition("_")
+    return name if head else ""
+
+
+def decode_result(text: Any) -> Any:
+    """Return a result as data: JSON text decoded, anything else as it came; empty means None."""
+    if not isinstance(text, str):
+        return text
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return text
+
+
+def decode_progress(value: Any) -> int | None:
+    """Return a progress as a whole number, or None when it is none; some devices send text."""
+    if value.__class__ is int:
+        return value
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def decode_status(value: Any) -> TaskStatus | None:
+    """Return a status given as a number, a numeral or a name, or None when it is none."""
+    if value is None:
+        return None
+    status = as_task_status(value)
+    if status is None and isinstance(value, str) and value.strip().isdecimal():
+        status = as_task_status(int(value))
+    return status
+
+
+def decode_event(slot: str, value: Any) -> list[CommandFacts]:
+    """Return what one change event tells.
+
+    Args:
+        slot: The attribute's name.
+        value: The attribute's value as PyTango gives it.
+    """
+    if slot == "_lrcEvent":
+        return _decode_lrc_event(value)
+    if slot == "longRunningCommandStatus":
+        return decode_statuses(value)
+    if slot == "longRunningCommandProgress":
+        return decode_progresses(value)
+    if slot == "longRunningCommandResult":
+        return decode_results(value)
+    return []
+
+
+def decode_statuses(value: Any) -> list[CommandFacts]:
+    """Return the facts of ``longRunningCommandStatus``: id, name, id, name, ..."""
+    decoded = ((uid, decode_status(text)) for uid, text in _pairs(value))
+    return [CommandFacts(uid, status) for uid, status in decoded if status is not None]
+
+
+def decode_progresses(value: Any) -> list[CommandFacts]:
+    """Return the facts of ``longRunningCommandProgress``: id, number, id, number, ..."""
+    decoded = ((uid, decode_progress(text)) for uid, text in _pairs(value))
+    return [CommandFacts(uid, None, number) for uid, number in decoded if number is not None]
+
+
+def decode_results(value: Any) -> list[CommandFacts]:
+    """Return the facts of ``longRunningCommandResult``: the last result only, id and text."""
+    decoded = ((uid, decode_result(text)) for uid, text in _pairs(value))
+    return [CommandFacts(uid, result=result) for uid, result in decoded if result is not None]
+
+
+def decode_list(slot: str, value: Any) -> list[CommandFacts]:
+    """Return the facts of ``lrcQueue``, ``lrcExecuting`` or ``lrcFinished``.
+
+    Every key but ``uid`` is optional; a list's name stands in for a status that is missing.
+    """
+    facts = []
+    for text in _texts(value):
+        entry = _load(text)
+        if not isinstance(entry, dict) or not isinstance(entry.get("uid"), str):
+            continue
+        status = decode_status(entry.get("status"))
+        if slot == "lrcQueue":
+            status = TaskStatus.QUEUED
+        elif slot == "lrcExecuting":
+            status = TaskStatus.IN_PROGRESS
+        elif status is None or not status.is_final:
+            status = TaskStatus.COMPLETED
+        facts.append(
+            CommandFacts(
+                entry["uid"],
+                status,
+                decode_progress(entry.get("progress")),
+                decode_result(entry.get("result")) if slot == "lrcFinished" else None,
+            )
+        )
+    return facts
+
+
+def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> Reply:
+    """Return what the reply of a command call means, whatever type the command returns.
+
+    Args:
+        value: The reply as PyTango gives it.
+        coded: Whether the command's type is the protocol's, ``DevVarLongStringArray``; any
+            other reply is the value of a short command that has ended.
+        command_name: The command that was called: ``AbortCommands`` answers STARTED with a
+            sentence in place of an id.
+    """
+    pair = _code_and_text(value) if coded else None
+    if pair is None:
+        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, _plain_result(value))
+    code, text = pair
+    if code in (ResultCode.QUEUED, ResultCode.STARTED):
+        if text and command_name.lower() != "abortcommands":
+            queued = code == ResultCode.QUEUED
+            status = TaskStatus.QUEUED if queued else TaskStatus.IN_PROGRESS
+            return Reply(ReplyKind.ACCEPTED, text, status)
+        note = "the device gave no command id, so its reply is taken as the end"
+        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, (ResultCode.OK, text), note)
+    if code in (ResultCode.REJECTED, ResultCode.NOT_ALLOWED):
+        reason = text or "the device gave no reason"
+        return Reply(ReplyKind.REJECTED, "", TaskStatus.REJECTED, (code, reason))
+    return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, (code, text))
+
+
+def _decode_lrc_event(value: Any) -> list[CommandFacts]:
+    facts = []
+    for uid, text in _pairs(value):
+        content = _load(text)
+        if not isinstance(content, dict):
+            continue
+        get = content.get
+        facts.append(
+            CommandFacts(
+                uid,
+                decode_status(get("status")),
+                decode_progress(get("progress")),
+                decode_result(get("result")),
+            )
+        )
+    return facts
+
+
+def _load(text: Any) -> Any:
+    """Return what JSON text holds, or None when it is none; ``NaN`` counts as a number."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return _DECODE(text)
+    except (ValueError, RecursionError):
+        # Written by the standard library, which writes NaN, or broken.
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None or isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return []
+    return [item for item in value if isinstance(item, str)]
+
+
+def _pairs(value: Any) -> list[tuple[str, str]]:
+    if value.__class__ is not tuple:  # what PyTango gives
+        if value is None or isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            return []
+        value = tuple(value)
+    pairs = zip(value[::2], value[1::2], strict=False)
+    return [pair for pair in pairs if isinstance(pair[0], str) and pair[0]]
+
+
+def _code_and_text(value: Any) -> tuple[int, str] | None:
+    """Return ``[[code], [text]]`` as a pair, or None when the value has another form."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return None
+    numbers, texts = value
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        return None
+    try:
+        code = int(numbers[0])
+    except (TypeError, ValueError, IndexError):
+        return None
+    text = str(texts[0]) if texts else ""
+    return (ResultCode(code) if code in ResultCode.__members__.values() else code, text)
+
+
+def _plain_result(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, str)):
+        return value if value is not None else (ResultCode.OK, "")
+    if type(value) is int and value in ResultCode.__members__.values():
+        return value
+    text = str(value)
+    return (ResultCode.OK, text if len(text) <= 200 else f"{text[:200]}…")
