@@ -151,7 +151,7 @@ class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
         detail: What belongs to the kind.
     """
 
-    schema: int = SCHEMA_VERSION
+    schema: int = msgspec.field(default_factory=lambda: SCHEMA_VERSION)  # so it is always written
     run_id: str
     sequence: int
     sequence_from: int | None = None
@@ -178,17 +178,38 @@ _DECODER = msgspec.json.Decoder(TaskEvent)
 
 def encode_event(event: TaskEvent) -> bytes:
     """Return the event as one line of JSON, without the line's end."""
-    return _ENCODER.encode(event)
+    try:
+        return _ENCODER.encode(event)
+    except UnicodeEncodeError:
+        # A device may say what is no text, such as half of a surrogate pair.
+        return _ENCODER.encode(_writable(msgspec.to_builtins(event)))
 
 
 def decode_event(line: bytes | str) -> TaskEvent:
     """Return the event that a line of JSON holds.
 
     Raises:
-        msgspec.ValidationError: The line is JSON, but not an event; the text says where.
+        msgspec.ValidationError: The line is JSON, but not an event, or one of a newer
+            schema; the text says where.
         msgspec.DecodeError: The line is not JSON.
     """
-    return _DECODER.decode(line)
+    event = _DECODER.decode(line)
+    if event.schema > SCHEMA_VERSION:
+        raise msgspec.ValidationError(
+            f"the event has schema {event.schema}, this version reads up to {SCHEMA_VERSION}"
+        )
+    return event
+
+
+def _writable(value: Any) -> Any:
+    """Return plain data in which what no encoding can write, a lone surrogate, is escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_writable(key): _writable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_writable(item) for item in value]
+    return value
 
 
 class Subscription:

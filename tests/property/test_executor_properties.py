@@ -28,7 +28,9 @@ ENDS = st.sampled_from(
         (TaskStatus.COMPLETED, None),
     ]
 )
-KINDS = st.sampled_from(["mid-pst/beam", "mid-pst/beam", "mid-pss/subarray", "mid-cbf/subarray", "x/y"])
+KINDS = st.sampled_from(
+    ["mid-pst/beam", "mid-pst/beam", "mid-pss/subarray", "mid-cbf/subarray", "x/y"]
+)
 TYPES = st.sampled_from([TaskExecutionType.SEQUENTIAL, TaskExecutionType.PARALLEL])
 RULES = st.sampled_from([None, None, None, "all", "any", {"quorum": 2}, {"quorum": 0.5}])
 
@@ -36,11 +38,17 @@ leaves = st.tuples(KINDS, ENDS)
 trees = st.recursive(
     leaves,
     lambda inner: st.tuples(
-        TYPES, st.booleans(), RULES, st.sampled_from(["part", "part_pst"]), st.lists(inner, max_size=4)
+        TYPES,
+        st.booleans(),
+        RULES,
+        st.sampled_from(["part", "part_pst"]),
+        st.lists(inner, max_size=4),
     ),
     max_leaves=12,
 )
-roots = st.tuples(TYPES, st.booleans(), RULES, st.just("root"), st.lists(trees, min_size=1, max_size=4))
+roots = st.tuples(
+    TYPES, st.booleans(), RULES, st.just("root"), st.lists(trees, min_size=1, max_size=4)
+)
 
 
 def build(spec, scripts, prefix=""):
@@ -78,7 +86,9 @@ def expected(node, scripts):
         records.append(record)
         if node.task_type is TaskExecutionType.SEQUENTIAL and node.skip_subtasks:
             broken = broken or fails(record)
-    outcome = TaskAggregationPolicy(node.name, is_root=node.is_root, rule=node.rule).aggregate(records)
+    outcome = TaskAggregationPolicy(node.name, is_root=node.is_root, rule=node.rule).aggregate(
+        records
+    )
     policy = TaskAggregationPolicy("x")
     failed = set()
     for record in records:
@@ -127,9 +137,7 @@ def replay(events):
                 result=result,
                 # A step that was skipped never reached its device.
                 device_name=(
-                    event.devices[0]
-                    if event.devices and event.path in leaves_of_devices
-                    else None
+                    event.devices[0] if event.devices and event.path in leaves_of_devices else None
                 ),
                 devices=event.devices or None,
                 failed_devices=event.failed_devices or None,

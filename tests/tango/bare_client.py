@@ -26,6 +26,9 @@ class EventLog:
             self.proxy.subscribe_event(name, tango.EventType.CHANGE_EVENT, self._listener(name))
             for name in attributes
         ]
+        # 0MQ's slow joiner: for some milliseconds a new subscription may miss what is
+        # published, and nothing tells when that is over.
+        time.sleep(0.2)
         with self._changed:
             self._seen.clear()  # the values at subscription
 

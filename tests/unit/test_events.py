@@ -323,3 +323,25 @@ def test_subscribing_while_others_publish_loses_nobody() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_the_schema_is_written_and_a_newer_one_is_refused() -> None:
+    line = encode_event(
+        TaskEvent(run_id="r", sequence=1, path="a", kind="note", monotonic_s=0.0, wall_ns=0)
+    )
+    assert b'"schema":1' in line
+    with pytest.raises(msgspec.ValidationError, match="schema 99"):
+        decode_event(line.replace(b'"schema":1', b'"schema":99'))
+
+
+def test_what_is_no_text_is_escaped() -> None:
+    event = TaskEvent(
+        run_id="r",
+        sequence=1,
+        path="a",
+        kind="note",
+        message="\ud800 x",
+        monotonic_s=0.0,
+        wall_ns=0,
+    )
+    assert decode_event(encode_event(event)).message == "\\ud800 x"

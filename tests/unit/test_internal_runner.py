@@ -155,10 +155,10 @@ def test_coroutines_run_on_the_loop(function, argin, message):
 
 
 def test_coroutines_run_side_by_side_on_a_pool_of_one():
-    async def main(event=asyncio.Event()):  # noqa: B008 - shared by the three on purpose
+    async def main():
         waiting.append(1)
-        while len(waiting) < 3:
-            await asyncio.sleep(0.001)
+        while len(waiting) < 3:  # noqa: ASYNC110 - each only yields to the others
+            await asyncio.sleep(0)
 
     waiting = []
     leaves = [LeafTask.from_callable(main, name=f"c{index}") for index in range(3)]
@@ -187,7 +187,7 @@ def test_an_abort_cancels_a_coroutine():
 
 
 def test_a_plain_function_may_return_its_value():
-    for value in (3, 3.7, {"peaks": 12}, (1.5, 2.5), [1, 2, 3], object()):
+    for value in (3, 3.7, {"peaks": 12}, (1.5, 2.5), (3, 4), [1, 2], [1, 2, 3], object(), "3"):
         leaf = LeafTask.from_callable(lambda value=value: value, name="count")
         assert outcome_of(leaf)[:2] == (TaskStatus.COMPLETED, ResultCode.OK), value
 
@@ -238,13 +238,55 @@ def test_limits_say_what_can_be_enforced(function, abort, timeout):
 
 
 def test_an_exception_whose_text_raises_is_still_told():
-    class Hostile(Exception):
+    class HostileError(Exception):
         def __str__(self):
             raise RuntimeError("no")
 
     def boom():
-        raise Hostile
+        raise HostileError
 
     status, _, message = outcome_of(LeafTask.from_callable(boom))
     assert status is TaskStatus.FAILED
-    assert message == "Hostile: <its text raised RuntimeError>"
+    assert message == "HostileError: <its text raised RuntimeError>"
+
+
+@pytest.mark.parametrize("exc", [SystemExit(3), KeyboardInterrupt()])
+def test_a_coroutine_that_would_end_the_program_is_an_outcome(exc):
+    async def boom():
+        raise exc
+
+    async def fine():
+        return ResultCode.OK, "fine"
+
+    with MainTaskExecutor() as executor:
+        for function, status in ((boom, TaskStatus.FAILED), (fine, TaskStatus.COMPLETED)):
+            tree = Task("root", subtasks=[LeafTask.from_callable(function)])
+            handle = executor.submit_main_task(tree)
+            assert handle.wait(HANG_GUARD_S)
+            assert handle.outcome.status is status
+
+
+@pytest.mark.parametrize("answer", [(ResultCode.QUEUED, "id"), (1, "Task queued")])
+def test_a_code_may_acknowledge_too(answer):
+    told = []
+
+    def submits(task_callback):
+        told.append(task_callback)
+        return answer
+
+    with MainTaskExecutor() as executor:
+        tree = Task("root", subtasks=[LeafTask.from_callable(submits)])
+        handle = executor.submit_main_task(tree)
+        assert not handle.wait(0.05)
+        told[0](status=TaskStatus.COMPLETED, result=(ResultCode.FAILED, "no lock"))
+        assert handle.wait(HANG_GUARD_S)
+    assert handle.outcome.status is TaskStatus.FAILED
+
+
+def test_a_plain_text_is_a_message_and_a_printed_pair_a_result():
+    for value, expected in (
+        ("FAILED to find peaks", (ResultCode.OK, "FAILED to find peaks")),
+        ('[3, "no peaks"]', (ResultCode.FAILED, "no peaks")),
+    ):
+        leaf = LeafTask.from_callable(lambda value=value: value, name="find")
+        assert outcome_of(leaf)[1:] == expected

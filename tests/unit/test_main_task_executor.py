@@ -135,9 +135,7 @@ def test_nesting_deep_fails_with_one_flat_cause():
     with MainTaskExecutor() as executor:
         handle = finished(executor, node)
     assert handle.outcome.status is TaskStatus.FAILED
-    assert handle.outcome.message == (
-        "Task t249 failed\nCauses:\n- leaf - ValueError: no lock"
-    )
+    assert handle.outcome.message == ("Task t249 failed\nCauses:\n- leaf - ValueError: no lock")
 
 
 def test_a_leaf_that_raises_is_failed_with_its_type_and_text():
@@ -310,9 +308,9 @@ def test_a_single_leaf_and_an_empty_tree_run():
 def test_a_leaf_that_nobody_executes_is_refused_before_anything_runs():
     ran = []
     tree = root(leaf("a", lambda: ran.append(1)), device_leaf("d", "x/y/z"))
-    with MainTaskExecutor() as executor:
-        with pytest.raises(MissingRunnerError, match=r"DEVICE leaves such as root/d"):
-            executor.submit_main_task(tree)
+    match = r"DEVICE leaves such as root/d"
+    with MainTaskExecutor() as executor, pytest.raises(MissingRunnerError, match=match):
+        executor.submit_main_task(tree)
     assert ran == []
 
 
@@ -332,7 +330,7 @@ def test_an_exception_in_the_block_aborts_what_runs():
     def wait_for_abort(task_abort_event):
         task_abort_event.wait()
 
-    with pytest.raises(ZeroDivisionError), MainTaskExecutor() as executor:
+    with pytest.raises(ZeroDivisionError), MainTaskExecutor() as executor:  # noqa: PT012
         handle = executor.submit_main_task(root(leaf("a", wait_for_abort)))
         raise ZeroDivisionError
     assert handle.outcome.status is TaskStatus.ABORTED
@@ -392,3 +390,35 @@ def test_many_runs_from_many_threads():
     assert len(handles) == 100
     assert {handle.outcome.result for handle in handles} == {ResultCode.OK}
     assert len({handle.id for handle in handles}) == 100
+
+
+def test_what_is_submitted_is_the_root():
+    tree = Task("configure", subtasks=[leaf("a", lambda: False)])
+    tree.tracker  # noqa: B018 - its tracker exists before it is known to be the root
+    with MainTaskExecutor() as executor:
+        handle = finished(executor, tree)
+    assert handle.outcome.message.startswith("Task configure failed\nCauses:\n- a - ")
+
+
+def test_a_leaf_that_was_refused_or_skipped_says_so_itself():
+    told = []
+    tree = root(
+        leaf("refused", lambda: (TaskStatus.REJECTED, "busy")),
+        leaf("skipped", completed_callback=lambda **payload: told.append(payload["status"])),
+        Task("part", subtasks=[leaf("x", completed_callback=lambda **p: told.append(p["status"]))]),
+        skip_subtasks=True,
+    )
+    with MainTaskExecutor() as executor:
+        finished(executor, tree)
+    assert told == [TaskStatus.REJECTED, TaskStatus.REJECTED]
+    for path in ("root/refused", "root/skipped", "root/part/x"):
+        assert tree.find(path).tracker.overall_status is TaskStatus.REJECTED, path
+
+
+def test_a_missed_rule_is_not_softened_above():
+    runner = FakeDeviceRunner({f"b{n}": Script.fails("no pulsar") for n in (1, 2, 3)})
+    beams = [device_leaf(f"b{n}", f"mid-pst/beam/{n:02}") for n in range(1, 5)]
+    tree = root(Task("beams", PARALLEL, subtasks=beams, rule="quorum 2"), leaf("other"))
+    with MainTaskExecutor(runners={DEVICE: runner}) as executor:
+        handle = finished(executor, tree)
+    assert handle.outcome.status is TaskStatus.FAILED

@@ -64,8 +64,7 @@ def test_a_limit_fails_the_leaf_and_says_who_set_it(gate):
         outcome = ended(executor.submit_main_task(tree, observers=[log]))
         assert outcome.status is TaskStatus.FAILED
         assert outcome.message == (
-            "Task root failed\nCauses:\n"
-            "- slow - timed out after 0.05 s (limit set by root/slow)"
+            "Task root failed\nCauses:\n- slow - timed out after 0.05 s (limit set by root/slow)"
         )
         log.wait_for(kind="note", path="root/slow", topic="abandoned", timeout_s=HANG_GUARD_S)
         gate.event.set()
@@ -88,7 +87,9 @@ def test_a_composite_limit_is_a_deadline_for_all_below_never_added_up(gate):
         task_abort_event.wait(HANG_GUARD_S)
 
     ran = []
-    inner = Task("inner", subtasks=[leaf("a", patient, timeout=60), leaf("b", lambda: ran.append(1))])
+    inner = Task(
+        "inner", subtasks=[leaf("a", patient, timeout=60), leaf("b", lambda: ran.append(1))]
+    )
     with MainTaskExecutor() as executor:
         outcome = ended(executor.submit_main_task(root(inner, timeout=0.1)))
     assert outcome.status is TaskStatus.FAILED
@@ -347,9 +348,7 @@ def test_abort_reaches_devices_and_tells_when_it_was_heard():
     runner = FakeDeviceRunner({"d": Script(hangs=True)})
     log = EventLog()
     with MainTaskExecutor(runners={DEVICE: runner}) as executor:
-        handle = executor.submit_main_task(
-            root(LeafTask("d", "x/pst/1", "Scan")), observers=[log]
-        )
+        handle = executor.submit_main_task(root(LeafTask("d", "x/pst/1", "Scan")), observers=[log])
         runner.wait_for_call("d", timeout_s=HANG_GUARD_S)
         handle.abort("stop")
         outcome = ended(handle)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from taskgrove.commands.task_callback import as_task_callback
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.task_tracker import as_task_callback as exported
+from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.testing import CallbackRecorder
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from taskgrove.commands.task_tracker import TaskTracker
-from taskgrove.commands.tracker_events import TrackerEvents
+from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import EventBus, TaskEvent, decode_event, encode_event
 from taskgrove.testing import CallbackRecorder, EventLog

@@ -30,7 +30,7 @@ from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run import Run
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
-from taskgrove.commands.tracker_events import TrackerEvents
+from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import (
     ExecutorClosedError,
@@ -221,6 +221,7 @@ class MainTaskExecutor:
                     hint="a tree runs once; compose it again",
                 )
             root.submitted = True
+            root.become_root()
             self._handles.add(handle)
             self._all_done.clear()
         for observer in observers:

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from taskgrove.commands.aggregation.default_rules import LeafRule
 from taskgrove.commands.aggregation.rules import AggregationRule, RuleLike, parse_rule
 from taskgrove.commands.display import render_html
 from taskgrove.commands.task_tracker import TaskTracker
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -266,6 +268,12 @@ class Task(BaseTask):
         self._adopt([*self.subtasks, *subtasks])
         self.subtasks.extend(subtasks)
 
+    def become_root(self) -> None:
+        """Make this the root of a command: what is submitted is one, said so or not."""
+        self.is_root = True
+        if self._tracker is not None:
+            self._tracker.become_root()
+
     def walk(self) -> Iterator[tuple[str, BaseTask]]:
         """Yield ``(path, node)`` for this node and all below it, parents first."""
         stack: list[tuple[str, BaseTask]] = [(self.path, self)]
@@ -501,6 +509,16 @@ class LeafTask(BaseTask):
         if self._tracker is not None:
             self._tracker.update_task(task_name=self.name, **fields)
 
+    def tell_skipped(self, message: str) -> None:
+        """Tell this leaf alone that it will not run; its parent has been told as a whole."""
+        if self._tracker is not None or self.completed_callback is not None:
+            self.tracker.update_task(
+                task_name=self.name,
+                status=TaskStatus.REJECTED,
+                result=(ResultCode.REJECTED, message),
+                skipped=True,
+            )
+
     @property
     def tracker(self) -> TaskTracker:
         """The leaf's own tracker, with one subtask: the leaf itself.
@@ -521,7 +539,7 @@ class LeafTask(BaseTask):
 
     def _make_tracker(self) -> TaskTracker:
         # Not tied to the parent's tracker: report() updates both.
-        return TaskTracker(self.name, 1, self.completed_callback, self.logger)
+        return TaskTracker(self.name, 1, self.completed_callback, self.logger, rule=LeafRule())
 
 
 def _checked_type(task_type: Any, path: str) -> TaskExecutionType:

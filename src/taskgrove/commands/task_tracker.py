@@ -7,8 +7,8 @@ observers are called after it was released. A call under the lock is avoided whe
 can be, because a thread that loses the interpreter there makes all others queue up.
 
 An update costs the same whatever the number of subtasks: counters are kept, and the
-policy is asked once, at completion. Callbacks: see ``tracker_delivery``; records and
-the helpers that recompute from them: see ``tracker_records``.
+policy is asked once, at completion. Callbacks: see ``tracking.delivery``; records and
+the helpers that recompute from them: see ``tracking.records``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.commands.aggregation.base import SubtaskResult, format_message, parse_result
 from taskgrove.commands.aggregation.plain_values import describe, text_of
-from taskgrove.commands.task_callback import as_task_callback
-from taskgrove.commands.tracker_delivery import NEVER, TrackerDelivery, deliver
-from taskgrove.commands.tracker_events import SubtaskChange, TrackerEvents
-from taskgrove.commands.update_context import NO_CONTEXT, UpdateContext, checked_progress
+from taskgrove.commands.tracking.delivery import NEVER, TrackerDelivery, deliver
+from taskgrove.commands.tracking.task_callback import as_task_callback
+from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEvents
+from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext, checked_progress
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
 from taskgrove.events import EventBus, Observer, Subscription
 
@@ -207,6 +207,13 @@ class TaskTracker(TrackerDelivery):
 
     _plain_update = update_task
 
+    def become_root(self) -> None:
+        """Make this the tracker of a root: its message then begins with a summary line."""
+        with self._lock:
+            if not self.is_root and not self._is_over:
+                self.is_root = True
+                self._policy = self._new_policy()
+
     def expect(self, names: Iterable[str]) -> None:
         """Make the records of subtasks that are to come, in this order.
 
@@ -286,6 +293,11 @@ class TaskTracker(TrackerDelivery):
             earlier = record.status
             if self._is_over or (earlier is not None and IS_FINAL[earlier]):
                 late = True
+                if not self._is_over and self._is_done_locked():
+                    # A helper has counted the last end; nobody has been told yet.
+                    self._is_over = True
+                    self._post_completion()
+                    due = True
             elif status is not None and (earlier, status) not in LEGAL_MOVES:
                 refused = True
             else:
@@ -336,7 +348,7 @@ class TaskTracker(TrackerDelivery):
                             due = True
                     if not self._started and status > TaskStatus.QUEUED:
                         self._started = True
-                        if not self._is_over and self._next_step_sum is not NEVER:
+                        if self._next_step_sum is not NEVER:
                             due = self._post_progress(first=True)
                 if self._started and self._progress_sum >= self._next_step_sum:
                     due = self._post_progress() or due

@@ -111,7 +111,11 @@ class DeviceRunner:
         """Call the leaf's command; return when the device has answered the call."""
         leaf = context.leaf
         self.client.invoke(
-            target_name(leaf), leaf.command_name, leaf.argin, on_update=_Follower(context)
+            target_name(leaf),
+            leaf.command_name,
+            leaf.argin,
+            on_update=_Follower(context),
+            may_call=lambda: not (context.is_over or context.abort_event.is_set()),
         )
         if context.abort_event.is_set() and not context.is_over:
             # Asked to stop while the call was out: the device may not have known it yet.

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.tango._pytango import load_pytango
 from taskgrove.tango.lrc_abort import AbortAnswer, AbortDesk
@@ -91,6 +92,7 @@ class LrcClient:
         *,
         on_update: UpdateCallback,
         deadline: float | None = None,
+        may_call: Callable[[], bool] | None = None,
     ) -> LrcCommand:
         """Call a command and follow it to its end; returns when the call has been answered.
 
@@ -105,6 +107,9 @@ class LrcClient:
             on_update: Called with each ``LrcUpdate`` on the dispatcher thread.
             deadline: Instant (``time.monotonic()``, seconds) after which it is no longer
                 waited for; None means no limit.
+            may_call: Asked once, right before the command is sent, because connecting may
+                take seconds: when it answers False nothing is sent, and the command ends
+                ABORTED.
 
         Raises:
             UsageError: The client is closed.
@@ -114,6 +119,9 @@ class LrcClient:
         if ready is None:
             return command
         shape, value = ready
+        if may_call is not None and not may_call():
+            dispatcher.post(_not_called, command)
+            return command
         sent_at = time.monotonic()
         try:
             answer = session.link.call(shape.name, value)
@@ -340,6 +348,11 @@ class LrcClient:
         for session in self._sessions.values():
             for command in session.in_flight():
                 command.fail("the client was closed; the command may go on", may_retry=False)
+
+
+def _not_called(command: LrcCommand) -> None:
+    text = f"{command.command_name} was not called: it was stopped before the call"
+    command.end(TaskStatus.ABORTED, (ResultCode.ABORTED, text), source="reply", may_retry=True)
 
 
 def _refused(command: LrcCommand, text: str, failure: Failure | None, rejected: bool) -> None:

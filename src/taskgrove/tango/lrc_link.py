@@ -153,7 +153,16 @@ class DeviceLink:
 
     def call(self, name: str, argin: Any) -> Any:
         """Call a command once and return its reply; never repeated, whatever happens."""
-        return self._proxy.command_inout(name, argin)
+        return self._proxy.command_inout(name, self._packed(name, argin))
+
+    def _packed(self, name: str, argin: Any) -> Any:
+        """Return an argument with its type: for a bare value PyTango asks the device each time."""
+        shape = self._shapes.get(name.lower())
+        if argin is None or shape is None:
+            return argin
+        data = self._tango.DeviceData()
+        data.insert(self._tango.CmdArgType.names[shape.in_type], argin)
+        return data
 
     def describe(self, name: str) -> CommandShape:
         """Return what the device says about a command, asking it once.

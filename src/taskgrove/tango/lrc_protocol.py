@@ -296,7 +296,6 @@ def _code_and_text(value: Any) -> tuple[int, str] | None:
 def _plain_result(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value if value is not None else (ResultCode.OK, "")
-    if type(value) is int and value in ResultCode.__members__.values():
-        return value
+    # A number is the command's value: a device without the protocol knows no result codes.
     text = str(value)
     return (ResultCode.OK, text if len(text) <= 200 else f"{text[:200]}…")

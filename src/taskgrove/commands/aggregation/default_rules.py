@@ -129,6 +129,36 @@ class SeverityRule(AggregationRule):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LeafRule(AggregationRule):
+    """For the tracker of a single leaf: a leaf that was refused is refused, not failed."""
+
+    @property
+    def label(self) -> str:
+        """``leaf``."""
+        return "leaf"
+
+    def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
+        """Return REJECTED for a refused or skipped leaf; the default rules decide the rest."""
+        del context
+        refused = [*tally.casualties, *(sub for sub in tally.problems if _was_refused(sub))]
+        if tally.total != 1 or not refused:
+            return None
+        code = refused[0].result_code
+        return Verdict(
+            status=TaskStatus.REJECTED,
+            result=code if code in _REFUSALS else ResultCode.REJECTED,
+            reason="the leaf was refused",
+        )
+
+
+_REFUSALS: Final = (ResultCode.REJECTED, ResultCode.NOT_ALLOWED)
+
+
+def _was_refused(sub: SubtaskResult) -> bool:
+    return sub.status == TaskStatus.REJECTED
+
+
 DEFAULT_RULES: Final[tuple[AggregationRule, ...]] = (CbfRule(), PstGroupRule(), SeverityRule())
 
 

@@ -122,6 +122,7 @@ class _CountingRule(AggregationRule):
             health_state=None if whole else DEGRADED if reached else FAILED,
             reason=f"{self.label} of {tally.total}: {tally.succeeded} succeeded, {needed} needed",
             needed=needed,
+            severe=not reached,  # an explicit rule that was missed is not softened above (S3.5)
             tells_sum=True,
         )
 
@@ -192,7 +193,8 @@ class QuorumRule(_CountingRule):
         needed = self.needed(total)
         if needed <= total:
             return None
-        return f"{self.label} can never be met: there are {total} subtasks"
+        there = "is 1 subtask" if total == 1 else f"are {total} subtasks"
+        return f"{self.label} can never be met: there {there}"
 
 
 RuleLike: TypeAlias = str | Mapping[str, Any] | AggregationRule

@@ -12,7 +12,7 @@ import concurrent.futures
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import parse_result
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _UNCLEAR: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _JOIN_S: Final = 5.0
+_ACKNOWLEDGED: Final[dict[ResultCode | None, TaskStatus]] = {
+    ResultCode.STARTED: TaskStatus.QUEUED,
+    ResultCode.QUEUED: TaskStatus.QUEUED,
+}
 
 
 class _Convention(NamedTuple):
@@ -152,12 +156,9 @@ class InternalRunner:
             keywords["task_abort_event"] = context.abort_event
         context.update(status=TaskStatus.IN_PROGRESS)
         try:
-            if convention.is_coroutine:
-                self._spawn(context, function(*args, **keywords), convention, callback)
-                return
             value = function(*args, **keywords)
             if value is not None and inspect.isawaitable(value):
-                self._spawn(context, _awaited(value), convention, callback)
+                self._spawn(context, value, convention, callback)
                 return
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever it raises is an outcome
             self._raised(context, exc)
@@ -216,14 +217,19 @@ class InternalRunner:
         if parsed.acknowledged is not None:
             InternalRunner._acknowledged(context, parsed.acknowledged, parsed.message, callback)
             return
+        if callback is not None and parsed.code in _ACKNOWLEDGED:
+            # Component managers also acknowledge with a code, or with the status' number.
+            InternalRunner._acknowledged(
+                context, _ACKNOWLEDGED[parsed.code], parsed.message, callback
+            )
+            return
+        status = TaskStatus.COMPLETED
         if context.leaf.function is not None and not _is_meant_as_result(value):
             # A plain function may return its value: only what is meant as a result is one.
-            context.finish(TaskStatus.COMPLETED, (ResultCode.OK, ""))
-            return
-        if parsed.code is ResultCode.ABORTED and context.abort_event.is_set():
-            context.finish(TaskStatus.ABORTED, value)
-            return
-        context.finish(TaskStatus.COMPLETED, value, may_retry=True)
+            value = (ResultCode.OK, value if isinstance(value, str) else "")
+        elif parsed.code is ResultCode.ABORTED and context.abort_event.is_set():
+            status = TaskStatus.ABORTED
+        context.finish(status, value, may_retry=True)
 
     @staticmethod
     def _acknowledged(
@@ -262,13 +268,13 @@ class InternalRunner:
     def _spawn(
         self,
         context: LeafContext,
-        coroutine: Coroutine[Any, Any, Any],
+        awaitable: Awaitable[Any],
         convention: _Convention,
         callback: _TaskCallback | None,
     ) -> None:
         import asyncio  # noqa: PLC0415 - slow to import, and only coroutines need it
 
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
+        future = asyncio.run_coroutine_threadsafe(_guarded(awaitable), self._running_loop())
         with self._lock:
             if not convention.takes_abort_event:
                 self._running[context] = future
@@ -300,11 +306,11 @@ class InternalRunner:
                 TaskStatus.ABORTED, (ResultCode.ABORTED, "cancelled before it came to its end")
             )
             return
-        exc = future.exception()
+        value, exc = future.result()
         if exc is not None:
             self._raised(context, exc)
         else:
-            self._returned(context, future.result(), convention, callback)
+            self._returned(context, value, convention, callback)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         import asyncio  # noqa: PLC0415
@@ -323,15 +329,34 @@ class InternalRunner:
 
 
 def _is_meant_as_result(value: Any) -> bool:
-    if isinstance(value, (bool, ResultCode, str)) or type(value).__name__ == "ResultCode":
+    if isinstance(value, (bool, ResultCode)) or type(value).__name__ == "ResultCode":
         return True
-    if isinstance(value, (tuple, list)) and len(value) == 2:
-        return parse_result(value).code is not ResultCode.UNKNOWN
-    return False
+    if isinstance(value, str):  # a printed pair; any other text is a message
+        return value.lstrip()[:1] in ("[", "(") and parse_result(value).code is not None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    first, second = value
+    if isinstance(first, (tuple, list)) and isinstance(second, (tuple, list)):
+        if len(first) != 1 or len(second) != 1:
+            return False
+        first, second = first[0], second[0]
+    return isinstance(second, str) and parse_result(value).code is not ResultCode.UNKNOWN
 
 
-async def _awaited(value: Any) -> Any:
-    return await value
+async def _guarded(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Await it and return its value or what it raised, cancellation excepted.
+
+    asyncio lets KeyboardInterrupt and SystemExit out of the event loop, which would end the
+    loop of every other coroutine with it.
+    """
+    import asyncio  # noqa: PLC0415
+
+    try:
+        return await awaitable, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - S7.6: whatever it raises is an outcome
+        return None, exc
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -149,6 +149,8 @@ class LeafRun:
                 fields["progress"] = progress
             self.finish(known, result, **fields)
         elif not self._over:
+            if self.attempt > 1 and known in (TaskStatus.STAGING, TaskStatus.QUEUED):
+                known = None  # the leaf has begun long ago; its record does not go back
             self._add_origin(fields)
             self.leaf.report(status=known, progress=progress, result=result, **fields)
 

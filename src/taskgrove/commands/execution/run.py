@@ -191,7 +191,10 @@ class Run(StoppableRun):
                 node.tracker.conclude(
                     TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True
                 )
-            elif self.bus.active:
+                continue
+            if isinstance(node, LeafTask):
+                node.tell_skipped(message)
+            if self.bus.active:
                 self.bus.emit(
                     path,
                     "finished",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.aggregation.plain_values import describe
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
-from taskgrove.commands.update_context import (
+from taskgrove.commands.tracking.update_context import (
     NO_CONTEXT,
     UpdateContext,
     checked_progress,
@@ -268,7 +268,7 @@ class TrackerRecords:
         payload: Payload = {
             "task_name": self.task_name,
             "status": outcome.status,
-            "progress": 100,
+            "progress": 100 if self._is_over else self.progress,
             "result": (outcome.result, outcome.message),
         }
         devices, failed_devices = self._collect_devices_for_completion()

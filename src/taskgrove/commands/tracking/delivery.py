@@ -16,9 +16,9 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
-from taskgrove.commands.tracker_events import TrackerEvents
-from taskgrove.commands.tracker_records import Payload, TrackerRecords
-from taskgrove.commands.update_context import NO_CONTEXT, UpdateContext
+from taskgrove.commands.tracking.records import Payload, TrackerRecords
+from taskgrove.commands.tracking.tracker_events import TrackerEvents
+from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
 

@@ -1,0 +1,1 @@
+"""What TaskTracker is made of: records, delivery, events, contexts."""
