@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tango
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
@@ -16,6 +18,8 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import MissingExtraError, UsageError
 from taskgrove.tango import DeviceRunner, LrcClient
 from taskgrove.tango.device_runner import target_name
+from taskgrove.tango.simulator import SimulatedFleet
+from taskgrove.testing import EventLog
 from tests.tango.lrc_process import GUARD_S, LrcServer, Updates, eventually
 
 pytestmark = pytest.mark.tango
@@ -185,3 +189,32 @@ def test_without_pytango_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_settings_belong_to_the_own_client() -> None:
     with LrcClient() as client, pytest.raises(UsageError, match="settings belong"):
         DeviceRunner(client, poll_interval_s=1.0)
+
+
+@pytest.mark.parametrize("ends", ["limit", "abort"])
+def test_what_has_ended_before_its_call_is_never_sent(ends: str) -> None:
+    device = "low-cbf/subarray/01"
+    with SimulatedFleet([device]) as fleet, DeviceRunner() as runner:
+        proxy = tango.DeviceProxy(fleet.trl(device))
+        proxy.ping()
+        fleet.suspend(device)
+        runners = {TaskExecutionType.DEVICE: runner}
+        log = EventLog()
+        with MainTaskExecutor(2, runners, grace_s=0.5) as executor:
+            timeout = 0.5 if ends == "limit" else None
+            late = LeafTask("late", fleet.trl(device), "Configure", {}, timeout=timeout)
+            handle = executor.submit_main_task(tree(late), observers=[log])
+            log.wait_for(kind="composed", path="configure/late", timeout_s=GUARD_S)
+            if ends == "abort":
+                eventually(
+                    lambda: any(item.is_started for item in tuple(handle._run._active)),
+                    "the leaf has begun",
+                )
+                handle.abort()
+            assert handle.wait(GUARD_S)
+            fleet.resume(device)
+            # Connecting goes on now, and only then would the command be sent.
+            log.wait_for(kind="note", path="configure/late", topic="late", timeout_s=GUARD_S)
+        calls = json.loads(proxy.command_inout("SimInfo"))["calls"]
+    assert handle.outcome.status is (TaskStatus.FAILED if ends == "limit" else TaskStatus.ABORTED)
+    assert calls.get("Configure", 0) == 0
