@@ -155,6 +155,7 @@ def test_needed_is_the_ceiling_in_decimal_arithmetic(
 
 def test_a_quorum_that_can_never_be_met_says_so() -> None:
     assert QuorumRule(17).check(16) == "quorum 17 can never be met: there are 16 subtasks"
+    assert QuorumRule(3).check(1) == "quorum 3 can never be met: there is 1 subtask"
     assert QuorumRule(16).check(16) is None
     assert QuorumRule(Decimal("0.8")).check(1) is None
     assert AllRule().check(16) is None
