@@ -105,9 +105,7 @@ def _progress(total: int, threads: int) -> Callable[[], float]:
     def once() -> float:
         tracker = TaskTracker("configure_pst", total, lambda **_: None)
         for name, device in zip(names, devices, strict=True):
-            tracker.update_task(
-                task_name=name, status=TaskStatus.IN_PROGRESS, device_name=device
-            )
+            tracker.update_task(task_name=name, status=TaskStatus.IN_PROGRESS, device_name=device)
 
         def work(number: int) -> None:
             update = tracker.update_task
@@ -212,7 +210,9 @@ def rows() -> Iterator[Row]:
             raw, own, ratio = paired(floor, _progress(total, threads), STEPS)
             yield Row(f"progress update {suffix}", own * 1e6, "µs", ratio, "the floor", 3)
             _, own, ratio = paired(floor, _ends(total, threads), STEPS)
-            yield Row(f"end with result and device {suffix}", own * 1e6, "µs", ratio, "the floor", 8)
+            yield Row(
+                f"end with result and device {suffix}", own * 1e6, "µs", ratio, "the floor", 8
+            )
             if threads == 1:
                 naive = _naive(total)
                 yield Row(
