@@ -76,6 +76,78 @@ def test_a_bad_map_is_told_with_its_place(place: Path, text: str, words: list[st
         assert done.stdout == ""
 
 
+SIMULATED = """\
+go: {type: parallel, tasks: {pst: {command_name: Scan}}}
+components: {pst: [low-pst/beam/01, low-pst/beam/02]}
+simulator:
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "at", "words"),
+    [
+        ("speed: fast", "speed", ["found a text 'fast'", "allowed: a number over 0"]),
+        ("speed: -1", "speed", ["found a number -1"]),
+        ("speed: true", "speed", ["found a boolean"]),
+        ("devices_per_process: two", "devices_per_process", ["allowed: a whole number from 1"]),
+        ("duration_s: abc", "duration_s", ["found a text 'abc'", "seconds from 0 to 3600"]),
+        ("durations_s: {Scan: x}", "durations_s.Scan", ["found a text 'x'", "seconds from 0"]),
+        ("dialect: {protocol: v9}", "dialect.protocol", ["'v9'"]),
+        ("obs_state: WEIRD", "obs_state", ["IDLE"]),
+        (
+            "faults: {low-pst/beam/01: {Scan: fial}}",
+            "faults.low-pst/beam/01.Scan",
+            ["no fault 'fial'", "did you mean 'fail'", "allowed: fail, reject"],
+        ),
+        (
+            "faults: {low-pst/beam/*: {Scan: [slow, {fail: {at: x}}]}}",
+            "faults.low-pst/beam/*.Scan[1]",
+            ["at: Expected float"],
+        ),
+        (
+            "faults: {low-pst/beam/09: {Scan: fail}}",
+            "faults.low-pst/beam/09",
+            ["did you mean 'low-pst/beam/0"],
+        ),
+        (
+            "faults: {low-pst/beam/01: {Scann: fail}}",
+            "faults.low-pst/beam/01.Scann",
+            ["did you mean 'Scan'"],
+        ),
+        (
+            "devices: {low-pst/beam/02: {duratio_s: 1}}",
+            "devices.low-pst/beam/02.duratio_s",
+            ["did you mean 'duration_s'"],
+        ),
+        ("devices: {low-pst/beam/03: {}}", "devices.low-pst/beam/03", ["unknown device"]),
+    ],
+)
+def test_a_wrong_value_for_the_simulator_is_told_with_its_place_before_anything_starts(
+    place: Path, line: str, at: str, words: list[str]
+) -> None:
+    pytest.importorskip("tango")
+    (place / "s.yaml").write_text(f"{SIMULATED}  {line}\n")
+    done = taskgrove("simulate", "s.yaml", cwd=place)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert "file:    s.yaml, line 4\n" in done.stderr
+    assert f"at:      simulator.{at}\n" in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "also:" not in done.stderr
+
+
+def test_all_that_is_wrong_for_the_simulator_is_told_at_once(place: Path) -> None:
+    pytest.importorskip("tango")
+    (place / "s.yaml").write_text(f"{SIMULATED}  speed: fast\n  steps: many\n")
+    done = taskgrove("simulate", "s.yaml", "--fault", "low-pst/beam/01:Scan=fail", cwd=place)
+    assert "also:    s.yaml:5:3: simulator.steps: found a text 'many'" in done.stderr
+    (place / "s.yaml").write_text(f"{SIMULATED}  speed: 2\n")
+    done = taskgrove("simulate", "s.yaml", "--fault", "low-pst/beam/01:Scan=fial", cwd=place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'fail'" in done.stderr
+
+
 def test_an_unknown_command_is_rejected_with_the_nearest(place: Path) -> None:
     done = taskgrove("run", "map.yaml", "godo", cwd=place)
     assert done.returncode == 4

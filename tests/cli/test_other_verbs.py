@@ -54,6 +54,21 @@ def test_compose_shows_rules_and_skipping(place: Path) -> None:
         assert words in done.stdout, done.stdout
 
 
+def test_compose_offline_keeps_devices_and_notes_what_was_not_checked(place: Path) -> None:
+    pytest.importorskip("tango")
+    (place / "d.yaml").write_text(
+        "go:\n  type: parallel\n  allowed_states: {attr_name: obsState, attr_value: [IDLE]}\n"
+        "  tasks: {pst: {command_name: Scan}}\n"
+        "components: {pst: [low-pst/beam/01, low-pst/beam/02]}\n"
+    )
+    done = taskgrove("compose", "d.yaml", "go", "--offline", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "2 leaves; nothing was started." in done.stdout
+    said = "condition not checked: obsState; allowed: IDLE"
+    assert f"  - go: {said}\n" in done.stdout
+    assert f"  - go/go_pst/pst-beam-02 (low-pst/beam/02): {said}\n" in done.stdout
+
+
 def test_schema_is_the_schema(place: Path) -> None:
     done = taskgrove("schema", cwd=place)
     assert done.returncode == 0

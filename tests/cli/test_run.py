@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_other_encodings_get_ascii(place: Path, encoding: str) -> None:
 
 
 def test_a_reader_that_goes_away_ends_the_words_quietly(place: Path) -> None:
-    words = " ".join(command("run", "map.yaml", "bad", *MANAGER))
+    words = shlex.join(command("run", "map.yaml", "bad", *MANAGER))
     done = subprocess.run(
         ["bash", "-c", f"{words} | true; echo ${{PIPESTATUS[0]}}"],
         cwd=place,

@@ -338,6 +338,68 @@ def test_no_more_than_a_hundred_problems_are_listed() -> None:
     assert error.problems[-1] == "… and 400 more problems"
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        ("go:\n  typ: parallel\n  tasks: {}\n", "go.typ", "did you mean 'type'?"),
+        ("go:\n  type: parallel\n  task: {}\n", "go.task", "did you mean 'tasks'?"),
+        (one("b: {typ: parallel, tasks: {}}"), "go.tasks.b.typ", "did you mean 'type'?"),
+        (one("b: {type: parallel, task: {}}"), "go.tasks.b.task", "did you mean 'tasks'?"),
+        (one("b: {typ: parallel}"), "go.tasks.b.typ", "did you mean 'type'?"),
+        (one("b: {handlr: cbf, command_name: A}"), "go.tasks.b.handlr", "did you mean 'handler'?"),
+        (one("cbf: {comand_name: A}"), "go.tasks.cbf.comand_name", "did you mean 'command_name'?"),
+        (
+            one("cbf: {command_name: A, allowed_states: {attr_nam: a, attr_value: [1]}}"),
+            "go.tasks.cbf.allowed_states.attr_nam",
+            "did you mean 'attr_name'?",
+        ),
+        (
+            "go: {type: parallel, tasks: {}}\ncomponent: {cbf: a/b/c}",
+            "component",
+            "did you mean 'components'?",
+        ),
+        ("comands: {go: {type: parallel, tasks: {}}}", "comands", "did you mean 'commands'?"),
+    ],
+)
+def test_a_misspelt_key_is_told_alone_and_with_its_nearest(text: str, path: str, said: str) -> None:
+    for error in (problem(text), problem(parse_plain_data(text))):
+        assert len(error.problems) == 1, error.problems
+        assert error.map_path == path
+        assert error.found == path.rpartition(".")[2]
+        assert error.allowed
+        assert error.hint == said
+
+
+def test_a_command_may_be_named_almost_like_a_section() -> None:
+    entry = {"type": "parallel", "tasks": {}}
+    assert list(load_command_map({"simulate": entry, "command": entry}).commands) == [
+        "simulate",
+        "command",
+    ]
+    error = problem("command:\n  typ: parallel\n  task: {}\n")
+    assert [line.split(": ")[1] for line in error.problems] == ["command.typ", "command.task"]
+
+
+def test_unknown_keys_are_told_before_the_missing_ones_beside_them() -> None:
+    text = "go:\n  type: parallel\n  tasks:\n    cbf: {a: 1}\n    pss: {timeout: 3}\n  b: 2\n"
+    said = [line.partition("tasks")[2] for line in problem(text).problems]
+    assert [words.partition(";")[0] for words in said] == [
+        ".cbf.a: unknown key 'a'",
+        ".cbf: the key 'command_name' is missing",
+        ".pss: the key 'command_name' is missing",
+        ", skip_subtasks, rule, timeout, allowed_states",
+    ]
+    first = problem(parse_plain_data("go: {type: parallel, tasks: {cbf: {a: 1}}}")).problems[0]
+    assert "unknown key 'a'" in first
+
+
+def test_a_map_knows_where_the_values_for_the_simulator_stand() -> None:
+    places = parse_command_map(GOOD).places
+    line = GOOD.splitlines().index("  duration_s: 0.5") + 1
+    assert places["simulator.duration_s"] == (line, 3)
+    assert places["simulator.faults.low-pst/beam/01.ConfigureScan"].line == line - 1
+
+
 @pytest.mark.parametrize("syntax", ["yaml", "json"])
 def test_a_key_that_stands_twice_names_both_lines(syntax: Any) -> None:
     text = '{"go": {"type": "parallel", "tasks": {}},\n\n "go": {"type": "parallel", "tasks": {}}}'
@@ -492,10 +554,10 @@ def test_what_is_wrong_in_the_other_sections_is_said(text: str, path: str, said:
 
 
 def test_the_simulator_knows_the_keys_that_its_section_may_have() -> None:
-    simulator = pytest.importorskip("taskgrove.tango.simulator", exc_type=ImportError)
+    section = pytest.importorskip("taskgrove.tango.simulator_section", exc_type=ImportError)
     settings = pytest.importorskip("taskgrove.tango.simulator_settings", exc_type=ImportError)
     fields = settings.SimulatorSettings.__struct_fields__
-    assert set(SIMULATOR_KEYS) == {*simulator._SECTION_KEYS, *fields}
+    assert set(SIMULATOR_KEYS) == {*section._SECTION_KEYS, *fields}
 
 
 def test_a_map_with_a_section_of_commands_has_none_beside_it() -> None:

@@ -255,7 +255,7 @@ def test_a_plain_dict_works_in_place_of_either() -> None:
     assert leaf(root, "configure/a-b-c").target.name == "a/b/c"
     leaf(root, "configure/check").resolve()("x")
     assert calls == ["x"]
-    assert any("pst-beam-01: left out: it has no attribute obsState" in note
+    assert any("pst-beam-01 (low-pst/beam/01): left out: it has no attribute obsState" in note
                for note in root.composition_notes)  # fmt: skip
 
 
@@ -353,8 +353,10 @@ def test_the_roots_guard_holds_for_devices_that_have_no_own() -> None:
     assert names(root) == ["configure_pst", "pss-subarray-01"]
     assert names(root.find("configure/configure_pst")) == ["pst-beam-01", "pst-beam-04"]
     assert root.composition_notes == [
-        "configure/configure_pst/pst-beam-02: left out: obsState is FAULT; allowed: IDLE, READY",
-        "configure/configure_pst/pst-beam-03: left out: it has no attribute obsState",
+        "configure/configure_pst/pst-beam-02 (mid-pst/beam/02): left out: obsState is FAULT;"
+        " allowed: IDLE, READY",
+        "configure/configure_pst/pst-beam-03 (mid-pst/beam/03): left out: it has no attribute"
+        " obsState",
     ]
 
 
@@ -523,8 +525,8 @@ def test_beams_that_are_not_named_are_not_selected(beams: dict[Any, Any]) -> Non
     root = compose({"pst": {**CONFIGURE, "reject_missing": True}}, resources={"pst": beams})
     assert argins(root) == {"pst-beam-01": "a", "pst-beam-03": "c"}
     assert root.composition_notes == [
-        "configure/configure_pst/pst-beam-02: left out: not in the resources",
-        "configure/configure_pst/pst-beam-04: left out: not in the resources",
+        "configure/configure_pst/pst-beam-02 (mid-pst/beam/02): left out: not in the resources",
+        "configure/configure_pst/pst-beam-04 (mid-pst/beam/04): left out: not in the resources",
     ]
 
 
@@ -576,7 +578,10 @@ def test_resources_that_fit_nothing_are_refused(resources: Any, said: str) -> No
 def test_an_empty_mapping_of_beams_selects_none() -> None:
     error = refused({"pst": CONFIGURE}, resources={"pst": {}})
     assert "has nothing to run" in str(error)
-    assert "configure/configure_pst/pst-beam-01: left out: not in the resources" in error.reasons
+    assert (
+        "configure/configure_pst/pst-beam-01 (mid-pst/beam/01): left out: not in the resources"
+        in error.reasons
+    )
 
 
 def test_arguments_of_devices_are_plain_data() -> None:
@@ -610,7 +615,16 @@ def test_a_missing_method_names_the_nearest() -> None:
         " (did you mean 'check_lock'?)"
     )
     error = refused({"internal": {"command_name": "obsState"}})
-    assert "obsState cannot be called" in str(error)
+    assert "obsState of the component manager (Manager) cannot be called" in str(error)
+
+
+def test_a_dict_as_manager_is_called_a_dict() -> None:
+    manager = {"components": {}, "check_lock": len}
+    error = refused({"internal": {"command_name": "chek_lock"}}, manager)
+    assert str(error) == (
+        "configure/chek_lock: chek_lock is no key of the component manager (a dict)"
+        " (did you mean 'check_lock'?)"
+    )
 
 
 def test_without_a_manager_an_internal_entry_is_refused() -> None:
@@ -701,9 +715,57 @@ def test_a_quorum_out_of_reach_is_said_aloud() -> None:
     assert root.composition_notes == [
         "configure/configure_pst: quorum 5 can never be met: there are 4 subtasks"
     ]
+    root = compose({"cbf": CONFIGURE}, rule={"quorum": 3})
+    assert root.composition_notes == ["configure: quorum 3 can never be met: there is 1 subtask"]
 
 
 # --------------------------------------------------------------------------- context
+
+
+WITH_COMPONENTS: dict[str, Any] = {
+    "go": {"type": "parallel", "tasks": {"cbf": CONFIGURE, "pst": CONFIGURE}},
+    "components": {"cbf": "low-cbf/subarray/01", "pst": ["low-pst/beam/01"]},
+}
+
+
+@pytest.mark.parametrize(
+    "context", [None, {}, {"components": None}, SimpleNamespace(), Manager(components=None)]
+)
+def test_a_context_without_components_takes_those_of_the_map(context: Any) -> None:
+    done: list[Any] = []
+    root = MainTaskComposer("go", WITH_COMPONENTS, context, done.append).compose()
+    assert names(root) == ["cbf-subarray-01", "go_pst"]
+    assert leaf(root, "go/go_pst/pst-beam-01").device_name == "low-pst/beam/01"
+    assert root.composition_notes == []
+
+
+def test_an_explicit_context_wins_over_the_maps_components() -> None:
+    root = MainTaskComposer("go", WITH_COMPONENTS, {"components": {"cbf": "x/y/z"}}, None).compose()
+    assert names(root) == ["x-y-z"]
+    for context in ({"components": {}}, ComponentContext({})):
+        with pytest.raises(CommandError, match="the context has no component for cbf"):
+            MainTaskComposer("go", WITH_COMPONENTS, context, None).compose()
+
+
+def test_without_asking_devices_all_stay_and_what_was_not_checked_is_noted() -> None:
+    data: dict[str, Any] = {
+        "go": {"type": "parallel", "allowed_states": IDLE, "tasks": {"pst": CONFIGURE}},
+        "components": {"pst": ["low-pst/beam/01", "low-pst/beam/02"]},
+    }
+    context = ComponentContext.from_map(load_command_map(data), ask_devices=False)
+    root = MainTaskComposer("go", data, context, None).compose()
+    assert names(root.find("go/go_pst")) == ["pst-beam-01", "pst-beam-02"]
+    said = "condition not checked: obsState; allowed: IDLE, READY"
+    assert root.composition_notes == [
+        f"go: {said}",
+        f"go/go_pst/pst-beam-01 (low-pst/beam/01): {said}",
+        f"go/go_pst/pst-beam-02 (low-pst/beam/02): {said}",
+    ]
+    # A manager is no device: what it says counts.
+    busy = Manager(obsState=ObsState.SCANNING)
+    context = ComponentContext.from_map(load_command_map(data), busy, ask_devices=False)
+    with pytest.raises(CommandError, match="go is not allowed: obsState is SCANNING"):
+        MainTaskComposer("go", data, context, None).compose()
 
 
 def test_a_context_is_made_of_a_maps_components() -> None:
@@ -738,7 +800,8 @@ def test_a_context_is_made_of_a_maps_components() -> None:
         ("low-pst/beam/01", "obsState"), (address, "obsState"), ("low-pst/beam/03", "obsState"),
     ]  # fmt: skip
     assert root.composition_notes == [
-        "go/go_pst/pst-beam-03: left out: reading obsState raised ConnectionError: no answer"
+        "go/go_pst/pst-beam-03 (low-pst/beam/03): left out: reading obsState raised"
+        " ConnectionError: no answer"
     ]
 
 
@@ -755,7 +818,9 @@ def test_a_device_that_does_not_answer_is_left_out_or_rejects() -> None:
     context = ComponentContext.from_map(load_command_map(data), absences=absences)
     root = MainTaskComposer("go", data, context, None).compose()
     assert names(root) == ["pss-subarray-01"]
-    assert root.composition_notes == [f"go/cbf-subarray-01: left out: {reason}"]
+    assert root.composition_notes == [
+        f"go/cbf-subarray-01 (low-cbf/subarray/01): left out: {reason}"
+    ]
     data["go"]["tasks"]["cbf"]["reject_missing"] = True
     with pytest.raises(CommandError) as caught:
         MainTaskComposer("go", data, context, None).compose()

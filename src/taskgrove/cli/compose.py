@@ -53,7 +53,9 @@ def compose(
     manager: Manager = None,
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Ask no device: conditions on their states count as unmet."),
+        typer.Option(
+            "--offline", help="Ask no device: conditions on their states are not checked."
+        ),
     ] = False,
 ) -> int:
     """Show the tree that a command would run: a dry run that calls no command of a device.
@@ -66,7 +68,7 @@ def compose(
     reader = None
     if command_map.components and not offline:
         reader = DeviceReader("asking devices for their states; '--offline' does without, it")
-    with MapSession(command_map, load_manager(manager), reader=reader) as session:
+    with MapSession(command_map, load_manager(manager), reader=reader, offline=offline) as session:
         task = session.compose(command, resources)
         print_composition(terminal, task, session.runners_for(task))
     return ExitCode.OK
@@ -92,7 +94,7 @@ def print_composition(
     leaves = sum(1 for _, node in task.walk() if isinstance(node, LeafTask))
     terminal.say(f"{leaves} {'leaf' if leaves == 1 else 'leaves'}; nothing was started.")
     if task.composition_notes:
-        terminal.say("Left out, and limits:", "bold")
+        terminal.say("Left out, not checked, and limits:", "bold")
         for note in task.composition_notes:
             terminal.say_item(note)
 

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     DEGRADED = 3
     """The command completed in a degraded state."""
     REJECTED = 4
-    """The command was refused, by the map's conditions or by a device."""
+    """The whole command was refused: before anything ran, or because its correlator refused."""
     ABORTED = 5
     """The command was aborted, by Ctrl-C or by a device."""
 

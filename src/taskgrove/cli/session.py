@@ -36,6 +36,7 @@ class MapSession:
         command_map: The map.
         manager: The component manager, or None.
         reader: Reads devices for guards; None: they cannot be read.
+        offline: Conditions on devices are not checked, and it is noted; for a dry run.
         addresses: Where devices are, by their short TANGO name, where that is not enough.
         max_workers: As the executor's.
         grace_s: As the executor's, in seconds.
@@ -47,6 +48,7 @@ class MapSession:
         manager: Any = None,
         *,
         reader: DeviceReader | None = None,
+        offline: bool = False,
         addresses: Mapping[str, str] | None = None,
         max_workers: int = 16,
         grace_s: float = 5.0,
@@ -55,6 +57,7 @@ class MapSession:
         self.grace_s = grace_s
         self._manager = manager
         self._reader = reader
+        self._offline = offline
         self._addresses = dict(addresses or {})
         self._max_workers = max_workers
         self._stack = ExitStack()
@@ -74,6 +77,7 @@ class MapSession:
             None if reader is None else reader.read,
             addresses=self._addresses,
             absences={} if reader is None else self._absences(command, reader),
+            ask_devices=not self._offline,
         )
         return MainTaskComposer(command, self.command_map, context, None, resources).compose()
 

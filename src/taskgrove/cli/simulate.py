@@ -16,6 +16,7 @@ from taskgrove.cli.shipped import shipped_map
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap, load_command_map
+from taskgrove.commands.command_map.problems import NOWHERE, Problems
 from taskgrove.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,23 +50,46 @@ def simulate(
 
     They are real TANGO device servers, without a database; their addresses are printed.
     """
-    from taskgrove.tango.simulator import run_simulator  # noqa: PLC0415 - an extra
+    from taskgrove.tango.simulator import plan_simulator  # noqa: PLC0415 - an extra
 
     command_map = shipped_map() if map_file is None else load_command_map(map_file)
     if not command_map.components:
         raise UsageError(
             "the map names no devices", hint="add a section 'components': keyword → TANGO name"
         )
+    _check_section(command_map)
+    planned = plan_simulator(
+        command_map.components, command_map.simulator, faults=fault or (), speed=speed
+    )
     terminal = Terminal()
     stop = _Stop()
     terminal.say("Starting …", "dim")
-    with run_simulator(
-        command_map.components, command_map.simulator, faults=fault or (), speed=speed
-    ) as fleet:
+    with planned as fleet:
         _tell(terminal, fleet, command_map, write_map)
         stop.wait(terminal)
         terminal.say("Stopping the devices.")
     return ExitCode.OK
+
+
+def _check_section(command_map: CommandMap) -> None:
+    """Make sure that the simulator understands its section of the map.
+
+    Raises:
+        MapError: It does not; the places are those of the file.
+    """
+    from taskgrove.tango.simulator import device_names, section_problems  # noqa: PLC0415
+
+    problems = Problems(command_map.file)
+    for item in section_problems(command_map.simulator, device_names(command_map.components)):
+        problems.add(
+            item.message,
+            item.path,
+            command_map.places.get(item.path, NOWHERE),
+            found=item.found,
+            allowed=item.allowed,
+            hint=item.hint,
+        )
+    problems.raise_any()
 
 
 class _Stop:

@@ -25,7 +25,6 @@ from taskgrove.commands.command_map import (
     load_command_map,
 )
 from taskgrove.commands.composition.context import Component, ManagerView
-from taskgrove.commands.composition.guards import guard_objection
 from taskgrove.commands.composition.limits import limit_notes
 from taskgrove.commands.composition.resources import Resources, plain_copy
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
@@ -50,7 +49,8 @@ class MainTaskComposer:
         name: The command's name in the map.
         command_map: A dict, a file or a loaded map.
         component_manager: The context: an object or a dict with ``components``, whose
-            methods internal entries call, or a ComponentContext.
+            methods internal entries call, or a ComponentContext. Where it is None or has no
+            ``components``, those of the map's section ``components:`` are taken.
         callback: The root's completion callback, or None.
         resources: Arguments by component's name, keyword or method; see
             :mod:`taskgrove.commands.composition.resources`.
@@ -82,8 +82,10 @@ class MainTaskComposer:
             CommandError: The map has no such command, its guard refuses it, a target that
                 must be there is missing, the resources do not fit, or nothing is left to run.
         """
-        entry = load_command_map(self.command_map).command(self.name)
-        return _Composition(self, entry).compose()
+        command_map = load_command_map(self.command_map)
+        entry = command_map.command(self.name)
+        view = ManagerView(self.component_manager, command_map.components)
+        return _Composition(self, entry, view).compose()
 
     @staticmethod
     def _clean_task(task: BaseTask) -> BaseTask | None:
@@ -102,11 +104,13 @@ class MainTaskComposer:
 class _Composition:
     """One call of ``compose``."""
 
-    def __init__(self, composer: MainTaskComposer, entry: CompositeEntry) -> None:
+    def __init__(
+        self, composer: MainTaskComposer, entry: CompositeEntry, view: ManagerView
+    ) -> None:
         self._composer = composer
         self._name = composer.name
         self._entry = entry
-        self._view = ManagerView(composer.component_manager)
+        self._view = view
         self._notes: list[str] = []
         self._refusals: list[str] = []
         #: Paths of what was left out for a reason of its own.
@@ -117,6 +121,7 @@ class _Composition:
         objection = self._view.objection(self._entry.allowed_states)
         if objection is not None:
             raise self._error(f"{self._name} is not allowed: {objection}", [objection])
+        self._note_unchecked(self._name, self._view.unchecked(self._entry.allowed_states))
         self._resources = Resources(self._name, self._composer.resources, self._view)
         root = self._composite(self._name, self._entry, is_root=True)
         self._fill(root)
@@ -204,7 +209,7 @@ class _Composition:
         if not components:
             where = path if isinstance(entry, GroupEntry) else f"{path}/{entry.handler}"
             reason = f"the context has no component for {entry.handler}"
-            self._left_out(entry, where, entry.handler, reason)
+            self._left_out(entry, where, None, reason)
         for component in components:
             leaf = self._device_leaf(entry, path, guard, names, component)
             if leaf is not None:
@@ -221,13 +226,18 @@ class _Composition:
         binding = self._resources.for_component(entry, component)
         if not binding.selected:
             # The caller's own choice, so it never rejects.
-            self._notes.append(f"{path}/{component.leaf_name}: left out: not in the resources")
+            where = f"{path}/{component.leaf_name} ({component.name})"
+            self._notes.append(f"{where}: left out: not in the resources")
             return None
-        objection = guard_objection(component.target, entry.allowed_states or guard)
+        guard = entry.allowed_states or guard
+        objection = self._view.device_objection(component.target, guard)
         if objection is not None:
             self._left_out(entry, f"{path}/{component.leaf_name}", component.name, objection)
             return None
         name = names.unique(component.leaf_name)
+        self._note_unchecked(
+            f"{path}/{name} ({component.name})", self._view.device_unchecked(guard)
+        )
         if binding.note:
             self._notes.append(f"{path}/{name}: {binding.note}")
         return LeafTask(
@@ -247,10 +257,11 @@ class _Composition:
         objection = self._view.objection(entry.allowed_states)
         binding = self._resources.for_method(entry)
         if objection is not None:
-            self._left_out(entry, f"{path}/{entry.command_name}", entry.command_name, objection)
+            self._left_out(entry, f"{path}/{entry.command_name}", None, objection)
             return
         name = names.unique(entry.command_name)
         where = f"{path}/{name}"
+        self._note_unchecked(where, self._view.unchecked(entry.allowed_states))
         if binding.note:
             self._notes.append(f"{where}: {binding.note}")
         argin, target = binding.argin, self._view.owner
@@ -282,12 +293,18 @@ class _Composition:
 
     # ---------------------------------------------------------------- notes
 
-    def _left_out(self, entry: HandlerEntry, path: str, name: str, reason: str) -> None:
+    def _left_out(self, entry: HandlerEntry, path: str, device: str | None, reason: str) -> None:
         if entry.reject_missing:
-            self._refusals.append(f"{name}: {reason}")
+            own = entry.handler if isinstance(entry, DeviceEntry) else entry.command_name
+            self._refusals.append(f"{device or own}: {reason}")
         else:
-            self._notes.append(f"{path}: left out: {reason}")
+            where = f"{path} ({device})" if device else path
+            self._notes.append(f"{where}: left out: {reason}")
             self._explained.add(path)
+
+    def _note_unchecked(self, path: str, note: str | None) -> None:
+        if note is not None:
+            self._notes.append(f"{path}: {note}")
 
     def _note_empty(self, root: Task) -> None:
         filled: set[Task] = set()

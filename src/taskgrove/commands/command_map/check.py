@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from taskgrove.commands.aggregation.rules import AggregationRule
-from taskgrove.commands.command_map.entry import EntryCheck
+from taskgrove.commands.command_map.entry import EntryCheck, unknown_keys
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import (
     NOWHERE,
@@ -28,6 +28,7 @@ from taskgrove.commands.command_map.schema import (
     SECTIONS,
     CompositeEntry,
     Entry,
+    HandlerEntry,
 )
 from taskgrove.commands.command_map.sections import SectionCheck
 from taskgrove.errors import CommandError, nearest
@@ -42,12 +43,15 @@ class CommandMap:
         components: For each keyword the TANGO names that it stands for, in order.
         simulator: What is meant for the simulator (``faults``), as plain data.
         file: The file that it was read from, or None.
+        places: Where in the file the values of ``simulator`` stand, by their path: who reads
+            them later can say what is wrong with its line.
     """
 
     commands: Mapping[str, CompositeEntry]
     components: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     simulator: Mapping[str, Any] = field(default_factory=dict)
     file: str | None = None
+    places: Mapping[str, Mark] = field(default_factory=dict, compare=False)
 
     def command(self, name: str) -> CompositeEntry:
         """Return the entry of a command.
@@ -145,6 +149,7 @@ class _Checker:
         }
         commands = Node("mapping", others, root.mark, root.key_marks)
         prefix = ""
+        misspelt: list[str] = []
         if "commands" in sections:
             for key in others:
                 self._problems.add_unknown(
@@ -152,12 +157,36 @@ class _Checker:
                     "a map with 'commands' has its commands there",
                 )  # fmt: skip
             commands, prefix = sections["commands"], "commands"
+        else:
+            misspelt = self._misspelt_sections(others)
+            for key in misspelt:
+                self._problems.add_unknown(
+                    "section", key, join_path("", key), root.key_marks.get(key, NOWHERE), SECTIONS
+                )
+                del others[key]
+        only_misspelt = bool(misspelt) and not others
         return CommandMap(
-            self._commands(commands, prefix),
+            {} if only_misspelt else self._commands(commands, prefix),
             self._sections.components(sections.get("components")),
             self._sections.simulator(sections.get("simulator")),
             self._problems.file,
+            self._sections.places,
         )
+
+    @staticmethod
+    def _misspelt_sections(others: Mapping[str, Node]) -> list[str]:
+        """Return the names that are almost a section's, of what does not look like a command."""
+        found = []
+        for key, node in others.items():
+            keys = node.value if node.kind == "mapping" else {}
+            close = {
+                nearest(word, tuple(CompositeEntry.model_fields))
+                for word, child in keys.items()
+                if child.kind == "scalar"
+            }
+            if nearest(key, SECTIONS) and "tasks" not in keys and "type" not in close:
+                found.append(key)
+        return found
 
     # ---------------------------------------------------------------- commands
 
@@ -209,6 +238,8 @@ class _Checker:
         if given is None:
             if name in KEYWORDS:
                 return name
+            if self._misspelt_form(node, path):
+                return None
             self._problems.add_unknown(
                 "handler keyword", name, path, mark, KEYWORDS,
                 "a composite has 'type' and 'tasks'; any other name takes 'handler: <keyword>'",
@@ -227,6 +258,23 @@ class _Checker:
             )  # fmt: skip
         return str(given.value)
 
+    def _misspelt_form(self, node: Node, path: str) -> bool:
+        """Add the keys that were meant to say what an entry is; return whether there are any."""
+        composite, leaf = tuple(CompositeEntry.model_fields), tuple(HandlerEntry.model_fields)
+        known = {
+            *composite,
+            *leaf,
+            *(key for cls in ENTRY_CLASSES.values() for key in cls.model_fields),
+        }
+        forms = {"type": composite, "tasks": composite, "handler": leaf}
+        found = False
+        for key, close in unknown_keys(node, sorted(known)).items():
+            if close in forms:
+                where, mark = join_path(path, key), node.key_marks.get(key, NOWHERE)
+                self._problems.add_unknown("key", key, where, mark, forms[close])
+                found = True
+        return found
+
     def _composite(
         self, name: str, node: Node, path: str, mark: Mark, into: dict[str, Any], waiting: list[Any]
     ) -> None:
@@ -238,7 +286,7 @@ class _Checker:
         below = node.value.get("tasks")
         where = join_path(path, "tasks")
         if below is None:
-            self._problems.add("the key 'tasks' is missing", path, mark, allowed=["tasks: {…}"])
+            self._check.missing("tasks", tuple(CompositeEntry.model_fields), node, path, mark)
         elif self._check.mapping(below, where):
             waiting.append((below, where, tasks))
 

@@ -7,13 +7,13 @@ said here with the place in the file, what was found, what is allowed and the ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from taskgrove.commands.command_map.nodes import Node, to_data
-from taskgrove.commands.command_map.problems import Mark, Problems, join_path, shown
+from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
 from taskgrove.commands.command_map.schema import (
     KEYWORDS,
     MAX_TIMEOUT_S,
@@ -55,6 +55,17 @@ def _wanted_word(key: str, default: str) -> str:
 
 def _keys_of(cls: type[CompositeEntry] | type[HandlerEntry], inside: list[Any]) -> tuple[str, ...]:
     return ("attr_name", "attr_value") if inside else tuple(cls.model_fields)
+
+
+def unknown_keys(node: Node, allowed: Sequence[str]) -> dict[str, str | None]:
+    """Return the keys of a mapping that are not allowed, each with the nearest that is."""
+    return {key: nearest(key, allowed) for key in node.value if key not in allowed}
+
+
+def last_mark(node: Node, keys: Iterable[str]) -> Mark:
+    """Return where the last of some keys of a mapping stands."""
+    marks = [node.key_marks.get(key, NOWHERE) for key in keys]
+    return max(marks, key=lambda mark: (mark.line or 0, mark.column or 0), default=NOWHERE)
 
 
 def _below(node: Node, part: str | int) -> Node | None:
@@ -117,7 +128,8 @@ class EntryCheck:
         try:
             entry = cls.model_validate(values)
         except ValidationError as exc:
-            for error in exc.errors(include_url=False):
+            errors = exc.errors(include_url=False)
+            for error in sorted(errors, key=lambda item: item["type"] == "missing"):
                 # What was left out for its depth is not missing.
                 if sound or error["type"] != "missing":
                     self._add_error(error, cls, node, path, mark)
@@ -148,13 +160,24 @@ class EntryCheck:
             allowed = _keys_of(cls, place[:-1])
             self._problems.add_unknown("key", key, where, target_mark, allowed)
         elif error["type"] == "missing":
-            above = where.removesuffix(f".{key}")
-            self._problems.add(
-                f"the key {key!r} is missing", above, parent_mark,
-                allowed=[f"{key}: {_wanted_word(key, '')}"],
-            )  # fmt: skip
+            self.missing(
+                key, _keys_of(cls, place[:-1]), target, where.removesuffix(f".{key}"), parent_mark
+            )
         else:
             self._add_wrong_value(error, key, target, where)
+
+    def missing(self, key: str, allowed: Sequence[str], node: Node, path: str, mark: Mark) -> None:
+        """Add the problem that a mapping lacks a key, unless an unknown key is its misspelling.
+
+        Then the unknown key, which has the line, tells it all.
+        """
+        unknown = unknown_keys(node, allowed)
+        if key not in unknown.values():
+            self._problems.add(
+                f"the key {key!r} is missing", path, mark,
+                allowed=[f"{key}: {_wanted_word(key, '')}"],
+                told_after=last_mark(node, unknown),
+            )  # fmt: skip
 
     def _add_wrong_value(self, error: Any, key: str, target: Node, where: str) -> None:
         found = target.value if target.kind == "scalar" else None

@@ -63,6 +63,8 @@ class MapProblem:
         found: What was found there.
         allowed: What is allowed there.
         hint: What to do, such as the nearest name; or None.
+        told_after: The place that it is told after, where that is not its own: of a key that
+            is missing, the unknown keys beside it, which may be what it was meant to be.
     """
 
     message: str
@@ -71,6 +73,15 @@ class MapProblem:
     found: Any = None
     allowed: tuple[str, ...] = ()
     hint: str | None = None
+    told_after: Mark = NOWHERE
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What problems are sorted by."""
+        line, column = max(
+            (mark.line or 0, mark.column or 0) for mark in (self.mark, self.told_after)
+        )
+        return line, column
 
     def line_for(self, file: str | None) -> str:
         """Return the problem as one line for people, with ``file`` in front of it."""
@@ -105,9 +116,10 @@ class Problems:
         found: Any = None,
         allowed: Iterable[str] = (),
         hint: str | None = None,
+        told_after: Mark = NOWHERE,
     ) -> None:
         """Add a problem; see :class:`MapProblem` for the parameters."""
-        self.items.append(MapProblem(message, path, mark, found, tuple(allowed), hint))
+        self.items.append(MapProblem(message, path, mark, found, tuple(allowed), hint, told_after))
 
     def add_unknown(
         self, what: str, name: str, path: str, mark: Mark, allowed: Sequence[str], hint: str = ""
@@ -140,7 +152,7 @@ class Problems:
 
     def error(self) -> MapError:
         """Return the MapError that tells of all problems, in the order of their lines."""
-        ordered = sorted(self.items, key=lambda item: (item.mark.line or 0, item.mark.column or 0))
+        ordered = sorted(self.items, key=lambda item: item.order)
         first = ordered[0]
         listed = ordered[:MAX_PROBLEMS]
         lines = [

@@ -24,6 +24,8 @@ class SectionCheck:
     def __init__(self, problems: Problems, check: EntryCheck) -> None:
         self._problems = problems
         self._check = check
+        #: Where the values of ``simulator`` stand, by path.
+        self.places: dict[str, Mark] = {}
 
     def components(self, node: Node | None) -> dict[str, tuple[str, ...]]:
         """Return the TANGO names of each keyword."""
@@ -78,5 +80,21 @@ class SectionCheck:
                 for device, faults in child.value.items():
                     self._check.mapping(faults, join_path(path, device))
         self._check.plain(node, "simulator")
+        self._remember_places(node)
         data: dict[str, Any] = to_data(node)
         return data
+
+    def _remember_places(self, section: Node) -> None:
+        todo = [("simulator", section, section.mark)]
+        while todo:
+            path, node, mark = todo.pop()
+            self.places[path] = mark
+            if node.kind == "mapping":
+                todo.extend(
+                    (join_path(path, key), child, node.key_marks.get(key, child.mark))
+                    for key, child in node.value.items()
+                )
+            elif node.kind == "sequence":
+                todo.extend(
+                    (join_path(path, i), child, child.mark) for i, child in enumerate(node.value)
+                )

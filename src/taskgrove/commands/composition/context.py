@@ -4,7 +4,7 @@ A component manager is any object, or a dict, with ``components``: a keyword is
 mapped to one component or an ordered list of them. A component is an object with
 a ``name`` (its TANGO name), a dict with the key ``name``, or the name alone.
 From the command line the same comes from the map's section ``components:``
-(:meth:`ComponentContext.from_map`).
+(:meth:`ComponentContext.from_map`); so it does for a context without ``components``.
 
 Attributes are read while a command is composed, on the thread that composes; a
 reader that is handed in may block there.
@@ -26,6 +26,7 @@ from taskgrove.commands.composition.guards import (
     MapComponent,
     guard_objection,
     read_attribute,
+    unchecked_note,
 )
 from taskgrove.commands.task import device_name_of
 from taskgrove.errors import CommandError, nearest
@@ -38,11 +39,20 @@ class ComponentContext:
         components: The components by keyword, as a component manager has them.
         manager: The object whose methods internal entries call, and whose attributes the
             command's own guard reads; None: there is none.
+        ask_devices: False: no device is asked, so that conditions on their states, and a
+            command's own without a manager, are noted as not checked, and let all pass.
     """
 
-    def __init__(self, components: Mapping[str, Any], manager: object | None = None) -> None:
+    def __init__(
+        self,
+        components: Mapping[str, Any],
+        manager: object | None = None,
+        *,
+        ask_devices: bool = True,
+    ) -> None:
         self.components = components
         self.manager = manager
+        self.ask_devices = ask_devices
 
     @classmethod
     def from_map(
@@ -53,6 +63,7 @@ class ComponentContext:
         *,
         addresses: Mapping[str, str] | None = None,
         absences: Mapping[str, str] | None = None,
+        ask_devices: bool = True,
     ) -> ComponentContext:
         """Return the context that the section ``components:`` of a map describes.
 
@@ -64,6 +75,7 @@ class ComponentContext:
                 found by that name alone (``tango://127.0.0.1:10001/a/b/c#dbase=no``).
             absences: Why devices cannot be used at all, by the name that they have here: they
                 are left out, or reject the command, as the map says.
+            ask_devices: See :class:`ComponentContext`.
         """
         found = addresses or {}
         absent = absences or {}
@@ -76,6 +88,7 @@ class ComponentContext:
                 for keyword, names in command_map.components.items()
             },
             manager,
+            ask_devices=ask_devices,
         )
 
 
@@ -112,24 +125,35 @@ def leaf_name_of(device_name: str) -> str:
 class ManagerView:
     """A component manager, a dict in its place or a ComponentContext, seen alike.
 
+    Args:
+        component_manager: The context, or None.
+        map_components: What the map lists in ``components:``, for a context that lists nothing.
+
     Attributes:
         owner: The object whose methods internal entries call, or None.
+        ask_devices: Whether conditions may be checked on devices.
     """
 
-    def __init__(self, component_manager: Any) -> None:
+    def __init__(
+        self, component_manager: Any, map_components: Mapping[str, Any] | None = None
+    ) -> None:
+        self.ask_devices = True
         if isinstance(component_manager, ComponentContext):
+            self.ask_devices = component_manager.ask_devices
             self.owner = component_manager.manager
             listed: Any = component_manager.components
         elif isinstance(component_manager, Mapping):
             self.owner = component_manager
-            listed = component_manager.get("components", {})
+            listed = component_manager.get("components")
         else:
             self.owner = component_manager
             listed = getattr(component_manager, "components", None)
+        self._owner_word = type(self.owner).__name__
         if isinstance(self.owner, Mapping):
+            self._owner_word = "a dict"
             self.owner = SimpleNamespace(**{str(key): value for key, value in self.owner.items()})
         if listed is None:
-            listed = {}
+            listed = map_components or {}
         if not isinstance(listed, Mapping):
             raise CommandError(
                 f"the component manager's components are {type(listed).__name__},"
@@ -176,9 +200,25 @@ class ManagerView:
 
     def objection(self, guard: AllowedStates | None) -> str | None:
         """Return why a guard does not let the manager itself pass, or None."""
+        if self.unchecked(guard) is not None:
+            return None
         if guard is not None and self.owner is None:
             return f"there is no component manager whose {guard.attr_name} could be read"
         return guard_objection(self.owner, guard)
+
+    def unchecked(self, guard: AllowedStates | None) -> str | None:
+        """Return a note where a guard on the manager is not checked: nothing may be asked."""
+        if guard is None or self.owner is not None or self.ask_devices:
+            return None
+        return unchecked_note(guard)
+
+    def device_objection(self, target: Any, guard: AllowedStates | None) -> str | None:
+        """Return why a device is left out, or None."""
+        return guard_objection(target, guard if self.ask_devices else None)
+
+    def device_unchecked(self, guard: AllowedStates | None) -> str | None:
+        """Return a note where a guard on a device is not checked: none may be asked."""
+        return None if guard is None or self.ask_devices else unchecked_note(guard)
 
     def check_method(self, name: str, path: str) -> None:
         """Make sure that an internal entry's method is there.
@@ -195,11 +235,14 @@ class ManagerView:
         reading = read_attribute(self.owner, name)
         if reading.missing is None and callable(reading.value):
             return
-        said = "cannot be called" if reading.missing is None else "is no method"
         methods = [item for item in dir(self.owner) if not item.startswith("_")]
         close = nearest(name, methods)
+        said = f"{name} of the component manager ({self._owner_word}) cannot be called"
+        if reading.missing is not None:
+            what = "key" if self._owner_word == "a dict" else "method"
+            said = f"{name} is no {what} of the component manager ({self._owner_word})"
         raise CommandError(
-            f"{path}: {name} {said} of the component manager ({type(self.owner).__name__})",
+            f"{path}: {said}",
             path=path,
             hint=f"did you mean {close!r}?" if close else None,
         )

@@ -146,6 +146,14 @@ def guard_objection(thing: Any, guard: AllowedStates | None) -> str | None:
         return reading.missing
     if any(is_same_state(reading.value, state, guard.attr_name) for state in guard.attr_value):
         return None
-    allowed = ", ".join(state_text(state, guard.attr_name) for state in guard.attr_value)
     found = state_text(reading.value, guard.attr_name)
-    return f"{guard.attr_name} is {found}; allowed: {allowed}"
+    return f"{guard.attr_name} is {found}; allowed: {_allowed(guard)}"
+
+
+def unchecked_note(guard: AllowedStates) -> str:
+    """Return what is said of a guard that was not checked."""
+    return f"condition not checked: {guard.attr_name}; allowed: {_allowed(guard)}"
+
+
+def _allowed(guard: AllowedStates) -> str:
+    return ", ".join(state_text(state, guard.attr_name) for state in guard.attr_value)

@@ -29,7 +29,7 @@ def _tightest_limit(leaf: LeafTask) -> str | None:
     """Return the shortest limit that holds for a leaf, with who set it; None when none does."""
     limits = [] if leaf.timeout is None else [(leaf.timeout, "")]
     node = leaf.parent
-    while node is not None:
+    while isinstance(node, Task):
         if node.timeout is not None:
             limits.append((node.timeout, f" (set on {node.path})"))
         node = node.parent

@@ -1,0 +1,207 @@
+"""What composites and leaves share: names, paths, trackers, callbacks (seed 002, SPEC S5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from taskgrove.commands.aggregation.rules import AggregationRule
+from taskgrove.commands.display import render_html
+from taskgrove.commands.task_tracker import TaskTracker
+from taskgrove.errors import UsageError
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+CompletedCallback: TypeAlias = Callable[..., object]
+
+
+class TaskExecutionType(Enum):
+    """How a node is executed."""
+
+    SEQUENTIAL = "sequential"
+    """A composite: one child after the other, in order."""
+    PARALLEL = "parallel"
+    """A composite: all children at once."""
+    INTERNAL = "internal"
+    """A leaf: a method or function of this process."""
+    DEVICE = "device"
+    """A leaf: a long-running command of a TANGO device."""
+    ANALYSIS = "analysis"
+    """A leaf: an analysis program."""
+
+    @property
+    def is_composite(self) -> bool:
+        """True for SEQUENTIAL and PARALLEL."""
+        return self in _COMPOSITE
+
+
+_COMPOSITE = (TaskExecutionType.SEQUENTIAL, TaskExecutionType.PARALLEL)
+
+
+def device_name_of(target: Any) -> str | None:
+    """Return the short TANGO name of a target (``mid-pst/beam/01``), or None.
+
+    Args:
+        target: A TANGO name in any form (``tango://host:port/a/b/c#dbase=no``), or an
+            object that has one as ``name``, ``dev_name()`` or ``trl``.
+    """
+    name = target
+    if not isinstance(target, str):
+        name = getattr(target, "name", None)
+        if callable(name):
+            name = None
+        if name is None:
+            dev_name = getattr(target, "dev_name", None)
+            name = dev_name() if callable(dev_name) else getattr(target, "trl", None)
+    if not isinstance(name, str) or not name:
+        return None
+    name = name.split("#", 1)[0]
+    if "://" in name:
+        name = name.split("://", 1)[1]
+    parts = [part for part in name.split("/") if part]
+    if len(parts) > 3 and ":" in parts[0]:
+        parts = parts[1:]
+    return "/".join(parts) or None
+
+
+class BaseTask:
+    """What composites and leaves share.
+
+    Attributes:
+        name: Logical name, unique among its siblings.
+        task_type: How the node is executed.
+        skip_subtasks: In a sequence, whether a failure rejects the steps after it.
+        completed_callback: Called with the completion payload, and with progress
+            payloads before it (SPEC S4.2).
+        is_root: Whether the node is the root of a command: its message then begins
+            with a summary line.
+        parent: The Task that holds this node, or None.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_tracker",
+        "completed_callback",
+        "is_root",
+        "logger",
+        "name",
+        "parent",
+        "skip_subtasks",
+        "task_type",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        task_type: TaskExecutionType = TaskExecutionType.SEQUENTIAL,
+        skip_subtasks: bool | None = None,
+        completed_callback: CompletedCallback | None = None,
+        is_root: bool = False,
+        logger: Logger | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not name or "/" in name or not name.isprintable():
+            raise UsageError(
+                f"a task's name is a printable text without '/', not {name!r}",
+                hint="paths are made of names joined by '/'",
+            )
+        self.name = name
+        self.task_type = _checked_type(task_type, name)
+        self.skip_subtasks = skip_subtasks
+        self.completed_callback = completed_callback
+        self.is_root = is_root
+        self.logger = logger
+        self.parent: BaseTask | None = None
+        self._tracker: TaskTracker | None = None
+
+    @property
+    def path(self) -> str:
+        """Path of the node in its tree, such as ``configure/configure_pst/pst-beam-01``."""
+        names = [self.name]
+        node = self.parent
+        while node is not None:
+            names.append(node.name)
+            node = node.parent
+        return "/".join(reversed(names))
+
+    @property
+    def tracker(self) -> TaskTracker:
+        """The tracker of this node; the tree is complete once it exists."""
+        if self._tracker is None:
+            # From the top down and without recursion: trees may be hundreds deep.
+            missing: list[BaseTask] = []
+            node: BaseTask | None = self
+            while node is not None and node._tracker is None:
+                missing.append(node)
+                node = node.parent
+            for node in reversed(missing):
+                node._tracker = node._make_tracker()
+        assert self._tracker is not None
+        return self._tracker
+
+    def parent_callback(self) -> Callable[..., None]:
+        """Return what a child calls to update this node: ``tracker.update_task``."""
+        return self.tracker.update_task
+
+    def set_completed_callback(self, completed_callback: CompletedCallback | None) -> None:
+        """Set the callback that the tracker calls; the tie to the parent stays."""
+        self.completed_callback = completed_callback
+        if self._tracker is not None:
+            self._tracker.completed_callback = completed_callback
+
+    def _make_tracker(self) -> TaskTracker:
+        return self._new_tracker(1)
+
+    def _new_tracker(
+        self,
+        total_subtasks: int,
+        *,
+        operation: str | None = None,
+        obs_mode: str | None = None,
+        rule: AggregationRule | None = None,
+        pst_group: bool | None = None,
+    ) -> TaskTracker:
+        return TaskTracker(
+            self.name,
+            total_subtasks,
+            self.completed_callback,
+            self.logger,
+            operation,
+            obs_mode,
+            self.is_root,
+            rule=rule,
+            pst_group=pst_group,
+            parent=None if self.parent is None else self.parent.tracker,
+        )
+
+    def _repr_html_(self) -> str | None:
+        return render_html(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path!r} {self.task_type.name}>"
+
+
+def _checked_type(task_type: Any, path: str) -> TaskExecutionType:
+    try:
+        return TaskExecutionType(task_type)
+    except ValueError:
+        allowed = ", ".join(kind.name for kind in TaskExecutionType)
+        raise UsageError(
+            f"a task's type is one of {allowed}, not {task_type!r}", path=path
+        ) from None
+
+
+def checked_timeout(timeout: float | None, path: str) -> float | None:
+    """Return a limit in seconds, or None for no limit; raise UsageError for what is none."""
+    if timeout is None:
+        return None
+    usable = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not usable or not timeout > 0 or math.isinf(timeout):
+        raise UsageError(
+            f"timeout is a positive number of seconds, not {timeout!r}",
+            path=path,
+            hint="leave it out for no limit",
+        )
+    return float(timeout)

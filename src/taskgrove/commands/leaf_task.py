@@ -1,0 +1,208 @@
+"""LeafTask: one command of one device, one method, one analysis (seed 002, SPEC S5)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from taskgrove.commands.aggregation.default_rules import LeafRule
+from taskgrove.commands.base_task import (
+    BaseTask,
+    CompletedCallback,
+    TaskExecutionType,
+    checked_timeout,
+    device_name_of,
+)
+from taskgrove.commands.task_tracker import TaskTracker
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.errors import UsageError
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+
+class LeafTask(BaseTask):
+    """A leaf: one command of one device, one method, one analysis. Never a root.
+
+    Args:
+        name: Logical name.
+        target: What it acts on: a device (its TANGO name, or an object that has one as
+            ``name``), or the object whose method is called.
+        command_name: The device's command, or the method's name.
+        argin: Its argument; None means none.
+        task_type: DEVICE, INTERNAL or ANALYSIS.
+        skip_subtasks: Without meaning for a leaf; kept for the common signature.
+        completed_callback: See :class:`BaseTask`.
+        is_root: Must be False.
+        logger: A logger for the tracker.
+        timeout: Limit of each attempt, in seconds; None means no limit.
+        retries: How often it may be tried again (SPEC S7.4).
+        abort_on_timeout: Whether an expired limit also sends the device's Abort, which
+            stops everything on that device.
+
+    Raises:
+        UsageError: A bad name, type, limit or number of retries, or ``is_root``.
+    """
+
+    __slots__ = (
+        "abort_on_timeout",
+        "argin",
+        "command_name",
+        "device_name",
+        "function",
+        "retries",
+        "target",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        target: Any,
+        command_name: str,
+        argin: Any = None,
+        task_type: TaskExecutionType = TaskExecutionType.DEVICE,
+        skip_subtasks: bool | None = None,
+        completed_callback: CompletedCallback | None = None,
+        is_root: bool = False,
+        logger: Logger | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int = 0,
+        abort_on_timeout: bool = False,
+    ) -> None:
+        if is_root:
+            raise UsageError(f"leaf {name!r} cannot be a root", hint="put it into a Task")
+        super().__init__(name, task_type, skip_subtasks, completed_callback, False, logger)
+        if self.task_type.is_composite:
+            raise UsageError(f"a leaf is not {self.task_type.name}", path=name)
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise UsageError(f"retries is a whole number from 0, not {retries!r}", path=name)
+        self.target = target
+        self.command_name = command_name
+        self.argin = argin
+        self.timeout = checked_timeout(timeout, name)
+        self.retries = retries
+        self.abort_on_timeout = abort_on_timeout
+        #: The device that updates are attributed to; None for a leaf that has no device.
+        self.device_name: str | None = None
+        if self.task_type is TaskExecutionType.DEVICE:
+            self.device_name = device_name_of(target)
+        #: The function of a leaf made by :meth:`from_callable`, else None.
+        self.function: Callable[..., Any] | None = None
+
+    @classmethod
+    def from_callable(
+        cls,
+        fn: Callable[..., Any],
+        argin: Any = None,
+        name: str | None = None,
+        *,
+        completed_callback: CompletedCallback | None = None,
+        logger: Logger | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+    ) -> LeafTask:
+        """Return an internal leaf that calls a function or coroutine function.
+
+        Args:
+            fn: Called with ``argin`` unless that is None, and with ``task_callback`` and
+                ``task_abort_event`` when its signature names them (SPEC S7.1).
+            argin: Its argument; None means none.
+            name: The leaf's name; None takes the function's.
+            completed_callback: See :class:`BaseTask`.
+            logger: A logger for the tracker.
+            timeout: Limit of each attempt, in seconds; None means no limit.
+            retries: How often it may be tried again.
+
+        Raises:
+            UsageError: ``fn`` cannot be called.
+        """
+        if not callable(fn):
+            raise UsageError(f"{fn!r} cannot be called")
+        own_name = _name_of(fn)
+        leaf = cls(
+            name or own_name,
+            fn,
+            own_name,
+            argin,
+            TaskExecutionType.INTERNAL,
+            None,
+            completed_callback,
+            False,
+            logger,
+            timeout=timeout,
+            retries=retries,
+        )
+        leaf.function = fn
+        return leaf
+
+    def resolve(self) -> Callable[..., Any]:
+        """Return what an internal leaf calls.
+
+        Raises:
+            AttributeError: The target has no such method.
+            TypeError: It has, but it cannot be called.
+        """
+        if self.function is not None:
+            return self.function
+        method = getattr(self.target, self.command_name)
+        if not callable(method):
+            raise TypeError(f"{self.command_name} of {type(self.target).__name__} is not callable")
+        return method  # type: ignore[no-any-return]
+
+    def report(self, **fields: Any) -> None:
+        """Hand an update of this leaf to its parent's tracker, and to its own if that exists.
+
+        Args:
+            **fields: As ``TaskTracker.update_task`` takes them, without ``task_name``.
+        """
+        if self._tracker is None and (self.completed_callback is not None or self.parent is None):
+            self._tracker = self.tracker  # made early: somebody wants the whole story
+        if self.parent is not None:
+            # Read directly where it can be: this is on the path of every update.
+            tracker = self.parent._tracker or self.parent.tracker
+            tracker.update_task(task_name=self.name, **fields)
+        # Read after the parent's record was written: see the property ``tracker``.
+        if self._tracker is not None:
+            self._tracker.update_task(task_name=self.name, **fields)
+
+    def tell_skipped(self, message: str) -> None:
+        """Tell this leaf alone that it will not run; its parent has been told as a whole."""
+        if self._tracker is not None or self.completed_callback is not None:
+            self.tracker.update_task(
+                task_name=self.name,
+                status=TaskStatus.REJECTED,
+                result=(ResultCode.REJECTED, message),
+                skipped=True,
+            )
+
+    @property
+    def tracker(self) -> TaskTracker:
+        """The leaf's own tracker, with one subtask: the leaf itself.
+
+        It is made when it is first asked for, because a tree of 100,000 leaves would
+        otherwise pay for trackers that nobody reads; it then takes over what the
+        parent's tracker already knows of the leaf.
+        """
+        if self._tracker is None:
+            self._tracker = self._make_tracker()
+            # Only then look at the record: an update in between reaches one or the other.
+            record = None
+            if self.parent is not None:
+                record = self.parent.tracker.subtasks.get(self.name)
+            if record is not None:
+                self._tracker.adopt(record, self.parent.tracker.progress_of(self.name))  # type: ignore[union-attr]
+        return self._tracker
+
+    def _make_tracker(self) -> TaskTracker:
+        # Not tied to the parent's tracker: report() updates both.
+        return TaskTracker(self.name, 1, self.completed_callback, self.logger, rule=LeafRule())
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = getattr(fn, "__name__", None) or type(fn).__name__
+    return "lambda" if name == "<lambda>" else str(name)
