@@ -15,6 +15,13 @@ def main() -> None:
         SystemExit: Always; the codes are in ``taskgrove --help``.
     """
     try:
+        _run()
+    except KeyboardInterrupt:  # before there was anything to abort
+        raise SystemExit(5) from None
+
+
+def _run() -> None:
+    try:
         from taskgrove.cli.app import app  # noqa: PLC0415 - the extra may be missing
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in _NEEDED:

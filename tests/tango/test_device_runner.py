@@ -216,5 +216,8 @@ def test_what_has_ended_before_its_call_is_never_sent(ends: str) -> None:
             # Connecting goes on now, and only then would the command be sent.
             log.wait_for(kind="note", path="configure/late", topic="late", timeout_s=GUARD_S)
         calls = json.loads(proxy.command_inout("SimInfo"))["calls"]
+        known = [*(proxy.lrcExecuting or ()), *(proxy.lrcFinished or ())]
     assert handle.outcome.status is (TaskStatus.FAILED if ends == "limit" else TaskStatus.ABORTED)
     assert calls.get("Configure", 0) == 0
+    # Abort is device-wide: it would stop what others run there.
+    assert not any("Abort" in command for command in known)

@@ -139,6 +139,10 @@ def follow(
         return interrupts.count
 
 
+#: What two interrupts at once leave for the abort to get out to the devices, in seconds.
+_LAST_CHANCE_S = 0.5
+
+
 def _show(events: EventQueue, view: RunView, surface: Surface) -> None:
     # Threads may put events a little out of order.
     new = sorted(events.drain(), key=lambda event: event.sequence)
@@ -162,6 +166,8 @@ def _interrupted(
                 f"within {grace_s:g} s is abandoned. Once more ends at once."
             )
             return 1
+    if told == 0:  # both came at once: the devices are still to be asked
+        handle.wait(_LAST_CHANCE_S)
     surface.notice(f"{interrupts.name} again: ended at once; devices may still be running.")
     surface.close()
     if at_once is not None:

@@ -61,6 +61,10 @@ def simulate(
     planned = plan_simulator(
         command_map.components, command_map.simulator, faults=fault or (), speed=speed
     )
+    if write_map is not None and (write_map.is_dir() or not write_map.parent.is_dir()):
+        raise UsageError(
+            f"{write_map} cannot be written", hint="name a file in a folder that is there"
+        )
     terminal = Terminal()
     stop = _Stop()
     terminal.say("Starting …", "dim")

@@ -119,6 +119,9 @@ class Terminal:
         """Write bytes to standard output as they are."""
         if self.gone:
             return
+        if sys.stdout is None:  # closed by whoever started us
+            self.gone = True
+            return
         with self._broken_pipe_ends_words():
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
@@ -133,9 +136,13 @@ class Terminal:
     def _broken_pipe_ends_words(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
+        except OSError as exc:
+            # The reader has gone, or the disk is full: the words end, the command does not.
             self.gone = True
             silence(sys.stdout)
+            if not isinstance(exc, BrokenPipeError):
+                with contextlib.suppress(OSError):
+                    sys.stderr.write(f"taskgrove: standard output cannot be written: {exc}\n")
 
     def _in_charset(self, text: str) -> str:
         return text if self.charset is UNICODE or text.isascii() else text.translate(_IN_ASCII)

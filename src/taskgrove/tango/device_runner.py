@@ -71,6 +71,9 @@ class DeviceRunner:
         self._owns_client = client is None
         self._closed = False
         self._lock = threading.Lock()
+        #: Leaves whose command may have been sent, and has not ended. Only for these an abort
+        #: reaches the device: Abort there is device-wide, and would stop somebody else's work.
+        self._called: dict[int, LeafContext] = {}
 
     def __enter__(self) -> DeviceRunner:
         return self
@@ -114,25 +117,40 @@ class DeviceRunner:
             target_name(leaf),
             leaf.command_name,
             leaf.argin,
-            on_update=_Follower(context),
-            may_call=lambda: not (context.is_over or context.abort_event.is_set()),
+            on_update=_Follower(context, self._called),
+            may_call=lambda: self._may_call(context),
         )
         if context.abort_event.is_set() and not context.is_over:
             # Asked to stop while the call was out: the device may not have known it yet.
             self.abort(context, "asked while the command was being called")
 
+    def _may_call(self, context: LeafContext) -> bool:
+        # Entered first and asked then: an abort in between sees one or the other.
+        self._called[id(context)] = context
+        if context.is_over or context.abort_event.is_set():
+            self._called.pop(id(context), None)
+            return False
+        return True
+
     def attach(self, context: LeafContext, outside_id: str) -> None:
         """Follow a command that runs already, by its id."""
         leaf = context.leaf
+        self._called[id(context)] = context
         self.client.attach(
             target_name(leaf),
             outside_id,
-            on_update=_Follower(context),
+            on_update=_Follower(context, self._called),
             command_name=leaf.command_name,
         )
 
     def abort(self, context: LeafContext, reason: str) -> None:
-        """Ask the leaf's device to abort; returns at once, the answer becomes a note."""
+        """Ask the leaf's device to abort; returns at once, the answer becomes a note.
+
+        A device whose command was never sent is left alone.
+        """
+        if id(context) not in self._called:
+            context.note("info", "its command had not been sent, so its device is left alone")
+            return
 
         def answered(answer: AbortAnswer) -> None:
             topic = "abort-acknowledged" if answer.acknowledged else "info"
@@ -156,10 +174,11 @@ class DeviceRunner:
 class _Follower:
     """Turns the updates of one command into those of its leaf."""
 
-    __slots__ = ("_context", "_started")
+    __slots__ = ("_called", "_context", "_started")
 
-    def __init__(self, context: LeafContext) -> None:
+    def __init__(self, context: LeafContext, called: dict[int, LeafContext]) -> None:
         self._context = context
+        self._called = called
         self._started = False
 
     def __call__(self, update: LrcUpdate) -> None:
@@ -171,6 +190,7 @@ class _Follower:
             topic = "reconciled" if update.source == "poll" else "info"
             context.note(topic, update.note, command_id=update.command_id)
         if update.final:
+            self._called.pop(id(context), None)
             fields: dict[str, Any] = {} if update.error is None else {"error": update.error}
             status = update.status if update.status is not None else TaskStatus.FAILED
             context.finish(status, update.result, may_retry=update.may_retry, **fields)

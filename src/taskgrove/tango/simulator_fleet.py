@@ -83,8 +83,8 @@ class SimulatedFleet:
         self.devices = _check_names(devices)
         self._host = host
         self._start_timeout_s = start_timeout_s
-        if not speed > 0:
-            raise UsageError(f"speed is {speed!r}, it must be over 0")
+        if not 0 < speed < float("inf"):
+            raise UsageError(f"speed is {speed!r}, it must be a number over 0")
         if devices_per_process < 1:
             raise UsageError(f"devices_per_process is {devices_per_process}, it must be at least 1")
         plan = parse_faults(faults)
