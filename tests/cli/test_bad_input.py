@@ -214,3 +214,11 @@ def test_a_device_that_is_not_there_rejects_with_its_name_and_how_it_was_tried(
     assert "low-cbf/subarray/01" in done.stderr
     assert "127.0.0.1:9" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_map_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    for target in (tmp_path / "missing" / "map.yaml", tmp_path):
+        done = taskgrove("simulate", "--write-map", str(target), cwd=tmp_path)
+        assert done.returncode == 2, done
+        assert "cannot be written" in done.stderr
+        assert "Starting" not in done.stdout

@@ -215,3 +215,36 @@ def test_argin_that_does_not_fit_is_refused_before_anything_runs(
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert done.stdout == ""
+
+
+def test_a_full_disk_ends_the_words_and_not_the_command(place: Path) -> None:
+    for options, code in ((("bad",), 1), (("good", "--json"), 0)):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                command("run", "map.yaml", *options, *MANAGER),
+                cwd=place,
+                env=environment(),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+        assert done.returncode == code, done.stderr
+        assert "standard output cannot be written" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_closed_standard_output_ends_the_events_and_not_the_command(place: Path) -> None:
+    words = shlex.join(command("run", "map.yaml", "bad", "--json", *MANAGER))
+    done = subprocess.run(
+        ["bash", "-c", f"{words} >&-"],
+        cwd=place,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "unexpected" not in done.stderr
