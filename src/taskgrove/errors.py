@@ -14,6 +14,9 @@ class here tells of misuse, bad input or a missing part::
     ├── SelfWaitError (RuntimeError)       a callback waits for its own tracker
     ├── WaitTimeoutError (TimeoutError)    waiting ended before the work did
     ├── DeviceError (ConnectionError)      a device cannot be reached or used
+    ├── StoreError (OSError)               the record cannot be opened, read or written
+    ├── UnknownRunError (LookupError)      the record holds no such run
+    ├── AnalysisError (ValueError)         an analysis, or its configuration, cannot be used
     └── RunError                           a run ended without success
         ├── TaskFailedError
         ├── TaskRejectedError
@@ -184,6 +187,63 @@ class DeviceError(TaskgroveError, ConnectionError):
     ) -> None:
         super().__init__(message, path=path, hint=hint)
         self.device = device
+
+
+class StoreError(TaskgroveError, OSError):
+    """The record cannot be opened, read or written.
+
+    Attributes:
+        location: The file or the URL (without its password), as text, or None.
+    """
+
+    code = "store"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: str | None = None,
+        path: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.location = location
+
+
+class UnknownRunError(TaskgroveError, LookupError):
+    """The record holds no run of that id, or several that begin with it."""
+
+    code = "run-unknown"
+
+
+class AnalysisError(TaskgroveError, ValueError):
+    """An analysis, its parameters or its configuration cannot be used; nothing was started.
+
+    Attributes:
+        file: The file that was read, or None.
+        key: The path inside it, such as ``FindPeaks.n_peaks``, or None.
+        line: The line in the file, counted from 1, or None.
+        problems: Every problem found; this error itself describes the first.
+    """
+
+    code = "analysis"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        key: str | None = None,
+        line: int | None = None,
+        problems: Iterable[str] = (),
+        path: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, hint=hint)
+        self.file = None if file is None else str(file)
+        self.key = key
+        self.line = line
+        self.problems = tuple(problems)
 
 
 class RunError(TaskgroveError):

@@ -124,7 +124,71 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
     data: dict[str, str] = {}
 
 
-EventDetail: TypeAlias = ComposedDetail | StartedDetail | FinishedDetail | NoteDetail
+class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analysis"):
+    """How an analysis was run, and what it gave: enough to run it again (a note's detail).
+
+    Attributes:
+        analysis: The analysis' name.
+        parameters: The validated parameters, as one line of JSON.
+        environment: The exact environment, secrets redacted.
+        argv: The command line.
+        cwd: The working folder.
+        host: Where it ran.
+        user: As whom.
+        pid: Its process.
+        versions: The versions of the code and of the packages, by name.
+        communicators: Each communicator, described, in order.
+        poll_interval_s: Period of the reconciling poll, in seconds.
+        status: The name of the analysis' own status (``COMPLETED``, ``TIMEDOUT``, ...).
+        summary: The result's short summary.
+        impl_schemas: The declared contracts of the result, or None.
+        payload: The payload, or the reference to it (path, size, hash), as one line of JSON.
+        return_code: The exit status of the process, negative for a signal; None: unknown.
+        duration_s: How long the process ran, in seconds.
+        cpu_s: Processor time of the process and its children, in seconds.
+        max_rss_bytes: Most memory that a process of it held, in bytes.
+    """
+
+    analysis: str
+    parameters: str = "{}"
+    environment: dict[str, str] = {}
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    host: str = ""
+    user: str = ""
+    pid: int | None = None
+    versions: dict[str, str] = {}
+    communicators: tuple[str, ...] = ()
+    poll_interval_s: float | None = None
+    status: str = ""
+    summary: str = ""
+    impl_schemas: str | None = None
+    payload: str = "null"
+    return_code: int | None = None
+    duration_s: float | None = None
+    cpu_s: float | None = None
+    max_rss_bytes: int | None = None
+
+
+class PageDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
+    """A page that was published (a note's detail).
+
+    Attributes:
+        display_name: The page's place, such as ``scans/my_motor_scan``.
+        file: Where it was written, an absolute path.
+        size_bytes: Its size.
+        sha256: The hash of its content, in hex.
+    """
+
+    display_name: str
+    file: str
+    size_bytes: int
+    sha256: str
+
+
+EventDetail: TypeAlias = (
+    ComposedDetail | StartedDetail | FinishedDetail | NoteDetail | AnalysisDetail | PageDetail
+)
 
 
 class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -235,6 +299,11 @@ class Subscription:
 class EventBus:
     """The stream of events of one run.
 
+    Args:
+        run_id: The run whose events these are.
+        clock: Where the events' times come from.
+        first_sequence: The first number; above 1 where a run of the record goes on.
+
     Attributes:
         run_id: The run whose events these are.
         active: True while somebody observes; a producer need not build events otherwise.
@@ -242,12 +311,14 @@ class EventBus:
 
     __slots__ = ("_clock", "_count", "_lock", "_subscriptions", "active", "run_id")
 
-    def __init__(self, run_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, run_id: str, clock: Clock = SYSTEM_CLOCK, *, first_sequence: int = 1
+    ) -> None:
         self.run_id = run_id
         self.active = False
         self._clock = clock
         self._lock = threading.Lock()
-        self._count = itertools.count(1)
+        self._count = itertools.count(first_sequence)
         self._subscriptions: tuple[Subscription, ...] = ()
 
     def subscribe(self, observer: Observer) -> Subscription:

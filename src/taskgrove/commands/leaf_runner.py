@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import TaskStatus
+from taskgrove.events import AnalysisDetail, PageDetail
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,15 @@ class LeafContext(Protocol):
                 ``abort-acknowledged`` or ``reconciled``.
             text: A sentence for people.
             **data: Small facts that belong to it.
+        """
+        ...
+
+    def tell(self, detail: AnalysisDetail | PageDetail, text: str = "") -> None:
+        """Publish a note that carries a typed fact: an analysis described, a page published.
+
+        Args:
+            detail: The fact.
+            text: A sentence for people.
         """
         ...
 

@@ -14,6 +14,7 @@ thread. ``MainTaskExecutor._lock`` guards the set of running trees.
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import logging
 import secrets
 import threading
@@ -29,9 +30,11 @@ from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run import Run
 from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.prior import Prior, PriorEnd
+from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
-from taskgrove.control_model import TaskStatus
+from taskgrove.control_model import IS_FINAL, TaskStatus
 from taskgrove.errors import (
     ExecutorClosedError,
     MissingRunnerError,
@@ -41,6 +44,7 @@ from taskgrove.errors import (
     TaskRejectedError,
     UsageError,
     WaitTimeoutError,
+    nearest,
 )
 from taskgrove.events import EventBus, Observer
 
@@ -69,14 +73,20 @@ class RunHandle:
         self._run = run
         self._future: concurrent.futures.Future[AggregationOutcome] = concurrent.futures.Future()
         self._future.set_running_or_notify_cancel()
+        self._recorder: RunRecorder | None = None
+        self._goes_on = False
+        self._ended = False
         self.id = run.bus.run_id
         self.task = run.root
         self.bus = run.bus
 
     @property
     def status(self) -> TaskStatus:
-        """The root's status."""
-        return self.task.tracker.overall_status
+        """The root's status; final only once the run is (with a recorder: once it is kept)."""
+        status = self.task.tracker.overall_status
+        if IS_FINAL[status] and not self._future.done():
+            return TaskStatus.IN_PROGRESS
+        return status
 
     @property
     def progress(self) -> int:
@@ -190,7 +200,15 @@ class MainTaskExecutor:
         self._all_done.set()
 
     def submit_main_task(
-        self, task: BaseTask, *, observers: Iterable[Observer] = (), run_id: str | None = None
+        self,
+        task: BaseTask,
+        *,
+        observers: Iterable[Observer] = (),
+        run_id: str | None = None,
+        recorder: RunRecorder | None = None,
+        about: RunAbout | None = None,
+        prior: Mapping[str, Prior] | None = None,
+        first_sequence: int = 1,
     ) -> RunHandle:
         """Start a tree and return at once.
 
@@ -198,6 +216,12 @@ class MainTaskExecutor:
             task: The root; a leaf is run as the only step of a Task of its name.
             observers: Called with every event of the run; they must only enqueue.
             run_id: The run's id; None makes one.
+            recorder: What keeps the record; the handle reports completion only once the
+                final states are kept there. It outlives the run.
+            about: What the record keeps of the run besides its events.
+            prior: What is known of leaves before the run begins, by their path.
+            first_sequence: Number of the run's first event; above 1 a run of the record goes
+                on: its tree is not told again.
 
         Raises:
             UsageError: The tree has been submitted before, or is part of another one.
@@ -208,9 +232,12 @@ class MainTaskExecutor:
         if root.parent is not None:
             raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
         self._check_runners(root)
-        bus = EventBus(run_id or _new_run_id())
-        run = Run(self._engine, root, bus)
+        known = _checked_prior(root, prior)
+        bus = EventBus(run_id or _new_run_id(), first_sequence=first_sequence)
+        run = Run(self._engine, root, bus, known)
         handle = RunHandle(run)
+        handle._recorder = recorder
+        handle._goes_on = first_sequence > 1
         with self._lock:
             if self._closing:
                 raise ExecutorClosedError("the executor is shut down")
@@ -224,6 +251,11 @@ class MainTaskExecutor:
             root.become_root()
             self._handles.add(handle)
             self._all_done.clear()
+        if recorder is not None:
+            about = about or RunAbout()
+            if not about.command:
+                about = dataclasses.replace(about, command=root.name)
+            bus.subscribe(recorder.begin_run(bus.run_id, about, resumed=handle._goes_on))
         for observer in observers:
             bus.subscribe(observer)
         # Not on the pool: methods that hang there must not keep a run from being aborted.
@@ -281,10 +313,11 @@ class MainTaskExecutor:
         run = handle._run
         root = run.root
         try:
+            run.take_over_recorded()
             for path, node in root.walk():
                 if isinstance(node, Task):
                     node.tracker.bind(run.bus, path)
-            if run.bus.active:
+            if run.bus.active and not handle._goes_on:
                 emit_composed(root, run.bus, self._engine.runners)
                 if not root.subtasks:  # complete from the start: nothing else would tell
                     TrackerEvents(run.bus, root.path).task_finished(root.tracker.outcome(), {})
@@ -298,14 +331,30 @@ class MainTaskExecutor:
             self._end(handle)
 
     def _end(self, handle: RunHandle) -> None:
-        future = handle._future
+        outcome = handle.task.tracker.outcome()
+        with self._lock:
+            if handle._ended:
+                return
+            handle._ended = True
+        recorder = handle._recorder
+        if recorder is None:
+            self._report(handle, outcome)
+            return
+        try:
+            recorder.end_run(handle.id, outcome, lambda: self._report(handle, outcome))
+        except Exception:
+            # A recorder that breaks its promise must not keep the outcome from its waiters.
+            self.logger.exception("run %s: its recorder failed at the end", handle.id)
+            self._report(handle, outcome)
+
+    def _report(self, handle: RunHandle, outcome: AggregationOutcome) -> None:
         with self._lock:
             if handle not in self._handles:
                 return
             self._handles.discard(handle)
             last = not self._handles
             closing = self._closing
-        future.set_result(handle.task.tracker.outcome())
+        handle._future.set_result(outcome)
         if last:
             if closing:
                 self._close_engine()
@@ -335,6 +384,23 @@ def _wrapped(leaf: BaseTask) -> Task:
     if leaf.parent is not None:
         raise UsageError(f"{leaf.path!r} is part of a tree; submit its root", path=leaf.path)
     return Task(leaf.name, subtasks=[leaf], is_root=True)
+
+
+def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, Prior]:
+    if not prior:
+        return {}
+    leaves = {path for path, node in root.walk() if isinstance(node, LeafTask)}
+    for path, known in prior.items():
+        if path not in leaves:
+            near = nearest(path, leaves)
+            raise UsageError(
+                f"nothing can be known of {path!r} before the run: it is no leaf of this tree",
+                path=path,
+                hint=None if near is None else f"did you mean {near!r}?",
+            )
+        if isinstance(known, PriorEnd) and not IS_FINAL[known.status]:
+            raise UsageError(f"{path!r} cannot have ended {known.status.name}", path=path)
+    return dict(prior)
 
 
 def _new_run_id() -> str:

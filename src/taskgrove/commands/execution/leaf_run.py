@@ -19,7 +19,13 @@ from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import FINAL_STATUSES, IS_FINAL, ResultCode, TaskStatus, as_task_status
-from taskgrove.events import EventBus, NoteDetail, StartedDetail
+from taskgrove.events import (
+    AnalysisDetail,
+    EventBus,
+    NoteDetail,
+    PageDetail,
+    StartedDetail,
+)
 
 
 class LeafOwner(Protocol):
@@ -63,6 +69,7 @@ class LeafRun:
         "in_call",
         "leaf",
         "limit",
+        "outside_id",
         "run",
         "runner",
         "started_at",
@@ -77,12 +84,16 @@ class LeafRun:
         composite: Composite,
         runner: LeafRunner,
         attempt: int = 1,
+        *,
+        outside_id: str | None = None,
     ) -> None:
         self.run = run
         self.leaf = leaf
         self.composite = composite
         self.runner = runner
         self.attempt = attempt
+        #: Work that runs outside already: it is attached to, not started.
+        self.outside_id = outside_id
         self.limit: Limit | None = composite.limit
         self.timer: TimerEntry | None = None
         self.worker: Worker | None = None
@@ -214,6 +225,12 @@ class LeafRun:
                 detail=NoteDetail(topic=topic, data=data),
             )
 
+    def tell(self, detail: AnalysisDetail | PageDetail, text: str = "") -> None:
+        """Publish a note that carries a typed fact."""
+        bus = self.run.bus
+        if bus.active:
+            bus.emit(self.path, "note", attempt=self.attempt, message=text, detail=detail)
+
     def submit(self, function: Callable[[], object]) -> None:
         """Run ``function`` on a thread of the executor."""
         self.run.engine.control.submit(function)
@@ -232,7 +249,10 @@ class LeafRun:
         if self.leaf.timeout is not None:
             self.run.set_own_limit(self)
         try:
-            self.runner.start(self)
+            if self.outside_id is None:
+                self.runner.start(self)
+            else:
+                self.runner.attach(self, self.outside_id)
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
             self.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
         self.in_call = False

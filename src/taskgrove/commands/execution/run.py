@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from taskgrove.commands.execution.composite import Composite
+from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.stopping import StoppableRun
+from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import FinishedDetail
+from taskgrove.events import EventBus, FinishedDetail, NoteDetail
 
 
 class _Start(NamedTuple):
@@ -35,7 +38,30 @@ class _Done(NamedTuple):
 
 
 class Run(StoppableRun):
-    """One submitted tree: what starts when."""
+    """One submitted tree: what starts when.
+
+    Args:
+        engine: What the runs of the executor share.
+        root: The tree.
+        bus: The run's events.
+        prior: What is known of leaves before the run begins, by their path.
+    """
+
+    def __init__(
+        self, engine: Engine, root: Task, bus: EventBus, prior: Mapping[str, Prior]
+    ) -> None:
+        super().__init__(engine, root, bus)
+        self._prior = prior
+
+    def take_over_recorded(self) -> None:
+        """Tell the trackers the ends that are on record; before they are bound to the bus."""
+        if not self._prior:
+            return
+        for path, node in self.root.walk():
+            if isinstance(node, LeafTask):
+                known = self._prior.get(path)
+                if isinstance(known, PriorEnd) and known.recorded:
+                    _report_end(node, known)
 
     def begin(self) -> None:
         """Start the root; runs on a control thread."""
@@ -87,11 +113,36 @@ class Run(StoppableRun):
             steps.extend(_Start(child, nested) for child in self._first_of(nested))
             return
         assert isinstance(node, LeafTask)
-        leaf_run = LeafRun(self, node, composite, self.engine.runner_of(node))
+        known = self._prior.get(f"{composite.path}/{node.name}") if self._prior else None
+        if isinstance(known, PriorEnd):
+            self._take_over(node, composite, known)
+            steps.append(_Done(node, composite))
+            return
+        leaf_run = LeafRun(
+            self,
+            node,
+            composite,
+            self.engine.runner_of(node),
+            1 if known is None else known.attempt,
+            outside_id=None if known is None else known.outside_id,
+        )
         if self._refuse(leaf_run):
             steps.append(_Done(node, composite))
             return
         self._launch(leaf_run)
+
+    def _take_over(self, leaf: LeafTask, composite: Composite, known: PriorEnd) -> None:
+        """Take over the end of a leaf that is not started."""
+        if known.recorded:
+            return
+        if known.note and self.bus.active:
+            self.bus.emit(
+                f"{composite.path}/{leaf.name}",
+                "note",
+                message=known.note,
+                detail=NoteDetail(topic="reused"),
+            )
+        _report_end(leaf, known)
 
     def _refuse(self, leaf_run: LeafRun) -> bool:
         """End a leaf that must not start any more; True when it was."""
@@ -170,6 +221,9 @@ class Run(StoppableRun):
                 self._skip_tree(child, message)
             else:
                 assert isinstance(child, LeafTask)
+                known = self._prior.get(f"{composite.path}/{child.name}")
+                if isinstance(known, PriorEnd) and known.recorded:
+                    continue
                 child.report(
                     status=TaskStatus.REJECTED,
                     result=(ResultCode.REJECTED, message),
@@ -218,3 +272,10 @@ class Run(StoppableRun):
             self, leaf_run.leaf, leaf_run.composite, leaf_run.runner, leaf_run.attempt + 1
         )
         self._launch(following)
+
+
+def _report_end(leaf: LeafTask, known: PriorEnd) -> None:
+    fields = dict(known.fields)
+    if leaf.device_name is not None:
+        fields.setdefault("device_name", leaf.device_name)
+    leaf.report(status=known.status, result=known.result, **fields)

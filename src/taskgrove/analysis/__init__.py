@@ -1,0 +1,1 @@
+"""Analyses: programs that are described, supervised, and whose results are published."""

@@ -1,0 +1,220 @@
+"""What a run's events say of each of its nodes, folded into one record a node.
+
+The record, the explanation and the recovery of a run all read these facts; they are the same
+whether the events come from the bus of a live run or from the store.
+
+Threads: a :class:`RunFacts` belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
+from taskgrove.events import (
+    AnalysisDetail,
+    ComposedDetail,
+    FinishedDetail,
+    NoteDetail,
+    PageDetail,
+    StartedDetail,
+    TaskEvent,
+)
+
+#: Notes kept for one node; the record holds all of them as events.
+MAX_NOTES: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFact:
+    """A note on a node.
+
+    Attributes:
+        topic: As :class:`~taskgrove.events.NoteDetail`.
+        text: The words.
+        wall_ns: When, UTC, nanoseconds since the epoch.
+        data: Small facts that belong to it.
+    """
+
+    topic: str
+    text: str
+    wall_ns: int
+    data: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class NodeFacts:
+    """What is known of one node.
+
+    Attributes:
+        path: Its path.
+        composed: The node as it was composed.
+        status: Its status; None until something was heard of it.
+        result_code: Its result code, when known.
+        progress: Percent done, 0..100.
+        message: Its last message that is not a note's; for a final node, the outcome's.
+        devices: Devices involved.
+        failed_devices: Devices that failed.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        attempt: The last attempt, from 1.
+        queued_ns: When it was queued, UTC, nanoseconds since the epoch, or None.
+        started_ns: When it was first in progress, or None.
+        ended_ns: When it ended, or None.
+        last_ns: When it was last heard of, or None.
+        outside_kind: ``command``, ``process``, ``job`` or None; of the last attempt.
+        outside_id: The id under which it runs outside, or None; of the last attempt.
+        finished: How the end was decided, or None.
+        finished_sequence: The number of the event that ended it: which came first; or None.
+        notes: The last notes on it, oldest first, at most ``MAX_NOTES``.
+        analysis: The last description of its analysis, or None.
+        pages: The pages that it published.
+    """
+
+    path: str
+    composed: ComposedDetail | None = None
+    status: TaskStatus | None = None
+    result_code: ResultCode | None = None
+    progress: int = 0
+    message: str = ""
+    devices: tuple[str, ...] = ()
+    failed_devices: tuple[str, ...] = ()
+    health_state: str | None = None
+    attempt: int = 1
+    queued_ns: int | None = None
+    started_ns: int | None = None
+    ended_ns: int | None = None
+    last_ns: int | None = None
+    outside_kind: str | None = None
+    outside_id: str | None = None
+    finished: FinishedDetail | None = None
+    finished_sequence: int | None = None
+    notes: list[NoteFact] = field(default_factory=list)
+    analysis: AnalysisDetail | None = None
+    pages: list[PageDetail] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def parent_path(self) -> str:
+        """The path of the parent; empty for the root."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a leaf; a node that was never composed counts as one."""
+        return self.composed is None or self.composed.execution not in ("SEQUENTIAL", "PARALLEL")
+
+    @property
+    def is_final(self) -> bool:
+        """True once it has ended."""
+        return self.status is not None and bool(IS_FINAL[self.status])
+
+    @property
+    def skipped(self) -> bool:
+        """True for a casualty: a step that was not run because an earlier one failed."""
+        return self.finished is not None and self.finished.skipped
+
+    def apply(self, event: TaskEvent) -> None:
+        """Take in one event of this node; events of a node come in order of their sequence."""
+        self.last_ns = event.wall_ns
+        detail = event.detail
+        if event.kind == "composed":
+            if isinstance(detail, ComposedDetail):
+                self.composed = detail
+            self.devices = event.devices
+            return
+        if event.kind == "note":
+            self._note(event)
+            return
+        if self.is_final:
+            return  # what comes after the end changes nothing
+        self._change(event)
+
+    def _note(self, event: TaskEvent) -> None:
+        detail = event.detail
+        if isinstance(detail, AnalysisDetail):
+            self.analysis = detail
+        elif isinstance(detail, PageDetail):
+            self.pages.append(detail)
+        else:
+            topic, data = ("info", {}) if not isinstance(detail, NoteDetail) else (
+                detail.topic, dict(detail.data),
+            )  # fmt: skip
+            self.notes.append(NoteFact(topic, event.message, event.wall_ns, data))
+            del self.notes[:-MAX_NOTES]
+
+    def _change(self, event: TaskEvent) -> None:
+        detail = event.detail
+        if event.kind == "queued" and self.queued_ns is None:
+            self.queued_ns = event.wall_ns
+        if self.started_ns is None and (
+            event.kind == "started" or event.status is TaskStatus.IN_PROGRESS
+        ):
+            self.started_ns = event.wall_ns
+        if isinstance(detail, StartedDetail) and detail.outside_id is not None:
+            self.outside_kind, self.outside_id = detail.outside_kind, detail.outside_id
+        self.attempt = max(self.attempt, event.attempt)
+        if event.progress is not None:
+            self.progress = max(self.progress, event.progress)
+        if event.status is not None:
+            self.status = event.status
+        if event.result_code is not None:
+            self.result_code = event.result_code
+        if event.devices:
+            self.devices = event.devices
+        if event.kind != "finished":
+            if event.message and not isinstance(detail, StartedDetail):
+                self.message = event.message
+            return
+        self.message = event.message
+        self.failed_devices = event.failed_devices
+        self.health_state = event.health_state
+        self.ended_ns = event.wall_ns
+        self.finished_sequence = event.sequence
+        if isinstance(detail, FinishedDetail):
+            self.finished = detail
+        if self.status is TaskStatus.COMPLETED:
+            self.progress = 100
+
+
+class RunFacts:
+    """The nodes of one run.
+
+    Attributes:
+        nodes: What is known of each node, by path, in the order in which they were composed.
+        last_sequence: The highest number that was taken in.
+        last_ns: When the run was last heard of, or None.
+    """
+
+    def __init__(self, events: Iterable[TaskEvent] = ()) -> None:
+        self.nodes: dict[str, NodeFacts] = {}
+        self.last_sequence = 0
+        self.last_ns: int | None = None
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: TaskEvent) -> NodeFacts:
+        """Take in one event and return the node that it changed."""
+        node = self.nodes.get(event.path)
+        if node is None:
+            node = self.nodes[event.path] = NodeFacts(event.path)
+        node.apply(event)
+        self.last_sequence = max(self.last_sequence, event.sequence)
+        self.last_ns = event.wall_ns if self.last_ns is None else max(self.last_ns, event.wall_ns)
+        return node
+
+    @property
+    def root(self) -> NodeFacts | None:
+        """The root, or None when nothing is known yet."""
+        return next(iter(self.nodes.values()), None)
+
+    def children(self, path: str) -> list[NodeFacts]:
+        """Return the children of a node, in their composed order."""
+        node = self.nodes[path]
+        names = () if node.composed is None else node.composed.children
+        return [found for name in names if (found := self.nodes.get(f"{path}/{name}")) is not None]

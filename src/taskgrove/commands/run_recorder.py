@@ -1,0 +1,67 @@
+"""What keeps a run's record: the protocol that the executor knows a recorder by.
+
+The executor hands a recorder the run before its first event, then every event, and at the
+end waits for it: a handle reports completion only once the recorder has said that the final
+states are kept, or that they cannot be (DESIGN, the path of one update).
+
+Threads: the executor calls :meth:`RunRecorder.begin_run` on the thread that submits, and
+:meth:`RunRecorder.end_run` on whichever thread ended the run; both return soon. The observer
+that ``begin_run`` returns is called by any thread and only enqueues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.events import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class RunAbout:
+    """What the record keeps of a run besides its events.
+
+    Attributes:
+        command: The command, or the name of the tree's root; empty takes the root's name.
+        source: Plain data from which the run can be composed again; empty: it cannot be
+            without the program that made it. From the command line: ``kind`` ("map" or
+            "analysis"), ``file``, ``text`` (the whole text of the map), ``command``,
+            ``argin``, ``manager``.
+        argv: The command line of the process.
+        parent_run_id: The run that this one resumes, or None.
+        labels: Small facts to find it by, as text.
+    """
+
+    command: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    parent_run_id: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class RunRecorder(Protocol):
+    """Keeps the record of runs."""
+
+    def begin_run(self, run_id: str, about: RunAbout, *, resumed: bool = False) -> Observer:
+        """Make the run known, durably where that is possible, and return its observer.
+
+        Never raises because of the store: what cannot be written is kept and told.
+
+        Args:
+            run_id: The run.
+            about: What the record keeps of it.
+            resumed: The run exists in the record and goes on (recovery); its events do too.
+        """
+        ...
+
+    def end_run(
+        self, run_id: str, outcome: AggregationOutcome, when_kept: Callable[[], None]
+    ) -> None:
+        """Take the outcome; call ``when_kept`` once, when every event of the run is durable.
+
+        Where the store cannot be written, ``when_kept`` is called all the same after a
+        bounded time, and the trouble has been told by then.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""A self-contained page about one run, to read without a network."""

@@ -1,0 +1,159 @@
+"""The tables of the record.
+
+The event log is the truth: ``events`` holds every event as it was encoded for the wire.
+``runs``, ``nodes``, ``analyses`` and ``pages`` are kept beside it, in the same transaction, so
+that lists, trees and statistics are read without decoding a log; they can be made anew from it.
+Instants are UTC in nanoseconds since the epoch (``_ns``); enums are stored by their value.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+#: Version of the tables; it is the number of the newest migration.
+STORE_VERSION: Final = 1
+
+_BIG = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+#: One row a run, written before its first event and changed until its end.
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_key", _BIG, primary_key=True, autoincrement=True),
+    Column("run_id", String(200), nullable=False, unique=True),
+    Column("command", Text, nullable=False),
+    # running, final, or lost: a state of the record, not of the task (DESIGN, State)
+    Column("state", String(16), nullable=False),
+    Column("status", Integer),
+    Column("result_code", Integer),
+    Column("health_state", String(16)),
+    Column("message", Text, nullable=False, default=""),
+    Column("progress", Integer, nullable=False, default=0),
+    Column("created_ns", _BIG, nullable=False),
+    Column("started_ns", _BIG),
+    Column("ended_ns", _BIG),
+    Column("last_ns", _BIG, nullable=False),
+    Column("last_sequence", _BIG, nullable=False, default=0),
+    Column("leaf_count", Integer, nullable=False, default=0),
+    Column("failed_leaf_count", Integer, nullable=False, default=0),
+    Column("retry_count", Integer, nullable=False, default=0),
+    # How many events could not be kept at all; 0 in every whole record.
+    Column("lost_event_count", Integer, nullable=False, default=0),
+    Column("parent_run_id", String(200)),
+    Column("source", Text, nullable=False, default="{}"),  # RunAbout.source, JSON, redacted
+    Column("argv", Text, nullable=False, default="[]"),
+    Column("labels", Text, nullable=False, default="{}"),
+    Column("versions", Text, nullable=False, default="{}"),  # Python, taskgrove, packages
+    Column("host", Text, nullable=False, default=""),
+    Column("user", Text, nullable=False, default=""),
+    # Why it is lost, and what recovery found, in words.
+    Column("state_note", Text, nullable=False, default=""),
+    Index("ix_runs_created", "created_ns"),
+    Index("ix_runs_command_created", "command", "created_ns"),
+    Index("ix_runs_state", "state"),
+)
+
+#: Who keeps a run alive; the row goes when the run has ended.
+leases = Table(
+    "leases",
+    metadata,
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("boot_id", Text, nullable=False, default=""),
+    Column("pid", Integer, nullable=False),
+    Column("pid_started", Float, nullable=False),  # as psutil.Process.create_time, seconds
+    Column("heartbeat_ns", _BIG, nullable=False),
+    Column("interval_s", Float, nullable=False),  # a lease is expired after several of these
+)
+
+#: Every path once, for all runs: statistics group by it.
+paths = Table(
+    "paths",
+    metadata,
+    Column("path_key", _BIG, primary_key=True, autoincrement=True),
+    Column("path", Text, nullable=False, unique=True),
+)
+
+#: One row a node of a run, as the events left it.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
+    Column("node_number", Integer, primary_key=True),  # in composed order, from 0
+    Column("path_key", _BIG, ForeignKey("paths.path_key"), nullable=False),
+    Column("execution", String(16), nullable=False),
+    Column("device", Text),  # the device of a device leaf
+    Column("command_name", Text),
+    Column("status", Integer),
+    Column("result_code", Integer),
+    Column("health_state", String(16)),
+    Column("message", Text, nullable=False, default=""),
+    Column("attempt", Integer, nullable=False, default=1),
+    Column("queued_ns", _BIG),
+    Column("started_ns", _BIG),
+    Column("ended_ns", _BIG),
+    Column("finished_sequence", _BIG),
+    Column("skipped", Integer, nullable=False, default=0),
+    Column("facts", LargeBinary),  # the rest of NodeFacts, JSON; see the recorder
+    Index("ix_nodes_path", "path_key", "run_key"),
+    Index("ix_nodes_device", "device", "run_key"),
+    sqlite_with_rowid=False,
+)
+
+#: The log: the truth from which all other tables can be made.
+events = Table(
+    "events",
+    metadata,
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", _BIG, primary_key=True),
+    Column("body", LargeBinary, nullable=False),  # encode_event(event)
+    sqlite_with_rowid=False,
+)
+
+#: One row a described analysis (an attempt of an analysis leaf, or an analysis run by itself).
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", _BIG, primary_key=True),
+    Column("path_key", _BIG, ForeignKey("paths.path_key"), nullable=False),
+    Column("analysis", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("summary", Text, nullable=False, default=""),
+    Column("experiment", Text),  # from the configuration's header, where there is one
+    Column("experiment_run", Text),
+    Column("detail", LargeBinary, nullable=False),  # AnalysisDetail, JSON
+    Column("wall_ns", _BIG, nullable=False),
+    Index("ix_analyses_name", "analysis", "wall_ns"),
+)
+
+#: One row a published page.
+pages = Table(
+    "pages",
+    metadata,
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", _BIG, primary_key=True),
+    Column("path_key", _BIG, ForeignKey("paths.path_key"), nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("size_bytes", _BIG, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("wall_ns", _BIG, nullable=False),
+    Index("ix_pages_name", "display_name", "wall_ns"),
+)
