@@ -8,7 +8,8 @@ plain data: no tags, no objects, no import (DESIGN, safety lines).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
@@ -22,7 +23,7 @@ from taskgrove.commands.command_map.problems import (
     join_path,
     shown,
 )
-from taskgrove.commands.command_map.yaml_text import yaml_pieces
+from taskgrove.commands.command_map.yaml_text import plain_scalar, yaml_pieces
 from taskgrove.errors import MapError
 
 
@@ -70,6 +71,39 @@ def read_text(
     return _Builder(problems, limits).build(pieces(words, problems))
 
 
+def read_yaml_documents(
+    text: str | bytes,
+    problems: Problems,
+    limits: MapLimits = DEFAULT_LIMITS,
+    *,
+    scalar: Callable[[str], Any] = plain_scalar,
+    max_documents: int = 2,
+) -> list[Node | None]:
+    """Return the tree of each document of a YAML text; None for an empty one.
+
+    Args:
+        text: The YAML; bytes are UTF-8.
+        problems: Takes what is wrong but lets reading go on: keys that stand twice.
+        limits: How big each document may be.
+        scalar: What an unquoted scalar is; it may raise a ValueError.
+        max_documents: How many documents there may be.
+
+    Raises:
+        MapError: It cannot be read further.
+    """
+    if len(text) > limits.max_bytes:
+        raise too_big(problems, len(text), limits)
+    words = text if isinstance(text, str) else _decoded(text, problems)
+    pieces = yaml_pieces(words, problems, scalar=scalar, max_documents=max_documents)
+    trees: list[Node | None] = []
+    for is_break, part in itertools.groupby(pieces, lambda piece: piece.kind == "document"):
+        if is_break:
+            trees += [None for _ in part]
+        else:
+            trees[-1] = _Builder(problems, limits).build(part)
+    return trees
+
+
 def read_data(data: Mapping[str, Any], problems: Problems, limits: MapLimits) -> Node | None:
     """Return the tree of a Python mapping; see :func:`read_text`."""
     return _Builder(problems, limits).build(_data_pieces(data))
@@ -80,7 +114,7 @@ def too_big(problems: Problems, size: int, limits: MapLimits) -> MapError:
     return problems.stop(
         f"the file has {size:,} bytes; at most {limits.max_bytes:,} are read",
         found=size,
-        hint="split the map, or raise MapLimits.max_bytes",
+        hint=f"split the {problems.what}, or raise MapLimits.max_bytes",
     )
 
 
@@ -148,6 +182,8 @@ class _Builder:
 
     def build(self, pieces: Iterable[Piece]) -> Node | None:
         for piece in pieces:
+            if piece.kind == "document":
+                continue
             if piece.kind == "end":
                 self._end(self._stack.pop(), piece.mark)
             elif piece.kind == "alias":
@@ -176,7 +212,10 @@ class _Builder:
 
     def _begin(self, piece: Piece) -> None:
         if self._stack and self._stack[-1].awaits_key:
-            raise self._problems.stop("a key is a text, not a collection", self._path, piece.mark)
+            hint = "put a text that begins with '{' in quotes" if piece.kind == "mapping" else None
+            raise self._problems.stop(
+                "a key is a text, not a collection", self._path, piece.mark, hint=hint
+            )
         if len(self._stack) >= self._limits.max_depth:
             raise self._too_deep(piece.mark)
         if piece.identity is not None:
@@ -205,7 +244,7 @@ class _Builder:
         parent.height = max(parent.height, child.height + 1)
         if parent.size > self._limits.max_nodes:
             raise self._problems.stop(
-                f"the map holds more than {self._limits.max_nodes:,} values"
+                f"the {self._problems.what} holds more than {self._limits.max_nodes:,} values"
                 " once its aliases are followed", self._path, mark,
             )  # fmt: skip
         if len(self._stack) + parent.height > self._limits.max_depth + 1:
@@ -267,7 +306,7 @@ class _Builder:
         self._aliases += 1
         if self._aliases > self._limits.max_aliases:
             raise self._problems.stop(
-                f"the map uses more than {self._limits.max_aliases:,} aliases",
+                f"the {self._problems.what} uses more than {self._limits.max_aliases:,} aliases",
                 self._path,
                 piece.mark,
             )
@@ -283,10 +322,12 @@ class _Builder:
     def _cycle(self, piece: Piece, said: str) -> MapError:
         return self._problems.stop(
             f"{said}: a cycle", self._path, piece.mark, found=piece.identity,
-            hint="a task cannot be its own part",
+            hint="a task cannot be its own part" if self._problems.what == "map" else None,
         )  # fmt: skip
 
     def _too_deep(self, mark: Mark) -> MapError:
         return self._problems.stop(
-            f"the map is nested deeper than {self._limits.max_depth} levels", self._path, mark
+            f"the {self._problems.what} is nested deeper than {self._limits.max_depth} levels",
+            self._path,
+            mark,
         )

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from taskgrove.commands.command_map.problems import NOWHERE, Mark
 
-PieceKind: TypeAlias = Literal["mapping", "sequence", "scalar", "end", "alias", "merge"]
+PieceKind: TypeAlias = Literal["document", "mapping", "sequence", "scalar", "end", "alias", "merge"]
 
 
 class Piece(NamedTuple):
-    """One piece of the text: a collection begins or ends, a scalar, an alias.
+    """One piece of the text: a document or collection begins, one ends, a scalar, an alias.
 
     ``merge`` is YAML's key ``<<``. ``identity`` tells a Python collection by its
     ``id`` and a YAML one by its anchor, to find what refers to itself.

@@ -102,10 +102,12 @@ class Problems:
     Attributes:
         file: The file that is read, or None.
         items: The problems, in the order in which they were met.
+        what: What is read, as a noun: other documents than maps are read by the same means.
     """
 
     file: str | None = None
     items: list[MapProblem] = field(default_factory=list)
+    what: str = "map"
 
     def add(
         self,

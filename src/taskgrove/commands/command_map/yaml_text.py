@@ -7,7 +7,7 @@ states of devices, stay words: only ``true`` and ``false`` are booleans.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 import yaml
@@ -54,8 +54,20 @@ _CORE_TAGS: Final = {
 }
 
 
-def yaml_pieces(text: str, problems: Problems) -> Iterator[Piece]:
-    """Yield the pieces of a YAML text; the end of its only document ends them.
+def yaml_pieces(
+    text: str,
+    problems: Problems,
+    *,
+    scalar: Callable[[str], Any] = plain_scalar,
+    max_documents: int = 1,
+) -> Iterator[Piece]:
+    """Yield the pieces of a YAML text; each document begins with a piece of its own.
+
+    Args:
+        text: The text.
+        problems: Takes what is wrong but lets reading go on.
+        scalar: What an unquoted scalar is; it may raise a ValueError.
+        max_documents: How many documents there may be.
 
     Raises:
         MapError: The text is not YAML, has a tag that names a type, or several documents.
@@ -67,10 +79,16 @@ def yaml_pieces(text: str, problems: Problems) -> Iterator[Piece]:
             mark = NOWHERE if place is None else Mark(place.line + 1, place.column + 1)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
-                if documents > 1:
-                    raise problems.stop("a second document begins; a map is one document", "", mark)
+                if documents > max_documents:
+                    ordinal = "second" if documents == 2 else "further"
+                    raise problems.stop(
+                        f"a {ordinal} document begins; a {problems.what} is"
+                        f" {'one document' if max_documents == 1 else f'{max_documents} at most'}",
+                        "", mark,
+                    )  # fmt: skip
+                yield Piece("document", None, mark)
                 continue
-            piece = _yaml_piece(event, mark, problems)
+            piece = _yaml_piece(event, mark, problems, scalar)
             if piece is not None:
                 yield piece
     except yaml.MarkedYAMLError as exc:
@@ -90,7 +108,9 @@ def _reader_mark(text: str, exc: yaml.YAMLError) -> Mark:
     return Mark(text.count("\n", 0, position) + 1, None)
 
 
-def _yaml_piece(event: Any, mark: Mark, problems: Problems) -> Piece | None:
+def _yaml_piece(
+    event: Any, mark: Mark, problems: Problems, scalar: Callable[[str], Any]
+) -> Piece | None:
     if isinstance(event, yaml.AliasEvent):
         return Piece("alias", None, mark, event.anchor)
     if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
@@ -107,7 +127,7 @@ def _yaml_piece(event: Any, mark: Mark, problems: Problems) -> Piece | None:
     if tag is not None and _CORE_TAGS.get(tag) != kind:
         problems.add(
             f"a tag is not allowed: {shown(tag)}", "", mark, found=tag,
-            hint="a map holds plain data only",
+            hint=f"a {problems.what} holds plain data only",
         )  # fmt: skip
     if kind != "scalar":
         return Piece(kind, None, mark, event.anchor)
@@ -116,7 +136,7 @@ def _yaml_piece(event: Any, mark: Mark, problems: Problems) -> Piece | None:
         if value == "<<":
             return Piece("merge", None, mark, event.anchor)
         try:
-            value = plain_scalar(value)
+            value = scalar(value)
         except ValueError as exc:
             problems.add("a number has too many digits", "", mark, hint=str(exc))
     return Piece("scalar", value, mark, event.anchor)

@@ -1,0 +1,310 @@
+"""Configurations: a header, and one section of parameters for each analysis.
+
+::
+
+    header:
+      experiment: mfx100
+      run: 12
+      work_dir: "{{ $SCRATCH }}/mfx100"
+    FindPeaks:
+      out_file: "{{ work_dir }}/peaks_r{{ run:04d }}.cxi"
+      n_peaks: 20
+    IndexPeaks:
+      in_file: "{{ FindPeaks.out_file }}"
+
+LUTE's form, a header document and a document of sections, is read as well. The differences
+stand in ``docs/analysis-parameters.md``.
+
+Threads: a configuration never changes; any thread may ask it for parameters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.analysis.configuration_text import (
+    HEADER,
+    Layout,
+    as_analysis_error,
+    read_file,
+    read_layout,
+)
+from taskgrove.analysis.earlier_results import EarlierResults
+from taskgrove.analysis.parameters.base import TaskParameters
+from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field
+from taskgrove.analysis.resolver import Resolver, Scope
+from taskgrove.analysis.substitution import has_placeholders, parse
+from taskgrove.analysis.validation import validate
+from taskgrove.commands.command_map.nodes import Node
+from taskgrove.commands.command_map.problems import Problems, join_path
+from taskgrove.errors import AnalysisError, MapError, nearest
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.registry import AnalysisEntry
+
+__all__ = ["Configuration", "EarlierResults", "load_configuration", "parse_configuration"]
+
+_EMPTY: Final = Node("mapping", {})
+#: What a header of LUTE's form takes from the environment where it does not give it.
+_FROM_ENVIRONMENT: Final = {"experiment": "EXPERIMENT", "run": "RUN_NUM"}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration that was read and whose header is valid.
+
+    Attributes:
+        file: The file it was read from, as text, or None.
+        text: The whole text, for the record.
+        header: The header.
+    """
+
+    file: str | None
+    text: str
+    header: AnalysisHeader
+    _layout: Layout = field(repr=False)
+    _scope: Scope = field(repr=False)
+    _known: frozenset[str] | None = field(repr=False, default=None)
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The names of the sections, in their order."""
+        return tuple(self._layout.sections)
+
+    def parameters_for(
+        self, entry: AnalysisEntry, overrides: Mapping[str, Any] | None = None
+    ) -> TaskParameters:
+        """Return the validated parameters of an analysis.
+
+        An analysis without a section gets the defaults of its parameters.
+
+        Args:
+            entry: The analysis; its section has its name.
+            overrides: Values by key that replace those of the section, taken as they are.
+
+        Raises:
+            AnalysisError: They are not valid; ``problems`` lists all that is wrong, each with
+                file, key and line.
+        """
+        problems = Problems(self.file, what="configuration")
+        try:
+            made = self._parameters(entry, dict(overrides or {}), problems)
+            problems.raise_any()
+        except MapError as exc:
+            raise as_analysis_error(exc) from exc
+        assert made is not None  # else there would be a problem
+        return made
+
+    def values_for(self, name: str) -> dict[str, Any]:
+        """Return the values of a section with its placeholders replaced, not validated.
+
+        Raises:
+            AnalysisError: There is no such section, or a placeholder of it names nothing.
+        """
+        problems = Problems(self.file, what="configuration")
+        try:
+            values = self._values(name, problems)
+            problems.raise_any()
+        except MapError as exc:
+            raise as_analysis_error(exc) from exc
+        if values is None:
+            close = nearest(name, self.sections)
+            raise AnalysisError(
+                f"{self._prefix}there is no section {name!r}", file=self.file, key=name,
+                hint=f"did you mean {close!r}?" if close
+                else f"sections: {', '.join(self.sections)}",
+            )  # fmt: skip
+        return values
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.file}: " if self.file else ""
+
+    def _values(self, name: str, problems: Problems) -> dict[str, Any] | None:
+        node = self._layout.tasks.value.get(name)
+        if node is None:
+            return None
+        if node.kind == "scalar" and node.value is None:
+            return {}
+        resolver = Resolver(self._scope, problems, node if node.kind == "mapping" else _EMPTY)
+        try:
+            values = resolver.resolve(node, name)
+        except AnalysisError as exc:
+            raise problems.stop(exc.message, name, node.mark, hint=exc.hint) from exc
+        if not isinstance(values, dict):
+            problems.add(
+                f"a section is a mapping, not {node.type_word}", name,
+                self._layout.tasks.key_marks[name],
+            )  # fmt: skip
+            return {}
+        return dict(values)
+
+    def _parameters(
+        self, entry: AnalysisEntry, overrides: dict[str, Any], problems: Problems
+    ) -> TaskParameters | None:
+        values = self._values(entry.name, problems)
+        if values is None:
+            self._check_near_miss(entry.name, problems)
+            values = {}
+        problems.raise_any()  # a value that is not there would be told as one that is wrong
+        values.update(overrides)
+        for name, item in entry.parameters.model_fields.items():
+            if is_header_field(item) and name not in values:
+                values[name] = self.header
+        wanted = entry.parameters.model_fields.get("executable")
+        if entry.executable is not None and wanted is not None:
+            values.setdefault("executable", entry.executable)
+        node = self._layout.tasks.value.get(entry.name, _EMPTY)
+        return validate(
+            entry.parameters, values, problems,
+            node=node, path=entry.name, given=overrides,
+        )  # fmt: skip
+
+    def _check_near_miss(self, name: str, problems: Problems) -> None:
+        """Refuse to run an analysis with its defaults when its section is only misspelt."""
+        strangers = [item for item in self.sections if item not in (self._known or ())]
+        close = nearest(name, strangers)
+        if close is not None:
+            problems.add(
+                f"there is no section {name!r}", close, self._layout.tasks.key_marks[close],
+                hint=f"is {close!r} meant?",
+            )  # fmt: skip
+
+
+def load_configuration(
+    file: str | Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    earlier: EarlierResults | None = None,
+    known_names: Iterable[str] | None = None,
+    header: Mapping[str, str] | None = None,
+) -> Configuration:
+    """Return the configuration that a file holds.
+
+    Args:
+        file: The file.
+        environ: The environment for ``{{ $NAME }}``; None: that of this process, as it is now.
+        earlier: Finds results of earlier runs for ``{{ earlier.TASK.key }}``.
+        known_names: The names of all analyses; a section of another name is an error. None: any
+            section is allowed.
+        header: Values that replace those of the header, by key.
+
+    Raises:
+        AnalysisError: It cannot be read or is not valid; ``problems`` lists all that is wrong.
+    """
+    return parse_configuration(
+        read_file(file),
+        file=file,
+        environ=environ,
+        earlier=earlier,
+        known_names=known_names,
+        header=header,
+    )
+
+
+def parse_configuration(
+    text: str | bytes,
+    *,
+    file: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    earlier: EarlierResults | None = None,
+    known_names: Iterable[str] | None = None,
+    header: Mapping[str, str] | None = None,
+) -> Configuration:
+    """Return the configuration that a text holds; see :func:`load_configuration`.
+
+    Args:
+        text: The YAML; bytes are UTF-8.
+        file: What errors call it.
+        environ: As in :func:`load_configuration`.
+        earlier: As in :func:`load_configuration`.
+        known_names: As in :func:`load_configuration`.
+        header: As in :func:`load_configuration`.
+
+    Raises:
+        AnalysisError: It is not valid; ``problems`` lists all that is wrong.
+    """
+    problems = Problems(None if file is None else str(file), what="configuration")
+    environ = dict(os.environ) if environ is None else environ
+    known = None if known_names is None else frozenset(known_names)
+    try:
+        layout = read_layout(text, problems)
+        _add_from_environment(layout, environ)
+        layout.header.value.update(
+            {key: Node("scalar", text) for key, text in (header or {}).items()}
+        )
+        _check_placeholders(layout.tasks, "", problems)
+        if known is not None:
+            _check_sections(layout, known, problems)
+        found = _header(layout, Scope(layout.tasks, layout.header, environ), problems)
+        problems.raise_any()
+    except MapError as exc:
+        raise as_analysis_error(exc) from exc
+    assert found is not None  # else there would be a problem
+
+    def which_run() -> tuple[str, str]:
+        return found.experiment, str(found.run)
+
+    scope = Scope(layout.tasks, layout.header, environ, earlier, which_run)
+    words = text if isinstance(text, str) else text.decode("utf-8-sig")
+    return Configuration(problems.file, words, found, layout, scope, known)
+
+
+def _add_from_environment(layout: Layout, environ: Mapping[str, str]) -> None:
+    """Fill what a header of LUTE's form leaves to the batch system."""
+    if not layout.is_two_documents:
+        return
+    for key, name in _FROM_ENVIRONMENT.items():
+        node = layout.header.value.get(key)
+        if environ.get(name) and (node is None or node.value in {None, ""}):
+            text = environ[name]
+            value = text.partition("_")[0] if key == "run" else text
+            layout.header.value[key] = Node("scalar", value)
+
+
+def _check_placeholders(node: Node, path: str, problems: Problems) -> None:
+    """Find what is no placeholder in the whole text, also in sections that are not used now."""
+    todo, seen = [(node, path)], set()
+    while todo:
+        item, place = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if item.kind == "mapping":
+            todo += [(child, join_path(place, key)) for key, child in item.value.items()]
+        elif item.kind == "sequence":
+            todo += [(child, join_path(place, key)) for key, child in enumerate(item.value)]
+        elif isinstance(item.value, str) and has_placeholders(item.value):
+            try:
+                parse(item.value)
+            except AnalysisError as exc:
+                problems.add(exc.message, place, item.mark, hint=exc.hint)
+
+
+def _check_sections(layout: Layout, known: frozenset[str], problems: Problems) -> None:
+    for name in layout.sections:
+        if name not in known:
+            mark = layout.tasks.key_marks[name]
+            problems.add_unknown("analysis", name, name, mark, sorted(known))
+
+
+def _header(layout: Layout, scope: Scope, problems: Problems) -> AnalysisHeader | None:
+    resolver = Resolver(scope, problems, layout.header, header_first=True)
+    before = len(problems.items)
+    try:
+        values = resolver.resolve(layout.header, HEADER)
+    except AnalysisError as exc:
+        raise problems.stop(exc.message, HEADER, layout.header.mark, hint=exc.hint) from exc
+    fields = list(AnalysisHeader.model_fields)
+    for key, mark in layout.header.key_marks.items():
+        close = difflib.get_close_matches(key, fields, n=1, cutoff=0.85)
+        if key not in fields and close and close[0] not in layout.header.value:
+            problems.add_unknown("key of the header", key, join_path(HEADER, key), mark, fields)
+    if len(problems.items) > before:
+        return None
+    return validate(AnalysisHeader, dict(values), problems, node=layout.header, path=HEADER)

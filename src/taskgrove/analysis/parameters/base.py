@@ -1,0 +1,136 @@
+"""The classes that models of parameters inherit: one model for each analysis.
+
+Only what a configuration, or code, gives becomes a value: no environment variable ever stands
+in for a parameter, whatever its name is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, RootModel
+
+from taskgrove.analysis.parameters.field import Parameter, info_of
+from taskgrove.analysis.substitution import fill
+from taskgrove.errors import AnalysisError
+
+
+class TaskParameters(BaseModel):
+    """Parameters of an analysis; a key that is not declared is an error.
+
+    A field of the type :class:`~taskgrove.analysis.parameters.header.AnalysisHeader` (LUTE calls
+    it ``lute_config``) gets the header of the configuration.
+
+    Attributes:
+        run_directory: The folder in which the analysis runs; ``{{ name }}`` stands for the value
+            of a parameter. None: the working folder.
+        result_from_params: The result of an analysis that tells none itself, made of its
+            parameters: ``"{{ outdir }}/{{ tag }}.cxi"``. None: the parameter with ``is_result``.
+        result_summary: The summary of that result, made likewise. None: none.
+        set_result: Whether the result is made of the parameters where the analysis tells none.
+        impl_schemas: The schemas that the result keeps to, separated by ``;``.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_assignment=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    run_directory: ClassVar[str | None] = None
+    result_from_params: ClassVar[str | None] = None
+    result_summary: ClassVar[str | None] = None
+    set_result: ClassVar[bool] = False
+    impl_schemas: ClassVar[str | None] = None
+
+    def described_result(self) -> Any:
+        """Return the result that the parameters name, such as the output file, or None.
+
+        Raises:
+            AnalysisError: Two parameters claim to be it, or ``result_from_params`` names none.
+        """
+        if not self.set_result:
+            return None
+        if self.result_from_params is not None:
+            return self._filled(self.result_from_params)
+        names = [
+            name for name, field in type(self).model_fields.items() if info_of(field).is_result
+        ]
+        if len(names) > 1:
+            raise AnalysisError(
+                f"{type(self).__name__} has {len(names)} results: {', '.join(names)}",
+                hint="mark one of them with is_result",
+            )
+        return getattr(self, names[0]) if names else None
+
+    def described_summary(self) -> str | None:
+        """Return the summary that the parameters make, or None.
+
+        Raises:
+            AnalysisError: ``result_summary`` names what is no parameter.
+        """
+        if not self.set_result or self.result_summary is None:
+            return None
+        return str(self._filled(self.result_summary))
+
+    def run_folder(self) -> str | None:
+        """Return ``run_directory`` with the values of parameters in it, or None.
+
+        Raises:
+            AnalysisError: It names what is no parameter.
+        """
+        return None if self.run_directory is None else str(self._filled(self.run_directory))
+
+    def _filled(self, text: str) -> Any:
+        return fill(text, self.model_dump(mode="json"))
+
+
+class TemplateConfig(BaseModel):
+    """Which template an analysis' own configuration file is made of, and where it is written.
+
+    Attributes:
+        template_name: The template, relative to the folder of templates.
+        output_path: The file to write.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    template_name: str
+    output_path: str
+
+
+class TemplateParameters(RootModel[Any]):
+    """Any data for a template; a field of this type is never on the command line."""
+
+    root: Any
+
+    @property
+    def params(self) -> Any:
+        """The data."""
+        return self.root
+
+
+class ThirdPartyParameters(TaskParameters):
+    """Parameters of a program that knows nothing of taskgrove.
+
+    They become its command line (:func:`~taskgrove.analysis.parameters.render_argv`), in the
+    order in which they are declared. Keys that no field declares are allowed: they become flags
+    too, or, where a field is a :class:`TemplateConfig` with a value, data for the template.
+
+    Attributes:
+        executable: The program: a path, or a name on the PATH.
+        short_flags_use_eq: Whether ``-n`` and its value are one argument, ``-n=1``.
+        long_flags_use_eq: Whether ``--name`` and its value are one argument, ``--name=1``.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    short_flags_use_eq: ClassVar[bool] = False
+    long_flags_use_eq: ClassVar[bool] = False
+    set_result: ClassVar[bool] = True
+
+    executable: str = Parameter(
+        description="The program: a path, or a name on the PATH.", flag_type=""
+    )

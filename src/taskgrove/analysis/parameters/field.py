@@ -1,0 +1,110 @@
+"""What a parameter says about itself beside its type: unit, description, flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+from pydantic import Field
+
+from taskgrove.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+FlagType: TypeAlias = Literal["", "-", "--"]
+ListStyle: TypeAlias = Literal["repeat", "values", "comma"]
+
+_KEYS: Final = ("unit", "flag_type", "rename_param", "is_result", "list_style")
+
+
+def Parameter(  # noqa: N802 - reads like pydantic's Field, which it is
+    default: Any = ...,
+    *,
+    description: str | None = None,
+    unit: str | None = None,
+    flag_type: FlagType | None = None,
+    rename_param: str | None = None,
+    is_result: bool = False,
+    list_style: ListStyle = "repeat",
+    default_factory: Callable[[], Any] | None = None,
+    **constraints: Any,
+) -> Any:
+    """Return a field of a :class:`TaskParameters` class.
+
+    Args:
+        default: Its default; without one, and without ``default_factory``, it is required.
+        description: What it means, for ``--help-task``.
+        unit: Its unit, such as ``mm``; None where it has none.
+        flag_type: How it stands on a command line: ``-`` (``-n 1``), ``--`` (``--name 1``), the
+            empty text (the value alone), or None: ``p_arg…`` alone, a name of one letter with
+            ``-``, all others with ``--``.
+        rename_param: Its name on the command line, where that is not the field's own.
+        is_result: Whether its value, such as the name of the output file, is the result.
+        list_style: How a list stands on a command line: the flag before each value, the flag
+            once before all values, or one value joined by commas.
+        default_factory: A function that makes the default, in place of ``default``.
+        **constraints: What else pydantic's ``Field`` takes: ``ge``, ``le``, ``pattern``, ...
+
+    Raises:
+        UsageError: ``flag_type`` or ``list_style`` is none of these.
+    """
+    if flag_type is not None and flag_type not in get_args(FlagType):
+        raise UsageError(f"flag_type is '-', '--' or '', not {flag_type!r}")
+    if list_style not in get_args(ListStyle):
+        raise UsageError(f"list_style is one of {get_args(ListStyle)}, not {list_style!r}")
+    said: dict[str, Any] = {
+        "unit": unit,
+        "flag_type": flag_type,
+        "rename_param": rename_param,
+        "is_result": is_result or None,
+        "list_style": None if list_style == "repeat" else list_style,
+    }
+    extra = {key: value for key, value in said.items() if value is not None}
+    extra |= constraints.pop("json_schema_extra", None) or {}
+    if default_factory is not None:
+        constraints["default_factory"] = default_factory
+    else:
+        constraints["default"] = default
+    return Field(description=description, json_schema_extra=extra or None, **constraints)
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """What a field says about itself; see :func:`Parameter`.
+
+    Attributes:
+        unit: Its unit, or None.
+        flag_type: How it stands on a command line, or None where the name decides.
+        rename_param: Its name on the command line, or None for the field's own.
+        is_result: Whether its value is the result.
+        list_style: How a list stands on a command line.
+    """
+
+    unit: str | None = None
+    flag_type: FlagType | None = None
+    rename_param: str | None = None
+    is_result: bool = False
+    list_style: ListStyle = "repeat"
+
+
+#: What holds of a key that no field of the class declares.
+UNDECLARED: Final = ParameterInfo()
+
+
+def info_of(field: FieldInfo) -> ParameterInfo:
+    """Return what a field says about itself, however it was declared.
+
+    Raises:
+        UsageError: What it says of its flag or of its lists is none of the known words.
+    """
+    extra = field.json_schema_extra
+    if not isinstance(extra, dict):
+        return UNDECLARED
+    said: dict[str, Any] = {key: extra[key] for key in _KEYS if extra.get(key) is not None}
+    if said.get("flag_type", "") not in get_args(FlagType):
+        raise UsageError(f"flag_type is '-', '--' or '', not {said['flag_type']!r}")
+    if said.get("list_style", "repeat") not in get_args(ListStyle):
+        raise UsageError(f"list_style is one of {get_args(ListStyle)}, not {said['list_style']!r}")
+    return ParameterInfo(**said)

@@ -1,0 +1,47 @@
+"""What holds for all analyses of a configuration: its header."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+
+class AnalysisHeader(BaseModel):
+    """The header of a configuration.
+
+    Keys besides these are kept: they are variables for the sections (``{{ name }}``).
+    Unlike the header of LUTE, creating one reads no environment and looks at no folder.
+    """
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    title: str = Field("", description="What the configuration is for.")
+    experiment: str = Field("", description="The experiment.")
+    run: int | str = Field("", description="The run of data acquisition; empty: not given.")
+    date: str = Field("", description="The date of the analysis, as it was written.")
+    lute_version: float | str | None = Field(
+        None, description="Kept for configurations of LUTE; nothing depends on it."
+    )
+    task_timeout: PositiveInt | PositiveFloat = Field(
+        600, description="Longest time that an analysis may take, in seconds."
+    )
+    work_dir: str = Field(
+        "", description="The folder in which analyses work; empty: where taskgrove was started."
+    )
+    template_dir: str = Field(
+        "", description="The folder of the templates of analyses; empty: work_dir."
+    )
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The keys that are no fields, with their values."""
+        return dict(self.model_extra or {})
+
+
+def is_header_field(field: FieldInfo) -> bool:
+    """Return whether a field of a model is filled with the header of the configuration."""
+    return AnalysisHeader in {field.annotation, *get_args(field.annotation)}

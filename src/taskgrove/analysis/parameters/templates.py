@@ -1,0 +1,201 @@
+"""Configuration files of third-party programs, made of templates and parameters (Jinja2).
+
+A template is data, not code: it runs in Jinja's sandbox, sees plain data only, and a name that
+is not there is an error. Both the template and the file that is written lie under folders that
+the caller names; a link that leads out of one is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from taskgrove.analysis.parameters.base import (
+    TaskParameters,
+    TemplateConfig,
+    TemplateParameters,
+)
+from taskgrove.analysis.parameters.header import AnalysisHeader
+from taskgrove.errors import AnalysisError, MissingExtraError, nearest
+
+#: Longest file that a template may make, in characters.
+MAX_OUTPUT: Final = 64 << 20
+
+
+def template_config(parameters: TaskParameters) -> TemplateConfig | None:
+    """Return which template the parameters ask for, or None."""
+    for name in type(parameters).model_fields:
+        value = getattr(parameters, name)
+        if isinstance(value, TemplateConfig):
+            return value
+    return None
+
+
+def template_variables(parameters: TaskParameters) -> dict[str, Any]:
+    """Return what a template sees: every parameter by its name, as plain data."""
+    seen: dict[str, Any] = {}
+    for name in type(parameters).model_fields:
+        value = getattr(parameters, name)
+        if isinstance(value, TemplateParameters):
+            seen[name] = value.params
+        elif isinstance(value, BaseModel) and not isinstance(value, AnalysisHeader):
+            seen[name] = value.model_dump()
+        elif isinstance(value, AnalysisHeader):
+            seen[name] = value.model_dump(mode="json")
+        else:
+            seen[name] = value
+    return {**seen, **(parameters.model_extra or {})}
+
+
+def render_template(
+    parameters: TaskParameters,
+    *,
+    template_root: str | Path,
+    output_root: str | Path | None = None,
+) -> Path | None:
+    """Write the configuration file that the parameters ask for.
+
+    The file is complete or not there: it is written beside its place and moved.
+
+    Args:
+        parameters: The validated parameters; one of them is a :class:`TemplateConfig`.
+        template_root: The folder under which the template lies.
+        output_root: The folder under which the file may lie, and to which a relative
+            ``output_path`` belongs. None: it may lie anywhere, and belongs to the working folder.
+
+    Returns:
+        The file, or None where the parameters ask for none.
+
+    Raises:
+        AnalysisError: A path leads out of its folder; the template is not there, is wrong, or
+            uses a name that is no parameter (the error has template and line); the file cannot
+            be written.
+        MissingExtraError: Jinja2 is not installed.
+    """
+    config = template_config(parameters)
+    if config is None:
+        return None
+    source = _below(Path(template_root), config.template_name, "template_name")
+    if output_root is None:
+        target = Path(config.output_path).absolute()
+    else:
+        target = _below(Path(output_root), config.output_path, "output_path")
+    text = _rendered(source, Path(template_root), template_variables(parameters))
+    _write(target, text)
+    return target
+
+
+def _below(root: Path, given: str, key: str) -> Path:
+    """Return the place of ``given`` below ``root``."""
+    base = root.resolve()
+    try:
+        place = (base / given).resolve()
+    except (OSError, ValueError) as exc:  # too long, or a zero byte
+        raise AnalysisError(f"{key} is not a path: {exc}", key=key) from exc
+    if place == base or not place.is_relative_to(base):
+        raise AnalysisError(
+            f"{key} {given!r} lies outside of {str(root)!r}", key=key,
+            hint="give a path below that folder",
+        )  # fmt: skip
+    return place
+
+
+def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
+    jinja2 = _load_jinja2()
+    base = root.resolve()
+
+    def load(name: str) -> tuple[str, str, None] | None:
+        place = _below(base, name, "template")  # a link may lead out of the folder
+        if not place.is_file():
+            return None
+        return place.read_text(encoding="utf-8"), str(place), None
+
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        loader=jinja2.FunctionLoader(load),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # it makes text for a program, not a page
+        keep_trailing_newline=True,
+    )
+    name = source.relative_to(base).as_posix()
+    parts, length = [], 0
+    try:
+        for part in environment.get_template(name).generate(variables):
+            parts.append(part)
+            length += len(part)
+            if length > MAX_OUTPUT:
+                raise AnalysisError(f"the template {name!r} makes more than {MAX_OUTPUT:,} letters")
+    except jinja2.TemplateNotFound as exc:
+        raise _not_found(str(exc), name, root) from exc
+    except jinja2.TemplateSyntaxError as exc:
+        raise AnalysisError(
+            f"the template is wrong: {exc.message}", file=exc.filename or source, line=exc.lineno
+        ) from exc
+    except jinja2.UndefinedError as exc:
+        raise AnalysisError(
+            f"the template uses what is no parameter: {exc.message}",
+            file=source,
+            line=_line_in(exc, source),
+            hint=f"parameters: {', '.join(sorted(variables))}",
+        ) from exc
+    except AnalysisError:
+        raise
+    except (OSError, UnicodeError) as exc:
+        raise AnalysisError(f"the template cannot be read: {exc}", file=source) from exc
+    except Exception as exc:  # whatever an expression of the template can raise
+        raise AnalysisError(
+            f"the template cannot be filled: {type(exc).__name__}: {exc}",
+            file=source,
+            line=_line_in(exc, source),
+        ) from exc
+    return "".join(parts)
+
+
+def _load_jinja2() -> Any:
+    try:
+        import jinja2  # noqa: PLC0415 - an extra, needed only where there are templates
+        import jinja2.sandbox  # noqa: PLC0415
+    except ImportError as exc:
+        raise MissingExtraError("analysis", "a template") from exc
+    return jinja2
+
+
+def _not_found(missing: str, name: str, root: Path) -> AnalysisError:
+    if missing != name:
+        return AnalysisError(f"the template {name!r} uses {missing!r}, which is not there")
+    names = [item.relative_to(root).as_posix() for item in root.rglob("*") if item.is_file()]
+    close = nearest(name, names)
+    return AnalysisError(
+        f"there is no template {name!r} in {str(root)!r}",
+        key="template_name",
+        hint=f"did you mean {close!r}?" if close else None,
+    )
+
+
+def _line_in(exc: BaseException, source: Path) -> int | None:
+    """Return the line of the template at which an error arose: Jinja keeps it in the trace."""
+    trace, line = exc.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(source):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _write(target: Path, text: str) -> None:
+    temporary = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except (OSError, UnicodeError) as exc:
+        with contextlib.suppress(OSError):  # the error that is told is the first one
+            temporary.unlink(missing_ok=True)
+        raise AnalysisError(f"{str(target)!r} cannot be written: {exc}", key="output_path") from exc

@@ -1,0 +1,163 @@
+"""Large payloads, kept in files and passed on by reference; never by pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Final
+
+from taskgrove.analysis.json_form import dump_json, load_json
+from taskgrove.analysis.payload_reference import PayloadKind, PayloadReference
+from taskgrove.analysis.plain_arrays import describe_dtype, is_array, load_numpy
+from taskgrove.analysis.plain_form import MAX_DEPTH, PlainTypes
+from taskgrove.errors import AnalysisError
+
+#: What is larger than this is kept in a file, unless told otherwise; in bytes.
+DEFAULT_LIMIT_BYTES: Final = 1 << 20
+
+
+def store_payload(payload: Any, folder: str | Path, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> Any:
+    """Return a payload whose large parts are references to files.
+
+    Arrays and bytes over the limit, also inside dicts, lists and tuples, are kept each in a
+    file; what is left is kept as JSON if it is still over the limit. A file is named after its
+    content: it is complete or not there, and the same content is kept once.
+
+    Args:
+        payload: The payload; it is not changed.
+        folder: Where the files are put; it is made.
+        limit_bytes: What may stay in memory.
+
+    Raises:
+        AnalysisError: A part has no plain form (the error says which), or a file cannot be
+            written.
+    """
+    place = Path(folder).absolute()
+    left = _without_arrays(payload, place, limit_bytes, 0)
+    if isinstance(left, PayloadReference):
+        return left
+    raw = dump_json(left).encode()
+    if len(raw) <= limit_bytes:
+        return left
+    return _keep(place, "json", lambda file: file.write(raw))
+
+
+def _without_arrays(value: Any, place: Path, limit: int, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        return value  # it is refused when it is written
+    kind = type(value)
+    if kind is dict:
+        return {key: _without_arrays(item, place, limit, depth + 1) for key, item in value.items()}
+    if kind in {list, tuple}:
+        return kind(_without_arrays(item, place, limit, depth + 1) for item in value)
+    if kind in {bytes, bytearray, memoryview} and memoryview(value).nbytes > limit:
+        return _keep(place, "bytes", lambda file: file.write(value))
+    if is_array(value) and value.nbytes > limit and kind.__name__ in {"ndarray", "memmap"}:
+        describe_dtype(value.dtype)  # refuses what only pickle could write
+        numpy = load_numpy("an array")
+        return _keep(
+            place, "npy", lambda file: numpy.save(file, numpy.asarray(value), allow_pickle=False)
+        )
+    return value
+
+
+class _HashingFile:
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
+        self.hash.update(view)
+        self.size += view.nbytes
+        return self._file.write(view)
+
+
+_SUFFIXES: Final[dict[PayloadKind, str]] = {"npy": ".npy", "json": ".json", "bytes": ".bin"}
+
+
+def _keep(place: Path, kind: PayloadKind, write: Callable[[Any], object]) -> PayloadReference:
+    temporary = place / f".{uuid.uuid4().hex}.tmp"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            hashing = _HashingFile(file)
+            write(hashing)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = hashing.hash.hexdigest()
+        target = place / f"{digest[:32]}{_SUFFIXES[kind]}"
+        temporary.replace(target)
+    except OSError as exc:
+        raise AnalysisError(
+            f"the payload cannot be kept in {str(place)!r}: {exc.strerror or exc}",
+            hint="see whether the folder can be written to, and has space",
+        ) from exc
+    finally:
+        with contextlib.suppress(OSError):  # it is gone after a success; else the error is told
+            temporary.unlink(missing_ok=True)
+    return PayloadReference(str(target), hashing.size, digest, kind)
+
+
+def load_payload(
+    payload: Any, *, root: str | Path | None = None, types: PlainTypes | None = None
+) -> Any:
+    """Return a payload with the content of the files in place of references to them.
+
+    Args:
+        payload: What :func:`store_payload` returned: a reference, or data that hold some.
+        root: The folder under which the files have to lie; None: anywhere.
+        types: Classes whose objects are made again, beside those of seed 004.
+
+    Raises:
+        AnalysisError: A file is not there, lies elsewhere, or is not what was kept: its size or
+            its hash differs.
+    """
+    if isinstance(payload, PayloadReference):
+        loaded = _read(payload, root, types)
+        # What is kept as JSON may hold references to arrays itself.
+        return load_payload(loaded, root=root, types=types) if payload.kind == "json" else loaded
+    if type(payload) is dict:
+        return {key: load_payload(item, root=root, types=types) for key, item in payload.items()}
+    if type(payload) in {list, tuple}:
+        return type(payload)(load_payload(item, root=root, types=types) for item in payload)
+    return payload
+
+
+def _read(reference: PayloadReference, root: str | Path | None, types: PlainTypes | None) -> Any:
+    path = Path(reference.path)
+    try:
+        if root is not None and not path.resolve().is_relative_to(Path(root).resolve()):
+            raise AnalysisError(f"the payload {reference.path!r} lies outside of {str(root)!r}")
+        raw = bytearray(path.stat().st_size)
+        with path.open("rb") as file:
+            size = file.readinto(raw)
+    except (OSError, ValueError) as exc:
+        if isinstance(exc, AnalysisError):
+            raise
+        raise AnalysisError(f"the payload {reference.path!r} cannot be read: {exc}") from exc
+    if size != reference.size_bytes or hashlib.sha256(raw).hexdigest() != reference.sha256:
+        raise AnalysisError(
+            f"the file {reference.path!r} is not what was kept: its size or its hash differs"
+        )
+    if reference.kind == "bytes":
+        return bytes(raw)
+    if reference.kind == "json":
+        return load_json(bytes(raw), types)
+    return _array(raw, reference.path)
+
+
+def _array(raw: bytearray, path: str) -> Any:
+    numpy = load_numpy("an array")
+    try:
+        return numpy.load(io.BytesIO(raw), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as exc:
+        raise AnalysisError(f"the file {path!r} holds no array: {exc}") from exc

@@ -1,0 +1,231 @@
+"""Analyses by name: what each runs, and with which parameters.
+
+An entry is written in code, by the author of a package; no configuration ever names what is
+imported. A facility's package brings its entries by an entry point of the group
+``taskgrove.analyses``::
+
+    [project.entry-points."taskgrove.analyses"]
+    beamline = "beamline_analyses:ENTRIES"
+
+Threads: a registry may be used by any thread; ``_lock`` guards the entries, and is not held
+while a plug-in is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.errors import AnalysisError, nearest
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.parameters.base import TaskParameters
+    from taskgrove.analysis.plain_types import PlainTypes
+
+#: The group of entry points by which installed packages bring analyses.
+ENTRY_POINT_GROUP: Final = "taskgrove.analyses"
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisEntry:
+    """One analysis that can be asked for by name.
+
+    Attributes:
+        name: What users call it.
+        parameters: The class of its parameters.
+        task: The class of a first-party analysis, or its place ``package.module:Class``, which
+            is imported only in the process that runs it.
+        executable: The program of a third-party analysis, a path or a name on the PATH. None for
+            a first-party one, and where the parameters name it.
+        impl_schemas: The schemas that its result keeps to, separated by ``;``.
+        description: What it does, in a sentence.
+
+    Raises:
+        AnalysisError: On creation: it names neither or both of ``task`` and ``executable``, or
+            has no usable name.
+    """
+
+    name: str
+    parameters: type[TaskParameters]
+    task: str | type | None = None
+    executable: str | None = None
+    impl_schemas: str | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
+            raise AnalysisError(f"{self.name!r} cannot be the name of an analysis")
+        if self.task is not None and self.executable is not None:
+            raise AnalysisError(
+                f"analysis {self.name!r} names both a task and an executable",
+                hint="give the class of a first-party analysis, or the program of another",
+            )
+        if self.program is None and self.task is None:
+            raise AnalysisError(
+                f"analysis {self.name!r} has nothing to run",
+                hint="give a task, or an executable, or parameters that have an executable",
+            )
+        if isinstance(self.task, str):
+            module, _, name = self.task.partition(":")
+            if not (name and all(word.isidentifier() for word in f"{module}.{name}".split("."))):
+                raise AnalysisError(
+                    f"{self.task!r} is no place of a class",
+                    hint="write it as 'package.module:Class'",
+                )
+
+    @property
+    def program(self) -> str | None:
+        """The default program of a third-party analysis, or None for a first-party one.
+
+        The value ``executable`` of validated parameters comes before it.
+        """
+        if self.executable is not None or self.task is not None:
+            return self.executable
+        fields: dict[str, Any] = getattr(self.parameters, "model_fields", {})
+        field = fields.get("executable")
+        if field is None:
+            return None
+        return "" if field.is_required() else field.default
+
+    @property
+    def is_first_party(self) -> bool:
+        """Whether it is a Python class that knows taskgrove, and no foreign program."""
+        return self.task is not None
+
+
+class AnalysisRegistry:
+    """A set of analyses by name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[str, AnalysisEntry] = {}
+        self._loaded: set[str] = set()
+
+    def register(self, *entries: AnalysisEntry) -> None:
+        """Add entries; one that is there already, equal in every field, may come again.
+
+        Raises:
+            AnalysisError: Another entry has the name.
+        """
+        with self._lock:
+            for entry in entries:
+                if not isinstance(entry, AnalysisEntry):
+                    raise AnalysisError(f"{entry!r} is no AnalysisEntry")
+                if self._entries.setdefault(entry.name, entry) != entry:
+                    raise AnalysisError(
+                        f"another analysis is registered as {entry.name!r}",
+                        hint="give one of them another name",
+                    )
+
+    def get(self, name: str) -> AnalysisEntry:
+        """Return the entry of that name.
+
+        Raises:
+            AnalysisError: There is none; the hint has the nearest name, or all of them.
+        """
+        with self._lock:
+            entry = self._entries.get(name)
+            names = sorted(self._entries)
+        if entry is not None:
+            return entry
+        close = nearest(name, names)
+        known = f"known: {', '.join(names)}" if names else "none is registered"
+        raise AnalysisError(
+            f"there is no analysis {name!r}",
+            key=str(name),
+            hint=f"did you mean {close!r}? {known}" if close else known,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all entries, sorted."""
+        with self._lock:
+            return tuple(sorted(self._entries))
+
+    def __iter__(self) -> Iterator[AnalysisEntry]:
+        return iter([self.get(name) for name in self.names])
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def load_plugins(self) -> tuple[str, ...]:
+        """Register the analyses of installed packages; each entry point is loaded once.
+
+        Returns:
+            One line for each entry point that could not be loaded: it never stands in the way
+            of the others.
+        """
+        troubles = []
+        for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+            if point.value in self._loaded:
+                continue
+            try:
+                self.register(*_entries_of(point.load()))
+            except Exception as exc:  # noqa: BLE001 - foreign code; its trouble is told
+                said = f"{type(exc).__name__}: {exc}"
+                troubles.append(f"entry point {point.name} = {point.value}: {said}")
+            else:
+                self._loaded.add(point.value)
+        return tuple(troubles)
+
+    def load_module(self, name: str) -> None:
+        """Import a module that the operator named, and register what it brings.
+
+        Args:
+            name: The module, which registers its entries itself with :data:`REGISTRY`, or holds
+                them as ``ENTRIES``.
+
+        Raises:
+            AnalysisError: It cannot be imported, or brings none.
+        """
+        before = len(self)
+        try:
+            module = importlib.import_module(name)
+        except Exception as exc:
+            raise AnalysisError(
+                f"the module {name!r} of analyses cannot be imported: {type(exc).__name__}: {exc}",
+                hint="name a module that Python finds, such as mypackage.analyses",
+            ) from exc
+        if hasattr(module, "ENTRIES"):
+            self.register(*_entries_of(module.ENTRIES))
+        elif len(self) == before and not _names_entries(module):
+            raise AnalysisError(
+                f"the module {name!r} brings no analysis",
+                hint="it holds ENTRIES, a list of AnalysisEntry, or registers them",
+            )
+
+    def plain_types(self) -> PlainTypes:
+        """Return the classes of all parameters, to read described analyses with."""
+        from taskgrove.analysis.plain_types import PlainTypes  # noqa: PLC0415 - only readers need it
+
+        return PlainTypes(entry.parameters for entry in self)
+
+
+def _entries_of(given: AnalysisEntry | Iterable[Any] | Callable[[], Any]) -> list[AnalysisEntry]:
+    """Return the entries that an entry point gives: one, several, or a function's."""
+    if not isinstance(given, AnalysisEntry) and callable(given):
+        given = given()
+    if isinstance(given, AnalysisEntry):
+        return [given]
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        return list(given)
+    raise AnalysisError(
+        f"{given!r} is no analysis",
+        hint="an entry point is an AnalysisEntry, a list of them, or a function that returns such",
+    )
+
+
+def _names_entries(module: Any) -> bool:
+    """Return whether a module, imported before, holds entries that it registered then."""
+    return any(isinstance(item, AnalysisEntry) for item in vars(module).values())
+
+
+#: The registry that the command line uses.
+REGISTRY: Final = AnalysisRegistry()

@@ -1,0 +1,145 @@
+"""Task state and results of an analysis: the data classes of seed 004.
+
+The fields, their order and their defaults are those of the seed. What SPEC S8 adds is the
+check of :attr:`ElogSummaryPlots.display_name`. Nothing heavy is imported here: a figure is
+whatever the library that drew it made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Dict, Final, List, Optional, Union  # noqa: UP035
+
+from taskgrove.errors import AnalysisError
+
+if TYPE_CHECKING:
+    import holoviews as hv
+    import matplotlib.pyplot as plt
+    import panel as pn
+
+    from taskgrove.analysis.parameters.base import TaskParameters
+
+#: Longest name of one part of a display name, and of the whole, in bytes of UTF-8 (SPEC S8).
+MAX_NAME_BYTES: Final = 255
+_MAX_PATH_BYTES: Final = 3000
+
+
+class TaskStatus(Enum):
+    """Where an analysis stands; not the ``TaskStatus`` of the control model (SPEC S8)."""
+
+    PENDING = 0
+    """Not running yet: it is queued, or waits for analyses before it. RUNNING may follow, or an
+    end."""
+    RUNNING = 1
+    """Its program runs."""
+    COMPLETED = 2
+    """It ran to its end without a fatal error. Final."""
+    FAILED = 3
+    """A fatal error ended it. Final."""
+    STOPPED = 4
+    """It is suspended, perhaps for a while: RUNNING follows, or an end."""
+    CANCELLED = 5
+    """It was called off before it could complete or fail. Final."""
+    TIMEDOUT = 6
+    """It had not ended when its time was up. Final."""
+
+
+@dataclass
+class TaskResult:
+    """What an analysis gave, and what it says about it.
+
+    Attributes:
+        task_name: Name of the analysis that made it.
+        task_status: Where that analysis stands.
+        summary: A short message about the result.
+        payload: The result itself: any data.
+        impl_schemas: Names of the schemas that the analysis implements, separated by ``;``
+            (``"schema1;schema2"``); a schema says what kind of analysis it is and what its
+            payload holds. None: it declares none.
+    """
+
+    task_name: str
+    task_status: TaskStatus
+    summary: str
+    payload: Any
+    impl_schemas: Optional[str] = None  # noqa: UP045 - annotations as in the seed
+
+
+@dataclass
+class ElogSummaryPlots:
+    """Plots that sum an analysis up, for display in an electronic logbook.
+
+    Attributes:
+        display_name: Where they are displayed, which is also where the page is kept on disk:
+            ``scans/my_motor_scan`` is the page ``my_motor_scan`` under the tab ``scans``.
+        figures: The plots.
+
+    Raises:
+        AnalysisError: On creation: ``display_name`` is not a path that stays below a root (a
+            ValueError); choose another name.
+    """
+
+    display_name: str
+    figures: Union[pn.Tabs, hv.Image, plt.Figure]  # noqa: UP007 - as in the seed
+
+    def __post_init__(self) -> None:
+        check_display_name(self.display_name)
+
+
+@dataclass
+class DescribedAnalysis:
+    """The whole description of one run of an analysis, held by its executor.
+
+    Attributes:
+        task_result: What it gave.
+        task_parameters: Its validated parameters, or None where they never became valid.
+        task_env: The exact environment in which it ran.
+        poll_interval: Period, in seconds, of the poll that reconciles what events may have
+            missed.
+        communicator_desc: One description for each communicator, in their order.
+    """
+
+    task_result: TaskResult
+    task_parameters: Optional[TaskParameters]  # noqa: UP045 - annotations as in the seed
+    task_env: Dict[str, str]  # noqa: UP006
+    poll_interval: float
+    communicator_desc: List[str]  # noqa: UP006
+
+
+def check_display_name(name: object) -> str:
+    """Return ``name`` if it is a display name: a relative path whose parts are plain names.
+
+    Raises:
+        AnalysisError: It is not (SPEC S8); the error says which part of it, and why.
+    """
+    if not isinstance(name, str):
+        raise _wrong_name(name, f"it is a text, not {type(name).__name__}")
+    if name.startswith("/"):
+        raise _wrong_name(name, "it is an absolute path")
+    for part in name.split("/"):
+        if not part.strip():
+            raise _wrong_name(name, "a part of it is empty")
+        if part in {".", ".."}:
+            raise _wrong_name(name, f"the part {part!r} is not a name")
+        if not all(_is_writable(letter) for letter in part):
+            raise _wrong_name(name, "it holds a control character, or half of a surrogate pair")
+        if len(part.encode()) > MAX_NAME_BYTES:
+            raise _wrong_name(name, f"a part of it is longer than {MAX_NAME_BYTES} bytes")
+    if len(name.encode()) > _MAX_PATH_BYTES:
+        raise _wrong_name(name, f"it is longer than {_MAX_PATH_BYTES} bytes")
+    return name
+
+
+def _is_writable(letter: str) -> bool:
+    """Return whether a letter is neither a control character nor half of a surrogate pair."""
+    code = ord(letter)
+    return not (code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000)
+
+
+def _wrong_name(name: object, why: str) -> AnalysisError:
+    shown = repr(name) if len(repr(name)) <= 120 else repr(name)[:117] + "..."
+    return AnalysisError(
+        f"{shown} is not a display name: {why}",
+        hint="a display name is a relative path such as 'scans/my_motor_scan'",
+    )

@@ -1,0 +1,148 @@
+"""Configuration files from templates: sandboxed, under their folders, complete or not there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgrove.analysis.parameters import (
+    AnalysisHeader,
+    TemplateConfig,
+    TemplateParameters,
+    ThirdPartyParameters,
+    render_template,
+)
+from taskgrove.analysis.parameters import templates as module
+from taskgrove.errors import AnalysisError, MissingExtraError
+
+
+class Tool(ThirdPartyParameters):
+    executable: str = "/bin/tool"
+    lute_template_cfg: TemplateConfig | None = None
+    peaks: TemplateParameters = TemplateParameters({})
+    gain: float = 1.5
+    lute_config: AnalysisHeader = AnalysisHeader(experiment="mfx1")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "templates").mkdir()
+    return tmp_path / "templates"
+
+
+def tool(name: str = "a.cfg", output: str = "out.cfg", **values: Any) -> Tool:
+    config = TemplateConfig(template_name=name, output_path=output)
+    return Tool(lute_template_cfg=config, **values)
+
+
+def render(root: Path, text: str, **values: Any) -> str:
+    (root / "a.cfg").write_text(text, encoding="utf-8")
+    made = render_template(tool(**values), template_root=root, output_root=root.parent)
+    assert made == root.parent.resolve() / "out.cfg"
+    return made.read_text(encoding="utf-8")
+
+
+def test_a_template_sees_every_parameter(root: Path) -> None:
+    text = "exp={{ lute_config.experiment }}\n{% for x in peaks.rings %}r={{ x }}\n{% endfor %}"
+    text += "g={{ gain }} {{ extra }} <&>\n"
+    found = render(root, text, peaks={"rings": [1, 2]}, extra="a b")
+    assert found == "exp=mfx1\nr=1\nr=2\ng=1.5 a b <&>\n"  # text, not a page: nothing is escaped
+    assert sorted(item.name for item in root.parent.iterdir()) == ["out.cfg", "templates"]
+
+
+def test_without_a_template_nothing_is_written(root: Path) -> None:
+    assert render_template(Tool(), template_root=root) is None
+
+
+def test_templates_include_others_below_their_folder(root: Path) -> None:
+    (root / "parts").mkdir()
+    (root / "parts" / "b").write_text("[{{ gain }}]", encoding="utf-8")
+    assert render(root, "{% include 'parts/b' %}") == "[1.5]"
+    with pytest.raises(AnalysisError, match="uses 'parts/c', which is not there"):
+        render(root, "{% include 'parts/c' %}")
+    with pytest.raises(AnalysisError, match="lies outside"):
+        render(root, "{% include '../secret' %}")
+
+
+@pytest.mark.parametrize("name", ["../a.cfg", "/etc/passwd", "", ".", "x/../../a", "link"])
+def test_a_template_outside_its_folder_is_refused(root: Path, name: str) -> None:
+    (root.parent / "secret").write_text("secret", encoding="utf-8")
+    (root / "link").symlink_to(root.parent / "secret")
+    with pytest.raises(AnalysisError, match="lies outside"):
+        render_template(tool(name), template_root=root, output_root=root.parent)
+
+
+@pytest.mark.parametrize("output", ["../out", "/etc/out", "link/out"])
+def test_a_file_outside_its_folder_is_refused(root: Path, output: str) -> None:
+    (root / "a.cfg").write_text("x", encoding="utf-8")
+    work = root.parent / "work"
+    work.mkdir()
+    (work / "link").symlink_to(root.parent)
+    with pytest.raises(AnalysisError, match="lies outside") as caught:
+        render_template(tool(output=output), template_root=root, output_root=work)
+    assert caught.value.key == "output_path"
+    assert not list(work.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "line"),
+    [
+        ("a\n{{ nope }}", "no parameter: 'nope' is undefined", 2),
+        ("{{ peaks.nope.x }}", "no parameter", 1),
+        ("a\nb\n{% if %}", "is wrong", 3),
+        ("\n{{ gain / 0 }}", "ZeroDivisionError", 2),
+        ("{{ peaks.__class__.__mro__ }}", "unsafe", 1),
+        ("{{ ''.__class__ }}", "unsafe", 1),
+        ("{{ [].append(1) }}", "unsafe", 1),
+        ("{{ peaks.update(x=1) }}", "unsafe", 1),
+        ("{% for i in range(10**9) %}x{% endfor %}", "OverflowError", 1),
+    ],
+)
+def test_errors_of_a_template_have_its_line(root: Path, text: str, why: str, line: int) -> None:
+    with pytest.raises(AnalysisError, match=why) as caught:
+        render(root, text)
+    assert caught.value.file == str(root / "a.cfg")
+    assert caught.value.line == line
+    assert not (root.parent / "out.cfg").exists()
+
+
+def test_a_missing_template_has_a_near_miss(root: Path) -> None:
+    (root / "cheetah.cfg").write_text("", encoding="utf-8")
+    with pytest.raises(AnalysisError, match="no template 'chetah") as caught:
+        render_template(tool("chetah.cfg"), template_root=root)
+    assert caught.value.hint == "did you mean 'cheetah.cfg'?"
+
+
+def test_a_former_file_survives_an_error(root: Path) -> None:
+    render(root, "first")
+    with pytest.raises(AnalysisError):
+        render(root, "{{ nope }}")
+    assert (root.parent / "out.cfg").read_text(encoding="utf-8") == "first"
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(AnalysisError, match="No space left"):
+        render(root, "x")
+    assert [item.name for item in root.parent.iterdir()] == ["templates"]
+
+
+def test_what_a_template_makes_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_OUTPUT", 100)
+    with pytest.raises(AnalysisError, match="more than 100"):
+        render(root, "{% for i in range(200) %}x{% endfor %}")
+
+
+def test_without_jinja_the_extra_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match="'analysis'"):
+        render(root, "x")
