@@ -1,0 +1,93 @@
+"""Bytes and text: HTML as it is, image files as images, everything else as escaped text."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html import escape
+from typing import Final
+
+from taskgrove.analysis.figures.part import Part
+from taskgrove.errors import AnalysisError
+
+#: How image files begin, and what they are.
+_IMAGES: Final = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<svg[\s>]", re.DOTALL),
+     "image/svg+xml"),
+)  # fmt: skip
+_DOCUMENT: Final = re.compile(r"\ufeff?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype|html[\s>])",
+                              re.IGNORECASE | re.DOTALL)  # fmt: skip
+_MARKUP: Final = re.compile(r"\ufeff?\s*<(!--|[a-z])", re.IGNORECASE)
+_CHARSET: Final = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
+#: How far into a document its character set is looked for, in bytes (as browsers do).
+_HEAD_BYTES: Final = 1024
+
+
+def is_html(text: str) -> bool:
+    """Return whether a text is HTML: a whole document, or something between tags.
+
+    A document begins with ``<!doctype`` or ``<html``. Anything else is HTML if its first sign
+    that is not blank is ``<``, followed by a letter or by ``!--``, and its last is ``>``. What
+    is neither is text: ``<3 counts``, ``a < b``.
+    """
+    if _DOCUMENT.match(text) is not None:
+        return True
+    return _MARKUP.match(text) is not None and text.rstrip().endswith(">")
+
+
+def render(obj: str | bytes | bytearray | memoryview, label: str) -> Part:
+    """Return bytes (HTML, or an image file) or text (HTML by :func:`is_html`) as a part.
+
+    Raises:
+        AnalysisError: The bytes are neither text nor an image of a known kind.
+    """
+    if isinstance(obj, str):
+        if is_html(obj) or hasattr(obj, "__html__"):
+            # Bytes on a page cannot hold half a surrogate pair; what cannot be written is shown.
+            return _html(obj, obj.encode("utf-8", "replace"))
+        return Part(f'<pre class="text">{escape(obj)}</pre>')
+    data = bytes(obj)
+    for magic, media_type in _IMAGES:
+        if magic.match(data):
+            return Part(image_tag(data, media_type, label))
+    return _html(_decoded(data), data)
+
+
+def image_tag(data: bytes, media_type: str, label: str, width_px: int | None = None) -> str:
+    """Return an ``<img>`` that holds its file; nothing in it can act on the page."""
+    width = "" if width_px is None else f' width="{width_px}"'
+    content = base64.b64encode(data).decode("ascii")
+    return f'<img alt="{escape(label)}"{width} src="data:{media_type};base64,{content}">'
+
+
+def _html(text: str, data: bytes) -> Part:
+    if _DOCUMENT.match(text) is None:
+        return Part(text, raw=True)
+    # A whole document among others gets a frame of its own, where its styles and scripts
+    # cannot reach the rest of the page.
+    frame = (
+        '<iframe class="document" sandbox="allow-scripts allow-popups allow-downloads" '
+        f'srcdoc="{escape(text)}"></iframe>'
+    )
+    return Part(frame, raw=True, document=data)
+
+
+def _decoded(data: bytes) -> str:
+    declared = _CHARSET.search(data[:_HEAD_BYTES])
+    for encoding in ("utf-8-sig", declared.group(1).decode("ascii") if declared else None):
+        if encoding is None:
+            continue
+        try:
+            return data.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    raise AnalysisError(
+        f"{len(data)} bytes are neither HTML nor an image of a known kind "
+        f"(they begin with {data[:8]!r})",
+        hint="HTML bytes are UTF-8, or name their character set; images are PNG, JPEG, GIF, "
+        "WebP or SVG",
+    )

@@ -1,0 +1,131 @@
+"""Panel objects; the scripts and styles of Panel come with the page, none from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape, unescape
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+from bokeh.resources import Resources
+from jinja2 import Template
+from panel import __version__ as _panel_version
+from panel.io.resources import CDN_DIST, DIST_DIR
+from panel.viewable import Viewable
+
+from taskgrove.analysis.figures.bokeh_scripts import named_scripts
+from taskgrove.analysis.figures.part import Part, unsupported
+from taskgrove.errors import AnalysisError
+
+#: How many states of linked widgets are kept in a page at most, and how many of one widget.
+MAX_STATES: Final = 500
+MAX_OPTIONS: Final = 50
+
+_CUT: Final = "<!--taskgrove:cut-->"
+#: Names the pieces of Panel's page; the variables are those it documents for templates.
+_TEMPLATE: Final = Template(
+    _CUT.join(
+        [
+            "",
+            "{{ bokeh_css if bokeh_css }}",
+            "{{ bokeh_js if bokeh_js }}",
+            "{{ plot_div }}",
+            "{{ plot_script }}",
+            "",
+        ]
+    )
+)
+_SCRIPT: Final = re.compile(r"<script([^>]*)>(.*?)</script\s*>", re.DOTALL | re.IGNORECASE)
+_PLAIN_TYPE: Final = re.compile(r"\s*(type=\"text/javascript\")?\s*")
+_DATA: Final = re.compile(
+    r'(<script type="application/json"[^>]*>)(.*?)(</script>)', re.DOTALL | re.IGNORECASE
+)
+#: A file that a style names by a path of its own: beside the page there is none.
+_BESIDE: Final = re.compile(r"url\(\s*(?![\"']?(?:data:|#))[^)]*\)", re.IGNORECASE)
+
+
+def render(obj: object, label: str) -> Part:  # noqa: ARG001 - a label would hide the object's own
+    """Return a Panel object as a part; all tabs are drawn, linked widgets keep their states.
+
+    Raises:
+        AnalysisError: It is something else of Panel, such as a template of a whole application.
+    """
+    if not isinstance(obj, Viewable):
+        raise unsupported(obj, "give a pane or a layout such as panel.Tabs")
+    page = StringIO()
+    with _all_tabs_drawn(obj):
+        obj.save(
+            page,
+            resources=Resources(mode="inline"),
+            template=_TEMPLATE,
+            embed=True,
+            max_states=MAX_STATES,
+            max_opts=MAX_OPTIONS,
+            progress=False,
+        )
+    pieces = page.getvalue().split(_CUT)
+    if len(pieces) != 6 or "<script" not in pieces[4]:
+        raise AnalysisError(
+            f"Panel {_panel_version} did not fill the template of a page as expected",
+            hint="taskgrove knows Panel 1.4 to 1.9",
+        )
+    _, styles, scripts, divs, drawing, _ = pieces
+    return Part(
+        divs + _DATA.sub(_with_styles, drawing),
+        named_scripts(
+            ("" if _PLAIN_TYPE.fullmatch(attributes) else attributes.strip(), text)
+            for attributes, text in _SCRIPT.findall(scripts)
+        ),
+        _BESIDE.sub("url(data:,)", styles),
+    )
+
+
+@contextmanager
+def _all_tabs_drawn(obj: Any) -> Iterator[None]:
+    # A dynamic layout asks the server for what it shows; a page has no server.
+    lazy = [one for one in obj.select() if getattr(one, "dynamic", False) is True]
+    for layout in lazy:
+        layout.dynamic = False
+    try:
+        yield
+    finally:
+        for layout in lazy:
+            layout.dynamic = True
+
+
+def _with_styles(match: re.Match[str]) -> str:
+    """Put the text of Panel's own style sheets where their address on the network stands."""
+    data = json.loads(unescape(match.group(2)))
+    _inline_styles(data)
+    # As Bokeh writes it: the script of the page reads it as the text of an element.
+    return match.group(1) + escape(json.dumps(data), quote=False) + match.group(3)
+
+
+def _inline_styles(data: Any) -> None:
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            pending.extend(value.values())
+            if value.get("name") == "ImportedStyleSheet":
+                css = _style_of(str(value.get("attributes", {}).get("url", "")))
+                if css is not None:
+                    value["name"] = "InlineStyleSheet"
+                    value["attributes"] = {"css": css}
+
+
+def _style_of(url: str) -> str | None:
+    """Return the text of one of Panel's own style sheets, or None for another address."""
+    if not url.startswith(CDN_DIST):
+        return None
+    folder = Path(DIST_DIR).resolve()
+    file = (folder / url.removeprefix(CDN_DIST).partition("?")[0]).resolve()
+    if not file.is_relative_to(folder) or not file.is_file():
+        return ""
+    return _BESIDE.sub("url(data:,)", file.read_text(encoding="utf-8"))

@@ -1,0 +1,291 @@
+"""Posting the status and the parameters of runs to an electronic logbook.
+
+A logbook never delays an analysis and never fails one: whatever it is given is put into a
+bounded queue and posted by a thread of its own, with a limit of time for each try and with
+retries; what could not be posted is told to a callback, and counted.
+
+Threads: any thread may call the methods of a :class:`HttpLogbook`. Its thread is started by the
+first post and ends with :meth:`HttpLogbook.close`. ``_changed`` guards the queue, the counts
+and the state; no post and no callback is made while it is held.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from taskgrove.analysis.logbook_entries import Entry, parameters_entry, status_entry
+from taskgrove.analysis.logbook_http import Answer, HttpPoster
+from taskgrove.analysis.logbook_queue import LogbookQueue, Waiting
+from taskgrove.analysis.page_origin import PageOrigin
+from taskgrove.analysis.results import TaskStatus
+from taskgrove.clock import SYSTEM_CLOCK, Clock
+from taskgrove.errors import UsageError
+
+#: Where the address and the token are read from when they are not given.
+URL_VARIABLE: Final = "TASKGROVE_LOGBOOK_URL"
+TOKEN_VARIABLE: Final = "TASKGROVE_LOGBOOK_TOKEN"  # noqa: S105 - the name of a variable
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Logbook(Protocol):
+    """Where an executor tells how its analyses fare.
+
+    No method blocks, or raises for the logbook's sake.
+    """
+
+    def post_status(self, origin: PageOrigin, status: TaskStatus | str, message: str = "") -> None:
+        """Tell the status of an analysis."""
+        ...
+
+    def post_parameters(self, origin: PageOrigin, parameters: Mapping[str, Any]) -> None:
+        """Tell parameters of a run: a result's summary, when that is a dict."""
+        ...
+
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Post what still waits, and end; True when everything was posted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogbookCounts:
+    """How the posts of a logbook fared.
+
+    Attributes:
+        posted: Taken by the logbook.
+        retried: Tries that failed and were followed by another.
+        failed: Given up: refused, or without success after all tries.
+        dropped: Never tried, or not to the end: too much waited, or the logbook was closed.
+        overtaken: A passing status that a later one made idle before it was posted.
+        waiting: Not posted yet.
+    """
+
+    posted: int = 0
+    retried: int = 0
+    failed: int = 0
+    dropped: int = 0
+    overtaken: int = 0
+    waiting: int = 0
+
+
+class HttpLogbook:
+    """Posts to a logbook over HTTP or HTTPS; a context manager that closes itself.
+
+    A status that a later one of the same analysis overtakes before it is posted is left out;
+    the end of an analysis is always tried, by ``close`` at the latest.
+
+    Args:
+        url: The address that every entry is posted to.
+        token: Sent as ``Authorization: Bearer``, and shown nowhere; None: that of the
+            environment variable ``TASKGROVE_LOGBOOK_TOKEN``, if there is one.
+        timeout_s: How long one try may take, in seconds.
+        retries: How often an entry is tried again.
+        backoff_s: How long to wait before the first retry, in seconds; twice that before the
+            second, and so on, up to ``max_backoff_s``. A logbook's ``Retry-After`` counts when
+            it asks for longer.
+        capacity: How many entries may wait.
+        on_trouble: Called with a sentence for each entry that is given up or dropped, on the
+            logbook's thread or on one that posts or closes; it should not block.
+        ssl_context: How the logbook's certificate is checked; None: as the system does.
+        allow_plain_token: Send the token over plain ``http`` to another machine too.
+        clock: What time it is.
+
+    Raises:
+        UsageError: The address, the token or a number cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 10.0,
+        retries: int = 8,
+        backoff_s: float = 0.5,
+        max_backoff_s: float = 60.0,
+        capacity: int = 1000,
+        on_trouble: Callable[[str], object] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        allow_plain_token: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if not (timeout_s > 0 and retries >= 0 and 0 <= backoff_s <= max_backoff_s):
+            raise UsageError("timeout_s is positive; retries and backoff_s are not negative")
+        if capacity < 1:
+            raise UsageError("the capacity of a logbook is at least 1")
+        self._poster = HttpPoster(
+            url,
+            token=token if token is not None else os.environ.get(TOKEN_VARIABLE),
+            timeout_s=timeout_s,
+            ssl_context=ssl_context,
+            allow_plain_token=allow_plain_token,
+        )
+        self._retries = retries
+        self._backoff_s = backoff_s
+        self._max_backoff_s = max_backoff_s
+        self._on_trouble = on_trouble
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._queue = LogbookQueue(capacity)
+        self._counts = LogbookCounts()
+        self._last_ns = 0
+        self._close_by: float | None = None  # monotonic; None: not closed
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def from_environment(
+        cls, *, on_trouble: Callable[[str], object] | None = None
+    ) -> HttpLogbook | None:
+        """Return the logbook of ``TASKGROVE_LOGBOOK_URL``, or None when that is not set.
+
+        Raises:
+            UsageError: The address or the token cannot be used.
+        """
+        url = os.environ.get(URL_VARIABLE)
+        return cls(url, on_trouble=on_trouble) if url else None
+
+    def __repr__(self) -> str:
+        return f"<HttpLogbook {self._poster.shown}>"
+
+    @property
+    def counts(self) -> LogbookCounts:
+        """How the posts fared so far."""
+        with self._changed:
+            return replace(self._counts, waiting=len(self._queue))
+
+    def post_status(self, origin: PageOrigin, status: TaskStatus | str, message: str = "") -> None:
+        """Tell the status of an analysis; returns at once."""
+        self._put(status_entry(origin, status, message, self._next_ns()))
+
+    def post_parameters(self, origin: PageOrigin, parameters: Mapping[str, Any]) -> None:
+        """Tell parameters of a run, as plain names and values; returns at once."""
+        self._put(parameters_entry(origin, parameters, self._next_ns()))
+
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Try once more what still waits, ends first, and end the thread.
+
+        Args:
+            timeout_s: How long all of that may take, in seconds; then what is left is dropped.
+
+        Returns:
+            True when nothing that waited was lost.
+        """
+        end = time.monotonic() + timeout_s
+        with self._changed:
+            lost_before = self._counts.failed + self._counts.dropped
+            self._close_by = end if self._close_by is None else min(self._close_by, end)
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+            if thread.is_alive():
+                self._poster.abort()
+                thread.join(1.0)
+        with self._changed:
+            left = list(self._queue.drain())
+            self._count(dropped=len(left))
+            lost = self._counts.failed + self._counts.dropped - lost_before
+        self._tell_dropped(left, "the logbook was closed")
+        return lost == 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _next_ns(self) -> int:
+        with self._changed:
+            self._last_ns = max(self._last_ns + 1, self._clock.wall_ns())
+            return self._last_ns
+
+    def _put(self, entry: Entry) -> None:
+        with self._changed:
+            if self._close_by is not None:
+                dropped, why = [entry], "the logbook is closed"
+            else:
+                overtaken, dropped = self._queue.add(Waiting(entry, time.monotonic()))
+                self._count(overtaken=len(overtaken))
+                why = "too many entries wait"
+                if self._thread is None:
+                    # A daemon: a logbook that nobody closed must not keep a program alive.
+                    self._thread = threading.Thread(
+                        target=self._run, name="taskgrove-logbook", daemon=True
+                    )
+                    self._thread.start()
+                self._changed.notify_all()
+            self._count(dropped=len(dropped))
+        self._tell_dropped(dropped, why)
+
+    def _run(self) -> None:
+        while (item := self._next()) is not None:
+            with self._changed:
+                close_by = self._close_by
+            limit_s = None if close_by is None else max(0.1, close_by - time.monotonic())
+            answer = self._poster.post(item.entry.body, item.entry.key, limit_s)
+            item.tries += 1
+            self._settle(item, answer)
+
+    def _next(self) -> Waiting | None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                if self._close_by is not None:
+                    return self._queue.take_best() if now < self._close_by else None
+                item = self._queue.take(now)
+                if item is not None:
+                    return item
+                due = self._queue.next_due()
+                self._changed.wait(None if due is None else max(0.0, due - now))
+
+    def _settle(self, item: Waiting, answer: Answer) -> None:
+        with self._changed:
+            if answer.sent:
+                self._count(posted=1)
+                return
+            closing = self._close_by is not None
+            if answer.again and item.tries <= self._retries and not closing:
+                wait_s = min(self._backoff_s * 2 ** (item.tries - 1), self._max_backoff_s)
+                asked_s = min(answer.wait_s or 0.0, self._max_backoff_s)
+                item.due = time.monotonic() + max(wait_s, asked_s)
+                if self._queue.put_back(item):
+                    self._count(retried=1)
+                else:
+                    self._count(overtaken=1)
+                return
+            self._count(failed=1)
+        tries = f"{item.tries} {'try' if item.tries == 1 else 'tries'}"
+        self._tell(
+            f"the logbook at {self._poster.shown} did not get the {item.entry.title}: "
+            f"{answer.text} ({tries})"
+        )
+
+    def _count(self, **more: int) -> None:
+        changed = {name: getattr(self._counts, name) + number for name, number in more.items()}
+        self._counts = replace(self._counts, **changed)
+
+    def _tell_dropped(self, entries: Iterable[Entry], why: str) -> None:
+        for entry in entries:
+            self._tell(f"the logbook at {self._poster.shown} did not get the {entry.title}: {why}")
+
+    def _tell(self, sentence: str) -> None:
+        _LOGGER.warning("%s", sentence)
+        if self._on_trouble is None:
+            return
+        try:
+            self._on_trouble(sentence)
+        except Exception:
+            _LOGGER.exception("the callback for trouble with the logbook raised")

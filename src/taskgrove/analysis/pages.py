@@ -1,0 +1,276 @@
+"""Summary plots, published as pages under a root (SPEC S8).
+
+``scans/my_motor_scan`` becomes ``<root>/scans/my_motor_scan/report.html``: the page
+``my_motor_scan`` under the tab ``scans``, where logbooks look for it. A page is written beside
+the former one and takes its place in one step, so a reader sees the one or the other, and
+whatever fails on the way leaves the former page as it was. Former versions are kept beside it.
+
+Threads: every method may be called from any thread, and from any number of processes that
+share a root. A page is converted and written to the disk outside the root's lock
+(``_taskgrove/lock``); under it names change hands and the index is updated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from taskgrove.analysis.page_assets import with_shared_scripts
+from taskgrove.analysis.page_folder import Folder
+from taskgrove.analysis.page_index import Index, rebuild_index, update_index
+from taskgrove.analysis.page_names import (
+    LOCK_FILE,
+    OWN_FOLDER,
+    PAGE_FILE,
+    page_parts,
+    version_file,
+)
+from taskgrove.analysis.page_origin import PageOrigin
+from taskgrove.analysis.page_record import (
+    PageRecord,
+    VersionRecord,
+    as_version,
+    read_record,
+    write_record,
+)
+from taskgrove.analysis.page_references import foreign_addresses
+from taskgrove.analysis.results import ElogSummaryPlots
+from taskgrove.analysis.summary_plots import map_plots, render_figures
+from taskgrove.clock import SYSTEM_CLOCK, Clock
+from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.events import PageDetail
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPage:
+    """A page that was published.
+
+    Attributes:
+        display_name: Its place, such as ``scans/my_motor_scan``.
+        file: Where it is, an absolute path.
+        size_bytes: Its size, without the scripts that it shares with other pages.
+        sha256: The hash of its content, in hex.
+        published_ns: When, nanoseconds since the epoch, UTC.
+        origin: Where it came from; None: not known.
+        former: The page that it replaced, under its new name; None: there was none, or none
+            is kept.
+        foreign: Addresses on the network that its tags load something from; an author's own
+            HTML may have such, figures have none.
+        index_trouble: Why the index could not be updated; None: it is up to date. The page is
+            published all the same, and the next one that is published mends the index.
+    """
+
+    display_name: str
+    file: Path
+    size_bytes: int
+    sha256: str
+    published_ns: int
+    origin: PageOrigin | None
+    former: Path | None = None
+    foreign: tuple[str, ...] = ()
+    index_trouble: str | None = None
+
+    def reference(self) -> dict[str, Any]:
+        """Return what stands in a result's payload where the plots were."""
+        return {
+            "page": self.display_name,
+            "file": str(self.file),
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+        }
+
+    def detail(self) -> PageDetail:
+        """Return the page as the detail of a note of its run."""
+        return PageDetail(self.display_name, str(self.file), self.size_bytes, self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPayload:
+    """A payload whose plots were published.
+
+    Attributes:
+        payload: The payload, with :meth:`PublishedPage.reference` where each plot was; a plot
+            that could not be published is ``{"page": its name, "error": why}``.
+        pages: The pages, in order.
+        problems: One line for each plot that could not be published, and for each page that
+            is not in the index yet.
+    """
+
+    payload: Any
+    pages: tuple[PublishedPage, ...]
+    problems: tuple[str, ...]
+
+
+class PagePublisher:
+    """Publishes summary plots as pages under one root.
+
+    Args:
+        root: The folder of all pages; it is made when it is missing, and may be a link. Nothing
+            is ever written outside it, and never through a link below it.
+        keep_versions: How many former versions of each page are kept; 0: none.
+        share_scripts: Keep large scripts once for all pages, under the root. False: in each
+            page, which can then be carried elsewhere alone.
+        lock_timeout_s: How long to wait for another writer, in seconds.
+        clock: What time it is.
+
+    Raises:
+        UsageError: ``keep_versions`` or ``lock_timeout_s`` is negative.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        keep_versions: int = 10,
+        share_scripts: bool = True,
+        lock_timeout_s: float = 30.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if keep_versions < 0 or not lock_timeout_s >= 0:
+            raise UsageError("keep_versions and lock_timeout_s are not negative")
+        self.root = Path(root).absolute()
+        self._keep_versions = keep_versions
+        self._share_scripts = share_scripts
+        self._lock_timeout_s = lock_timeout_s
+        self._clock = clock
+
+    def publish(
+        self, plots: ElogSummaryPlots, *, origin: PageOrigin | None = None
+    ) -> PublishedPage:
+        """Publish plots as their page, in place of what was published there before.
+
+        Args:
+            plots: The plots, best converted already
+                (:func:`~taskgrove.analysis.summary_plots.convert_payload`).
+            origin: Where they come from; None: not known.
+
+        Raises:
+            AnalysisError: The display name cannot be a page, the figures cannot be drawn, or
+                the page cannot be written; what was published before is still there.
+        """
+        parts = page_parts(plots.display_name)
+        data = render_figures(plots.figures, title=plots.display_name)
+        with self._writing(plots.display_name), Folder.root(self.root) as root:
+            if self._share_scripts:
+                data = with_shared_scripts(data, len(parts), root)
+            with root.enter(*parts) as folder, root.enter(OWN_FOLDER) as own:
+                staged = folder.stage(data)
+                try:
+                    with own.locked(LOCK_FILE, self._lock_timeout_s):
+                        record = self._new_record(plots.display_name, data, origin)
+                        return self._commit(root, folder, staged, record)
+                finally:
+                    folder.remove(staged)
+
+    def publish_payload(
+        self, payload: Any, *, origin: PageOrigin | None = None
+    ) -> PublishedPayload:
+        """Publish every summary plot of a payload; one that fails does not keep back another.
+
+        Args:
+            payload: The payload of a result; plots are found in it as by
+                :func:`~taskgrove.analysis.summary_plots.collect_plots`.
+            origin: Where it comes from; None: not known.
+        """
+        pages: list[PublishedPage] = []
+        problems: list[str] = []
+
+        def publish(plots: ElogSummaryPlots) -> dict[str, Any]:
+            try:
+                page = self.publish(plots, origin=origin)
+            except AnalysisError as exc:
+                problems.append(str(exc))
+                return {"page": plots.display_name, "error": str(exc)}
+            pages.append(page)
+            if page.index_trouble is not None:
+                problems.append(page.index_trouble)
+            return page.reference()
+
+        changed = map_plots(payload, publish)
+        return PublishedPayload(changed, tuple(pages), tuple(problems))
+
+    def rebuild_index(self) -> Index:
+        """Make the index anew from the pages that are there.
+
+        Raises:
+            AnalysisError: It cannot be written, or the root cannot be read.
+        """
+        with (
+            self._writing("the index"),
+            Folder.root(self.root) as root,
+            root.enter(OWN_FOLDER) as own,
+            own.locked(LOCK_FILE, self._lock_timeout_s),
+        ):
+            return rebuild_index(root, self._clock.wall_ns())
+
+    def _new_record(self, display_name: str, data: bytes, origin: PageOrigin | None) -> PageRecord:
+        digest = hashlib.sha256(data).hexdigest()
+        foreign = foreign_addresses(data)
+        now_ns = self._clock.wall_ns()
+        return PageRecord(display_name, now_ns, len(data), digest, origin, foreign=foreign)
+
+    def _commit(
+        self, root: Folder, folder: Folder, staged: str, record: PageRecord
+    ) -> PublishedPage:
+        former = read_record(folder, record.display_name)
+        kept = None if former is None else self._keep_former(folder, former)
+        folder.commit(staged, PAGE_FILE)
+        # From here on the page is published; what follows can be made anew from it.
+        trouble = None
+        try:
+            versions = () if former is None else former.versions
+            if kept is not None:
+                versions = (kept, *(one for one in versions if one.file != kept.file))
+            record = msgspec.structs.replace(record, versions=self._pruned(folder, versions))
+            write_record(folder, record)
+            update_index(root, record, record.published_ns)
+            folder.sweep()
+        except (OSError, AnalysisError) as exc:
+            trouble = f"the index of {self.root} is not up to date: {exc}"
+        return PublishedPage(
+            display_name=record.display_name,
+            file=folder.path / PAGE_FILE,
+            size_bytes=record.size_bytes,
+            sha256=record.sha256,
+            published_ns=record.published_ns,
+            origin=record.origin,
+            former=None if kept is None else folder.path / kept.file,
+            foreign=record.foreign,
+            index_trouble=trouble,
+        )
+
+    def _keep_former(self, folder: Folder, former: PageRecord) -> VersionRecord | None:
+        if self._keep_versions == 0:
+            return None
+        name = version_file(former.published_ns)
+        if folder.are_same(PAGE_FILE, name):  # a writer was killed after it had kept it
+            return as_version(former, name)
+        number = 1
+        while folder.look(name) is not None:
+            number += 1
+            name = version_file(former.published_ns).replace(".html", f"-{number}.html")
+        return as_version(former, name) if folder.keep(PAGE_FILE, name) else None
+
+    def _pruned(
+        self, folder: Folder, versions: tuple[VersionRecord, ...]
+    ) -> tuple[VersionRecord, ...]:
+        for version in versions[self._keep_versions :]:
+            folder.remove(version.file)
+        return versions[: self._keep_versions]
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise AnalysisError(
+                f"{what} cannot be written below {self.root}: {exc.strerror or exc}",
+                file=self.root,
+                hint="what was published there before is unchanged",
+            ) from exc

@@ -1,0 +1,96 @@
+"""Summary plots, turned into HTML in the process that made them (SPEC S8).
+
+An analysis gives :class:`~taskgrove.analysis.results.ElogSummaryPlots` as its payload, or a list
+or dict that holds some. :func:`convert_payload` replaces their figures by the bytes of a page,
+before the payload leaves the process: no other process needs the library that drew them. The
+page needs neither a display nor a network, and stands in one file; what publishes it
+(:mod:`taskgrove.analysis.pages`) may share the scripts of large libraries among pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from taskgrove.analysis.figures.document import render_page
+from taskgrove.analysis.results import ElogSummaryPlots
+from taskgrove.errors import AnalysisError
+
+
+def render_figures(figures: Any, *, title: str = "Summary plots") -> bytes:
+    """Return figures as one page of HTML.
+
+    Only the library that an object's class comes from is imported, and only for that object.
+
+    Args:
+        figures: A matplotlib figure, a HoloViews or Panel object, a Bokeh model, a plotly
+            figure, a PIL image; bytes, which are HTML (a whole document is kept byte for byte)
+            or an image file; text, which is HTML if it begins with a tag and ends with one, and
+            is else shown as it is; a list of these, drawn one below the other; a dict of
+            these, drawn as tabs. Lists and dicts nest.
+        title: The title of the page's window.
+
+    Raises:
+        AnalysisError: Something in it cannot be drawn; the error names its type.
+    """
+    return render_page(figures, title)
+
+
+def convert_payload(payload: Any) -> Any:
+    """Return ``payload`` with the figures of all its summary plots as HTML bytes.
+
+    To be called in the process that drew the figures. Plots are found where the payload is one,
+    and in the lists, tuples and dict values of it. A payload without plots comes back as it is.
+
+    Raises:
+        AnalysisError: Figures cannot be drawn; the error names the page and the type.
+    """
+    return map_plots(payload, _converted)
+
+
+def collect_plots(payload: Any) -> list[ElogSummaryPlots]:
+    """Return every summary plot of a payload, in order."""
+    found: list[ElogSummaryPlots] = []
+
+    def note(plots: ElogSummaryPlots) -> ElogSummaryPlots:
+        found.append(plots)
+        return plots
+
+    map_plots(payload, note)
+    return found
+
+
+def map_plots(payload: Any, change: Callable[[ElogSummaryPlots], Any]) -> Any:
+    """Return ``payload`` with ``change(plots)`` in place of each summary plot.
+
+    What holds no plots is not copied.
+    """
+    return _mapped(payload, change, ())
+
+
+def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], inside: tuple[int, ...]) -> Any:
+    if isinstance(value, ElogSummaryPlots):
+        return change(value)
+    if not isinstance(value, list | tuple | dict) or id(value) in inside:
+        return value
+    inside = (*inside, id(value))
+    if isinstance(value, dict):
+        changed = {key: _mapped(item, change, inside) for key, item in value.items()}
+        same = all(changed[key] is item for key, item in value.items())
+        return value if same else changed
+    items = [_mapped(item, change, inside) for item in value]
+    if all(new is old for new, old in zip(items, value, strict=True)):
+        return value
+    if isinstance(value, tuple):
+        # A named tuple is made from its fields, one by one.
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return items
+
+
+def _converted(plots: ElogSummaryPlots) -> ElogSummaryPlots:
+    try:
+        page = render_figures(plots.figures, title=plots.display_name)
+    except AnalysisError as exc:
+        raise AnalysisError(f"the page {plots.display_name}: {exc.message}", hint=exc.hint) from exc
+    return replace(plots, figures=page)
