@@ -19,8 +19,8 @@ _TYPES: dict[str, Any] = {
 _KNOWN = {
     "$schema", "$ref", "$defs", "title", "description", "default", "type", "enum", "const",
     "properties", "patternProperties", "additionalProperties", "propertyNames", "required",
-    "minProperties", "items", "minItems", "uniqueItems", "anyOf", "oneOf", "allOf", "not",
-    "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum",
+    "minProperties", "items", "minItems", "maxItems", "uniqueItems", "anyOf", "oneOf", "allOf",
+    "not", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum",
 }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def accepts(schema: Any, value: Any, root: Any = None) -> bool:
     if isinstance(value, list):
         if schema.get("uniqueItems") and len(value) != len(set(map(repr, value))):
             return False
-        if len(value) < schema.get("minItems", 0):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
             return False
         return all(ok(schema.get("items", True), item) for item in value)
     if isinstance(value, str):

@@ -52,6 +52,15 @@ guards = st.fixed_dictionaries(
 )
 
 
+_each = st.fixed_dictionaries({"parameter": st.just("frame")}).flatmap(
+    lambda base: st.one_of(
+        st.integers(1, 5).map(lambda count: {**base, "count": count}),
+        st.integers(-3, 3).map(lambda first: {**base, "range": [first, first + 2]}),
+        st.lists(plain_data, min_size=1, max_size=3).map(lambda some: {**base, "values": some}),
+    )
+)
+
+
 @st.composite
 def _handler(draw: st.DrawFn, keyword: str, named: bool) -> dict[str, Any]:
     if keyword == "internal":
@@ -70,9 +79,14 @@ def _handler(draw: st.DrawFn, keyword: str, named: bool) -> dict[str, Any]:
         optional["rule"] = rules
     if keyword == "analysis":
         optional["config"] = st.just("run.yaml")
+        optional["argin"] = st.dictionaries(st.sampled_from(["bins", "run"]), plain_data)
+        optional["each"] = _each
+        optional["rule"] = rules
     entry: dict[str, Any] = draw(
         st.fixed_dictionaries({"command_name": command}, optional=optional)
     )
+    if keyword == "analysis" and "each" not in entry:
+        entry.pop("rule", None)
     return {"handler": keyword, **entry} if named else entry
 
 

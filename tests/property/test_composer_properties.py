@@ -7,15 +7,23 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgrove.commands.command_map import CompositeEntry, GroupEntry, load_command_map
+from taskgrove.commands.command_map import (
+    AnalysisEntry,
+    CompositeEntry,
+    GroupEntry,
+    load_command_map,
+)
 from taskgrove.commands.command_map.schema import AllowedStates, DeviceEntry, HandlerEntry
 from taskgrove.commands.composition.context import ManagerView, leaf_name_of
 from taskgrove.commands.composition.guards import guard_objection
 from taskgrove.commands.main_task_composer import MainTaskComposer
-from taskgrove.commands.task import LeafTask, Task
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ObsState
 from taskgrove.errors import CommandError
 from tests.property.map_strategies import COMPONENTS, METHODS, maps
+
+#: In place of the names of leaves that are one for each value.
+EACH = "each"
 
 states = st.sampled_from([ObsState.IDLE, ObsState.READY, ObsState.FAULT, None])
 
@@ -54,10 +62,21 @@ def expected(
                 else:
                     left_out += 1
         elif view.objection(child.allowed_states) is None:
-            leaves.append((child.command_name, child.command_name))
+            if isinstance(child, AnalysisEntry):
+                leaves += analysis_leaves(child)
+            else:
+                leaves.append((child.command_name, child.command_name))
         else:
             left_out += 1
     return leaves, left_out
+
+
+def analysis_leaves(entry: AnalysisEntry) -> list[tuple[str, str]]:
+    """Return the leaves of an analysis; those of one with ``each`` have a base name in common."""
+    if entry.each is None:
+        return [(entry.command_name.lower(), entry.command_name)]
+    count = len(entry.each.all_values())
+    return [(EACH, entry.command_name)] * count
 
 
 def composed(
@@ -69,7 +88,12 @@ def composed(
         return error
 
 
-def base_name(name: str, bases: set[str]) -> str:
+def base_name(leaf: LeafTask, bases: set[str]) -> str:
+    name = leaf.name
+    if leaf.task_type is TaskExecutionType.ANALYSIS and "frame" in (leaf.argin or {}):
+        assert leaf.parent is not None
+        assert name.startswith(f"{leaf.parent.name}-")
+        return EACH
     if name in bases:
         return name
     base, dash, number = name.rpartition("-")
@@ -93,9 +117,9 @@ def test_nothing_is_left_out_without_a_note_and_names_are_unique(
         nodes = list(root.walk())
         bases = {name for name, _ in wanted}
         leaves = [node for _, node in nodes if isinstance(node, LeafTask)]
-        assert sorted(
-            (base_name(leaf.name, bases), leaf.command_name) for leaf in leaves
-        ) == sorted(wanted)
+        assert sorted((base_name(leaf, bases), leaf.command_name) for leaf in leaves) == sorted(
+            wanted
+        )
         notes = [line for line in root.composition_notes if ": left out: " in line]
         assert len([line for line in notes if "nothing in it" not in line]) == left_out
         assert len({path for path, _ in nodes}) == len(nodes)

@@ -126,7 +126,7 @@ def test_the_whole_tree_of_a_command() -> None:
         ("configure/subsystems/configure_pst/pst-beam-03", "DEVICE"),
         ("configure/subsystems/configure_pst/pst-beam-04", "DEVICE"),
         ("configure/csp-resources-01", "DEVICE"),
-        ("configure/SmallData", "ANALYSIS"),
+        ("configure/small-data", "ANALYSIS"),
     ]
     assert root.is_root
     assert root.completed_callback == done.append
@@ -150,7 +150,7 @@ def test_the_whole_tree_of_a_command() -> None:
     internal = leaf(root, "configure/check_all")
     assert isinstance(internal.target, Manager)
     assert (internal.timeout, internal.retries) == (5.0, 2)
-    reduce = leaf(root, "configure/SmallData")
+    reduce = leaf(root, "configure/small-data")
     assert (reduce.target, reduce.command_name) == ("a.yaml", "SmallData")
     assert root.composition_notes == []
 
@@ -485,7 +485,7 @@ def test_an_argument_comes_from_the_entry_else_by_name_else_by_keyword() -> None
     root = compose(tasks, resources=resources)
     assert argins(root) == {
         "check_lock": "by method", "cbf-subarray-01": 0, "pss-subarray-01": "by name",
-        "csp-resources-01": [1], "SmallData": {"run": 7},
+        "csp-resources-01": [1], "small-data": {"run": 7},
     }  # fmt: skip
     assert root.composition_notes == [
         "configure: resources['internal'] not used: nothing in configure asks for it",

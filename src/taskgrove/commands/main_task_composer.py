@@ -24,8 +24,10 @@ from taskgrove.commands.command_map import (
     HandlerEntry,
     load_command_map,
 )
+from taskgrove.commands.command_map.problems import shown
 from taskgrove.commands.composition.context import Component, ManagerView
 from taskgrove.commands.composition.limits import limit_notes
+from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
 from taskgrove.commands.composition.resources import Resources, plain_copy
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode
@@ -85,7 +87,7 @@ class MainTaskComposer:
         command_map = load_command_map(self.command_map)
         entry = command_map.command(self.name)
         view = ManagerView(self.component_manager, command_map.components)
-        return _Composition(self, entry, view).compose()
+        return _Composition(self, entry, view, command_map.file).compose()
 
     @staticmethod
     def _clean_task(task: BaseTask) -> BaseTask | None:
@@ -105,8 +107,13 @@ class _Composition:
     """One call of ``compose``."""
 
     def __init__(
-        self, composer: MainTaskComposer, entry: CompositeEntry, view: ManagerView
+        self,
+        composer: MainTaskComposer,
+        entry: CompositeEntry,
+        view: ManagerView,
+        map_file: str | None,
     ) -> None:
+        self._map_file = map_file
         self._composer = composer
         self._name = composer.name
         self._entry = entry
@@ -167,7 +174,7 @@ class _Composition:
         still_open = [_Open(root, self._entry, self._entry.allowed_states)]
         while still_open:
             place = still_open.pop()
-            names = _Names()
+            names = Names()
             children: list[BaseTask] = []
             for name, entry in place.entry.tasks.items():
                 if isinstance(entry, CompositeEntry):
@@ -179,10 +186,10 @@ class _Composition:
                     children.extend(self._handled(entry, place, names))
             place.task.add(*children)
 
-    def _handled(self, entry: HandlerEntry, place: _Open, names: _Names) -> Iterator[BaseTask]:
+    def _handled(self, entry: HandlerEntry, place: _Open, names: Names) -> Iterator[BaseTask]:
         if isinstance(entry, GroupEntry):
             name = names.unique(f"{self._name}_{entry.handler}")
-            inner = _Names()
+            inner = Names()
             yield Task(
                 name,
                 TaskExecutionType.PARALLEL,
@@ -197,13 +204,17 @@ class _Composition:
             )
         elif isinstance(entry, DeviceEntry):
             yield from self._device_leaves(entry, place.task.path, place.guard, names)
+        elif isinstance(entry, AnalysisEntry):
+            task = self._analysis(entry, place.task.path, names)
+            if task is not None:
+                yield task
         else:
             yield from self._own_leaf(entry, place.task.path, names)
 
     # ---------------------------------------------------------------- leaves
 
     def _device_leaves(
-        self, entry: DeviceEntry, path: str, guard: AllowedStates | None, names: _Names
+        self, entry: DeviceEntry, path: str, guard: AllowedStates | None, names: Names
     ) -> Iterator[LeafTask]:
         components = self._view.components(entry.handler)
         if not components:
@@ -220,7 +231,7 @@ class _Composition:
         entry: DeviceEntry,
         path: str,
         guard: AllowedStates | None,
-        names: _Names,
+        names: Names,
         component: Component,
     ) -> LeafTask | None:
         binding = self._resources.for_component(entry, component)
@@ -252,35 +263,86 @@ class _Composition:
             abort_on_timeout=entry.abort_on_timeout,
         )
 
-    def _own_leaf(self, entry: HandlerEntry, path: str, names: _Names) -> Iterator[LeafTask]:
-        """Yield the leaf of an internal entry or an analysis, unless its guard objects."""
-        objection = self._view.objection(entry.allowed_states)
-        binding = self._resources.for_method(entry)
-        if objection is not None:
-            self._left_out(entry, f"{path}/{entry.command_name}", None, objection)
+    def _own_leaf(self, entry: HandlerEntry, path: str, names: Names) -> Iterator[LeafTask]:
+        """Yield the leaf of an internal entry, unless its guard objects."""
+        bound = self._bound(entry, entry.command_name, path, names)
+        if bound is None:
             return
-        name = names.unique(entry.command_name)
-        where = f"{path}/{name}"
-        self._note_unchecked(where, self._view.unchecked(entry.allowed_states))
-        if binding.note:
-            self._notes.append(f"{where}: {binding.note}")
-        argin, target = binding.argin, self._view.owner
-        task_type = TaskExecutionType.INTERNAL
-        if isinstance(entry, AnalysisEntry):
-            argin, target = self._plain(argin, where), entry.config
-            task_type = TaskExecutionType.ANALYSIS
-        else:
-            self._view.check_method(entry.command_name, where)
+        name, argin = bound
+        self._view.check_method(entry.command_name, f"{path}/{name}")
         yield LeafTask(
             name,
-            target,
+            self._view.owner,
             entry.command_name,
             argin,
-            task_type,
+            TaskExecutionType.INTERNAL,
             logger=self._composer._logger,  # noqa: SLF001
             timeout=entry.timeout,
             retries=entry.retries,
         )
+
+    def _analysis(self, entry: AnalysisEntry, path: str, names: Names) -> BaseTask | None:
+        """Return the leaf of an analysis, or its group; None when its guard objects."""
+        bound = self._bound(entry, analysis_leaf_name(entry.command_name), path, names)
+        if bound is None:
+            return None
+        name, argin = bound
+        where = f"{path}/{name}"
+        argin = self._plain(argin, where)
+        if argin is not None and not isinstance(argin, dict):
+            raise self._error(
+                f"{where}: the argument of an analysis is a mapping of its parameters,"
+                f" not {shown(argin)}",
+                [f"{entry.command_name}: its argument is no mapping of parameters"],
+            )
+        if entry.each is None:
+            return self._analysis_leaf(entry, name, argin)
+        return Task(
+            name,
+            TaskExecutionType.PARALLEL,
+            logger=self._composer._logger,  # noqa: SLF001
+            subtasks=[
+                self._analysis_leaf(entry, leaf_name, {**(argin or {}), **own})
+                for leaf_name, own in each_leaf(entry.each, name)
+            ],
+            rule=entry.rule,
+            operation=self._name,
+            obs_mode=self._obs_mode,
+        )
+
+    def _analysis_leaf(self, entry: AnalysisEntry, name: str, argin: Any) -> LeafTask:
+        return LeafTask(
+            name,
+            self._config_of(entry),
+            entry.command_name,
+            argin,
+            TaskExecutionType.ANALYSIS,
+            logger=self._composer._logger,  # noqa: SLF001
+            timeout=entry.timeout,
+            retries=entry.retries,
+        )
+
+    def _config_of(self, entry: AnalysisEntry) -> str | None:
+        """Return the configuration's file; a relative one stands beside the map."""
+        if entry.config is None or self._map_file is None:
+            return entry.config
+        return str(Path(self._map_file).parent / entry.config)
+
+    def _bound(
+        self, entry: HandlerEntry, wanted: str, path: str, names: Names
+    ) -> tuple[str, Any] | None:
+        """Return the name and the argument of what has no device; None when its guard objects."""
+        objection = self._view.objection(entry.allowed_states)
+        binding = self._resources.for_method(entry)
+        if objection is not None:
+            self._left_out(entry, f"{path}/{wanted}", None, objection)
+            return None
+        name = names.unique(wanted)
+        where = f"{path}/{name}"
+        self._note_unchecked(where, self._view.unchecked(entry.allowed_states))
+        if binding.note:
+            self._notes.append(f"{where}: {binding.note}")
+        return name, binding.argin
 
     def _plain(self, argin: Any, path: str) -> Any:
         try:
@@ -314,22 +376,6 @@ class _Composition:
                 filled.add(node)
             elif node is not root and path not in self._explained:
                 self._notes.append(f"{path}: left out: nothing in it to run")
-
-
-class _Names:
-    """Makes the names of siblings unique by numbering duplicates (SPEC S6.5)."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, int] = {}
-
-    def unique(self, name: str) -> str:
-        """Return ``name``, or ``name-2``, ``name-3`` when it is taken."""
-        result = name
-        while result in self._last:
-            self._last[name] += 1
-            result = f"{name}-{self._last[name]}"
-        self._last[result] = 1
-        return result
 
 
 def _joined(reasons: list[str]) -> str:

@@ -10,14 +10,17 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from taskgrove.commands.command_map.nodes import Node, to_data
 from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
 from taskgrove.commands.command_map.schema import (
     KEYWORDS,
+    MAX_EACH,
     MAX_TIMEOUT_S,
+    AllowedStates,
     CompositeEntry,
+    EachValue,
     HandlerEntry,
 )
 from taskgrove.errors import nearest
@@ -40,12 +43,20 @@ _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "command_name": ("a name of letters, digits and '_' that begins with a letter",),
     "config": ("a text",),
     "tasks": ("a mapping of tasks by name",),
+    "argin": ("a mapping",),
+    "each": ("parameter with count, range or values",),
+    "parameter": ("a parameter's name",),
+    "count": (f"a whole number from 1 to {MAX_EACH}",),
+    "range": ("[first, last], two whole numbers",),
+    "values": ("a list of at least one value",),
 }
+#: Mappings inside an entry: what they may hold.
+_INNER: Final[dict[str, type[BaseModel]]] = {"allowed_states": AllowedStates, "each": EachValue}
 
 
 def _wanted(key: str, error: Any) -> tuple[str, ...]:
     if key.isdigit():
-        return ("a name or a number",)
+        return ("a whole number",) if "range" in error["loc"] else ("a name or a number",)
     return _WANTED.get(key, (str(error["msg"]),))
 
 
@@ -54,7 +65,8 @@ def _wanted_word(key: str, default: str) -> str:
 
 
 def _keys_of(cls: type[CompositeEntry] | type[HandlerEntry], inside: list[Any]) -> tuple[str, ...]:
-    return ("attr_name", "attr_value") if inside else tuple(cls.model_fields)
+    inner = _INNER.get(str(inside[0])) if inside else None
+    return tuple((inner or cls).model_fields)
 
 
 def unknown_keys(node: Node, allowed: Sequence[str]) -> dict[str, str | None]:
@@ -122,7 +134,7 @@ class EntryCheck:
                 )
                 sound = False
                 continue
-            if key == "argin":
+            if key in ("argin", "each"):
                 self.plain(child, where)
             values[key] = to_data(child)
         try:
@@ -190,7 +202,7 @@ class EntryCheck:
         allowed = _wanted(key, error)
         if hint is None and isinstance(found, str):
             close = nearest(found.lower(), allowed)
-            hint = f"did you mean {close!r}?" if close else None
+            hint = f"did you mean {close!r}?" if close and close != found else None
         self._problems.add(said, where, target.mark, found=found, allowed=allowed, hint=hint)
 
     def plain(self, node: Node, path: str) -> None:

@@ -7,10 +7,21 @@ walks the tree and puts the entries together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import models_json_schema
 
 from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
@@ -43,12 +54,17 @@ EXTENSION_PREFIX: Final = "x-"
 #: The longest limit, in seconds (31 years): the threads of Python take no longer ones.
 MAX_TIMEOUT_S: Final = 1e9
 
+#: What says which values ``each`` stands for; one of them is given.
+EACH_SOURCES: Final[tuple[str, ...]] = ("count", "range", "values")
+
 #: A name of a TANGO device, alone or with the address of its server.
 DEVICE_NAME_PATTERN: Final = (
     r"^(?:tango://)?(?:[A-Za-z0-9_.\-]+:[0-9]+/)?"
     r"[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+(?:#dbase=(?:no|yes))?$"
 )
 _NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
+#: The most leaves that ``each`` makes of one entry.
+MAX_EACH: Final = 100_000
 _TASK_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]{1,255}$"
 
 
@@ -103,6 +119,10 @@ RuleField = Annotated[
 Seconds = Annotated[
     float | None, Field(gt=0, le=MAX_TIMEOUT_S, description="Limit, in seconds; none if left out.")
 ]
+
+
+#: Not ``range``: in a model that has a field of that name, the name is the field's.
+_numbers: Final = range
 
 
 class _Model(BaseModel):
@@ -189,14 +209,87 @@ class InternalEntry(HandlerEntry):
     kinds = ("internal",)
 
 
+class EachValue(_Model):
+    """One leaf for each value of a parameter: ``count``, ``range`` or ``values`` says which."""
+
+    parameter: Annotated[
+        str, Field(pattern=_NAME_PATTERN, description="The parameter that gets each value.")
+    ]
+    count: Annotated[
+        int | None, Field(ge=1, le=MAX_EACH, description="So many values, counted from 0.")
+    ] = None
+    range: Annotated[
+        tuple[int, ...] | None,
+        Field(
+            strict=False,
+            description="Whole numbers: the first and the last.",
+            json_schema_extra={"minItems": 2, "maxItems": 2},
+        ),
+    ] = None
+    values: Annotated[
+        tuple[Any, ...] | None,
+        Field(min_length=1, max_length=MAX_EACH, strict=False, description="The values."),
+    ] = None
+
+    @field_validator("range")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        if len(value) != 2:
+            raise ValueError(f"it has {len(value)} values")
+        if not 0 <= value[1] - value[0] < MAX_EACH:
+            raise ValueError(f"the last is not below the first, and at most {MAX_EACH:,} are made")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EachValue:
+        given = [name for name in EACH_SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) if given else "none of them"
+            raise ValueError(f"one of {', '.join(EACH_SOURCES)} is given, not {said}")
+        return self
+
+    def all_values(self) -> Sequence[Any]:
+        """Return the values, in order."""
+        if self.count is not None:
+            return _numbers(0, self.count)
+        if self.range is not None:
+            return _numbers(self.range[0], self.range[1] + 1)
+        assert self.values is not None
+        return self.values
+
+
 class AnalysisEntry(HandlerEntry):
-    """An analysis program; ``command_name`` is the analysis' name."""
+    """An analysis program; ``command_name`` is the analysis' name, ``argin`` its parameters."""
 
     kinds = ("analysis",)
 
     config: Annotated[
-        str | None, Field(min_length=1, description="The configuration that the analysis reads.")
+        str | None,
+        Field(
+            min_length=1,
+            description="The configuration that the analysis reads; relative to the map's file.",
+        ),
     ] = None
+    each: EachValue | None = Field(
+        None, description="Makes a parallel group with one leaf for each value of a parameter."
+    )
+    rule: RuleField = None
+
+    @field_validator("argin")
+    @classmethod
+    def _parameters(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, dict):
+            raise ValueError("the argument of an analysis is a mapping of its parameters")
+        return value
+
+    @field_validator("rule")
+    @classmethod
+    def _of_a_group(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and "each" in info.data and info.data["each"] is None:
+            raise ValueError("a rule judges a group: an analysis is one with 'each'")
+        return value
 
 
 Entry: TypeAlias = CompositeEntry | DeviceEntry | GroupEntry | InternalEntry | AnalysisEntry
@@ -229,6 +322,10 @@ def command_map_json_schema() -> dict[str, Any]:
         }
         definition["required"] = ["command_name"]
         named.append({"allOf": [{"$ref": f"#/$defs/{cls.__name__}"}, {"required": ["handler"]}]})
+    definitions["EachValue"]["oneOf"] = [
+        {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+        for name in EACH_SOURCES
+    ]
     definitions["CompositeEntry"]["properties"]["tasks"] = {"$ref": "#/$defs/Tasks"}
     definitions["Tasks"] = {
         "type": "object",

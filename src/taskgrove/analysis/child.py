@@ -1,0 +1,292 @@
+"""The process of a first-party analysis: ``python -m taskgrove.analysis.child MODULE:CLASS``.
+
+It takes its orders from the channel that its executor opened, runs the analysis, sends the
+result, and ends when that is acknowledged. The class on the command line is for people who
+read the process list; the order names it again.
+
+Exit status: 0 after an acknowledged result; 1 when the analysis raised; 143 (128 + SIGTERM) when
+it was cancelled; 70 when the executor was gone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.analysis.child_channel import ChildChannel
+from taskgrove.analysis.frames import ChannelError
+from taskgrove.analysis.messages import (
+    Acknowledged,
+    Cancelled,
+    Failed,
+    Log,
+    Progress,
+    Result,
+    Start,
+    Started,
+    printable,
+)
+from taskgrove.analysis.task import AnalysisCancelled, AnalysisTask
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from taskgrove.analysis.results import TaskResult
+
+EXIT_FAILED: Final = 1
+EXIT_NO_EXECUTOR: Final = 70
+EXIT_CANCELLED: Final = 128 + signal.SIGTERM
+_LOG_ERROR: Final = 40
+
+
+class _Child:
+    """One analysis in this process.
+
+    Used by the main thread, but for :meth:`progress` and :meth:`log`, which any thread of the
+    analysis may call, and :meth:`on_lost`, which the guard thread calls. Only the main thread
+    is ever interrupted.
+    """
+
+    def __init__(self, channel: ChildChannel) -> None:
+        self.channel = channel
+        self._task: AnalysisTask[Any] | None = None
+        self._main_thread = threading.get_ident()
+        self._pid = os.getpid()
+        self._cancel_reason: str | None = None
+        self._cancel_told = False
+        self._interruptible = False
+        self._sending = False
+
+    def progress(self, percent: float | None, message: str) -> None:
+        """Send a report of the analysis (:class:`taskgrove.analysis.task.Reporter`)."""
+        if self.channel.rank == 0:
+            self._send(Progress(percent, printable(message)))
+
+    def log(self, level: int, text: str) -> None:
+        """Send a line of the log."""
+        self._send(Log(level, printable(text)))
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Ask the analysis to end: SIGTERM came."""
+        if self._cancel_reason is None:
+            self._cancel_reason = signal.Signals(number).name
+            if not self._sending:
+                self._cancel()
+
+    def _cancel(self) -> None:
+        if not self._cancel_told and self._task is not None:
+            self._cancel_told = True
+            self._task.on_cancel()
+        if self._interruptible:
+            self._interruptible = False  # once: what cleans up is left in peace
+            raise AnalysisCancelled(self._cancel_reason)
+
+    def on_lost(self) -> None:
+        """End the analysis: its executor is gone. Called by the guard thread."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _on_fork(self) -> None:
+        """Be a process like any other in a fork, such as a worker of a pool.
+
+        A fork that is ended by SIGTERM must not report that the analysis was cancelled.
+        """
+        self.channel.forget_lock()
+        if signal.getsignal(signal.SIGTERM) == self.on_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def run(self, start: Start, buffers: tuple[memoryview, ...]) -> int:
+        """Run the analysis and return the exit status."""
+        signal.signal(signal.SIGTERM, self.on_signal)
+        os.register_at_fork(after_in_child=self._on_fork)
+        self.channel.keep_watch(start.heartbeat_s, start.grace_s, self.on_lost)
+        try:
+            self._interruptible = True
+            task_class = _find_class(start.task)
+            task = self._task = task_class(_parameters(start, buffers))
+            task.name = start.name
+            task.reporter = self
+            _log_to(self)
+            self._send(Started(os.getpid(), os.uname().nodename))
+            returned = self._run_stages(task)
+            if self.channel.rank == 0:
+                self._send_result(start, returned)
+            self._interruptible = False
+        except AnalysisCancelled:
+            self._interruptible = False
+            self.channel.send(Cancelled(self._cancel_reason or ""))
+            return EXIT_CANCELLED
+        except BaseException as exc:
+            self._interruptible = False
+            if isinstance(exc, SystemExit) and exc.code in (None, 0):
+                raise  # it wants to end so: without a result, which its executor will say
+            _abort_other_ranks()
+            self._tell_failure(exc)
+            return EXIT_FAILED
+        return 0
+
+    def _run_stages(self, task: AnalysisTask[Any]) -> Any:
+        try:
+            task.before_run()
+            return task.run()
+        finally:
+            if os.getpid() != self._pid:
+                _end_fork()
+            task.after_run()
+
+    def _send(self, message: Progress | Log | Started | Result, buffers: Any = ()) -> None:
+        """Send; a signal that comes in the midst of a frame waits for the end of it."""
+        if threading.get_ident() != self._main_thread:
+            self.channel.send(message, buffers)
+            return
+        self._sending = True
+        try:
+            self.channel.send(message, buffers)
+        finally:
+            self._sending = False
+        if self._cancel_reason is not None:
+            self._cancel()
+
+    def _send_result(self, start: Start, returned: Any) -> None:
+        from taskgrove.analysis.plain_form import to_plain  # noqa: PLC0415
+
+        result = _as_result(start, returned)
+        payload = result.payload
+        if _holds_plots(payload):
+            from taskgrove.analysis.summary_plots import convert_payload  # noqa: PLC0415
+
+            payload = convert_payload(payload)
+        buffers: list[memoryview] = []
+        plain = to_plain(payload, buffers=buffers)
+        message = Result(
+            result.task_status.name,
+            _plain_summary(result.summary),
+            plain,
+            result.impl_schemas,
+            max_rss_bytes(os.getpid()),
+        )
+        self._send(message, buffers)
+        self._interruptible = False
+        self.channel.wait_for(Acknowledged)
+
+    def _tell_failure(self, exc: BaseException) -> None:
+        import traceback  # noqa: PLC0415
+
+        story = "".join(traceback.format_exception(exc))
+        cause = "".join(traceback.format_exception_only(exc)).strip()
+        lines = [line.strip() for line in cause.splitlines() if line.strip()]
+        cause = " ".join(lines[:3]) or type(exc).__name__
+        module, _, rest = cause.partition(": ")
+        cause = f"{module.rpartition('.')[2]}: {rest}" if rest else module.rpartition(".")[2]
+        self.channel.send(Log(_LOG_ERROR, printable(story)))
+        self.channel.send(Failed(printable(cause), printable(story), max_rss_bytes(os.getpid())))
+
+
+def _end_fork() -> None:
+    """End a fork that came out of ``run``: only the analysis itself has a result to send."""
+    if sys.exc_info()[0] is not None:
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(EXIT_FAILED)
+
+
+def max_rss_bytes(pid: int) -> int | None:
+    """Return the most memory that a running process has held, in bytes, or None.
+
+    ``getrusage`` would count what the *executor* held when it started the process: a child that
+    is made by ``vfork`` begins with its parent's figure.
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        return None
+    return None
+
+
+def _find_class(place: str) -> Any:
+    module_name, _, name = place.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _parameters(start: Start, buffers: tuple[memoryview, ...]) -> Any:
+    if not start.parameters_class:
+        return None
+    from taskgrove.analysis.parameter_transfer import receive_parameters  # noqa: PLC0415
+
+    return receive_parameters(_find_class(start.parameters_class), start.parameters, buffers)
+
+
+def _as_result(start: Start, returned: Any) -> TaskResult:
+    from taskgrove.analysis.results import TaskResult, TaskStatus  # noqa: PLC0415
+
+    if isinstance(returned, TaskResult):
+        return returned
+    return TaskResult(start.name, TaskStatus.COMPLETED, "", returned, start.impl_schemas)
+
+
+def _plain_summary(summary: Any) -> Any:
+    from taskgrove.analysis.plain_form import to_plain  # noqa: PLC0415
+
+    return printable(summary) if isinstance(summary, str) else to_plain(summary)
+
+
+def _holds_plots(payload: Any) -> bool:
+    from taskgrove.analysis.results import ElogSummaryPlots  # noqa: PLC0415
+
+    if isinstance(payload, (list, tuple)):
+        return any(map(_holds_plots, payload))
+    if isinstance(payload, dict):
+        return any(map(_holds_plots, payload.values()))
+    return isinstance(payload, ElogSummaryPlots)
+
+
+def _log_to(child: _Child) -> None:
+    """Have every logger's lines from INFO up sent to the executor."""
+    from taskgrove.analysis.child_log import install  # noqa: PLC0415
+
+    install(child.log)
+
+
+def _abort_other_ranks() -> None:
+    # The other ranks may wait for this one for ever: what mpi4py's own runner does.
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and mpi.COMM_WORLD.Get_size() > 1:
+        import atexit  # noqa: PLC0415
+
+        atexit.register(mpi.COMM_WORLD.Abort, EXIT_FAILED)
+
+
+def main() -> int:
+    """Run the analysis that the channel tells of; return the exit status."""
+    try:
+        channel = ChildChannel(os.environ)
+    except (ChannelError, OSError) as exc:
+        sys.stderr.write(f"taskgrove.analysis.child: {exc}\n")
+        return EXIT_NO_EXECUTOR
+    try:
+        start, buffers = channel.wait_for(Start)
+        for place in start.search_path:
+            if place not in sys.path:
+                sys.path.append(place)
+        return _Child(channel).run(start, buffers)
+    except (EOFError, BrokenPipeError, ConnectionError):
+        return EXIT_NO_EXECUTOR
+    finally:
+        with suppress(OSError):
+            channel.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,139 @@
+"""The end of an analysis, put into words and data: for its caller and for the record."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from taskgrove.analysis.json_form import dump_json, load_json
+from taskgrove.analysis.payload_store import load_payload, store_payload
+from taskgrove.analysis.plain_form import PlainTypes, to_plain
+from taskgrove.analysis.plain_types import fields_of
+from taskgrove.errors import AnalysisError
+from taskgrove.redaction import Redaction
+
+#: What of a payload is larger is kept in files of its own, in bytes.
+INLINE_PAYLOAD_BYTES: Final = 64 << 10
+#: The folder of such files, in the working folder of the analysis.
+PAYLOAD_FOLDER: Final = "payloads"
+_NOT_KEPT: Final = "payload_not_kept"
+
+
+@functools.cache
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package by the name under which it is imported."""
+    module = sys.modules.get(package)
+    found = getattr(module, "__version__", None)
+    if isinstance(found, str):
+        return found
+    try:
+        return importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None
+
+
+def versions(packages: Sequence[str] = ()) -> dict[str, str]:
+    """Return the versions of Python, of taskgrove and of further packages."""
+    found = {"python": platform.python_version()}
+    for name in ("taskgrove", *packages):
+        version = version_of(name)
+        if version is not None:
+            found[name] = version
+    return found
+
+
+@functools.cache
+def user_name() -> str:
+    """Return as whom this process runs."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return str(os.geteuid())
+
+
+def file_stem(analysis: str, identity: str) -> str:
+    """Return the beginning of the names of an analysis' files: no other one has the same."""
+    words = re.sub(r"[^A-Za-z0-9._-]+", "_", analysis).strip("._")[:80] or "analysis"
+    return f"{words}-{identity}"
+
+
+def parameters_json(parameters: Any, redaction: Redaction) -> str:
+    """Return the fields of parameters as one line of JSON, secrets redacted.
+
+    A value that has no plain form is told by its ``repr``.
+    """
+    if parameters is None:
+        return "{}"
+    return _json(redaction.plain({n: _plain(v) for n, v in fields_of(parameters).items()}))
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return to_plain(value)
+    except AnalysisError:
+        return repr(value)
+
+
+def summary_text(summary: Any) -> str:
+    """Return a summary as text; an analysis may give a dict, which is ``name: value; ...``."""
+    if isinstance(summary, Mapping):
+        return "; ".join(f"{name}: {value}" for name, value in summary.items())
+    return summary if isinstance(summary, str) else repr(summary)
+
+
+def payload_json(payload: Any, folder: Path | None) -> str:
+    """Return a payload as one line of JSON, its large parts as references to files.
+
+    Args:
+        payload: The payload.
+        folder: The folder below which large parts are kept; None: of a large payload only the
+            size is told.
+
+    Raises:
+        AnalysisError: It has no plain form, or a file cannot be written.
+    """
+    if folder is not None:
+        kept = store_payload(payload, folder / PAYLOAD_FOLDER, INLINE_PAYLOAD_BYTES)
+        return dump_json(kept)
+    buffers: list[memoryview] = []
+    plain = to_plain(payload, buffers=buffers)
+    size = sum(buffer.nbytes for buffer in buffers)
+    if size <= INLINE_PAYLOAD_BYTES:
+        text = _json(to_plain(payload) if buffers else plain)
+        if len(text) <= 2 * INLINE_PAYLOAD_BYTES:
+            return text
+        size = len(text)
+    return _json({_NOT_KEPT: {"size_bytes": size}})
+
+
+def read_payload(text: str, *, types: PlainTypes | None = None) -> Any:
+    """Return the payload that :attr:`taskgrove.events.AnalysisDetail.payload` tells of.
+
+    Args:
+        text: The JSON of the detail.
+        types: Classes whose objects are made again, besides those of seed 004.
+
+    Raises:
+        AnalysisError: The text is no payload, a file is gone or has changed, or the payload was
+            too large to be kept.
+    """
+    found = load_json(text, types)
+    if isinstance(found, dict) and found.keys() == {_NOT_KEPT}:
+        raise AnalysisError(
+            "the payload was too large to be kept",
+            hint="give the analysis a work_dir: large payloads are kept there",
+        )
+    return load_payload(found, types=types)
+
+
+def _json(plain: Any) -> str:
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -1,0 +1,331 @@
+"""AnalysisExecutor: starts one analysis as a supervised process.
+
+::
+
+    executor = AnalysisExecutor(entry, parameters, work_dir="/data/scratch", timeout_s=600)
+    described = executor.start().result()
+
+A first-party analysis (:class:`~taskgrove.analysis.task.AnalysisTask`) runs in a Python process
+of its own and reports over a channel; a third-party program is run as it is. Both have their own
+session and process group, the same limits, and the same end.
+
+Threads: :meth:`AnalysisExecutor.start` may be called by any thread; it returns when the process
+runs or when it is known that it never will, but does not wait for tasklets and for files that
+are sourced: these run on threads of the supervisor.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.analysis.analysis_events import EventDelivery
+from taskgrove.analysis.ending import Ending
+from taskgrove.analysis.environment import AnalysisEnvironment
+from taskgrove.analysis.handle import AnalysisHandle
+from taskgrove.analysis.hooks import HooksLike, hooks_of
+from taskgrove.analysis.launch import Plan, launch
+from taskgrove.analysis.logbook_posts import logbook_callback
+from taskgrove.analysis.messages import Start
+from taskgrove.analysis.outcome import ProcessEnd
+from taskgrove.analysis.output import LIMIT_BYTES
+from taskgrove.analysis.registry import AnalysisEntry
+from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.supervision import Supervision
+from taskgrove.analysis.supervisor import AnalysisSupervisor, SupervisorLoop, default_supervisor
+from taskgrove.analysis.tasklets import Tasklet, TaskletContext, TaskletError, run_tasklets
+from taskgrove.errors import AnalysisError, UsageError
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.logbook import Logbook
+    from taskgrove.analysis.page_origin import PageOrigin
+    from taskgrove.analysis.pages import PagePublisher
+    from taskgrove.analysis.parameters.base import TaskParameters
+    from taskgrove.analysis.parameters.header import AnalysisHeader
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Heartbeats in each period that an analysis may be silent.
+_BEATS: Final = 4
+
+
+class AnalysisExecutor:
+    """Runs one analysis; each call of :meth:`start` runs it once more.
+
+    Args:
+        entry: What is run.
+        parameters: Its validated parameters.
+        header: The header of the configuration: its ``work_dir`` and ``task_timeout`` hold where
+            ``work_dir`` and ``timeout_s`` are None.
+        environment: Variables that are set above those of this process, or where the whole
+            environment comes from; None: that of this process.
+        poll_interval: Period, in seconds, of the poll that reconciles what events may have
+            missed.
+        timeout_s: Limit, in seconds; None: the header's, or no limit. It is enforced: SIGTERM,
+            then SIGKILL to the whole group.
+        grace_s: From SIGTERM to SIGKILL, in seconds; 0 kills at once.
+        heartbeat_timeout_s: How long a first-party analysis may be silent before it is taken for
+            unresponsive, in seconds; None: as long as it likes. A quiet program is not dead:
+            third-party programs have no heartbeat.
+        work_dir: The folder in which it runs and where its output is kept; made if missing. None:
+            the header's; without either it runs in the current folder and no output is kept on
+            disk.
+        hooks: Functions by the moment at which they are called (:class:`~.hooks.Hooks`).
+        before: Tasklets that run before the process starts.
+        after: Tasklets that run after the analysis has COMPLETED.
+        output_limit_bytes: How much of stdout and stderr together is kept on disk.
+        launcher: What starts the program, such as ``("mpirun", "-n", "2")``.
+        publisher: Publishes summary plots of the result; references stand in their place then.
+        logbook: Where the status of the analysis is posted, and a summary that is a dict.
+        origin: Where the publisher and the logbook are told that all this comes from.
+        supervisor: Who supervises; None: the one that all executors of this process share.
+
+    Raises:
+        UsageError: A limit is no such number, or a hook has an unknown name.
+        AnalysisError: The environment cannot be made, or the class of the analysis or of its
+            parameters cannot be imported by another process.
+    """
+
+    def __init__(
+        self,
+        entry: AnalysisEntry,
+        parameters: TaskParameters | None,
+        *,
+        header: AnalysisHeader | None = None,
+        environment: AnalysisEnvironment | Mapping[str, str | None] | None = None,
+        poll_interval: float = 0.5,
+        timeout_s: float | None = None,
+        grace_s: float = 5.0,
+        heartbeat_timeout_s: float | None = None,
+        work_dir: str | Path | None = None,
+        hooks: HooksLike | None = None,
+        before: Iterable[Tasklet] = (),
+        after: Iterable[Tasklet] = (),
+        output_limit_bytes: int = LIMIT_BYTES,
+        launcher: Sequence[str] = (),
+        publisher: PagePublisher | None = None,
+        logbook: Logbook | None = None,
+        origin: PageOrigin | None = None,
+        supervisor: AnalysisSupervisor | None = None,
+    ) -> None:
+        if timeout_s is None and header is not None:
+            timeout_s = float(header.task_timeout)
+        if work_dir is None and header is not None and header.work_dir:
+            work_dir = header.work_dir
+        _check_seconds("poll_interval", poll_interval)
+        _check_seconds("timeout_s", timeout_s)
+        _check_seconds("grace_s", grace_s, zero=True)
+        _check_seconds("heartbeat_timeout_s", heartbeat_timeout_s)
+        if output_limit_bytes < 0:
+            raise UsageError(f"output_limit_bytes is {output_limit_bytes}; 0 keeps nothing")
+        self.entry = entry
+        self.parameters = parameters
+        self.header = header
+        self.environment = _environment_of(environment)
+        self.environment.check()
+        self.poll_interval = poll_interval
+        self.timeout_s = timeout_s
+        self.grace_s = grace_s
+        self.heartbeat_timeout_s = heartbeat_timeout_s
+        self.work_dir = None if work_dir is None else Path(work_dir).absolute()
+        self.hooks = hooks_of(hooks)
+        self.before = tuple(before)
+        self.after = tuple(after)
+        self.output_limit_bytes = output_limit_bytes
+        self.launcher = tuple(launcher)
+        self.publisher = publisher
+        self.logbook = logbook
+        self.origin = origin
+        self._supervisor = supervisor
+        self._task_place = _place(entry.task) if entry.task is not None else None
+        self._class_place = _place(type(parameters)) if self._task_place and parameters else ""
+
+    @property
+    def communicator_desc(self) -> list[str]:
+        """One description for each communicator, in their order (seed 004)."""
+        output = "Output: stdout and stderr, captured as text; the lines of the program's log"
+        if self._task_place is None:
+            return [output]
+        if self.launcher:
+            return [
+                "UnixSocket: framed messages (msgpack headers, raw array buffers) over a Unix"
+                " socket in the abstract name space; rank 0 reports",
+                output,
+            ]
+        return [
+            "Channel: framed messages (msgpack headers, raw array buffers) over an inherited"
+            " socket pair; arrays from 1 MiB by shared memory",
+            output,
+        ]
+
+    def start(self) -> AnalysisHandle:
+        """Start the analysis; what stands in its way is its outcome, not an exception."""
+        supervisor = self._supervisor or default_supervisor()
+        loop = supervisor.lease()
+        callbacks = self.hooks.callbacks()
+        if self.logbook is not None:
+            callbacks = (*callbacks, logbook_callback(self.logbook, self.origin, self.entry.name))
+        delivery = EventDelivery(loop.callers.submit, callbacks)
+        handle = AnalysisHandle(self.entry.name, delivery)
+        ending = Ending(self, loop, handle)
+        if self.before or self.environment.source is not None:
+            handle.take_controls(ending.before_start)
+            loop.starters.submit(lambda: self._start_guarded(loop, handle, ending))
+        else:
+            self._start_guarded(loop, handle, ending)
+        return handle
+
+    def _start_guarded(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
+        try:
+            self._start(loop, handle, ending)
+        except (AnalysisError, TaskletError) as exc:
+            ending.never_ran(str(exc))
+        except OSError as exc:
+            ending.never_ran(f"cannot be started: {exc.strerror or exc}")
+        except Exception as exc:
+            _LOGGER.exception("analysis %s could not be started", self.entry.name)
+            ending.never_ran(f"cannot be started: {type(exc).__name__}: {exc}")
+
+    def _start(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
+        self._make_work_dir()
+        environment = self.environment.build()
+        context = TaskletContext(self.entry.name, self.parameters, environment, self.work_dir)
+        run_tasklets("before", self.before, context)
+        plan = self._plan(loop, environment)
+        ending.plan = plan
+        if ending.was_called_off():
+            return
+        launched = launch(plan)
+        ending.launched = launched
+        supervision = Supervision(loop, plan, launched, handle, ending.ended)
+        handle.set_process(launched.process.pid, launched.identity)
+        handle.move(TaskStatus.RUNNING)
+        handle.tell("started", f"process {launched.process.pid}")
+        loop.call(supervision.begin)
+        handle.take_controls(supervision)
+        ending.before_start.hand_over(supervision)
+
+    def _plan(self, loop: SupervisorLoop, environment: dict[str, str]) -> Plan:
+        from taskgrove.analysis.describing import file_stem  # noqa: PLC0415
+
+        mark = loop.next_mark()
+        start, buffers, argv = self._order() if self._task_place else (None, (), self._argv())
+        return Plan(
+            analysis=self.entry.name,
+            argv=(*self.launcher, *argv),
+            environment=environment,
+            cwd=self._folder(),
+            mark=mark,
+            start=start,
+            buffers=buffers,
+            by_launcher=bool(self.launcher),
+            output_stem=self.work_dir and self.work_dir / file_stem(self.entry.name, mark[-12:]),
+            output_limit_bytes=self.output_limit_bytes if self.work_dir else 0,
+            timeout_s=self.timeout_s,
+            grace_s=self.grace_s,
+            heartbeat_timeout_s=self.heartbeat_timeout_s,
+            poll_interval_s=self.poll_interval,
+        )
+
+    def _order(self) -> tuple[Start, Sequence[memoryview], tuple[str, ...]]:
+        from taskgrove.analysis.parameter_transfer import send_parameters  # noqa: PLC0415
+
+        assert self._task_place is not None
+        plain: Any = None
+        buffers: Sequence[memoryview] = ()
+        if self.parameters is not None:
+            plain, buffers = send_parameters(self.parameters)
+        silent_s = self.heartbeat_timeout_s
+        start = Start(
+            task=self._task_place,
+            parameters_class=self._class_place,
+            parameters=plain,
+            name=self.entry.name,
+            impl_schemas=self.impl_schemas,
+            heartbeat_s=None if silent_s is None else silent_s / _BEATS,
+            grace_s=self.grace_s,
+            search_path=[os.path.abspath(place) for place in sys.path],
+        )
+        argv = (sys.executable, "-P", "-m", "taskgrove.analysis.child", self._task_place)
+        return start, buffers, argv
+
+    def _argv(self) -> tuple[str, ...]:
+        from taskgrove.analysis.parameters.base import ThirdPartyParameters  # noqa: PLC0415
+        from taskgrove.analysis.parameters.command_line import render_argv  # noqa: PLC0415
+        from taskgrove.analysis.parameters.templates import (  # noqa: PLC0415
+            render_template,
+            template_config,
+        )
+
+        if not isinstance(self.parameters, ThirdPartyParameters):
+            return (self.entry.program or "",)
+        if template_config(self.parameters) is not None:
+            folder = self._folder() or Path.cwd()
+            root = getattr(self.header, "template_dir", "") or self.work_dir or folder
+            render_template(self.parameters, template_root=root, output_root=folder)
+        return tuple(render_argv(self.parameters))
+
+    def _folder(self) -> Path | None:
+        given = self.parameters.run_folder() if self.parameters is not None else None
+        if given is None:
+            return self.work_dir
+        return (self.work_dir or Path.cwd()) / given
+
+    def _make_work_dir(self) -> None:
+        if self.work_dir is None:
+            return
+        try:
+            self.work_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise AnalysisError(
+                f"the working folder {str(self.work_dir)!r} cannot be made: {exc.strerror}"
+            ) from exc
+
+    @property
+    def impl_schemas(self) -> str | None:
+        """The contracts that the result is declared to keep to."""
+        declared = self.entry.impl_schemas
+        if declared is None and self.parameters is not None:
+            declared = type(self.parameters).impl_schemas
+        return declared
+
+
+def _environment_of(
+    given: AnalysisEnvironment | Mapping[str, str | None] | None,
+) -> AnalysisEnvironment:
+    if isinstance(given, AnalysisEnvironment):
+        return given
+    return AnalysisEnvironment(variables=dict(given or {}))
+
+
+def _place(given: str | type) -> str:
+    """Return ``module:Class``, by which another process finds a class.
+
+    Raises:
+        AnalysisError: It cannot.
+    """
+    if isinstance(given, str):
+        return given
+    if given.__module__ == "__main__" or "<locals>" in given.__qualname__:
+        raise AnalysisError(
+            f"another process cannot import {given.__qualname__} of {given.__module__}",
+            hint="define it at the top of a module that can be imported",
+        )
+    return f"{given.__module__}:{given.__qualname__}"
+
+
+def _check_seconds(name: str, value: float | None, *, zero: bool = False) -> None:
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise UsageError(f"{name} is {value!r}; it is a number of seconds")
+    if value < 0 or (value == 0 and not zero):
+        raise UsageError(f"{name} is {value!r}; it is more than 0 seconds")
+
+
+__all__ = ["AnalysisExecutor", "AnalysisHandle", "ProcessEnd"]

@@ -1,0 +1,72 @@
+"""Hooks: functions that are called at the moments of an analysis' life.
+
+They belong to one executor, not to all. One that raises is logged, one that hangs is left
+behind: neither changes how the analysis ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from taskgrove.analysis.analysis_events import KINDS, AnalysisEvent, Callback
+from taskgrove.errors import UsageError, nearest
+
+Hook: TypeAlias = Callback
+#: What :class:`~taskgrove.analysis.executor.AnalysisExecutor` takes for its hooks.
+HooksLike: TypeAlias = "Hooks | Mapping[str, Hook | Iterable[Hook]]"
+
+
+class Hooks:
+    """A set of hooks by moment.
+
+    Args:
+        given: Functions, or several of them, by the name of the moment: ``started``, ``progress``,
+            ``log``, ``result``, ``failed``, ``stopped``, ``resumed``, ``cancelled``, ``done``.
+
+    Raises:
+        UsageError: There is no such moment, or what is given cannot be called.
+    """
+
+    def __init__(self, given: Mapping[str, Hook | Iterable[Hook]] | None = None) -> None:
+        self._hooks: dict[str, tuple[Hook, ...]] = {}
+        for name, hooks in (given or {}).items():
+            for hook in (hooks,) if callable(hooks) else tuple(hooks):
+                self.add(name, hook)
+
+    def add(self, name: str, hook: Hook) -> None:
+        """Have ``hook`` called with each event of a kind, after those that were added before.
+
+        Raises:
+            UsageError: There is no such moment, or the hook cannot be called.
+        """
+        if name not in KINDS:
+            close = nearest(name, KINDS)
+            known = f"there are: {', '.join(KINDS)}"
+            raise UsageError(
+                f"there is no hook {name!r}", hint=f"did you mean {close!r}?" if close else known
+            )
+        if not callable(hook):
+            raise UsageError(f"the hook {hook!r} for {name!r} cannot be called")
+        self._hooks[name] = (*self._hooks.get(name, ()), hook)
+
+    def callbacks(self) -> tuple[Callback, ...]:
+        """Return one callback for each hook, which hears its own kind of event only."""
+        return tuple(_only(name, hook) for name, hooks in self._hooks.items() for hook in hooks)
+
+
+def _only(name: str, hook: Hook) -> Callable[[AnalysisEvent], object]:
+    def hear(event: AnalysisEvent) -> None:
+        if event.kind == name:
+            hook(event)
+
+    return hear
+
+
+def hooks_of(given: HooksLike | None) -> Hooks:
+    """Return the hooks that somebody gave, in whichever form.
+
+    Raises:
+        UsageError: There is no such moment, or what is given cannot be called.
+    """
+    return given if isinstance(given, Hooks) else Hooks(given)

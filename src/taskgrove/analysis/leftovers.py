@@ -1,0 +1,245 @@
+"""Processes that an executor left behind: found, and ended.
+
+An executor that is killed (``kill -9``) can end nothing itself. So each one keeps a *ledger*: a
+small file that names it and every process that it has started. A *guardian* (this module run
+as a program: one small process for each executor process, whatever the number of analyses)
+waits for the executor's death and then ends what the ledger names. Should the guardian die with
+it, the next executor on the host that starts does the same. What is found is
+
+- a process that the ledger names, if it is the same one (its start time is, too);
+- a process whose environment holds the executor's mark, which every descendant of an analysis
+  inherits, also one that has detached itself.
+
+A process that has wiped its environment *and* left the group is not found.
+
+Only the standard library is used, and nothing of taskgrove: the guardian starts in ten
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+#: Environment variable of every process of an analysis: the executor's mark and a number.
+MARK_VARIABLE: Final = "TASKGROVE_ANALYSIS"
+#: How long what was left may take to end after SIGTERM, in seconds.
+GRACE_S: Final = 2.0
+_FIRST_WORD: Final = "taskgrove-ledger-1"
+_PAUSE_S: Final = 0.02
+
+
+class Owner(NamedTuple):
+    """Whose ledger it is.
+
+    Attributes:
+        boot_id: The boot of the host in which it was written.
+        host: The host's name.
+        pid: The executor's process.
+        start: The start time of that process, in clock ticks since the boot.
+        mark: What the environment of its analyses holds.
+    """
+
+    boot_id: str
+    host: str
+    pid: int
+    start: int
+    mark: str
+
+    def line(self) -> str:
+        """Return the first line of the ledger."""
+        words = (self.boot_id, self.host, str(self.pid), str(self.start), self.mark)
+        return f"{_FIRST_WORD} {' '.join(words)}\n"
+
+
+def boot_id() -> str:
+    """Return the id of the host's current boot."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"
+
+
+def start_time(pid: int) -> int | None:
+    """Return the start time of a process in clock ticks since the boot; None: it has ended.
+
+    A zombie has ended.
+    """
+    fields = stat_fields(pid)
+    return None if fields is None or fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def stat_fields(pid: int) -> list[bytes] | None:
+    """Return what the kernel tells of a process from its state on, or None: there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    return text[text.rindex(b")") + 2 :].split()
+
+
+def processes() -> Iterator[int]:
+    """Yield the pids of all processes that can be seen."""
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            yield int(name)
+
+
+def is_marked(pid: int, mark: bytes) -> bool:
+    """Return whether a process' environment holds ``mark`` (``NAME=value``, or its beginning)."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read()
+    except OSError:
+        return False
+    return environment.startswith(mark) or b"\0" + mark in environment
+
+
+def cgroup_of(pid: int | str) -> bytes:
+    """Return the control groups of a process; empty where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/cgroup", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def marked_processes(mark: str, pids: Iterable[int] | None = None) -> list[int]:
+    """Return the running processes that hold a mark and belong to our control group.
+
+    A batch job that an analysis has submitted inherits its environment, too, but is no part
+    of it: the batch system runs it in a control group of its own.
+
+    Args:
+        mark: The value of :data:`MARK_VARIABLE`, or the beginning of it.
+        pids: Where to look; None: at all processes.
+    """
+    wanted = f"{MARK_VARIABLE}={mark}".encode()
+    own = os.getpid()
+    found = [
+        pid
+        for pid in (processes() if pids is None else pids)
+        if pid != own and is_marked(pid, wanted) and start_time(pid) is not None
+    ]
+    if not found:
+        return []
+    ours = cgroup_of("self")
+    return [pid for pid in found if cgroup_of(pid) == ours]
+
+
+def read_ledger(path: str) -> tuple[Owner, dict[int, int]] | None:
+    """Return whose ledger a file is and the processes that it names, with their start times.
+
+    None: the file is no ledger, or is gone.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    words = lines[0].split() if lines else []
+    if len(words) != 6 or words[0] != _FIRST_WORD or not (words[3] + words[4]).isdecimal():
+        return None
+    owner = Owner(words[1], words[2], int(words[3]), int(words[4]), words[5])
+    named: dict[int, int] = {}
+    for line in lines[1:]:
+        sign, *numbers = line.split()[:3]
+        if len(numbers) == 2 and (numbers[0] + numbers[1]).isdecimal():
+            if sign == "+":
+                named[int(numbers[0])] = int(numbers[1])
+            else:
+                named.pop(int(numbers[0]), None)
+    return owner, named
+
+
+def end_leftovers(path: str, *, grace_s: float = GRACE_S) -> list[int]:
+    """End what a ledger's owner has left, if that is gone, and remove the ledger.
+
+    Args:
+        path: The ledger.
+        grace_s: How long what is left may take to end after SIGTERM, in seconds.
+
+    Returns:
+        The processes that were ended.
+    """
+    ledger = read_ledger(path)
+    if ledger is None:
+        return []
+    owner, named = ledger
+    if owner.boot_id != boot_id():
+        if owner.host == os.uname().nodename:  # all that it names ended with that boot
+            _remove(path)
+        return []
+    if start_time(owner.pid) == owner.start:
+        return []
+    left = _left(owner, named)
+    ended = sorted(left)
+    if left:
+        _signal(left, signal.SIGTERM, signal.SIGCONT)
+        deadline = time.monotonic() + grace_s
+        while left and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+            left = _left(owner, named)
+        deadline = time.monotonic() + grace_s
+        while left and time.monotonic() < deadline:
+            _signal(left, signal.SIGKILL)
+            time.sleep(_PAUSE_S)
+            left = _left(owner, named)
+    _remove(path)
+    return ended
+
+
+def _left(owner: Owner, named: dict[int, int]) -> set[int]:
+    """Return the leaders that still run, and every marked process."""
+    leaders = {pid for pid, start in named.items() if start_time(pid) == start}
+    return leaders | set(marked_processes(f"{owner.mark}."))
+
+
+def _signal(pids: Iterable[int], *numbers: int) -> None:
+    for pid in pids:
+        for number in numbers:
+            with suppress(OSError):  # it has ended in the meantime
+                if os.getpgid(pid) == pid:
+                    os.killpg(pid, number)
+                else:
+                    os.kill(pid, number)
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):  # the other one that looks has removed it
+        os.unlink(path)
+
+
+def main(arguments: list[str]) -> int:
+    """Guard one executor: ``leftovers.py LEDGER PID START``; a byte on stdin ends it."""
+    path, pid, start = arguments[0], int(arguments[1]), int(arguments[2])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it outlives its executor, and not for long
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    try:
+        executor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        end_leftovers(path)
+        return 0
+    poll.register(executor, select.POLLIN)
+    while start_time(pid) == start:
+        ready = dict(poll.poll())
+        if ready.get(0, 0) & select.POLLIN and os.read(0, 1):
+            return 0
+        if 0 in ready:
+            poll.unregister(0)
+    end_leftovers(path)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

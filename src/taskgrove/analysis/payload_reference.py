@@ -1,0 +1,25 @@
+"""What stands in place of a large payload: where it is kept, and how to know it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+PayloadKind: TypeAlias = Literal["npy", "json", "bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadReference:
+    """A payload, or a part of one, that is kept in a file.
+
+    Attributes:
+        path: The file, an absolute path.
+        size_bytes: The size of the file.
+        sha256: The hash of its content, in hex.
+        kind: How it is kept: an array as ``.npy``, bytes as they are, all else as JSON.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    kind: PayloadKind

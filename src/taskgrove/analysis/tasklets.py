@@ -1,0 +1,70 @@
+"""Tasklets: small functions that run before and after an analysis, in the executor's process.
+
+A *before* prepares: it may change the environment. An *after* looks at the result of an analysis
+that has COMPLETED and may set its payload or its summary. One that raises ends the analysis
+FAILED, with its words as the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from taskgrove.analysis.results import TaskResult
+
+
+@dataclass(slots=True)
+class TaskletContext:
+    """What a tasklet sees.
+
+    Attributes:
+        analysis: The analysis' name.
+        parameters: Its validated parameters.
+        environment: Its environment; a *before* may change it.
+        work_dir: Its working folder, or None.
+        result: Its result, for an *after*; None for a *before*.
+    """
+
+    analysis: str
+    parameters: Any
+    environment: dict[str, str] = field(default_factory=dict)
+    work_dir: Path | None = None
+    result: TaskResult | None = None
+
+    def set_payload(self, payload: Any) -> None:
+        """Replace the payload of the result; only after the analysis."""
+        assert self.result is not None, "before an analysis there is no result"
+        self.result.payload = payload
+
+    def set_summary(self, summary: str) -> None:
+        """Replace the summary of the result; only after the analysis."""
+        assert self.result is not None, "before an analysis there is no result"
+        self.result.summary = summary
+
+
+Tasklet: TypeAlias = Callable[[TaskletContext], object]
+
+
+class TaskletError(Exception):
+    """A tasklet raised; its message is the cause of the analysis' failure."""
+
+
+def run_tasklets(when: str, tasklets: Iterable[Tasklet], context: TaskletContext) -> None:
+    """Call tasklets in their order.
+
+    Args:
+        when: ``before`` or ``after``, for the words of an error.
+        tasklets: The functions.
+        context: What they see.
+
+    Raises:
+        TaskletError: One of them raised; those behind it were not called.
+    """
+    for tasklet in tasklets:
+        try:
+            tasklet(context)
+        except Exception as exc:
+            name = getattr(tasklet, "__name__", repr(tasklet))
+            raise TaskletError(f"tasklet {name} {when}: {type(exc).__name__}: {exc}") from exc

@@ -1,0 +1,160 @@
+"""How an analysis ended: the one function that decides it, from facts alone.
+
+Nothing is assumed: COMPLETED needs a proof (a first-party analysis' result and exit status 0, a
+program's exit status 0), and what was asked for, a limit or a cancellation, is not overwritten by
+the exit status that it causes.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from taskgrove.analysis.batch import Allocation
+from taskgrove.analysis.results import TaskStatus
+
+Asked: TypeAlias = Literal["cancel", "timeout", "unresponsive", "channel"]
+
+_SHELL_SIGNAL: Final = 128
+#: Signals by which people and batch systems ask a program to end.
+_POLITE: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndFacts:
+    """What is known when an analysis has ended.
+
+    Attributes:
+        first_party: Whether it had a channel to send its result by.
+        return_code: Exit status, negative for a signal; None where it could not be learnt.
+        asked: Why we ended it, if we did.
+        ask_text: The words for that.
+        result_status: The status that its result gives itself; None: no result came.
+        result_summary: The result's summary.
+        failed_cause: What it said of its own failure, or None.
+        cancelled: Whether it said that it was cancelled.
+        channel_trouble: What was wrong with what came over the channel, or None.
+        unfinished: Whether it ended in the midst of a message.
+        last_words: The last lines that a program wrote to stderr, or to stdout.
+        by_launcher: Whether the exit status is that of a launcher or shell, which reports the
+            signal of another process as 128 + its number.
+        allocation: The batch allocation in which it ran, or None.
+        abandoned: Whether it did not end even after SIGKILL.
+    """
+
+    first_party: bool
+    return_code: int | None
+    asked: Asked | None = None
+    ask_text: str = ""
+    result_status: TaskStatus | None = None
+    result_summary: str = ""
+    failed_cause: str | None = None
+    cancelled: bool = False
+    channel_trouble: str | None = None
+    unfinished: bool = False
+    last_words: str = ""
+    by_launcher: bool = False
+    allocation: Allocation | None = None
+    abandoned: bool = False
+
+
+def decide(facts: EndFacts) -> tuple[TaskStatus, str]:
+    """Return the final status and its cause; the cause of COMPLETED is empty."""
+    status, cause = _decide(facts)
+    if status is not TaskStatus.COMPLETED and facts.result_status is TaskStatus.COMPLETED:
+        cause += "; its result had come before and is kept"
+    if facts.abandoned:
+        cause += "; its process did not end even after SIGKILL"
+    return status, cause
+
+
+def _decide(facts: EndFacts) -> tuple[TaskStatus, str]:
+    asked = _as_asked(facts)
+    if asked is not None:
+        return asked
+    if facts.channel_trouble is not None:
+        return TaskStatus.FAILED, f"its channel broke: {facts.channel_trouble}"
+    if facts.failed_cause is not None:
+        return TaskStatus.FAILED, facts.failed_cause
+    number = _signal_of(facts)
+    if number in _POLITE or facts.cancelled:
+        return _ended_from_outside(facts, number or signal.SIGTERM)
+    if facts.return_code != 0:
+        return TaskStatus.FAILED, _exit_cause(facts)
+    return _by_result(facts) if facts.first_party else (TaskStatus.COMPLETED, "")
+
+
+def _as_asked(facts: EndFacts) -> tuple[TaskStatus, str] | None:
+    """Return the end that we brought about, or None where it came by itself."""
+    if facts.asked in {"timeout", "unresponsive"}:
+        return TaskStatus.TIMEDOUT, facts.ask_text
+    if facts.asked != "cancel":
+        return None
+    done = facts.result_status is TaskStatus.COMPLETED and facts.return_code == 0
+    if facts.first_party and done and facts.channel_trouble is None:  # it was asked too late
+        return TaskStatus.COMPLETED, ""
+    return TaskStatus.CANCELLED, facts.ask_text
+
+
+def _by_result(facts: EndFacts) -> tuple[TaskStatus, str]:
+    given = facts.result_status
+    if given is None:
+        ended = "in the midst of a message" if facts.unfinished else "without a result"
+        return TaskStatus.FAILED, f"ended {ended} (exit status 0)"
+    if given is TaskStatus.COMPLETED:
+        return given, ""
+    said = facts.result_summary or f"its result says {given.name}"
+    if given in {TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMEDOUT}:
+        return given, said
+    return TaskStatus.FAILED, f"its result says {given.name}, which is no end"
+
+
+def _ended_from_outside(facts: EndFacts, number: int) -> tuple[TaskStatus, str]:
+    name = signal.Signals(number).name
+    allocation = facts.allocation
+    if allocation is None:
+        return TaskStatus.CANCELLED, f"{name} from outside"
+    if allocation.is_at_limit:
+        return (
+            TaskStatus.TIMEDOUT,
+            f"{name} from outside: {allocation.name} was at its time limit",
+        )
+    return TaskStatus.CANCELLED, f"{name} from outside, in {allocation.name}"
+
+
+def _signal_of(facts: EndFacts) -> int | None:
+    """Return the signal that ended it, also as a launcher or a shell reports it."""
+    code = facts.return_code
+    if code is None:
+        return None
+    if code < 0:
+        return -code
+    shell = facts.by_launcher or facts.cancelled or facts.allocation is not None
+    if shell and code == _SHELL_SIGNAL + signal.SIGTERM:
+        return signal.SIGTERM
+    return None
+
+
+def _exit_cause(facts: EndFacts) -> str:
+    code = facts.return_code
+    if code is None:
+        return "its exit status is not known: something else has taken it"
+    if code < 0:
+        text = f"killed by {_signal_name(-code)}"
+        if -code == signal.SIGKILL:
+            text += ", which was not ours (out of memory?)"
+    else:
+        text = f"exit status {code}"
+    if facts.unfinished:
+        text += " in the midst of a message"
+    if facts.last_words and facts.result_status is None:
+        text += f": {facts.last_words}"
+    return text
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

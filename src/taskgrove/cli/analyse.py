@@ -1,0 +1,302 @@
+"""``taskgrove analyse``: run one analysis as a supervised process, and describe it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from taskgrove.cli.analyses import (
+    AnalysisModules,
+    AnalysisOptions,
+    Pages,
+    WorkDir,
+    load_registry,
+    make_runner,
+)
+from taskgrove.cli.analysis_surface import AnalysisFeed, AnalysisLines
+from taskgrove.cli.analysis_words import (
+    described_json,
+    say_described,
+    say_list,
+    say_parameters,
+)
+from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
+from taskgrove.cli.exit_codes import ExitCode, exit_code_of
+from taskgrove.cli.follow import AbortWords, EventQueue, follow
+from taskgrove.cli.recorded import Database
+from taskgrove.cli.recording import NoRecord, Recording, recording
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.commands.composition.names import analysis_leaf_name
+from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.errors import MapError, UsageError, nearest
+from taskgrove.view.snapshot import RunView
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.analysis_runner import AnalysisRunner
+    from taskgrove.analysis.configuration import Configuration
+    from taskgrove.analysis.registry import AnalysisRegistry
+
+#: How long what is cancelled may take to end, in seconds.
+_GRACE_S: Final = 5.0
+_WORDS: Final = AbortWords("the analysis", "its processes are ended by their guardian")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What was asked for, checked.
+
+    Attributes:
+        name: The analysis.
+        configuration: Where its parameters come from.
+        given: Parameters from the command line.
+        timeout_s: Its limit, in seconds, or None for the configuration's.
+    """
+
+    name: str
+    configuration: Configuration
+    given: dict[str, Any]
+    timeout_s: float | None
+
+    def tree(self) -> Task:
+        """Return the tree: a root with one leaf."""
+        name = analysis_leaf_name(self.name)
+        leaf = LeafTask(
+            name,
+            self.configuration,
+            self.name,
+            self.given or None,
+            TaskExecutionType.ANALYSIS,
+            timeout=self.timeout_s,
+        )
+        return Task(name, subtasks=[leaf], is_root=True)
+
+    def about(self, options: AnalysisOptions) -> RunAbout:
+        """Return what the record keeps, enough to run it again."""
+        header = self.configuration.header
+        labels = {EXPERIMENT_LABEL: header.experiment, RUN_LABEL: str(header.run)}
+        source = {
+            "kind": "analysis",
+            "file": self.configuration.file,
+            "text": self.configuration.text,
+            "task": self.name,
+            "set": self.given,
+            "timeout_s": self.timeout_s,
+            "analyses": options.for_record(),
+        }
+        return RunAbout(
+            command=analysis_leaf_name(self.name),
+            source=source,
+            argv=tuple(sys.argv),
+            labels={name: word for name, word in labels.items() if word},
+        )
+
+
+@verb
+def analyse(
+    config: Annotated[
+        str | None, typer.Argument(metavar="CONFIG", help="A configuration: YAML.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="The analysis, as '--list' names it.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A parameter, in place of the configuration's; again for more.",
+        ),
+    ] = None,
+    analyses: AnalysisModules = None,
+    pages: Pages = None,
+    work_dir: WorkDir = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="S", help="Limit in seconds, in place of task_timeout."),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="The description as JSON on stdout; words go to stderr."),
+    ] = False,
+    no_live: Annotated[
+        bool, typer.Option("--no-live", help="Calm lines instead of a moving one.")
+    ] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List all analyses.")] = False,
+    help_task: Annotated[
+        str | None,
+        typer.Option("--help-task", metavar="TASK", help="Tell the parameters of an analysis."),
+    ] = None,
+    db: Database = None,
+    no_record: NoRecord = False,
+) -> int:
+    """Run an analysis as a supervised process, show its log live, and describe what it gave.
+
+    Ctrl-C (or SIGTERM) cancels it; a second one ends at once. The exit code tells the outcome.
+    """
+    terminal = Terminal(json=json, live=not no_live)
+    registry = load_registry(tuple(analyses or ()))
+    if listed:
+        say_list(terminal, registry)
+        return ExitCode.OK
+    if help_task is not None:
+        from taskgrove.analysis.parameters.describe import describe_parameters  # noqa: PLC0415
+
+        entry = registry.get(help_task)
+        say_parameters(terminal, entry, describe_parameters(entry))
+        return ExitCode.OK
+    options = AnalysisOptions.given(
+        analyses, pages, work_dir, 1, database=db, read_record=not no_record
+    )
+    job = _checked(registry, config, task, given or [], timeout, options)
+    with recording(terminal, db, no_record=no_record) as record:
+        return _run(terminal, job, options, record, json=json)
+
+
+def _checked(
+    registry: AnalysisRegistry,
+    config: str | None,
+    task: str | None,
+    given: list[str],
+    timeout_s: float | None,
+    options: AnalysisOptions,
+) -> _Job:
+    """Return what was asked for, when nothing stands in its way.
+
+    Raises:
+        UsageError: Something is missing, or cannot be read.
+        AnalysisError: There is no such analysis, or its parameters are not valid.
+    """
+    from taskgrove.analysis.configuration import load_configuration  # noqa: PLC0415 - slow
+
+    if config is None or task is None:
+        raise UsageError(
+            "a configuration and an analysis are needed",
+            hint="taskgrove analyse CONFIG TASK; '--list' tells what there is",
+        )
+    entry = registry.get(task)
+    configuration = load_configuration(
+        config,
+        earlier=EarlierRecord(options.database) if options.read_record else None,
+        header=None if options.work_dir is None else {"work_dir": options.work_dir},
+    )
+    values = dict(_assignment(item) for item in given)
+    _check_names(values, entry.parameters)
+    configuration.parameters_for(entry, values)
+    return _Job(task, configuration, values, timeout_s)
+
+
+def _check_names(values: Mapping[str, Any], model: Any) -> None:
+    if model.model_config.get("extra") == "allow":
+        return
+    known = {name for key, field in model.model_fields.items() for name in (key, field.alias)}
+    for key in values:
+        if key not in known:
+            names = sorted(name for name in known if name)
+            close = nearest(key, names)
+            raise UsageError(
+                f"--set {key}: there is no such parameter",
+                hint=f"did you mean {close!r}?" if close else f"there are: {', '.join(names)}",
+            )
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Return the key and the value of ``KEY=VALUE``; the value reads as in a configuration."""
+    from taskgrove.analysis.written import as_written  # noqa: PLC0415 - slow
+    from taskgrove.commands.command_map import parse_plain_data  # noqa: PLC0415
+
+    key, sign, word = text.partition("=")
+    key = key.strip()
+    if not sign or not key:
+        raise UsageError(f"--set takes KEY=VALUE, not {text!r}")
+    try:
+        value = parse_plain_data(word)
+    except MapError:
+        return key, word  # a text with signs of its own, such as a format
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return key, as_written(value, word.strip())
+    return key, word if isinstance(value, str) or (value is None and not word) else value
+
+
+def _run(
+    terminal: Terminal, job: _Job, options: AnalysisOptions, record: Recording, *, json: bool
+) -> int:
+    feed, events, view = AnalysisFeed(), EventQueue(), RunView()
+    options = AnalysisOptions(
+        modules=options.modules,
+        pages=options.pages,
+        work_dir=options.work_dir,
+        processes=1,
+        database=options.database,
+        read_record=options.read_record,
+        listener=feed,
+    )
+    with make_runner(options, _GRACE_S) as runner:
+        runners = {TaskExecutionType.ANALYSIS: runner}
+        with MainTaskExecutor(1, runners, grace_s=_GRACE_S) as executor:
+            run_id, observers = record.next_run(events)
+            handle = executor.submit_main_task(
+                job.tree(),
+                observers=observers,
+                run_id=run_id,
+                recorder=record.recorder,
+                about=job.about(options),
+            )
+            surface = AnalysisLines(terminal, job.name, feed)
+            interrupts = follow(
+                _Ended(handle, runner),
+                events,
+                view,
+                surface,
+                grace_s=_GRACE_S,
+                at_once=record.at_once,
+                each_frame=lambda _: record.tell(surface.notice),
+                words=_WORDS,
+            )
+    outcome = handle.outcome
+    assert outcome is not None
+    if feed.outcome is None:  # it never began: the run's own words are all there is
+        terminal.say(outcome.message or outcome.status.name, "bold red")
+    elif json:
+        terminal.write(described_json(feed.outcome))
+    else:
+        say_described(terminal, feed.outcome)
+    code = exit_code_of(outcome)
+    record.say_how_to_see(terminal, run_id, well=code is ExitCode.OK)
+    return ExitCode.ABORTED if interrupts > 1 else code
+
+
+class _Ended:
+    """A run that ends as its batch job does: at the job's time limit it is TIMEDOUT.
+
+    Args:
+        handle: The run.
+        runner: What runs its analysis.
+    """
+
+    def __init__(self, handle: RunHandle, runner: AnalysisRunner) -> None:
+        self._handle = handle
+        self._runner = runner
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end of the run."""
+        return self._handle.wait(timeout_s)
+
+    def abort(self, reason: str | None = None) -> bool:
+        """Cancel the analysis; the reason names the batch job that this process belongs to."""
+        from taskgrove.analysis.batch import allocation_of  # noqa: PLC0415 - slow
+
+        allocation = allocation_of(os.environ)
+        if allocation is not None and reason is not None and "SIGTERM" in reason:
+            reason = f"SIGTERM from outside, in {allocation.name}"
+            if allocation.is_at_limit:
+                self._runner.end_all(f"{reason} at its time limit", at_limit=True)
+                return True
+        return self._handle.abort(reason)

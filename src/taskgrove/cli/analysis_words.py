@@ -1,0 +1,201 @@
+"""Analyses in words: what there are, what their parameters are, how one ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import reprlib
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.cli.terminal import Terminal
+from taskgrove.view.node_state import NodeState
+from taskgrove.view.terminal_text import clip, duration_text, safe_text
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.outcome import AnalysisOutcome
+    from taskgrove.analysis.parameters.describe import ParameterDoc
+    from taskgrove.analysis.registry import AnalysisEntry, AnalysisRegistry
+
+_STATES: Final[dict[str, NodeState]] = {
+    "COMPLETED": "completed",
+    "FAILED": "failed",
+    "CANCELLED": "aborted",
+    "TIMEDOUT": "failed",
+}
+_MEBIBYTE: Final = 1 << 20
+_INDENT: Final = "    "
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 6, 4
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def say_list(terminal: Terminal, registry: AnalysisRegistry) -> None:
+    """Print every analysis with what it does."""
+    if not len(registry):
+        terminal.say("No analysis is known; '--analyses PACKAGE.MODULE' names a module with some.")
+        return
+    width = max(len(name) for name in registry.names)
+    for entry in registry:
+        head = f"{safe_text(entry.name):<{width}}  "
+        _wrapped(terminal, head, safe_text(entry.description) or "-", " " * len(head))
+    terminal.say()
+    terminal.say("taskgrove analyse --help-task NAME tells the parameters of one.", "dim")
+
+
+def say_parameters(
+    terminal: Terminal, entry: AnalysisEntry, documents: Iterable[ParameterDoc]
+) -> None:
+    """Print the parameters of an analysis, with types, defaults, units and meanings."""
+    terminal.say(safe_text(entry.name), "bold")
+    if entry.description:
+        _wrapped(terminal, "", safe_text(entry.description), "")
+    if entry.impl_schemas:
+        terminal.say(f"Its result keeps to: {safe_text(entry.impl_schemas)}")
+    terminal.say()
+    for item in documents:
+        terms = [item.type]
+        if item.unit:
+            terms.append(f"in {item.unit}")
+        terms.append("required" if item.required else f"default {item.default}")
+        if item.flag:
+            terms.append(f"on the command line {item.flag}")
+        _wrapped(
+            terminal,
+            f"{safe_text(item.name)}: ",
+            safe_text(", ".join(terms)),
+            _INDENT,
+            style="bold",
+        )
+        if item.description:
+            _wrapped(terminal, _INDENT, safe_text(item.description), _INDENT)
+
+
+def say_described(terminal: Terminal, outcome: AnalysisOutcome) -> None:
+    """Print how an analysis ended: result, parameters, process, pages; one line for each fact."""
+    status = outcome.status.name
+    said = outcome.cause or _line_of(outcome.result.summary)
+    headline = f"{status}: {safe_text(said)}" if said else status
+    terminal.say_headline(headline, _STATES.get(status, "failed"))
+    _section(terminal, "Result", _result_of(outcome))
+    _section(terminal, "Parameters", _parameters_of(outcome.described.task_parameters))
+    _section(terminal, "Process", _process_of(outcome))
+    told = outcome.described.communicator_desc
+    _section(terminal, "Communicators", [("", text) for text in told])
+    _section(terminal, "Pages", [(page.display_name, str(page.file)) for page in outcome.pages])
+    _section(terminal, "Notes", [("", text) for text in outcome.notes])
+
+
+def described_json(outcome: AnalysisOutcome) -> bytes:
+    """Return the whole DescribedAnalysis as JSON, secrets of its environment redacted."""
+    from taskgrove.analysis.json_form import dump_json  # noqa: PLC0415 - slow
+    from taskgrove.redaction import Redaction  # noqa: PLC0415
+
+    redaction = Redaction.from_environment()
+    described = dataclasses.replace(
+        outcome.described, task_env=redaction.environment(outcome.described.task_env)
+    )
+    return dump_json(described, indent=2).encode() + b"\n"
+
+
+def _section(terminal: Terminal, title: str, facts: Iterable[tuple[str, str]]) -> None:
+    rows = list(facts)
+    if rows:
+        terminal.say(f"{title}:", "bold")
+        for name, text in rows:
+            _fact(terminal, name, text)
+
+
+def _fact(terminal: Terminal, name: str, text: str) -> None:
+    head = f"  {safe_text(name)}: " if name else "  - "
+    line = f"{head}{safe_text(text)}"
+    if terminal.words.is_terminal and name:
+        line = clip(line, max(20, terminal.width), terminal.charset.ellipsis)
+        terminal.say(line)
+    else:
+        _wrapped(terminal, head, safe_text(text), _INDENT)
+
+
+def _result_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
+    result = outcome.result
+    rows = []
+    if outcome.cause and _line_of(result.summary) not in ("", outcome.cause):
+        rows.append(("summary", _line_of(result.summary)))
+    if result.payload is not None:
+        payload = result.payload
+        if isinstance(payload, Mapping):
+            rows += [(str(key), _SHORT.repr(value)) for key, value in list(payload.items())[:12]]
+            if len(payload) > 12:
+                rows.append(("…", f"and {len(payload) - 12} more"))
+        else:
+            rows.append(("payload", _payload_word(payload)))
+    if result.impl_schemas:
+        rows.append(("schemas", result.impl_schemas))
+    return rows
+
+
+def _parameters_of(parameters: Any) -> list[tuple[str, str]]:
+    from taskgrove.analysis.parameters.header import AnalysisHeader  # noqa: PLC0415 - slow
+
+    if parameters is None:
+        return []
+    return [
+        (name, _plain_word(value))
+        for name, value in parameters
+        if not isinstance(value, AnalysisHeader)
+    ]
+
+
+def _process_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
+    detail = outcome.detail
+    if detail.pid is None:
+        return []
+    told = [f"pid {detail.pid}"]
+    if outcome.return_code is not None:
+        told.append(f"exit status {outcome.return_code}")
+    if outcome.duration_s is not None:
+        told.append(duration_text(outcome.duration_s))
+    if outcome.cpu_s is not None:
+        told.append(f"CPU {duration_text(outcome.cpu_s)}")
+    if outcome.max_rss_bytes is not None:
+        told.append(f"{outcome.max_rss_bytes / _MEBIBYTE:.0f} MiB")
+    rows = [("process", ", ".join(told)), ("command", " ".join(detail.argv)), ("in", detail.cwd)]
+    rows += [(item.name, str(item.file)) for item in outcome.output if item.file is not None]
+    rows.append(("environment", f"{len(outcome.described.task_env)} variables"))
+    return rows
+
+
+def _payload_word(payload: Any) -> str:
+    from taskgrove.analysis.summary_plots import collect_plots  # noqa: PLC0415 - slow
+
+    plots = collect_plots(payload)
+    if plots:
+        return f"summary plots {', '.join(item.display_name for item in plots)}"
+    return _SHORT.repr(payload)
+
+
+def _plain_word(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _line_of(summary: Any) -> str:
+    return summary if isinstance(summary, str) else _SHORT.repr(summary)
+
+
+def _wrapped(terminal: Terminal, head: str, text: str, indent: str, *, style: str = "") -> None:
+    """Print a text after a head; on a terminal a long one is broken between words."""
+    whole = f"{head}{text}"
+    lines = [whole]
+    if terminal.words.is_terminal:
+        lines = textwrap.wrap(
+            whole, max(20, terminal.width), subsequent_indent=indent, drop_whitespace=True
+        )
+    for number, line in enumerate(lines):
+        if style and not number and line.startswith(head.rstrip()):
+            terminal.say_line([(head, style), (line[len(head) :], "")])
+        else:
+            terminal.say(line)

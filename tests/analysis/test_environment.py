@@ -1,0 +1,118 @@
+"""Where an analysis' environment comes from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from taskgrove.analysis.environment import AnalysisEnvironment, source_file
+from taskgrove.analysis.results import TaskStatus
+from taskgrove.errors import AnalysisError
+from tests.analysis.analysis_runs import GUARD_S, Runs
+
+PARENT = {"PATH": os.environ["PATH"], "A": "1", "GONE": "x", "HOME": "/home/u"}
+
+
+def script(folder: Path, text: str) -> Path:
+    path = folder / "setup env.sh"
+    path.write_text(text)
+    return path
+
+
+def test_the_order_of_sources(tmp_path: Path) -> None:
+    path = script(tmp_path, "export A=2 B=2 C=2; unset GONE; echo loud; echo louder >&2")
+    environment = AnalysisEnvironment(
+        source=path,
+        variables={"C": "3", "HOME": None},
+        prepend={"PATH": "/first", "NEW": "/only"},
+    )
+    built = environment.build(PARENT)
+    assert {name: built.get(name) for name in ("A", "B", "C", "GONE", "HOME", "NEW")} == {
+        "A": "2", "B": "2", "C": "3", "GONE": None, "HOME": None, "NEW": "/only",
+    }  # fmt: skip
+    assert built["PATH"] == f"/first:{PARENT['PATH']}"
+    assert set(built) == {"PATH", "A", "B", "C", "NEW"}, "nothing that the shell does by itself"
+
+
+def test_values_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Fact F23: what the shell prints is evaluated."""
+    path = script(
+        tmp_path,
+        "export LINES2=$'a\\nb=c\\n' EVIL='__import__(\"os\").system(\"touch pwned\")'\n"
+        "f() { echo hi; }; export -f f\n",
+    )
+    built = source_file(path, PARENT)
+    assert built["LINES2"] == "a\nb=c\n"
+    assert built["EVIL"].startswith("__import__")
+    assert built["BASH_FUNC_f%%"].startswith("() {")
+    assert not Path("pwned").exists()
+
+
+def test_a_variable_that_is_not_exported_stays_in_the_shell(tmp_path: Path) -> None:
+    assert "LOCAL" not in source_file(script(tmp_path, "LOCAL=1"), PARENT)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("return 3", "cannot be sourced"),
+        ("no-such-command-here", "no-such-command-here: command not found"),
+        ("exit 0", "it ended the shell that sourced it"),
+        ("if then", "syntax error"),
+        ("kill -9 $$", "it ended the shell"),
+    ],
+)
+def test_a_file_that_fails(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(AnalysisError, match=words) as caught:
+        source_file(script(tmp_path, text), PARENT)
+    assert caught.value.file == str(tmp_path / "setup env.sh")
+
+
+def test_a_file_that_does_not_end(tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match="was not sourced within"):
+        source_file(script(tmp_path, "sleep 60"), PARENT, limit_s=0.2)
+
+
+def test_a_missing_file_is_an_error_before_anything_starts(analyses: Runs, tmp_path: Path) -> None:
+    """Fact F23: a missing file is a line in the log, and the run goes on."""
+    with pytest.raises(AnalysisError, match="there is no file"):
+        analyses.start_script("true", environment=AnalysisEnvironment(source=tmp_path / "gone"))
+
+
+def test_a_file_that_fails_fails_the_analysis(analyses: Runs, tmp_path: Path) -> None:
+    environment = AnalysisEnvironment(source=script(tmp_path, "return 7"))
+    handle = analyses.script("true", environment=environment)
+    assert handle.status is TaskStatus.FAILED
+    assert handle.outcome is not None
+    assert "cannot be sourced" in handle.outcome.cause
+
+
+def test_without_inheriting_only_the_necessary_is_there() -> None:
+    built = AnalysisEnvironment(inherit=False, variables={"X": "y"}).build(PARENT)
+    assert built == {"PATH": PARENT["PATH"], "HOME": "/home/u", "X": "y"}
+
+
+@pytest.mark.parametrize(
+    "variables", [{"A=B": "x"}, {"": "x"}, {"A": "x\0y"}, {"A": 5}, {"A\0": "x"}]
+)
+def test_what_cannot_stand_in_an_environment(variables: dict[str, str]) -> None:
+    with pytest.raises(AnalysisError):
+        AnalysisEnvironment(variables=variables).check()
+
+
+def test_the_exact_environment_is_described(analyses: Runs, tmp_path: Path) -> None:
+    path = script(tmp_path, "export SOURCED=yes")
+    environment = AnalysisEnvironment(source=path, variables={"MY_TOKEN": "hush"})
+    handle = analyses.start_script("env -0", environment=environment)
+    described = handle.result(GUARD_S)
+    assert handle.outcome is not None
+    told = dict(item.split("=", 1) for item in handle.outcome.output[0].tail.split("\0") if item)
+    for name in ("PWD", "_", "SHLVL", "OLDPWD"):
+        told.pop(name, None)
+        described.task_env.pop(name, None)
+    assert told == described.task_env
+    assert told["SOURCED"] == "yes"
+    assert handle.outcome.detail.environment["MY_TOKEN"] == "<redacted>"
+    assert handle.outcome.detail.environment["SOURCED"] == "yes"
