@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.util
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.store.postgres_server import why_no_postgres
 
 pytest_plugins = ["pytester", "tests.leak_guard"]
 
@@ -24,6 +28,12 @@ for _name in list(os.environ):
         "CLICOLOR_FORCE",
     }:
         del os.environ[_name]
+
+# Nor may a test write into the record, or the state, of whoever runs it.
+_OWN_FOLDER = tempfile.mkdtemp(prefix="taskgrove-tests-")
+atexit.register(shutil.rmtree, _OWN_FOLDER, ignore_errors=True)
+for _kind in ("data", "state"):
+    os.environ[f"XDG_{_kind.upper()}_HOME"] = f"{_OWN_FOLDER}/{_kind}"
 
 # The same examples in every run, so that a failure belongs to the change that it came with;
 # `--hypothesis-profile=search` looks for new ones.
@@ -72,6 +82,11 @@ def why_no_database() -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, with a plain reason, what this machine cannot run."""
-    for marker, why_not in (("root", why_no_root), ("database", why_no_database)):
+    reasons = (
+        ("root", why_no_root),
+        ("database", why_no_database),
+        ("postgres", why_no_postgres),
+    )
+    for marker, why_not in reasons:
         if item.get_closest_marker(marker) is not None and (reason := why_not()) is not None:
             pytest.skip(reason)

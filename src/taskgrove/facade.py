@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.run_recorder import RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.errors import WaitTimeoutError
 from taskgrove.events import Observer
+from taskgrove.store import Store
 
 
 def run(
@@ -19,11 +23,14 @@ def run(
     grace_s: float = 5.0,
     timeout_s: float | None = None,
     observers: Iterable[Observer] = (),
+    record: bool | str | Path | Store | RunRecorder = False,
+    pages: str | Path | None = None,
 ) -> AggregationOutcome:
     """Run a tree to its end and return its outcome, whatever that is.
 
     Device leaves are run by a :class:`~taskgrove.tango.device_runner.DeviceRunner`, which
-    needs the extra ``tango``.
+    needs the extra ``tango``; analyses by an
+    :class:`~taskgrove.analysis.analysis_runner.AnalysisRunner`.
 
     Args:
         task: The root of a tree, or a single leaf.
@@ -32,29 +39,44 @@ def run(
         timeout_s: The most that the whole run may take, in seconds; None means no limit.
             When it expires the run is aborted.
         observers: Called with every event of the run; they must only enqueue.
+        record: True records the run where ``TASKGROVE_DB`` says, or in the user's own record;
+            a file, a URL or an open store says where; a recorder is used, and left open.
+            Needs the extra ``store``.
+        pages: The folder in which summary plots of analyses are published; None: they are not.
 
     Raises:
         UsageError: The tree cannot be submitted.
+        StoreError: The record cannot be opened; nothing was started.
         MissingExtraError: It holds device leaves and PyTango is not installed.
         WaitTimeoutError: ``timeout_s`` expired; the run was aborted.
     """
     nodes = (node for _, node in task.walk()) if isinstance(task, Task) else iter((task,))
-    has_devices = any(
-        isinstance(node, LeafTask) and node.task_type is TaskExecutionType.DEVICE for node in nodes
-    )
-    if not has_devices:
-        return _run(task, {}, max_workers, grace_s, timeout_s, observers)
-    from taskgrove.tango.device_runner import DeviceRunner  # noqa: PLC0415 - an extra
+    kinds = {node.task_type for node in nodes if isinstance(node, LeafTask)}
+    with ExitStack() as stack:
+        recorder = _recorder_for(record, stack)
+        runners: dict[TaskExecutionType, LeafRunner] = {}
+        if TaskExecutionType.DEVICE in kinds:
+            from taskgrove.tango.device_runner import DeviceRunner  # noqa: PLC0415 - an extra
 
-    with DeviceRunner() as runner:
-        return _run(
-            task,
-            {TaskExecutionType.DEVICE: runner},
-            max_workers,
-            grace_s,
-            timeout_s,
-            observers,
-        )
+            runners[TaskExecutionType.DEVICE] = stack.enter_context(DeviceRunner())
+        if TaskExecutionType.ANALYSIS in kinds:
+            from taskgrove.analysis.analysis_runner import AnalysisRunner  # noqa: PLC0415 - slow
+
+            analyses = AnalysisRunner(publisher=pages)
+            runners[TaskExecutionType.ANALYSIS] = stack.enter_context(analyses)
+        return _run(task, runners, max_workers, grace_s, timeout_s, observers, recorder)
+
+
+def _recorder_for(
+    record: bool | str | Path | Store | RunRecorder, stack: ExitStack
+) -> RunRecorder | None:
+    if record is False:
+        return None
+    if not isinstance(record, (bool, str, Path, Store)):
+        return record
+    from taskgrove.store import Recorder  # noqa: PLC0415 - an extra
+
+    return stack.enter_context(Recorder(None if record is True else record))
 
 
 def _run(
@@ -64,9 +86,10 @@ def _run(
     grace_s: float,
     timeout_s: float | None,
     observers: Iterable[Observer],
+    recorder: RunRecorder | None,
 ) -> AggregationOutcome:
     with MainTaskExecutor(max_workers, runners, grace_s=grace_s) as executor:
-        handle = executor.submit_main_task(task, observers=observers)
+        handle = executor.submit_main_task(task, observers=observers, recorder=recorder)
         if not handle.wait(timeout_s):
             handle.abort(f"the run's limit of {timeout_s:g} s expired")
             handle.wait(grace_s + 1.0)

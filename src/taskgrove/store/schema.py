@@ -3,6 +3,8 @@
 The event log is the truth: ``events`` holds every event as it was encoded for the wire.
 ``runs``, ``nodes``, ``analyses`` and ``pages`` are kept beside it, in the same transaction, so
 that lists, trees and statistics are read without decoding a log; they can be made anew from it.
+Only progress may stand in a row up to a second later than in the log: a burst of it would
+rewrite every row each time.
 Instants are UTC in nanoseconds since the epoch (``_ns``); enums are stored by their value.
 """
 
@@ -110,7 +112,8 @@ nodes = Table(
     Column("ended_ns", _BIG),
     Column("finished_sequence", _BIG),
     Column("skipped", Integer, nullable=False, default=0),
-    Column("facts", LargeBinary),  # the rest of NodeFacts, JSON; see the recorder
+    Column("composed", LargeBinary),  # ComposedDetail, JSON; written once
+    Column("facts", LargeBinary),  # the rest of NodeFacts, JSON; see node_rows
     Index("ix_nodes_path", "path_key", "run_key"),
     Index("ix_nodes_device", "device", "run_key"),
     sqlite_with_rowid=False,
@@ -141,6 +144,16 @@ analyses = Table(
     Column("detail", LargeBinary, nullable=False),  # AnalysisDetail, JSON
     Column("wall_ns", _BIG, nullable=False),
     Index("ix_analyses_name", "analysis", "wall_ns"),
+)
+
+#: One row an operator's verdict. It has numbers of its own beside the log's: a verdict is given
+#: while the run lives in another process, and must never take a number that this one counts.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # in the run, from 1
+    Column("body", LargeBinary, nullable=False),  # encode_event(event), its sequence the number
 )
 
 #: One row a published page.

@@ -1,0 +1,177 @@
+"""What verbs that read the record share: where it is, which runs are meant, typed output."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taskgrove.cli.terminal import Terminal
+from taskgrove.errors import UnknownRunError
+
+if TYPE_CHECKING:
+    from taskgrove.store.history import History
+    from taskgrove.store.run_filter import RunFilter
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="FILE|URL",
+        help="The record: a SQLite file, or postgresql://USER@HOST/DATABASE.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Plain data as JSON on standard output.")]
+RunReference = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, its beginning, last, last-failed, or last:COMMAND.",
+    ),
+]
+OfCommand = Annotated[
+    str | None,
+    typer.Option("--command", metavar="NAME", help="Only this command; * and ? as in a shell."),
+]
+OfOutcome = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--outcome",
+        metavar="WORD",
+        help="Only ok, degraded, failed, rejected, aborted, running or lost; again for more.",
+    ),
+]
+OfDevice = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="Only runs with a leaf for this device."),
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Not before: 2h, 7d, today, 2026-11-21 (UTC)."),
+]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before: as --since.")]
+WithLabel = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=VALUE", help="Only with this label; again for more."),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Only the newest N runs.")
+]
+
+
+def open_history(database: str | None) -> History | None:
+    """Open the record for reading.
+
+    Args:
+        database: What ``--db`` gave; None takes ``TASKGROVE_DB``, else the user's own record.
+
+    Returns:
+        None when the user's own record does not exist yet, because nothing was ever recorded.
+
+    Raises:
+        StoreError: It cannot be read; a record that was named must exist.
+    """
+    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
+    from taskgrove.store.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
+
+    named = bool(database or os.environ.get(DB_VARIABLE))
+    if not named and not default_file().exists():
+        return None
+    return History.open(database)
+
+
+def history_of_runs(database: str | None) -> History:
+    """Open the record for a verb that needs a run of it.
+
+    Raises:
+        UnknownRunError: Nothing was ever recorded.
+        StoreError: It cannot be read.
+    """
+    history = open_history(database)
+    if history is None:
+        raise UnknownRunError("no run has been recorded yet", hint=HOW_TO_RECORD)
+    return history
+
+
+#: What to do about a record that holds nothing.
+HOW_TO_RECORD = "'taskgrove run MAP COMMAND' records one"
+
+
+def say_nothing_there(terminal: Terminal, history: History | None, *, narrowed: bool) -> None:
+    """Say that there is no run to show, and what to do about it.
+
+    Args:
+        terminal: Where it is said.
+        history: The record, or None where there is none yet.
+        narrowed: Whether a filter was given.
+    """
+    if history is not None and narrowed:
+        from taskgrove.store.run_filter import RunFilter  # noqa: PLC0415 - an extra
+
+        if history.runs(RunFilter(limit=1)):
+            terminal.say("No run is like that; 'taskgrove runs list' shows all of them.")
+            return
+    where = "" if history is None else f" in {history.store.location}"
+    terminal.say(f"No run has been recorded yet{where}; {HOW_TO_RECORD}.")
+
+
+def filter_of(
+    command: str | None,
+    outcomes: list[str] | None,
+    device: str | None,
+    since: str | None,
+    until: str | None,
+    labels: list[str] | None,
+    limit: int | None = None,
+) -> RunFilter:
+    """Read the options that say which runs are meant.
+
+    Raises:
+        UsageError: One of them cannot be read.
+    """
+    from taskgrove.store.run_filter import parse_filter  # noqa: PLC0415 - an extra
+
+    return parse_filter(
+        command=command,
+        outcomes=outcomes or (),
+        device=device,
+        since=since,
+        until=until,
+        labels=labels or (),
+        limit=limit,
+    )
+
+
+def write_json(terminal: Terminal, value: Any) -> None:
+    """Write plain data as one JSON document on standard output."""
+    text = json.dumps(plain_of(value), ensure_ascii=False, indent=2, allow_nan=False)
+    terminal.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def plain_of(value: Any) -> Any:
+    """Return typed values as plain data: enums by name, instants as ISO 8601."""
+    fields = _fields_of(value)
+    if fields is not None:
+        return {str(name): plain_of(item) for name, item in fields.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain_of(item) for item in value]
+    if isinstance(value, enum.Enum):
+        return value.name
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _fields_of(value: Any) -> Mapping[Any, Any] | None:
+    if isinstance(value, Mapping):
+        return value
+    if dataclasses.is_dataclass(value):
+        from taskgrove.store.listing import row_of  # noqa: PLC0415 - an extra
+
+        return row_of(value)
+    names = getattr(type(value), "__struct_fields__", None)
+    return None if names is None else {name: getattr(value, name) for name in names}

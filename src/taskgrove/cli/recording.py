@@ -1,0 +1,189 @@
+"""What verbs that run something share: recording it, and telling of trouble with the record.
+
+Threads: trouble comes on the recorder's threads and is only queued there; it is told by the
+thread that follows the run.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from taskgrove.cli.lost_runs import tell_lost
+from taskgrove.cli.recorded import history_of_runs
+from taskgrove.cli.terminal import Terminal
+from taskgrove.commands.main_task_executor import new_run_id
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.errors import MissingExtraError, StoreError, TaskgroveError, UnknownRunError
+from taskgrove.events import Observer
+from taskgrove.view.terminal_text import safe_text
+
+if TYPE_CHECKING:
+    from taskgrove.store.estimate import Estimate
+    from taskgrove.store.recorder import Recorder
+
+NoRecord = Annotated[
+    bool, typer.Option("--no-record", help="Leave no record of the run: no history, no resume.")
+]
+
+#: How long a process that is ended at once waits for its record, in seconds.
+_LAST_WRITES_S: Final = 2.0
+
+
+class Recording:
+    """The record of what a verb runs, or none.
+
+    Args:
+        recorder: What keeps it, or None.
+        troubles: What the recorder has to say.
+        database: What ``--db`` gave.
+
+    Attributes:
+        recorder: As given.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder | None,
+        troubles: queue.SimpleQueue[str],
+        database: str | None = None,
+    ) -> None:
+        self.recorder = recorder
+        self._database = database
+        self._troubles = troubles
+
+    def next_run(self, observer: Observer) -> tuple[str, list[Observer]]:
+        """Return the id of a run that is about to be submitted, and the observers to submit.
+
+        Where the run is recorded, ``observer`` hears its events once they are kept, so that
+        nothing is shown that a crash could make unseen.
+        """
+        run_id = new_run_id()
+        if self.recorder is None:
+            return run_id, [observer]
+        self.recorder.forward(run_id, observer)
+        return run_id, []
+
+    def expected(self, command: str, leaf_count: int) -> Estimate | None:
+        """Return how long a command usually takes, or None without enough history.
+
+        Args:
+            command: The command.
+            leaf_count: How many leaves it has this time.
+        """
+        if self.recorder is None or self.recorder.trouble is not None:
+            return None
+        try:
+            with history_of_runs(self._database) as history:
+                return history.estimate(command, leaf_count=leaf_count)
+        except (StoreError, UnknownRunError):
+            return None  # of trouble with the record the recorder tells
+
+    def tell(self, say: Callable[[str], object]) -> None:
+        """Tell what the recorder has had to say since the last call."""
+        while True:
+            try:
+                text = self._troubles.get_nowait()
+            except queue.Empty:
+                return
+            say(f"record: {text}")
+
+    def say_how_to_see(self, terminal: Terminal, run_id: str, *, well: bool) -> None:
+        """Say under which id a run is recorded, and what shows it, in one dim line."""
+        self.tell(lambda text: terminal.say(safe_text(text), "yellow"))
+        if self.recorder is None or self.recorder.trouble is not None:
+            return  # told, and what happens to what was kept aside is told at the end
+        verb = f"runs show {run_id}" if well else f"why {run_id}"
+        terminal.say(f"Recorded as {run_id}: taskgrove {verb}", "dim")
+
+    def at_once(self) -> None:
+        """Write what is left, because the process ends now."""
+        if self.recorder is not None:
+            self.recorder.close(_LAST_WRITES_S)
+
+
+@contextmanager
+def recording(
+    terminal: Terminal, database: str | None = None, *, no_record: bool = False
+) -> Iterator[Recording]:
+    """Give the record for what a verb runs.
+
+    A record that was named on the command line must be usable. Otherwise the command goes on,
+    recorded or not, and the operator is told at once.
+
+    Args:
+        terminal: Where trouble is told before and after runs.
+        database: What ``--db`` gave.
+        no_record: What ``--no-record`` gave.
+
+    Raises:
+        StoreError: The record that was named cannot be used; nothing was started.
+        MissingExtraError: A record was named, and its extra is not installed.
+    """
+    troubles: queue.SimpleQueue[str] = queue.SimpleQueue()
+    recorder = None if no_record else _recorder(terminal, database, troubles.put)
+    found = Recording(recorder, troubles, database)
+
+    def say(text: str) -> None:
+        terminal.say(safe_text(text), "yellow")
+
+    try:
+        found.tell(say)
+        yield found
+    finally:
+        if recorder is not None:
+            recorder.close()
+        found.tell(say)
+
+
+def _recorder(
+    terminal: Terminal, database: str | None, on_trouble: Callable[[str], object]
+) -> Recorder | None:
+    try:
+        from taskgrove.store import Recorder  # noqa: PLC0415 - an extra
+
+        recorder = Recorder(database, on_trouble=on_trouble, must_open=database is not None)
+        tell_lost(terminal, recorder.store)
+        return recorder
+    except TaskgroveError as exc:
+        if database is not None:
+            raise
+        style = "dim" if isinstance(exc, MissingExtraError) else "yellow"
+        terminal.say(f"note: not recorded: {safe_text(exc)}", style)
+        return None
+
+
+def about_map(
+    map_file: str | Path, command: str, *, argin: Any, manager: str | None, **options: Any
+) -> RunAbout:
+    """Return what the record keeps of a command of a map, enough to compose it again.
+
+    Args:
+        map_file: The map.
+        command: The command.
+        argin: Its arguments, as plain data.
+        manager: What ``--manager`` gave.
+        **options: Further options that matter, as plain data.
+    """
+    file = Path(map_file).absolute()
+    source: dict[str, Any] = {
+        "kind": "map",
+        "file": str(file),
+        "text": file.read_text(encoding="utf-8", errors="replace"),
+        "command": command,
+        "argin": argin,
+        "manager": manager,
+        **options,
+    }
+    return RunAbout(command=command, source=source, argv=tuple(sys.argv))
+
+
+def about_shown(command: str, labels: Mapping[str, str]) -> RunAbout:
+    """Return what the record keeps of a run that cannot be composed again, such as a demo's."""
+    return RunAbout(command=command, argv=tuple(sys.argv), labels=labels)

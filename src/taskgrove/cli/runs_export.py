@@ -1,0 +1,157 @@
+"""``taskgrove runs export``: runs as JSON lines, as Parquet, or as a report to mail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.recorded import (
+    Database,
+    Limit,
+    OfCommand,
+    OfDevice,
+    OfOutcome,
+    Since,
+    Until,
+    WithLabel,
+    filter_of,
+    history_of_runs,
+)
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.errors import StoreError, UnknownRunError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from taskgrove.store.history import History
+    from taskgrove.store.run_rows import RunSummary
+
+_FORMATS: Final = ("jsonl", "parquet", "html")
+_SUFFIXES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".html": "html"}
+
+
+@verb
+def export_runs(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Runs, as 'show' takes them; none: see options."),
+    ] = None,
+    db: Database = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to; - or nothing is standard output."
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="jsonl|parquet|html",
+            help="JSON lines, a folder of Parquet files, or a page; else by the file's ending.",
+        ),
+    ] = None,
+    command: OfCommand = None,
+    outcome: OfOutcome = None,
+    device: OfDevice = None,
+    since: Since = None,
+    until: Until = None,
+    label: WithLabel = None,
+    limit: Limit = None,
+) -> int:
+    """Write runs as JSON lines, as Parquet files, or as one page that needs no network."""
+    wanted = _format_of(format_, output)
+    which = filter_of(command, outcome, device, since, until, label, limit)
+    target = None if output in (None, "-") else output
+    if wanted == "parquet" and target is None:
+        raise UsageError("Parquet goes into a folder", hint="name it with --output FOLDER")
+    terminal = Terminal(json=True)
+    with history_of_runs(db) as history:
+        chosen: Sequence[RunSummary] = (
+            [history.find(run) for run in runs] if runs else history.runs(which)
+        )
+        if not chosen:
+            raise UnknownRunError(
+                "there is no such run to export", hint="'taskgrove runs list' shows what there is"
+            )
+        _export(terminal, history, chosen, wanted, target)
+    if target is not None:
+        many = f"{len(chosen):,} runs" if len(chosen) != 1 else "1 run"
+        terminal.say(f"wrote {many} to {target}")
+    return ExitCode.OK
+
+
+def _format_of(given: str | None, output: str | None) -> str:
+    if given is not None:
+        if given in _FORMATS:
+            return given
+        close = nearest(given, _FORMATS)
+        raise UsageError(
+            f"there is no format {given!r}",
+            hint=f"{f'did you mean {close!r}? ' if close else ''}allowed: {', '.join(_FORMATS)}",
+        )
+    suffix = Path(output or "").suffix.lower()
+    if suffix and suffix not in _SUFFIXES:
+        raise UsageError(
+            f"the ending {suffix!r} names no format",
+            hint=f"allowed: {', '.join(_SUFFIXES)}; or say --format",
+        )
+    return _SUFFIXES.get(suffix, "jsonl")
+
+
+def _export(
+    terminal: Terminal,
+    history: History,
+    runs: Sequence[RunSummary],
+    wanted: str,
+    target: str | None,
+) -> None:
+    if wanted == "parquet":
+        from taskgrove.store.export_parquet import export_parquet  # noqa: PLC0415 - an extra
+
+        assert target is not None
+        with _told(target):
+            export_parquet(history, runs, target)
+        return
+    if wanted == "html":
+        from taskgrove.report import render_report  # noqa: PLC0415 - rarely needed
+
+        page = render_report(history, runs).encode()
+        _write(terminal, target, [page])
+        return
+    from taskgrove.store.export_jsonl import jsonl_of  # noqa: PLC0415 - an extra
+
+    _write(terminal, target, jsonl_of(history, runs))
+
+
+def _write(terminal: Terminal, target: str | None, chunks: Iterable[bytes]) -> None:
+    if target is None:
+        for chunk in chunks:
+            terminal.write(chunk)
+        return
+    # A file that stood there before stays whole until the new one is.
+    part = Path(f"{target}.part-{os.getpid()}")
+    with _told(target):
+        try:
+            with part.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(target: str) -> Iterator[None]:
+    """Turn what the file system refuses into words; errors of the record pass."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as exc:
+        raise UsageError(f"{target} cannot be written: {exc.strerror or exc}") from exc

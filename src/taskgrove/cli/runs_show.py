@@ -1,0 +1,105 @@
+"""``taskgrove runs show``: one run, with its tree, its causes and what it was run with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.recorded import AsJson, Database, RunReference, history_of_runs, write_json
+from taskgrove.cli.runs_list import OUTCOME_STYLES, took_text
+from taskgrove.cli.surfaces import print_tree
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.view.record_view import story_of_record, view_of_nodes
+from taskgrove.view.sign_of_life import state_words
+from taskgrove.view.terminal_text import safe_text
+from taskgrove.view.tree_text import STATE_STYLES
+from taskgrove.view.why import why
+from taskgrove.view.why_sections import sections_of
+
+if TYPE_CHECKING:
+    from taskgrove.commands.node_facts import NodeFacts
+    from taskgrove.store.run_rows import RunRow, VerdictRow
+
+
+@verb
+def show_run(run: RunReference, db: Database = None, json: AsJson = False) -> int:
+    """Show a run: its outcome, its tree, and why it ended so.
+
+    A run that is not over says when it was last heard of.
+    """
+    terminal = Terminal()
+    with history_of_runs(db) as history:
+        found = history.find(run)
+        nodes = history.nodes(found)
+        pages = history.pages(found)
+        verdicts = history.verdicts(found)
+        if json:
+            told = {"run": found, "nodes": nodes, "pages": pages, "verdicts": verdicts}
+            write_json(terminal, told)
+            return ExitCode.OK
+    _say_head(terminal, found)
+    if nodes:
+        terminal.say()
+        print_tree(terminal, view_of_nodes(found.run_id, nodes))
+    _say_why(terminal, found, nodes, verdicts)
+    for page in pages:
+        terminal.say_item(f"page {page.display_name}: {page.file}")
+    return ExitCode.OK
+
+
+def _say_head(terminal: Terminal, run: RunRow) -> None:
+    now_ns = SYSTEM_CLOCK.wall_ns()
+    style = STATE_STYLES[OUTCOME_STYLES[run.outcome]]
+    took = took_text(run, now_ns)
+    terminal.say(f"{safe_text(run.command)}: {run.outcome}, {took}", style)
+    for name, text in head_lines(run, now_ns):
+        terminal.say_line([(f"  {name:<9}", "dim"), (safe_text(text), "")])
+
+
+def head_lines(run: RunRow, now_ns: int) -> list[tuple[str, str]]:
+    """Return what stands above the tree of a run, as names and texts."""
+    ended = "" if run.ended_at is None else f" to {run.ended_at:%Y-%m-%d %H:%M:%S}"
+    leaves = f"{run.leaf_count} leaves"
+    if run.failed_leaf_count:
+        leaves += f", {run.failed_leaf_count} not well"
+    if run.retry_count:
+        leaves += f", {run.retry_count} tried again"
+    where = "@".join(part for part in (run.user, run.host) if part)
+    lines = [
+        ("run", run.run_id),
+        ("time", f"{run.created_at:%Y-%m-%d %H:%M:%S}{ended} UTC"),
+        ("state", state_words(run, now_ns)),
+        ("tree", leaves),
+        ("resumes", run.parent_run_id or ""),
+        ("by", where),
+        ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
+        ("map", _text(run.source.get("file"))),
+        ("record", _lost_words(run.lost_event_count)),
+    ]
+    return [(name, text) for name, text in lines if text]
+
+
+def _lost_words(count: int) -> str:
+    return f"{count} of its events could not be kept" if count else ""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _say_why(
+    terminal: Terminal, run: RunRow, nodes: list[NodeFacts], verdicts: Sequence[VerdictRow]
+) -> None:
+    if run.outcome == "ok" and not verdicts:
+        return
+    story = story_of_record(run, nodes, now_ns=SYSTEM_CLOCK.wall_ns(), verdicts=verdicts)
+    words = why(story)
+    terminal.say()
+    terminal.say_paragraph(safe_text(words.sentence))
+    for title, items in sections_of(words):
+        terminal.say(f"{title}:", "bold")
+        for item in items:
+            terminal.say_item(item)

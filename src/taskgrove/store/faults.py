@@ -1,0 +1,92 @@
+"""What a database's error means, in words for people.
+
+Pure, and it needs no database library: drivers are known by the attributes of their errors.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from typing import Final, NamedTuple
+
+from taskgrove.errors import StoreError
+from taskgrove.redaction import without_url_passwords
+
+
+class Fault(NamedTuple):
+    """An error of a database, in words.
+
+    Attributes:
+        words: What is wrong, to follow ``the record at X``: ``is locked by another process``.
+        hint: What to do next, or None.
+        passing: True where waiting may heal it.
+    """
+
+    words: str
+    hint: str | None
+    passing: bool
+
+
+_SQLITE: Final[dict[int, Fault]] = {
+    sqlite3.SQLITE_BUSY: Fault(
+        "is locked: another process writes to it and does not let go", None, True
+    ),
+    sqlite3.SQLITE_LOCKED: Fault("is locked by another connection", None, True),
+    sqlite3.SQLITE_FULL: Fault("cannot be written: the disk is full", "make room on it", True),
+    sqlite3.SQLITE_IOERR: Fault("cannot be read or written: the disk reports an error", None, True),
+    sqlite3.SQLITE_CANTOPEN: Fault(
+        "cannot be opened", "check that its folder exists and may be written", True
+    ),
+    sqlite3.SQLITE_PERM: Fault("cannot be opened: permission denied", None, True),
+    sqlite3.SQLITE_READONLY: Fault(
+        "cannot be written: the file or its folder is read-only", None, True
+    ),
+    sqlite3.SQLITE_NOTADB: Fault(
+        "is not a database", "name another file, or move this one away", False
+    ),
+    sqlite3.SQLITE_CORRUPT: Fault(
+        "is damaged: its content is not that of a whole database",
+        "move it away, or restore a copy; 'sqlite3 FILE .recover' saves what is left",
+        False,
+    ),
+}
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Return what an error of a database, or of the file system, means."""
+    cause: BaseException = getattr(error, "orig", None) or error
+    code = getattr(cause, "sqlite_errorcode", None)
+    if isinstance(code, int) and (code & 0xFF) in _SQLITE:
+        return _SQLITE[code & 0xFF]
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return _SQLITE[sqlite3.SQLITE_FULL]
+    lines = without_url_passwords(str(cause)).strip().splitlines() or [type(cause).__name__]
+    words = "; ".join(dict.fromkeys(line.strip() for line in lines[:3] if line.strip()))
+    return Fault(f"cannot be used: {words}", None, not isinstance(cause, sqlite3.DatabaseError))
+
+
+def store_error(error: BaseException, location: str) -> StoreError:
+    """Return an error of a database as one of ours, to be raised from it."""
+    fault = fault_of(error)
+    hint = fault.hint
+    if 'database "' in fault.words and "does not exist" in fault.words:
+        hint = "make it with createdb, or name another one"
+    return StoreError(f"the record at {location} {fault.words}", location=location, hint=hint)
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error as a sentence for people, whether it is one of ours or a database's."""
+    if isinstance(error, StoreError):
+        return error.message
+    return f"the record {fault_of(error).words}"
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return True where the database could not be used at all: the data is not to blame."""
+    if isinstance(error, (StoreError, OSError, MemoryError)):
+        return True
+    cause: BaseException = getattr(error, "orig", None) or error
+    kinds = {kind.__name__ for kind in type(cause).__mro__}
+    if isinstance(cause, sqlite3.DatabaseError):
+        return not kinds & {"IntegrityError", "DataError", "ProgrammingError", "InterfaceError"}
+    return bool(kinds & {"OperationalError", "InterfaceError", "InternalError", "TimeoutError"})

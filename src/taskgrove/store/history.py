@@ -1,0 +1,297 @@
+"""The record, read: runs, their nodes and events, and what they add up to.
+
+Threads: any thread may call any method of a :class:`History`; it holds nothing but its store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from taskgrove.commands.node_facts import NodeFacts, RunFacts
+from taskgrove.events import AnalysisDetail, NoteDetail, TaskEvent, decode_event
+from taskgrove.store.listing import Listing
+from taskgrove.store.node_reading import read_node_facts
+from taskgrove.store.reading import CHUNK_ROWS, Reader
+from taskgrove.store.run_filter import ALL_RUNS, RunFilter
+from taskgrove.store.run_outcome import OUTCOME_SQL
+from taskgrove.store.run_references import find_run
+from taskgrove.store.run_rows import (
+    SUMMARY_COLUMNS,
+    AnalysisRow,
+    PageRow,
+    RunRow,
+    RunSummary,
+    VerdictRow,
+    summary_of,
+)
+
+if TYPE_CHECKING:
+    from taskgrove.store.estimate import Estimate
+    from taskgrove.store.run_diff import RunDiff
+    from taskgrove.store.statistics import Statistics
+    from taskgrove.store.store import Store
+
+_EVENTS: Final = (
+    "SELECT sequence, body FROM events WHERE run_key = ? AND sequence > ?"  # noqa: S608
+    f" ORDER BY sequence LIMIT {CHUNK_ROWS}"
+)
+_ANALYSES: Final = (
+    "SELECT a.sequence, p.path, a.analysis, a.status, a.summary, a.experiment, a.experiment_run,"
+    " a.wall_ns, a.detail FROM analyses a JOIN paths p ON p.path_key = a.path_key"
+    " WHERE a.run_key = ? ORDER BY a.sequence"
+)
+_PAGES: Final = (
+    "SELECT g.sequence, p.path, g.display_name, g.file, g.size_bytes, g.sha256, g.wall_ns"
+    " FROM pages g JOIN paths p ON p.path_key = g.path_key"
+    " WHERE g.run_key = ? ORDER BY g.sequence"
+)
+#: Verdicts are events with numbers of their own; see the schema.
+_VERDICTS: Final = "SELECT body FROM verdicts WHERE run_key = ? ORDER BY number"
+
+
+class History:
+    """What the record holds.
+
+    ::
+
+        with History.open() as history:
+            for run in history.runs(RunFilter(outcomes=("failed",), limit=5)):
+                print(run.run_id, run.headline)
+
+    A run is given by what :meth:`find` understands, or by a row that was read before.
+
+    Args:
+        store: An open store; it stays the caller's to close.
+
+    Attributes:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._reader = Reader(store)
+        self._owns_store = False
+
+    @classmethod
+    def open(cls, location: str | Path | None = None) -> History:
+        """Open a store for reading; the history closes it.
+
+        Args:
+            location: As :meth:`taskgrove.store.store.Store.open`.
+
+        Raises:
+            StoreError: There is no record, or it cannot be read.
+        """
+        from taskgrove.store.location import find_location  # noqa: PLC0415 - an extra
+        from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
+
+        # A record of an older version is brought up to date, unless it cannot be written.
+        file = find_location(location).file
+        fixed = file is not None and file.exists() and not os.access(file, os.W_OK)
+        history = cls(Store.open(location, create=False, read_only=fixed))
+        history._owns_store = True
+        return history
+
+    def close(self) -> None:
+        """Close the store, if the history opened it."""
+        if self._owns_store:
+            self.store.close()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the tables; for the modules of this room."""
+        return self._reader
+
+    def find(self, run: str) -> RunRow:
+        """Return the run that a text means.
+
+        Args:
+            run: Its id; the beginning of its id, when no other run begins so; ``last``, the
+                newest run; ``last-failed``, the newest that did not end well (failed,
+                rejected, aborted or lost); ``last-ok``, ``last-degraded``, ``last-running``
+                and so on; each with ``:COMMAND`` behind it if wanted (``last:configure``).
+
+        Raises:
+            UnknownRunError: There is none, or there are several; it names near misses.
+        """
+        return find_run(self._reader, run)
+
+    def run(self, run: RunSummary | str) -> RunRow:
+        """Return a run with all that the record keeps of it besides nodes and events.
+
+        Raises:
+            UnknownRunError: As :meth:`find`.
+        """
+        if isinstance(run, RunRow):
+            return run
+        return self.find(run if isinstance(run, str) else run.run_id)
+
+    def runs(self, which: RunFilter = ALL_RUNS) -> Listing[RunSummary]:
+        """Return the runs that a filter lets through, newest first."""
+        where, parameters = self.conditions(which)
+        limit = "" if which.limit is None else f" LIMIT {int(which.limit)}"
+        rows = self._reader.rows(
+            f"SELECT {SUMMARY_COLUMNS} FROM runs r{where}"  # noqa: S608 - our own constants
+            f" ORDER BY r.created_ns DESC, r.run_key DESC{limit}",
+            parameters,
+        )
+        return Listing(map(summary_of, rows))
+
+    def conditions(self, which: RunFilter) -> tuple[str, list[Any]]:
+        """Return a filter as a WHERE clause over ``runs r``, and its parameters."""
+        parts: list[str] = []
+        parameters: list[Any] = []
+        if which.command is not None:
+            condition, parameter = self._reader.glob("r.command", which.command)
+            parts.append(condition)
+            parameters.append(parameter)
+        if which.outcomes:
+            parts.append(f"({' OR '.join(OUTCOME_SQL[word] for word in which.outcomes)})")
+        if which.since_ns is not None:
+            parts.append("r.created_ns >= ?")
+            parameters.append(which.since_ns)
+        if which.until_ns is not None:
+            parts.append("r.created_ns < ?")
+            parameters.append(which.until_ns)
+        if which.device is not None:
+            condition, parameter = self._reader.glob("d.device", which.device)
+            parts.append(
+                "EXISTS (SELECT 1 FROM nodes d WHERE d.run_key = r.run_key"  # noqa: S608
+                f" AND {condition})"
+            )
+            parameters.append(parameter)
+        for name, value in which.labels.items():
+            if self._reader.dialect == "postgresql":
+                parts.append("(r.labels::json ->> ?::text) = ?")
+            else:
+                parts.append(
+                    "EXISTS (SELECT 1 FROM json_each(r.labels) l WHERE l.key = ? AND l.value = ?)"
+                )
+            parameters += [name, value]
+        return (f" WHERE {' AND '.join(parts)}" if parts else ""), parameters
+
+    def nodes(self, run: RunSummary | str) -> list[NodeFacts]:
+        """Return what is known of each node, in the order in which they were composed.
+
+        They are read from their own table, not from the log, so a large run is read quickly.
+        """
+        return read_node_facts(self._reader, self._key(run))
+
+    def events(self, run: RunSummary | str, *, first_sequence: int = 1) -> Iterator[TaskEvent]:
+        """Yield the events of a run in order, without holding all of them.
+
+        Args:
+            run: The run.
+            first_sequence: The number to begin with.
+        """
+        for body in self.event_bodies(run, first_sequence=first_sequence):
+            yield decode_event(body)
+
+    def event_bodies(self, run: RunSummary | str, *, first_sequence: int = 1) -> Iterator[bytes]:
+        """Yield the events of a run as they are kept: lines of JSON without the line's end."""
+        key, after = self._key(run), first_sequence - 1
+        while rows := self._reader.rows(_EVENTS, (key, after)):
+            for _, body in rows:
+                yield bytes(body)
+            after = rows[-1][0]
+            if len(rows) < CHUNK_ROWS:
+                return
+
+    def facts(self, run: RunSummary | str) -> RunFacts:
+        """Return the facts of a run, folded anew from its events: the truth of the record."""
+        return RunFacts(self.events(run))
+
+    def verdicts(self, run: RunSummary | str) -> Listing[VerdictRow]:
+        """Return what operators said of a run, oldest first."""
+        rows = self._reader.rows(_VERDICTS, (self._key(run),))
+        return Listing(
+            VerdictRow(
+                event.run_id,
+                event.sequence,
+                event.path,
+                event.detail.data.get("verdict", "note"),
+                event.detail.data.get("who", ""),
+                event.detail.data.get("why", "") or event.message,
+                event.wall_ns,
+            )
+            for event in (decode_event(bytes(body)) for (body,) in rows)
+            if isinstance(event.detail, NoteDetail) and event.detail.topic == "operator"
+        )
+
+    def analyses(self, run: RunSummary | str) -> Listing[AnalysisRow]:
+        """Return the analyses that a run described, in order."""
+        row = self.run(run)
+        found: Listing[AnalysisRow] = Listing()
+        for *fields, detail in self._reader.rows(_ANALYSES, (row.run_key,)):
+            fields.append(msgspec.json.decode(bytes(detail), type=AnalysisDetail))
+            found.append(AnalysisRow(row.run_id, *fields))
+        return found
+
+    def pages(self, run: RunSummary | str) -> Listing[PageRow]:
+        """Return the pages that a run published, in order."""
+        row = self.run(run)
+        return Listing(
+            PageRow(row.run_id, *found) for found in self._reader.rows(_PAGES, (row.run_key,))
+        )
+
+    def diff(self, first: RunSummary | str, second: RunSummary | str) -> RunDiff:
+        """Return what differs between two runs; see :mod:`taskgrove.store.run_diff`."""
+        from taskgrove.store.run_diff import diff_runs  # noqa: PLC0415 - it reads this module
+
+        return diff_runs(self, self.run(first), self.run(second))
+
+    def stats(self, which: RunFilter = ALL_RUNS) -> Statistics:
+        """Return the statistics of runs; see :mod:`taskgrove.store.statistics`."""
+        from taskgrove.store.statistics import statistics_of  # noqa: PLC0415 - see above
+
+        return statistics_of(self, which)
+
+    def estimate(
+        self, command: str, *, leaf_count: int | None = None, but: str = ""
+    ) -> Estimate | None:
+        """Return how long a command usually takes, or None without enough history.
+
+        Args:
+            command: The command.
+            leaf_count: How many leaves the run at hand has; None counts runs of any size.
+            but: The id of a run that does not count, such as the one at hand.
+        """
+        from taskgrove.store.estimate import estimate_of  # noqa: PLC0415 - see above
+
+        return estimate_of(self, command, leaf_count=leaf_count, but=but)
+
+    def export_jsonl(self, file: str | Path, which: RunFilter = ALL_RUNS) -> int:
+        """Write runs and their events as JSON lines; return how many runs there were."""
+        from taskgrove.store.export_jsonl import export_jsonl  # noqa: PLC0415 - see above
+
+        return export_jsonl(self, self.runs(which), file)
+
+    def export_parquet(self, folder: str | Path, which: RunFilter = ALL_RUNS) -> int:
+        """Write runs, nodes and events as Parquet files; return how many runs there were.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        from taskgrove.store.export_parquet import export_parquet  # noqa: PLC0415 - an extra
+
+        return export_parquet(self, self.runs(which), folder)
+
+    def _key(self, run: RunSummary | str) -> int:
+        return self.find(run).run_key if isinstance(run, str) else run.run_key

@@ -1,0 +1,48 @@
+"""Lists of typed rows that become a pandas DataFrame where pandas is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from taskgrove.errors import MissingExtraError
+
+Row = TypeVar("Row")
+
+
+class Listing(list[Row]):
+    """A list of frozen dataclasses."""
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with one line a row, its columns named as the fields.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return frame_of([row_of(item) for item in self])
+
+
+def row_of(item: Any) -> dict[str, Any]:
+    """Return the fields of a row and its declared further columns (``FRAME_COLUMNS``)."""
+    row = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    for name in getattr(type(item), "FRAME_COLUMNS", ()):
+        row[name] = getattr(item, name)
+    return row
+
+
+def frame_of(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None) -> Any:
+    """Return rows as a pandas DataFrame.
+
+    Args:
+        rows: One mapping a line.
+        columns: The columns, where rows may be missing; None takes those of the rows.
+
+    Raises:
+        MissingExtraError: pandas is not installed.
+    """
+    try:
+        import pandas as pd  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError as exc:
+        raise MissingExtraError("export", "to_frame()") from exc
+    return pd.DataFrame(list(rows), columns=None if columns is None else list(columns))

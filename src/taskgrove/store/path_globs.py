@@ -1,0 +1,83 @@
+"""Patterns over the paths of nodes: ``configure/configure_pst/**``.
+
+``*`` and ``?`` stay within one part of a path, ``[…]`` is a set of signs, ``**`` crosses levels.
+A pattern that names a composite means all that is below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from taskgrove.errors import UsageError, nearest
+
+#: How many near misses an error names.
+_NAMED = 3
+
+
+def match_paths(
+    patterns: Iterable[str], leaves: Sequence[str], composites: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return the leaves that patterns match, each with the first pattern that does.
+
+    Args:
+        patterns: The patterns.
+        leaves: The paths of all leaves.
+        composites: The paths of all composites.
+
+    Raises:
+        UsageError: A pattern matches nothing; it names near misses.
+    """
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        regex = _regex(pattern)
+        above = [path for path in composites if regex.fullmatch(path)]
+        hit = False
+        for path in leaves:
+            if regex.fullmatch(path) or any(path.startswith(f"{top}/") for top in above):
+                found.setdefault(path, pattern)
+                hit = True
+        if not hit:
+            raise _matches_nothing(pattern, [*composites, *leaves])
+    return found
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        if pattern.startswith("**", position):
+            parts.append(".*")
+            position += 2
+            continue
+        sign = pattern[position]
+        end = pattern.find("]", position + 2) if sign == "[" else -1
+        if end > 0:
+            inner = pattern[position + 1 : end]
+            negated = "^" if inner[:1] in "!^" else ""
+            signs = re.escape(inner[1:] if negated else inner).replace(r"\-", "-")
+            parts.append(f"(?!/)[{negated}{signs}]")
+            position = end + 1
+            continue
+        parts.append({"*": "[^/]*", "?": "[^/]"}.get(sign, re.escape(sign)))
+        position += 1
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error as exc:
+        raise UsageError(f"{pattern!r} is no pattern of paths: {exc}") from exc
+
+
+def _matches_nothing(pattern: str, paths: Sequence[str]) -> UsageError:
+    # What is right but for its beginning is what people write most.
+    deeper = _regex(f"**/{pattern}")
+    close = [path for path in paths if deeper.fullmatch(path)][:_NAMED]
+    if close:
+        hint = f"did you mean '**/{pattern}'? It matches {', '.join(close)}"
+        return UsageError(f"--redo {pattern!r} matches no leaf", hint=hint)
+    plain = pattern.replace("/**", "").replace("*", "")
+    others = [path for path in paths if not plain.startswith(f"{path}/")]
+    near = nearest(plain, others) or nearest(
+        plain.rpartition("/")[2], list({path.rpartition("/")[2] for path in others})
+    )
+    hint = f"did you mean {near!r}?" if near else f"the paths begin with {paths[0]!r}"
+    return UsageError(f"--redo {pattern!r} matches no leaf", hint=hint if paths else None)

@@ -1,0 +1,286 @@
+"""Recorder: keeps the record of runs as they happen (issue of the record, part 2).
+
+It is an observer that only appends to a queue; one thread writes what has come, in batches, one
+transaction and one fsync each. A handle reports its run's end only after the commit that holds
+it. Where the record cannot be written, the command goes on: the operator is told at once, what
+happens is kept aside within bounds, and written when that is possible again.
+
+Threads: every public method may be called by any thread. ``begin_run`` waits until the run's
+row is kept, or that trouble was told, at most ``patience_s``. The recorder has one writer
+thread, and one that watches over it once a run has ended; both end with :meth:`Recorder.close`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import msgspec
+
+from taskgrove.clock import SYSTEM_CLOCK, Clock
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.errors import StoreError
+from taskgrove.events import AnalysisDetail, Observer, TaskEvent
+from taskgrove.redaction import Redaction
+from taskgrove.store.lease import HEARTBEAT_S, this_process, user_name
+from taskgrove.store.location import find_location
+from taskgrove.store.plain_bytes import clean_text, json_text
+from taskgrove.store.recorder_inbox import Begin, End, Inbox, Stop, Waiter
+from taskgrove.store.recorder_link import Link
+from taskgrove.store.recorder_telling import Forwarder, Teller
+from taskgrove.store.recorder_watch import Watch
+from taskgrove.store.recorder_writer import Writer
+from taskgrove.store.run_state import Ending, RunState
+from taskgrove.store.spill import Spill
+from taskgrove.store.store import Store
+from taskgrove.store.versions import code_versions
+
+#: What an outage may keep aside on the disk, in bytes.
+SPILL_LIMIT_BYTES: Final = 256 * 2**20
+#: How long anybody waits for a record that cannot be written, in seconds.
+PATIENCE_S: Final = 5.0
+#: How long :meth:`Recorder.close` waits for the writer, in seconds.
+CLOSE_S: Final = 15.0
+#: The longest id of a run.
+_ID_LIMIT: Final = 200
+
+
+class Recorder:
+    """Records runs; a :class:`~taskgrove.commands.run_recorder.RunRecorder`, a context manager.
+
+    Args:
+        store: An open store, which stays open; or where it is, as ``Store.open`` takes it.
+        redaction: The rule that keeps secrets out; None takes the one that
+            ``TASKGROVE_REDACT`` asks for.
+        spill_limit_bytes: What an outage may keep aside on the disk; in memory, where no file
+            can be written, at most 32 MiB.
+        spill_folder: Where; None takes the user's state folder.
+        on_trouble: Called with a sentence when something goes wrong with the record, and when
+            it is well again; from the recorder's threads. None writes it to the log.
+        must_open: Whether a store that cannot be opened is an error at once; else it is an
+            outage like any other, and opening it is tried again.
+        patience_s: How long a run's begin, or its end, waits for a record that does not answer.
+        clock: The wall clock of the record.
+
+    Raises:
+        StoreError: The store cannot be opened, or is open for reading only.
+        UsageError: ``TASKGROVE_REDACT`` cannot be read.
+        MissingExtraError: The extra ``store`` is not installed.
+    """
+
+    def __init__(
+        self,
+        store: Store | str | Path | None = None,
+        *,
+        redaction: Redaction | None = None,
+        spill_limit_bytes: int = SPILL_LIMIT_BYTES,
+        spill_folder: Path | None = None,
+        on_trouble: Callable[[str], object] | None = None,
+        must_open: bool = True,
+        patience_s: float = PATIENCE_S,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._redaction = redaction or Redaction.from_environment()
+        self._clock = clock
+        self._patience_s = patience_s
+        self._teller = Teller(on_trouble)
+        self._forwarder = Forwarder()
+        self._inbox = Inbox(self._send_past)
+        self._closed = threading.Event()
+        given, self.location, self._own_store = _open(store, must_open=must_open)
+        again = store.file if isinstance(store, Store) else store
+        #: The store, or None where it could not be opened yet.
+        self.store: Store | None = given
+        self._writer = Writer(
+            inbox=self._inbox,
+            link=Link(given, lambda: Store.open(again)),
+            spill=Spill(self.location, spill_limit_bytes, spill_folder),
+            teller=self._teller,
+            forwarder=self._forwarder,
+            redact=self._without_secrets,
+            clock=clock,
+            location=self.location,
+            spill_folder=spill_folder,
+        )
+        self._watch = Watch(patience_s, self._overdue)
+        self._thread = threading.Thread(
+            target=self._writer.run, name="taskgrove-record", daemon=True
+        )
+        self._thread.start()
+        atexit.register(self.close)  # a notebook that never closes it loses nothing
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the record from being written at the moment, or None."""
+        return self._teller.trouble
+
+    # -- a RunRecorder ------------------------------------------------------------------------
+
+    def begin_run(self, run_id: str, about: RunAbout, *, resumed: bool = False) -> Observer:
+        """Make a run known, durably where that is possible, and return its observer.
+
+        Args:
+            run_id: The run.
+            about: What the record keeps of it besides its events; secrets are redacted.
+            resumed: The run is in the record, and goes on.
+        """
+        state = RunState(run_id, self._row(run_id, about), self._lease(), resumed=resumed)
+        state.unread = resumed
+        if len(run_id) > _ID_LIMIT:
+            state.broken = f"its id has more than {_ID_LIMIT} characters"
+            self._teller.say(f"run {run_id[:40]}… is not recorded: {state.broken}")
+        begin = Begin(state)
+        observer = self._inbox.observer()
+        if self._inbox.is_dead:
+            self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
+            return observer
+        self._inbox.put(begin)
+        if not begin.done.wait(self._patience_s):
+            self._tell_stuck()
+        return observer
+
+    def end_run(
+        self, run_id: str, outcome: AggregationOutcome, when_kept: Callable[[], None]
+    ) -> None:
+        """Take the outcome; call ``when_kept`` once, when every event of the run is durable.
+
+        In an outage it is called when all is kept aside on the disk, or else after
+        ``patience_s``; the trouble has been told by then.
+        """
+        waiter = Waiter(run_id, when_kept)
+        ending = Ending(
+            int(outcome.status),
+            int(outcome.result),
+            outcome.health_state,
+            outcome.message,
+            self._clock.wall_ns(),
+        )
+        self._watch.add(waiter)
+        self._inbox.put(End(run_id, ending, waiter))
+        if self._inbox.is_dead:  # nobody will take it
+            waiter.release()
+
+    def forward(self, run_id: str, observer: Observer) -> None:
+        """Have an observer hear a run's events once they are kept, or trouble was told.
+
+        What such an observer has seen, a crash cannot make unseen. Call it before the run is
+        submitted, to miss nothing.
+
+        Args:
+            run_id: The run.
+            observer: Called from the recorder's threads; it must only enqueue.
+        """
+        self._forwarder.add(run_id, observer)
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Write what is left and end the threads.
+
+        Args:
+            timeout_s: The most to wait for that, in seconds.
+        """
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        atexit.unregister(self.close)
+        self._inbox.put(Stop())
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._tell_stuck()
+        self._watch.close(self._patience_s)
+        if self._own_store is not None:
+            self._own_store.close()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def _row(self, run_id: str, about: RunAbout) -> dict[str, Any]:
+        now_ns = self._clock.wall_ns()
+        redaction = self._redaction
+        return {
+            "run_id": run_id,
+            "command": clean_text(about.command)[:400],
+            "state": "running",
+            "message": "",
+            "progress": 0,
+            "created_ns": now_ns,
+            "last_ns": now_ns,
+            "last_sequence": 0,
+            "leaf_count": 0,
+            "failed_leaf_count": 0,
+            "retry_count": 0,
+            "lost_event_count": 0,
+            "parent_run_id": about.parent_run_id,
+            "source": json_text(redaction.plain(about.source)),
+            "argv": json_text(redaction.argv(about.argv)),
+            "labels": json_text(redaction.plain(about.labels)),
+            "versions": json_text(code_versions()),
+            "host": this_process().host,
+            "user": user_name(),
+            "state_note": "",
+            "label_values": {str(key): str(value) for key, value in about.labels.items()},
+        }
+
+    def _lease(self) -> dict[str, Any]:
+        return {**this_process()._asdict(), "interval_s": HEARTBEAT_S}
+
+    def _without_secrets(self, event: TaskEvent) -> TaskEvent:
+        detail = event.detail
+        if not isinstance(detail, AnalysisDetail):
+            return event
+        clean = msgspec.structs.replace(
+            detail,
+            environment=self._redaction.environment(detail.environment),
+            argv=self._redaction.argv(detail.argv),
+            parameters=self._redaction.json(detail.parameters),
+        )
+        return msgspec.structs.replace(event, detail=clean)
+
+    def _send_past(self, event: TaskEvent) -> None:
+        self._forwarder.send_ahead(event.run_id, [event])
+
+    def _overdue(self, waiter: Waiter) -> None:
+        self._tell_stuck()
+        run_id = waiter.run_id
+        under_way = list(self._writer.in_flight.get(run_id, ()))
+        self._forwarder.send_ahead(run_id, [*under_way, *self._inbox.snapshot(run_id)])
+
+    def _tell_stuck(self) -> None:
+        self._teller.begin(
+            f"the record at {self.location} does not answer; the command goes on, and what"
+            " happens is written as soon as it can be"
+        )
+
+
+def _open(
+    store: Store | str | Path | None, *, must_open: bool
+) -> tuple[Store | None, str, Store | None]:
+    """Return the store, where it is, and the store again where it is ours to close."""
+    if isinstance(store, Store):
+        if store.read_only:
+            raise StoreError(
+                f"the record at {store.location} was opened for reading only",
+                location=store.location,
+            )
+        return store, store.location, None
+    try:
+        opened = Store.open(store)
+    except StoreError:
+        if must_open:
+            raise
+        return None, find_location(store).shown, None
+    return opened, opened.location, opened

@@ -1,0 +1,297 @@
+"""Recovering a run whose runner was lost: it goes on under its own id, to a truthful end.
+
+Nothing is started. Work that runs outside is followed by the id that was recorded; what is not
+known is said (see ``recovery_plan``). The one who recovers takes over the lease by a
+compare-and-swap, so that of two recoveries at once only one goes on; when it is lost in turn,
+the run is LOST again, and can be recovered again.
+
+Threads: any thread may call any function here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, LeafRunner
+from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.prior import PriorWork
+from taskgrove.commands.run_recorder import RunAbout, RunRecorder
+from taskgrove.commands.task import LeafTask, TaskExecutionType
+from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.events import Observer
+from taskgrove.store.history import History
+from taskgrove.store.lease import HEARTBEAT_S, this_process
+from taskgrove.store.lost import LostRun, find_lost, lost_runs, moment_text
+from taskgrove.store.recovery_plan import (
+    KIND_OF_OUTSIDE,
+    RecoveryPlan,
+    forget_work,
+    plan_recovery,
+)
+from taskgrove.store.run_rows import RunRow
+
+if TYPE_CHECKING:
+    from taskgrove.store.store import Store
+
+__all__ = [
+    "LostRun",
+    "Recovery",
+    "RecoveryPlan",
+    "find_lost",
+    "look_at_lost",
+    "lost_runs",
+    "recover",
+    "start_recovery",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A recovery that is under way.
+
+    Attributes:
+        handle: The run, as it goes on.
+        plan: What is done with each leaf.
+    """
+
+    handle: RunHandle
+    plan: RecoveryPlan
+
+
+class _NothingToFollow:
+    """Stands for runners that a recovery does not need: nothing is started."""
+
+    def limits(self, leaf: LeafTask) -> LeafLimits:
+        """Say that nothing is enforced."""
+        del leaf
+        return LeafLimits("none", "reported")
+
+    def start(self, context: LeafContext) -> None:
+        """Refuse."""
+        raise UsageError("a recovery starts nothing", path=context.path)
+
+    def attach(self, context: LeafContext, outside_id: str) -> None:
+        """Refuse."""
+        raise UsageError(f"nothing here can follow {outside_id}", path=context.path)
+
+    def abort(self, context: LeafContext, reason: str) -> None:
+        """Do nothing: nothing runs."""
+
+
+def recover(
+    store: Store,
+    run: str,
+    *,
+    runners: Mapping[TaskExecutionType, LeafRunner] | None = None,
+    recorder: RunRecorder | None = None,
+    observers: Iterable[Observer] = (),
+    give_up: bool = False,
+    max_workers: int = 16,
+    grace_s: float = 5.0,
+) -> AggregationOutcome:
+    """Recover a lost run, and wait for its end.
+
+    Args:
+        store: The record, open for writing.
+        run: As :meth:`taskgrove.store.history.History.find` takes it.
+        runners: What follows work outside, by the kind of leaf; it is not closed.
+        recorder: Keeps the record of what follows; None makes one.
+        observers: Called with every event from here on.
+        give_up: Whether work that cannot be followed from here is given up, FAILED.
+        max_workers: As the executor's.
+        grace_s: As the executor's, in seconds.
+
+    Raises:
+        UsageError: The run is not lost, somebody else recovers it, or work of it cannot be
+            followed from here; the record is as it was.
+        UnknownRunError: There is no such run.
+        StoreError: The record cannot be read or written.
+    """
+    from taskgrove.store.recorder import Recorder  # noqa: PLC0415 - made only where needed
+
+    own = Recorder(store) if recorder is None else None
+    try:
+        with MainTaskExecutor(max_workers, runners_for_recovery(runners), grace_s=grace_s) as pool:
+            recovery = start_recovery(
+                store,
+                run,
+                executor=pool,
+                runners=runners or {},
+                recorder=recorder or own,
+                observers=observers,
+                give_up=give_up,
+            )
+            recovery.handle.wait()
+            outcome = recovery.handle.outcome
+    finally:
+        if own is not None:
+            own.close()
+    assert outcome is not None
+    return outcome
+
+
+def start_recovery(
+    store: Store,
+    run: str,
+    *,
+    executor: MainTaskExecutor,
+    runners: Mapping[TaskExecutionType, LeafRunner],
+    recorder: RunRecorder | None,
+    observers: Iterable[Observer] = (),
+    give_up: bool = False,
+) -> Recovery:
+    """Begin to recover a lost run; returns at once.
+
+    Args:
+        store: The record, open for writing.
+        run: As :meth:`taskgrove.store.history.History.find` takes it.
+        executor: Follows what runs; it was made with :func:`runners_for_recovery`.
+        runners: What follows work outside, by the kind of leaf.
+        recorder: Keeps the record of what follows.
+        observers: Called with every event from here on.
+        give_up: Whether work that cannot be followed from here is given up, FAILED.
+
+    Raises:
+        UsageError: As :func:`recover`.
+    """
+    row, plan = look_at_lost(store, run)
+    _check_followable(row, plan, runners, give_up=give_up)
+    _claim(store, row)
+    about = RunAbout(row.command, row.source, row.argv, row.parent_run_id, row.labels)
+    try:
+        handle = executor.submit_main_task(
+            plan.root,
+            observers=observers,
+            run_id=row.run_id,
+            recorder=recorder,
+            about=about,
+            prior=plan.prior,
+            first_sequence=row.last_sequence + 1,
+            start_nothing=plan.reason,
+        )
+    except BaseException:
+        _give_back(store, row)
+        raise
+    return Recovery(handle, plan)
+
+
+def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
+    """Return a lost run and what recovery would do with it; nothing is done.
+
+    Raises:
+        UsageError: It is not lost, or nothing of it is on record.
+    """
+    find_lost(store)
+    history = History(store)
+    row = history.find(run)
+    if row.state == "final":
+        raise UsageError(f"run {row.run_id} has ended: there is nothing to recover")
+    if row.state == "running":
+        keeper = "" if row.lease is None else f": process {row.lease.pid} on {row.lease.host}"
+        raise UsageError(
+            f"run {row.run_id} is not lost: its runner lives{keeper}",
+            hint="stop that process first, if it does nothing any more",
+        )
+    facts = history.facts(row)
+    return row, plan_recovery(facts, run_id=row.run_id, lost_at=moment_text(row.last_ns))
+
+
+def runners_for_recovery(
+    runners: Mapping[TaskExecutionType, LeafRunner] | None,
+) -> dict[TaskExecutionType, LeafRunner]:
+    """Return runners for every kind of leaf: nothing is started, so most may be missing."""
+    kinds = [kind for kind in TaskExecutionType if not kind.is_composite]
+    return {kind: (runners or {}).get(kind) or _NothingToFollow() for kind in kinds}
+
+
+def _check_followable(
+    row: RunRow,
+    plan: RecoveryPlan,
+    runners: Mapping[TaskExecutionType, LeafRunner],
+    *,
+    give_up: bool,
+) -> None:
+    """Give up the leaves that nobody can follow, where that is allowed, or refuse."""
+    here = this_process().host
+    for path in plan.followed:
+        work = plan.prior[path]
+        assert isinstance(work, PriorWork)
+        kind = KIND_OF_OUTSIDE.get(work.outside_kind)
+        what = f"{work.outside_kind} {work.outside_id}"
+        if work.outside_kind == "process" and row.host == here and not _lives(work.outside_id):
+            if kind not in runners:  # else the runner itself tells of it
+                forget_work(plan, path, "its process is gone")
+            continue
+        if work.outside_kind == "process" and row.host != here:
+            why = f"it was {what} on {row.host}, which cannot be seen from {here}"
+            hint = f"recover the run on {row.host}"
+        elif kind is None or kind not in runners:
+            why, hint = f"nothing here follows {what}", "install what runs such leaves"
+        else:
+            continue
+        if not give_up:
+            raise UsageError(
+                f"run {row.run_id} cannot be recovered here: {path}: {why}; it may still run",
+                path=path,
+                hint=f"{hint}, or give it up (--give-up): its end is then not known",
+            )
+        forget_work(plan, path, why)
+
+
+def _lives(identity: str) -> bool:
+    """Return True when a process of this machine, told by ``pid:start``, still runs."""
+    from taskgrove.analysis.process import is_alive  # noqa: PLC0415 - rarely needed
+
+    try:
+        return is_alive(identity)
+    except AnalysisError:
+        return True  # no identity that we know: nothing is ruled out
+
+
+def _claim(store: Store, row: RunRow) -> None:
+    """Take over the run, or fail because somebody else was quicker."""
+    from sqlalchemy import delete, insert, update  # noqa: PLC0415 - an extra
+
+    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+
+    now_ns, holder = SYSTEM_CLOCK.wall_ns(), this_process()
+    who = f"process {holder.pid} on {holder.host}"
+    note = f"recovered by {who} at {moment_text(now_ns)}; before: {row.state_note}"
+    with store.writing() as connection:
+        claimed = connection.execute(
+            update(runs)
+            .where(runs.c.run_key == row.run_key, runs.c.state == "lost")
+            .values(state="running", state_note=note)
+        )
+        if claimed.rowcount != 1:
+            raise UsageError(
+                f"run {row.run_id} is being recovered by somebody else, or was",
+                hint=f"'taskgrove runs show {row.run_id}' shows who",
+            )
+        connection.execute(delete(leases).where(leases.c.run_key == row.run_key))
+        lease = {
+            **holder._asdict(),
+            "run_key": row.run_key,
+            "heartbeat_ns": now_ns,
+            "interval_s": HEARTBEAT_S,
+        }
+        connection.execute(insert(leases).values(lease))
+
+
+def _give_back(store: Store, row: RunRow) -> None:
+    """Undo a claim that came to nothing."""
+    from sqlalchemy import delete, update  # noqa: PLC0415 - an extra
+
+    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+
+    with store.writing() as connection:
+        connection.execute(
+            update(runs)
+            .where(runs.c.run_key == row.run_key, runs.c.state == "running")
+            .values(state="lost", state_note=row.state_note)
+        )
+        connection.execute(delete(leases).where(leases.c.run_key == row.run_key))

@@ -1,0 +1,70 @@
+"""What became of a run, or of a node, in one word."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from taskgrove.control_model import ResultCode, TaskStatus
+
+#: What became of a run: an outcome, or a state of its record (``running``, ``lost``).
+RunOutcome: TypeAlias = Literal[
+    "ok", "degraded", "failed", "rejected", "aborted", "running", "lost"
+]
+
+#: Every word, best first.
+RUN_OUTCOMES: Final[tuple[RunOutcome, ...]] = (
+    "ok",
+    "degraded",
+    "failed",
+    "rejected",
+    "aborted",
+    "running",
+    "lost",
+)
+#: What ``last-failed`` looks for: runs that did not end well.
+NOT_WELL: Final[tuple[RunOutcome, ...]] = ("failed", "rejected", "aborted", "lost")
+
+_OF_STATUS: Final[dict[int, RunOutcome]] = {
+    TaskStatus.REJECTED: "rejected",
+    TaskStatus.ABORTED: "aborted",
+}
+
+#: The same decision as :func:`outcome_word`, as SQL over the columns of ``runs``.
+OUTCOME_SQL: Final[dict[RunOutcome, str]] = {
+    "ok": (
+        "(r.state = 'final' AND r.status = 5 AND coalesce(r.health_state, '') <> 'DEGRADED'"
+        " AND coalesce(r.result_code, 0) = 0)"
+    ),
+    "degraded": "(r.state = 'final' AND r.status = 5 AND r.health_state = 'DEGRADED')",
+    "failed": (
+        "(r.state = 'final' AND (r.status IS NULL OR r.status NOT IN (3, 5, 6)"
+        " OR (r.status = 5 AND coalesce(r.health_state, '') <> 'DEGRADED'"
+        " AND coalesce(r.result_code, 0) <> 0)))"
+    ),
+    "rejected": "(r.state = 'final' AND r.status = 6)",
+    "aborted": "(r.state = 'final' AND r.status = 3)",
+    "running": "(r.state = 'running')",
+    "lost": "(r.state = 'lost')",
+}
+
+
+def outcome_word(
+    state: str, status: int | None, result_code: int | None, health_state: str | None
+) -> RunOutcome:
+    """Return what became of a run in one word.
+
+    Args:
+        state: The state of its record: ``running``, ``final`` or ``lost``.
+        status: The root's status.
+        result_code: The root's result code.
+        health_state: The root's health.
+    """
+    if state == "running":
+        return "running"
+    if state == "lost":
+        return "lost"
+    if status == TaskStatus.COMPLETED:
+        if health_state == "DEGRADED":
+            return "degraded"
+        return "ok" if result_code in (None, ResultCode.OK) else "failed"
+    return "failed" if status is None else _OF_STATUS.get(status, "failed")

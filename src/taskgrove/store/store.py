@@ -1,0 +1,131 @@
+"""The store: where the record of runs is kept.
+
+Threads: any thread may use a store's engine; SQLAlchemy gives each its own connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from taskgrove.errors import MissingExtraError
+from taskgrove.store.location import default_file, find_location
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from taskgrove.store.location import Location
+
+
+class Store:
+    """A record, opened and up to date; a context manager. Made by :meth:`open`.
+
+    Attributes:
+        location: The file, or the URL without its password, as text.
+        dialect: ``sqlite`` or ``postgresql``.
+        file: The SQLite file, absolute; None for PostgreSQL.
+        engine: SQLAlchemy's engine.
+        read_only: True when nothing can be written through it.
+        backup: The copy that opening made of a SQLite file before it was migrated, or None.
+    """
+
+    def __init__(
+        self, where: Location, engine: Engine, *, read_only: bool, backup: Path | None = None
+    ) -> None:
+        self.location = where.shown
+        self.dialect = where.dialect
+        self.file = where.file
+        self.engine = engine
+        self.read_only = read_only
+        self.backup = backup
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Path | None = None,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> Store:
+        """Open a record, make it where there is none, and bring it up to date.
+
+        Args:
+            location: A file, ``sqlite:///FILE`` or ``postgresql://…``; None takes
+                ``TASKGROVE_DB``, and without it the file in the user's data folder.
+            create: Whether a SQLite file is made where there is none.
+            read_only: Nothing is made, migrated or written.
+
+        Raises:
+            StoreError: It cannot be opened, is damaged, is no record, or is of a newer
+                version; the text says which.
+            MissingExtraError: The extra ``store`` (or ``postgres``) is not installed.
+        """
+        try:
+            from taskgrove.store.schema import STORE_VERSION  # noqa: PLC0415 - an extra
+        except ImportError as exc:
+            raise MissingExtraError("store", "the record of runs") from exc
+        from taskgrove.store.migrate import bring_up_to_date  # noqa: PLC0415 - an extra
+        from taskgrove.store.opening import make_engine  # noqa: PLC0415 - an extra
+
+        where = find_location(location)
+        if create and not read_only and where.file == default_file():
+            _make_folder(where)
+        engine = make_engine(where, create=create, read_only=read_only)
+        try:
+            backup = bring_up_to_date(engine, where, STORE_VERSION, read_only=read_only)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(where, engine, read_only=read_only, backup=backup)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that writes, and commit it at the end.
+
+        In SQLite the writer's lock is taken at the beginning, so that what was read in the
+        transaction still holds when it is written.
+
+        Raises:
+            StoreError: The record cannot be written.
+        """
+        from taskgrove.store.faults import store_error  # noqa: PLC0415 - with the engine
+        from taskgrove.store.opening import WRITES, sqlalchemy_error  # noqa: PLC0415
+
+        try:
+            with self.engine.connect() as connection:
+                connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901
+                with connection.begin():
+                    yield connection
+        except sqlalchemy_error() as exc:
+            raise store_error(exc, self.location) from exc
+
+    def close(self) -> None:
+        """Close every connection; calling it twice does no harm."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.location}>"
+
+
+def _make_folder(where: Location) -> None:
+    from taskgrove.store.faults import store_error  # noqa: PLC0415 - rarely needed
+
+    assert where.file is not None
+    try:
+        where.file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise store_error(exc, where.shown) from exc

@@ -1,0 +1,194 @@
+"""What the tests of the recorder share: trees to run, troubles to wait for, rows to read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from taskgrove import (
+    AggregationOutcome,
+    LeafTask,
+    MainTaskExecutor,
+    Task,
+    TaskExecutionType,
+    TaskStatus,
+)
+from taskgrove.commands.node_facts import NodeFacts, RunFacts
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.control_model import ResultCode
+from taskgrove.events import ComposedDetail, TaskEvent, decode_event
+from taskgrove.store import Recorder, Store
+from taskgrove.store.node_rows import read_nodes
+from taskgrove.store.plain_bytes import clean_text
+
+#: A guard against hangs, in seconds.
+PATIENCE_S = 30
+OK = AggregationOutcome(TaskStatus.COMPLETED, ResultCode.OK, "")
+
+
+class Troubles:
+    """What a recorder had to say; can be waited for."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, text: str) -> None:
+        with self._changed:
+            self.texts.append(text)
+            self._changed.notify_all()
+
+    def wait_for(self, words: str) -> str:
+        """Return the first text that holds ``words``, once it has come."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: any(words in text for text in self.texts), PATIENCE_S
+            ), f"{words!r} was not told, but {self.texts}"
+            return next(text for text in self.texts if words in text)
+
+
+def new_recorder(store: Store | str | Path, folder: Path, **options: Any) -> Recorder:
+    """Return a recorder whose spill is in a folder of the test."""
+    return Recorder(store, spill_folder=folder / "spill", **options)
+
+
+def tree(leaves: int = 3, *, fails: bool = False) -> Task:
+    """Return a tree of internal leaves, side by side, then perhaps one that fails."""
+
+    def well(task_callback: Any = None) -> tuple[int, str]:
+        task_callback(progress=30)
+        task_callback(progress=60)
+        return 0, "fine"
+
+    def badly() -> None:
+        raise ValueError("no lock")
+
+    group = Task(
+        "group",
+        TaskExecutionType.PARALLEL,
+        subtasks=[LeafTask.from_callable(well, name=f"leaf-{n}") for n in range(leaves)],
+    )
+    last = [LeafTask.from_callable(badly, name="last")] if fails else []
+    return Task("root", subtasks=[group, *last])
+
+
+def run_recorded(
+    recorder: Recorder, run_id: str, task: Task | None = None, about: RunAbout | None = None
+) -> AggregationOutcome:
+    """Run a tree with a recorder and return its outcome."""
+    with MainTaskExecutor(max_workers=4) as executor:
+        handle = executor.submit_main_task(
+            task or tree(), run_id=run_id, recorder=recorder, about=about
+        )
+        assert handle.wait(PATIENCE_S)
+        assert handle.outcome is not None
+        return handle.outcome
+
+
+def event(run_id: str, sequence: int, **fields: Any) -> TaskEvent:
+    """Return an event of a leaf; progress of a running one unless told otherwise."""
+    fields = {
+        "path": "root/leaf",
+        "kind": "progress",
+        "status": TaskStatus.IN_PROGRESS,
+        "progress": sequence % 101,
+        "monotonic_s": float(sequence),
+        "wall_ns": 1_700_000_000_000_000_000 + sequence,
+        **fields,
+    }
+    return TaskEvent(run_id=run_id, sequence=sequence, **fields)
+
+
+def life(run_id: str, *, progress: int = 3, path: str = "root") -> list[TaskEvent]:
+    """Return the events of a run that is one node: composed, started, progress, finished."""
+    composed = {"kind": "composed", "status": None, "progress": None}
+    events = [
+        event(run_id, 1, path=path, detail=ComposedDetail("PARALLEL", root=True), **composed),
+        event(run_id, 2, path=path, kind="started", progress=0),
+        *(event(run_id, 3 + n, path=path, message=f"step {n}") for n in range(progress)),
+    ]
+    end = event(
+        run_id,
+        progress + 3,
+        path=path,
+        kind="finished",
+        status=TaskStatus.COMPLETED,
+        result_code=ResultCode.OK,
+        progress=100,
+    )
+    return [*events, end]
+
+
+def end_and_wait(recorder: Recorder, run_id: str, outcome: AggregationOutcome = OK) -> None:
+    """End a run and wait until the recorder says that it is kept."""
+    kept = threading.Event()
+    recorder.end_run(run_id, outcome, kept.set)
+    assert kept.wait(PATIENCE_S)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for something that nothing announces."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Kept:
+    """What a record holds of one run."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        with store.engine.connect() as connection:
+            found = connection.exec_driver_sql(
+                f"SELECT * FROM runs WHERE run_id = '{run_id}'"
+            ).mappings()
+            self.run: dict[str, Any] = dict(found.one())
+            key = self.run["run_key"]
+            bodies = connection.exec_driver_sql(
+                f"SELECT sequence, body FROM events WHERE run_key = {key} ORDER BY sequence"
+            ).all()
+            self.events: list[TaskEvent] = [decode_event(bytes(body)) for _, body in bodies]
+            assert [e.sequence for e in self.events] == [sequence for sequence, _ in bodies]
+            self.nodes: list[NodeFacts] = read_nodes(connection, key)
+            self.leases = connection.exec_driver_sql(
+                f"SELECT * FROM leases WHERE run_key = {key}"
+            ).all()
+
+    @property
+    def folded(self) -> list[NodeFacts]:
+        """The nodes as the log tells them; messages as a column takes them."""
+        nodes = list(RunFacts(self.events).nodes.values())
+        for node in nodes:
+            node.message = clean_text(node.message)
+        return nodes
+
+    def assert_whole(self) -> None:
+        """Check that the log has no gap, and that the rows say what the log says."""
+        expected = 1
+        for item in self.events:
+            assert (item.sequence_from or item.sequence) == expected
+            expected = item.sequence + 1
+        assert self.run["last_sequence"] == expected - 1
+        assert self.run["lost_event_count"] == 0
+        assert self.nodes == self.folded
+
+    def assert_final(self) -> None:
+        """Check that the run is whole and has ended."""
+        self.assert_whole()
+        assert self.run["state"] == "final"
+        assert not self.leases
+
+
+def kept(location: str | Path, run_id: str) -> Kept:
+    """Read one run of a record."""
+    with Store.open(location, read_only=True) as store:
+        return Kept(store, run_id)
+
+
+def feed(observe: Callable[[TaskEvent], object], events: Sequence[TaskEvent]) -> None:
+    """Hand events to an observer."""
+    for item in events:
+        observe(item)

@@ -1,0 +1,223 @@
+"""Migrations: run on open, forward only, one process at a time, never over a newer record."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, MetaData, inspect
+
+from taskgrove.errors import StoreError
+from taskgrove.store import Store
+from taskgrove.store.location import find_location
+from taskgrove.store.migrate import SCRIPTS, VERSION_TABLE, bring_up_to_date, version_of
+from taskgrove.store.opening import make_engine
+from taskgrove.store.schema import STORE_VERSION, metadata
+from tests.store.recording import PATIENCE_S, kept, new_recorder, run_recorded
+
+ROOT = Path(__file__).parents[2]
+NEXT = STORE_VERSION + 1
+
+_STEP = """
+from alembic import op
+import sqlalchemy as sa
+
+revision = "{new}"
+down_revision = "{old}"
+branch_labels = depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("runs", sa.Column("weather", sa.Text()))
+    {more}
+"""
+
+
+@pytest.fixture
+def next_scripts(tmp_path: Path) -> Path:
+    """Give the migrations of a version that is to come."""
+    return later_scripts(tmp_path / "scripts")
+
+
+def later_scripts(folder: Path, more: str = "") -> Path:
+    (folder / "versions").mkdir(parents=True)
+    for name in ("env.py", "script.py.mako"):
+        (folder / name).write_bytes((SCRIPTS / name).read_bytes())
+    for step in (SCRIPTS / "versions").glob("v*.py"):
+        (folder / "versions" / step.name).write_bytes(step.read_bytes())
+    text = _STEP.format(new=NEXT, old=STORE_VERSION, more=more)
+    (folder / "versions" / f"v{NEXT:04}_weather.py").write_text(text)
+    return folder
+
+
+def migrate(location: str, scripts: Path) -> Path | None:
+    where = find_location(location)
+    engine = make_engine(where, create=True, read_only=False)
+    try:
+        return bring_up_to_date(engine, where, NEXT, scripts=scripts)
+    finally:
+        engine.dispose()
+
+
+def kind_of(column: Column[object], store: Store) -> str:
+    kind = str(column.type.compile(store.engine.dialect))
+    return "FLOAT" if kind == "DOUBLE PRECISION" else kind  # PostgreSQL's other name of it
+
+
+def test_the_migrations_make_the_tables_of_the_schema(record_url: str) -> None:
+    with Store.open(record_url) as store:
+        assert store.backup is None
+        found = MetaData()
+        found.reflect(store.engine)
+        inspector = inspect(store.engine)
+        assert set(found.tables) == set(metadata.tables) | {VERSION_TABLE}
+        for name, table in metadata.tables.items():
+            there = found.tables[name]
+            assert [(c.name, c.nullable, c.primary_key) for c in there.columns] == [
+                (c.name, c.nullable, c.primary_key) for c in table.columns
+            ]
+            assert [kind_of(c, store) for c in there.columns] == [
+                kind_of(c, store) for c in table.columns
+            ]
+            assert {
+                (index["name"], tuple(index["column_names"]))
+                for index in inspector.get_indexes(name)
+                if not str(index["name"]).endswith("_key")
+            } == {(i.name, tuple(c.name for c in i.columns)) for i in table.indexes}
+            assert {
+                (fk["constrained_columns"][0], fk["referred_table"], fk["options"].get("ondelete"))
+                for fk in inspector.get_foreign_keys(name)
+            } == {(fk.parent.name, fk.column.table.name, fk.ondelete) for fk in table.foreign_keys}
+        with store.engine.connect() as connection:
+            assert version_of(connection) == STORE_VERSION
+
+
+def test_an_older_record_is_migrated_and_a_file_is_copied_before(
+    record_url: str, tmp_path: Path, next_scripts: Path
+) -> None:
+    with new_recorder(record_url, tmp_path) as recorder:
+        run_recorded(recorder, "run-1")
+        # The copy holds what is only in the write-ahead log still, too.
+        copy = migrate(record_url, next_scripts)
+    where = find_location(record_url)
+    engine = make_engine(where, create=False, read_only=False)
+    with engine.connect() as connection:
+        assert version_of(connection) == NEXT
+        assert connection.exec_driver_sql("SELECT weather FROM runs").scalar_one() is None
+    engine.dispose()
+    if where.file is None:
+        assert copy is None
+        return
+    assert copy is not None
+    assert copy.parent == where.file.parent
+    kept(copy, "run-1").assert_final()
+
+
+def test_a_newer_record_is_refused_and_left_alone(record_url: str, next_scripts: Path) -> None:
+    migrate(record_url, next_scripts)
+    for read_only in (False, True):
+        with pytest.raises(StoreError) as caught:
+            Store.open(record_url, read_only=read_only)
+        assert f"has version {NEXT}" in caught.value.message
+        assert "newer taskgrove" in str(caught.value.hint)
+
+
+def test_an_older_record_is_not_migrated_by_reading(tmp_path: Path, next_scripts: Path) -> None:
+    file = tmp_path / "runs.db"
+    Store.open(file).close()
+    where = find_location(file)
+    engine = make_engine(where, create=False, read_only=True)
+    with pytest.raises(StoreError, match=f"older version {STORE_VERSION}"):
+        bring_up_to_date(engine, where, NEXT, read_only=True, scripts=next_scripts)
+    engine.dispose()
+    Store.open(file).close()
+
+
+def test_a_migration_that_fails_changes_nothing(record_url: str, tmp_path: Path) -> None:
+    with new_recorder(record_url, tmp_path) as recorder:
+        run_recorded(recorder, "run-1")
+    broken = later_scripts(tmp_path / "broken", "op.execute('SELECT * FROM no_such_table')")
+    with pytest.raises(StoreError, match="no_such_table"):
+        migrate(record_url, broken)
+    kept(record_url, "run-1").assert_final()
+
+
+def test_no_copy_no_migration(
+    tmp_path: Path, next_scripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "runs.db"
+    Store.open(file).close()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("taskgrove.store.migrate.os.fsync", full)
+    with pytest.raises(StoreError, match="cannot be copied before") as caught:
+        migrate(str(file), next_scripts)
+    assert "make room" in str(caught.value.hint)
+    monkeypatch.undo()
+    Store.open(file).close()
+    assert not list(tmp_path.glob("*.bak"))
+
+
+def test_processes_that_open_a_new_record_at_once_make_it_once(record_url: str) -> None:
+    code = f"from taskgrove.store import Store; Store.open({record_url!r}).close()"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for process in processes:
+        with process:
+            _, told = process.communicate(timeout=2 * PATIENCE_S)
+        assert (told, process.returncode) == ("", 0)
+    with Store.open(record_url, read_only=True) as store, store.engine.connect() as connection:
+        assert connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").all() == [
+            (str(STORE_VERSION),)
+        ]
+
+
+def test_threads_migrate_at_once_too(record_url: str, next_scripts: Path) -> None:
+    Store.open(record_url).close()
+    copies: list[Path | None] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            copies.append(migrate(record_url, next_scripts))
+        except BaseException as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert errors == []
+    assert len(copies) == 6
+    assert sum(copy is not None for copy in copies) <= 1
+
+
+def test_opening_again_needs_no_alembic(tmp_path: Path) -> None:
+    Store.open(tmp_path / "runs.db").close()
+    code = (
+        "import sys; sys.modules['alembic'] = None\n"
+        "from taskgrove.store import Store\n"
+        f"Store.open({str(tmp_path / 'runs.db')!r}).close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_migration_waits_for_whoever_writes(tmp_path: Path, next_scripts: Path) -> None:
+    file = tmp_path / "runs.db"
+    Store.open(file).close()
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.3, connection.execute, ["COMMIT"])
+    timer.start()
+    assert migrate(str(file), next_scripts) is not None
+    timer.join()
+    connection.close()

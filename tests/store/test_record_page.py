@@ -1,0 +1,84 @@
+"""What the page about the record shows of reading it is what the verbs and Python print."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from taskgrove.cli.app import app
+from taskgrove.cli.runs import runs
+from tests.store.example_record import write_example
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+READING = PAGE.partition("\n## Reading the record\n")[2]
+REFERENCE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").partition("\n## runs\n")[2]
+SHELL = re.findall(r"^```\n\$ taskgrove (.*?)\n(.*?)^```$", READING, re.MULTILINE | re.DOTALL)
+PYTHON = re.findall(
+    r"^```python\n(.*?)^```$\n\n^```\n(.*?)^```$", READING, re.MULTILINE | re.DOTALL
+)
+LIMIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("record") / "runs.db"
+    write_example(file)
+    return str(file)
+
+
+def test_the_page_shows_every_verb_that_prints() -> None:
+    shown = {words.split()[1] for words, _ in SHELL}
+    assert shown == {"list", "show", "diff", "stats", "prune"}
+    assert len(PYTHON) == 3
+
+
+@pytest.mark.parametrize(("words", "shown"), SHELL, ids=[words for words, _ in SHELL])
+def test_a_verb_prints_what_is_shown(example: str, words: str, shown: str) -> None:
+    done = CliRunner().invoke(app, shlex.split(words), env={"TASKGROVE_DB": example})
+    assert done.exit_code == 0, done.output
+    assert done.stdout == shown
+
+
+@pytest.mark.parametrize(("text", "shown"), PYTHON, ids=["rows", "frames", "exports"])
+def test_a_snippet_prints_what_is_shown(
+    example: str, tmp_path: Path, text: str, shown: str
+) -> None:
+    if "to_frame" in text:
+        pytest.importorskip("pandas")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text],
+        cwd=tmp_path,
+        env={**os.environ, "TASKGROVE_DB": example, "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout == shown
+
+
+def commands() -> list[Any]:
+    import typer
+
+    return list(typer.main.get_command(runs).commands.values())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("verb", commands(), ids=lambda verb: str(verb.name))
+def test_every_verb_and_option_has_help_and_is_in_the_reference(verb: Any) -> None:
+    section = REFERENCE.partition("\n## ")[0]
+    assert verb.help
+    assert f"taskgrove runs {verb.name}" in section
+    for parameter in verb.params:
+        assert getattr(parameter, "help", None), f"{verb.name} {parameter.name}"
+        if parameter.opts[0].startswith("--"):
+            assert parameter.opts[0] in section, f"{verb.name} {parameter.opts[0]}"

@@ -1,0 +1,92 @@
+"""Lost runs, recoveries at once and verdicts in a real PostgreSQL, whose locks are its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+
+from taskgrove.control_model import TaskStatus
+from taskgrove.errors import UsageError
+from taskgrove.store import Store, find_lost, give_verdict, recover
+from taskgrove.store.history import History
+from taskgrove.store.schema import events
+from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from tests.recovery.cut_runs import DEVICE, cut, record
+from tests.recovery.test_recovery import tree
+from tests.store.postgres_server import PostgresServer
+
+pytestmark = pytest.mark.postgres
+HANG_GUARD_S = 60.0
+
+
+def test_of_several_that_look_and_recover_at_once_one_goes_on(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    with Store.open(url) as store:
+        record(store, "r1", tree())
+        last = next(
+            e
+            for e in History(store).events("r1")
+            if e.path == "configure/b" and e.kind == "started"
+        )
+        key = cut(store, "r1", last.sequence)
+        with store.writing() as connection:
+            connection.execute(
+                delete(events).where(events.c.run_key == key, events.c.sequence == 6)
+            )
+    fake = FakeDeviceRunner({"b": Script(hangs=True)})
+    told: list[Any] = []
+    found: list[str] = []
+    ready = threading.Barrier(3)
+
+    def attempt() -> None:
+        with Store.open(url) as own:
+            ready.wait()
+            found.extend(lost.run_id for lost in find_lost(own))
+            try:
+                told.append(recover(own, "r1", runners={DEVICE: fake}).status)
+            except UsageError as exc:
+                told.append(str(exc))
+
+    threads = [threading.Thread(target=attempt) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    fake.wait_for_call("b", "attach")
+    while len(told) < 2:
+        threads[0].join(0.01)
+    fake.release("b")
+    for thread in threads:
+        thread.join(HANG_GUARD_S)
+    assert found == ["r1"]  # one of them found it
+    assert sum(item is TaskStatus.ABORTED for item in told) == 1
+    with Store.open(url) as store:
+        log = EventLog()
+        for event in History(store).events("r1"):
+            log(event)
+        log.assert_gapless()
+        row = History(store).find("r1")
+        assert (row.state, row.lost_event_count) == ("final", 1)
+
+
+def test_verdicts_at_once_are_numbered_one_after_the_other(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    with Store.open(url) as store:
+        record(store, "r1", tree())
+
+        def operate(name: str) -> None:
+            with Store.open(url) as own:
+                for number in range(8):
+                    give_verdict(own, "r1", "configure/b", "note", why=f"{number}", who=name)
+
+        operators = [threading.Thread(target=operate, args=(name,)) for name in ("ann", "bo")]
+        for thread in operators:
+            thread.start()
+        for thread in operators:
+            thread.join(HANG_GUARD_S)
+        assert [row.sequence for row in History(store).verdicts("r1")] == list(range(1, 17))

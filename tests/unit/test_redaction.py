@@ -1,0 +1,165 @@
+"""What is a secret, by its name, and what is not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskgrove.errors import UsageError
+from taskgrove.redaction import REDACTED, Redaction, holds_redacted, without_url_passwords
+
+RULE = Redaction()
+
+SECRETS = (
+    "PASSWORD", "password", "DB_PASSWORD", "dbPassword", "PGPASSWD", "db-passwd", "--password",
+    "SECRET", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "client.secret", "GITHUB_TOKEN",
+    "CI_JOB_TOKEN", "accessToken", "API_KEY", "APIKEY", "apiKey", "X-Api-Key", "PRIVATE_KEY",
+    "SSH_PRIVATE_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "AUTH", "BASIC_AUTH", "Authorization",
+    "COOKIE", "Set-Cookie", "SESSION_KEY", "PASSPHRASE", "HTTPAuthToken", "MYSQL_PWD",
+)  # fmt: skip
+NO_SECRETS = (
+    "AUTHOR", "GIT_AUTHOR_NAME", "AUTHORITY", "KEYBOARD", "PATH", "HOME", "PWD", "OLDPWD", "KEY",
+    "MONKEY", "TOKENIZER", "SECRETARY", "PASS", "COMPASS", "BYPASS", "SSH_AUTH_SOCK", "XAUTHORITY",
+    "n_peaks", "ACCESS", "SESSION", "API", "KEYS", "COOKIECUTTER", "PASSENGER", "TANGO_HOST",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_known_by_its_name(name: str) -> None:
+    assert RULE.is_secret(name)
+    assert RULE.environment({name: "x"}) == {name: REDACTED}
+
+
+@pytest.mark.parametrize("name", NO_SECRETS)
+def test_other_names_are_left_alone(name: str) -> None:
+    assert not RULE.is_secret(name)
+    assert RULE.environment({name: "x"}) == {name: "x"}
+
+
+def test_that_there_is_no_value_is_no_secret() -> None:
+    assert RULE.environment({"TOKEN": ""}) == {"TOKEN": ""}
+    assert RULE.plain({"token": None, "auth": True}) == {"token": None, "auth": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:pw@host/db", f"postgresql://me:{REDACTED}@host/db"),
+        ("redis://:pw@host", f"redis://:{REDACTED}@host"),
+        ("https://me:p@ss@host/x", f"https://me:{REDACTED}@host/x"),
+        ("https://me:p/w@host/x", f"https://me:{REDACTED}@host/x"),
+        ("see a://b:c@d and e://f:g@h", f"see a://b:{REDACTED}@d and e://f:{REDACTED}@h"),
+        ("http://host:8080/a@b", "http://host:8080/a@b"),
+        ("http://host/a:b", "http://host/a:b"),
+        ("tango://host:10000/a/b/c#dbase=no", "tango://host:10000/a/b/c#dbase=no"),
+        ("me@host:/path", "me@host:/path"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+    ],
+)
+def test_passwords_of_urls_are_redacted(text: str, shown: str) -> None:
+    assert without_url_passwords(text) == shown
+    assert RULE.environment({"WHERE": text}) == {"WHERE": shown}
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (("x", "--token=a"), ("x", f"--token={REDACTED}")),
+        (("x", "--token", "a", "b"), ("x", "--token", REDACTED, "b")),
+        (("x", "--db-password", "a"), ("x", "--db-password", REDACTED)),
+        (("x", "--token", "--verbose"), ("x", "--token", "--verbose")),
+        (("x", "PGPASSWORD=a", "psql"), ("x", f"PGPASSWORD={REDACTED}", "psql")),
+        (("x", "--author", "me"), ("x", "--author", "me")),
+        (("x", "--db=pg://u:pw@h/d"), ("x", f"--db=pg://u:{REDACTED}@h/d")),
+        (("x", "--db", "pg://u:pw@h/d?a=b"), ("x", "--db", f"pg://u:{REDACTED}@h/d?a=b")),
+        (("x", "a=b", "n=3"), ("x", "a=b", "n=3")),
+        (("x", "--token"), ("x", "--token")),
+    ],
+)
+def test_secrets_on_a_command_line_are_redacted(
+    argv: tuple[str, ...], shown: tuple[str, ...]
+) -> None:
+    assert RULE.argv(argv) == shown
+
+
+def test_plain_data_is_redacted_at_any_depth_and_left_as_it_was() -> None:
+    data = {"a": [{"token": "x", "n": 3}], "secrets": {"k": 1}, "url": "a://b:c@d"}
+    before = json.dumps(data)
+    assert RULE.plain(data) == {
+        "a": [{"token": REDACTED, "n": 3}],
+        "secrets": REDACTED,
+        "url": f"a://b:{REDACTED}@d",
+    }
+    assert json.dumps(data) == before
+    assert holds_redacted(RULE.plain(data))
+    assert not holds_redacted(data)
+
+
+def test_a_map_in_text_is_redacted_and_stays_a_map() -> None:
+    text = (
+        "configure:\n"
+        "  type: sequential  # tokens: none\n"
+        "  tasks:\n"
+        "    login: {handler: internal, command_name: login,"
+        ' argin: {user: me, password: "hunter2", api_key: abc}}\n'
+        "    other: {handler: internal, command_name: go, argin: 'token=abc'}\n"
+    )
+    shown = RULE.text(text)
+    assert "hunter2" not in shown
+    assert "abc" not in shown
+    login = yaml.safe_load(shown)["configure"]["tasks"]["login"]
+    assert login["argin"] == {"user": "me", "password": REDACTED, "api_key": REDACTED}
+    assert (
+        RULE.text('{\n"password": "hunter2", "n": 3}') == f'{{\n"password": "{REDACTED}", "n": 3}}'
+    )
+    assert RULE.text("a: 1\npassword: null\ntoken:\n  b: 2\n") == (
+        "a: 1\npassword: null\ntoken:\n  b: 2\n"
+    )
+
+
+def test_json_is_redacted_inside() -> None:
+    assert json.loads(RULE.json('{"token": "x", "n": [1, 2]}')) == {"token": REDACTED, "n": [1, 2]}
+    plain = '{"n":   3}'
+    assert RULE.json(plain) == plain
+    assert "pw" not in RULE.json("no json, but a://b:pw@c")
+
+
+def test_the_rule_can_be_changed() -> None:
+    rule = Redaction(also=["beam_*"], never=["token"])
+    assert rule.environment({"BEAM_CODE": "x", "TOKEN": "y", "PASSWORD": "z"}) == {
+        "BEAM_CODE": REDACTED, "TOKEN": "y", "PASSWORD": REDACTED,
+    }  # fmt: skip
+    off = Redaction(off=True)
+    assert off.environment({"PASSWORD": "z"}) == {"PASSWORD": "z"}
+    assert off.argv(("--token=a",)) == ("--token=a",)
+    assert off.plain({"token": "a://b:c@d"}) == {"token": "a://b:c@d"}
+
+
+def test_the_rule_can_be_changed_by_the_environment() -> None:
+    def rule(text: str) -> Redaction:
+        return Redaction.from_environment({"TASKGROVE_REDACT": text})
+
+    assert rule("").is_secret("TOKEN")
+    changed = rule("beam_code, +shift_*,-token")
+    assert changed.is_secret("BEAM_CODE")
+    assert changed.is_secret("SHIFT_PIN")
+    assert not changed.is_secret("TOKEN")
+    assert changed.is_secret("PASSWORD")
+    assert not rule("off").is_secret("PASSWORD")
+    for wrong in ("off,token", "-", "a,+"):
+        with pytest.raises(UsageError, match="TASKGROVE_REDACT cannot be read"):
+            rule(wrong)
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(SECRETS), inner),
+    max_leaves=20,
+))  # fmt: skip
+def test_redacting_twice_is_redacting_once(data: object) -> None:
+    once = RULE.plain(data)
+    assert RULE.plain(once) == once
