@@ -16,9 +16,14 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.node_view import NodeView
 from taskgrove.view.snapshot import RunView
+from taskgrove.view.why_causes import find
+from taskgrove.view.why_story import story_of_view
 
-#: A sum, such as ``PST success 14/16``; a device's name in front of it is none.
-_SUM: Final = re.compile(r"[A-Za-z][^/]*\b\d+/\d+")
+#: A sum, such as ``PST success 14/16`` or ``quorum 0.8 of 10: 8 succeeded, 8 needed``; a device's
+#: name in front of it is none.
+_SUM: Final = re.compile(
+    r"[A-Za-z][^/]*\b\d+/\d+|(?:all|any|quorum [\d.]+) of \d+: \d+ succeeded(?:, \d+ needed)?"
+)
 _CASUALTY: Final = re.compile(r"(?:^| - |: )skipped: ")
 #: How many nodes one piece of advice names.
 _NAMED: Final = 3
@@ -125,6 +130,8 @@ def explain(
     summary, lines = split_message(outcome.message)
     casualties = tuple(line for line in lines if _CASUALTY.search(line))
     causes = tuple(line for line in lines if line not in casualties)
+    if view is not None and len(causes) > 1:
+        causes = _first_first(causes, view)
     decision = None if outcome.decision is None else outcome.decision.line
     if state == "completed":
         decision = None
@@ -139,6 +146,27 @@ def explain(
         decisions=_decisions(decision, root),
         advice=() if view is None else tuple(advice(view, state)),
     )
+
+
+def _first_first(causes: tuple[str, ...], view: RunView) -> tuple[str, ...]:
+    """Return the causes with that of the leaf that failed first before the others.
+
+    So that a headline names the same cause as :func:`taskgrove.view.why.why`.
+    """
+    failed = find(story_of_view(view)).failed
+    if not failed:
+        return causes
+    node = failed[0].node
+    told = node.message.strip()
+    for cause in causes:
+        if cause in (told, f"{node.name} - {told}"):
+            # Sums stay in front of what they count.
+            return tuple(sorted(causes, key=lambda other: (not _is_sum(other), other != cause)))
+    return causes
+
+
+def _is_sum(cause: str) -> bool:
+    return _SUM.fullmatch(cause.rpartition(" - ")[2].rstrip(". ")) is not None
 
 
 def split_message(message: str) -> tuple[str, list[str]]:
@@ -243,9 +271,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _sum_of(summary: str, causes: Sequence[str]) -> str | None:
     for line in (summary.rpartition(": ")[2], *causes):
-        text = line.rpartition(" - ")[2].rstrip(". ")
-        if _SUM.fullmatch(text):
-            return text
+        if _is_sum(line):
+            return line.rpartition(" - ")[2].rstrip(". ")
     return None
 
 

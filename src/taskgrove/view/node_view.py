@@ -194,6 +194,11 @@ class NodeView:
         return self.finished is not None and self.finished.skipped
 
     @property
+    def finished_sequence(self) -> int | None:
+        """Number of the event that ended it: which of several came first; None before it."""
+        return None if self.finished is None else _END - self._marks[_ENDED]
+
+    @property
     def decision(self) -> str | None:
         """The arithmetic of the outcome as a line (``quorum 0.8 of 16: …``), or None."""
         return None if self.finished is None else self.finished.line

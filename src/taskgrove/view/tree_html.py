@@ -17,7 +17,8 @@ from taskgrove.view.task_view import view_of
 from taskgrove.view.terminal_text import UNICODE, duration_text, safe_text
 from taskgrove.view.tree_text import TreeLine, build_lines
 
-_COLOURS: Final = {
+#: How a state is coloured on a page.
+COLOURS: Final = {
     "waiting": "#777777",
     "running": "#0b6e99",
     "completed": "#1a7f37",
@@ -64,7 +65,7 @@ def _row(line: TreeLine) -> str:
     node = line.node
     if node is None:
         return f'<tr>{name}<td colspan="4"></td></tr>'
-    colour = _COLOURS[node.state]
+    colour = COLOURS[node.state]
     cells = [
         f'<td style="{_CELL};color:{colour}">{UNICODE.marks[node.state]} {escape(node.state)}</td>',
         f'<td style="{_CELL}">{escape(duration_text(line.elapsed_s))}</td>',
@@ -75,7 +76,7 @@ def _row(line: TreeLine) -> str:
 
 
 def _explanation(words: Explanation) -> str:
-    parts = [f'<p style="color:{_COLOURS[words.state]}"><b>{_text(words.headline)}</b></p>']
+    parts = [f'<p style="color:{COLOURS[words.state]}"><b>{_text(words.headline)}</b></p>']
     for title, items in words.sections():
         listed = "".join(f"<li>{_text(item)}</li>" for item in items)
         parts.append(f"<p>{escape(title)}</p><ul>{listed}</ul>")

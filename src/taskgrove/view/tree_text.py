@@ -169,7 +169,7 @@ def detail_of(node: NodeView, now_s: float | None = None) -> str:
         return _ladder_detail(node, ladder, now_s)
     if node.is_leaf:
         told = node.is_problem or node.skipped
-        return _first_words(node.message) if told else _leaf_detail(node)
+        return _own_words(node) if told else _leaf_detail(node)
     if node.is_final and node.decision and node.state != "completed":
         return safe_text(node.decision)
     if node.is_problem:
@@ -200,6 +200,11 @@ def _leaf_detail(node: NodeView) -> str:
     if node.attempts > 1:
         text = f"{text}, attempt {node.attempts}" if text else f"attempt {node.attempts}"
     return text
+
+
+def _own_words(node: NodeView) -> str:
+    # Its name stands at the beginning of the line already.
+    return _first_words(node.message.removeprefix(f"{node.name}: "))
 
 
 def _first_words(message: str) -> str:

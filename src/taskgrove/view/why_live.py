@@ -1,0 +1,154 @@
+"""What a run that is alive waits for, since when, and the last sign of life. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.view.terminal_text import duration_text, safe_text
+from taskgrove.view.why_causes import Findings, device_of, note_of
+from taskgrove.view.why_deeds import deed
+from taskgrove.view.why_story import RunStory
+from taskgrove.view.why_words import (
+    ago_text,
+    clock_text,
+    command_of,
+    counted,
+    plain,
+    seconds_between,
+    who,
+)
+
+_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something that a living run waits for.
+
+    Attributes:
+        path: The leaf.
+        device: Its device, or None.
+        words: What is waited for, in words.
+        since_ns: Since when, UTC, nanoseconds since the epoch, or None.
+        last_ns: The last sign of life of the leaf, or None.
+        progress: Percent done, 0..100.
+        limit_s: The limit that expires first, in seconds, or None.
+        limit_owner: The node that set it.
+        left_s: How long that limit still has, in seconds; below 0 it has passed.
+        asked_to_stop_ns: When the leaf was asked to stop, or None.
+    """
+
+    path: str
+    device: str | None
+    words: str
+    since_ns: int | None
+    last_ns: int | None
+    progress: int
+    limit_s: float | None = None
+    limit_owner: str | None = None
+    left_s: float | None = None
+    asked_to_stop_ns: int | None = None
+
+
+def waits_of(story: RunStory, findings: Findings) -> tuple[Wait, ...]:
+    """Return what a run waits for; what was silent longest first."""
+    running = [node for node in findings.open if node.started_ns is not None]
+    if not running:
+        running = [node for node in findings.open if node.queued_ns is not None]
+    limits = _limits_of(story) if running else {}
+    running.sort(key=lambda node: (node.last_ns or 0, node.started_ns or 0))
+    return tuple(_wait(node, story, limits) for node in running)
+
+
+def _limits_of(story: RunStory) -> dict[str, tuple[int, float]]:
+    """Return when the limit of each node that has one expires, and how long it is."""
+    return {
+        node.path: (node.started_ns + int(node.composed.timeout_s * _NS), node.composed.timeout_s)
+        for node in story.nodes
+        if node.composed is not None
+        and node.composed.timeout_s is not None
+        and node.started_ns is not None
+    }
+
+
+def _wait(node: NodeFacts, story: RunStory, limits: dict[str, tuple[int, float]]) -> Wait:
+    path = node.path
+    candidates = []
+    while path:
+        if path in limits:
+            candidates.append((*limits[path], path))
+        path = path.rpartition("/")[0]
+    asked = note_of(node, "abort-asked")
+    end_ns, length_s, owner = min(candidates, default=(None, None, None))
+    begun = node.started_ns is not None
+    return Wait(
+        node.path,
+        device_of(node),
+        f"{who(node)} {'to finish' if begun else 'to begin'} {command_of(node)}",
+        node.started_ns if begun else node.queued_ns,
+        node.last_ns,
+        node.progress,
+        length_s,
+        owner,
+        None if end_ns is None else (end_ns - story.now_ns) / _NS,
+        None if asked is None else asked.wall_ns,
+    )
+
+
+def running_words(story: RunStory, findings: Findings, waits: Sequence[Wait], command: str) -> str:
+    """Return the sentence of a run that is alive."""
+    root = story.root
+    since = None if root is None else seconds_between(root.started_ns, story.now_ns)
+    told = f"{command} is running"
+    if since is not None:
+        told = f"{command} has been running for {duration_text(since)}"
+    if findings.stop is not None:
+        ago = ago_text(findings.stop.wall_ns, story.now_ns)
+        told = f"{command} was asked to stop {ago} ({plain(findings.stop.reason)})"
+    if waits:
+        told += f" and waits for {wait_words(waits[0], story.now_ns)}"
+        if len(waits) > 1:
+            told += f"; {counted(len(waits) - 1, 'more leaf runs', 'more leaves run')}"
+    elif findings.open:
+        told += f" and has not begun any of its {counted(len(findings.open), 'leaf', 'leaves')}"
+        told += _heard_words(story.last_ns, story.now_ns)
+    else:
+        told += " and every leaf has ended" if findings.leaf_count else ""
+        told += _heard_words(story.last_ns, story.now_ns)
+    if findings.failed:
+        first = findings.failed[0]
+        more = len(findings.failed) - 1
+        others = f" ({counted(more, 'leaf', 'leaves')} failed after it)" if more else ""
+        told += f"; so far {who(first.node)} {deed(first)}{others}"
+    return told
+
+
+def wait_words(wait: Wait, now_ns: int) -> str:
+    """Return what is waited for, since when, with the last sign of life and the limit."""
+    facts = []
+    if wait.since_ns is not None:
+        took = duration_text(seconds_between(wait.since_ns, now_ns))
+        facts.append(f"for {took}, since {clock_text(wait.since_ns, now_ns)}")
+    if wait.progress:
+        facts.append(f"{wait.progress} % done")
+    if wait.last_ns is not None:
+        facts.append(f"last sign of life {ago_text(wait.last_ns, now_ns)}")
+    if wait.asked_to_stop_ns is not None:
+        facts.append(f"asked to stop {ago_text(wait.asked_to_stop_ns, now_ns)}")
+    if wait.left_s is not None:
+        facts.append(_limit_words(wait))
+    return f"{wait.words} ({', '.join(facts)})" if facts else wait.words
+
+
+def _limit_words(wait: Wait) -> str:
+    owner = "its" if wait.limit_owner == wait.path else f"{safe_text(wait.limit_owner)}'s"
+    left = wait.left_s or 0.0
+    rest = f"has {duration_text(left)} left" if left > 0 else "has passed"
+    return f"{owner} limit of {wait.limit_s:g} s {rest}"
+
+
+def _heard_words(last_ns: int | None, now_ns: int) -> str:
+    return "" if last_ns is None else f" (last sign of life {ago_text(last_ns, now_ns)})"

@@ -1,0 +1,54 @@
+"""What is known of a run whose runner vanished. Pure; DESIGN: LOST is a state of the record."""
+
+from __future__ import annotations
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.view.terminal_text import safe_text
+from taskgrove.view.why_causes import Findings
+from taskgrove.view.why_deeds import again, deed, options_of
+from taskgrove.view.why_story import RunStory
+from taskgrove.view.why_words import ago_text, clock_text, counted, plain, who
+
+
+def lost_words(story: RunStory, findings: Findings, command: str) -> str:
+    """Return the sentence of a run that lost its runner, without what to do next."""
+    last = story.last_ns
+    told = f"{command} lost its runner"
+    if story.state == "unknown":
+        told = f"the events of {command} end before it does"
+    if last is not None:
+        when = f"{clock_text(last, story.now_ns)}, {ago_text(last, story.now_ns)}"
+        told += f" (last sign of life {when})"
+    running = still_open(findings)
+    if running:
+        told += f" while {who(running[0])} was running"
+        if len(running) > 1:
+            told += f" with {len(running) - 1:,} more"
+    ended = findings.leaf_count - len(findings.open)
+    told += f"; {ended:,} of {counted(findings.leaf_count, 'leaf', 'leaves')} had ended"
+    if findings.failed:
+        first = findings.failed[0]
+        told += f"; before that {who(first.node)} {deed(first)}"
+    if story.state_note:
+        told += f"; {plain(story.state_note)}"
+    return told
+
+
+def next_of_lost(story: RunStory, findings: Findings) -> str:
+    """Return what to do about it: pick up what still runs, then run what is missing."""
+    outside = any(node.outside_id is not None for node in findings.open)
+    if story.state == "unknown":
+        return "see whether its process still runs"
+    if not story.can_resume:
+        look = "see what still runs, then " if outside else ""
+        return f"{look}{again(story)}"
+    if outside:
+        recover = f"taskgrove recover {safe_text(story.run_id)}{options_of(story)}"
+        return f"{recover} follows what still runs, then {again(story)} runs the rest"
+    return f"{again(story)} runs what is missing"
+
+
+def still_open(findings: Findings) -> list[NodeFacts]:
+    """Return the leaves that were running, in the order in which they began."""
+    running = [node for node in findings.open if node.started_ns is not None]
+    return sorted(running, key=lambda node: node.started_ns or 0)

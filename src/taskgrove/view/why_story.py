@@ -1,0 +1,202 @@
+"""What an explanation of a run is made from: its nodes, and what its record says of it.
+
+A :class:`RunStory` is plain facts, from the events of a live run, from a file of events or from
+the record; :func:`taskgrove.view.why.why` turns it into words.
+
+Threads: a story belongs to one thread while it is made; it is not changed afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from taskgrove.commands.node_facts import NodeFacts, NoteFact, RunFacts
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import TaskEvent
+from taskgrove.view.node_view import NodeView
+from taskgrove.view.snapshot import RunView
+
+#: ``running``: its runner lives; ``final``: it has ended; ``lost``: its runner vanished;
+#: ``unknown``: its events end before it does, and nothing tells whether it lives.
+RunState: TypeAlias = Literal["running", "final", "lost", "unknown"]
+#: What the short words of verdicts mean.
+_VERDICTS: Final = {"ok": "treat as OK", "note": "a note"}
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorVerdict:
+    """What an operator said of a node; it never changes the outcome of record.
+
+    Attributes:
+        path: The node.
+        verdict: Such as ``treat as OK`` or ``acknowledged``.
+        who: Who said it.
+        why: Why.
+        wall_ns: When, UTC, nanoseconds since the epoch.
+    """
+
+    path: str
+    verdict: str
+    who: str = ""
+    why: str = ""
+    wall_ns: int = 0
+
+
+def verdict_words(verdict: str) -> str:
+    """Return a verdict in words: ``ok`` means that the node is to be treated as OK."""
+    return _VERDICTS.get(verdict, verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStory:
+    """The facts of one run, as far as an explanation needs them.
+
+    Attributes:
+        run_id: The run.
+        command: Its command, or the name of its root.
+        state: Whether it runs, has ended, or lost its runner.
+        nodes: Its nodes, parents before children, children in composed order.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        state_note: What recovery found, in words; empty where nothing was written.
+        last_ns: The last sign of life of the whole run; None takes that of its nodes.
+        verdicts: What operators said; empty takes it from the nodes' notes.
+        message: The message of its outcome.
+        status: Its status, None takes the root's.
+        result_code: Its result code, None takes the root's.
+        health_state: ``DEGRADED``, ``FAILED`` or None; counts where ``status`` is given.
+        map_file: The map that it was composed from, to name it in advice; None: not known.
+        can_resume: Whether ``taskgrove resume`` can go on with it.
+        options: What command lines in advice need besides, such as ``--db FILE``, quoted.
+    """
+
+    run_id: str
+    command: str
+    state: RunState
+    nodes: Sequence[NodeFacts]
+    now_ns: int
+    state_note: str = ""
+    last_ns: int | None = None
+    verdicts: Sequence[OperatorVerdict] = ()
+    message: str = ""
+    status: TaskStatus | None = None
+    result_code: ResultCode | None = None
+    health_state: str | None = None
+    map_file: str | None = None
+    can_resume: bool = False
+    options: str = ""
+
+    @property
+    def root(self) -> NodeFacts | None:
+        """The root of the tree, or None when nothing is known of it."""
+        return self.nodes[0] if self.nodes else None
+
+
+def story_of_facts(
+    facts: RunFacts,
+    *,
+    run_id: str,
+    now_ns: int,
+    state: RunState | None = None,
+    command: str = "",
+    map_file: str | None = None,
+    can_resume: bool = False,
+) -> RunStory:
+    """Return the story of a run from the facts of its events.
+
+    Args:
+        facts: What its events say.
+        run_id: The run.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        state: Whether it runs; None: it does until its root has ended.
+        command: Its command; empty takes the name of the root.
+        map_file: See :class:`RunStory`.
+        can_resume: See :class:`RunStory`.
+    """
+    root = facts.root
+    if state is None:
+        state = "final" if root is not None and root.is_final else "running"
+    return RunStory(
+        run_id=run_id,
+        command=command or ("" if root is None else root.name),
+        state=state,
+        nodes=tuple(facts.nodes.values()),
+        now_ns=now_ns,
+        last_ns=facts.last_ns,
+        map_file=map_file,
+        can_resume=can_resume,
+    )
+
+
+def story_of_events(
+    events: Iterable[TaskEvent],
+    *,
+    now_ns: int,
+    state: RunState | None = None,
+    map_file: str | None = None,
+    can_resume: bool = False,
+) -> RunStory:
+    """Return the story of a run from its events, in any order; of several runs the first.
+
+    Args:
+        events: The events of one run.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        state: Whether it runs; None: it does until its root has ended.
+        map_file: See :class:`RunStory`.
+        can_resume: See :class:`RunStory`.
+    """
+    ordered = sorted(events, key=lambda event: event.sequence)
+    run_id = ordered[0].run_id if ordered else ""
+    facts = RunFacts(event for event in ordered if event.run_id == run_id)
+    return story_of_facts(
+        facts,
+        run_id=run_id,
+        now_ns=now_ns,
+        state=state,
+        map_file=map_file,
+        can_resume=can_resume,
+    )
+
+
+def story_of_view(view: RunView, *, now_ns: int = 0, can_resume: bool = False) -> RunStory:
+    """Return the story of a run from the view that a surface draws.
+
+    Args:
+        view: The view.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        can_resume: See :class:`RunStory`.
+    """
+    root = view.root
+    nodes = () if root is None else tuple(_facts_of(node) for node in root.walk())
+    return RunStory(
+        run_id=view.run_id or "",
+        command="" if root is None else root.name,
+        state="final" if root is not None and root.is_final else "running",
+        nodes=nodes,
+        now_ns=now_ns,
+        can_resume=can_resume,
+    )
+
+
+def _facts_of(node: NodeView) -> NodeFacts:
+    notes = [NoteFact(note.topic, note.text, note.wall_ns) for note in node.notes]
+    return NodeFacts(
+        node.path,
+        composed=node.composed,
+        status=node.status,
+        result_code=node.result_code,
+        progress=node.percent,
+        message=node.message,
+        devices=node.devices,
+        failed_devices=node.failed_devices,
+        health_state=node.health_state,
+        attempt=node.attempts,
+        started_ns=node.started_ns,
+        ended_ns=node.ended_ns,
+        last_ns=node.ended_ns or node.started_ns,
+        outside_id=node.outside,
+        finished=node.finished,
+        finished_sequence=node.finished_sequence,
+        notes=notes,
+    )

@@ -1,0 +1,318 @@
+"""The words of explanations, case by case, from hand-made events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, TaskEvent
+from taskgrove.view.terminal_text import ASCII
+from taskgrove.view.why import Why, why
+from taskgrove.view.why_kinds import CauseKind, CauseReader, normalised
+from taskgrove.view.why_story import OperatorVerdict, RunStory, story_of_events
+from taskgrove.view.why_text import render_why
+from tests.unit.event_streams import Stream, beam_run
+
+SECOND = 1_000_000_000
+FAILED, REJECTED, ABORTED = TaskStatus.FAILED, TaskStatus.REJECTED, TaskStatus.ABORTED
+
+
+def tree(*leaves: str, root: str = "configure", execution: Any = "SEQUENTIAL") -> Stream:
+    stream = Stream()
+    stream.composed(root, execution, leaves, root=True)
+    for name in leaves:
+        stream.composed(
+            f"{root}/{name}", "DEVICE", target=f"low-cbf/unit/{name}", command_name="Configure"
+        )
+    return stream
+
+
+def story(stream: Stream | Sequence[TaskEvent], **changes: Any) -> RunStory:
+    events = stream.events if isinstance(stream, Stream) else stream
+    made = story_of_events(events, now_ns=events[-1].wall_ns)
+    return replace(made, **changes)
+
+
+def explained(stream: Stream | Sequence[TaskEvent], **changes: Any) -> Why:
+    return why(story(stream, **changes))
+
+
+def leaf(message: str, status: TaskStatus, code: ResultCode, execution: Any = "DEVICE") -> Any:
+    return NodeFacts(
+        "root/leaf-1",
+        composed=ComposedDetail(execution, target="a/b/c", command_name="Configure"),
+        status=status,
+        result_code=code,
+        message=message,
+        devices=("a/b/c",) if execution == "DEVICE" else (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "code", "kind"),
+    [
+        # What is ours when we say it is not when a device says it.
+        ("timed out after 5 s (limit set by root)", FAILED, 3, CauseKind.TIMED_OUT),
+        ("timed out after 5 s (limit set by root)", TaskStatus.COMPLETED, 3, CauseKind.REPORTED),
+        ("lock timed out after 5 s", FAILED, 3, CauseKind.OTHER),
+        ("cannot be reached, X was not sent: no", FAILED, 3, CauseKind.UNREACHABLE),
+        ("we cannot be reached, X was not sent: no", FAILED, 3, CauseKind.OTHER),
+        ("Queue is full: 3 commands are waiting, 2 may", REJECTED, 5, CauseKind.QUEUE_FULL),
+        ("Queue is full", TaskStatus.COMPLETED, 3, CauseKind.REPORTED),
+        ("Command is not allowed", REJECTED, 5, CauseKind.NOT_ALLOWED),
+        ("not while scanning", TaskStatus.COMPLETED, 6, CauseKind.NOT_ALLOWED),
+        ("Configure takes DevString (text), not int 7", REJECTED, 5, CauseKind.WRONG_ARGUMENT),
+        ("Off takes no argument, but was given int 7", REJECTED, 5, CauseKind.WRONG_ARGUMENT),
+        ("this takes Device time", REJECTED, 5, CauseKind.REFUSED),
+        ("unusable result: a list of length 3", TaskStatus.COMPLETED, 4, CauseKind.UNREADABLE),
+        ("somebody pressed a button", ABORTED, 7, CauseKind.ABORTED),
+        ("it ran; the runner of this run was lost at noon", FAILED, 3, CauseKind.LOST),
+        ("no such process; how process 7:1 ended is not known", FAILED, 3, CauseKind.LOST),
+        ("not started: the runner of this run was lost at noon", ABORTED, 7, CauseKind.NEVER_BEGUN),
+    ],
+)
+def test_a_cause_has_its_kind(message: str, status: Any, code: int, kind: CauseKind) -> None:
+    for words in (message, f"a/b/c: {message}"):
+        assert CauseReader().read(leaf(words, status, ResultCode(code))).kind is kind
+
+
+def test_a_method_raises_and_a_device_that_says_the_same_does_not() -> None:
+    words = "ValueError: no lock"
+    for execution, kind in (("INTERNAL", CauseKind.RAISED), ("DEVICE", CauseKind.OTHER)):
+        node = leaf(words, FAILED, ResultCode.FAILED, execution)
+        assert CauseReader().read(node).kind is kind
+
+
+def test_what_varies_between_leaves_is_no_part_of_a_cause() -> None:
+    assert normalised("beam 12: no lock, 3.5 dB") == normalised("beam 7: no lock, -12 dB")
+    assert normalised("low-pst/beam/01 is gone") == normalised("low-pss/x/y is gone")
+    assert normalised("at tango://h:1/a/b/c#dbase=no now") == normalised("at x/y/z now")
+    assert normalised("job deadbeef12 lost") == normalised("job 0af45dc91e lost")
+    assert normalised("alpha-one failed", "alpha-one") == normalised("beta-two failed", "beta-two")
+    assert normalised("no lock") != normalised("no clock")
+    assert normalised("a defaced feed") == "a defaced feed"  # hex, but no number
+
+
+def test_own_limits_are_one_cause_and_limits_of_others_another() -> None:
+    def key(path: str, owner: str) -> str:
+        node = leaf(f"timed out after 5 s (limit set by {owner})", FAILED, ResultCode.FAILED)
+        node.path = path
+        return CauseReader().read(node).key
+
+    assert key("root/leaf-1", "root/leaf-1") == key("root/leaf-2", "root/leaf-2")
+    assert key("root/leaf-1", "root") != key("root/leaf-2", "root/leaf-2")
+
+
+def test_the_first_to_end_is_first_and_not_the_first_in_the_tree() -> None:
+    stream = tree("one", "two", execution="PARALLEL")
+    stream.ended("configure/two", code=ResultCode.FAILED, message="low-cbf/unit/two: no clock")
+    stream.ended("configure/one", code=ResultCode.FAILED, message="low-cbf/unit/one: no power")
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    found = explained(stream)
+    assert found.first is not None
+    assert found.first.path == "configure/two"
+    assert "2 of 2 leaves failed, 2 causes" in found.sentence
+    assert [group.cause for group in found.groups] == ["no clock", "no power"]
+
+
+def test_an_attempt_that_failed_before_is_no_failure() -> None:
+    stream = tree("one")
+    stream.note("configure/one", "retry", "attempt 1 of 2 ended COMPLETED: cold start")
+    stream.ended("configure/one", attempt=2)
+    stream.ended("configure")
+    found = explained(stream)
+    assert found.first is None
+    assert "nothing failed" in found.sentence
+    assert "one (2 attempts)" in found.sentence
+    assert "cold start" not in str(found)
+
+
+def test_commands_aborted_with_the_device_are_casualties_of_the_one_that_ran_out_of_time() -> None:
+    stream = tree("one", execution="PARALLEL")
+    stream.composed("configure/other", "DEVICE", target="low-cbf/unit/one", command_name="Scan")
+    stream.ended(
+        "configure/one",
+        FAILED,
+        ResultCode.FAILED,
+        "timed out after 2 s (limit set by configure/one)",
+    )
+    stream.note("configure/one", "abort-acknowledged", "the device accepted Abort")
+    stream.ended("configure/other", ABORTED, ResultCode.ABORTED, "Command has been aborted")
+    stream.ended("configure", ABORTED, ResultCode.ABORTED)
+    found = explained(stream)
+    assert [(item.path, item.of) for item in found.casualties] == [
+        ("configure/other", "configure/one")
+    ]
+    assert "one on low-cbf/unit/one did not finish Configure within 2 s" in found.sentence
+
+
+def test_a_leaf_that_ended_after_its_limit_says_how_late() -> None:
+    stream = tree("one")
+    stream.ended(
+        "configure/one",
+        FAILED,
+        ResultCode.FAILED,
+        "timed out after 2 s (limit set by configure/one)",
+    )
+    stream.note("configure/one", "late", "ended COMPLETED after its end was decided")
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    found = explained(stream)
+    assert "it completed 0.0 s after that" in found.sentence
+    assert found.next_step.startswith("raise that limit in the map, then")
+
+
+def test_a_verdict_is_told_and_changes_nothing() -> None:
+    stream = tree("one")
+    stream.ended("configure/one", code=ResultCode.FAILED, message="low-cbf/unit/one: no clock")
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    stream.add(
+        "configure/one",
+        "note",
+        detail=NoteDetail("operator", {"verdict": "ok", "who": "ada", "why": "clock is spare"}),
+    )
+    found = explained(stream)
+    assert found.outcome == "failed"
+    assert "ada said of it: treat as OK (clock is spare)" in found.sentence
+    assert "ada on configure/one: treat as OK" in str(found)
+    given = explained(stream, verdicts=(OperatorVerdict("configure/one", "acknowledged", "eve"),))
+    assert "eve said of it: acknowledged" in given.sentence
+
+
+def test_a_lost_run_says_what_ran_what_runs_on_and_what_to_do() -> None:
+    events = beam_run(4, running=(2, 3))
+    found = explained(
+        events,
+        state="lost",
+        can_resume=True,
+        state_note="process 77 on corr-01 is gone",
+        options="--db here.db",
+        now_ns=events[-1].wall_ns + 60 * SECOND,
+    )
+    assert "configure lost its runner (last sign of life " in found.sentence
+    assert "1:00 min ago" in found.sentence
+    assert "configure_pst/pst-beam-02 on mid-pst/beam/02 was running with 1 more" in found.sentence
+    assert "3 of 5 leaves had ended" in found.sentence
+    assert "process 77 on corr-01 is gone" in found.sentence
+    assert "taskgrove recover run-1 --db here.db follows what still runs" in found.sentence
+    assert "taskgrove resume run-1 --db here.db runs the rest" in found.sentence
+    assert found.next_step in found.sentence
+
+
+def test_a_recovered_run_blames_what_was_lost_and_not_what_never_began() -> None:
+    stream = tree("one", "two")
+    lost = "the runner of this run was lost at 12:00:00 UTC"
+    words = f"it was being called; {lost}, and how it ended is not known"
+    stream.ended("configure/two", ABORTED, ResultCode.ABORTED, f"not started: {lost}")
+    stream.ended("configure/one", FAILED, ResultCode.FAILED, words)
+    stream.ended("configure", ABORTED, ResultCode.ABORTED)
+    found = explained(stream)
+    assert "one on low-cbf/unit/one has no known end: it was being called" in found.sentence
+    assert "1 leaf was not started any more" in found.sentence
+    assert found.next_step.startswith("see on low-cbf/unit/one whether Configure was executed")
+    assert [item.path for item in found.casualties] == ["configure/two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        ("timed out after 3 s", FAILED, "did not finish fit within 3 s (its own limit)"),
+        ("killed by SIGSEGV: frame 7", FAILED, "did not come to its end: killed by SIGSEGV"),
+        ("ValueError: no peaks", FAILED, "raised ValueError: no peaks"),
+        ("ended without a result (exit status 0)", FAILED, "did not come to its end: ended with"),
+        ("SIGTERM from outside", ABORTED, "was aborted, and not by this run"),
+    ],
+)
+def test_analyses_that_fail(words: str, status: TaskStatus, told: str) -> None:
+    stream = Stream()
+    stream.composed("reduce", "SEQUENTIAL", ("fit",), root=True)
+    stream.composed("reduce/fit", "ANALYSIS", target="run.yaml", command_name="fit")
+    stream.ended("reduce/fit", status, ResultCode.FAILED, f"fit: {words}")
+    stream.ended("reduce", FAILED, ResultCode.FAILED)
+    found = explained(stream)
+    assert f"reduce failed: analysis fit {told}" in found.sentence
+    assert "look into the output of the analysis" in found.next_step
+
+
+def test_a_living_run_waits_for_what_was_silent_longest() -> None:
+    events = beam_run(4, running=(2, 3))
+    now_ns = events[-1].wall_ns + 90 * SECOND
+    found = explained(events, now_ns=now_ns)
+    assert [wait.path.rpartition("/")[2] for wait in found.waiting] == [
+        "pst-beam-02",
+        "pst-beam-03",
+    ]
+    assert "waits for configure_pst/pst-beam-02 on mid-pst/beam/02" in found.sentence
+    assert "last sign of life 1:30 min ago" in found.sentence
+    assert "1 more leaf runs" in found.sentence
+    assert found.last_sign_of_life_ns == events[-1].wall_ns
+    assert found.next_step == ""
+
+
+def test_a_limit_from_above_is_told_of_a_living_run() -> None:
+    stream = Stream()
+    stream.composed("configure", "SEQUENTIAL", ("one",), root=True, timeout_s=60.0)
+    stream.composed("configure/one", "DEVICE", target="a/b/c", command_name="Scan")
+    stream.running("configure")
+    stream.running("configure/one")
+    at = stream.events[-1].wall_ns
+    found = explained(stream, now_ns=at + 48 * SECOND)
+    assert "configure's limit of 60 s has 12.0 s left" in found.sentence
+    late = explained(stream, now_ns=at + 75 * SECOND)
+    assert "configure's limit of 60 s has passed" in late.sentence
+
+
+def test_a_run_that_fails_without_a_leaf_says_what_the_root_says() -> None:
+    stream = tree("one")
+    stream.ended("configure", FAILED, ResultCode.FAILED, "RuntimeError: no pool")
+    found = explained(stream)
+    assert found.sentence.startswith("configure failed: RuntimeError: no pool; next: ")
+
+
+def test_nothing_at_all_is_explained_too() -> None:
+    found = why(RunStory("", "configure", "running", (), 0))
+    assert found.sentence == "configure is running"
+    assert str(found) == found.sentence
+
+
+def test_failures_beyond_the_twentieth_cause_are_counted() -> None:
+    words = [chr(ord("a") + n) * 3 for n in range(26)]
+    stream = tree(*words, execution="PARALLEL")
+    for name in words:
+        path = f"configure/{name}"
+        stream.ended(path, code=ResultCode.FAILED, message=f"no {name} any more")
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    shown = str(explained(stream))
+    assert "26 of 26 leaves failed, 26 causes" in " ".join(shown.split())
+    assert "… and 6 more" in shown
+
+
+def test_the_words_fit_the_width_and_ascii_terminals() -> None:
+    found = explained(beam_run(16, failed=(3, 7)))
+    for width in (40, 60, 80, 120):
+        assert max(map(len, render_why(found, width).splitlines())) <= width
+    assert render_why(found, 80, ASCII).replace("→", "->").isascii()
+
+
+def test_a_skipped_tree_is_one_line_and_its_leaves_are_casualties() -> None:
+    stream = Stream()
+    stream.composed("go", "SEQUENTIAL", ("check", "rest"), root=True, skip_subtasks=True)
+    stream.composed("go/check", "INTERNAL", target="Manager", command_name="check")
+    stream.composed("go/rest", "PARALLEL", ("a", "b"))
+    for name in "ab":
+        stream.composed(f"go/rest/{name}", "DEVICE", target=f"x/y/{name}")
+    stream.ended("go/check", FAILED, ResultCode.FAILED, "ValueError: no")
+    for path in ("go/rest", "go/rest/a", "go/rest/b"):
+        detail = FinishedDetail(skipped=True)
+        words = "skipped: check failed"
+        stream.ended(path, REJECTED, ResultCode.REJECTED, words, detail=detail)
+    stream.ended("go", FAILED, ResultCode.FAILED)
+    found = explained(stream)
+    assert found.blocked == ("go/rest",)
+    assert "it blocked rest (2 leaves); next: mend Manager.check" in found.sentence
+    assert [item.path for item in found.casualties] == ["go/rest/a", "go/rest/b"]
+    assert {item.of for item in found.casualties} == {"go/check"}
