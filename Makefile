@@ -16,7 +16,7 @@ help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile \
 	  | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.ready-all ## Run a telescope command on 18 simulated TANGO devices, three times
+demo: $(VENV)/.ready-all ## Run a telescope command on 18 simulated TANGO devices, three times, then analyses of a scan
 	@"$(PY)" -m taskgrove demo $(ARGS)
 
 test: $(VENV)/.ready-test ## Run the whole test suite

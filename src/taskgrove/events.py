@@ -57,6 +57,7 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
         pst_group: Whether the node is aggregated as a group of PST beams; None: by its name.
         skip_subtasks: Whether a failure makes the rest of a sequence casualties.
         notes: What the composer left out and why, and limits that cannot be enforced.
+        address: How a device is reached, where its name alone is not enough; None otherwise.
     """
 
     execution: ExecutionKind
@@ -72,6 +73,7 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
     pst_group: bool | None = None
     skip_subtasks: bool = False
     notes: tuple[str, ...] = ()
+    address: str | None = None
 
 
 class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
@@ -116,7 +118,7 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
     Attributes:
         topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-ended``, ``abandoned``,
             ``timeout``, ``retry``, ``late``, ``refused``, ``reconciled``, ``limit``,
-            ``observer``, ``operator``, ``info``.
+            ``observer``, ``operator``, ``reused``, ``recovered``, ``lost``, ``info``.
         data: Small facts that belong to it, as text.
     """
 
@@ -281,13 +283,15 @@ class Subscription:
 
     Attributes:
         detached_reason: Why the bus detached the observer, or None while it is attached.
+        essential: Whether the observer stays attached however slow it is.
     """
 
-    __slots__ = ("_bus", "_slow_calls", "detached_reason", "observer")
+    __slots__ = ("_bus", "_slow_calls", "detached_reason", "essential", "observer")
 
-    def __init__(self, bus: EventBus, observer: Observer) -> None:
+    def __init__(self, bus: EventBus, observer: Observer, *, essential: bool = False) -> None:
         self._bus = bus
         self._slow_calls = 0
+        self.essential = essential
         self.observer = observer
         self.detached_reason: str | None = None
 
@@ -307,27 +311,37 @@ class EventBus:
     Attributes:
         run_id: The run whose events these are.
         active: True while somebody observes; a producer need not build events otherwise.
+        monotonic: Returns the monotonic time of an event that is made now, in seconds.
+        wall_ns: Returns its wall time, UTC, nanoseconds since the epoch.
     """
 
-    __slots__ = ("_clock", "_count", "_lock", "_subscriptions", "active", "run_id")
+    __slots__ = ("_count", "_lock", "_subscriptions", "active", "monotonic", "run_id", "wall_ns")
 
     def __init__(
         self, run_id: str, clock: Clock = SYSTEM_CLOCK, *, first_sequence: int = 1
     ) -> None:
         self.run_id = run_id
         self.active = False
-        self._clock = clock
+        # The machine's clock without a detour: every event asks it twice.
+        system = clock is SYSTEM_CLOCK
+        self.monotonic: Callable[[], float] = time.monotonic if system else clock.monotonic
+        self.wall_ns: Callable[[], int] = time.time_ns if system else clock.wall_ns
         self._lock = threading.Lock()
         self._count = itertools.count(first_sequence)
         self._subscriptions: tuple[Subscription, ...] = ()
 
-    def subscribe(self, observer: Observer) -> Subscription:
+    def subscribe(self, observer: Observer, *, essential: bool = False) -> Subscription:
         """Have ``observer`` called with every event from now on.
 
         The observer must only enqueue. One that raises or is slow is detached
         and reported (a note on the bus, a line in the log).
+
+        Args:
+            observer: What is called.
+            essential: True for the record: it is never detached for being slow, because a
+                call may take long when the machine stood still, and no event may be missed.
         """
-        subscription = Subscription(self, observer)
+        subscription = Subscription(self, observer, essential=essential)
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)
             self.active = True
@@ -359,8 +373,8 @@ class EventBus:
                 sequence=sequence,
                 path=path,
                 kind=kind,
-                monotonic_s=self._clock.monotonic(),
-                wall_ns=self._clock.wall_ns(),
+                monotonic_s=self.monotonic(),
+                wall_ns=self.wall_ns(),
                 **fields,
             )
         )
@@ -375,7 +389,7 @@ class EventBus:
                 self._detach(subscription, f"it raised {type(exc).__name__}: {exc}", event.path)
                 continue
             took = time.perf_counter() - began
-            if took > SLOW_LIMIT_S:
+            if took > SLOW_LIMIT_S and not subscription.essential:
                 subscription._slow_calls += 1
                 if took > STALL_LIMIT_S or subscription._slow_calls >= SLOW_CALLS_LIMIT:
                     self._detach(subscription, f"it was slow: {took:.3f} s in a call", event.path)

@@ -29,7 +29,7 @@ components:
         ["run", "map.yaml", "good", "--nonsense"],
         ["run", "map.yaml", "good", "--max-workers", "0"],
         ["run", "map.yaml", "good", "--grace", "-1"],
-        ["demo", "--act", "4"],
+        ["demo", "--act", "5"],
         ["run", "map.yaml", "good", "--manager", "no-colon"],
         ["run", "map.yaml", "good", "--manager", "no_such_module:Manager"],
         ["run", "map.yaml", "good", "--manager", "site_manager:Manger"],

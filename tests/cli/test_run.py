@@ -56,13 +56,15 @@ def test_what_a_step_says_does_nothing_to_the_terminal(place: Path) -> None:
 
 def test_piped_words_are_calm_lines(place: Path) -> None:
     done = taskgrove("run", "map.yaml", "good", *MANAGER, cwd=place)
-    lines = done.stdout.splitlines()
-    assert [line.split("  ")[-1].split(" after")[0] for line in lines[:-1]] == [
+    *lines, outcome, recorded = done.stdout.splitlines()
+    assert [line.split("  ")[-1].split(" after")[0] for line in lines] == [
         "good: started",
         "good/well: completed",
         "good/well-2: completed",
         "good: completed",
     ]
+    assert outcome == "COMPLETED, OK"
+    assert recorded.startswith("Recorded as 2")
 
 
 def test_json_lines_are_the_run(place: Path) -> None:

@@ -145,14 +145,21 @@ def test_a_missing_device_is_skipped_or_rejects_as_the_map_says(devices: Path) -
 
 @pytest.mark.slow
 def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
-    done = taskgrove("demo", "--speed", "3", cwd=tmp_path)
+    done = taskgrove("demo", "--speed", "3", cwd=tmp_path, env=environment(TMPDIR=str(tmp_path)))
     assert done.returncode == 0, done
-    first, second, third = done.stdout.split("\nAct ")[1:]
+    first, second, third, fourth = done.stdout.split("\nAct ")[1:]
     assert "COMPLETED, OK" in first
     assert "COMPLETED, DEGRADED: PST success 14/16" in second
     for device in ("low-pst/beam/03", "low-pst/beam/11"):
         assert f"  - {device}: " in second
     assert "FAILED: low-cbf/subarray/01: " in third
+    assert "COMPLETED, DEGRADED: " in fourth
+    assert "  - pyfai-integrate-003: frame 3: no peaks above 5 sigma" in fourth
+    assert "pyfai-integrate - quorum 0.8 of 10: 8 succeeded, 8 needed" in fourth
+    assert "Distance found: 412.70 ± 0.01 mm; true: 412.70 mm" in fourth
+    page = Path(re.search(r"Its page: file://(\S+)", fourth)[1])  # type: ignore[index]
+    assert page.is_relative_to(tmp_path)
+    assert "AgBh powder" in page.read_text(encoding="utf-8")
     assert done.stderr == ""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"^```\n(COMPLETED, DEGRADED.*?)^```$", readme, re.MULTILINE | re.DOTALL)

@@ -8,60 +8,15 @@ from hypothesis import strategies as st
 from taskgrove.commands.aggregation.base import SubtaskResult
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
-from taskgrove.commands.task_tracker import TaskTracker
-from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import ComposedDetail, decode_event, encode_event
+from taskgrove.commands.replay import rebuild
+from taskgrove.commands.task import LeafTask, TaskExecutionType
+from taskgrove.control_model import TaskStatus
+from taskgrove.events import decode_event, encode_event
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from tests.property.tree_strategies import build, roots
 
 HANG_GUARD_S = 60.0
 DEVICE = TaskExecutionType.DEVICE
-
-ENDS = st.sampled_from(
-    [
-        (TaskStatus.COMPLETED, (ResultCode.OK, "done")),
-        (TaskStatus.COMPLETED, (ResultCode.OK, "done")),
-        (TaskStatus.COMPLETED, (ResultCode.FAILED, "no lock")),
-        (TaskStatus.FAILED, (ResultCode.FAILED, "boom")),
-        (TaskStatus.REJECTED, (ResultCode.REJECTED, "queue is full")),
-        (TaskStatus.ABORTED, (ResultCode.ABORTED, "aborted by hand")),
-        (TaskStatus.COMPLETED, None),
-    ]
-)
-KINDS = st.sampled_from(
-    ["mid-pst/beam", "mid-pst/beam", "mid-pss/subarray", "mid-cbf/subarray", "x/y"]
-)
-TYPES = st.sampled_from([TaskExecutionType.SEQUENTIAL, TaskExecutionType.PARALLEL])
-RULES = st.sampled_from([None, None, None, "all", "any", {"quorum": 2}, {"quorum": 0.5}])
-
-leaves = st.tuples(KINDS, ENDS)
-trees = st.recursive(
-    leaves,
-    lambda inner: st.tuples(
-        TYPES,
-        st.booleans(),
-        RULES,
-        st.sampled_from(["part", "part_pst"]),
-        st.lists(inner, max_size=4),
-    ),
-    max_leaves=12,
-)
-roots = st.tuples(
-    TYPES, st.booleans(), RULES, st.just("root"), st.lists(trees, min_size=1, max_size=4)
-)
-
-
-def build(spec, scripts, prefix=""):
-    if len(spec) == 2:
-        kind, (status, result) = spec
-        name = f"leaf{prefix}"
-        scripts[name] = Script(status=status, result=result)
-        return LeafTask(name, f"{kind}/{len(scripts):02}", "Configure")
-    task_type, skip, rule, name, children = spec
-    is_root = name == "root"
-    built = [build(child, scripts, f"{prefix}-{index}") for index, child in enumerate(children)]
-    name = name if is_root else f"n{prefix}_{name}"
-    return Task(name, task_type, skip, is_root=is_root, subtasks=built, rule=rule)
 
 
 def fails(record):
@@ -109,51 +64,6 @@ def expected(node, scripts):
     )
 
 
-def replay(events):
-    """Feed the events of a run to fresh trackers, as a reader of the record would."""
-    trackers: dict[str, TaskTracker] = {}
-    leaves_of_devices: set[str] = set()
-    for event in events:
-        parent_path, _, name = event.path.rpartition("/")
-        if event.kind == "composed":
-            detail = event.detail
-            assert isinstance(detail, ComposedDetail)
-            if detail.execution in ("SEQUENTIAL", "PARALLEL"):
-                trackers[event.path] = TaskTracker(
-                    event.path.rpartition("/")[2],
-                    len(detail.children),
-                    is_root=detail.root,
-                    rule=None if detail.rule is None else _rule(detail.rule),
-                    pst_group=detail.pst_group,
-                )
-                trackers[event.path].expect(detail.children)
-            elif event.devices:
-                leaves_of_devices.add(event.path)
-        elif event.kind == "finished" and parent_path in trackers:
-            result = None if event.result_code is None else (event.result_code, event.message)
-            trackers[parent_path].update_task(
-                task_name=name,
-                status=event.status,
-                result=result,
-                # A step that was skipped never reached its device.
-                device_name=(
-                    event.devices[0] if event.devices and event.path in leaves_of_devices else None
-                ),
-                devices=event.devices or None,
-                failed_devices=event.failed_devices or None,
-                health_state=event.health_state,
-                severe=event.detail.severe,
-                skipped=event.detail.skipped,
-            )
-    return trackers["root"]
-
-
-def _rule(label):
-    from taskgrove.commands.aggregation.rules import parse_rule
-
-    return parse_rule(label)
-
-
 @settings(max_examples=150)
 @given(roots, st.sampled_from([1, 4]))
 def test_any_tree_ends_as_the_policy_says_and_its_events_replay_to_it(spec, workers):
@@ -174,10 +84,5 @@ def test_any_tree_ends_as_the_policy_says_and_its_events_replay_to_it(spec, work
     log.assert_gapless()
     for path, _ in tree.walk():
         log.assert_one_end(path)
-    events = [decode_event(encode_event(event)) for event in log.events]
-    again = replay(events)
-    assert (again.overall_status, again.overall_resultcode, again.overall_health) == (
-        outcome.status,
-        (outcome.result, outcome.message),
-        outcome.health_state,
-    )
+    again = rebuild(decode_event(encode_event(event)) for event in log.events)
+    assert again.outcome == outcome

@@ -7,15 +7,21 @@ from typing import Annotated
 
 import typer
 
+from taskgrove.cli.analyse import analyse
 from taskgrove.cli.compose import compose
 from taskgrove.cli.demo import demo
 from taskgrove.cli.doctor import doctor
 from taskgrove.cli.exit_codes import EXIT_CODES_HELP
+from taskgrove.cli.recover import recover
+from taskgrove.cli.resume import resume
 from taskgrove.cli.run import run
+from taskgrove.cli.runs import runs
 from taskgrove.cli.schema import schema
 from taskgrove.cli.simulate import simulate
 from taskgrove.cli.verb import DEBUG_VARIABLE
+from taskgrove.cli.verdict import verdict
 from taskgrove.cli.version import version
+from taskgrove.cli.why import why
 
 app = typer.Typer(
     name="taskgrove",
@@ -36,5 +42,19 @@ def _main(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-for _verb in (demo, run, compose, simulate, schema, doctor, version):
+for _verb in (
+    demo,
+    run,
+    analyse,
+    compose,
+    simulate,
+    schema,
+    doctor,
+    version,
+    why,
+    resume,
+    recover,
+    verdict,
+):
     app.command(epilog=EXIT_CODES_HELP)(_verb)
+app.add_typer(runs)

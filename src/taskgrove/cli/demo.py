@@ -1,4 +1,4 @@
-"""``taskgrove demo``: three runs against eighteen simulated devices.
+"""``taskgrove demo``: three runs against eighteen simulated devices, and a scan with analyses.
 
 What it prints of a run comes from the run's outcome; what each act should end like is
 only compared with it.
@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from taskgrove.cli.demo_scan import LOOK_AT, TITLE, missing_packages, perform_scan
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.recorded import Database
+from taskgrove.cli.recording import NoRecord, Recording, about_shown, recording
 from taskgrove.cli.run import Shown, show_run
 from taskgrove.cli.session import MapSession
 from taskgrove.cli.shipped import CONFIGURATION, DemoManager, shipped_map
@@ -23,6 +26,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.task import Task
+from taskgrove.errors import MissingExtraError
 from taskgrove.view.node_state import NodeState
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import duration_text
@@ -38,6 +42,9 @@ _DURATION_S: Final = 4.0
 _SPREAD: Final = 0.4
 #: At what progress of the correlator the third act kills it, in percent.
 _KILL_AT: Final = 30
+
+#: The act with a scan and its analyses, after the three with the telescope.
+_SCAN_ACT: Final = 4
 
 #: Prepares an act; what it returns is called with the view after each frame.
 Preparation = Callable[["SimulatedFleet", CommandMap], "Callable[[RunView], object] | None"]
@@ -127,7 +134,7 @@ def acts_of(command_map: CommandMap) -> list[Act]:
 @verb
 def demo(
     act: Annotated[
-        int | None, typer.Option(min=1, max=3, help="Only this act; all three if left out.")
+        int | None, typer.Option(min=1, max=4, help="Only this act; all four if left out.")
     ] = None,
     speed: Annotated[
         float, typer.Option(min=0.01, max=1000.0, help="The devices go this many times as fast.")
@@ -135,14 +142,26 @@ def demo(
     no_live: Annotated[
         bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
     ] = False,
+    db: Database = None,
+    no_record: NoRecord = False,
 ) -> int:
-    """Run a telescope command three times on eighteen simulated devices: well, degraded, failed.
+    """Run a telescope command three times on eighteen simulated devices, then a scan.
 
-    Exit code 0: the three runs ended as they should; 1: one did not, and it says how.
+    The command ends well, degraded, failed; the scan's file is analysed, and a page published.
+    Exit code 0: the runs ended as they should; 1: one did not, and it says how.
     """
+    terminal = Terminal(live=not no_live)
+    with recording(terminal, db, no_record=no_record) as record:
+        code = ExitCode.OK if act == _SCAN_ACT else _perform_all(terminal, record, speed, act)
+        if code is not ExitCode.ABORTED and act in (None, _SCAN_ACT):
+            scanned = _scan(terminal, record, speed, alone=act is not None)
+            code = code if scanned is ExitCode.OK else scanned
+    return code
+
+
+def _perform_all(terminal: Terminal, record: Recording, speed: float, act: int | None) -> ExitCode:
     from taskgrove.tango.simulator import SimulatedFleet, device_names  # noqa: PLC0415 - an extra
 
-    terminal = Terminal(live=not no_live)
     command_map = shipped_map()
     names = device_names(command_map.components)
     terminal.say(f"Starting {len(names)} TANGO device servers, each a process of its own …", "dim")
@@ -151,43 +170,82 @@ def demo(
     with SimulatedFleet(names, speed=speed, settings=settings) as fleet:
         took = duration_text(time.monotonic() - began)
         terminal.say(f"{len(fleet.pids)} processes run on 127.0.0.1 after {took}.")
-        code = _perform(terminal, fleet, command_map, act)
+        code = _perform(terminal, record, fleet, command_map, act)
     terminal.say("All device servers are stopped.", "dim")
     return code
 
 
 def _perform(
-    terminal: Terminal, fleet: SimulatedFleet, command_map: CommandMap, only: int | None
-) -> int:
+    terminal: Terminal,
+    record: Recording,
+    fleet: SimulatedFleet,
+    command_map: CommandMap,
+    only: int | None,
+) -> ExitCode:
     differs: list[str] = []
     acts = acts_of(command_map)
     for number, act in enumerate(acts, 1):
         if only not in (None, number):
             continue
         terminal.say()
-        terminal.say(f"Act {number} of {len(acts)}: {act.title}", "bold underline")
+        terminal.say(f"Act {number} of {_SCAN_ACT}: {act.title}", "bold underline")
         terminal.say_paragraph(act.look_at)
         began = time.monotonic()
-        shown = _run(terminal, fleet, command_map, act)
+        shown = _run(terminal, record, fleet, command_map, act)
         terminal.say_explanation(shown.words)
         terminal.say(f"The run took {duration_text(time.monotonic() - began)}.", "dim")
+        record.say_how_to_see(terminal, shown.run_id, well=shown.words.state == "completed")
         if shown.interrupts:
             return ExitCode.ABORTED
         differs += [f"act {number}: {line}" for line in differences(act, shown)]
-    if differs:
-        terminal.say()
-        terminal.say("The demo did not end as it should:", "bold red")
-        for line in differs:
-            terminal.say_item(line)
-        return ExitCode.FAILED
-    return ExitCode.OK
+    return _judge(terminal, differs)
 
 
-def _run(terminal: Terminal, fleet: SimulatedFleet, command_map: CommandMap, act: Act) -> Shown:
+def _judge(terminal: Terminal, differs: list[str]) -> ExitCode:
+    if not differs:
+        return ExitCode.OK
+    terminal.say()
+    terminal.say("The demo did not end as it should:", "bold red")
+    for line in differs:
+        terminal.say_item(line)
+    return ExitCode.FAILED
+
+
+def _scan(terminal: Terminal, record: Recording, speed: float, *, alone: bool) -> ExitCode:
+    """Perform the last act, unless what it needs is not installed."""
+    missing = missing_packages()
+    if missing and alone:
+        raise MissingExtraError("demo", f"act {_SCAN_ACT} ({', '.join(missing)})")
+    terminal.say()
+    if missing:
+        terminal.say(
+            f"Act {_SCAN_ACT} is left out, it needs {', '.join(missing)}:"
+            " pip install 'taskgrove[demo]'",
+            "dim",
+        )
+        return ExitCode.OK
+    terminal.say(f"Act {_SCAN_ACT} of {_SCAN_ACT}: {TITLE}", "bold underline")
+    terminal.say_paragraph(LOOK_AT)
+    shown, differs = perform_scan(terminal, record, speed=speed)
+    if shown.interrupts:
+        return ExitCode.ABORTED
+    return _judge(terminal, [f"act {_SCAN_ACT}: {line}" for line in differs])
+
+
+def _run(
+    terminal: Terminal,
+    record: Recording,
+    fleet: SimulatedFleet,
+    command_map: CommandMap,
+    act: Act,
+) -> Shown:
+    about = about_shown(_COMMAND, {"demo": act.title})
     each_frame = act.prepare(fleet, command_map)
     with demo_session(command_map, fleet) as (session, task):
         session.preflight(task)
-        return show_run(terminal, session, task, at_once=fleet.stop, each_frame=each_frame)
+        return show_run(
+            terminal, session, task, record, about, at_once=fleet.stop, each_frame=each_frame
+        )
 
 
 @contextmanager

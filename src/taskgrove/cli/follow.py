@@ -12,11 +12,19 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.surfaces import FRAMES_PER_SECOND, CalmLines, JsonLines, LiveTree, Surface
+from taskgrove.cli.surfaces import (
+    FRAMES_PER_SECOND,
+    CalmLines,
+    Expected,
+    JsonLines,
+    LiveTree,
+    Surface,
+)
 from taskgrove.cli.terminal import Terminal
 from taskgrove.events import TaskEvent
 from taskgrove.view.snapshot import RunView
@@ -35,6 +43,19 @@ class Handle(Protocol):
     def abort(self, reason: str | None = None) -> Any:
         """Ask everything to stop."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AbortWords:
+    """What an interrupt ends, in words.
+
+    Attributes:
+        what: What is aborted.
+        left: What may be left when it is ended at once.
+    """
+
+    what: str = "the command on the devices"
+    left: str = "devices may still be running"
 
 
 class EventQueue:
@@ -88,11 +109,22 @@ class Interrupts:
         self.name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
-def surface_for(terminal: Terminal, view: RunView, *, json: bool) -> Surface:
-    """Return the surface that fits where the words go."""
+def surface_for(
+    terminal: Terminal, view: RunView, *, json: bool, expected: Expected | None = None
+) -> Surface:
+    """Return the surface that fits where the words go.
+
+    Args:
+        terminal: Where they go.
+        view: What is shown.
+        json: Whether standard output carries the events.
+        expected: How long it usually takes, or None where nothing is known.
+    """
     if json:
         return JsonLines(terminal)
-    return LiveTree(terminal, view) if terminal.is_live else CalmLines(terminal, view)
+    if terminal.is_live:
+        return LiveTree(terminal, view, expected)
+    return CalmLines(terminal, view, expected)
 
 
 def follow(
@@ -104,6 +136,7 @@ def follow(
     grace_s: float,
     at_once: Callable[[], object] | None = None,
     each_frame: Callable[[RunView], object] | None = None,
+    words: AbortWords | None = None,
 ) -> int:
     """Show a run until it ends, and hand interrupts on to it.
 
@@ -118,6 +151,7 @@ def follow(
         grace_s: How long the run waits for what was asked to stop, in seconds; for the words.
         at_once: Called before the process ends at the second interrupt.
         each_frame: Called after each frame, with the view.
+        words: What an interrupt ends, in words; None: a command on devices.
 
     Returns:
         How many interrupts were heard.
@@ -132,7 +166,9 @@ def follow(
                 if each_frame is not None:
                     each_frame(view)
                 if interrupts.count > told:
-                    told = _interrupted(handle, surface, interrupts, told, grace_s, at_once)
+                    told = _interrupted(
+                        handle, surface, interrupts, told, grace_s, at_once, words or AbortWords()
+                    )
             _show(events, view, surface)
         finally:
             surface.close()
@@ -157,18 +193,19 @@ def _interrupted(
     told: int,
     grace_s: float,
     at_once: Callable[[], object] | None,
+    words: AbortWords,
 ) -> int:
     if told == 0:
         handle.abort(f"interrupted by {interrupts.name}")
         if interrupts.count == 1:
             surface.notice(
-                f"{interrupts.name}: aborting the command on the devices; what does not stop "
+                f"{interrupts.name}: aborting {words.what}; what does not stop "
                 f"within {grace_s:g} s is abandoned. Once more ends at once."
             )
             return 1
     if told == 0:  # both came at once: the devices are still to be asked
         handle.wait(_LAST_CHANCE_S)
-    surface.notice(f"{interrupts.name} again: ended at once; devices may still be running.")
+    surface.notice(f"{interrupts.name} again: ended at once; {words.left}.")
     surface.close()
     if at_once is not None:
         at_once()

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from taskgrove.cli.analyses import (
+    AnalysisModules,
+    AnalysisOptions,
+    Pages,
+    Processes,
+    WorkDir,
+    labels_of,
+)
 from taskgrove.cli.compose import Argin, CommandName, Manager, MapFile
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.follow import EventQueue, follow, surface_for
 from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.recorded import Database
+from taskgrove.cli.recording import NoRecord, Recording, about_map, recording
 from taskgrove.cli.session import MapSession
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.command_map import load_command_map
-from taskgrove.commands.task import Task
+from taskgrove.commands.prior import Prior
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.commands.task import LeafTask, Task
 from taskgrove.view.explain import Explanation, explain
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
@@ -29,12 +42,14 @@ class Shown:
     """A run that was shown to its end.
 
     Attributes:
+        run_id: Its id.
         outcome: Its outcome.
         words: The outcome in words.
         view: Its nodes.
         interrupts: How many interrupts were heard meanwhile.
     """
 
+    run_id: str
     outcome: AggregationOutcome
     words: Explanation
     view: RunView
@@ -61,6 +76,12 @@ def run(
     no_live: Annotated[
         bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
     ] = False,
+    db: Database = None,
+    no_record: NoRecord = False,
+    analyses: AnalysisModules = None,
+    pages: Pages = None,
+    work_dir: WorkDir = None,
+    processes: Processes = None,
 ) -> int:
     """Run a command of a map on its devices and tell the outcome.
 
@@ -71,15 +92,37 @@ def run(
     resources = load_argin(argin)
     terminal = Terminal(json=json, live=not no_live)
     reader = DeviceReader("running a command on devices") if command_map.components else None
-    with MapSession(
-        command_map, load_manager(manager), reader=reader, max_workers=max_workers, grace_s=grace
-    ) as session:
+    options = AnalysisOptions.given(
+        analyses, pages, work_dir, processes, database=db, read_record=not no_record
+    )
+    about = about_map(
+        map_file,
+        command,
+        argin=resources,
+        manager=manager,
+        max_workers=max_workers,
+        grace_s=grace,
+        analyses=options.for_record(),
+    )
+    with (
+        recording(terminal, db, no_record=no_record) as record,
+        MapSession(
+            command_map,
+            load_manager(manager),
+            reader=reader,
+            max_workers=max_workers,
+            grace_s=grace,
+            analyses=options,
+        ) as session,
+    ):
         task = session.compose(command, resources)
         for note in task.composition_notes:
             terminal.say(f"note: {safe_text(note)}", "dim")
         session.preflight(task)
-        shown = show_run(terminal, session, task, json=json)
+        about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
+        shown = show_run(terminal, session, task, record, about, json=json)
         terminal.say_explanation(shown.words)
+        record.say_how_to_see(terminal, shown.run_id, well=shown.words.state == "completed")
     return ExitCode.ABORTED if shown.interrupts > 1 else exit_code_of(shown.outcome)
 
 
@@ -87,10 +130,13 @@ def show_run(
     terminal: Terminal,
     session: MapSession,
     task: Task,
+    record: Recording,
+    about: RunAbout,
     *,
     json: bool = False,
     at_once: Callable[[], object] | None = None,
     each_frame: Callable[[RunView], object] | None = None,
+    prior: Mapping[str, Prior] | None = None,
 ) -> Shown:
     """Execute a composed tree and show it to its end.
 
@@ -98,22 +144,42 @@ def show_run(
         terminal: Where the words go.
         session: What executes it.
         task: The tree.
+        record: Keeps the record of it, or none.
+        about: What the record keeps of it besides its events.
         json: Whether standard output carries the events.
         at_once: Called before the process ends at a second interrupt.
         each_frame: Called after each frame, with the view.
+        prior: What is known of leaves before the run begins.
     """
     events, view = EventQueue(), RunView()
-    handle = session.submit(task, events)
-    surface = surface_for(terminal, view, json=json)
+    leaf_count = sum(isinstance(node, LeafTask) for _, node in task.walk())
+    # Read before anything is started: from then on an interrupt must reach the devices.
+    expected = None if json else record.expected(about.command or task.name, leaf_count)
+    run_id, observers = record.next_run(events)
+    handle = session.submit(
+        task, observers, run_id=run_id, recorder=record.recorder, about=about, prior=prior
+    )
+    surface = surface_for(terminal, view, json=json, expected=expected)
+
+    def frame(shown: RunView) -> None:
+        record.tell(surface.notice)
+        if each_frame is not None:
+            each_frame(shown)
+
+    def end_now() -> None:
+        record.at_once()
+        if at_once is not None:
+            at_once()
+
     interrupts = follow(
         handle,
         events,
         view,
         surface,
         grace_s=session.grace_s,
-        at_once=at_once,
-        each_frame=each_frame,
+        at_once=end_now,
+        each_frame=frame,
     )
     outcome = handle.outcome
     assert outcome is not None
-    return Shown(outcome, explain(outcome, view), view, interrupts)
+    return Shown(run_id, outcome, explain(outcome, view), view, interrupts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from taskgrove.cli.analyses import AnalysisOptions, analysis_leaves, make_runner
 from taskgrove.cli.devices import DeviceReader, Reach
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.composition.context import ComponentContext
@@ -16,11 +17,14 @@ from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.prior import Prior
+from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import Observer
 
 if TYPE_CHECKING:
+    from taskgrove.analysis.analysis_runner import AnalysisRunner
     from taskgrove.tango.device_runner import DeviceRunner
 
 #: How many devices are asked at once before a run.
@@ -40,6 +44,7 @@ class MapSession:
         addresses: Where devices are, by their short TANGO name, where that is not enough.
         max_workers: As the executor's.
         grace_s: As the executor's, in seconds.
+        analyses: How analyses are run.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class MapSession:
         addresses: Mapping[str, str] | None = None,
         max_workers: int = 16,
         grace_s: float = 5.0,
+        analyses: AnalysisOptions | None = None,
     ) -> None:
         self.command_map = command_map
         self.grace_s = grace_s
@@ -63,6 +69,8 @@ class MapSession:
         self._stack = ExitStack()
         self._runners: dict[TaskExecutionType, LeafRunner] = {}
         self._devices: DeviceRunner | None = None
+        self._analyses = analyses or AnalysisOptions()
+        self._analysis_runner: AnalysisRunner | None = None
 
     def compose(self, command: str, resources: Any = None) -> Task:
         """Return the tree of a command.
@@ -92,23 +100,19 @@ class MapSession:
             if not reach.answers
         }
 
-    def preflight(self, task: Task) -> None:
-        """Check every device leaf before any device is called.
+    def preflight(self, task: Task, *, known: Collection[str] = ()) -> None:
+        """Check every leaf on a device, and every analysis, before anything is started.
+
+        Args:
+            task: The tree.
+            known: Paths of leaves that are not started, because their end is known.
 
         Raises:
             CommandError: An argument is not what its command takes, a device has no such
-                command, or does not answer; nothing was started.
+                command, or does not answer; or an analysis is not known, or its parameters are
+                not valid; nothing was started.
         """
-        leaves = [leaf for leaf in _leaves(task) if leaf.task_type is TaskExecutionType.DEVICE]
-        if not leaves:
-            return
-        runner = self._device_runner()
-        with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
-            reasons = [
-                f"{leaf.path}: {reason}"
-                for leaf, found in zip(leaves, pool.map(runner.preflight, leaves), strict=True)
-                for reason in found
-            ]
+        reasons = [*self._device_reasons(task, known), *self._analysis_reasons(task, known)]
         if reasons:
             raise CommandError(
                 f"{task.name} is rejected before anything was started",
@@ -117,27 +121,79 @@ class MapSession:
                 path=task.path,
             )
 
-    def submit(self, task: Task, observer: Observer) -> RunHandle:
-        """Start a composed tree.
+    def _device_reasons(self, task: Task, known: Collection[str]) -> list[str]:
+        leaves = [
+            leaf
+            for leaf in _leaves(task)
+            if leaf.task_type is TaskExecutionType.DEVICE and leaf.path not in known
+        ]
+        if not leaves:
+            return []
+        runner = self._device_runner()
+        with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
+            return [
+                f"{leaf.path}: {reason}"
+                for leaf, found in zip(leaves, pool.map(runner.preflight, leaves), strict=True)
+                for reason in found
+            ]
+
+    def _analysis_reasons(self, task: Task, known: Collection[str]) -> list[str]:
+        reasons: dict[str, str] = {}  # what is wrong with a hundred leaves alike is told once
+        for leaf in analysis_leaves(task):
+            if leaf.path in known:
+                continue
+            for reason in self._runner_of_analyses().preflight(leaf):
+                reasons.setdefault(reason, leaf.path)
+        return [f"{path}: {reason}" for reason, path in reasons.items()]
+
+    def submit(
+        self,
+        task: Task,
+        observers: Iterable[Observer] = (),
+        *,
+        run_id: str | None = None,
+        recorder: RunRecorder | None = None,
+        about: RunAbout | None = None,
+        prior: Mapping[str, Prior] | None = None,
+        first_sequence: int = 1,
+    ) -> RunHandle:
+        """Start a composed tree; further arguments are those of ``submit_main_task``.
 
         Args:
             task: The tree.
-            observer: Called with every event; it must only enqueue.
+            observers: Called with every event; they must only enqueue.
+            run_id: The run's id.
+            recorder: What keeps the record.
+            about: What the record keeps of the run besides its events.
+            prior: What is known of leaves before the run begins.
+            first_sequence: Number of the run's first event.
         """
         executor = self._stack.enter_context(
             MainTaskExecutor(self._max_workers, self.runners_for(task), grace_s=self.grace_s)
         )
-        return executor.submit_main_task(task, observers=[observer])
+        return executor.submit_main_task(
+            task,
+            observers=observers,
+            run_id=run_id,
+            recorder=recorder,
+            about=about,
+            prior=prior,
+            first_sequence=first_sequence,
+        )
 
     def runners_for(self, task: Task) -> Mapping[TaskExecutionType, LeafRunner]:
         """Return what executes the leaves of a tree, made when it is first needed.
 
         Raises:
-            MissingExtraError: It has device leaves, and PyTango is not installed.
+            MissingExtraError: It has device leaves, and PyTango is not installed; or analyses,
+                and the extra ``analysis`` is not.
+            AnalysisError: A module that brings analyses cannot be used.
         """
         kinds = {leaf.task_type for leaf in _leaves(task)}
         if TaskExecutionType.DEVICE in kinds:
             self._runners[TaskExecutionType.DEVICE] = self._device_runner()
+        if TaskExecutionType.ANALYSIS in kinds:
+            self._runners[TaskExecutionType.ANALYSIS] = self._runner_of_analyses()
         if TaskExecutionType.INTERNAL in kinds and TaskExecutionType.INTERNAL not in self._runners:
             internal = InternalRunner()
             self._stack.callback(internal.close)
@@ -151,6 +207,12 @@ class MapSession:
             self._devices = DeviceRunner()
             self._stack.callback(self._devices.close)
         return self._devices
+
+    def _runner_of_analyses(self) -> AnalysisRunner:
+        if self._analysis_runner is None:
+            self._analysis_runner = make_runner(self._analyses, self.grace_s)
+            self._stack.callback(self._analysis_runner.close)
+        return self._analysis_runner
 
     def __enter__(self) -> MapSession:
         return self

@@ -17,7 +17,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
 from taskgrove.view.node_view import NodeView
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.terminal_text import duration_text, safe_text
+from taskgrove.view.terminal_text import clip, duration_text, safe_text
 from taskgrove.view.tree_text import build_lines, fold_text, format_line, name_width
 
 #: How often a moving tree is drawn.
@@ -46,12 +46,27 @@ class Surface(Protocol):
         ...
 
 
-class LiveTree:
-    """A tree that moves, on a terminal; when it ends, the finished tree stays."""
+class Expected(Protocol):
+    """How long a run usually takes."""
 
-    def __init__(self, terminal: Terminal, view: RunView) -> None:
+    def line(self, elapsed_s: float = 0.0) -> str:
+        """Return it in words, for a run that has been going for so many seconds."""
+        ...
+
+
+class LiveTree:
+    """A tree that moves, on a terminal; when it ends, the finished tree stays.
+
+    Args:
+        terminal: Where it is shown.
+        view: What is shown.
+        expected: How long it usually takes, or None where nothing is known.
+    """
+
+    def __init__(self, terminal: Terminal, view: RunView, expected: Expected | None = None) -> None:
         self._terminal = terminal
         self._view = view
+        self._expected = expected
         self._notice = ""
         self._live = Live(
             console=terminal.words, auto_refresh=False, transient=True, redirect_stderr=False
@@ -80,6 +95,10 @@ class LiveTree:
         width = terminal.width
         told = self._notice or fold_text("leaves", self._view.leaf_tally)
         below = textwrap.wrap(safe_text(told), max(10, width)) or [""]
+        if self._expected is not None and not self._notice:
+            root = self._view.root
+            elapsed = None if root is None else root.elapsed_s(time.monotonic())
+            below.append(clip(self._expected.line(elapsed or 0.0), width))
         room = max(4, terminal.words.height - 1 - len(below))
         lines = build_lines(self._view, now_s=time.monotonic(), max_lines=room)
         names = name_width(lines, width)
@@ -93,11 +112,18 @@ class LiveTree:
 
 
 class CalmLines:
-    """One line for each thing worth telling: for pipes, logs and CI."""
+    """One line for each thing worth telling: for pipes, logs and CI.
 
-    def __init__(self, terminal: Terminal, view: RunView) -> None:
+    Args:
+        terminal: Where they go.
+        view: What is shown.
+        expected: How long it usually takes, or None where nothing is known.
+    """
+
+    def __init__(self, terminal: Terminal, view: RunView, expected: Expected | None = None) -> None:
         self._terminal = terminal
         self._view = view
+        self._expected = expected
         self._began_s: float | None = None
         self._told_s = time.monotonic()
 
@@ -109,6 +135,9 @@ class CalmLines:
             text = self._words_for(event)
             if text:
                 self._line(event.monotonic_s, text)
+            if self._expected and event.kind == "started" and "/" not in event.path:
+                self._line(event.monotonic_s, self._expected.line())
+                self._expected = None
         now = time.monotonic()
         if now - self._told_s >= CALM_PERIOD_S:
             self._line(now, fold_text("leaves so far", self._view.leaf_tally))
@@ -149,6 +178,7 @@ class CalmLines:
         if node.is_problem or node.skipped:
             words = node.message if node.is_leaf else (node.decision or "")
             words = safe_text(words).removeprefix(f"{node.state}: ")
+            words = words.removeprefix(f"{safe_text(node.name)}: ")
             why = f" - {words}" if words else ""
         elapsed = node.elapsed_s()
         took = "" if elapsed is None else f" after {duration_text(elapsed)}"

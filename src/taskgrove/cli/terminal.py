@@ -18,8 +18,9 @@ from typing import IO
 from rich.console import Console
 from rich.text import Text
 
-from taskgrove.errors import CommandError, MapError, TaskgroveError
+from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
 from taskgrove.view.explain import Explanation
+from taskgrove.view.node_state import NodeState
 from taskgrove.view.terminal_text import UNICODE, charset_for, encodable, safe_lines, safe_text
 from taskgrove.view.tree_text import STATE_STYLES, Segment
 
@@ -83,11 +84,15 @@ class Terminal:
 
     def say_explanation(self, words: Explanation) -> None:
         """Print an outcome in words."""
-        self.say(words.headline, f"bold {STATE_STYLES[words.state]}".replace("bold bold", "bold"))
+        self.say_headline(words.headline, words.state)
         for title, items in words.sections():
             self.say(f"{title}:", "bold")
             for item in items:
                 self.say_item(item)
+
+    def say_headline(self, text: str, state: NodeState) -> None:
+        """Print the first line about an outcome, in the colour of its state."""
+        self.say(text, f"bold {STATE_STYLES[state]}".replace("bold bold", "bold"))
 
     def say_paragraph(self, text: str) -> None:
         """Print a paragraph of our own, broken between words on a terminal."""
@@ -169,6 +174,10 @@ def error_lines(error: BaseException) -> list[str]:
         lines += _map_lines(error)
     elif isinstance(error, TaskgroveError) and error.path:
         lines.append(f"  at:      {safe_text(error.path)}")
+    if isinstance(error, AnalysisError):
+        lines += _also_lines(
+            [item for item in error.problems if not item.startswith(error.message)]
+        )
     if isinstance(error, CommandError):
         lines += [f"  because: {safe_text(reason)}" for reason in error.reasons[:_LISTED]]
     if isinstance(error, TaskgroveError) and error.hint:
@@ -198,9 +207,13 @@ def _map_lines(error: MapError) -> list[str]:
     if error.allowed:
         lines.append(f"  allowed: {', '.join(safe_text(item) for item in error.allowed)}")
     others = [item for item in error.problems if not item.startswith(error.message)]
-    lines += [f"  also:    {safe_text(problem)}" for problem in others[:_LISTED]]
-    if len(others) > _LISTED:
-        lines.append(f"  also:    {len(others) - _LISTED} more")
+    return lines + _also_lines(others)
+
+
+def _also_lines(problems: list[str]) -> list[str]:
+    lines = [f"  also:    {safe_text(problem)}" for problem in problems[:_LISTED]]
+    if len(problems) > _LISTED:
+        lines.append(f"  also:    {len(problems) - _LISTED} more")
     return lines
 
 

@@ -33,11 +33,14 @@ class LeafLimits:
         timeout: ``enforced``: the work ends when its limit expires; ``reported``: the
             outcome tells of the expiry, the work may go on.
         note: Why, as a sentence for people; empty where there is nothing to say.
+        queues: True: the leaf may have to wait for a place of its runner; its own limit begins
+            when the runner calls :meth:`LeafContext.begin_limit`, not when it is started.
     """
 
     abort: Literal["kill", "ask", "none"]
     timeout: Literal["enforced", "reported"]
     note: str = ""
+    queues: bool = False
 
 
 class LeafContext(Protocol):
@@ -125,6 +128,10 @@ class LeafContext(Protocol):
             outside_kind: ``command``, ``process`` or ``job``.
             outside_id: The id.
         """
+        ...
+
+    def begin_limit(self) -> None:
+        """Begin the leaf's own limit: a runner whose leaves queue calls it when one begins."""
         ...
 
     def note(self, topic: str, text: str, **data: str) -> None:

@@ -209,6 +209,7 @@ class MainTaskExecutor:
         about: RunAbout | None = None,
         prior: Mapping[str, Prior] | None = None,
         first_sequence: int = 1,
+        start_nothing: str | None = None,
     ) -> RunHandle:
         """Start a tree and return at once.
 
@@ -222,6 +223,9 @@ class MainTaskExecutor:
             prior: What is known of leaves before the run begins, by their path.
             first_sequence: Number of the run's first event; above 1 a run of the record goes
                 on: its tree is not told again.
+            start_nothing: Why no leaf may be started; None: they may. Work in ``prior`` is
+                followed, and a leaf of which nothing is known ends ABORTED,
+                ``not started: <why>``.
 
         Raises:
             UsageError: The tree has been submitted before, or is part of another one.
@@ -233,8 +237,8 @@ class MainTaskExecutor:
             raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
         self._check_runners(root)
         known = _checked_prior(root, prior)
-        bus = EventBus(run_id or _new_run_id(), first_sequence=first_sequence)
-        run = Run(self._engine, root, bus, known)
+        bus = EventBus(run_id or new_run_id(), first_sequence=first_sequence)
+        run = Run(self._engine, root, bus, known, start_nothing)
         handle = RunHandle(run)
         handle._recorder = recorder
         handle._goes_on = first_sequence > 1
@@ -255,7 +259,8 @@ class MainTaskExecutor:
             about = about or RunAbout()
             if not about.command:
                 about = dataclasses.replace(about, command=root.name)
-            bus.subscribe(recorder.begin_run(bus.run_id, about, resumed=handle._goes_on))
+            observer = recorder.begin_run(bus.run_id, about, resumed=handle._goes_on)
+            bus.subscribe(observer, essential=True)
         for observer in observers:
             bus.subscribe(observer)
         # Not on the pool: methods that hang there must not keep a run from being aborted.
@@ -317,7 +322,9 @@ class MainTaskExecutor:
             for path, node in root.walk():
                 if isinstance(node, Task):
                     node.tracker.bind(run.bus, path)
-            if run.bus.active and not handle._goes_on:
+            if handle._goes_on:
+                run.tell_missing_ends()
+            elif run.bus.active:
                 emit_composed(root, run.bus, self._engine.runners)
                 if not root.subtasks:  # complete from the start: nothing else would tell
                     TrackerEvents(run.bus, root.path).task_finished(root.tracker.outcome(), {})
@@ -389,10 +396,12 @@ def _wrapped(leaf: BaseTask) -> Task:
 def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, Prior]:
     if not prior:
         return {}
-    leaves = {path for path, node in root.walk() if isinstance(node, LeafTask)}
+    nodes = dict(root.walk())
     for path, known in prior.items():
-        if path not in leaves:
-            near = nearest(path, leaves)
+        node = nodes.get(path)
+        recorded = isinstance(known, PriorEnd) and known.recorded
+        if node is None or not (recorded or isinstance(node, LeafTask)):
+            near = nearest(path, [name for name in nodes if isinstance(nodes[name], LeafTask)])
             raise UsageError(
                 f"nothing can be known of {path!r} before the run: it is no leaf of this tree",
                 path=path,
@@ -403,6 +412,7 @@ def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, P
     return dict(prior)
 
 
-def _new_run_id() -> str:
+def new_run_id() -> str:
+    """Return an id for a run, unlike every other."""
     # The time first, so that ids sort as the runs began.
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)

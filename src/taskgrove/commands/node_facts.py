@@ -156,9 +156,10 @@ class NodeFacts:
             event.kind == "started" or event.status is TaskStatus.IN_PROGRESS
         ):
             self.started_ns = event.wall_ns
+        if event.attempt > self.attempt:  # the id of the attempt before finds nothing any more
+            self.attempt, self.outside_kind, self.outside_id = event.attempt, None, None
         if isinstance(detail, StartedDetail) and detail.outside_id is not None:
             self.outside_kind, self.outside_id = detail.outside_kind, detail.outside_id
-        self.attempt = max(self.attempt, event.attempt)
         if event.progress is not None:
             self.progress = max(self.progress, event.progress)
         if event.status is not None:

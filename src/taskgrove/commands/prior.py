@@ -2,6 +2,8 @@
 
 A resumed run takes over the ends of leaves that completed in an earlier run; a recovered one
 takes over every end on record and attaches to what still runs (SPEC S7.7).
+
+Threads: everything here belongs to the thread that begins the run.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from taskgrove.control_model import TaskStatus
+from taskgrove.commands.aggregation.recorded_rule import RecordedRule
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.control_model import ResultCode, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class PriorEnd:
         fields: Further fields of ``TaskTracker.update_task``: ``devices``, ``failed_devices``,
             ``health_state``, ``skipped``, ...
         recorded: The end stands in this run's record already (recovery): it is taken over
-            without an event.
+            without an event. Only such an end may be given for a composite too.
     """
 
     status: TaskStatus
@@ -42,11 +46,96 @@ class PriorWork:
         outside_id: The id that was recorded when it started (a command id, ``pid:start``).
         outside_kind: ``command``, ``process`` or ``job``.
         attempt: The attempt that it belongs to, from 1.
+        status: What the record says of the leaf, taken over without an event; None: nothing.
+        progress: Percent done on record, 0..100.
     """
 
     outside_id: str
     outside_kind: str = "command"
     attempt: int = 1
+    status: TaskStatus | None = None
+    progress: int = 0
 
 
 Prior: TypeAlias = PriorEnd | PriorWork
+
+
+def take_over(root: Task, known: Mapping[str, Prior]) -> None:
+    """Tell the trackers of a fresh tree what the record says, before anybody listens to them.
+
+    Ends that are not on record are left alone: they are news.
+
+    Args:
+        root: The tree; its trackers must not be bound to a bus yet.
+        known: What is known, by path.
+    """
+    nodes = list(root.walk())
+    # Verdicts from outside come first: what ends below them does not change them.
+    for path, node in nodes:
+        end = _recorded_end(known, path)
+        if end is not None and isinstance(node, Task) and _is_verdict(node, end):
+            _conclude(node, end)
+    for path, node in nodes:
+        if isinstance(node, LeafTask):
+            _take_over_leaf(node, known.get(path))
+    # The record may have lost a step's end, but not that the whole ended.
+    for path, node in reversed(nodes):
+        end = _recorded_end(known, path)
+        if end is not None and isinstance(node, Task) and not node.tracker.is_complete:
+            _conclude(node, end)
+
+
+def report_end(leaf: LeafTask, end: PriorEnd) -> None:
+    """Tell the trackers that a leaf ended, as ``end`` says."""
+    fields = dict(end.fields)
+    if leaf.device_name is not None and not fields.get("skipped"):
+        fields.setdefault("device_name", leaf.device_name)
+    leaf.report(status=end.status, result=end.result, **fields)
+
+
+def _recorded_end(known: Mapping[str, Prior], path: str) -> PriorEnd | None:
+    end = known.get(path)
+    return end if isinstance(end, PriorEnd) and end.recorded else None
+
+
+def _is_verdict(task: Task, end: PriorEnd) -> bool:
+    """Return True for an end that no policy decided, or that this program could not decide."""
+    return (
+        bool(end.fields.get("skipped")) or not task.subtasks or isinstance(task.rule, RecordedRule)
+    )
+
+
+def _conclude(task: Task, end: PriorEnd) -> None:
+    code, message = end.result if end.result is not None else (ResultCode.UNKNOWN, "")
+    skipped = bool(end.fields.get("skipped"))
+    if task.subtasks:
+        health = end.fields.get("health_state")
+        task.tracker.conclude(end.status, code, message, skipped=skipped, health_state=health)
+    elif isinstance(task.parent, Task):  # complete from the start: only its parent can be told
+        task.parent.tracker.update_task(
+            task_name=task.name, status=end.status, result=(code, message), skipped=skipped
+        )
+
+
+def _take_over_leaf(leaf: LeafTask, prior: Prior | None) -> None:
+    if isinstance(prior, PriorEnd):
+        if prior.recorded:
+            report_end(leaf, prior)
+            if isinstance(leaf.parent, Task) and not _is_told(leaf, leaf.parent):
+                _tell_alone(leaf, prior)
+    elif prior is not None and (prior.status is not None or prior.progress):
+        fields = {} if leaf.device_name is None else {"device_name": leaf.device_name}
+        leaf.report(status=prior.status, progress=prior.progress or None, **fields)
+
+
+def _is_told(leaf: LeafTask, parent: Task) -> bool:
+    record = parent.tracker.subtasks.get(leaf.name)
+    return record is not None and record.status is not None and record.status.is_final
+
+
+def _tell_alone(leaf: LeafTask, end: PriorEnd) -> None:
+    """Tell a leaf's own tracker of an end that came after its parent's."""
+    tracker = leaf.tracker
+    if not tracker.is_complete:
+        fields = dict(end.fields)
+        tracker.update_task(task_name=leaf.name, status=end.status, result=end.result, **fields)

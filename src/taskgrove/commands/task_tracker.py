@@ -181,22 +181,25 @@ class TaskTracker(TrackerDelivery):
                 and record.status is _IN_PROGRESS
                 and result is None
                 and error is None
-                and (self._events is None or not self._events.bus.active)
                 and (
                     not kwargs
                     or (len(kwargs) == 1 and kwargs.get("device_name") == record.device_name)
                 )
             ):
                 progress = min(progress, 100)
-                with self._lock:
-                    earlier = self._subtask_progress[task_name]
-                    if progress <= earlier or self._is_over or IS_FINAL[record.status]:
-                        return
-                    self._subtask_progress[task_name] = progress
-                    self._progress_sum += progress - earlier
-                    if self._progress_sum < self._next_step_sum:
-                        return
-                    due = self._post_progress()
+                events = self._events
+                if events is not None and events.bus.active:
+                    due = self._take_in_progress(events, record, progress)
+                else:
+                    with self._lock:
+                        earlier = self._subtask_progress[task_name]
+                        if progress <= earlier or self._is_over or IS_FINAL[record.status]:
+                            return
+                        self._subtask_progress[task_name] = progress
+                        self._progress_sum += progress - earlier
+                        if self._progress_sum < self._next_step_sum:
+                            return
+                        due = self._post_progress()
             else:
                 due = self._take_in(task_name, status, progress, result, error, kwargs)
         except Exception as exc:  # noqa: BLE001 - S4.6
@@ -206,6 +209,44 @@ class TaskTracker(TrackerDelivery):
             deliver(self)
 
     _plain_update = update_task
+
+    def _take_in_progress(
+        self, events: TrackerEvents, record: SubtaskResult, progress: int
+    ) -> bool:
+        """Take in plain progress of a running subtask and tell the observers."""
+        name = record.name
+        if (
+            progress <= self._subtask_progress[name]
+            or type(name) is not str
+            or (name in events.nested)
+        ):
+            return self._take_in(name, None, progress, None, None, {})
+        due = False
+        bus = events.bus
+        with self._lock:
+            earlier = self._subtask_progress[name]
+            if progress <= earlier or self._is_over or IS_FINAL[record.status]:  # type: ignore[index]
+                return False
+            self._subtask_progress[name] = progress
+            self._progress_sum += progress - earlier
+            if self._progress_sum >= self._next_step_sum:
+                due = self._post_progress()
+            told = (
+                name,
+                record.result_code,
+                record.message,
+                record.device_name,
+                record.devices,
+                record.failed_devices,
+                record.health_state,
+            )
+            sequence = bus.next_sequence()
+        try:
+            events.plain_progress(sequence, progress, told)
+        except Exception:
+            # The update itself is taken in, and what follows from it must be delivered.
+            self.logger.exception("task %s: an update could not be told", self.task_name)
+        return due
 
     def become_root(self) -> None:
         """Make this the tracker of a root: its message then begins with a summary line."""

@@ -25,6 +25,16 @@ def _execution(node: BaseTask) -> ExecutionKind:
     return node.task_type.name  # type: ignore[return-value] # the names of the enum are the kinds
 
 
+def _address(leaf: LeafTask) -> str | None:
+    """Return how a device is reached where its name alone is not enough: recovery needs it."""
+    if leaf.device_name is None:
+        return None
+    target = leaf.target
+    told = [target, getattr(target, "trl", None), getattr(target, "name", None)]
+    address = next((name for name in told if isinstance(name, str) and name), None)
+    return address if address != leaf.device_name else None
+
+
 def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDetail:
     """Return what the record keeps of a composed node."""
     if isinstance(node, LeafTask):
@@ -38,6 +48,7 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
             target=target,
             command_name=node.command_name,
             notes=notes,
+            address=_address(node),
         )
     assert isinstance(node, Task)
     return ComposedDetail(

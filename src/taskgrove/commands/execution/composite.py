@@ -58,8 +58,13 @@ class Composite:
         """The tracker of the task."""
         return self.task.tracker
 
-    def broken_by(self, child: BaseTask) -> str | None:
-        """Return the words for a child that breaks the sequence (S7.2), or None."""
+    def broken_by(self, child: BaseTask, *, by_abort: bool = True) -> str | None:
+        """Return the words for a child that breaks the sequence (S7.2), or None.
+
+        Args:
+            child: A child that has ended.
+            by_abort: Whether a child that was aborted breaks it.
+        """
         if isinstance(child, Task):
             outcome = child.tracker.outcome()
             status, code, health = outcome.status, outcome.result, outcome.health_state
@@ -70,7 +75,7 @@ class Composite:
             status, health = record.status, record.health_state
             code = record.result_code if record.result_code is not None else ResultCode.OK
         if status is TaskStatus.ABORTED:
-            return f"{child.name} aborted"
+            return f"{child.name} aborted" if by_abort else None
         if status is TaskStatus.COMPLETED and (health == "DEGRADED" or code not in PROBLEM_CODES):
             return None
         word = "rejected" if status is TaskStatus.REJECTED else "failed"

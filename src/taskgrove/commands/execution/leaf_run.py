@@ -213,6 +213,12 @@ class LeafRun:
                 detail=StartedDetail(outside_kind=outside_kind, outside_id=outside_id),
             )
 
+    def begin_limit(self) -> None:
+        """Begin the leaf's own limit, where its runner made it wait."""
+        if self.leaf.timeout is not None and not self._over:
+            self.started_at = time.monotonic()
+            self.run.set_own_limit(self)
+
     def note(self, topic: str, text: str, **data: str) -> None:
         """Publish a note about the leaf."""
         bus = self.run.bus
@@ -246,12 +252,13 @@ class LeafRun:
             self.in_call = True
         self.worker = self.run.engine.pool.current_worker
         self.started_at = time.monotonic()
-        if self.leaf.timeout is not None:
+        if self.leaf.timeout is not None and not self.runner.limits(self.leaf).queues:
             self.run.set_own_limit(self)
         try:
             if self.outside_id is None:
                 self.runner.start(self)
             else:
+                self.note("reconciled", f"picked up again: {self.outside_id}")
                 self.runner.attach(self, self.outside_id)
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
             self.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)

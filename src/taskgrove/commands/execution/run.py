@@ -21,10 +21,11 @@ from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.stopping import StoppableRun
-from taskgrove.commands.prior import Prior, PriorEnd
+from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent, missing_ends
+from taskgrove.commands.prior import Prior, PriorEnd, report_end, take_over
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, FinishedDetail, NoteDetail
+from taskgrove.events import EventBus, NoteDetail
 
 
 class _Start(NamedTuple):
@@ -45,29 +46,51 @@ class Run(StoppableRun):
         root: The tree.
         bus: The run's events.
         prior: What is known of leaves before the run begins, by their path.
+        start_nothing: Why no leaf may be started, or None: what is not known ends ABORTED.
     """
 
     def __init__(
-        self, engine: Engine, root: Task, bus: EventBus, prior: Mapping[str, Prior]
+        self,
+        engine: Engine,
+        root: Task,
+        bus: EventBus,
+        prior: Mapping[str, Prior],
+        start_nothing: str | None = None,
     ) -> None:
         super().__init__(engine, root, bus)
         self._prior = prior
+        self._start_nothing = start_nothing
 
     def take_over_recorded(self) -> None:
-        """Tell the trackers the ends that are on record; before they are bound to the bus."""
-        if not self._prior:
-            return
-        for path, node in self.root.walk():
-            if isinstance(node, LeafTask):
-                known = self._prior.get(path)
-                if isinstance(known, PriorEnd) and known.recorded:
-                    _report_end(node, known)
+        """Tell the trackers what is on record; before they are bound to the bus."""
+        if self._prior:
+            take_over(self.root, self._prior)
+
+    def tell_missing_ends(self) -> None:
+        """Publish the ends that follow from the record and never reached it (recovery)."""
+        if self._start_nothing is not None and self.bus.active:
+            self.bus.emit(
+                self.root.path,
+                "note",
+                message=f"picked up again: {self._start_nothing}",
+                detail=NoteDetail(topic="recovered"),
+            )
+        missing = missing_ends(self.root, self._prior)
+        for path, node, verdict in reversed(missing):  # children before their parents
+            if verdict is None:
+                node.tracker.tell_completion()
+            else:
+                end_without_parent(self.bus, path, node, verdict)
+
+    def _is_recorded(self, path: str) -> bool:
+        known = self._prior.get(path) if self._prior else None
+        return isinstance(known, PriorEnd) and known.recorded
 
     def begin(self) -> None:
         """Start the root; runs on a control thread."""
         root = Composite(self.root, None, self.root.path)
-        if not self.root.subtasks:
-            return  # complete from the start (S4.5)
+        if self.root.tracker.is_complete:
+            return  # complete from the start (S4.5), or from the record
         self._advance([_Start(child, root) for child in self._first_of(root)])
 
     # -- scheduling -----------------------------------------------------------------------
@@ -101,15 +124,18 @@ class Run(StoppableRun):
 
     def _start(self, node: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
         if isinstance(node, Task):
-            nested = Composite(node, composite, f"{composite.path}/{node.name}")
-            if not node.subtasks:  # complete from the start: nobody else would tell
+            path = f"{composite.path}/{node.name}"
+            if not node.subtasks and not self._is_recorded(path):
+                # Complete from the start: nobody else would tell.
                 composite.tracker.update_task(
                     task_name=node.name,
                     status=TaskStatus.COMPLETED,
                     result=(ResultCode.OK, ""),
                 )
+            if node.tracker.is_complete:
                 steps.append(_Done(node, composite))
                 return
+            nested = Composite(node, composite, path)
             steps.extend(_Start(child, nested) for child in self._first_of(nested))
             return
         assert isinstance(node, LeafTask)
@@ -124,7 +150,7 @@ class Run(StoppableRun):
             composite,
             self.engine.runner_of(node),
             1 if known is None else known.attempt,
-            outside_id=None if known is None else known.outside_id,
+            outside_id=None if known is None else known.outside_id or None,
         )
         if self._refuse(leaf_run):
             steps.append(_Done(node, composite))
@@ -142,7 +168,7 @@ class Run(StoppableRun):
                 message=known.note,
                 detail=NoteDetail(topic="reused"),
             )
-        _report_end(leaf, known)
+        report_end(leaf, known)
 
     def _refuse(self, leaf_run: LeafRun) -> bool:
         """End a leaf that must not start any more; True when it was."""
@@ -151,6 +177,11 @@ class Run(StoppableRun):
                 TaskStatus.ABORTED,
                 ResultCode.ABORTED,
                 f"not started: {self.abort_reason}",
+            )
+            return True
+        if self._start_nothing is not None and leaf_run.outside_id is None:
+            leaf_run.cut_off(
+                TaskStatus.ABORTED, ResultCode.ABORTED, f"not started: {self._start_nothing}"
             )
             return True
         limit = leaf_run.limit
@@ -191,7 +222,8 @@ class Run(StoppableRun):
             if not composite.is_sequence:
                 return
             if composite.task.skip_subtasks and self.abort_reason is None:
-                words = composite.broken_by(child)
+                # What is not started for want of a runner breaks nothing: nor is the rest.
+                words = composite.broken_by(child, by_abort=self._start_nothing is None)
                 if words is not None:
                     self._skip_rest(composite, words)
                     self._composite_done(composite, steps)
@@ -216,19 +248,22 @@ class Run(StoppableRun):
     def _skip_rest(self, composite: Composite, words: str) -> None:
         """Make casualties of the steps that are left (S7.2)."""
         message = f"skipped: {words}"
-        for child in composite.task.subtasks[composite.next_index :]:
-            if isinstance(child, Task):
-                self._skip_tree(child, message)
-            else:
-                assert isinstance(child, LeafTask)
-                known = self._prior.get(f"{composite.path}/{child.name}")
-                if isinstance(known, PriorEnd) and known.recorded:
+        composite.tracker.hold()  # the end of the whole comes after those of its steps
+        try:
+            for child in composite.task.subtasks[composite.next_index :]:
+                if self._is_recorded(f"{composite.path}/{child.name}"):
                     continue
-                child.report(
-                    status=TaskStatus.REJECTED,
-                    result=(ResultCode.REJECTED, message),
-                    skipped=True,
-                )
+                if isinstance(child, Task):
+                    self._skip_tree(child, message)
+                else:
+                    assert isinstance(child, LeafTask)
+                    child.report(
+                        status=TaskStatus.REJECTED,
+                        result=(ResultCode.REJECTED, message),
+                        skipped=True,
+                    )
+        finally:
+            composite.tracker.release()
 
     def _skip_tree(self, task: Task, message: str) -> None:
         if not task.subtasks:  # complete from the start: only its parent can tell
@@ -240,28 +275,17 @@ class Run(StoppableRun):
                 skipped=True,
             )
             return
+        verdict = Unbegun(TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True)
         for path, node in task.walk():
-            if isinstance(node, Task) and node.subtasks:
-                node.tracker.conclude(
-                    TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True
-                )
-                continue
-            if isinstance(node, LeafTask):
-                node.tell_skipped(message)
-            if self.bus.active:
-                self.bus.emit(
-                    path,
-                    "finished",
-                    status=TaskStatus.REJECTED,
-                    result_code=ResultCode.REJECTED,
-                    message=message,
-                    detail=FinishedDetail(skipped=True),
-                )
+            if not self._is_recorded(path):
+                end_without_parent(self.bus, path, node, verdict)
 
     def may_try_again(self, leaf_run: LeafRun) -> bool:
-        """Return False when the run is being aborted, or its time is over."""
+        """Return False when nothing may be started any more, or the run's time is over."""
         limit = leaf_run.composite.limit
-        return self.abort_reason is None and (limit is None or limit.at > time.monotonic())
+        if self.abort_reason is not None or self._start_nothing is not None:
+            return False
+        return limit is None or limit.at > time.monotonic()
 
     def try_again(self, leaf_run: LeafRun) -> None:
         """Launch the next attempt."""
@@ -272,10 +296,3 @@ class Run(StoppableRun):
             self, leaf_run.leaf, leaf_run.composite, leaf_run.runner, leaf_run.attempt + 1
         )
         self._launch(following)
-
-
-def _report_end(leaf: LeafTask, known: PriorEnd) -> None:
-    fields = dict(known.fields)
-    if leaf.device_name is not None:
-        fields.setdefault("device_name", leaf.device_name)
-    leaf.report(status=known.status, result=known.result, **fields)

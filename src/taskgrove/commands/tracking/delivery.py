@@ -63,6 +63,7 @@ class TrackerDelivery(TrackerRecords):
         self._completion_context = NO_CONTEXT
         self._outbox: deque[Payload] = deque()
         self._deliverer: int | None = None
+        self._held = False
         self._on_closed: tuple[Callable[[], object], ...] = ()
         self._events: TrackerEvents | None = None
         self._given_parent = parent
@@ -152,7 +153,13 @@ class TrackerDelivery(TrackerRecords):
     # -- updates ----------------------------------------------------------------------
 
     def conclude(
-        self, status: TaskStatus, result: ResultCode, message: str, *, skipped: bool = False
+        self,
+        status: TaskStatus,
+        result: ResultCode,
+        message: str,
+        *,
+        skipped: bool = False,
+        health_state: str | None = None,
     ) -> None:
         """End the task with a verdict from outside; does nothing when it is complete.
 
@@ -163,15 +170,32 @@ class TrackerDelivery(TrackerRecords):
             result: The result code.
             message: The cause.
             skipped: Whether the task is a casualty (S3: not run because an earlier step failed).
+            health_state: ``DEGRADED``, ``FAILED`` or None.
         """
         with self._lock:
             if self._is_over:
                 return
             self._is_over = True
-            self._final_outcome = AggregationOutcome(status, result, message)
+            self._final_outcome = AggregationOutcome(status, result, message, health_state)
             self._completion_context = UpdateContext(skipped=skipped)
             self._post_completion()
         deliver(self)
+
+    def hold(self) -> None:
+        """Deliver nothing before :meth:`release`, so that what is below can be told first."""
+        with self._lock:
+            self._held = True
+
+    def release(self) -> None:
+        """Deliver what was held back."""
+        with self._lock:
+            self._held = False
+        deliver(self)
+
+    def tell_completion(self) -> None:
+        """Publish the completion for observers that came after it; does nothing before it."""
+        if self._is_over:
+            self._publish(self._completion_payload_safely(), complete=True)
 
     def fail(self, exc: Exception) -> None:
         """End the task FAILED because of an error inside; does nothing when it is complete."""
@@ -241,7 +265,7 @@ class TrackerDelivery(TrackerRecords):
         leave the outbox to a thread that went away.
         """
         with self._lock:
-            if self._deliverer is not None or not self._outbox:
+            if self._deliverer is not None or self._held or not self._outbox:
                 return False
             self._deliverer = get_ident()
             return True
@@ -249,7 +273,7 @@ class TrackerDelivery(TrackerRecords):
     def _next_delivery(self) -> tuple[Payload, bool] | None:
         """Return the next payload and whether it is the completion; None: nothing is left."""
         with self._lock:
-            if not self._outbox:
+            if self._held or not self._outbox:
                 self._deliverer = None
                 return None
             payload = self._outbox.popleft()

@@ -1,0 +1,40 @@
+"""Saying at the start of a verb what became of runs whose runner is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskgrove.cli.terminal import Terminal
+from taskgrove.errors import TaskgroveError
+from taskgrove.view.terminal_text import safe_text
+
+if TYPE_CHECKING:
+    from taskgrove.store.lost import LostRun
+    from taskgrove.store.store import Store
+
+
+def tell_lost(terminal: Terminal, store: Store | None) -> None:
+    """Look for runs that are lost, mark them, and say one line about each that is new.
+
+    Args:
+        terminal: Where it is said.
+        store: The record, or None where it could not be opened.
+    """
+    if store is None:
+        return
+    from taskgrove.store.lost import find_lost  # noqa: PLC0415 - an extra
+
+    try:
+        found = find_lost(store)
+    except TaskgroveError as exc:
+        terminal.say(f"note: lost runs could not be looked for: {safe_text(exc)}", "yellow")
+        return
+    for lost in found:
+        terminal.say(safe_text(_line(lost)), "yellow")
+
+
+def _line(lost: LostRun) -> str:
+    if lost.ended:
+        return f"note: run {lost.run_id} ({lost.command}): {lost.note}"
+    advice = f"taskgrove recover {lost.run_id}"
+    return f"note: run {lost.run_id} ({lost.command}) was lost: {lost.note}; {advice}"

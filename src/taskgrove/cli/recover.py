@@ -1,0 +1,79 @@
+"""``taskgrove recover``: what became of runs whose runner is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taskgrove.cli.exit_codes import ExitCode, exit_code_of
+from taskgrove.cli.recorded import Database
+from taskgrove.cli.recovering import recover_shown, writable_record
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.errors import TaskgroveError
+from taskgrove.view.terminal_text import safe_text
+
+if TYPE_CHECKING:
+    from taskgrove.store.store import Store
+
+
+@verb
+def recover(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A lost run; without it, all that are lost are told."),
+    ] = None,
+    give_up: Annotated[
+        bool,
+        typer.Option(
+            "--give-up",
+            help="Give up work that cannot be followed from here; its end is unknown.",
+        ),
+    ] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Events as JSON lines on stdout; words go to stderr."),
+    ] = False,
+    no_live: Annotated[
+        bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
+    ] = False,
+    db: Database = None,
+) -> int:
+    """Bring runs to a truthful end whose runner was killed or crashed.
+
+    Commands that devices still execute, and analyses that still run, are followed to their end
+    by the id on record. Nothing is started. Without RUN the lost runs are listed, and what
+    could be done about each. The exit code tells the outcome of the run.
+    """
+    terminal = Terminal(json=json, live=not no_live)
+    with writable_record(terminal, db) as (store, record):
+        if run is None:
+            return _list(terminal, store)
+        outcome, interrupts = recover_shown(
+            terminal, store, record, run, give_up=give_up, json=json
+        )
+        code = ExitCode.ABORTED if interrupts > 1 else exit_code_of(outcome)
+        if code is not ExitCode.OK:
+            terminal.say(f"What did not end well is done again by: taskgrove resume {run}", "dim")
+    return code
+
+
+def _list(terminal: Terminal, store: Store) -> int:
+    from taskgrove.store.recovery import look_at_lost, lost_runs  # noqa: PLC0415 - an extra
+
+    lost = lost_runs(store)
+    if not lost:
+        terminal.say("No run is lost.")
+        return ExitCode.OK
+    for item in lost:
+        terminal.say(f"{safe_text(item.run_id)}  {safe_text(item.command)}", "bold")
+        terminal.say(f"  {safe_text(item.note)}")
+        try:
+            _, plan = look_at_lost(store, item.run_id)
+        except TaskgroveError as exc:
+            terminal.say(f"  {safe_text(exc)}", "yellow")
+            continue
+        terminal.say(f"  leaves: {plan.line}")
+        terminal.say(f"  taskgrove recover {safe_text(item.run_id)}", "dim")
+    return ExitCode.OK

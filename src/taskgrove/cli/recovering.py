@@ -1,0 +1,173 @@
+"""Recovering a lost run on the command line, for the verbs that need it."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from taskgrove.cli.follow import EventQueue, follow, surface_for
+from taskgrove.cli.lost_runs import tell_lost
+from taskgrove.cli.recorded import HOW_TO_RECORD
+from taskgrove.cli.recording import Recording
+from taskgrove.cli.terminal import Terminal
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.task import TaskExecutionType
+from taskgrove.errors import MissingExtraError, UnknownRunError
+from taskgrove.view.explain import explain
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.terminal_text import safe_text
+
+if TYPE_CHECKING:
+    from taskgrove.store.recovery import RecoveryPlan
+    from taskgrove.store.store import Store
+
+#: How long what is aborted may take to end, in seconds.
+GRACE_S = 5.0
+
+
+@contextmanager
+def writable_record(terminal: Terminal, database: str | None) -> Iterator[tuple[Store, Recording]]:
+    """Open the record that is there for recording, and say which runs were newly lost.
+
+    Args:
+        terminal: Where it is said.
+        database: What ``--db`` gave.
+
+    Raises:
+        UnknownRunError: Nothing was ever recorded.
+        StoreError: It cannot be written.
+    """
+    from taskgrove.store import Recorder, Store  # noqa: PLC0415 - an extra
+    from taskgrove.store.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
+
+    named = bool(database or os.environ.get(DB_VARIABLE))
+    if not named and not default_file().exists():
+        raise UnknownRunError("no run has been recorded yet", hint=HOW_TO_RECORD)
+    troubles: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with Store.open(database, create=False) as store:
+        tell_lost(terminal, store)
+        recording = Recording(Recorder(store, on_trouble=troubles.put), troubles)
+        try:
+            yield store, recording
+        finally:
+            assert recording.recorder is not None
+            recording.recorder.close()
+            recording.tell(lambda text: terminal.say(safe_text(text), "yellow"))
+
+
+def say_recovery_plan(terminal: Terminal, plan: RecoveryPlan) -> None:
+    """Say what recovery does with each leaf."""
+    terminal.say(f"Run {safe_text(plan.run_id)}: {plan.line}.")
+    told = (
+        ("follow", plan.followed),
+        ("not known", plan.unknown),
+    )
+    for word, paths in told:
+        for path in paths[:20]:
+            terminal.say(f"  {word:<10}{safe_text(path)}")
+        if len(paths) > 20:
+            terminal.say(f"  {word:<10}and {len(paths) - 20} more")
+
+
+def recover_shown(
+    terminal: Terminal,
+    store: Store,
+    record: Recording,
+    run: str,
+    *,
+    give_up: bool = False,
+    json: bool = False,
+) -> tuple[AggregationOutcome, int]:
+    """Recover a lost run and show it to its end.
+
+    Args:
+        terminal: Where the words go.
+        store: The record.
+        record: What keeps the record of what follows.
+        run: The run.
+        give_up: Whether work that cannot be followed from here is given up.
+        json: Whether standard output carries the events.
+
+    Returns:
+        Its outcome, and how many interrupts were heard meanwhile.
+
+    Raises:
+        UsageError: It is not lost, or cannot be recovered here.
+    """
+    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
+    from taskgrove.store.recovery import (  # noqa: PLC0415 - an extra
+        look_at_lost,
+        runners_for_recovery,
+        start_recovery,
+    )
+
+    row, plan = look_at_lost(store, run)
+    say_recovery_plan(terminal, plan)
+    events, view = EventQueue(), RunView()
+    view.apply_all(list(History(store).events(row)))
+    assert record.recorder is not None
+    with ExitStack() as stack:
+        runners = _runners_for(stack, terminal, plan)
+        executor = stack.enter_context(
+            MainTaskExecutor(runners=runners_for_recovery(runners), grace_s=GRACE_S)
+        )
+        record.recorder.forward(row.run_id, events)
+        recovery = start_recovery(
+            store,
+            row.run_id,
+            executor=executor,
+            runners=runners,
+            recorder=record.recorder,
+            give_up=give_up,
+        )
+        surface = surface_for(terminal, view, json=json)
+
+        def frame(_view: RunView) -> None:
+            record.tell(surface.notice)
+
+        interrupts = follow(
+            recovery.handle,
+            events,
+            view,
+            surface,
+            grace_s=GRACE_S,
+            at_once=record.at_once,
+            each_frame=frame,
+        )
+        outcome = recovery.handle.outcome
+        assert outcome is not None
+        terminal.say_explanation(explain(outcome, view))
+    return outcome, interrupts
+
+
+def _runners_for(
+    stack: ExitStack, terminal: Terminal, plan: RecoveryPlan
+) -> dict[TaskExecutionType, LeafRunner]:
+    """Return what follows the work of a plan; what is not installed is said and left out."""
+    runners: dict[TaskExecutionType, LeafRunner] = {}
+    for kind in plan.kinds:
+        try:
+            made: Any
+            if kind is TaskExecutionType.DEVICE:
+                from taskgrove.tango.device_runner import DeviceRunner  # noqa: PLC0415 - an extra
+
+                made = DeviceRunner()
+            elif kind is TaskExecutionType.ANALYSIS:
+                from taskgrove.analysis.analysis_runner import (  # noqa: PLC0415 - an extra
+                    AnalysisRunner,
+                )
+
+                made = AnalysisRunner()
+            else:
+                continue
+        except MissingExtraError as exc:
+            terminal.say(f"note: {safe_text(exc)}", "yellow")
+            continue
+        stack.callback(made.close)
+        runners[kind] = made
+    return runners

@@ -1,0 +1,55 @@
+"""``taskgrove verdict``: what an operator says of a node of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import typer
+
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.recorded import Database, RunReference, history_of_runs
+from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.verb import verb
+from taskgrove.view.terminal_text import safe_text
+
+
+@verb
+def verdict(
+    run: RunReference,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A node, such as configure/configure_pst/pst-01.")
+    ],
+    word: Annotated[
+        str,
+        typer.Argument(
+            metavar="ok|acknowledged|note", help="ok: treat it as OK when the run is resumed."
+        ),
+    ],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; it is required.")],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who says so; by default, this user."),
+    ] = None,
+    db: Database = None,
+) -> int:
+    """Add an operator's verdict to the record of a run.
+
+    It says who, when and why, and stands beside the record: the outcome is never rewritten. A
+    verdict on a composite counts for all that is below it.
+    """
+    from taskgrove.store.verdicts import (  # noqa: PLC0415 - an extra
+        Verdict,
+        give_verdict,
+        verdict_text,
+    )
+
+    terminal = Terminal()
+    with history_of_runs(db) as history:
+        given = give_verdict(history.store, run, path, cast(Verdict, word), why=why, who=by)
+    terminal.say(
+        f"{safe_text(given.path)}: {verdict_text(given.verdict)}, says {safe_text(given.who)}:"
+        f" {safe_text(given.why)}"
+    )
+    if given.verdict == "ok":
+        terminal.say(f"taskgrove resume {safe_text(given.run_id)} takes it as OK.", "dim")
+    return ExitCode.OK

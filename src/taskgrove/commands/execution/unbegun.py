@@ -1,0 +1,105 @@
+"""Ends of nodes that are not begun any more: nobody but the executor can tell them.
+
+Their parent has ended, or ends with them: a cascade of skipped steps, or a log that was cut off
+between the end of a task and those of the steps below it.
+
+Threads: everything here runs on the thread that ends, or begins, the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from taskgrove.commands.prior import Prior, PriorEnd
+from taskgrove.commands.task import BaseTask, LeafTask, Task
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import EventBus, FinishedDetail
+
+
+class Unbegun(NamedTuple):
+    """How a node ends that is not begun any more.
+
+    Attributes:
+        status: Its status.
+        code: Its result code.
+        message: Why.
+        skipped: Whether it is a casualty (S3).
+    """
+
+    status: TaskStatus
+    code: ResultCode
+    message: str
+    skipped: bool
+
+
+def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegun) -> None:
+    """End a node whose parent hears nothing any more, and publish it.
+
+    Args:
+        bus: The run's events.
+        path: The node's path.
+        node: The node.
+        verdict: How it ends.
+    """
+    if isinstance(node, Task) and node.subtasks:
+        node.tracker.conclude(
+            verdict.status, verdict.code, verdict.message, skipped=verdict.skipped
+        )
+        return
+    if isinstance(node, LeafTask) and verdict.skipped:
+        node.tell_skipped(verdict.message)
+    if bus.active:
+        bus.emit(
+            path,
+            "finished",
+            status=verdict.status,
+            result_code=verdict.code,
+            message=verdict.message,
+            detail=FinishedDetail(skipped=verdict.skipped),
+        )
+
+
+def missing_ends(
+    root: Task, prior: Mapping[str, Prior]
+) -> list[tuple[str, BaseTask, Unbegun | None]]:
+    """Return the nodes that have ended by what is on record, but whose own end is not on it.
+
+    Args:
+        root: A tree whose trackers have taken over the record.
+        prior: What is on record, by path.
+
+    Returns:
+        Each node with its path, parents first, and how it ends; None: as its tracker says.
+    """
+    verdicts: dict[str, Unbegun] = {}
+    missing: list[tuple[str, BaseTask, Unbegun | None]] = []
+    for path, node in root.walk():
+        above = verdicts.get(path.rpartition("/")[0])
+        # An empty task is complete from the start; if it is not the root, its parent tells.
+        over = (
+            isinstance(node, Task)
+            and node.tracker.is_complete
+            and bool(node.subtasks or node is root)
+        )
+        if over:
+            assert isinstance(node, Task)
+            verdicts[path] = _below(path, node, prior)
+        elif above is not None:
+            verdicts[path] = above  # its parent has ended, and hears nothing any more
+        else:
+            continue
+        known = prior.get(path)
+        if not (isinstance(known, PriorEnd) and known.recorded):
+            missing.append((path, node, None if over else verdicts[path]))
+    return missing
+
+
+def _below(path: str, task: Task, prior: Mapping[str, Prior]) -> Unbegun:
+    """Return what a task that has ended means for steps below it that have not."""
+    known = prior.get(path)
+    outcome = task.tracker.outcome()
+    if isinstance(known, PriorEnd) and known.fields.get("skipped"):
+        return Unbegun(outcome.status, outcome.result, outcome.message, skipped=True)
+    text = f"its end is not on record; {task.name} had ended {outcome.status.name}"
+    return Unbegun(TaskStatus.ABORTED, ResultCode.ABORTED, text, skipped=False)

@@ -1,0 +1,217 @@
+"""From the record back to a tree: the events of a run, fed to fresh trackers.
+
+The event log is the truth: a rebuilt tree has the same nodes, statuses and outcome as the one
+that ran. A log that was cut off gives what had been told by then, and no more.
+
+Threads: everything here belongs to the thread that calls it; nothing is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.aggregation.recorded_rule import RecordedRule
+from taskgrove.commands.aggregation.rules import AggregationRule, parse_rule
+from taskgrove.commands.node_facts import NodeFacts, RunFacts
+from taskgrove.commands.prior import Prior, PriorEnd, PriorWork, take_over
+from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
+from taskgrove.control_model import TaskStatus
+from taskgrove.errors import UsageError
+from taskgrove.events import ComposedDetail, TaskEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedRun:
+    """A run, rebuilt from its record.
+
+    Attributes:
+        run_id: The run; empty when no event told it.
+        root: The tree, with its trackers fed; None when no event told of any node.
+        facts: What the events say of each node.
+        uncomposed: Paths of nodes that their parent names and that the log never composed; in
+            the tree they are leaves without a target.
+        unplaced: Paths of nodes for which the log names no place in the tree.
+    """
+
+    run_id: str
+    root: Task | None
+    facts: RunFacts
+    uncomposed: tuple[str, ...] = ()
+    unplaced: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> AggregationOutcome | None:
+        """The outcome; None while some step has not ended."""
+        if self.root is None or not self.root.tracker.is_complete:
+            return None
+        return self.root.tracker.outcome()
+
+    @property
+    def statuses(self) -> dict[str, TaskStatus | None]:
+        """The status of each node of the tree, by path; None: nothing was heard of it."""
+        if self.root is None:
+            return {}
+        found: dict[str, TaskStatus | None] = {}
+        for path, node in self.root.walk():
+            if isinstance(node, Task) and (node.subtasks or node is self.root):
+                found[path] = node.tracker.overall_status
+            else:  # an empty task is complete from the start, but was not always begun
+                facts = self.facts.nodes.get(path)
+                found[path] = None if facts is None else facts.status
+        return found
+
+
+def rebuild(source: Iterable[TaskEvent] | RunFacts) -> ReplayedRun:
+    """Return the run that the events tell of, whether it ended or the log was cut off.
+
+    Args:
+        source: Events of one run in any order, or the facts folded from them.
+    """
+    run_id = ""
+    if isinstance(source, RunFacts):
+        facts = source
+    else:
+        events = sorted(source, key=lambda event: event.sequence)
+        run_id = events[0].run_id if events else ""
+        facts = RunFacts(events)
+    root, uncomposed = _build(facts)
+    if root is None:
+        return ReplayedRun(run_id, None, facts, unplaced=tuple(facts.nodes))
+    known: dict[str, Prior] = {}
+    for path, node in facts.nodes.items():
+        prior = recorded_prior(node)
+        if prior is not None:
+            known[path] = prior
+    take_over(root, known)
+    placed = {path for path, _ in root.walk()}
+    unplaced = tuple(path for path in facts.nodes if path not in placed)
+    for path in unplaced:
+        _tell_unplaced(root, path, known.get(path))
+    return ReplayedRun(run_id, root, facts, tuple(uncomposed), unplaced)
+
+
+def recorded_prior(node: NodeFacts) -> Prior | None:
+    """Return what the record says of a node, in the form that a run takes it over.
+
+    Args:
+        node: The node's facts.
+
+    Returns:
+        Its end, if it has ended; for a leaf in flight its status, progress and outside id
+        (empty when none is known); None when nothing of it was heard.
+    """
+    result = None if node.result_code is None else (node.result_code, node.message)
+    if node.is_final:
+        assert node.status is not None
+        return PriorEnd(node.status, result, fields=_fields_of(node), recorded=True)
+    heard = (node.status, node.outside_id, node.started_ns)
+    if not node.is_leaf or heard == (None, None, None):
+        return None
+    return PriorWork(
+        node.outside_id or "",
+        node.outside_kind or "",
+        node.attempt,
+        status=node.status,
+        progress=node.progress,
+    )
+
+
+def _tell_unplaced(root: Task, path: str, prior: Prior | None) -> None:
+    """Tell a parent of a step that it was never composed with (an unknown name is upserted)."""
+    parent_path, _, name = path.rpartition("/")
+    if not isinstance(prior, PriorEnd) or not parent_path:
+        return
+    try:
+        parent = root.find(parent_path)
+    except UsageError:
+        return  # its parent has no place either
+    if isinstance(parent, Task):
+        parent.tracker.update_task(
+            task_name=name, status=prior.status, result=prior.result, **prior.fields
+        )
+
+
+def _fields_of(node: NodeFacts) -> dict[str, Any]:
+    fields: dict[str, Any] = {"health_state": node.health_state}
+    if not node.skipped:  # a step that was skipped never reached its device
+        fields["devices"] = node.devices or None
+        fields["failed_devices"] = node.failed_devices or None
+    if node.finished is not None:
+        fields["severe"] = node.finished.severe
+        fields["skipped"] = node.finished.skipped
+    if node.attempt > 1:
+        fields["attempt"] = node.attempt
+    return {name: value for name, value in fields.items() if value}
+
+
+# -- building -----------------------------------------------------------------------------
+
+
+def _build(facts: RunFacts) -> tuple[Task | None, list[str]]:
+    """Return the tree that the composed events tell of, and the paths that they only name."""
+    top = next((node for node in facts.nodes.values() if _is_root(node)), None)
+    if top is None:
+        return None, []
+    assert top.composed is not None
+    root = _composite(top.name, top.composed)
+    root.is_root = True
+    uncomposed: list[str] = []
+    still_open = [(root, top.path, top.composed)]
+    while still_open:
+        task, path, detail = still_open.pop()
+        children: list[BaseTask] = []
+        for name in detail.children:
+            child_path = f"{path}/{name}"
+            node = facts.nodes.get(child_path)
+            composed = None if node is None else node.composed
+            if composed is None:
+                uncomposed.append(child_path)
+                children.append(LeafTask(name, "", "", task_type=TaskExecutionType.INTERNAL))
+            elif composed.execution in ("SEQUENTIAL", "PARALLEL"):
+                child = _composite(name, composed)
+                children.append(child)
+                still_open.append((child, child_path, composed))
+            else:
+                children.append(_leaf(name, composed))
+        task.add(*children)
+    return root, uncomposed
+
+
+def _is_root(node: NodeFacts) -> bool:
+    return node.composed is not None and not node.is_leaf and "/" not in node.path
+
+
+def _composite(name: str, detail: ComposedDetail) -> Task:
+    task = Task(
+        name,
+        TaskExecutionType[detail.execution],
+        detail.skip_subtasks,
+        rule=_rule(detail.rule),
+        timeout=detail.timeout_s,
+        operation=detail.operation,
+        obs_mode=detail.obs_mode,
+        pst_group=detail.pst_group,
+    )
+    task.composition_notes.extend(detail.notes)
+    return task
+
+
+def _leaf(name: str, detail: ComposedDetail) -> LeafTask:
+    return LeafTask(
+        name,
+        detail.address or detail.target or "",
+        detail.command_name or "",
+        task_type=TaskExecutionType[detail.execution],
+        timeout=detail.timeout_s,
+        retries=detail.retries,
+    )
+
+
+def _rule(label: str | None) -> AggregationRule | None:
+    try:
+        return parse_rule(label)
+    except UsageError:
+        return RecordedRule(label or "")

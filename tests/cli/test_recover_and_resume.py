@@ -1,0 +1,252 @@
+"""After a crash or a failure: `taskgrove recover`, `resume` and `verdict`, as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from taskgrove.cli.app import app
+from tests.cli.command_line import PATIENCE_S, command, environment, taskgrove
+
+MANAGER = """
+import os
+import signal
+from pathlib import Path
+
+
+class Manager:
+    components = {}
+
+    def check(self):
+        return 0, "all checked"
+
+    def one(self):
+        with Path("ones").open("a") as file:
+            file.write("x")
+        return 0, "one is fine"
+
+    def two(self):
+        if Path("die").exists():
+            # Not before the record holds what came before.
+            import time; time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return (3, "two is broken") if Path("broken").exists() else 0
+
+    def last(self):
+        return 0
+"""
+
+MAP = """
+configure:
+  type: sequential
+  skip_subtasks: true
+  tasks:
+    check: {handler: internal, command_name: check}
+    parts:
+      type: sequential
+      tasks:
+        one: {handler: internal, command_name: one}
+        two: {handler: internal, command_name: two}
+    last: {handler: internal, command_name: last}
+"""
+
+AGAIN = ("--manager", "manager:Manager")
+
+
+class Verb:
+    """Calls verbs in a folder with a record: in this process, or as one of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *words: str) -> SimpleNamespace:
+        sys.modules.pop("manager", None)  # each folder has its own
+        done = CliRunner().invoke(app, words)
+        return SimpleNamespace(returncode=done.exit_code, stdout=done.stdout, stderr=done.stderr)
+
+    def process(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return taskgrove(*words, cwd=self.folder, env=environment(TASKGROVE_DB="runs.db"))
+
+
+@pytest.fixture
+def verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Verb]:
+    (tmp_path / "manager.py").write_text(MANAGER)
+    (tmp_path / "map.yaml").write_text(MAP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("TASKGROVE_DB", "runs.db")
+    yield Verb(tmp_path)
+    sys.modules.pop("manager", None)
+
+
+def run(verb: Verb) -> SimpleNamespace:
+    return verb("run", "map.yaml", "configure", *AGAIN)
+
+
+def run_killed(verb: Verb) -> None:
+    (verb.folder / "die").touch()
+    done = verb.process("run", "map.yaml", "configure", *AGAIN)
+    assert done.returncode == -signal.SIGKILL
+    (verb.folder / "die").unlink()
+
+
+def run_id(words: str) -> str:
+    found = re.search(r"\d{8}T\d{6}Z-[0-9a-f]{8}", words)
+    assert found is not None, words
+    return found[0]
+
+
+def test_a_killed_run_is_told_of_at_the_next_start_and_recovered(
+    verb: Verb, tmp_path: Path
+) -> None:
+    run_killed(verb)
+    following = run(verb)
+    assert following.returncode == 0
+    lost = run_id(following.stdout)
+    [line] = [line for line in following.stdout.splitlines() if "was lost" in line]
+    assert re.fullmatch(
+        rf"note: run {lost} \(configure\) was lost: its process \d+ on \S+ is gone; last sign of"
+        rf" life [-\d]+ [:\d]+ UTC; taskgrove recover {lost}",
+        line,
+    )
+    assert "was lost" not in run(verb).stdout  # said once
+    listed = verb("recover")
+    assert listed.returncode == 0
+    assert f"{lost}  configure" in listed.stdout
+    assert "leaves: 2 ended on record, 1 in flight, their fate not known, 1 not started" in (
+        listed.stdout
+    )
+    done = verb("recover", lost)
+    assert done.returncode == 1
+    assert "it was running in the process that was lost" in done.stdout
+    assert "last: skipped" in done.stdout or "last - skipped" in done.stdout
+    again = verb("recover", lost)
+    assert again.returncode == 2
+    assert "has ended: there is nothing to recover" in again.stderr
+    assert verb("recover").stdout.strip() == "No run is lost."
+
+
+def test_a_lost_run_is_recovered_before_it_is_resumed(verb: Verb, tmp_path: Path) -> None:
+    run_killed(verb)
+    looked = verb("resume", "last", *AGAIN, "--dry-run")
+    assert looked.returncode == 0
+    assert "before it is resumed, it is recovered" in looked.stdout
+    assert verb("resume", "last", *AGAIN).returncode == 2  # nobody to ask
+    done = verb("resume", "last", *AGAIN, "--yes")
+    assert done.returncode == 0, done
+    assert "reuse 2, redo 2, skip 0" in done.stdout
+    assert (tmp_path / "ones").read_text() == "x"  # it completed once, and did not run again
+
+
+def test_a_failed_run_is_resumed_with_what_completed(verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    first = run_id(run(verb).stdout)
+    plan = verb("resume", "last", *AGAIN, "--dry-run")
+    assert plan.returncode == 0
+    assert f"Resume of run {first}: reuse 2, redo 2, skip 0" in plan.stdout
+    assert "  redo   configure/parts/two: failed: two is broken" in plan.stdout
+    assert "  redo   configure/last: skipped: parts failed" in plan.stdout
+    refused = verb("resume", "last", *AGAIN)
+    assert refused.returncode == 2
+    assert "--yes does it without asking" in refused.stderr
+    (tmp_path / "broken").unlink()
+    done = verb("resume", "last", *AGAIN, "--yes")
+    assert done.returncode == 0
+    assert (tmp_path / "ones").read_text() == "x"
+    shown = verb("runs", "show", "last", "--json")
+    assert f'"parent_run_id": "{first}"' in shown.stdout
+    nothing = verb("resume", "last", *AGAIN, "--yes")
+    assert nothing.returncode == 0
+    assert "Nothing to do" in nothing.stdout
+    redone = verb("resume", "last", *AGAIN, "--yes", "--redo", "configure/parts/**")
+    assert redone.returncode == 0
+    assert (tmp_path / "ones").read_text() == "xx"
+    near = verb("resume", "last", *AGAIN, "--redo", "configure/part/**")
+    assert near.returncode == 2
+    assert "did you mean 'configure/parts'" in near.stderr
+
+
+def test_what_was_typed_is_typed_again_and_never_imported_from_a_record(verb: Verb) -> None:
+    run(verb)
+    done = verb("resume", "last", "--yes")
+    assert done.returncode == 2
+    assert "give it again: --manager manager:Manager" in done.stderr
+
+
+def test_the_map_on_record_is_used_and_a_changed_file_is_told(verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    run(verb)
+    (tmp_path / "broken").unlink()
+    changed = MAP.replace("last: {handler: internal, command_name: last}", "").rstrip() + "\n"
+    (tmp_path / "map.yaml").write_text(changed)
+    kept = verb("resume", "last", *AGAIN, "--dry-run")
+    assert "map.yaml has changed since; the map on record is used" in kept.stdout
+    assert "reuse 2, redo 2, skip 0" in kept.stdout
+    fresh = verb("resume", "last", *AGAIN, "--dry-run", "--use-file")
+    assert "reuse 2, redo 1, skip 1" in fresh.stdout
+    assert "  skip   configure/last: it is not part of the tree any more" in fresh.stdout
+    (tmp_path / "map.yaml").unlink()
+    gone = verb("resume", "last", *AGAIN, "--dry-run")
+    assert "map.yaml is not there any more" in gone.stdout
+
+
+def test_a_verdict_is_kept_shown_and_honoured(verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    run(verb)
+    near = verb("verdict", "last", "configure/parts/tow", "ok", "--why", "x")
+    assert near.returncode == 2
+    assert "did you mean 'configure/parts/two'?" in near.stderr
+    wrong = verb("verdict", "last", "configure/parts/two", "okay", "--why", "x")
+    assert wrong.returncode == 2
+    words = ("verdict", "last", "configure/parts/two", "ok", "--why", "\x1b[31mseen it", "--by")
+    given = verb(*words, "ann")
+    assert given.returncode == 0
+    assert "\x1b" not in given.stdout
+    shown = verb("why", "last")
+    assert "ann" in shown.stdout
+    assert verb("runs", "list").stdout.count("failed") >= 1  # the outcome of record stays
+    done = verb("resume", "last", *AGAIN, "--yes")
+    assert done.returncode == 0
+    assert "configure/parts/two: ann said to treat it as OK" in done.stdout
+
+
+def test_on_a_terminal_it_asks(verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    run(verb)
+    main, other = pty.openpty()
+    process = subprocess.Popen(
+        command("resume", "last", *AGAIN, "--no-live"),
+        cwd=tmp_path,
+        env=environment(TASKGROVE_DB="runs.db", TERM="xterm"),
+        stdin=other,
+        stdout=subprocess.PIPE,
+        stderr=other,
+    )
+    os.close(other)
+    asked = b""
+    while b"[y/N]" not in asked:
+        asked += os.read(main, 1000)
+    assert b"Do it?" in asked
+    os.write(main, b"n\n")
+    words, _ = process.communicate(timeout=PATIENCE_S)
+    os.close(main)
+    assert process.returncode == 5
+    assert b"Nothing was started." in words
+
+
+def test_without_a_record_it_says_so(verb: Verb, tmp_path: Path) -> None:
+    for words in (("recover",), ("resume", "last"), ("verdict", "last", "x", "ok", "--why", "y")):
+        done = verb(*words)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs.db").exists()

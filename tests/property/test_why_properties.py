@@ -1,0 +1,241 @@
+"""Whatever a tree does, why explains it: truthfully, completely and harmlessly."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.node_facts import NodeFacts, NoteFact, RunFacts
+from taskgrove.commands.task import TaskExecutionType
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import ComposedDetail, FinishedDetail
+from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from taskgrove.view.explain import explain
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.why import Why, why
+from taskgrove.view.why_html import render_why_html
+from taskgrove.view.why_story import (
+    OperatorVerdict,
+    RunStory,
+    story_of_events,
+    story_of_facts,
+    story_of_view,
+)
+from taskgrove.view.why_text import render_why
+from tests.property.test_executor_properties import HANG_GUARD_S, build, roots
+
+DEVICE = TaskExecutionType.DEVICE
+FAILED_CODES = (
+    ResultCode.FAILED,
+    ResultCode.REJECTED,
+    ResultCode.NOT_ALLOWED,
+    ResultCode.ABORTED,
+    ResultCode.UNKNOWN,
+)
+
+
+def leaves_of(nodes):
+    return [node for node in nodes if node.is_leaf]
+
+
+def ended_badly(node):
+    if node.skipped or node.status is TaskStatus.ABORTED:
+        return node.status is TaskStatus.ABORTED
+    return node.status in (TaskStatus.FAILED, TaskStatus.REJECTED) or (
+        node.status is TaskStatus.COMPLETED and node.result_code in FAILED_CODES
+    )
+
+
+def check(found: Why, nodes) -> None:
+    """Check what holds of every explanation."""
+    bad = {node.path for node in leaves_of(nodes) if ended_badly(node)}
+    skipped = {node.path for node in leaves_of(nodes) if node.skipped}
+    grouped = [path for group in found.groups for path in group.paths]
+    casualties = [item.path for item in found.casualties]
+    assert len(grouped) == len(set(grouped))
+    assert len(casualties) == len(set(casualties))
+    assert not set(grouped) & set(casualties)
+    # Every leaf that did not end well is told of, and no other.
+    assert set(grouped) | set(casualties) == bad | skipped
+    assert skipped <= set(casualties)
+    if found.first is None:
+        assert not grouped
+    else:
+        assert found.first.path == found.groups[0].paths[0]
+    assert "\n" not in found.sentence
+    assert found.sentence.isprintable()
+
+
+@settings(max_examples=100)
+@given(roots, st.sampled_from([1, 4]))
+def test_a_leaf_that_really_failed_is_named_whenever_the_outcome_is_not_ok(spec, workers):
+    scripts: dict[str, Script] = {}
+    tree = build(spec, scripts)
+    log = EventLog()
+    with MainTaskExecutor(workers, runners={DEVICE: FakeDeviceRunner(scripts)}) as executor:
+        handle = executor.submit_main_task(tree, observers=[log])
+        assert handle.wait(HANG_GUARD_S)
+    story = story_of_events(log.events, now_ns=log.events[-1].wall_ns)
+    found = why(story)
+    check(found, story.nodes)
+    outcome = handle.outcome
+    if (outcome.status, outcome.result) == (TaskStatus.COMPLETED, ResultCode.OK):
+        assert found.first is None
+        assert "nothing failed" in found.sentence
+        return
+    if not any(map(ended_badly, leaves_of(story.nodes))):
+        assert "no leaf failed, but quorum" in found.sentence  # it could never be met
+        return
+    assert found.first is not None
+    nodes = {node.path: node for node in story.nodes}
+    assert ended_badly(nodes[found.first.path])
+    assert found.first.path.partition("/")[2] in found.sentence
+    ends = [
+        node.finished_sequence
+        for node in leaves_of(story.nodes)
+        if node.path in {path for group in found.groups for path in group.paths}
+    ]
+    assert nodes[found.first.path].finished_sequence == min(ends)
+    # The surfaces that fold events into a view say the same.
+    view = RunView().apply_all(log.events)
+    again = why(story_of_view(view, now_ns=story.now_ns))
+    assert again.sentence == found.sentence
+    told = explain(outcome, view)
+    if told.state == "failed" and not re.search(r"\d/\d", told.headline):
+        assert nodes[found.first.path].message.split(": ")[-1] in told.headline
+
+
+@settings(max_examples=40)
+@given(roots, st.data())
+def test_every_beginning_of_a_run_is_explained(spec, data):
+    scripts: dict[str, Script] = {}
+    log = EventLog()
+    tree = build(spec, scripts)
+    with MainTaskExecutor(2, runners={DEVICE: FakeDeviceRunner(scripts)}) as executor:
+        assert executor.submit_main_task(tree, observers=[log]).wait(HANG_GUARD_S)
+    count = data.draw(st.integers(0, len(log.events)))
+    state = data.draw(st.sampled_from(["running", "lost", "unknown", "final"]))
+    facts = RunFacts(log.events[:count])
+    story = story_of_facts(facts, run_id="run-1", now_ns=facts.last_ns or 0, state=state)
+    found = why(story)
+    check(found, story.nodes)
+    assert str(found)
+
+
+hostile = st.one_of(
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            "timed out after 1 s (limit set by <b>)",
+            'not started: the limit of & s set by " expired',
+            "cannot be reached, x was not sent: <i>",
+            "skipped: <x> failed",
+            "Causes:\n- <a>\n- <b>",
+            "\x1b[31mred\x07",
+            "\u202eturned",
+            "{command} {0} %s",
+            "",
+        ]
+    ),
+    st.text(max_size=40),
+)
+instants = st.one_of(st.none(), st.integers(-(10**18), 4 * 10**18))
+segments = st.one_of(st.sampled_from(["a", "b", "<c>", "d&e"]), st.text("<>&\"'x", min_size=1))
+
+
+details = st.builds(
+    ComposedDetail,
+    st.sampled_from(["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]),
+    target=st.one_of(st.none(), hostile),
+    command_name=st.one_of(st.none(), hostile),
+    timeout_s=st.one_of(st.none(), st.floats(0.1, 1e6)),
+)
+notes = st.builds(
+    NoteFact,
+    st.sampled_from(["abort-asked", "abandoned", "late", "operator", "retry", "reused"]),
+    hostile,
+    st.integers(0, 10**18),
+    st.dictionaries(st.sampled_from(["who", "why", "verdict"]), hostile, max_size=2),
+)
+ends = st.builds(
+    FinishedDetail,
+    skipped=st.booleans(),
+    line=st.one_of(st.none(), hostile),
+    rule=st.sampled_from([None, "PST group", "default"]),
+    error=st.one_of(st.none(), hostile),
+)
+facts = st.builds(
+    NodeFacts,
+    st.just(""),
+    composed=st.one_of(st.none(), details),
+    status=st.one_of(st.none(), st.sampled_from(TaskStatus)),
+    result_code=st.one_of(st.none(), st.sampled_from(ResultCode)),
+    message=hostile,
+    devices=st.lists(hostile, max_size=2).map(tuple),
+    health_state=st.sampled_from([None, "DEGRADED", "FAILED"]),
+    attempt=st.integers(1, 3),
+    queued_ns=instants,
+    started_ns=instants,
+    ended_ns=instants,
+    last_ns=instants,
+    finished=st.one_of(st.none(), ends),
+    finished_sequence=st.one_of(st.none(), st.integers(1, 99)),
+    notes=st.lists(notes, max_size=2),
+)
+paths = st.lists(st.lists(segments, min_size=1, max_size=4).map("/".join), unique=True, max_size=6)
+
+
+@st.composite
+def any_nodes(draw):
+    nodes = []
+    found = draw(paths)
+    for path in found:
+        node = draw(facts)
+        node.path = path
+        if node.composed is not None:
+            names = tuple(n.rpartition("/")[2] for n in found if n.startswith(f"{path}/"))
+            node.composed = msgspec.structs.replace(node.composed, children=names)
+        nodes.append(node)
+    return nodes
+
+
+@settings(max_examples=120)
+@given(
+    any_nodes(),
+    st.sampled_from(["running", "final", "lost", "unknown"]),
+    hostile,
+    st.one_of(st.none(), st.sampled_from(TaskStatus)),
+    st.lists(st.builds(OperatorVerdict, hostile, hostile, hostile, hostile), max_size=2),
+)
+def test_any_facts_are_explained_and_nothing_gets_out(nodes, state, text, status, verdicts):
+    story = RunStory(
+        run_id=text,
+        command=text,
+        state=state,
+        nodes=nodes,
+        now_ns=10**18,
+        state_note=text,
+        message=text,
+        status=status,
+        verdicts=verdicts,
+        map_file=text,
+        can_resume=bool(text),
+    )
+    found = why(story)
+    assert found.sentence.isprintable()
+    grouped = {path for group in found.groups for path in group.paths}
+    assert not grouped & {item.path for item in found.casualties}
+    for line in render_why(found).split("\n"):
+        assert line.isprintable()
+    html = render_why_html(found)
+    assert html == found._repr_html_()
+    # What is left of the page without our own tags holds no sign that begins one.
+    ours = r'</?(?:div|p|b|table|tr|td|ul|li)(?: (?:class|style|colspan)="[\w :;#.,%()/-]*")*>'
+    bare = re.sub(ours, "", html)
+    assert "<" not in bare
+    assert ">" not in bare
+    assert re.sub(r"&(?:lt|gt|amp|quot|#x27);", "", bare).count("&") == 0

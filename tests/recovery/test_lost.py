@@ -1,0 +1,146 @@
+"""When a lease is expired, and what is said of a run then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import delete, select
+
+from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.control_model import TaskStatus
+from taskgrove.store import Store
+from taskgrove.store.history import History
+from taskgrove.store.lost import find_lost, lost_runs
+from taskgrove.store.schema import events, leases
+from tests.recovery.cut_runs import cut, record
+
+S = 1_000_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "runs.db") as opened:
+        record(opened, "r1")
+        yield opened
+
+
+def states(store: Store) -> list[str]:
+    return [run.run_id for run in find_lost(store)]
+
+
+def test_a_process_that_is_gone_is_lost_at_once(store: Store) -> None:
+    cut(store, "r1", 30)
+    [lost] = find_lost(store)
+    assert (lost.run_id, lost.command, lost.ended) == ("r1", "configure", False)
+    assert "is gone; last sign of life 20" in lost.note
+    row = History(store).find("r1")
+    assert (row.state, row.state_note, row.lease) == ("lost", lost.note, None)
+    assert [run.run_id for run in lost_runs(store)] == ["r1"]
+    assert find_lost(store) == []
+    with store.engine.connect() as connection:
+        assert connection.execute(select(leases)).all() == []
+
+
+def test_a_process_that_lives_is_not_lost_however_long_it_is_silent(store: Store) -> None:
+    started = psutil.Process().create_time()
+    cut(store, "r1", 30, pid=os.getpid(), pid_started=started, heartbeat_ns=S)
+    assert states(store) == []
+
+
+def test_a_dead_process_that_nobody_waited_for_is_gone(store: Store) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    started = psutil.Process(child.pid).create_time()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    cut(store, "r1", 30, pid=child.pid, pid_started=started)
+    assert states(store) == ["r1"]
+    child.wait()
+
+
+def test_another_process_of_the_same_number_is_not_the_runner(store: Store) -> None:
+    cut(store, "r1", 30, pid=os.getpid(), pid_started=5.0, heartbeat_ns=S)
+    [lost] = find_lost(store)
+    assert "another process' now" in lost.note
+
+
+def test_a_clock_that_was_set_does_not_make_a_living_process_another_one(store: Store) -> None:
+    # When a process began is told by the wall clock: a step of an hour moves it.
+    started = psutil.Process().create_time() + 3600
+    cut(store, "r1", 30, pid=os.getpid(), pid_started=started)
+    assert states(store) == []
+
+
+@pytest.mark.parametrize("boot", [{"host": "elsewhere", "boot_id": "b"}, {"boot_id": "older boot"}])
+@pytest.mark.parametrize(("silent_s", "lost"), [(2, False), (-3600, False), (9, False), (11, True)])
+def test_elsewhere_the_heartbeat_decides(
+    store: Store, boot: dict[str, str], silent_s: int, lost: bool
+) -> None:
+    now = SYSTEM_CLOCK.wall_ns()
+    cut(store, "r1", 30, heartbeat_ns=now - silent_s * S, **boot)
+    found = find_lost(store, now_ns=now)
+    assert [run.run_id for run in found] == (["r1"] if lost else [])
+    if lost:
+        assert "no sign of life for 11 s" in found[0].note
+
+
+def test_a_slow_heartbeat_is_waited_for(store: Store) -> None:
+    now = SYSTEM_CLOCK.wall_ns()
+    cut(store, "r1", 30, host="x", boot_id="y", interval_s=60.0, heartbeat_ns=now - 200 * S)
+    assert find_lost(store, now_ns=now) == []
+    assert len(find_lost(store, now_ns=now + 200 * S)) == 1
+
+
+def test_a_run_without_a_lease_is_lost(store: Store) -> None:
+    cut(store, "r1", 30, lease=None)
+    [lost] = find_lost(store)
+    assert "nobody holds it" in lost.note
+
+
+def test_an_end_on_record_makes_it_final_and_never_lost(store: Store) -> None:
+    before = History(store).find("r1")
+    cut(store, "r1")
+    [found] = find_lost(store)
+    assert found.ended
+    row = History(store).find("r1")
+    assert (row.state, row.status, row.message) == ("final", TaskStatus.FAILED, before.message)
+    assert row.ended_ns == History(store).facts("r1").root.ended_ns
+    assert "its end was on record" in row.state_note
+    assert lost_runs(store) == []
+
+
+def test_a_final_run_is_left_alone(store: Store) -> None:
+    before = History(store).find("r1")
+    assert states(store) == []
+    assert History(store).find("r1") == before
+
+
+def test_numbers_that_never_came_are_accounted_for(store: Store) -> None:
+    key = cut(store, "r1", 30)
+    with store.writing() as connection:
+        gone = (5, 6, 7, 20)
+        connection.execute(
+            delete(events).where(events.c.run_key == key, events.c.sequence.in_(gone))
+        )
+    find_lost(store)
+    history = History(store)
+    notes = [e for e in history.events("r1") if getattr(e.detail, "topic", "") == "lost"]
+    assert [(n.sequence_from, n.sequence) for n in notes] == [(5, 7), (None, 20)]
+    assert notes[0].message == "events 5 to 7 were never kept: the recorder was lost before"
+    assert history.find("r1").lost_event_count == 4
+
+
+def test_rows_that_were_behind_the_log_are_made_anew(store: Store) -> None:
+    cut(store, "r1", 30)
+    history = History(store)
+    find_lost(store)
+    facts = history.facts("r1")
+    assert [(n.path, n.status) for n in history.nodes("r1")] == [
+        (path, node.status) for path, node in facts.nodes.items()
+    ]
+    row = history.find("r1")
+    assert (row.status, row.progress) == (facts.root.status, facts.root.progress)

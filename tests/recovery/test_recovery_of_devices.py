@@ -1,0 +1,128 @@
+"""kill -9 of a runner while real devices configure: they go on, and recovery follows them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgrove.commands.task import TaskExecutionType
+from taskgrove.control_model import TaskStatus
+from taskgrove.store import Store
+from taskgrove.store.history import History
+from taskgrove.store.recovery import look_at_lost, recover
+from taskgrove.testing import EventLog
+from tests.cli.command_line import PATIENCE_S, start, taskgrove
+
+pytest.importorskip("tango")
+pytestmark = [pytest.mark.tango, pytest.mark.slow]
+
+BEAMS = [f"low-pst/beam/0{number}" for number in (1, 2, 3)]
+DEVICE = TaskExecutionType.DEVICE
+
+Killed = Callable[[float, dict[str, Any]], tuple[Any, Path]]
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[Killed]:
+    """Start three beams, and a runner that is killed once the record holds their commands."""
+    from taskgrove.tango.simulator import SimulatedFleet
+
+    fleets: list[Any] = []
+
+    def begin(duration_s: float, faults: dict[str, Any]) -> tuple[Any, Path]:
+        settings = {"duration_s": duration_s, "steps": 4}
+        fleet = SimulatedFleet(BEAMS, settings=settings, faults=faults).start()
+        fleets.append(fleet)
+        database = tmp_path / "runs.db"
+        trls = [fleet.trl(beam) for beam in BEAMS]
+        words = [sys.executable, "-m", "tests.recovery.doomed_with_devices"]
+        done = subprocess.run([*words, str(database), "r1", *trls], timeout=PATIENCE_S, check=False)
+        assert done.returncode == -signal.SIGKILL
+        return fleet, database
+
+    yield begin
+    for fleet in fleets:
+        fleet.stop()
+
+
+def recovered(database: Path) -> tuple[Any, EventLog, Any]:
+    from taskgrove.tango import DeviceRunner
+
+    log = EventLog()
+    with Store.open(database) as store, DeviceRunner(poll_interval_s=0.3) as runner:
+        _, plan = look_at_lost(store, "r1")
+        assert len(plan.followed) == 3
+        recover(store, "r1", runners={DEVICE: runner})
+        history = History(store)
+        for event in history.events("r1"):
+            log(event)
+        log.assert_gapless()
+        for path in history.facts("r1").nodes:
+            log.assert_one_end(path)
+        return history.find("r1"), log, history.facts("r1").nodes
+
+
+def test_devices_that_still_run_are_followed_to_their_true_ends(killed: Killed) -> None:
+    killed_fleet, database = killed(2.0, {BEAMS[1]: {"Configure": 'fail("no lock"),at=80'}})
+    row, log, nodes = recovered(database)
+    assert killed_fleet.is_alive(BEAMS[0])
+    ends = {name: nodes[f"configure/configure_pst/pst-0{name}"] for name in (1, 2, 3)}
+    assert [node.status for node in ends.values()] == [TaskStatus.COMPLETED] * 3
+    assert ends[2].message == "low-pst/beam/02: no lock"
+    assert nodes["configure/configure_pst"].health_state == "DEGRADED"
+    # Recovery starts nothing: what comes after is not begun.
+    assert nodes["configure/scan"].status is TaskStatus.ABORTED
+    assert "not started: the runner of this run was lost" in nodes["configure/scan"].message
+    assert row.state == "final"
+    assert log.select(topic="recovered", path="configure")
+    ids = {event.detail.outside_id for event in log.select(kind="started") if event.detail}
+    assert len(ids) == 3  # the same commands before and after
+
+
+def test_a_device_that_was_restarted_knows_nothing_any_more(killed: Killed) -> None:
+    fleet, database = killed(1.0, {})
+    fleet.restart(BEAMS[2])
+    row, _, nodes = recovered(database)
+    lost = nodes["configure/configure_pst/pst-03"]
+    assert lost.status is TaskStatus.FAILED
+    assert "does not know" in lost.message
+    assert nodes["configure/configure_pst/pst-01"].status is TaskStatus.COMPLETED
+    assert row.status in (TaskStatus.COMPLETED, TaskStatus.ABORTED)
+
+
+def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) -> None:
+    _, database = killed(4.0, {})
+    options = ("r1", "--db", str(database), "--no-live")
+    both = [start("recover", *options, cwd=tmp_path) for _ in range(2)]
+    told = [process.communicate(timeout=PATIENCE_S) for process in both]
+    codes = [process.returncode for process in both]
+    assert sorted(codes) == [2, 5], told
+    refused = told[codes.index(2)][1]
+    assert "being recovered by somebody else" in refused or "its runner lives" in refused
+    with Store.open(database) as store:
+        log = EventLog()
+        for event in History(store).events("r1"):
+            log(event)
+        log.assert_gapless()
+        assert len(log.select(topic="recovered")) == 1
+        pst = log.assert_one_end("configure/configure_pst", TaskStatus.COMPLETED)
+        assert pst.health_state is None
+
+
+def test_a_lost_run_is_recovered_before_it_is_resumed_and_nothing_runs_twice(
+    killed: Killed, tmp_path: Path
+) -> None:
+    _, database = killed(1.0, {})
+    done = taskgrove("resume", "r1", "--db", str(database), "--yes", cwd=tmp_path)
+    # It was recorded from Python: recovered, and then only its program can build the tree.
+    assert done.returncode == 2
+    assert "3 followed to their end" in done.stdout
+    assert 'taskgrove.store.resume("r1", tree)' in done.stderr
+    with Store.open(database) as store:
+        assert History(store).find("r1").state == "final"

@@ -1,0 +1,232 @@
+"""What a resume reuses, redoes and leaves out; and the new run in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.errors import UsageError
+from taskgrove.events import ComposedDetail, FinishedDetail
+from taskgrove.store import Store
+from taskgrove.store.history import History
+from taskgrove.store.lost import find_lost
+from taskgrove.store.resume_plan import plan_resume_of
+from taskgrove.store.resuming import plan_resume, resume
+from taskgrove.store.verdicts import give_verdict
+from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from tests.property.tree_strategies import build as build_any
+from tests.property.tree_strategies import roots
+from tests.recovery.cut_runs import DEVICE, cut, record
+
+HANG_GUARD_S = 60.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "runs.db") as opened:
+        yield opened
+
+
+def tree(*extra: LeafTask, command: str = "Configure") -> Task:
+    beams = [LeafTask(f"pst-0{n}", f"low-pst/beam/0{n}", command) for n in (1, 2, 3)]
+    return Task(
+        "configure",
+        skip_subtasks=True,
+        subtasks=[
+            LeafTask("check", "low-cbf/x/1", "On"),
+            Task("configure_pst", subtasks=[*beams, *extra], rule="all"),
+            LeafTask("scan", "low-cbf/x/1", "Scan"),
+        ],
+    )
+
+
+def failed_run(store: Store, **about: Any) -> None:
+    record(store, "r1", tree(), {"pst-02": Script.fails("no lock")}, RunAbout(**about))
+
+
+def test_what_completed_is_reused_and_the_rest_is_done_again(store: Store) -> None:
+    failed_run(store, labels={"proposal": "p1"}, source={"kind": "own"})
+    fake, log = FakeDeviceRunner(), EventLog()
+    outcome = resume("r1", tree(), store=store, runners={DEVICE: fake}, observers=[log])
+    assert (outcome.status, outcome.result) == (TaskStatus.COMPLETED, ResultCode.OK)
+    fake.assert_calls(["pst-02", "scan"])
+    row = History(store).find("last")
+    assert (row.parent_run_id, row.command, row.state) == ("r1", "configure", "final")
+    assert (dict(row.labels), row.source) == ({"proposal": "p1"}, {"kind": "own"})
+    nodes = {node.name: node for node in History(store).nodes(row)}
+    [note] = nodes["check"].notes
+    assert note.topic == "reused"
+    assert note.text.startswith("reused from run r1, where it completed at 20")
+    assert nodes["pst-01"].devices == ("low-pst/beam/01",)
+    assert nodes["pst-01"].message == "low-pst/beam/01: done"  # once
+    assert nodes["scan"].notes == []
+    log.assert_gapless()
+    # The record of the earlier run is as it was.
+    assert History(store).find("r1").status is TaskStatus.FAILED
+
+
+def test_redo_does_what_completed_again(store: Store) -> None:
+    failed_run(store)
+    fake = FakeDeviceRunner()
+    resume("r1", tree(), store=store, runners={DEVICE: fake}, redo=["configure/configure_pst/**"])
+    fake.assert_calls(["pst-01", "pst-02", "pst-03", "scan"])
+    with pytest.raises(UsageError, match="matches no leaf"):
+        resume("r1", tree(), store=store, redo=["configure/configure_psd/**"])
+
+
+def test_the_plan_says_what_and_why(store: Store) -> None:
+    failed_run(store)
+    fresh = tree(LeafTask("pst-04", "low-pst/beam/04", "Configure"))
+    ready = plan_resume(store, "r1", fresh, redo=["**/pst-03"])
+    told = {leaf.path.rpartition("/")[2]: (leaf.action, leaf.why) for leaf in ready.plan.leaves}
+    assert told["check"][0] == "reuse"
+    assert told["pst-02"] == ("redo", "failed: low-pst/beam/02: no lock")
+    assert told["pst-03"] == ("redo", "asked for by --redo **/pst-03")
+    assert told["pst-04"] == ("redo", "it was not part of the earlier run")
+    assert told["scan"] == ("redo", "skipped: configure_pst failed")
+    assert ready.plan.line == "reuse 2, redo 4, skip 0"
+    assert not ready.is_done
+    smaller = Task("configure", subtasks=[LeafTask("check", "low-cbf/x/1", "On")])
+    skipped = plan_resume(store, "r1", smaller).plan.of("skip")
+    assert [leaf.path.rpartition("/")[2] for leaf in skipped] == ["pst-01", "pst-02", "pst-03",
+                                                                  "scan"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("leaf", "why"),
+    [
+        (LeafTask("check", "low-cbf/x/2", "On"), "its device is low-cbf/x/2 now, and was low-cbf"),
+        (LeafTask("check", "low-cbf/x/1", "Off"), "its command is Off now, and was On"),
+        (LeafTask.from_callable(lambda: 0, name="check"), "it is INTERNAL now, and was DEVICE"),
+    ],
+)
+def test_a_leaf_that_is_another_one_now_is_done_again(
+    store: Store, leaf: LeafTask, why: str
+) -> None:
+    failed_run(store)
+    plan = plan_resume(store, "r1", Task("configure", subtasks=[leaf])).plan
+    assert plan.leaves[0].action == "redo"
+    assert plan.leaves[0].why.startswith(why)
+
+
+def test_a_verdict_is_honoured_and_does_not_rewrite_the_outcome(store: Store) -> None:
+    failed_run(store)
+    before = History(store).find("r1")
+    give_verdict(store, "r1", "configure/configure_pst", "ok", why="seen it lock", who="ann")
+    fake = FakeDeviceRunner()
+    outcome = resume("r1", tree(), store=store, runners={DEVICE: fake})
+    fake.assert_calls(["scan"])
+    assert outcome.result is ResultCode.OK
+    nodes = {node.name: node for node in History(store).nodes("last")}
+    assert nodes["pst-02"].notes[0].text == (
+        "taken as OK in place of failed: low-pst/beam/02: no lock in run r1: ann said to treat it"
+        " as OK: seen it lock"
+    )
+    assert History(store).find("r1") == before
+
+
+def test_the_last_verdict_counts_and_a_note_decides_nothing(store: Store) -> None:
+    failed_run(store)
+    path = "configure/configure_pst/pst-02"
+    for verdict in ("ok", "acknowledged"):
+        give_verdict(store, "r1", path, verdict, why="x")
+    assert plan_resume(store, "r1", tree()).plan.line == "reuse 3, redo 2, skip 0"
+    for verdict in ("ok", "note"):
+        give_verdict(store, "r1", path, verdict, why="x")
+    assert plan_resume(store, "r1", tree()).plan.line == "reuse 4, redo 1, skip 0"
+
+
+def test_a_run_that_was_ok_leaves_nothing_to_do(store: Store) -> None:
+    record(store, "r1", tree())
+    ready = plan_resume(store, "r1", tree())
+    assert ready.is_done
+    fake = FakeDeviceRunner()
+    assert resume("r1", tree(), store=store, runners={DEVICE: fake}).result is ResultCode.OK
+    fake.assert_calls([])
+
+
+def test_nothing_runs_twice(store: Store) -> None:
+    import os
+
+    import psutil
+
+    failed_run(store)
+    started = psutil.Process().create_time()
+    key = cut(store, "r1", 20, pid=os.getpid(), pid_started=started)
+    with pytest.raises(UsageError, match=f"still runs .process {os.getpid()} on"):
+        plan_resume(store, "r1", tree())
+    from sqlalchemy import delete
+
+    from taskgrove.store.schema import leases
+
+    with store.writing() as connection:
+        connection.execute(delete(leases).where(leases.c.run_key == key))
+    find_lost(store)
+    with pytest.raises(UsageError, match="was lost, and its work may still run") as caught:
+        resume("r1", tree(), store=store)
+    assert caught.value.hint == "recover it first: taskgrove recover r1"
+
+
+def test_a_tree_of_another_command_is_refused(store: Store) -> None:
+    failed_run(store)
+    with pytest.raises(UsageError, match="the tree is 'scan', the run was 'configure'"):
+        plan_resume(store, "r1", Task("scan", subtasks=[LeafTask("a", "x/y/z", "On")]))
+
+
+def test_only_a_clean_end_is_reused() -> None:
+    detail = ComposedDetail("DEVICE", target="x/y/z", command_name="On")
+    root = Task("configure", subtasks=[LeafTask("a", "x/y/z", "On")])
+
+    def action(**fields: Any) -> str:
+        node = NodeFacts("configure/a", composed=detail, **fields)
+        return plan_resume_of(root, [node], run_id="r1").leaves[0].action
+
+    ok = {"status": TaskStatus.COMPLETED, "result_code": ResultCode.OK}
+    assert action(**ok) == "reuse"
+    assert action(**ok, health_state="DEGRADED") == "redo"
+    assert action(**ok, finished=FinishedDetail(skipped=True)) == "redo"
+    for code in set(ResultCode) - {ResultCode.OK}:
+        assert action(status=TaskStatus.COMPLETED, result_code=code) == "redo"
+    for status in set(TaskStatus) - {TaskStatus.COMPLETED}:
+        assert action(status=status, result_code=ResultCode.OK) == "redo"
+    assert action() == "redo"
+
+
+@settings(max_examples=30)
+@given(roots)
+def test_a_resume_runs_exactly_what_did_not_go_well(spec: Any) -> None:
+    """After enough resumes with devices that are well, any tree ends OK."""
+    from taskgrove.commands.node_facts import RunFacts
+
+    scripts: dict[str, Script] = {}
+    log = EventLog()
+    with MainTaskExecutor(1, {DEVICE: FakeDeviceRunner(build_scripts(spec, scripts))}) as executor:
+        executor.submit_main_task(build_any(spec, {}), observers=[log]).wait(HANG_GUARD_S)
+    first = RunFacts(log.events)
+    again = build_any(spec, {})
+    plan = plan_resume_of(again, list(first.nodes.values()), run_id="r1")
+    fake, log = FakeDeviceRunner(), EventLog()
+    with MainTaskExecutor(2, {DEVICE: fake}) as executor:
+        handle = executor.submit_main_task(again, observers=[log], prior=plan.prior)
+        assert handle.wait(HANG_GUARD_S)
+    log.assert_gapless()
+    assert {call.path for call in fake.calls} == {leaf.path for leaf in plan.of("redo")}
+    for path, _ in again.walk():
+        log.assert_one_end(path)
+    leaves = [leaf.path for leaf in plan.leaves]
+    second = RunFacts(log.events)
+    assert all(second.nodes[path].status is TaskStatus.COMPLETED for path in leaves)
+
+
+def build_scripts(spec: Any, scripts: dict[str, Script]) -> dict[str, Script]:
+    build_any(spec, scripts)
+    return scripts
