@@ -32,8 +32,10 @@ def test_the_python_prints_what_is_shown(tmp_path: Path) -> None:
     assert len([line for line in code.splitlines() if line]) <= 12
 
 
-def test_the_map_is_valid(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
-    path = tmp_path / "map.yaml"
-    path.write_text(text, encoding="utf-8")
-    assert list(load_command_map(path).commands) == ["configure"]
+def test_the_maps_are_valid(tmp_path: Path) -> None:
+    commands = []
+    for text in blocks("yaml"):
+        path = tmp_path / "map.yaml"
+        path.write_text(text, encoding="utf-8")
+        commands += load_command_map(path).commands
+    assert commands == ["configure", "powder_scan"]
