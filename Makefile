@@ -16,7 +16,7 @@ help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile \
 	  | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.ready-all ## Run a telescope command on 18 simulated TANGO devices, three times, then analyses of a scan
+demo: $(VENV)/.ready-demo ## Run a telescope command on 18 simulated TANGO devices, three times, then analyses of a scan
 	@"$(PY)" -m taskgrove demo $(ARGS)
 
 test: $(VENV)/.ready-test ## Run the whole test suite
@@ -53,8 +53,8 @@ $(VENV)/.ready-%: $(VENV)/.created pyproject.toml
 	@"$(PY)" -m pip install --quiet --disable-pip-version-check --editable '.[$*]' || { \
 	  echo "make: could not install taskgrove with its extra '$*'; this step needs a package index" >&2; \
 	  exit 1; }
-	@# dev holds test, and test holds all: what came along need not be installed again.
-	@case '$*' in dev) touch $(VENV)/.ready-test $(VENV)/.ready-all;; test) touch $(VENV)/.ready-all;; esac
+	@# dev holds test, and test holds demo: what came along need not be installed again.
+	@case '$*' in dev) touch $(VENV)/.ready-test $(VENV)/.ready-demo;; test) touch $(VENV)/.ready-demo;; esac
 	@touch $@
 
 $(VENV)/.created:

@@ -212,7 +212,7 @@ def test_daemon_that_forks_twice_and_closes_everything(analyses: Runs, tmp_path:
     (tmp_path / "daemon.py").write_text(script)
     started = tmp_path / "pid"
     command = (
-        f"{sys.executable} -S {tmp_path}/daemon.py; while ! [ -s {started} ]; do sleep .05; done"
+        f"'{sys.executable}' -S {tmp_path}/daemon.py; while ! [ -s {started} ]; do sleep .05; done"
     )
     handle = analyses.script(command)
     assert handle.status is TaskStatus.COMPLETED

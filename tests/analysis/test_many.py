@@ -114,7 +114,10 @@ def test_ranks_are_cancelled(analyses: Runs, launcher: tuple[str, ...]) -> None:
     until(lambda: not any(map(runs, below)))
 
 
-STRANGERS = """#!{python} -S
+# By way of a shell, because the path of an interpreter may hold a space.
+STRANGERS = """#!/bin/sh
+'''exec' '{python}' -S "$0" "$@"
+' '''
 # A launcher: before the ranks, strangers come to the socket.
 import os, socket, sys
 name = os.environ["TASKGROVE_CHANNEL"].partition(":")[2]

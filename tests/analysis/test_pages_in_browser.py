@@ -60,7 +60,7 @@ def deeply(expression: str) -> str:
     return f"(() => {{ {_DEEP} return {expression}; }})()"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
     if (reason := why_no_chromium()) is not None:
         pytest.skip(reason)

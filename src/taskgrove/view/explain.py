@@ -193,7 +193,8 @@ def headline(
         return f"{words}, DEGRADED: {_sum_of(summary, causes) or decision or summary}".rstrip(": ")
     if outcome.status is TaskStatus.COMPLETED:
         words = f"{words}, {outcome.result_code.name}"
-    reason = causes[0] if causes else summary
+    # A sum says how many failed; the first cause that is none says what did.
+    reason = next((line for line in causes if not _is_sum(line)), causes[0] if causes else summary)
     more = f" (and {len(causes) - 1} more)" if len(causes) > 1 else ""
     return f"{words}: {reason}{more}" if reason else words
 
