@@ -113,6 +113,17 @@ class Sleeps(AnalysisTask[SampleParameters]):
         return "slept"
 
 
+class LeavesSigtermToAnother(AnalysisTask[NoParameters]):
+    """Hangs in one system call; SIGTERM goes to another thread, as it may after a stop."""
+
+    def run(self) -> Any:
+        other = threading.Thread(target=threading.Event().wait, daemon=True)
+        other.start()
+        hand_on = threading.Timer(0.2, signal.pthread_kill, (other.ident, signal.SIGTERM))
+        hand_on.start()
+        time.sleep(600)
+
+
 class EndsWithoutResult(AnalysisTask[SampleParameters]):
     def run(self) -> Any:
         sys.stdout.flush()

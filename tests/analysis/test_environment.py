@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
+from taskgrove.analysis.configuration import parse_configuration
 from taskgrove.analysis.environment import AnalysisEnvironment, source_file
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.errors import AnalysisError
-from tests.analysis.analysis_runs import GUARD_S, Runs
+from tests.analysis.analysis_runs import GUARD_S, Runs, runs, until
 
 PARENT = {"PATH": os.environ["PATH"], "A": "1", "GONE": "x", "HOME": "/home/u"}
 
@@ -57,7 +59,7 @@ def test_a_variable_that_is_not_exported_stays_in_the_shell(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("return 3", "cannot be sourced"),
+        ("return 3", "cannot be sourced: it failed"),
         ("no-such-command-here", "no-such-command-here: command not found"),
         ("exit 0", "it ended the shell that sourced it"),
         ("if then", "syntax error"),
@@ -75,6 +77,40 @@ def test_a_file_that_does_not_end(tmp_path: Path) -> None:
         source_file(script(tmp_path, "sleep 60"), PARENT, limit_s=0.2)
 
 
+def test_what_a_file_leaves_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    text = f"sleep 600 & echo $! > '{pid_file}'; export READY=1"
+    assert source_file(script(tmp_path, text), PARENT)["READY"] == "1"
+    until(lambda: not runs(int(pid_file.read_text())))
+
+
+def test_a_file_that_floods_takes_no_memory(tmp_path: Path) -> None:
+    """100 MB of words, an end within the limit, and the environment is taken over."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    text = "head -c 100000000 /dev/zero; head -c 100000000 /dev/zero >&2; export READY=1"
+    assert source_file(script(tmp_path, text), PARENT)["READY"] == "1"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_file_that_writes_for_ever_ends_at_its_limit(tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match="not sourced within"):
+        source_file(script(tmp_path, "while :; do echo more; done"), PARENT, limit_s=0.3)
+    with pytest.raises(AnalysisError, match="not sourced within"):
+        source_file(script(tmp_path, "exec >&- 2>&- 1>&-; sleep 60"), PARENT, limit_s=0.3)
+
+
+def test_sourcing_is_called_off_at_once(analyses: Runs, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    environment = AnalysisEnvironment(source=script(tmp_path, f"> '{started}'; sleep 600"))
+    handle = analyses.start_script("true", environment=environment)
+    until(started.exists)
+    handle.cancel("no more")
+    assert handle.wait(GUARD_S)
+    assert handle.status is TaskStatus.CANCELLED
+    assert handle.outcome is not None
+    assert handle.outcome.cause == "no more"
+
+
 def test_a_missing_file_is_an_error_before_anything_starts(analyses: Runs, tmp_path: Path) -> None:
     """Fact F23: a missing file is a line in the log, and the run goes on."""
     with pytest.raises(AnalysisError, match="there is no file"):
@@ -87,6 +123,30 @@ def test_a_file_that_fails_fails_the_analysis(analyses: Runs, tmp_path: Path) ->
     assert handle.status is TaskStatus.FAILED
     assert handle.outcome is not None
     assert "cannot be sourced" in handle.outcome.cause
+
+
+def test_a_configuration_gives_variables_and_a_file(analyses: Runs, tmp_path: Path) -> None:
+    """After the parent and the sourced file comes the configuration (issue 3, part 3)."""
+    path = script(tmp_path, "export FROM_FILE=1 BOTH=file; unset HOME")
+    text = (
+        f"header:\n  environment_file: {path}\n"
+        "  environment: {OMP_NUM_THREADS: 04, BOTH: '{{ word }}', LANG: null}\n"
+        "  word: configured\n"
+    )
+    header = parse_configuration(text, environ={}).header
+    handle = analyses.script("true", header=header, environment={"OURS": "x"})
+    assert handle.outcome is not None
+    found = handle.outcome.described.task_env
+    assert found["FROM_FILE"] == "1"
+    assert found["BOTH"] == "configured"
+    assert found["OMP_NUM_THREADS"] == "04"
+    assert found["OURS"] == "x"
+    assert "LANG" not in found
+    assert "HOME" not in found
+    whole = AnalysisEnvironment()
+    handle = analyses.script("true", header=header, environment=whole)
+    assert handle.outcome is not None
+    assert "BOTH" not in handle.outcome.described.task_env
 
 
 def test_without_inheriting_only_the_necessary_is_there() -> None:

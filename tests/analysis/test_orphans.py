@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -261,7 +262,13 @@ def test_the_mark_is_inherited_and_found() -> None:
         found = leftovers.marked_processes(mark)
         assert all(psutil.Process(pid).environ()[leftovers.MARK_VARIABLE] == mark for pid in found)
         assert leftovers.marked_processes(f"{mark}2") == []
-        for pid in found:
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: not leftovers.marked_processes(mark))
+
+        def is_gone() -> bool:
+            left = leftovers.marked_processes(mark)
+            for pid in left:  # setsid may have forked since we looked
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not left
+
+        until(is_gone)
         shell.wait()

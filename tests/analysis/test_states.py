@@ -133,6 +133,14 @@ def test_a_stopped_one_can_be_cancelled(analyses: Runs) -> None:
     assert handle.status is TaskStatus.CANCELLED
 
 
+def test_sigterm_that_another_thread_took_is_heard(analyses: Runs) -> None:
+    """The main thread alone can act on it, and would sleep on in its system call."""
+    handle = analyses.run(tasks.LeavesSigtermToAnother)
+    assert handle.status is TaskStatus.CANCELLED
+    assert handle.outcome is not None
+    assert handle.outcome.return_code == 128 + signal.SIGTERM
+
+
 def test_the_limit_stands_still_while_we_have_stopped_it(analyses: Runs) -> None:
     heard = Heard()
     handle = analyses.ready(tasks.Waits, timeout_s=1.5)

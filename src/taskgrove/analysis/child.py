@@ -90,12 +90,21 @@ class _Child:
         """End the analysis: its executor is gone. Called by the guard thread."""
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def on_unheard(self) -> None:
+        """Have SIGTERM heard by the main thread. Called by the guard thread.
+
+        The kernel may give the signal to any thread, after a stop above all; the main thread,
+        which alone can act on it, would then sleep on in the system call that it is in.
+        """
+        if self._cancel_reason is None:
+            signal.pthread_kill(self._main_thread, signal.SIGTERM)
+
     def _on_fork(self) -> None:
         """Be a process like any other in a fork, such as a worker of a pool.
 
         A fork that is ended by SIGTERM must not report that the analysis was cancelled.
         """
-        self.channel.forget_lock()
+        self.channel.begin_anew()
         if signal.getsignal(signal.SIGTERM) == self.on_signal:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -103,7 +112,7 @@ class _Child:
         """Run the analysis and return the exit status."""
         signal.signal(signal.SIGTERM, self.on_signal)
         os.register_at_fork(after_in_child=self._on_fork)
-        self.channel.keep_watch(start.heartbeat_s, start.grace_s, self.on_lost)
+        self.channel.keep_watch(start.heartbeat_s, start.grace_s, self.on_lost, self.on_unheard)
         try:
             self._interruptible = True
             task_class = _find_class(start.task)

@@ -36,6 +36,8 @@ from taskgrove.analysis.shared_buffers import map_shared
 _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 
 _CHUNK_BYTES: Final = 256 << 10
+#: Ends the guard; other bytes in its pipe are numbers of signals.
+_STOP: Final = b"\0"
 #: How often the guard looks whether the executor is still there when nothing wakes it.
 _WATCH_S: Final = 60.0
 #: Where process managers tell a program its MPI rank, in the order in which they are asked.
@@ -80,6 +82,7 @@ class ChildChannel:
         self._received: list[Received] = []
         self._stop_read, self._stop_write = -1, -1
         self._guard: threading.Thread | None = None
+        self._on_sigterm: Callable[[], object] | None = None
         self.rank = 0
         where, _, name = address.partition(":")
         if where == "fd" and name.isdecimal():
@@ -138,7 +141,11 @@ class ChildChannel:
             ]
 
     def keep_watch(
-        self, heartbeat_s: float | None, grace_s: float, on_lost: Callable[[], object]
+        self,
+        heartbeat_s: float | None,
+        grace_s: float,
+        on_lost: Callable[[], object],
+        on_sigterm: Callable[[], object] | None = None,
     ) -> None:
         """Start the guard: heartbeats, and an end of this program when the executor is gone.
 
@@ -146,8 +153,14 @@ class ChildChannel:
             heartbeat_s: Period of the heartbeats in seconds; None: none are sent.
             grace_s: How long after ``on_lost`` the process is killed, in seconds.
             on_lost: Called once by the guard thread when the executor is gone.
+            on_sigterm: Called by the guard thread when the process has got SIGTERM, whichever of
+                its threads took it; this method is then called by the main thread.
         """
         self._stop_read, self._stop_write = os.pipe()
+        if on_sigterm is not None:
+            self._on_sigterm = on_sigterm
+            os.set_blocking(self._stop_write, False)
+            signal.set_wakeup_fd(self._stop_write, warn_on_full_buffer=False)
         self._guard = threading.Thread(
             target=self._watch,
             args=(heartbeat_s, grace_s, on_lost),
@@ -156,14 +169,21 @@ class ChildChannel:
         )
         self._guard.start()
 
-    def forget_lock(self) -> None:
-        """Have a lock of its own in a fork: another thread may have held the one it inherited."""
+    def begin_anew(self) -> None:
+        """Have a lock of its own in a fork, and nothing to do with the guard.
+
+        Another thread may have held the lock that the fork inherited.
+        """
         self._lock = threading.Lock()
+        if self._on_sigterm is not None:
+            signal.set_wakeup_fd(-1)
 
     def close(self) -> None:
         """End the guard and close the channel."""
         if self._guard is not None:
-            os.write(self._stop_write, b"\0")  # closing is not enough: a fork may hold it open
+            if self._on_sigterm is not None:
+                signal.set_wakeup_fd(-1)
+            os.write(self._stop_write, _STOP)  # closing is not enough: a fork may hold it open
             self._guard.join()
             os.close(self._stop_write)
             os.close(self._stop_read)
@@ -181,28 +201,35 @@ class ChildChannel:
         while True:
             wait_s = max(0.0, beat_at - time.monotonic())
             ready = dict(poll.poll(wait_s * 1000))
-            if self._stop_read in ready:
+            if self._stop_read in ready and self._is_told_to_stop():
                 return
-            if ready:
+            if self._socket.fileno() in ready:
                 break
+            if ready:
+                continue
             if heartbeat_s is not None:
                 with suppress(OSError):  # the next poll tells that the executor is gone
                     self.send(Heartbeat())
             beat_at = time.monotonic() + period_s
         on_lost()
-        if not _told_within(self._stop_read, grace_s):
-            _kill_ourselves()
+        deadline = time.monotonic() + grace_s
+        poll.unregister(self._socket)
+        while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if self._is_told_to_stop():
+                return
+        _kill_ourselves()
+
+    def _is_told_to_stop(self) -> bool:
+        """Take what came over the guard's pipe: numbers of signals, or the word to stop."""
+        said = os.read(self._stop_read, _CHUNK_BYTES)
+        if bytes([signal.SIGTERM]) in said and self._on_sigterm is not None:
+            self._on_sigterm()
+        return _STOP in said
 
     def _take_shared(self, sizes: Sequence[int]) -> list[memoryview]:
         if not self._descriptors:
             raise ChannelError("a frame has shared buffers, and no memory came with it")
         return map_shared(self._descriptors.pop(0), sizes)
-
-
-def _told_within(descriptor: int, limit_s: float) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(limit_s * 1000))
 
 
 def _kill_ourselves() -> None:

@@ -8,9 +8,13 @@ as it is, each variable ended by a zero byte.
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,8 +25,15 @@ from taskgrove.errors import AnalysisError
 SOURCE_LIMIT_S: Final = 120.0
 #: What a shell changes by itself.
 _SHELLS_OWN: Final = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "BASHOPTS", "SHELLOPTS"})
-_SCRIPT: Final = '. "$1" 1>&2 </dev/null || exit 97; exec env -0'
+_FAILED: Final = 97
+_SCRIPT: Final = f'. "$1" 1>&2 </dev/null || exit {_FAILED}; exec env -0'
 _LAST_LINES: Final = 3
+#: The largest environment that is taken over, in bytes; the kernel's own limit is about 6 MB.
+_MOST_BYTES: Final = 8 << 20
+_SAID_BYTES: Final = 64 << 10
+_LAST_TURNS: Final = 64  # more than a pipe holds
+_LOOK_S: Final = 0.1
+_SHORT_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +72,27 @@ class AnalysisEnvironment:
                     f"the variable {name} cannot hold {value!r}", key=name, hint="give a text"
                 )
 
-    def build(self, parent: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the environment; sourcing a file takes as long as it takes.
+    def build(
+        self,
+        parent: Mapping[str, str] | None = None,
+        *,
+        called_off: Callable[[], bool] = bool,
+    ) -> dict[str, str]:
+        """Return the environment; sourcing a file takes as long as it takes, up to two minutes.
 
         Args:
             parent: The environment to begin with; None: this process'.
+            called_off: Asked while a file is sourced; True ends that.
 
         Raises:
-            AnalysisError: The file is missing, fails, or does not end.
+            AnalysisError: The file is missing, fails, does not end, or was called off.
         """
         self.check()
         given = dict(os.environ if parent is None else parent)
         if not self.inherit:
             given = {name: given[name] for name in _ALWAYS if name in given}
         if self.source is not None:
-            given = source_file(Path(self.source), given)
+            given = source_file(Path(self.source), given, called_off=called_off)
         for name, before in self.prepend.items():
             given[name] = f"{before}{os.pathsep}{given[name]}" if given.get(name) else before
         for name, value in self.variables.items():
@@ -90,17 +107,24 @@ _ALWAYS: Final = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
 
 
 def source_file(
-    path: Path, environment: Mapping[str, str], *, limit_s: float = SOURCE_LIMIT_S
+    path: Path,
+    environment: Mapping[str, str],
+    *,
+    limit_s: float = SOURCE_LIMIT_S,
+    called_off: Callable[[], bool] = bool,
 ) -> dict[str, str]:
     """Return what an environment becomes when a shell sources a file.
+
+    The shell's end counts, not that of what it left in the background: that is ended with it.
 
     Args:
         path: The file, in the language of ``bash`` (of ``sh`` where there is no bash).
         environment: What the shell begins with.
         limit_s: How long it may take, in seconds.
+        called_off: Asked ten times a second; True ends the shell.
 
     Raises:
-        AnalysisError: The file is missing, fails, ends the shell, or does not end.
+        AnalysisError: The file is missing, fails, ends the shell, does not end, or was called off.
     """
     search = environment.get("PATH", os.defpath)
     bash = shutil.which("bash", path=search) or shutil.which("bash")
@@ -115,17 +139,68 @@ def source_file(
         start_new_session=True,
     ) as process:
         try:
-            told, said = process.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            raise AnalysisError(
-                f"the file {str(path)!r} was not sourced within {limit_s:g} s", file=path
-            ) from None
+            told, said = _heard(process, limit_s, called_off)
+        except TimeoutError:
+            why = "called off" if called_off() else f"not sourced within {limit_s:g} s"
+            raise AnalysisError(f"the file {str(path)!r} was {why}", file=path) from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # not reaped yet: the group is its own
+    if len(told) > _MOST_BYTES:
+        raise AnalysisError(f"the file {str(path)!r} makes more than {_MOST_BYTES} bytes of it")
     if process.returncode != 0 or not told.endswith(b"\0"):
         lines = said.decode("utf-8", "backslashreplace").strip().splitlines()[-_LAST_LINES:]
-        why = " / ".join(lines) or "it ended the shell that sourced it"
+        how = "it failed" if process.returncode == _FAILED else "it ended the shell that sourced it"
+        why = " / ".join(lines) or how
         raise AnalysisError(f"the file {str(path)!r} cannot be sourced: {why}", file=path)
     return _taken_over(environment, told)
+
+
+def _heard(
+    process: subprocess.Popen[bytes], limit_s: float, called_off: Callable[[], bool]
+) -> tuple[bytes, bytes]:
+    """Return the beginning of what a process told, and the end of what it said, when it ended.
+
+    Neither takes more memory than ``_MOST_BYTES``, however much comes.
+
+    Raises:
+        TimeoutError: It did not end in time, or was called off.
+    """
+    assert process.stdout is not None
+    assert process.stderr is not None
+    heard = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    told, said = heard.values()
+    deadline = time.monotonic() + limit_s
+    ended = False
+    turns_left = _LAST_TURNS
+    while heard and turns_left:
+        # What it wrote is in the pipes when it has ended; whoever else holds them has no say.
+        ended = ended or _has_ended(process.pid)
+        ready = select.select(list(heard), [], [], 0 if ended else _LOOK_S)[0]
+        turns_left -= ended
+        if ended and not ready:
+            break
+        for descriptor in ready:
+            data = os.read(descriptor, _SAID_BYTES)
+            if not data:
+                del heard[descriptor]
+            elif heard[descriptor] is said:
+                said[:] = (said + data)[-_SAID_BYTES:]
+            elif len(told) <= _MOST_BYTES:
+                told += data
+        if time.monotonic() >= deadline or called_off():
+            raise TimeoutError
+    while not ended:
+        if time.monotonic() >= deadline or called_off():
+            raise TimeoutError
+        time.sleep(_SHORT_S)
+        ended = _has_ended(process.pid)
+    return bytes(told), bytes(said)
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether our child has ended; it is not reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _taken_over(before: Mapping[str, str], told: bytes) -> dict[str, str]:

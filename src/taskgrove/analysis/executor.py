@@ -61,9 +61,10 @@ class AnalysisExecutor:
         entry: What is run.
         parameters: Its validated parameters.
         header: The header of the configuration: its ``work_dir`` and ``task_timeout`` hold where
-            ``work_dir`` and ``timeout_s`` are None.
-        environment: Variables that are set above those of this process, or where the whole
-            environment comes from; None: that of this process.
+            ``work_dir`` and ``timeout_s`` are None, its ``environment`` and ``environment_file``
+            where ``environment`` does not say otherwise.
+        environment: Variables that are set above those of this process and of the header, or
+            where the whole environment comes from; None: those two.
         poll_interval: Period, in seconds, of the poll that reconciles what events may have
             missed.
         timeout_s: Limit, in seconds; None: the header's, or no limit. It is enforced: SIGTERM,
@@ -126,7 +127,7 @@ class AnalysisExecutor:
         self.entry = entry
         self.parameters = parameters
         self.header = header
-        self.environment = _environment_of(environment)
+        self.environment = _environment_of(environment, header)
         self.environment.check()
         self.poll_interval = poll_interval
         self.timeout_s = timeout_s
@@ -184,7 +185,8 @@ class AnalysisExecutor:
         try:
             self._start(loop, handle, ending)
         except (AnalysisError, TaskletError) as exc:
-            ending.never_ran(str(exc))
+            if not ending.was_called_off():
+                ending.never_ran(str(exc))
         except OSError as exc:
             ending.never_ran(f"cannot be started: {exc.strerror or exc}")
         except Exception as exc:
@@ -193,7 +195,8 @@ class AnalysisExecutor:
 
     def _start(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
         self._make_work_dir()
-        environment = self.environment.build()
+        before = ending.before_start
+        environment = self.environment.build(called_off=lambda: before.reason is not None)
         context = TaskletContext(self.entry.name, self.parameters, environment, self.work_dir)
         run_tasklets("before", self.before, context)
         plan = self._plan(loop, environment)
@@ -296,11 +299,15 @@ class AnalysisExecutor:
 
 
 def _environment_of(
-    given: AnalysisEnvironment | Mapping[str, str | None] | None,
+    given: AnalysisEnvironment | Mapping[str, str | None] | None, header: AnalysisHeader | None
 ) -> AnalysisEnvironment:
     if isinstance(given, AnalysisEnvironment):
         return given
-    return AnalysisEnvironment(variables=dict(given or {}))
+    if header is None:
+        return AnalysisEnvironment(variables=dict(given or {}))
+    return AnalysisEnvironment(
+        variables={**header.environment, **(given or {})}, source=header.environment_file or None
+    )
 
 
 def _place(given: str | type) -> str:

@@ -253,6 +253,8 @@ class Supervision:
         self._intake.drain()
         ran_s, waited_s = self._ended - self._began, time.monotonic() - self._ended
         members = find_members(self._plan.mark, self._pid, ran_s=ran_s)
+        if not members:
+            self._intake.drain()  # the last of them may have ended since, and let go of it
         if members or self._intake.is_open:
             if waited_s < STRAY_PAUSE_S or (members and self._end_strays(members, waited_s)):
                 self._loop.at(time.monotonic() + _LOOK_AGAIN_S, self._settle)

@@ -35,6 +35,13 @@ class AnalysisHeader(BaseModel):
     template_dir: str = Field(
         "", description="The folder of the templates of analyses; empty: work_dir."
     )
+    environment: dict[str, str | None] = Field(
+        default_factory=dict,
+        description="Variables of the environment of every analysis; null removes one.",
+    )
+    environment_file: str = Field(
+        "", description="A shell script that is sourced for the environment; empty: none."
+    )
 
     @property
     def variables(self) -> dict[str, Any]:
