@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sqlite3
 import tempfile
@@ -78,31 +79,46 @@ def life_of_leaves(run_id: str, count: int) -> list[TaskEvent]:
     return events
 
 
-def raw_inserts(folder: Path, bodies: list[bytes], synchronous: str) -> float:
-    """Insert the bodies of events with sqlite3 alone, in batches of 100; seconds per event."""
+def kept_rows(folder: Path, events: list[TaskEvent]) -> dict[str, list[tuple[object, ...]]]:
+    """Record the events and return the rows that a record then holds of them, by table."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        connection = sqlite3.connect(f"{name}/raw.db", isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
-        connection.execute(
-            "CREATE TABLE events (run_key INTEGER, sequence INTEGER, body BLOB,"
-            " PRIMARY KEY (run_key, sequence)) WITHOUT ROWID"
-        )
-        rows = [(1, number, body) for number, body in enumerate(bodies, 1)]
-        began = time.perf_counter()
-        for start in range(0, len(rows), 100):
-            connection.execute("BEGIN")
-            connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows[start : start + 100])
-            connection.execute("COMMIT")
-        took = time.perf_counter() - began
+        file = Path(name) / "runs.db"
+        recorded(folder, events, file)
+        with sqlite3.connect(file) as connection:
+            found = {
+                table: connection.execute(f"SELECT * FROM {table}").fetchall()
+                for table in ("runs", "paths", "nodes", "events")
+            }
         connection.close()
-    return took / len(bodies)
+    return found
 
 
-def recorded(folder: Path, events: list[TaskEvent]) -> float:
+def raw_inserts(
+    folder: Path, rows: dict[str, list[tuple[object, ...]]], synchronous: str, count: int
+) -> float:
+    """Insert rows with sqlite3 alone into the same tables, 100 a batch; seconds per event."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        file = Path(name) / "raw.db"
+        Store.open(file).close()
+        connection = sqlite3.connect(file, isolation_level=None)
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        took = 0.0
+        for table, of_table in rows.items():
+            insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(of_table[0]))})"
+            began = time.perf_counter()
+            for start in range(0, len(of_table), 100):
+                connection.execute("BEGIN")
+                connection.executemany(insert, of_table[start : start + 100])
+                connection.execute("COMMIT")
+            took += time.perf_counter() - began
+        connection.close()
+    return took / count
+
+
+def recorded(folder: Path, events: list[TaskEvent], file: Path | None = None) -> float:
     """Record the events from first to last, and wait until all is kept; seconds per event."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        store = Store.open(Path(name) / "runs.db")
+        store = Store.open(file or Path(name) / "runs.db")
         with Recorder(store, spill_folder=Path(name)) as recorder:
             observe = recorder.begin_run(events[0].run_id, RunAbout(command="scan"))
             kept = threading.Event()
@@ -200,21 +216,20 @@ def rows() -> Iterator[Row]:
     mean = sum(map(len, bodies)) / len(bodies)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for synchronous, aim in (("FULL", 2.0), ("NORMAL", None)):
+        rows_kept = kept_rows(folder, events)
+        only_events = {"events": rows_kept["events"]}
+        for what, which, how, aim in (
+            ("the same rows", rows_kept, "FULL", 2.0),
+            ("the same rows", rows_kept, "NORMAL", None),
+            ("its events alone", only_events, "FULL", None),
+        ):
             raw, own, ratio = paired(
-                lambda how=synchronous: raw_inserts(folder, bodies, how),  # type: ignore[misc]
-                lambda: recorded(folder, events),
+                functools.partial(raw_inserts, folder, which, how, len(events)),
+                functools.partial(recorded, folder, events),
                 ROUNDS,
             )
-            yield Row(f"raw sqlite3 inserts, 100 a batch, {synchronous}", raw * 1e6, "µs")
-            yield Row(
-                f"recording an event, {synchronous} beside it",
-                own * 1e6,
-                "µs",
-                ratio,
-                f"raw, {synchronous}",
-                aim,
-            )
+            yield Row(f"raw inserts of {what}, 100 a batch, {how}", raw * 1e6, "µs")
+            yield Row("recording an event", own * 1e6, "µs", ratio, "the raw inserts", aim)
         gc.collect()
         yield Row("the observer's call", observer_call(folder) * 1e6, "µs", aim=1.0)
         alone, own, ratio = paired(

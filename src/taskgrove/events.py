@@ -238,6 +238,58 @@ class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
 
 Observer: TypeAlias = Callable[[TaskEvent], object]
 
+
+class ProgressDraft(msgspec.Struct, frozen=True, gc=False):
+    """Progress of a running subtask of which no event was made yet.
+
+    In a burst, most of them are overtaken before anybody needs the event, and making it is what
+    costs. Attributes are those of the event that it stands for, except:
+
+    Attributes:
+        task: Path of the task whose subtask it is.
+        name: The subtask's name.
+        device: Its device, where ``devices`` names none.
+    """
+
+    run_id: str
+    sequence: int
+    task: str
+    name: str
+    progress: int
+    result_code: ResultCode | None
+    message: str
+    device: str | None
+    devices: list[str] | None
+    failed_devices: list[str] | None
+    health_state: str | None
+    monotonic_s: float
+    wall_ns: int
+
+    def event(self, sequence_from: int | None = None) -> TaskEvent:
+        """Return the event.
+
+        Args:
+            sequence_from: First number of the range that it replaces, where it replaces others.
+        """
+        devices = self.devices or ((self.device,) if self.device else ())
+        return TaskEvent(
+            run_id=self.run_id,
+            sequence=self.sequence,
+            sequence_from=sequence_from,
+            path=f"{self.task}/{self.name}",
+            kind="progress",
+            status=TaskStatus.IN_PROGRESS,
+            result_code=self.result_code,
+            progress=self.progress,
+            message=self.message,
+            devices=tuple(devices),
+            failed_devices=tuple(self.failed_devices or ()),
+            health_state=self.health_state,
+            monotonic_s=self.monotonic_s,
+            wall_ns=self.wall_ns,
+        )
+
+
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(TaskEvent)
 
@@ -283,15 +335,20 @@ class Subscription:
 
     Attributes:
         detached_reason: Why the bus detached the observer, or None while it is attached.
-        essential: Whether the observer stays attached however slow it is.
+        essential: Whether the observer stays attached whatever it does.
+        takes_drafts: Whether it takes a :class:`ProgressDraft` in place of an event; an observer
+            says so by an attribute of this name.
     """
 
-    __slots__ = ("_bus", "_slow_calls", "detached_reason", "essential", "observer")
+    __slots__ = (
+        "_bus", "_slow_calls", "detached_reason", "essential", "observer", "takes_drafts",
+    )  # fmt: skip
 
     def __init__(self, bus: EventBus, observer: Observer, *, essential: bool = False) -> None:
         self._bus = bus
         self._slow_calls = 0
         self.essential = essential
+        self.takes_drafts: bool = getattr(observer, "takes_drafts", False)
         self.observer = observer
         self.detached_reason: str | None = None
 
@@ -313,9 +370,12 @@ class EventBus:
         active: True while somebody observes; a producer need not build events otherwise.
         monotonic: Returns the monotonic time of an event that is made now, in seconds.
         wall_ns: Returns its wall time, UTC, nanoseconds since the epoch.
+        next_sequence: Takes the next number; whoever takes one must publish an event with it.
     """
 
-    __slots__ = ("_count", "_lock", "_subscriptions", "active", "monotonic", "run_id", "wall_ns")
+    __slots__ = (
+        "_lock", "_subscriptions", "active", "monotonic", "next_sequence", "run_id", "wall_ns",
+    )  # fmt: skip
 
     def __init__(
         self, run_id: str, clock: Clock = SYSTEM_CLOCK, *, first_sequence: int = 1
@@ -327,7 +387,8 @@ class EventBus:
         self.monotonic: Callable[[], float] = time.monotonic if system else clock.monotonic
         self.wall_ns: Callable[[], int] = time.time_ns if system else clock.wall_ns
         self._lock = threading.Lock()
-        self._count = itertools.count(first_sequence)
+        # Taken under trackers' locks: a call of Python's own there would be felt (SPEC S4.3).
+        self.next_sequence: Callable[[], int] = itertools.count(first_sequence).__next__
         self._subscriptions: tuple[Subscription, ...] = ()
 
     def subscribe(self, observer: Observer, *, essential: bool = False) -> Subscription:
@@ -338,18 +399,14 @@ class EventBus:
 
         Args:
             observer: What is called.
-            essential: True for the record: it is never detached for being slow, because a
-                call may take long when the machine stood still, and no event may be missed.
+            essential: True for the record: it is never detached, because a call may take long
+                when the machine stood still, and no event may be missed.
         """
         subscription = Subscription(self, observer, essential=essential)
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)
             self.active = True
         return subscription
-
-    def next_sequence(self) -> int:
-        """Take the next number; whoever takes one must publish an event with it."""
-        return next(self._count)
 
     def emit(
         self, path: str, kind: EventKind, *, sequence: int | None = None, **fields: Any
@@ -366,7 +423,7 @@ class EventBus:
         if sequence is None:
             if not self.active:
                 return
-            sequence = next(self._count)
+            sequence = self.next_sequence()
         self.publish(
             TaskEvent(
                 run_id=self.run_id,
@@ -379,9 +436,36 @@ class EventBus:
             )
         )
 
-    def publish(self, event: TaskEvent) -> None:
-        """Call every observer with ``event``; never raises."""
+    def publish_draft(self, draft: ProgressDraft) -> None:
+        """Publish plain progress; its event is made where somebody needs one. Never raises."""
+        others = False
         for subscription in self._subscriptions:
+            if not subscription.takes_drafts:
+                others = True
+                continue
+            try:
+                subscription.observer(draft)  # type: ignore[arg-type] # it said so
+            except Exception:
+                _LOGGER.exception("run %s: the record's observer raised", self.run_id)
+        if others:
+            self.publish(draft.event(), drafted=True)
+
+    def publish(self, event: TaskEvent, *, drafted: bool = False) -> None:
+        """Call every observer with ``event``; never raises.
+
+        Args:
+            event: The event.
+            drafted: Those that take drafts have it already.
+        """
+        for subscription in self._subscriptions:
+            if drafted and subscription.takes_drafts:
+                continue
+            if subscription.essential:  # never detached, so never timed
+                try:
+                    subscription.observer(event)
+                except Exception:
+                    _LOGGER.exception("run %s: the record's observer raised", self.run_id)
+                continue
             began = time.perf_counter()
             try:
                 subscription.observer(event)
@@ -389,7 +473,7 @@ class EventBus:
                 self._detach(subscription, f"it raised {type(exc).__name__}: {exc}", event.path)
                 continue
             took = time.perf_counter() - began
-            if took > SLOW_LIMIT_S and not subscription.essential:
+            if took > SLOW_LIMIT_S:
                 subscription._slow_calls += 1
                 if took > STALL_LIMIT_S or subscription._slow_calls >= SLOW_CALLS_LIMIT:
                     self._detach(subscription, f"it was slow: {took:.3f} s in a call", event.path)

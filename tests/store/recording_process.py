@@ -2,7 +2,8 @@
 
 ``python -m tests.store.recording_process RECORD SPILL PREFIX RUNS EVENTS`` records that many
 runs, side by side, and prints each line only once what it tells is on record: ``begun RUN``,
-``kept RUN SEQUENCE`` for events that observers were told, ``ended RUN``, ``trouble TEXT``.
+``kept RUN SEQUENCE`` for events that observers were told, ``ended RUN``, ``trouble TEXT``. With
+``EVENTS`` written ``50+`` the runs do not end: it waits to be killed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from pathlib import Path
 
 from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.events import TaskEvent
 from taskgrove.store import Recorder
 from tests.store.recording import OK, life
 
@@ -33,17 +35,19 @@ def main(record: str, spill: str, prefix: str, runs: str, events: str) -> None:
         must_open=False,
     ) as recorder:
         lives = {}
+        of_run: list[TaskEvent] = []
         for number in range(int(runs)):
             run_id = f"{prefix}-{number}"
+            of_run = life(run_id, progress=int(events.removesuffix("+")))
             recorder.forward(run_id, lambda e: said.put(f"kept {e.run_id} {e.sequence}"))
-            lives[run_id] = (
-                recorder.begin_run(run_id, RunAbout(command="process")),
-                life(run_id, progress=int(events)),
-            )
+            lives[run_id] = (recorder.begin_run(run_id, RunAbout(command="process")), of_run)
             said.put(f"begun {run_id}")
-        for number in range(int(events) + 3):
-            for observe, of_run in lives.values():
-                observe(of_run[number])
+        goes_on = events.endswith("+")
+        for number in range(len(of_run) - goes_on):
+            for observe, own in lives.values():
+                observe(own[number])
+        if goes_on:
+            threading.Event().wait()
         ends = []
         for run_id in lives:
             ended = threading.Event()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from taskgrove.commands.node_facts import RunFacts
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import NoteDetail, TaskEvent
+from taskgrove.events import NoteDetail, ProgressDraft, TaskEvent
 from taskgrove.store import coalescing
 from taskgrove.store.coalescing import coalesce
 from tests.store.recording import event
@@ -101,3 +101,23 @@ def test_what_is_kept_tells_the_same_without_a_gap(events: list[TaskEvent]) -> N
         )  # fmt: skip
         if not node.is_final:
             assert other.progress <= node.progress
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "c"]),
+            st.integers(0, 100),
+            st.sampled_from(["", "", "", "x"]),
+            st.sampled_from([None, None, "d/e/f"]),
+            st.booleans(),
+        )
+    )
+)
+def test_drafts_are_coalesced_as_their_events_are(steps: list[tuple[object, ...]]) -> None:
+    drafts, sequence = [], 0
+    for name, progress, message, device, gap in steps:
+        sequence += 2 if gap else 1
+        facts = (None, message, device, None, None, None)
+        drafts.append(ProgressDraft("r", sequence, "root", name, progress, *facts, 1.0, sequence))  # type: ignore[arg-type]
+    assert coalesce(drafts) == coalesce([draft.event() for draft in drafts])

@@ -228,7 +228,7 @@ def test_analyses_and_pages_have_rows_of_their_own(record_url: str, tmp_path: Pa
     done = AnalysisDetail("peaks", parameters='{"n": 3}', status="COMPLETED", summary="3 peaks")
     page = PageDetail("scans/motor", "/pages/scans/motor/report.html", 1234, "ab" * 32)
     leaf = {"path": "root", "kind": "note", "progress": None}
-    labels = {"experiment": "mfx123", "experiment_run": "7"}
+    labels = {"experiment": "mfx123", "run": "7"}
     with new_recorder(record_url, tmp_path) as recorder:
         observe = recorder.begin_run("run-1", RunAbout(labels=labels))
         feed(observe, life("run-1"))

@@ -24,7 +24,7 @@ from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext, checked_progress
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
-from taskgrove.events import EventBus, Observer, Subscription
+from taskgrove.events import EventBus, Observer, ProgressDraft, Subscription
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -215,34 +215,43 @@ class TaskTracker(TrackerDelivery):
     ) -> bool:
         """Take in plain progress of a running subtask and tell the observers."""
         name = record.name
-        if (
-            progress <= self._subtask_progress[name]
-            or type(name) is not str
-            or (name in events.nested)
-        ):
+        earlier = self._subtask_progress[name]
+        if progress <= earlier or name.__class__ is not str or name in events.nested:
             return self._take_in(name, None, progress, None, None, {})
         due = False
         bus = events.bus
         with self._lock:
             earlier = self._subtask_progress[name]
-            if progress <= earlier or self._is_over or IS_FINAL[record.status]:  # type: ignore[index]
-                return False
-            self._subtask_progress[name] = progress
-            self._progress_sum += progress - earlier
-            if self._progress_sum >= self._next_step_sum:
-                due = self._post_progress()
-            told = (
-                name,
-                record.result_code,
-                record.message,
-                record.device_name,
-                record.devices,
-                record.failed_devices,
-                record.health_state,
-            )
-            sequence = bus.next_sequence()
+            plain = progress > earlier and not self._is_over and record.status is _IN_PROGRESS
+            if plain:
+                self._subtask_progress[name] = progress
+                self._progress_sum += progress - earlier
+                if self._progress_sum >= self._next_step_sum:
+                    due = self._post_progress()
+                code, message, device = record.result_code, record.message, record.device_name
+                devices, failed = record.devices, record.failed_devices
+                health = record.health_state
+                sequence = bus.next_sequence()
+        if not plain:  # another thread was quicker
+            return self._take_in(name, None, progress, None, None, {})
         try:
-            events.plain_progress(sequence, progress, told)
+            bus.publish_draft(
+                ProgressDraft(
+                    bus.run_id,
+                    sequence,
+                    events.path,
+                    name,
+                    progress,
+                    code,
+                    message,
+                    device,
+                    devices,
+                    failed,
+                    health,
+                    bus.monotonic(),
+                    bus.wall_ns(),
+                )
+            )
         except Exception:
             # The update itself is taken in, and what follows from it must be delivered.
             self.logger.exception("task %s: an update could not be told", self.task_name)

@@ -4,82 +4,102 @@ Under load a burst brings the same node's progress many times in one batch; one 
 enough. Only what changes nothing but the percentage is left out: never an end, a start, a
 note, a cause, a new message or a new attempt. Each event that is kept says in
 ``sequence_from`` which range it stands for, so that the ranges of a log follow each other
-without gap or overlap.
+without gap or overlap. Progress that comes as a draft becomes an event only if it is kept.
 
 Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import TaskEvent
+from taskgrove.events import ProgressDraft, TaskEvent
 
 #: Fewer events than this in a batch are all kept.
 LOAD: Final = 200
 
+_SEQUENCE: Final[Callable[[Any], int]] = attrgetter("sequence")
 _RUNNING: Final = TaskStatus.IN_PROGRESS
 
 
-def coalesce(events: Sequence[TaskEvent]) -> Sequence[TaskEvent]:
+def in_order(heard: Sequence[TaskEvent | ProgressDraft]) -> list[TaskEvent | ProgressDraft]:
+    """Return events and drafts in order of their sequence."""
+    return sorted(heard, key=_SEQUENCE)
+
+
+def coalesce(heard: Sequence[TaskEvent | ProgressDraft]) -> list[TaskEvent]:
     """Return the events that are worth keeping, those that stand for others marked so.
 
     Args:
-        events: Events of one run, in order of their sequence.
+        heard: Events and drafts of one run, in order of their sequence.
     """
-    if len(events) < LOAD:
-        return events
+    if len(heard) < LOAD:
+        return [item.event() if isinstance(item, ProgressDraft) else item for item in heard]
     kept: list[TaskEvent] = []
-    stretch: list[TaskEvent] = []
+    stretch: list[TaskEvent | ProgressDraft] = []
     expected = -1
-    for event in events:
-        plain = event.kind == "progress" and event.status is _RUNNING and event.detail is None
-        if not plain or event.sequence != expected or event.sequence_from is not None:
-            if stretch:
-                _settle(stretch, kept)
-                stretch = []
-            if not plain or event.sequence_from is not None:
-                kept.append(event)
-                expected = -1
-                continue
-        stretch.append(event)
-        expected = event.sequence + 1
-    if stretch:
-        _settle(stretch, kept)
+    for item in heard:
+        if not isinstance(item, ProgressDraft) and not (
+            item.kind == "progress"
+            and item.status is _RUNNING
+            and item.detail is None
+            and item.sequence_from is None
+        ):
+            _settle(stretch, kept)
+            stretch.clear()
+            kept.append(item)
+            continue
+        sequence = item.sequence
+        if sequence != expected and stretch:
+            _settle(stretch, kept)
+            stretch.clear()
+        stretch.append(item)
+        expected = sequence + 1
+    _settle(stretch, kept)
     return kept
 
 
-def _settle(stretch: list[TaskEvent], kept: list[TaskEvent]) -> None:
-    """Append what is kept of progress events whose numbers follow each other."""
-    newest: dict[str, TaskEvent] = {}
-    survivors: list[TaskEvent] = []
-    for event in reversed(stretch):
-        later = newest.get(event.path)
-        if later is not None and _says_the_same(event, later):
-            continue
-        newest[event.path] = event
-        survivors.append(event)
+def _settle(stretch: list[TaskEvent | ProgressDraft], kept: list[TaskEvent]) -> None:
+    """Append what is kept of progress whose numbers follow each other."""
+    if not stretch:
+        return
+    newest: dict[Hashable, TaskEvent | ProgressDraft] = {}
+    survivors: list[TaskEvent | ProgressDraft] = []
+    for item in reversed(stretch):
+        key: Hashable = (item.task, item.name) if isinstance(item, ProgressDraft) else item.path
+        later = newest.get(key)
+        if (
+            later is not None
+            and item.message == later.message
+            and item.devices == later.devices
+            and item.result_code is later.result_code
+            and item.failed_devices == later.failed_devices
+            and item.health_state == later.health_state
+            and _says_the_same(item, later)
+        ):
+            continue  # it differs in nothing but the percentage
+        newest[key] = item
+        survivors.append(item)
     begin = stretch[0].sequence
-    for event in reversed(survivors):
-        if event.sequence == begin:
-            kept.append(event)
+    for item in reversed(survivors):
+        sequence = item.sequence
+        first = None if sequence == begin else begin
+        if isinstance(item, ProgressDraft):
+            kept.append(item.event(first))
+        elif first is None:
+            kept.append(item)
         else:
-            kept.append(msgspec.structs.replace(event, sequence_from=begin))
-        begin = event.sequence + 1
+            kept.append(msgspec.structs.replace(item, sequence_from=first))
+        begin = sequence + 1
 
 
-def _says_the_same(event: TaskEvent, later: TaskEvent) -> bool:
-    """Return True when two progress events of a node differ in nothing but the percentage."""
-    return (
-        event.attempt == later.attempt
-        and event.result_code == later.result_code
-        and event.message == later.message
-        and event.devices == later.devices
-        and event.failed_devices == later.failed_devices
-        and event.health_state == later.health_state
-        and (event.progress is None or later.progress is not None)
-    )
+def _says_the_same(item: Any, later: Any) -> bool:
+    # Two drafts or two events: they are known by different keys.
+    if type(item) is ProgressDraft:
+        return bool(item.device == later.device)
+    return item.attempt == later.attempt and (item.progress is None or later.progress is not None)

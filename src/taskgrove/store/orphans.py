@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.events import decode_event
 from taskgrove.store.run_state import Ending, RunState
-from taskgrove.store.run_writer import BrokenRunError, LogRow, RunWriter
+from taskgrove.store.run_writer import BrokenRunError, RunWriter
 from taskgrove.store.spill import (
     EndEntry,
     Entry,
@@ -105,13 +105,13 @@ def _write(
     writer: RunWriter,
     transaction: Callable[[], AbstractContextManager[Connection]],
 ) -> int:
-    rows: dict[str, list[LogRow]] = {}
+    rows: dict[str, list[tuple[int, bytes]]] = {}
     for entry in entries:
         state = states.get(entry.run_id)
         if state is None:
             state = states[entry.run_id] = orphan_state(entry)
         if isinstance(entry, EventEntry):
-            rows.setdefault(entry.run_id, []).append((state, entry.sequence, entry.body))
+            rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
             state.adopt(decode_event(entry.body))
         elif isinstance(entry, EndEntry):
             state.ending = Ending(*entry.ending)
@@ -123,7 +123,11 @@ def _write(
         try:
             with transaction() as connection:
                 done = writer.write(
-                    connection, [state], of_run, now_ns=_lease_ns(state), log_only=True
+                    connection,
+                    [state],
+                    [(state, of_run)],
+                    now_ns=_lease_ns(state),
+                    log_only=True,
                 )
             writer.committed([state], done, log_only=True)
             written += len(of_run)

@@ -30,7 +30,7 @@ from taskgrove.redaction import Redaction
 from taskgrove.store.lease import HEARTBEAT_S, this_process, user_name
 from taskgrove.store.location import find_location
 from taskgrove.store.plain_bytes import clean_text, json_text
-from taskgrove.store.recorder_inbox import Begin, End, Inbox, Stop, Waiter
+from taskgrove.store.recorder_inbox import Begin, End, Inbox, Stop, Waiter, events_in
 from taskgrove.store.recorder_link import Link
 from taskgrove.store.recorder_telling import Forwarder, Teller
 from taskgrove.store.recorder_watch import Watch
@@ -256,7 +256,7 @@ class Recorder:
     def _overdue(self, waiter: Waiter) -> None:
         self._tell_stuck()
         run_id = waiter.run_id
-        under_way = list(self._writer.in_flight.get(run_id, ()))
+        under_way = events_in(self._writer.in_flight.get(run_id, ()))
         self._forwarder.send_ahead(run_id, [*under_way, *self._inbox.snapshot(run_id)])
 
     def _tell_stuck(self) -> None:

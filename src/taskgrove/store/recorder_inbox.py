@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from taskgrove.events import Observer, TaskEvent
+from taskgrove.events import Observer, ProgressDraft, TaskEvent
 from taskgrove.store.run_state import Ending, RunState
 
 #: How long the writer waits for more to come before it writes what has, in seconds.
@@ -74,7 +74,9 @@ class Stop:
     """Nothing more will come."""
 
 
-Item: TypeAlias = TaskEvent | Begin | End | Stop
+#: What an observer hears.
+Heard: TypeAlias = TaskEvent | ProgressDraft
+Item: TypeAlias = TaskEvent | ProgressDraft | Begin | End | Stop
 
 
 class Inbox:
@@ -105,12 +107,13 @@ class Inbox:
         items = self._items
         append = items.append
 
-        def record(event: TaskEvent) -> None:
+        def record(event: TaskEvent | ProgressDraft) -> None:
             append(event)
             # After the append: the writer looks at the queue again once it has said that it sleeps.
             if self._attention or len(items) > CROWD:
                 self._attend(event)
 
+        record.takes_drafts = True  # type: ignore[attr-defined] # read by Subscription
         return record
 
     def put(self, item: Item) -> None:
@@ -148,17 +151,19 @@ class Inbox:
                 items = list(self._items)
             except RuntimeError:  # somebody appended meanwhile
                 continue
-            return [i for i in items if isinstance(i, TaskEvent) and i.run_id == run_id]
+            return [event for event in map(event_in, items) if event and event.run_id == run_id]
 
     def _drain(self, count: int) -> list[Item]:
         take = self._items.popleft
         return [take() for _ in range(count)]
 
-    def _attend(self, event: TaskEvent) -> None:
+    def _attend(self, item: TaskEvent | ProgressDraft) -> None:
         if self._dead:
+            event = event_in(item)
+            assert event is not None
             self._when_dead(event)
             return
-        if len(self._items) > CROWD and event.kind == "progress":
+        if len(self._items) > CROWD and _is_progress(item):
             self._leave_out_one()
         self._wake.set()
 
@@ -168,5 +173,23 @@ class Inbox:
             last = self._items.pop()
         except IndexError:
             return
-        if not (isinstance(last, TaskEvent) and last.kind == "progress"):
+        if not _is_progress(last):
             self._items.append(last)
+
+
+def event_in(item: Item) -> TaskEvent | None:
+    """Return the event that an item is, or stands for; None where it is something else."""
+    if isinstance(item, ProgressDraft):
+        return item.event()
+    return item if isinstance(item, TaskEvent) else None
+
+
+def events_in(heard: Iterable[Heard]) -> list[TaskEvent]:
+    """Return the events that were heard, those made that were drafts still."""
+    return [item.event() if isinstance(item, ProgressDraft) else item for item in heard]
+
+
+def _is_progress(item: Item) -> bool:
+    return isinstance(item, ProgressDraft) or (
+        isinstance(item, TaskEvent) and item.kind == "progress"
+    )

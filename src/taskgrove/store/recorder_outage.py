@@ -13,7 +13,7 @@ from taskgrove.errors import StoreError
 from taskgrove.store.faults import store_error
 from taskgrove.store.recorder_telling import Teller
 from taskgrove.store.run_state import KeptEvent, RunState
-from taskgrove.store.run_writer import LogRow
+from taskgrove.store.run_writer import LogPart
 from taskgrove.store.spill import EndEntry, Entry, EventEntry, RunEntry, Spill
 
 #: How long the first attempt to write again waits, and every later one at most, in seconds.
@@ -145,16 +145,15 @@ class Outage:
         """Return True when the end of a run is kept aside where a crash cannot take it."""
         return self.is_on and self._spill.durable and state.run_id in self._ends_kept
 
-    def chunks(self, states: Mapping[str, RunState]) -> Iterator[tuple[list[LogRow], int]]:
-        """Yield what is kept aside, oldest first: rows for the log, and a mark for `written`."""
+    def chunks(self, states: Mapping[str, RunState]) -> Iterator[tuple[list[LogPart], int]]:
+        """Yield what is kept aside, oldest first: events for the log, and a mark for `written`."""
         while not self._spill.is_empty:
             entries, mark = self._spill.peek(_CHUNK)
-            rows = [
-                (states[entry.run_id], entry.sequence, entry.body)
-                for entry in entries
-                if isinstance(entry, EventEntry) and states[entry.run_id].broken is None
-            ]
-            yield rows, mark
+            rows: dict[str, list[tuple[int, bytes]]] = {}
+            for entry in entries:
+                if isinstance(entry, EventEntry) and states[entry.run_id].broken is None:
+                    rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
+            yield [(states[run_id], of_run) for run_id, of_run in rows.items()], mark
 
     def written(self, count: int, mark: int) -> None:
         """Forget what :meth:`chunks` yielded: it is in the log."""

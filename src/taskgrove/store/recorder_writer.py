@@ -18,16 +18,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from taskgrove.clock import Clock
-from taskgrove.events import TaskEvent
+from taskgrove.events import ProgressDraft, TaskEvent
 from taskgrove.store.faults import is_outage, words_of
 from taskgrove.store.lease import HEARTBEAT_S, this_process
 from taskgrove.store.orphans import adopt
-from taskgrove.store.recorder_inbox import Begin, End, Inbox, Item, Stop, Waiter
+from taskgrove.store.recorder_inbox import (
+    Begin,
+    End,
+    Heard,
+    Inbox,
+    Item,
+    Stop,
+    Waiter,
+    event_in,
+    events_in,
+)
 from taskgrove.store.recorder_link import Link, RecordGoneError
 from taskgrove.store.recorder_outage import Outage
 from taskgrove.store.recorder_telling import Forwarder, Teller
 from taskgrove.store.run_state import KeptEvent, RunState
-from taskgrove.store.run_writer import BrokenRunError, LogRow, RunWriter, Written
+from taskgrove.store.run_writer import BrokenRunError, LogPart, RunWriter, Written
 from taskgrove.store.spill import Spill
 
 _LOGGER = logging.getLogger(__name__)
@@ -87,7 +97,7 @@ class Writer:
         self._beat_at = time.monotonic() + HEARTBEAT_S
         self._orphans_looked_for = False
         self.outage = Outage(spill, teller, location)
-        self.in_flight: Mapping[str, Sequence[TaskEvent]] = {}
+        self.in_flight: Mapping[str, Sequence[Heard]] = {}
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -131,7 +141,7 @@ class Writer:
                 if state.broken is None:
                     kept.append((state, state.take(of_run, self._redact)))
                 else:
-                    self._forwarder.send(run_id, of_run)
+                    self._forwarder.send(run_id, events_in(of_run))
             self._settle_ends(now=last)
             if last:
                 self.outage.try_at = 0.0
@@ -141,16 +151,17 @@ class Writer:
                 begin.done.set()
         self.in_flight = {}
 
-    def _sort_in(self, items: Sequence[Item]) -> tuple[dict[str, list[TaskEvent]], list[Begin]]:
-        events: dict[str, list[TaskEvent]] = {}
+    def _sort_in(self, items: Sequence[Item]) -> tuple[dict[str, list[Heard]], list[Begin]]:
+        events: dict[str, list[Heard]] = {}
         begun: list[Begin] = []
         deadline = time.monotonic() + STRAGGLERS_S
+        latest, of_latest = "", list[Heard]()  # mostly, many of one run follow each other
         for item in items:
-            if type(item) is TaskEvent:
-                try:
-                    events[item.run_id].append(item)
-                except KeyError:
-                    events[item.run_id] = [item]
+            if isinstance(item, (ProgressDraft, TaskEvent)):
+                run_id = item.run_id
+                if run_id != latest:
+                    latest, of_latest = run_id, events.setdefault(run_id, [])
+                of_latest.append(item)
             elif type(item) is Begin:
                 self._states[item.state.run_id] = item.state
                 begun.append(item)
@@ -195,9 +206,8 @@ class Writer:
         beat = time.monotonic() >= self._beat_at
         if not (pending or beat or not self._orphans_looked_for):
             return
-        rows = [(state, sequence, body) for state, of_run in kept for sequence, body, _ in of_run]
         try:
-            self._write(pending, rows, beat=beat)
+            self._write(pending, kept, beat=beat)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is told and kept aside
             if isinstance(exc, RecordGoneError):
                 self._start_over(kept)
@@ -221,12 +231,16 @@ class Writer:
                 pending[state.run_id] = state
         return list(pending.values())
 
-    def _write(self, states: list[RunState], rows: Sequence[LogRow], *, beat: bool) -> None:
+    def _write(self, states: list[RunState], kept: Kept, *, beat: bool) -> None:
         writer = self._writer()
-        while len(rows) > CHUNK:
-            self._transaction(writer, states, rows[:CHUNK], log_only=True)
-            rows = rows[CHUNK:]
-        self._transaction(writer, states, rows, beat=beat)
+        log: list[LogPart] = []
+        for state, of_run in kept:
+            rest = of_run
+            while len(rest) > CHUNK:
+                self._transaction(writer, states, [(state, rest[:CHUNK])], log_only=True)
+                rest = rest[CHUNK:]
+            log.append((state, rest))
+        self._transaction(writer, states, log, beat=beat)
         if not self._orphans_looked_for:
             self._orphans_looked_for = True
             for text in adopt(self._location, writer, self._link.transaction, self._spill_folder):
@@ -236,7 +250,7 @@ class Writer:
         self,
         writer: RunWriter,
         states: list[RunState],
-        rows: Sequence[LogRow],
+        log: Sequence[LogPart],
         *,
         log_only: bool = False,
         beat: bool = False,
@@ -248,7 +262,7 @@ class Writer:
             now_ns = self._clock.wall_ns()
             if states:
                 done = writer.write(
-                    connection, states, rows, now_ns=now_ns, lazy=lazy, log_only=log_only
+                    connection, states, log, now_ns=now_ns, lazy=lazy, log_only=log_only
                 )
             if beat:
                 writer.heartbeat(connection, self._leased(), this_process().pid, now_ns)
@@ -280,7 +294,7 @@ class Writer:
             try:
                 if len(states) == 1:
                     raise error
-                self._write([state], [(state, s, body) for s, body, _ in of_run], beat=False)
+                self._write([state], [(state, of_run)], beat=False)
             except Exception as exc:  # noqa: BLE001 - told, and the others are written
                 if is_outage(exc):
                     self.outage.begin(exc)
@@ -317,10 +331,9 @@ class Writer:
     def _try_to_heal(self) -> None:
         try:
             writer = self._writer()
-            for rows, mark in self.outage.chunks(self._states):
-                states = list({state.run_id: state for state, _, _ in rows}.values())
-                self._transaction(writer, states, rows, log_only=True)
-                self.outage.written(len(rows), mark)
+            for log, mark in self.outage.chunks(self._states):
+                self._transaction(writer, [state for state, _ in log], log, log_only=True)
+                self.outage.written(sum(len(of_run) for _, of_run in log), mark)
             pending = [s for s in self._states.values() if s.broken is None]
             self._transaction(writer, pending, (), beat=True)
         except Exception as exc:  # noqa: BLE001 - it is tried again later
@@ -365,10 +378,9 @@ class Writer:
 
     def _let_everybody_go(self) -> None:
         items: list[Item] = self._inbox.die()
-        left: dict[str, list[TaskEvent]] = {run: list(of) for run, of in self.in_flight.items()}
-        for item in items:
-            if isinstance(item, TaskEvent):
-                left.setdefault(item.run_id, []).append(item)
+        left = {run_id: events_in(of_run) for run_id, of_run in self.in_flight.items()}
+        for event in filter(None, map(event_in, items)):
+            left.setdefault(event.run_id, []).append(event)
         for run_id, events in left.items():
             self._forwarder.send_ahead(run_id, events)
         for item in items:

@@ -12,8 +12,14 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import AnalysisDetail, PageDetail, TaskEvent, encode_event
-from taskgrove.store.coalescing import coalesce
+from taskgrove.events import (
+    AnalysisDetail,
+    PageDetail,
+    ProgressDraft,
+    TaskEvent,
+    encode_event,
+)
+from taskgrove.store.coalescing import coalesce, in_order
 
 #: How long an event that came early is held back for the ones before it, in seconds.
 ORDER_PATIENCE_S: Final = 1.0
@@ -113,15 +119,17 @@ class RunState:
         self.told_lost = told_lost
 
     def take(
-        self, events: Sequence[TaskEvent], redact: Callable[[TaskEvent], TaskEvent]
+        self,
+        heard: Sequence[TaskEvent | ProgressDraft],
+        redact: Callable[[TaskEvent], TaskEvent],
     ) -> list[KeptEvent]:
         """Take in events and return what the log shall hold of them.
 
         Args:
-            events: New events of the run, in any order.
+            heard: New events of the run, in any order; some may be drafts still.
             redact: Returns an event without secrets.
         """
-        ordered = sorted(events, key=_sequence)
+        ordered = in_order(heard)
         nodes, lazy, facts = self.facts.nodes, self.lazy, self.facts
         if not lazy:
             self.lazy_since = time.monotonic()
@@ -311,7 +319,3 @@ def _only_percentage(event: TaskEvent, node: NodeFacts) -> bool:
         and event.attempt == node.attempt
         and event.result_code is node.result_code
     )
-
-
-def _sequence(event: TaskEvent) -> int:
-    return event.sequence

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import AnalysisDetail, PageDetail, decode_event
@@ -30,8 +30,8 @@ _PATHS_KEPT: Final = 200_000
 #: A name that an index holds is cut to this many characters.
 _NAME_LIMIT: Final = 400
 
-#: An event for the log: its run, its number, its bytes.
-LogRow = tuple[RunState, int, bytes]
+#: Events of one run for the log: the number and the bytes of each, whatever follows them.
+LogPart: TypeAlias = tuple[RunState, Sequence[tuple[int, bytes, *tuple[Any, ...]]]]
 
 
 class BrokenRunError(Exception):
@@ -63,7 +63,7 @@ class RunWriter:
         self,
         connection: Connection,
         states: Iterable[RunState],
-        rows: Sequence[LogRow],
+        log: Iterable[LogPart],
         *,
         now_ns: int,
         lazy: bool = False,
@@ -74,7 +74,7 @@ class RunWriter:
         Args:
             connection: In a transaction that writes.
             states: The runs that have something to write.
-            rows: Events for the log; their runs are among ``states``.
+            log: Events for the log; their runs are among ``states``.
             now_ns: The time, for leases.
             lazy: Whether rows that are behind in progress only are written too.
             log_only: More of the log follows: the rows that it changes wait for that.
@@ -88,11 +88,12 @@ class RunWriter:
             if state.run_key is None:
                 done.run_keys[state.run_id] = self._begin(connection, state, now_ns)
         keys = {s.run_id: s.run_key or done.run_keys[s.run_id] for s in states}
+        rows: list[tuple[int, int, bytes]] = []
+        for state, of_run in log:
+            key = keys[state.run_id]
+            rows += [(key, item[0], item[1]) for item in of_run]
         if rows:
-            connection.exec_driver_sql(
-                self._sql.insert_event,
-                [(keys[state.run_id], sequence, body) for state, sequence, body in rows],
-            )
+            connection.exec_driver_sql(self._sql.insert_event, rows)
         if log_only:
             return done
         for state in states:
@@ -266,7 +267,7 @@ class RunWriter:
                 row: tuple[Any, ...] = (
                     key, sequence, path_key, _cut(clean_text(detail.analysis), _NAME_LIMIT),
                     _cut(clean_text(detail.status), 16), clean_text(detail.summary),
-                    labels.get("experiment"), labels.get("experiment_run"),
+                    labels.get("experiment"), labels.get("run"),
                     json_bytes(detail), event.wall_ns,
                 )  # fmt: skip
                 connection.exec_driver_sql(self._sql.insert_analysis, row)

@@ -63,7 +63,9 @@ def _stem(line: ProofLine, names: int, charset: Charset) -> str:
         return ""
     levels = "".join(charset.stem if follows else charset.gap for follows in line.ancestors)
     stem = levels + (charset.corner if line.last else charset.branch)
-    most = max(3, names - min(width_of(line.name), 10))
+    # A line that stands for several has no columns to keep to.
+    kept = 0 if line.state is None else min(width_of(line.name), 10)
+    most = max(3, names - kept)
     if len(stem) <= most:
         return stem
     # A very deep tree: only the innermost levels fit.

@@ -5,7 +5,7 @@ Called by any thread, never with a tracker's lock held.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.aggregation.plain_values import text_of
@@ -22,15 +22,6 @@ _KINDS: Final[dict[TaskStatus | None, EventKind]] = {
     TaskStatus.IN_PROGRESS: "started",
     TaskStatus.NOT_FOUND: "progress",
 }
-
-
-_RUNNING: Final = TaskStatus.IN_PROGRESS
-
-#: What of a running subtask's record an event tells: name, result code, message, device_name,
-#: devices, failed devices, health.
-Snapshot: TypeAlias = tuple[
-    str, ResultCode | None, str, str | None, list[str] | None, list[str] | None, str | None
-]
 
 
 class SubtaskChange(NamedTuple):
@@ -118,28 +109,6 @@ class TrackerEvents:
             failed_devices=tuple(change.failed_devices or ()),
             health_state=change.health_state,
             detail=detail,
-        )
-
-    def plain_progress(self, sequence: int, progress: int, record: Snapshot) -> None:
-        """Publish progress of a subtask of which nothing else has changed; often called."""
-        name, code, message, device, devices, failed, health = record
-        bus = self.bus
-        bus.publish(
-            TaskEvent(
-                run_id=bus.run_id,
-                sequence=sequence,
-                path=f"{self.path}/{name}",
-                kind="progress",
-                status=_RUNNING,
-                result_code=code,
-                progress=progress,
-                message=message,
-                devices=tuple(devices) if devices else ((device,) if device else ()),
-                failed_devices=tuple(failed) if failed else (),
-                health_state=health,
-                monotonic_s=bus.monotonic(),
-                wall_ns=bus.wall_ns(),
-            )
         )
 
     def _path_of(self, name: Any) -> str:
