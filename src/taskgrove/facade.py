@@ -11,7 +11,7 @@ from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.run_recorder import RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
-from taskgrove.errors import WaitTimeoutError
+from taskgrove.errors import UsageError, WaitTimeoutError
 from taskgrove.events import Observer
 from taskgrove.store import Store
 
@@ -73,6 +73,11 @@ def _recorder_for(
     if record is False:
         return None
     if not isinstance(record, (bool, str, Path, Store)):
+        if not hasattr(record, "begin_run"):
+            raise UsageError(
+                f"record is no place of a record: {record!r}",
+                hint="allowed: True, a file, a URL, a Store, a Recorder",
+            )
         return record
     from taskgrove.store import Recorder  # noqa: PLC0415 - an extra
 

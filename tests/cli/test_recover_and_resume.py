@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -134,6 +135,20 @@ def test_a_killed_run_is_told_of_at_the_next_start_and_recovered(
     assert again.returncode == 2
     assert "has ended: there is nothing to recover" in again.stderr
     assert verb("recover").stdout.strip() == "No run is lost."
+
+
+@pytest.mark.parametrize("words", [("runs", "list"), ("runs", "show", "last-lost"), ("why",)])
+def test_no_verb_shows_a_killed_run_as_running(verb: Verb, words: tuple[str, ...]) -> None:
+    run_killed(verb)
+    told = verb(*words)
+    assert told.returncode == 0, told.stderr
+    assert "was lost: its process" in told.stderr  # told once, and not among the data
+    assert "was lost: its process" not in told.stdout
+    assert "lost" in told.stdout
+    assert "running " not in told.stdout.partition("\n\n")[0].replace("was running", "")
+    again = verb("runs", "list", "--outcome", "lost", "--json")
+    assert again.stderr == ""
+    assert [run["outcome"] for run in json.loads(again.stdout)] == ["lost"]
 
 
 def test_a_lost_run_is_recovered_before_it_is_resumed(verb: Verb, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_the_range_is_of_runs_that_ended_well(store: Store) -> None:
     keep_runs(store, [20, 30, 22, 28, 24, 26])
     keep_beams(store, "bad", failing=["cbf-subarray-01"], durations={"configure": 900})
     keep_beams(store, "lost", state="lost", durations={"configure": 900})
+    keep_beams(store, "resumed", durations={"configure": 0.1}, parent_run_id="bad")
+    keep_beams(store, "found", durations={"configure": 900}, state_note="recovered by process 7")
     keep_runs(store, [1] * 6, command="scan")
     found = History(store).estimate("configure")
     assert found is not None

@@ -13,7 +13,8 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError
 from taskgrove.events import AnalysisDetail, NoteDetail, PageDetail, TaskEvent
 from taskgrove.redaction import REDACTED
-from taskgrove.store import Recorder, Store
+from taskgrove.store import History, Recorder, Store
+from taskgrove.store.lost import find_lost
 from taskgrove.testing import EventLog
 from tests.store.recording import (
     PATIENCE_S,
@@ -306,6 +307,38 @@ def test_a_running_row_is_not_far_behind_in_progress(record_url: str, tmp_path: 
         observe(event("run-1", 3, path="root", progress=42))
         eventually(lambda: [n.progress for n in kept(record_url, "run-1").nodes] == [42])
         end_and_wait(recorder, "run-1")
+
+
+def state_of(location: str, run_id: str) -> str:
+    with History.open(location) as history:
+        return history.find(run_id).state
+
+
+@pytest.mark.parametrize("ends_at_once", [True, False])
+def test_a_run_that_was_taken_for_lost_and_lives_is_taken_back(
+    record_url: str, tmp_path: Path, ends_at_once: bool
+) -> None:
+    with new_recorder(record_url, tmp_path) as recorder:
+        observe = recorder.begin_run("run-1", RunAbout())
+        feed(observe, life("run-1")[:2])
+        eventually(lambda: len(kept(record_url, "run-1").events) == 2)
+        with Store.open(record_url) as store:
+            # Its heartbeat did not come for a minute, say because the record was away.
+            with store.writing() as connection:
+                connection.exec_driver_sql(
+                    "UPDATE leases SET heartbeat_ns = heartbeat_ns - 60000000000, boot_id = 'other'"
+                )
+            assert [lost.run_id for lost in find_lost(store)] == ["run-1"]
+        if not ends_at_once:
+            eventually(lambda: state_of(record_url, "run-1") == "running")
+            with Store.open(record_url) as store:
+                assert find_lost(store) == []
+        feed(observe, life("run-1")[2:])
+        end_and_wait(recorder, "run-1")
+    with History.open(record_url) as history:
+        run = history.find("run-1")
+        assert (run.state, run.state_note, run.lease) == ("final", "", None)
+    kept(record_url, "run-1").assert_final()
 
 
 def test_one_argument_records_a_run_of_the_library(record_url: str, tmp_path: Path) -> None:

@@ -160,14 +160,14 @@ def test_analyses_parameters_environment_and_versions(store: Store) -> None:
         store,
         "a",
         parameters='{"n": 3, "fit": {"order": 1}}',
-        environment={"PATH": "/bin", "OMP": "1"},
+        environment={"PATH": "/bin", "OMP": "1", "TASKGROVE_ANALYSIS": "1.2"},
         versions={"numpy": "1.26"},
     )
     analysis_run(
         store,
         "b",
         parameters='{"n": 3, "fit": {"order": 2}}',
-        environment={"PATH": "/bin"},
+        environment={"PATH": "/bin", "TASKGROVE_ANALYSIS": "3.4"},
         versions={"numpy": "2.0"},
         cwd="/b",
     )

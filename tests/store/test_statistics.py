@@ -116,6 +116,21 @@ def test_a_clock_set_back_gives_no_duration(store: Store) -> None:
     assert row.p50_s is None
 
 
+def test_resumed_and_recovered_runs_count_as_ends_and_give_no_times(store: Store) -> None:
+    keep_beams(store, "whole", durations={"configure": 20.0, "pst-beam-02": 15.0})
+    for number in range(3):
+        keep_beams(store, f"resumed-{number}", durations={"configure": 0.1}, parent_run_id="whole")
+        note = "recovered by process 7 on h7 at noon; before: it was gone"
+        keep_beams(store, f"recovered-{number}", durations={"pst-beam-02": 900.0}, state_note=note)
+    found = History(store).stats()
+    assert (found.commands[0].run_count, found.commands[0].p50_s) == (7, 20.0)
+    assert found.commands[0].p90_s == 20.0
+    (beam,) = [row for row in found.nodes if row.path == BEAM]
+    assert (beam.ok_count, beam.p50_s, beam.p90_s) == (7, 15.0, 15.0)
+    assert {row.p90_s for row in found.devices} == {1.0, 15.0}
+    assert not History(store).diff("whole", "recovered-0").of("duration")
+
+
 def test_a_run_that_goes_on_counts_where_it_has_ended(store: Store) -> None:
     from tests.store.kept_runs import beams, keep
 

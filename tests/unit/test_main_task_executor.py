@@ -326,6 +326,28 @@ def test_shutdown_waits_for_running_trees_and_takes_no_more():
     assert handle.outcome.result is ResultCode.OK
 
 
+@pytest.mark.parametrize("with_recorder", [True, False])
+def test_a_run_that_cannot_begin_is_not_waited_for(with_recorder):
+    class Broken:
+        def begin_run(self, run_id, about, *, resumed):
+            raise RuntimeError("no place left")
+
+    options = {"recorder": Broken()} if with_recorder else {"observers": 7}
+    with MainTaskExecutor() as executor:
+        with pytest.raises((RuntimeError, TypeError)):
+            executor.submit_main_task(root(leaf("a")), **options)
+        done = threading.Event()
+        waiter = threading.Thread(target=lambda: (executor.shutdown(), done.set()), daemon=True)
+        waiter.start()
+        assert done.wait(HANG_GUARD_S), "the executor waits for a run that never began"
+        waiter.join()
+
+
+def test_what_is_no_place_of_a_record_is_refused():
+    with pytest.raises(UsageError, match="no place of a record: 5"):
+        run(root(leaf("a")), record=5)
+
+
 def test_an_exception_in_the_block_aborts_what_runs():
     def wait_for_abort(task_abort_event):
         task_abort_event.wait()

@@ -224,6 +224,11 @@ def test_a_recovered_run_blames_what_was_lost_and_not_what_never_began() -> None
         ("killed by SIGSEGV: frame 7", FAILED, "did not come to its end: killed by SIGSEGV"),
         ("ValueError: no peaks", FAILED, "raised ValueError: no peaks"),
         ("ended without a result (exit status 0)", FAILED, "did not come to its end: ended with"),
+        (
+            "process 7 had ended while nobody watched it; what it gave is not known",
+            FAILED,
+            "has no known end: process 7 had ended while nobody watched it",
+        ),
         ("SIGTERM from outside", ABORTED, "was aborted, and not by this run"),
     ],
 )
@@ -296,6 +301,20 @@ def test_the_words_fit_the_width_and_ascii_terminals() -> None:
     for width in (40, 60, 80, 120):
         assert max(map(len, render_why(found, width).splitlines())) <= width
     assert render_why(found, 80, ASCII).replace("→", "->").isascii()
+
+
+def test_a_line_that_stands_for_several_keeps_its_place_below_short_names() -> None:
+    stream = Stream()
+    stream.composed("configure", "SEQUENTIAL", ("all",), root=True)
+    stream.composed("configure/all", "PARALLEL", ("b1", "b2", "b3"))
+    for name in ("b1", "b2", "b3"):
+        stream.composed(f"configure/all/{name}", "DEVICE", target="low-pst/beam/01")
+    stream.ended("configure/all/b1", FAILED, ResultCode.FAILED, "no lock")
+    for name in ("b2", "b3"):
+        stream.ended(f"configure/all/{name}", TaskStatus.COMPLETED, ResultCode.OK)
+    stream.ended("configure/all", FAILED, ResultCode.FAILED)
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    assert "   └─ others: 2 completed" in render_why(explained(stream), 80).splitlines()
 
 
 def test_a_skipped_tree_is_one_line_and_its_leaves_are_casualties() -> None:

@@ -45,7 +45,7 @@ class EarlierRecord:
         from taskgrove.cli.recorded import open_history  # noqa: PLC0415 - slow
 
         try:
-            history = open_history(self._database)
+            history = open_history(self._database, mark_lost=False)
         except StoreError as exc:
             raise LookupError(f"the record cannot be read: {exc}") from exc
         if history is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import UnknownRunError
 
@@ -65,11 +66,14 @@ Limit = Annotated[
 ]
 
 
-def open_history(database: str | None) -> History | None:
+def open_history(database: str | None, *, mark_lost: bool = True) -> History | None:
     """Open the record for reading.
 
     Args:
         database: What ``--db`` gave; None takes ``TASKGROVE_DB``, else the user's own record.
+        mark_lost: Whether runs whose runner is gone are marked first, so that no verb shows
+            them as running; each is told once, on standard error. Where the record cannot be
+            written, it is read as it is.
 
     Returns:
         None when the user's own record does not exist yet, because nothing was ever recorded.
@@ -83,17 +87,20 @@ def open_history(database: str | None) -> History | None:
     named = bool(database or os.environ.get(DB_VARIABLE))
     if not named and not default_file().exists():
         return None
-    return History.open(database)
+    history = History.open(database)
+    if mark_lost and not history.store.read_only:
+        tell_lost(Terminal(json=True), history.store)
+    return history
 
 
-def history_of_runs(database: str | None) -> History:
-    """Open the record for a verb that needs a run of it.
+def history_of_runs(database: str | None, *, mark_lost: bool = True) -> History:
+    """Open the record for a verb that needs a run of it; the arguments are as above.
 
     Raises:
         UnknownRunError: Nothing was ever recorded.
         StoreError: It cannot be read.
     """
-    history = open_history(database)
+    history = open_history(database, mark_lost=mark_lost)
     if history is None:
         raise UnknownRunError("no run has been recorded yet", hint=HOW_TO_RECORD)
     return history

@@ -80,7 +80,7 @@ class Recording:
         if self.recorder is None or self.recorder.trouble is not None:
             return None
         try:
-            with history_of_runs(self._database) as history:
+            with history_of_runs(self._database, mark_lost=False) as history:
                 return history.estimate(command, leaf_count=leaf_count)
         except (StoreError, UnknownRunError):
             return None  # of trouble with the record the recorder tells

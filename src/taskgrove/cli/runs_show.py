@@ -18,6 +18,7 @@ from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import STATE_STYLES
 from taskgrove.view.why import why
 from taskgrove.view.why_sections import sections_of
+from taskgrove.view.why_words import counted
 
 if TYPE_CHECKING:
     from taskgrove.commands.node_facts import NodeFacts
@@ -62,7 +63,7 @@ def _say_head(terminal: Terminal, run: RunRow) -> None:
 def head_lines(run: RunRow, now_ns: int) -> list[tuple[str, str]]:
     """Return what stands above the tree of a run, as names and texts."""
     ended = "" if run.ended_at is None else f" to {run.ended_at:%Y-%m-%d %H:%M:%S}"
-    leaves = f"{run.leaf_count} leaves"
+    leaves = counted(run.leaf_count, "leaf", "leaves")
     if run.failed_leaf_count:
         leaves += f", {run.failed_leaf_count} not well"
     if run.retry_count:

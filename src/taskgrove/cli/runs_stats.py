@@ -27,6 +27,7 @@ from taskgrove.cli.recorded import (
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.view.terminal_text import duration_text
+from taskgrove.view.why_words import counted
 
 if TYPE_CHECKING:
     from taskgrove.store.statistics import Counts, Statistics
@@ -68,7 +69,7 @@ def runs_stats(
 
 def _say_statistics(terminal: Terminal, found: Statistics, rows: int) -> None:
     told = ", ".join(f"{count:,} {word}" for word, count in found.outcomes.items())
-    terminal.say(f"{found.run_count:,} runs: {told}", "bold")
+    terminal.say(f"{counted(found.run_count, 'run')}: {told}", "bold")
     terminal.say()
     commands = [
         (

@@ -255,14 +255,18 @@ class MainTaskExecutor:
             root.become_root()
             self._handles.add(handle)
             self._all_done.clear()
-        if recorder is not None:
-            about = about or RunAbout()
-            if not about.command:
-                about = dataclasses.replace(about, command=root.name)
-            observer = recorder.begin_run(bus.run_id, about, resumed=handle._goes_on)
-            bus.subscribe(observer, essential=True)
-        for observer in observers:
-            bus.subscribe(observer)
+        try:
+            if recorder is not None:
+                about = about or RunAbout()
+                if not about.command:
+                    about = dataclasses.replace(about, command=root.name)
+                observer = recorder.begin_run(bus.run_id, about, resumed=handle._goes_on)
+                bus.subscribe(observer, essential=True)
+            for observer in observers:
+                bus.subscribe(observer)
+        except BaseException:
+            self._forget(handle)  # nothing has begun, and the executor must not wait for it
+            raise
         # Not on the pool: methods that hang there must not keep a run from being aborted.
         self._engine.control.submit(lambda: self._begin(handle))
         return handle
@@ -368,6 +372,19 @@ class MainTaskExecutor:
             with self._lock:
                 if not self._handles:
                     self._all_done.set()
+
+    def _forget(self, handle: RunHandle) -> None:
+        """Take back a run that was never begun."""
+        with self._lock:
+            self._handles.discard(handle)
+            last, closing = not self._handles, self._closing
+        if not last:
+            return
+        if closing:
+            self._close_engine()
+        with self._lock:
+            if not self._handles:
+                self._all_done.set()
 
     def _close_engine(self) -> None:
         self._engine.close()

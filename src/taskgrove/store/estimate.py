@@ -1,8 +1,9 @@
 """How long a command usually takes, from past runs of it: a range, or nothing.
 
-Only runs that ended OK or degraded count, the newest fifty of them; fewer than five are no
-history. The range is that of the 10th to the 90th percentile by nearest rank, so about one
-run in five is outside it, and the words say so: "usually".
+Only runs that ended OK or degraded count, and that were neither resumed nor recovered, the
+newest fifty of them; fewer than five are no history. The range is that of the 10th to the 90th
+percentile by nearest rank, so about one run in five is outside it, and the words say so:
+"usually".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from taskgrove.store.percentiles import percentile
-from taskgrove.store.run_outcome import OUTCOME_SQL
+from taskgrove.store.run_outcome import BROKEN_SQL, OUTCOME_SQL
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
@@ -96,6 +97,7 @@ def estimate_of(
     rows = history.reader.rows(
         "SELECT r.ended_ns - r.created_ns, r.leaf_count FROM runs r"  # noqa: S608
         f" WHERE r.command = ? AND r.run_id <> ? AND r.ended_ns >= r.created_ns AND {ended_well}"
+        f" AND NOT {BROKEN_SQL}"
         f" ORDER BY r.created_ns DESC LIMIT {4 * NEWEST_RUNS}",
         (command, but),
     )

@@ -129,6 +129,8 @@ def moment_text(wall_ns: int) -> str:
 def _leased(store: Store) -> list[Any]:
     from sqlalchemy import select  # noqa: PLC0415 - an extra
 
+    from taskgrove.store.faults import store_error  # noqa: PLC0415 - an extra
+    from taskgrove.store.opening import sqlalchemy_error  # noqa: PLC0415 - an extra
     from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
 
     statement = (
@@ -137,8 +139,11 @@ def _leased(store: Store) -> list[Any]:
         .where(runs.c.state == "running")
         .order_by(runs.c.created_ns)
     )
-    with store.engine.connect() as connection:
-        return list(connection.execute(statement))
+    try:
+        with store.engine.connect() as connection:
+            return list(connection.execute(statement))
+    except sqlalchemy_error() as exc:
+        raise store_error(exc, store.location) from exc
 
 
 def _lease_columns() -> list[Any]:
@@ -176,6 +181,7 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
         .values(
             state="final" if ended else "lost",
             state_note=note,
+            last_ns=last_ns,
             ended_ns=facts.root.ended_ns if ended and facts.root is not None else None,
         )
     )

@@ -279,9 +279,9 @@ class Writer:
             self._sql = RunWriter(self._link.store.dialect)
         return self._sql
 
-    def _leased(self) -> list[int]:
+    def _leased(self) -> list[RunState]:
         return [
-            state.run_key
+            state
             for state in self._states.values()
             if state.run_key is not None and not state.final and not state.foreign
         ]

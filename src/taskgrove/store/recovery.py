@@ -32,6 +32,7 @@ from taskgrove.store.recovery_plan import (
     forget_work,
     plan_recovery,
 )
+from taskgrove.store.run_outcome import RECOVERED
 from taskgrove.store.run_rows import RunRow
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def _claim(store: Store, row: RunRow) -> None:
 
     now_ns, holder = SYSTEM_CLOCK.wall_ns(), this_process()
     who = f"process {holder.pid} on {holder.host}"
-    note = f"recovered by {who} at {moment_text(now_ns)}; before: {row.state_note}"
+    note = f"{RECOVERED}{who} at {moment_text(now_ns)}; before: {row.state_note}"
     with store.writing() as connection:
         claimed = connection.execute(
             update(runs)

@@ -8,7 +8,7 @@ the second. Durations are compared with their usual spread, see
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.events import ComposedDetail
 from taskgrove.store.listing import Listing
 from taskgrove.store.plain_differences import changed_lines, changed_values, from_json, value_text
-from taskgrove.store.run_outcome import outcome_word
+from taskgrove.store.run_outcome import is_broken, outcome_word
 from taskgrove.store.run_rows import RunRow
 from taskgrove.store.usual_durations import unusual_durations
 
@@ -55,6 +55,8 @@ _SETTINGS: Final = (
     "execution", "rule", "timeout_s", "retries", "operation", "obs_mode", "command_name",
     "pst_group", "skip_subtasks",
 )  # fmt: skip
+#: Variables of an analysis that are new for every process.
+_OF_A_PROCESS: Final = ("TASKGROVE_ANALYSIS", "TASKGROVE_CHANNEL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def diff_runs(history: History, first: RunRow, second: RunRow) -> RunDiff:
         *_causes(first, second),
         *_nodes(before, after),
         *_node_values(both),
-        *_durations(history, (first.run_key, second.run_key), both),
+        *_durations(history, (first, second), both),
         *_sources(first, second),
         *_surroundings(first, second),
         *_analyses(both),
@@ -219,8 +221,11 @@ def _setting(composed: ComposedDetail | None, name: str) -> str | None:
 
 
 def _durations(
-    history: History, run_keys: tuple[int, int], both: list[tuple[NodeFacts, NodeFacts]]
+    history: History, two: tuple[RunRow, RunRow], both: list[tuple[NodeFacts, NodeFacts]]
 ) -> Iterator[Difference]:
+    if any(is_broken(run.parent_run_id, run.state_note) for run in two):
+        return
+    run_keys = (two[0].run_key, two[1].run_key)
     for found in unusual_durations(history.reader, run_keys, both):
         first, second = f"{found.first_s:.2f} s", f"{found.second_s:.2f} s"
         yield Difference("duration", found.path, first, second, found.measure)
@@ -251,12 +256,18 @@ def _analyses(both: list[tuple[NodeFacts, NodeFacts]]) -> Iterator[Difference]:
         yield from _changed(
             "parameters", place, from_json(before.parameters), from_json(after.parameters)
         )
-        yield from _changed("environment", place, before.environment, after.environment)
+        surroundings = _lasting(before.environment), _lasting(after.environment)
+        yield from _changed("environment", place, *surroundings)
         yield from _changed("versions", place, before.versions, after.versions)
         for name in ("cwd", "host", "user"):
             values = getattr(before, name), getattr(after, name)
             if values[0] != values[1]:
                 yield Difference("environment", f"{place}{name}", *values)
+
+
+def _lasting(environment: Mapping[str, str] | None) -> dict[str, str]:
+    """Return an environment without what we ourselves make anew for every process."""
+    return {name: value for name, value in (environment or {}).items() if name not in _OF_A_PROCESS}
 
 
 def _changed(topic: DiffTopic, place: str, before: Any, after: Any) -> Iterator[Difference]:

@@ -47,6 +47,19 @@ OUTCOME_SQL: Final[dict[RunOutcome, str]] = {
     "lost": "(r.state = 'lost')",
 }
 
+#: How the note of a run begins that recovery has taken over.
+RECOVERED: Final = "recovered by "
+#: Runs whose times say nothing about the work, as SQL over the columns of ``runs``: what they
+#: took over took no time in them, and what recovery followed had ended before it was seen.
+BROKEN_SQL: Final = (
+    f"(r.parent_run_id IS NOT NULL OR substr(r.state_note, 1, {len(RECOVERED)}) = '{RECOVERED}')"
+)
+
+
+def is_broken(parent_run_id: str | None, state_note: str) -> bool:
+    """Return whether the times of a run say nothing about the work; see :data:`BROKEN_SQL`."""
+    return parent_run_id is not None or state_note.startswith(RECOVERED)
+
 
 def outcome_word(
     state: str, status: int | None, result_code: int | None, health_state: str | None

@@ -111,13 +111,23 @@ class RunWriter:
         return done
 
     def heartbeat(
-        self, connection: Connection, run_keys: Sequence[int], pid: int, now_ns: int
+        self, connection: Connection, states: Sequence[RunState], pid: int, now_ns: int
     ) -> None:
-        """Renew the leases of runs."""
-        if run_keys:
-            connection.exec_driver_sql(
-                self._sql.heartbeat, [(now_ns, key, pid) for key in run_keys]
-            )
+        """Renew the leases of runs that are being recorded.
+
+        A run that somebody took for lost, while its record could not be reached from here, is
+        taken back: it lives. One that is being recovered already is left to that.
+        """
+        if not states:
+            return
+        beats = [(now_ns, state.run_key, pid) for state in states]
+        if connection.exec_driver_sql(self._sql.heartbeat, beats).rowcount == len(states):
+            return
+        for state in states:
+            key = state.run_key
+            assert key is not None
+            if connection.exec_driver_sql(self._sql.take_back, (key,)).rowcount == 1:
+                self._hold(connection, state, key, now_ns)
 
     def committed(
         self,
@@ -158,11 +168,14 @@ class RunWriter:
         if state.resumed and not state.foreign:
             connection.exec_driver_sql(sql.resume_run, (key,))
         if state.lease and state.ending is None:
-            lease = {**state.lease, "run_key": key, "heartbeat_ns": now_ns}
-            connection.exec_driver_sql(
-                sql.insert_lease, tuple(lease[name] for name in LEASE_COLUMNS)
-            )
+            self._hold(connection, state, key, now_ns)
         return key
+
+    def _hold(self, connection: Connection, state: RunState, key: int, now_ns: int) -> None:
+        lease = {**state.lease, "run_key": key, "heartbeat_ns": now_ns}
+        connection.exec_driver_sql(
+            self._sql.insert_lease, tuple(lease[name] for name in LEASE_COLUMNS)
+        )
 
     def events(self, connection: Connection, run_key: int) -> Iterator[Any]:
         """Yield the events of a run's log, in order."""
@@ -201,6 +214,8 @@ class RunWriter:
         connection.exec_driver_sql(self._sql.change_run, change)
         if ending is not None and not state.final:
             ended_ns = ending.ended_ns if root is None else root.ended_ns or ending.ended_ns
+            if not state.foreign:
+                connection.exec_driver_sql(self._sql.take_back, (key,))
             connection.exec_driver_sql(self._sql.end_run, (ended_ns, key))
             connection.exec_driver_sql(self._sql.drop_lease, (key,))
 

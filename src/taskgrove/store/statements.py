@@ -37,6 +37,7 @@ class Statements(NamedTuple):
     insert_lease: str
     drop_lease: str
     heartbeat: str
+    take_back: str
     insert_event: str
     insert_node: str
     change_node: str
@@ -63,6 +64,9 @@ def statements_for(dialect: str) -> Statements:
         f" VALUES ({_marks(LEASE_COLUMNS)}) ON CONFLICT (run_key) DO UPDATE SET "
         + ", ".join(f"{name} = excluded.{name}" for name in LEASE_COLUMNS[1:]),
         drop_lease="DELETE FROM leases WHERE run_key = ?",
+        take_back=(
+            "UPDATE runs SET state = 'running', state_note = '' WHERE run_key = ? AND state = 'lost'"
+        ),
         heartbeat="UPDATE leases SET heartbeat_ns = ? WHERE run_key = ? AND pid = ?",
         insert_event="INSERT INTO events (run_key, sequence, body) VALUES (?, ?, ?)"
         " ON CONFLICT DO NOTHING",

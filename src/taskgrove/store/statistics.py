@@ -6,6 +6,8 @@ How it is counted:
   completed well or degraded: the time that a failure took says nothing about how long the
   work takes. A duration runs from the node's first start to its end, retries included, by the
   wall clock; where that was set back in between there is no duration.
+- A run that took over ends from an earlier one, or that was recovered, has no durations: what
+  was taken over took no time in it, and what recovery followed had ended before it was seen.
 - The failure rate is failures / ends. An end is a node that ran to a final state; a casualty
   (a step that was not run because an earlier one failed) has none, and neither has a node
   that was aborted: whoever aborts it says nothing about it. A failure is an end that is FAILED,
@@ -16,14 +18,14 @@ How it is counted:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.store.listing import Listing
 from taskgrove.store.percentiles import percentile
 from taskgrove.store.run_filter import ALL_RUNS, RunFilter
-from taskgrove.store.run_outcome import RUN_OUTCOMES, RunOutcome, outcome_word
+from taskgrove.store.run_outcome import BROKEN_SQL, RUN_OUTCOMES, RunOutcome, outcome_word
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
@@ -194,7 +196,8 @@ def statistics_of(history: History, which: RunFilter = ALL_RUNS) -> Statistics:
     where, parameters = history.conditions(which)
     with history.reader.cursor() as cursor:
         commands = _commands(cursor, where, parameters, which.limit)
-        sums = _sums(cursor, *_nodes_query(where, parameters, which.limit))
+        broken = {key for (key,) in cursor.rows(f"SELECT r.run_key FROM runs r WHERE {BROKEN_SQL}")}  # noqa: S608 - our own constant
+        sums = _sums(cursor, *_nodes_query(where, parameters, which.limit), broken)
         names = {key: str(path) for key, path in cursor.rows("SELECT path_key, path FROM paths")}
     outcomes: Counter[RunOutcome] = Counter()
     for command in commands:
@@ -221,7 +224,9 @@ def _nodes_query(where: str, parameters: list[Any], limit: int | None) -> tuple[
     return f"{_NODES} JOIN runs r ON r.run_key = n.run_key{where}", parameters
 
 
-def _sums(cursor: Cursor, sql: str, parameters: list[Any]) -> dict[tuple[int, str | None], _Sum]:
+def _sums(
+    cursor: Cursor, sql: str, parameters: list[Any], broken: Collection[int]
+) -> dict[tuple[int, str | None], _Sum]:
     # One pass over plain rows; sorting them inside the database took twice as long.
     sums: dict[tuple[int, str | None], _Sum] = {}
     for path_key, device, kind, took, attempt, run_key in cursor.each(sql, parameters):
@@ -229,7 +234,7 @@ def _sums(cursor: Cursor, sql: str, parameters: list[Any]) -> dict[tuple[int, st
         if found is None:
             found = sums[path_key, device] = _Sum()
         found.kinds[kind] += 1
-        if kind <= _DEGRADED and took is not None and took >= 0:
+        if kind <= _DEGRADED and took is not None and took >= 0 and run_key not in broken:
             found.durations.append(took)
         if kind in (_DEGRADED, _FAILED):
             found.runs.add(run_key)
@@ -270,7 +275,8 @@ def _commands(
     durations: dict[str, list[int]] = {}
     for command, state, status, code, health, took in cursor.each(
         "SELECT r.command, r.state, r.status, r.result_code, r.health_state,"  # noqa: S608
-        f" r.ended_ns - r.created_ns FROM runs r{where}{newest}",
+        f" CASE WHEN {BROKEN_SQL} THEN NULL ELSE r.ended_ns - r.created_ns END"
+        f" FROM runs r{where}{newest}",
         parameters,
     ):
         word = outcome_word(state, status, code, health)

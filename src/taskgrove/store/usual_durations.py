@@ -17,6 +17,7 @@ from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import TaskStatus
 from taskgrove.store.percentiles import percentile
 from taskgrove.store.reading import Cursor, Reader
+from taskgrove.store.run_outcome import BROKEN_SQL
 
 #: Fewer past ends give no spread.
 ENOUGH_ENDS: Final = 20
@@ -33,6 +34,7 @@ _PAST: Final = (
     " WHERE n.path_key = (SELECT path_key FROM paths WHERE path = ?)"
     " AND n.run_key NOT IN (?, ?) AND n.status = 5 AND n.ended_ns >= n.started_ns"
     " AND (coalesce(n.result_code, 0) = 0 OR n.health_state = 'DEGRADED')"
+    f" AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = n.run_key AND {BROKEN_SQL})"
     f" ORDER BY n.run_key DESC LIMIT {NEWEST_ENDS}"
 )
 

@@ -58,14 +58,15 @@ def story_of_record(
         nodes=nodes,
         now_ns=now_ns,
         state_note=note,
-        last_ns=run.last_ns,
+        last_ns=max(run.last_ns, run.lease.heartbeat_ns if run.lease else 0),
         verdicts=tuple(_said(verdict) for verdict in verdicts),
         message=run.message,
         status=run.status,
         result_code=run.result_code,
         health_state=run.health_state,
         map_file=file if isinstance(file, str) else None,
-        can_resume=bool(source),
+        # An analysis that was run by itself has nothing to take over: it is run again.
+        can_resume=bool(source) and source.get("kind") != "analysis",
     )
 
 

@@ -29,8 +29,10 @@ def state_words(run: RunRow, now_ns: int) -> str:
         now_ns: When it is looked at, UTC, nanoseconds since the epoch.
     """
     if run.state == "lost":
-        note = f"; {run.state_note}" if run.state_note else ""
-        return f"lost; last heard of {_ago(run.last_ns, now_ns)}, at {_clock(run)}{note}"
+        why = run.state_note.partition("; last sign of life ")[0]  # that is said before
+        note = f"; {why}" if why else ""
+        heard = f"last heard of {_ago(run.last_ns, now_ns)}, at {_clock(run)}"
+        return f"lost; {heard}{note}; 'taskgrove recover' finds out more"
     if run.state != "running":
         return ""
     heard = f"last event {_ago(run.last_ns, now_ns)}, at {_clock(run)}"

@@ -88,6 +88,7 @@ _PATTERNS: Final = (
     ),
     (CauseKind.LOST, _BROKEN_OFF, re.compile(r".*; the runner of this run was lost at ")),
     (CauseKind.LOST, _BROKEN_OFF, re.compile(r".*; how \S+ \S+ ended is not known$")),
+    (CauseKind.LOST, _BROKEN_OFF, re.compile(r"process \d+ .*; what it gave is not known$")),
     (
         CauseKind.NEVER_BEGUN,
         _STOPPED,

@@ -29,8 +29,9 @@ def lost_words(story: RunStory, findings: Findings, command: str) -> str:
     if findings.failed:
         first = findings.failed[0]
         told += f"; before that {who(first.node)} {deed(first)}"
-    if story.state_note:
-        told += f"; {plain(story.state_note)}"
+    note = story.state_note.partition("; last sign of life ")[0]  # that is told above
+    if note:
+        told += f"; {plain(note)}"
     return told
 
 
