@@ -65,7 +65,8 @@ def statements_for(dialect: str) -> Statements:
         + ", ".join(f"{name} = excluded.{name}" for name in LEASE_COLUMNS[1:]),
         drop_lease="DELETE FROM leases WHERE run_key = ?",
         take_back=(
-            "UPDATE runs SET state = 'running', state_note = '' WHERE run_key = ? AND state = 'lost'"
+            "UPDATE runs SET state = 'running', state_note = ''"
+            " WHERE run_key = ? AND state = 'lost'"
         ),
         heartbeat="UPDATE leases SET heartbeat_ns = ? WHERE run_key = ? AND pid = ?",
         insert_event="INSERT INTO events (run_key, sequence, body) VALUES (?, ?, ?)"
