@@ -47,6 +47,8 @@ def recover(
     could be done about each. The exit code tells the outcome of the run.
     """
     terminal = Terminal(json=json, live=not no_live)
+    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
+
     with writable_record(terminal, db) as (store, record):
         if run is None:
             return _list(terminal, store)
@@ -54,7 +56,8 @@ def recover(
             terminal, store, record, run, give_up=give_up, json=json
         )
         code = ExitCode.ABORTED if interrupts > 1 else exit_code_of(outcome)
-        if code is not ExitCode.OK:
+        # An analysis that was run by itself has nothing to take over: it is run again.
+        if code is not ExitCode.OK and History(store).find(run).source.get("kind") != "analysis":
             terminal.say(f"What did not end well is done again by: taskgrove resume {run}", "dim")
     return code
 
