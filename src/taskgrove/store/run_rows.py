@@ -172,11 +172,6 @@ class RunLease:
     heartbeat_ns: int
     interval_s: float
 
-    @property
-    def heartbeat_at(self) -> datetime:
-        """Its last sign of life."""
-        return from_ns(self.heartbeat_ns)
-
 
 @dataclass(frozen=True, slots=True)
 class RunRow(RunSummary):
