@@ -88,8 +88,13 @@ class LrcServer:
         self.process.stdout.close()
 
     def freeze(self) -> None:
-        """Stop the process: its port accepts connections, nobody answers."""
+        """Stop the process: its port accepts connections, nobody answers.
+
+        Returns when all of its threads are stopped. On a busy machine the one that takes the
+        signal may get its turn only after another has answered a call.
+        """
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Let the stopped process go on."""
