@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -34,6 +35,16 @@ _OWN_FOLDER = tempfile.mkdtemp(prefix="taskgrove-tests-")
 atexit.register(shutil.rmtree, _OWN_FOLDER, ignore_errors=True)
 for _kind in ("data", "state"):
     os.environ[f"XDG_{_kind.upper()}_HOME"] = f"{_OWN_FOLDER}/{_kind}"
+
+# A shell ignores interrupts for what it starts in the background, nohup and all of its children
+# hang-ups; tests that send them mean the default. (What is ignored, children would inherit.)
+for _number, _default in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 # The same examples in every run, so that a failure belongs to the change that it came with;
 # `--hypothesis-profile=search` looks for new ones.
