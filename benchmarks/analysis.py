@@ -38,15 +38,15 @@ from benchmarks.analysis_senders import (
     send_burst_by_pipe,
 )
 from benchmarks.measure import Row, paired
-from taskgrove.analysis.analysis_events import AnalysisEvent
 from taskgrove.analysis.channel import CHANNEL_VARIABLE, Connection, open_channel
+from taskgrove.analysis.communication.messages import Acknowledged, Result
 from taskgrove.analysis.executor import AnalysisExecutor
-from taskgrove.analysis.messages import Acknowledged, Result
 from taskgrove.analysis.parameters.base import ThirdPartyParameters
-from taskgrove.analysis.plain_form import from_plain
+from taskgrove.analysis.plain.form import from_plain
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.supervisor import AnalysisSupervisor
+from taskgrove.analysis.running.events import AnalysisEvent
+from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 
 ROUNDS = 15
 MESSAGES = 20_000

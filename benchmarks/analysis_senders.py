@@ -56,9 +56,9 @@ def send_by_channel(what: str, count: int) -> None:
     """Send what is asked for over the channel of the environment."""
     import os
 
-    from taskgrove.analysis.child_channel import ChildChannel
-    from taskgrove.analysis.messages import Acknowledged, Progress, Result
-    from taskgrove.analysis.plain_form import to_plain
+    from taskgrove.analysis.communication.child_channel import ChildChannel
+    from taskgrove.analysis.communication.messages import Acknowledged, Progress, Result
+    from taskgrove.analysis.plain.form import to_plain
 
     channel = ChildChannel(os.environ)
     if what == "burst":

@@ -25,7 +25,7 @@ from benchmarks.history_data import write_history
 from benchmarks.measure import Row, paired
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.store.history import History
-from taskgrove.store.run_filter import RunFilter
+from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
 from taskgrove.view.record_view import story_of_record
 from taskgrove.view.why import why

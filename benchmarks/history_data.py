@@ -18,7 +18,12 @@ from typing import Any
 from taskgrove import LeafTask, MainTaskExecutor, Task, TaskExecutionType
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.events import TaskEvent, encode_event
-from taskgrove.store.node_rows import CHANGING_COLUMNS, FIXED_COLUMNS, change_of, identity_of
+from taskgrove.store.recording.node_rows import (
+    CHANGING_COLUMNS,
+    FIXED_COLUMNS,
+    change_of,
+    identity_of,
+)
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 #: The run id that templates have; ids of copies have the same length.

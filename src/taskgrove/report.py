@@ -26,7 +26,7 @@ from taskgrove.view.why_html import render_why_html
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
-    from taskgrove.store.run_rows import PageRow, RunRow, RunSummary
+    from taskgrove.store.queries.run_rows import PageRow, RunRow, RunSummary
 
 #: The page itself forbids that anything is fetched or run.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -220,7 +220,7 @@ def _anchor(run: RunRow) -> str:
 
 
 def _instant(instant_ns: int) -> str:
-    from taskgrove.store.run_filter import from_ns  # noqa: PLC0415
+    from taskgrove.store.queries.run_filter import from_ns  # noqa: PLC0415
 
     return f"{from_ns(instant_ns):%Y-%m-%d %H:%M:%S}"
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import psutil
 
-from taskgrove.analysis.analysis_events import AnalysisEvent
 from taskgrove.analysis.executor import AnalysisExecutor
-from taskgrove.analysis.handle import AnalysisHandle
 from taskgrove.analysis.registry import AnalysisEntry
-from taskgrove.analysis.supervisor import AnalysisSupervisor
+from taskgrove.analysis.running.events import AnalysisEvent
+from taskgrove.analysis.running.handle import AnalysisHandle
+from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 from tests.analysis.sample_tasks import SampleParameters, Script
 
 #: No analysis of a test takes that long, in seconds.

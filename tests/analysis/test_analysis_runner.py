@@ -16,7 +16,7 @@ import taskgrove
 from taskgrove import LeafTask, Task, TaskExecutionType
 from taskgrove.analysis.analysis_runner import AnalysisRunner
 from taskgrove.analysis.configuration import parse_configuration
-from taskgrove.analysis.process import identity_of
+from taskgrove.analysis.running.process import identity_of
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
 from taskgrove.commands.prior import PriorWork

@@ -20,9 +20,9 @@ from taskgrove.analysis.channel import (
     listen,
     open_channel,
 )
-from taskgrove.analysis.child_channel import ChildChannel, rank_of
-from taskgrove.analysis.frames import ChannelError
-from taskgrove.analysis.messages import (
+from taskgrove.analysis.communication.child_channel import ChildChannel, rank_of
+from taskgrove.analysis.communication.frames import ChannelError
+from taskgrove.analysis.communication.messages import (
     Acknowledged,
     Heartbeat,
     Hello,
@@ -31,8 +31,8 @@ from taskgrove.analysis.messages import (
     Result,
     encode_message,
 )
-from taskgrove.analysis.plain_form import from_plain, to_plain
-from taskgrove.analysis.shared_buffers import map_shared, write_shared
+from taskgrove.analysis.communication.shared_buffers import map_shared, write_shared
+from taskgrove.analysis.plain.form import from_plain, to_plain
 from tests.analysis.analysis_runs import descriptors, until
 
 

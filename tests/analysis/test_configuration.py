@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
-from taskgrove.analysis import resolver
 from taskgrove.analysis.configuration import (
     Configuration,
     EarlierResults,
     load_configuration,
     parse_configuration,
 )
-from taskgrove.analysis.configuration_text import LIMITS
+from taskgrove.analysis.configuring import resolver
+from taskgrove.analysis.configuring.text import LIMITS
 from taskgrove.analysis.parameters import (
     AnalysisHeader,
     Parameter,

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from taskgrove.analysis.communication.parameter_transfer import classes_in
 from taskgrove.analysis.describing import read_payload
 from taskgrove.analysis.executor import AnalysisExecutor
-from taskgrove.analysis.json_form import dump_json, load_json
-from taskgrove.analysis.page_origin import PageOrigin
 from taskgrove.analysis.pages import PagePublisher
-from taskgrove.analysis.parameter_transfer import classes_in
 from taskgrove.analysis.parameters.base import ThirdPartyParameters
 from taskgrove.analysis.parameters.field import Parameter
+from taskgrove.analysis.plain.json_form import dump_json, load_json
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.schemas import register_schema

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskgrove.analysis.configuration import parse_configuration
-from taskgrove.analysis.environment import AnalysisEnvironment, source_file
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running.environment import AnalysisEnvironment, source_file
 from taskgrove.errors import AnalysisError
 from tests.analysis.analysis_runs import GUARD_S, Runs, runs, until
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis import supervision
+from taskgrove.analysis.communication.messages import Log, Result, encode_message
 from taskgrove.analysis.executor import AnalysisExecutor
-from taskgrove.analysis.handle import AnalysisHandle
-from taskgrove.analysis.messages import Log, Result, encode_message
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running import supervision
+from taskgrove.analysis.running.handle import AnalysisHandle
 from tests.analysis import sample_tasks as tasks
 from tests.analysis.analysis_runs import GUARD_S, Heard, Runs, runs
 from tests.analysis.sample_tasks import SampleParameters

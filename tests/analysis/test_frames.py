@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgrove.analysis import frames
-from taskgrove.analysis.frames import (
+from taskgrove.analysis.communication import frames
+from taskgrove.analysis.communication.frames import (
     MAX_BUFFERS,
     MAX_HEADER_BYTES,
     VERSION,
@@ -21,7 +21,7 @@ from taskgrove.analysis.frames import (
     FrameDecoder,
     encode_frame,
 )
-from taskgrove.analysis.messages import (
+from taskgrove.analysis.communication.messages import (
     Cancelled,
     Failed,
     Log,

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from taskgrove.analysis import analysis_events
-from taskgrove.analysis.analysis_events import AnalysisEvent
 from taskgrove.analysis.hooks import Hooks
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running import events
+from taskgrove.analysis.running.events import AnalysisEvent
 from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.errors import UsageError
 from tests.analysis import sample_tasks as tasks
@@ -62,7 +62,7 @@ def test_a_hook_that_raises_harms_nothing(analyses: Runs, caplog: pytest.LogCapt
 
 def test_a_hook_that_hangs_delays_nothing(analyses: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fact W4: a slow page stretched 2 s to 33.9 s."""
-    monkeypatch.setattr(analysis_events, "HEARD_WITHIN_S", 0.05)
+    monkeypatch.setattr(events, "HEARD_WITHIN_S", 0.05)
     go_on = threading.Event()
     hung = analyses.start(tasks.Count, hooks={"started": lambda event: go_on.wait(30)})
     other = analyses.run(tasks.Count)
@@ -75,8 +75,8 @@ def test_a_hook_that_hangs_delays_nothing(analyses: Runs, monkeypatch: pytest.Mo
 def test_a_slow_callback_slows_the_analysis_and_loses_nothing(
     analyses: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analysis_events, "MANY", 64)
-    import taskgrove.analysis.intake as intake
+    monkeypatch.setattr(events, "MANY", 64)
+    import taskgrove.analysis.running.intake as intake
 
     monkeypatch.setattr(intake, "MANY", 64)
     most, seen = 0, []
@@ -101,7 +101,7 @@ def test_a_slow_callback_slows_the_analysis_and_loses_nothing(
 def test_a_cancelled_analysis_does_not_wait_for_slow_callbacks(
     analyses: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import taskgrove.analysis.intake as intake
+    import taskgrove.analysis.running.intake as intake
 
     monkeypatch.setattr(intake, "MANY", 8)
     go_on = threading.Event()

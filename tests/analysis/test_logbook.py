@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.analysis.logbook import HttpLogbook, Logbook, LogbookCounts
-from taskgrove.analysis.logbook_entries import FINAL, flat_parameters, status_entry
-from taskgrove.analysis.logbook_queue import LogbookQueue, Waiting
-from taskgrove.analysis.page_origin import PageOrigin
+from taskgrove.analysis.publishing.logbook_entries import FINAL, flat_parameters, status_entry
+from taskgrove.analysis.publishing.logbook_queue import LogbookQueue, Waiting
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.errors import UsageError
 

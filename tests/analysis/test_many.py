@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from taskgrove.analysis.batch import allocation_of, sigterm_calls
-from taskgrove.analysis.messages import Hello, Result, encode_message
+from taskgrove.analysis.communication.messages import Hello, Result, encode_message
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.supervisor import AnalysisSupervisor, default_supervisor
+from taskgrove.analysis.running.supervisor import AnalysisSupervisor, default_supervisor
 from taskgrove.errors import UsageError
 from tests.analysis import sample_tasks as tasks
 from tests.analysis.analysis_runs import GUARD_S, Heard, Runs, descriptors, runs, until
@@ -283,7 +283,7 @@ def test_the_default_supervisor_is_shared_and_a_fork_begins_anew() -> None:
     assert default_supervisor() is default_supervisor()
     program = (
         "import os\n"
-        "from taskgrove.analysis.supervisor import default_supervisor\n"
+        "from taskgrove.analysis.running.supervisor import default_supervisor\n"
         "first = default_supervisor()\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"

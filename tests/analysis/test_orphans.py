@@ -21,10 +21,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from taskgrove.analysis import ledger, leftovers
-from taskgrove.analysis.leftovers import Owner, boot_id, end_leftovers, read_ledger, start_time
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.supervisor import AnalysisSupervisor
+from taskgrove.analysis.running import ledger, leftovers
+from taskgrove.analysis.running.leftovers import (
+    Owner,
+    boot_id,
+    end_leftovers,
+    read_ledger,
+    start_time,
+)
+from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 from tests.analysis import sample_tasks as tasks
 from tests.analysis.analysis_runs import GUARD_S, Runs, runs, until
 
@@ -32,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 HOST = """
 import sys
 from pathlib import Path
-from taskgrove.analysis.supervisor import AnalysisSupervisor
+from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 from tests.analysis.analysis_runs import Runs, Heard, GUARD_S
 from tests.analysis import sample_tasks as tasks
 from tests.analysis.sample_tasks import SampleParameters

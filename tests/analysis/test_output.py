@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgrove.analysis.output import (
+from taskgrove.analysis.running.output import (
     MAX_LINE_BYTES,
     TAIL_BYTES,
     OutputBudget,

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from taskgrove.analysis.page_folder import STALE_S, Folder
-from taskgrove.analysis.page_index import Index
-from taskgrove.analysis.page_names import VERSION, page_parts
-from taskgrove.analysis.page_origin import PageOrigin
 from taskgrove.analysis.pages import PagePublisher, PublishedPage
+from taskgrove.analysis.publishing.page_folder import STALE_S, Folder
+from taskgrove.analysis.publishing.page_index import Index
+from taskgrove.analysis.publishing.page_names import VERSION, page_parts
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.testing import ManualClock
@@ -305,7 +305,7 @@ def test_a_writer_killed_after_it_kept_the_former_version_keeps_it_once(root: Pa
     second = index_of(root).pages[0]
     # Killed between the link and the new page's name:
     name = re.sub(r"report-.*", "", str(stamp))
-    from taskgrove.analysis.page_names import version_file
+    from taskgrove.analysis.publishing.page_names import version_file
 
     os.link(page.file, name + version_file(second.published_ns))
     publisher.publish(plots("a", "third"))

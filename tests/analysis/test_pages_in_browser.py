@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from taskgrove.analysis.page_origin import PageOrigin
 from taskgrove.analysis.pages import PagePublisher
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import ElogSummaryPlots
 from tests.analysis import drawings
 from tests.analysis.chromium import Chromium, Page, why_no_chromium

@@ -21,7 +21,7 @@ from taskgrove.analysis.parameters import (
 )
 from taskgrove.analysis.parameters.describe import type_words
 from taskgrove.analysis.parameters.field import UNDECLARED, info_of
-from taskgrove.analysis.plain_form import PlainTypes, from_plain, to_plain
+from taskgrove.analysis.plain.form import PlainTypes, from_plain, to_plain
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.errors import AnalysisError, UsageError
 

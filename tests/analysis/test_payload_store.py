@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taskgrove.analysis.json_form import dump_json, load_json
 from taskgrove.analysis.payload_reference import PayloadReference
 from taskgrove.analysis.payload_store import load_payload, store_payload
+from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.errors import AnalysisError
 
 

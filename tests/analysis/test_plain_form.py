@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import BaseModel, Field, RootModel
 
-from taskgrove.analysis.json_form import dump_json, load_json
 from taskgrove.analysis.parameters import Parameter, TaskParameters
-from taskgrove.analysis.plain_form import MAX_DEPTH, SMALL_BYTES, PlainTypes, from_plain, to_plain
+from taskgrove.analysis.plain.form import MAX_DEPTH, SMALL_BYTES, PlainTypes, from_plain, to_plain
+from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.analysis.results import (
     DescribedAnalysis,
     ElogSummaryPlots,
@@ -427,7 +427,7 @@ def test_w1_no_pickle_is_ever_read(tmp_path: Path) -> None:
 
 def test_writing_needs_neither_numpy_nor_pydantic() -> None:
     program = (
-        "import sys\nfrom taskgrove.analysis.json_form import dump_json, load_json\n"
+        "import sys\nfrom taskgrove.analysis.plain.json_form import dump_json, load_json\n"
         "assert load_json(dump_json({1: (2, b'x')})) == {1: (2, b'x')}\n"
         "print({'numpy', 'pydantic'} & set(sys.modules))"
     )

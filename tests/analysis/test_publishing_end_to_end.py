@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from taskgrove.analysis.page_origin import PageOrigin
 from taskgrove.analysis.pages import PagePublisher
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
 from taskgrove.analysis.summary_plots import collect_plots
 from taskgrove.analysis.task import AnalysisTask

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from taskgrove.analysis.parameters import TaskParameters, ThirdPartyParameters
-from taskgrove.analysis.plain_form import from_plain, to_plain
+from taskgrove.analysis.plain.form import from_plain, to_plain
 from taskgrove.analysis.registry import ENTRY_POINT_GROUP, AnalysisEntry, AnalysisRegistry
 from taskgrove.errors import AnalysisError
 

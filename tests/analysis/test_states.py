@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis.handle import MOVES
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running.handle import MOVES
 from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.errors import WaitTimeoutError
 from tests.analysis import sample_tasks as tasks

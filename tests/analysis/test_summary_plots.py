@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from taskgrove.analysis.figures.html_text import is_html
-from taskgrove.analysis.page_references import foreign_addresses
+from taskgrove.analysis.publishing.page_references import foreign_addresses
 from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.analysis.summary_plots import collect_plots, convert_payload, render_figures
 from taskgrove.errors import AnalysisError

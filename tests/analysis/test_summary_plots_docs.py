@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis.logbook_entries import parameters_entry, status_entry
-from taskgrove.analysis.page_names import iso_time
-from taskgrove.analysis.page_origin import PageOrigin
 from taskgrove.analysis.pages import PagePublisher
+from taskgrove.analysis.publishing.logbook_entries import parameters_entry, status_entry
+from taskgrove.analysis.publishing.page_names import iso_time
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import ElogSummaryPlots, TaskStatus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "summary-plots.md").read_text(encoding="utf-8")

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from taskgrove.analysis.parameter_transfer import classes_in, receive_parameters, send_parameters
+from taskgrove.analysis.communication.parameter_transfer import (
+    classes_in,
+    receive_parameters,
+    send_parameters,
+)
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.errors import AnalysisError

@@ -11,7 +11,7 @@ import pytest
 
 from taskgrove.analysis.batch import Allocation
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.verdict import EndFacts, decide
+from taskgrove.analysis.running.verdict import EndFacts, decide
 
 S = TaskStatus
 JOB = Allocation("Slurm", "77")

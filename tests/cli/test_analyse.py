@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from taskgrove.analysis.json_form import load_json
+from taskgrove.analysis.plain.json_form import load_json
 from taskgrove.analysis.results import DescribedAnalysis, TaskStatus
 from tests.cli.command_line import PATIENCE_S, command, environment, read_until, start, taskgrove
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from taskgrove.cli.app import app
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.events import decode_event
-from taskgrove.store.export_jsonl import read_jsonl
+from taskgrove.store.queries.export_jsonl import read_jsonl
 from taskgrove.store.store import Store
 from tests.cli.command_line import PATIENCE_S, command, environment
 from tests.store.kept_runs import SECOND_NS, beams, every_minute, keep, keep_beams, ran, retimed

@@ -12,7 +12,7 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import Task, TaskExecutionType
 from taskgrove.store import Recorder, Store
-from taskgrove.store.lease import LeaseHolder
+from taskgrove.store.recording.lease import LeaseHolder
 from taskgrove.store.schema import events, leases, runs
 from taskgrove.testing import FakeDeviceRunner, Script
 from tests.recovery.doomed import Manager, build
@@ -50,7 +50,7 @@ def cut(store: Store, run_id: str, after: int | None = None, **lease: Any) -> in
         **lease: Columns of its lease, over those of a process that is gone; ``lease=None``
             leaves it without one.
     """
-    from taskgrove.store.lease import this_process
+    from taskgrove.store.recording.lease import this_process
 
     holder: LeaseHolder = this_process()
     row = {

@@ -178,7 +178,7 @@ class Nursery:
 
 def _serve() -> None:
     import taskgrove.store.recorder
-    import taskgrove.store.recorder_writer
+    import taskgrove.store.recording.writer
     import taskgrove.store.schema  # noqa: F401
 
     for line in sys.stdin:

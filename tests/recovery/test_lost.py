@@ -16,7 +16,7 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import TaskStatus
 from taskgrove.store import Store
 from taskgrove.store.history import History
-from taskgrove.store.lost import find_lost, lost_runs
+from taskgrove.store.interrupted.lost import find_lost, lost_runs
 from taskgrove.store.schema import events, leases
 from tests.recovery.cut_runs import cut, record
 

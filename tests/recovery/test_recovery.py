@@ -20,14 +20,14 @@ from taskgrove.errors import UnknownRunError, UsageError
 from taskgrove.events import ComposedDetail, StartedDetail, TaskEvent
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
-from taskgrove.store.lost import find_lost, lost_runs
+from taskgrove.store.interrupted.lost import find_lost, lost_runs
+from taskgrove.store.interrupted.recovery_plan import plan_recovery
 from taskgrove.store.recovery import (
     look_at_lost,
     recover,
     runners_for_recovery,
     start_recovery,
 )
-from taskgrove.store.recovery_plan import plan_recovery
 from taskgrove.store.schema import runs
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, cut, record

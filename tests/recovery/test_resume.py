@@ -18,8 +18,8 @@ from taskgrove.errors import UsageError
 from taskgrove.events import ComposedDetail, FinishedDetail
 from taskgrove.store import Store
 from taskgrove.store.history import History
-from taskgrove.store.lost import find_lost
-from taskgrove.store.resume_plan import plan_resume_of
+from taskgrove.store.interrupted.lost import find_lost
+from taskgrove.store.interrupted.resume_plan import plan_resume_of
 from taskgrove.store.resuming import plan_resume, resume
 from taskgrove.store.verdicts import give_verdict
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script

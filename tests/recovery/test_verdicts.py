@@ -12,7 +12,7 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.errors import UnknownRunError, UsageError
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
-from taskgrove.store.lease import user_name
+from taskgrove.store.recording.lease import user_name
 from taskgrove.store.verdicts import give_verdict
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, record

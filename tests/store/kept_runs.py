@@ -14,7 +14,7 @@ from taskgrove import BaseTask, LeafTask, MainTaskExecutor, Task, TaskExecutionT
 from taskgrove.commands.node_facts import RunFacts
 from taskgrove.events import AnalysisDetail, PageDetail, TaskEvent, encode_event
 from taskgrove.store import schema
-from taskgrove.store.node_rows import change_of, identity_of
+from taskgrove.store.recording.node_rows import change_of, identity_of
 from taskgrove.store.store import Store
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 

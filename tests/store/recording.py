@@ -21,8 +21,8 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.control_model import ResultCode
 from taskgrove.events import ComposedDetail, TaskEvent, decode_event
 from taskgrove.store import Recorder, Store
-from taskgrove.store.node_rows import read_nodes
-from taskgrove.store.plain_bytes import clean_text
+from taskgrove.store.database.plain_bytes import clean_text
+from taskgrove.store.recording.node_rows import read_nodes
 
 #: A guard against hangs, in seconds.
 PATIENCE_S = 30

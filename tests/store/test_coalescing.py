@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from taskgrove.commands.node_facts import RunFacts
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import NoteDetail, ProgressDraft, TaskEvent
-from taskgrove.store import coalescing
-from taskgrove.store.coalescing import coalesce
+from taskgrove.store.recording import coalescing
+from taskgrove.store.recording.coalescing import coalesce
 from tests.store.recording import event
 
 

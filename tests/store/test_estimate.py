@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.store.estimate import Estimate, range_text
 from taskgrove.store.history import History
+from taskgrove.store.queries.estimate import Estimate, range_text
 from taskgrove.store.store import Store
 from tests.store.kept_runs import every_minute, keep_beams
 

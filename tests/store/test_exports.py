@@ -15,10 +15,10 @@ from sqlalchemy import insert
 from taskgrove.errors import MissingExtraError, UsageError
 from taskgrove.events import NoteDetail, decode_event, encode_event
 from taskgrove.store import schema
-from taskgrove.store.export_jsonl import read_jsonl
-from taskgrove.store.export_parquet import export_parquet, parquet_files
 from taskgrove.store.history import History
-from taskgrove.store.run_filter import RunFilter
+from taskgrove.store.queries.export_jsonl import read_jsonl
+from taskgrove.store.queries.export_parquet import export_parquet, parquet_files
+from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
 from tests.store.kept_runs import every_minute, keep_beams, ns
 
@@ -112,7 +112,7 @@ def test_large_tables_are_written_in_batches(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("taskgrove.store.export_parquet._BATCH", 7)
+    monkeypatch.setattr("taskgrove.store.queries.export_parquet._BATCH", 7)
     export_parquet(history, history.runs(), tmp_path / "out")
     *_, file = parquet_files(tmp_path / "out")
     expected = sum(len(list(history.events(run))) for run in ("a", "b"))

@@ -14,7 +14,7 @@ from taskgrove.errors import StoreError, UnknownRunError
 from taskgrove.events import AnalysisDetail, NoteDetail, PageDetail, TaskEvent, encode_event
 from taskgrove.store import schema
 from taskgrove.store.history import History
-from taskgrove.store.run_filter import RunFilter
+from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
 from taskgrove.testing import Script
 from tests.store.kept_runs import (

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.events import TaskEvent
-from taskgrove.store.export_jsonl import jsonl_of, read_jsonl
 from taskgrove.store.history import History
-from taskgrove.store.run_diff import node_word
-from taskgrove.store.run_filter import RunFilter
-from taskgrove.store.run_outcome import RUN_OUTCOMES, outcome_word
+from taskgrove.store.queries.export_jsonl import jsonl_of, read_jsonl
+from taskgrove.store.queries.run_diff import node_word
+from taskgrove.store.queries.run_filter import RunFilter
+from taskgrove.store.queries.run_outcome import RUN_OUTCOMES, outcome_word
 from taskgrove.store.store import Store
 from taskgrove.testing import Script
 from tests.property.tree_strategies import build, roots

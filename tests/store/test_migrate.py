@@ -13,9 +13,9 @@ from sqlalchemy import Column, MetaData, inspect
 
 from taskgrove.errors import StoreError
 from taskgrove.store import Store
-from taskgrove.store.location import find_location
-from taskgrove.store.migrate import SCRIPTS, VERSION_TABLE, bring_up_to_date, version_of
-from taskgrove.store.opening import make_engine
+from taskgrove.store.database.location import find_location
+from taskgrove.store.database.migrate import SCRIPTS, VERSION_TABLE, bring_up_to_date, version_of
+from taskgrove.store.database.opening import make_engine
 from taskgrove.store.schema import STORE_VERSION, metadata
 from tests.store.recording import PATIENCE_S, kept, new_recorder, run_recorded
 
@@ -155,7 +155,7 @@ def test_no_copy_no_migration(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("taskgrove.store.migrate.os.fsync", full)
+    monkeypatch.setattr("taskgrove.store.database.migrate.os.fsync", full)
     with pytest.raises(StoreError, match="cannot be copied before") as caught:
         migrate(str(file), next_scripts)
     assert "make room" in str(caught.value.hint)

@@ -13,7 +13,7 @@ import pytest
 
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.store import Store
-from taskgrove.store.location import find_location
+from taskgrove.store.database.location import find_location
 from tests.store.recording import kept, new_recorder, run_recorded
 
 

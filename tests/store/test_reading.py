@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from taskgrove.store.reading import glob_as_regex, glob_for_sqlite
+from taskgrove.store.queries.reading import glob_as_regex, glob_for_sqlite
 
 PATTERNS = st.text(alphabet="ab*?[]!^-\\.(", max_size=8)
 TEXTS = st.text(alphabet="ab[]!^-\\.(\n", max_size=5)

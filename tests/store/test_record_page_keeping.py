@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from taskgrove.redaction import Redaction
-from taskgrove.store import recorder_inbox
-from taskgrove.store.lease import HEARTBEAT_S
 from taskgrove.store.recorder import PATIENCE_S, SPILL_LIMIT_BYTES
-from taskgrove.store.spill import MEMORY_LIMIT_BYTES
+from taskgrove.store.recording import inbox
+from taskgrove.store.recording.lease import HEARTBEAT_S
+from taskgrove.store.recording.spill import MEMORY_LIMIT_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "record.md").read_text(encoding="utf-8")
 KEEPING = PAGE.partition("\n## Reading the record\n")[0]
@@ -34,7 +34,7 @@ def test_a_snippet_prints_what_is_shown(tmp_path: Path, text: str, shown: str) -
 
 
 def test_the_figures_are_those_of_the_code() -> None:
-    assert f"at most {recorder_inbox.GATHER_S * 1000:g} ms" in KEEPING
+    assert f"at most {inbox.GATHER_S * 1000:g} ms" in KEEPING
     assert f"at most {SPILL_LIMIT_BYTES // 2**20} MiB" in KEEPING
     assert f"at most {MEMORY_LIMIT_BYTES // 2**20} MiB" in KEEPING
     assert (PATIENCE_S, HEARTBEAT_S) == (5.0, 2.0)

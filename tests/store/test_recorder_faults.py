@@ -24,9 +24,9 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError
 from taskgrove.events import TaskEvent
 from taskgrove.store import Recorder, Store
-from taskgrove.store.orphans import adopt_orphans
-from taskgrove.store.recorder_inbox import Inbox
-from taskgrove.store.run_state import RunState
+from taskgrove.store.recording.inbox import Inbox
+from taskgrove.store.recording.orphans import adopt_orphans
+from taskgrove.store.recording.run_state import RunState
 from taskgrove.testing import EventLog
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import (
@@ -432,7 +432,7 @@ def test_a_run_that_cannot_be_written_does_not_keep_others_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     troubles = Troubles()
-    from taskgrove.store.run_writer import RunWriter
+    from taskgrove.store.recording.run_writer import RunWriter
 
     real = RunWriter._write_nodes
 
@@ -477,7 +477,7 @@ def test_a_clock_that_steps_back_an_hour_breaks_nothing(tmp_path: Path) -> None:
 
 
 def test_a_queue_that_nobody_empties_leaves_progress_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskgrove.store.recorder_inbox.CROWD", 100)
+    monkeypatch.setattr("taskgrove.store.recording.inbox.CROWD", 100)
     inbox = Inbox(lambda _event: None)
     observe = inbox.observer()
     for number in range(1, 1_001):

@@ -12,8 +12,8 @@ import pytest
 from taskgrove import LeafTask, Task
 from taskgrove.events import AnalysisDetail
 from taskgrove.store.history import History
-from taskgrove.store.plain_differences import changed_lines, changed_values
-from taskgrove.store.run_diff import DIFF_TOPICS, RunDiff
+from taskgrove.store.queries.plain_differences import changed_lines, changed_values
+from taskgrove.store.queries.run_diff import DIFF_TOPICS, RunDiff
 from taskgrove.store.store import Store
 from taskgrove.testing import Script
 from tests.store.kept_runs import beams, every_minute, keep, keep_beams, ran, retimed

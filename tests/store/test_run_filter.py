@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from taskgrove.errors import UsageError
-from taskgrove.store.run_filter import (
+from taskgrove.store.queries.run_filter import (
     RunFilter,
     from_ns,
     parse_filter,
@@ -17,7 +17,7 @@ from taskgrove.store.run_filter import (
     parse_span,
     to_ns,
 )
-from taskgrove.store.run_outcome import RUN_OUTCOMES
+from taskgrove.store.queries.run_outcome import RUN_OUTCOMES
 from taskgrove.testing import ManualClock
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.store import spill as spill_module
-from taskgrove.store.spill import (
+from taskgrove.store.recording import spill as spill_module
+from taskgrove.store.recording.spill import (
     EndEntry,
     Entry,
     EventEntry,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.store.history import History
-from taskgrove.store.percentiles import percentile, rank_of
-from taskgrove.store.run_filter import RunFilter
+from taskgrove.store.queries.percentiles import percentile, rank_of
+from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
 from taskgrove.testing import Script
 from tests.store.kept_runs import every_minute, keep_beams, ran, retimed

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.tango.lrc_dialect import Dialect
-from taskgrove.tango.lrc_engine import LrcEngine
-from taskgrove.tango.lrc_job import Job, LrcAbortedError
-from taskgrove.tango.lrc_ledger import MAX_QUEUED, CommandLedger
+from taskgrove.tango.server.dialect import Dialect
+from taskgrove.tango.server.engine import LrcEngine
+from taskgrove.tango.server.job import Job, LrcAbortedError
+from taskgrove.tango.server.ledger import MAX_QUEUED, CommandLedger
 
 GUARD_S = 20.0
 

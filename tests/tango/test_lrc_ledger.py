@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.control_model import TaskStatus
-from taskgrove.tango.lrc_dialect import OLD_DEVICE, UNSET, Dialect, RawText, encode_result
-from taskgrove.tango.lrc_ledger import (
+from taskgrove.tango.server.dialect import OLD_DEVICE, UNSET, Dialect, RawText, encode_result
+from taskgrove.tango.server.ledger import (
     FINISHED_KEPT_S,
     MAX_FINISHED,
     MAX_TRACKED,

@@ -16,7 +16,7 @@ import tango
 
 import taskgrove
 from taskgrove.tango.lrc_server import long_running_command
-from taskgrove.tango.simulator_server import reserve_port
+from taskgrove.tango.simulation.server import reserve_port
 from tests.tango.bare_client import EventLog, invoke, wait_status, wait_up
 
 pytestmark = pytest.mark.tango

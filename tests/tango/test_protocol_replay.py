@@ -16,8 +16,8 @@ import pytest
 import tango
 
 from taskgrove.control_model import TaskStatus
+from taskgrove.tango.client.command import LrcUpdate
 from taskgrove.tango.lrc_client import LrcClient
-from taskgrove.tango.lrc_command import LrcUpdate
 from tests.tango.replay_process import SCENARIOS, ReplayServer
 from tests.tango.replay_server import VOID_COMMANDS
 from tests.tango.replay_watch import ARGIN, NO_POLL_S, Watch, poll_interval_of, warm_up

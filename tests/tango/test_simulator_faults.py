@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
-from taskgrove.tango.lrc_job import LedgerUpdate
-from taskgrove.tango.simulator_behaviour import BEHAVIOUR, argin_problem, plan_marks
-from taskgrove.tango.simulator_events import EventScrambler
-from taskgrove.tango.simulator_fault_text import (
+from taskgrove.tango.server.job import LedgerUpdate
+from taskgrove.tango.simulation.behaviour import BEHAVIOUR, argin_problem, plan_marks
+from taskgrove.tango.simulation.events import EventScrambler
+from taskgrove.tango.simulation.fault_text import (
     check_plan,
     parse_command_faults,
     parse_fault,
@@ -19,8 +19,8 @@ from taskgrove.tango.simulator_fault_text import (
     parse_faults,
     select_faults,
 )
-from taskgrove.tango.simulator_faults import Fault, FaultKind, FaultTable
-from taskgrove.tango.simulator_settings import (
+from taskgrove.tango.simulation.faults import Fault, FaultKind, FaultTable
+from taskgrove.tango.simulation.settings import (
     SIMULATED_COMMANDS,
     DeviceSpec,
     SimulatorSettings,

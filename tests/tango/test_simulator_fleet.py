@@ -18,9 +18,9 @@ import tango
 
 import taskgrove
 from taskgrove.errors import DeviceError, MissingExtraError, UsageError
-from taskgrove.tango import simulator_fleet
+from taskgrove.tango.simulation import fleet as fleet_module
+from taskgrove.tango.simulation.server import Report, reserve_port
 from taskgrove.tango.simulator import SimulatedFleet, device_names, run_simulator
-from taskgrove.tango.simulator_server import Report, reserve_port
 from tests.tango.bare_client import (
     GUARD_S,
     EventLog,
@@ -216,7 +216,7 @@ def test_a_stranger_on_the_port_is_told_from_the_process_that_was_started():
     with SimulatedFleet([CBF], settings=QUICK) as fleet:
         wrong = Report(event="ready", group=0, pid=1, token="?")
         with pytest.raises(DeviceError, match="another process answers"):
-            simulator_fleet._check_identity(fleet.trl(CBF), wrong, time.monotonic() + GUARD_S)
+            fleet_module._check_identity(fleet.trl(CBF), wrong, time.monotonic() + GUARD_S)
 
 
 def test_a_reserved_port_can_be_listened_on_besides():

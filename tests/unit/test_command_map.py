@@ -554,8 +554,8 @@ def test_what_is_wrong_in_the_other_sections_is_said(text: str, path: str, said:
 
 
 def test_the_simulator_knows_the_keys_that_its_section_may_have() -> None:
-    section = pytest.importorskip("taskgrove.tango.simulator_section", exc_type=ImportError)
-    settings = pytest.importorskip("taskgrove.tango.simulator_settings", exc_type=ImportError)
+    section = pytest.importorskip("taskgrove.tango.simulation.section", exc_type=ImportError)
+    settings = pytest.importorskip("taskgrove.tango.simulation.settings", exc_type=ImportError)
     fields = settings.SimulatorSettings.__struct_fields__
     assert set(SIMULATOR_KEYS) == {*section._SECTION_KEYS, *fields}
 

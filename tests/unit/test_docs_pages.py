@@ -35,14 +35,14 @@ from taskgrove.events import (
     StartedDetail,
     TaskEvent,
 )
-from taskgrove.tango.lrc_command import LrcCommand
-from taskgrove.tango.lrc_dialect import Dialect
-from taskgrove.tango.lrc_doubt import Doubt, unknown_fate
-from taskgrove.tango.lrc_failure import Failure, FailureKind
-from taskgrove.tango.lrc_settings import LrcSettings
-from taskgrove.tango.simulator_fault_text import parse_fault
-from taskgrove.tango.simulator_faults import Fault, FaultKind
-from taskgrove.tango.simulator_settings import SIMULATED_COMMANDS, SimulatorSettings
+from taskgrove.tango.client.command import LrcCommand
+from taskgrove.tango.client.doubt import Doubt, unknown_fate
+from taskgrove.tango.client.failure import Failure, FailureKind
+from taskgrove.tango.client.settings import LrcSettings
+from taskgrove.tango.server.dialect import Dialect
+from taskgrove.tango.simulation.fault_text import parse_fault
+from taskgrove.tango.simulation.faults import Fault, FaultKind
+from taskgrove.tango.simulation.settings import SIMULATED_COMMANDS, SimulatorSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("command-map", "devices", "library")

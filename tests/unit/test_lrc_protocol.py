@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.tango.lrc_argin import check_argin
-from taskgrove.tango.lrc_failure import FailureKind, classify
-from taskgrove.tango.lrc_protocol import (
+from taskgrove.tango.client.argin import check_argin
+from taskgrove.tango.client.failure import FailureKind, classify
+from taskgrove.tango.client.protocol import (
     CommandFacts,
     ReplyKind,
     choose_protocol,
@@ -23,7 +23,7 @@ from taskgrove.tango.lrc_protocol import (
     decode_reply,
     decode_status,
 )
-from taskgrove.tango.lrc_strangers import FACTS_LIMIT, IDS_LIMIT, Strangers
+from taskgrove.tango.client.strangers import FACTS_LIMIT, IDS_LIMIT, Strangers
 
 ID = "1795227737.6968186_42926055806314_Configure"
 SLOTS = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskgrove.tango.lrc_subscriptions import Subscriptions
+from taskgrove.tango.client.subscriptions import Subscriptions
 
 
 class DevFailed(Exception):  # noqa: N818 - the name that PyTango has given it

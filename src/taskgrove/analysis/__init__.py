@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 from taskgrove.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.analysis_events import AnalysisEvent as AnalysisEvent
     from taskgrove.analysis.analysis_runner import AnalysisRunner as AnalysisRunner
     from taskgrove.analysis.configuration import Configuration as Configuration
     from taskgrove.analysis.configuration import load_configuration as load_configuration
-    from taskgrove.analysis.environment import AnalysisEnvironment as AnalysisEnvironment
     from taskgrove.analysis.executor import AnalysisExecutor as AnalysisExecutor
-    from taskgrove.analysis.handle import AnalysisHandle as AnalysisHandle
     from taskgrove.analysis.hooks import Hooks as Hooks
-    from taskgrove.analysis.json_form import dump_json as dump_json
-    from taskgrove.analysis.json_form import load_json as load_json
     from taskgrove.analysis.logbook import HttpLogbook as HttpLogbook
     from taskgrove.analysis.logbook import Logbook as Logbook
-    from taskgrove.analysis.outcome import AnalysisOutcome as AnalysisOutcome
-    from taskgrove.analysis.page_origin import PageOrigin as PageOrigin
     from taskgrove.analysis.pages import PagePublisher as PagePublisher
     from taskgrove.analysis.pages import PublishedPage as PublishedPage
     from taskgrove.analysis.parameters import AnalysisHeader as AnalysisHeader
@@ -31,6 +24,9 @@ if TYPE_CHECKING:
     from taskgrove.analysis.parameters import ThirdPartyParameters as ThirdPartyParameters
     from taskgrove.analysis.payload_store import load_payload as load_payload
     from taskgrove.analysis.payload_store import store_payload as store_payload
+    from taskgrove.analysis.plain.json_form import dump_json as dump_json
+    from taskgrove.analysis.plain.json_form import load_json as load_json
+    from taskgrove.analysis.publishing.page_origin import PageOrigin as PageOrigin
     from taskgrove.analysis.registry import REGISTRY as REGISTRY
     from taskgrove.analysis.registry import AnalysisEntry as AnalysisEntry
     from taskgrove.analysis.registry import AnalysisRegistry as AnalysisRegistry
@@ -38,6 +34,10 @@ if TYPE_CHECKING:
     from taskgrove.analysis.results import ElogSummaryPlots as ElogSummaryPlots
     from taskgrove.analysis.results import TaskResult as TaskResult
     from taskgrove.analysis.results import TaskStatus as TaskStatus
+    from taskgrove.analysis.running.environment import AnalysisEnvironment as AnalysisEnvironment
+    from taskgrove.analysis.running.events import AnalysisEvent as AnalysisEvent
+    from taskgrove.analysis.running.handle import AnalysisHandle as AnalysisHandle
+    from taskgrove.analysis.running.outcome import AnalysisOutcome as AnalysisOutcome
     from taskgrove.analysis.schemas import check_payload as check_payload
     from taskgrove.analysis.schemas import register_schema as register_schema
     from taskgrove.analysis.summary_plots import render_figures as render_figures
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 #: Where each public name is; importing this package imports no numpy.
 _LATER = {
     "AnalysisEntry": "taskgrove.analysis.registry",
-    "AnalysisEnvironment": "taskgrove.analysis.environment",
-    "AnalysisEvent": "taskgrove.analysis.analysis_events",
+    "AnalysisEnvironment": "taskgrove.analysis.running.environment",
+    "AnalysisEvent": "taskgrove.analysis.running.events",
     "AnalysisExecutor": "taskgrove.analysis.executor",
-    "AnalysisHandle": "taskgrove.analysis.handle",
+    "AnalysisHandle": "taskgrove.analysis.running.handle",
     "AnalysisHeader": "taskgrove.analysis.parameters",
-    "AnalysisOutcome": "taskgrove.analysis.outcome",
+    "AnalysisOutcome": "taskgrove.analysis.running.outcome",
     "AnalysisRegistry": "taskgrove.analysis.registry",
     "AnalysisRunner": "taskgrove.analysis.analysis_runner",
     "AnalysisTask": "taskgrove.analysis.task",
@@ -62,7 +62,7 @@ _LATER = {
     "Hooks": "taskgrove.analysis.hooks",
     "HttpLogbook": "taskgrove.analysis.logbook",
     "Logbook": "taskgrove.analysis.logbook",
-    "PageOrigin": "taskgrove.analysis.page_origin",
+    "PageOrigin": "taskgrove.analysis.publishing.page_origin",
     "PagePublisher": "taskgrove.analysis.pages",
     "Parameter": "taskgrove.analysis.parameters",
     "PublishedPage": "taskgrove.analysis.pages",
@@ -75,9 +75,9 @@ _LATER = {
     "TemplateParameters": "taskgrove.analysis.parameters",
     "ThirdPartyParameters": "taskgrove.analysis.parameters",
     "check_payload": "taskgrove.analysis.schemas",
-    "dump_json": "taskgrove.analysis.json_form",
+    "dump_json": "taskgrove.analysis.plain.json_form",
     "load_configuration": "taskgrove.analysis.configuration",
-    "load_json": "taskgrove.analysis.json_form",
+    "load_json": "taskgrove.analysis.plain.json_form",
     "load_payload": "taskgrove.analysis.payload_store",
     "register_schema": "taskgrove.analysis.schemas",
     "render_figures": "taskgrove.analysis.summary_plots",

@@ -31,21 +31,21 @@ from taskgrove.analysis.configuration import (
     parse_configuration,
 )
 from taskgrove.analysis.executor import AnalysisExecutor
-from taskgrove.analysis.leaf_following import LeafFollower, Listener
-from taskgrove.analysis.page_origin import PageOrigin
 from taskgrove.analysis.parameters.header import AnalysisHeader
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
-from taskgrove.analysis.supervisor import AnalysisSupervisor
+from taskgrove.analysis.running.leaf_following import LeafFollower, Listener
+from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import AnalysisError, UsageError
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.attaching import AttachedProcess
-    from taskgrove.analysis.environment import AnalysisEnvironment
     from taskgrove.analysis.pages import PagePublisher
     from taskgrove.analysis.parameters.base import TaskParameters
+    from taskgrove.analysis.running.attaching import AttachedProcess
+    from taskgrove.analysis.running.environment import AnalysisEnvironment
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -166,9 +166,9 @@ class AnalysisRunner:
     def attach(self, context: LeafContext, outside_id: str) -> None:
         """Find out what became of a process whose executor was lost.
 
-        What it gave cannot be known any more; see :mod:`taskgrove.analysis.attaching`.
+        What it gave cannot be known any more; see :mod:`taskgrove.analysis.running.attaching`.
         """
-        from taskgrove.analysis.attaching import AttachedProcess  # noqa: PLC0415 - seldom needed
+        from taskgrove.analysis.running.attaching import AttachedProcess  # noqa: PLC0415 - seldom needed
 
         attached = AttachedProcess(
             context, outside_id, self._supervisor, self._grace_s, self._ended

@@ -21,9 +21,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from taskgrove.analysis.frames import Buffer, ChannelError, FrameDecoder
-from taskgrove.analysis.messages import Message, decode_message, encode_message
-from taskgrove.analysis.shared_buffers import SHARED_FROM_BYTES, map_shared, write_shared
+from taskgrove.analysis.communication.frames import Buffer, ChannelError, FrameDecoder
+from taskgrove.analysis.communication.messages import Message, decode_message, encode_message
+from taskgrove.analysis.communication.shared_buffers import (
+    SHARED_FROM_BYTES,
+    map_shared,
+    write_shared,
+)
 
 #: Environment variable that tells a program where its channel is: ``fd:7`` or ``unix:name``.
 CHANNEL_VARIABLE: Final = "TASKGROVE_CHANNEL"

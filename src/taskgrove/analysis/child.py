@@ -18,9 +18,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.child_channel import ChildChannel
-from taskgrove.analysis.frames import ChannelError
-from taskgrove.analysis.messages import (
+from taskgrove.analysis.communication.child_channel import ChildChannel
+from taskgrove.analysis.communication.frames import ChannelError
+from taskgrove.analysis.communication.messages import (
     Acknowledged,
     Cancelled,
     Failed,
@@ -161,7 +161,7 @@ class _Child:
             self._cancel()
 
     def _send_result(self, start: Start, returned: Any) -> None:
-        from taskgrove.analysis.plain_form import to_plain  # noqa: PLC0415
+        from taskgrove.analysis.plain.form import to_plain  # noqa: PLC0415
 
         result = _as_result(start, returned)
         payload = result.payload
@@ -232,7 +232,7 @@ def _find_class(place: str) -> Any:
 def _parameters(start: Start, buffers: tuple[memoryview, ...]) -> Any:
     if not start.parameters_class:
         return None
-    from taskgrove.analysis.parameter_transfer import receive_parameters  # noqa: PLC0415
+    from taskgrove.analysis.communication.parameter_transfer import receive_parameters  # noqa: PLC0415
 
     return receive_parameters(_find_class(start.parameters_class), start.parameters, buffers)
 
@@ -246,7 +246,7 @@ def _as_result(start: Start, returned: Any) -> TaskResult:
 
 
 def _plain_summary(summary: Any) -> Any:
-    from taskgrove.analysis.plain_form import to_plain  # noqa: PLC0415
+    from taskgrove.analysis.plain.form import to_plain  # noqa: PLC0415
 
     return printable(summary) if isinstance(summary, str) else to_plain(summary)
 
@@ -263,7 +263,7 @@ def _holds_plots(payload: Any) -> bool:
 
 def _log_to(child: _Child) -> None:
     """Have every logger's lines from INFO up sent to the executor."""
-    from taskgrove.analysis.child_log import install  # noqa: PLC0415
+    from taskgrove.analysis.communication.child_log import install  # noqa: PLC0415
 
     install(child.log)
 

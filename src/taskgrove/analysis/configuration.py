@@ -27,19 +27,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.configuration_text import (
+from taskgrove.analysis.configuring.earlier_results import EarlierResults
+from taskgrove.analysis.configuring.resolver import Resolver, Scope
+from taskgrove.analysis.configuring.substitution import has_placeholders, parse
+from taskgrove.analysis.configuring.text import (
     HEADER,
     Layout,
     as_analysis_error,
     read_file,
     read_layout,
 )
-from taskgrove.analysis.earlier_results import EarlierResults
+from taskgrove.analysis.configuring.validation import validate
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field
-from taskgrove.analysis.resolver import Resolver, Scope
-from taskgrove.analysis.substitution import has_placeholders, parse
-from taskgrove.analysis.validation import validate
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError, MapError, nearest

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from taskgrove.analysis.json_form import dump_json, load_json
 from taskgrove.analysis.payload_store import load_payload, store_payload
-from taskgrove.analysis.plain_form import PlainTypes, to_plain
-from taskgrove.analysis.plain_types import fields_of
+from taskgrove.analysis.plain.form import PlainTypes, to_plain
+from taskgrove.analysis.plain.json_form import dump_json, load_json
+from taskgrove.analysis.plain.types import fields_of
 from taskgrove.errors import AnalysisError
 from taskgrove.redaction import Redaction
 

@@ -24,29 +24,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.analysis_events import EventDelivery
-from taskgrove.analysis.ending import Ending
-from taskgrove.analysis.environment import AnalysisEnvironment
-from taskgrove.analysis.handle import AnalysisHandle
+from taskgrove.analysis.communication.messages import Start
 from taskgrove.analysis.hooks import HooksLike, hooks_of
-from taskgrove.analysis.launch import Plan, launch
-from taskgrove.analysis.logbook_posts import logbook_callback
-from taskgrove.analysis.messages import Start
-from taskgrove.analysis.outcome import ProcessEnd
-from taskgrove.analysis.output import LIMIT_BYTES
+from taskgrove.analysis.publishing.logbook_posts import logbook_callback
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.supervision import Supervision
-from taskgrove.analysis.supervisor import AnalysisSupervisor, SupervisorLoop, default_supervisor
+from taskgrove.analysis.running.ending import Ending
+from taskgrove.analysis.running.environment import AnalysisEnvironment
+from taskgrove.analysis.running.events import EventDelivery
+from taskgrove.analysis.running.handle import AnalysisHandle
+from taskgrove.analysis.running.launch import Plan, launch
+from taskgrove.analysis.running.outcome import ProcessEnd
+from taskgrove.analysis.running.output import LIMIT_BYTES
+from taskgrove.analysis.running.supervision import Supervision
+from taskgrove.analysis.running.supervisor import (
+    AnalysisSupervisor,
+    SupervisorLoop,
+    default_supervisor,
+)
 from taskgrove.analysis.tasklets import Tasklet, TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, UsageError
 
 if TYPE_CHECKING:
     from taskgrove.analysis.logbook import Logbook
-    from taskgrove.analysis.page_origin import PageOrigin
     from taskgrove.analysis.pages import PagePublisher
     from taskgrove.analysis.parameters.base import TaskParameters
     from taskgrove.analysis.parameters.header import AnalysisHeader
+    from taskgrove.analysis.publishing.page_origin import PageOrigin
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -236,7 +240,7 @@ class AnalysisExecutor:
         )
 
     def _order(self) -> tuple[Start, Sequence[memoryview], tuple[str, ...]]:
-        from taskgrove.analysis.parameter_transfer import send_parameters  # noqa: PLC0415
+        from taskgrove.analysis.communication.parameter_transfer import send_parameters  # noqa: PLC0415
 
         assert self._task_place is not None
         plain: Any = None

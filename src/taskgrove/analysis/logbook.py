@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from taskgrove.analysis.logbook_entries import Entry, parameters_entry, status_entry
-from taskgrove.analysis.logbook_http import Answer, HttpPoster
-from taskgrove.analysis.logbook_queue import LogbookQueue, Waiting
-from taskgrove.analysis.page_origin import PageOrigin
+from taskgrove.analysis.publishing.logbook_entries import Entry, parameters_entry, status_entry
+from taskgrove.analysis.publishing.logbook_http import Answer, HttpPoster
+from taskgrove.analysis.publishing.logbook_queue import LogbookQueue, Waiting
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError

@@ -21,25 +21,25 @@ from typing import Any
 
 import msgspec
 
-from taskgrove.analysis.page_assets import with_shared_scripts
-from taskgrove.analysis.page_folder import Folder
-from taskgrove.analysis.page_index import Index, rebuild_index, update_index
-from taskgrove.analysis.page_names import (
+from taskgrove.analysis.publishing.page_assets import with_shared_scripts
+from taskgrove.analysis.publishing.page_folder import Folder
+from taskgrove.analysis.publishing.page_index import Index, rebuild_index, update_index
+from taskgrove.analysis.publishing.page_names import (
     LOCK_FILE,
     OWN_FOLDER,
     PAGE_FILE,
     page_parts,
     version_file,
 )
-from taskgrove.analysis.page_origin import PageOrigin
-from taskgrove.analysis.page_record import (
+from taskgrove.analysis.publishing.page_origin import PageOrigin
+from taskgrove.analysis.publishing.page_record import (
     PageRecord,
     VersionRecord,
     as_version,
     read_record,
     write_record,
 )
-from taskgrove.analysis.page_references import foreign_addresses
+from taskgrove.analysis.publishing.page_references import foreign_addresses
 from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.analysis.summary_plots import map_plots, render_figures
 from taskgrove.clock import SYSTEM_CLOCK, Clock

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
-from taskgrove.analysis.json_form import dump_json, load_json
 from taskgrove.analysis.payload_reference import PayloadKind, PayloadReference
-from taskgrove.analysis.plain_arrays import describe_dtype, is_array, load_numpy
-from taskgrove.analysis.plain_form import MAX_DEPTH, PlainTypes
+from taskgrove.analysis.plain.arrays import describe_dtype, is_array, load_numpy
+from taskgrove.analysis.plain.form import MAX_DEPTH, PlainTypes
+from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.errors import AnalysisError
 
 #: What is larger than this is kept in a file, unless told otherwise; in bytes.

@@ -24,7 +24,7 @@ from taskgrove.errors import AnalysisError, nearest
 
 if TYPE_CHECKING:
     from taskgrove.analysis.parameters.base import TaskParameters
-    from taskgrove.analysis.plain_types import PlainTypes
+    from taskgrove.analysis.plain.types import PlainTypes
 
 #: The group of entry points by which installed packages bring analyses.
 ENTRY_POINT_GROUP: Final = "taskgrove.analyses"
@@ -203,7 +203,7 @@ class AnalysisRegistry:
 
     def plain_types(self) -> PlainTypes:
         """Return the classes of all parameters, to read described analyses with."""
-        from taskgrove.analysis.plain_types import PlainTypes  # noqa: PLC0415 - only readers need it
+        from taskgrove.analysis.plain.types import PlainTypes  # noqa: PLC0415 - only readers need it
 
         return PlainTypes(entry.parameters for entry in self)
 

@@ -21,8 +21,8 @@ from taskgrove.events import TaskEvent
 from taskgrove.view.terminal_text import clip, duration_text, safe_lines, safe_text, width_of
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.analysis_events import AnalysisEvent
-    from taskgrove.analysis.outcome import AnalysisOutcome
+    from taskgrove.analysis.running.events import AnalysisEvent
+    from taskgrove.analysis.running.outcome import AnalysisOutcome
     from taskgrove.commands.leaf_runner import LeafContext
 
 #: How many lines wait to be shown; of more, the oldest are counted and not shown.

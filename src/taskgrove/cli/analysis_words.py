@@ -14,9 +14,9 @@ from taskgrove.view.node_state import NodeState
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.outcome import AnalysisOutcome
     from taskgrove.analysis.parameters.describe import ParameterDoc
     from taskgrove.analysis.registry import AnalysisEntry, AnalysisRegistry
+    from taskgrove.analysis.running.outcome import AnalysisOutcome
 
 _STATES: Final[dict[str, NodeState]] = {
     "COMPLETED": "completed",
@@ -89,7 +89,7 @@ def say_described(terminal: Terminal, outcome: AnalysisOutcome) -> None:
 
 def described_json(outcome: AnalysisOutcome) -> bytes:
     """Return the whole DescribedAnalysis as JSON, secrets of its environment redacted."""
-    from taskgrove.analysis.json_form import dump_json  # noqa: PLC0415 - slow
+    from taskgrove.analysis.plain.json_form import dump_json  # noqa: PLC0415 - slow
     from taskgrove.redaction import Redaction  # noqa: PLC0415
 
     redaction = Redaction.from_environment()

@@ -56,7 +56,7 @@ class EarlierRecord:
 
 
 def _latest(history: History, experiment: str, run: str, task: str) -> AnalysisDetail:
-    from taskgrove.store.run_filter import RunFilter  # noqa: PLC0415 - an extra
+    from taskgrove.store.queries.run_filter import RunFilter  # noqa: PLC0415 - an extra
 
     labels = {
         name: word for name, word in ((EXPERIMENT_LABEL, experiment), (RUN_LABEL, run)) if word
@@ -77,7 +77,7 @@ def _latest(history: History, experiment: str, run: str, task: str) -> AnalysisD
 
 def _value(detail: AnalysisDetail, key: str) -> Any:
     """Return ``summary``, ``payload`` or something inside it, else a parameter."""
-    from taskgrove.analysis.plain_form import from_plain  # noqa: PLC0415 - slow
+    from taskgrove.analysis.plain.form import from_plain  # noqa: PLC0415 - slow
 
     first, _, rest = key.partition(".")
     if key == "summary":

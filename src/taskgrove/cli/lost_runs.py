@@ -9,7 +9,7 @@ from taskgrove.errors import TaskgroveError
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
-    from taskgrove.store.lost import LostRun
+    from taskgrove.store.interrupted.lost import LostRun
     from taskgrove.store.store import Store
 
 
@@ -22,7 +22,7 @@ def tell_lost(terminal: Terminal, store: Store | None) -> None:
     """
     if store is None:
         return
-    from taskgrove.store.lost import find_lost  # noqa: PLC0415 - an extra
+    from taskgrove.store.interrupted.lost import find_lost  # noqa: PLC0415 - an extra
 
     try:
         found = find_lost(store)

@@ -18,7 +18,7 @@ from taskgrove.errors import UnknownRunError
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
-    from taskgrove.store.run_filter import RunFilter
+    from taskgrove.store.queries.run_filter import RunFilter
 
 Database = Annotated[
     str | None,
@@ -81,8 +81,8 @@ def open_history(database: str | None, *, mark_lost: bool = True) -> History | N
     Raises:
         StoreError: It cannot be read; a record that was named must exist.
     """
+    from taskgrove.store.database.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-    from taskgrove.store.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
 
     named = bool(database or os.environ.get(DB_VARIABLE))
     if not named and not default_file().exists():
@@ -119,7 +119,7 @@ def say_nothing_there(terminal: Terminal, history: History | None, *, narrowed: 
         narrowed: Whether a filter was given.
     """
     if history is not None and narrowed:
-        from taskgrove.store.run_filter import RunFilter  # noqa: PLC0415 - an extra
+        from taskgrove.store.queries.run_filter import RunFilter  # noqa: PLC0415 - an extra
 
         if history.runs(RunFilter(limit=1)):
             terminal.say("No run is like that; 'taskgrove runs list' shows all of them.")
@@ -142,7 +142,7 @@ def filter_of(
     Raises:
         UsageError: One of them cannot be read.
     """
-    from taskgrove.store.run_filter import parse_filter  # noqa: PLC0415 - an extra
+    from taskgrove.store.queries.run_filter import parse_filter  # noqa: PLC0415 - an extra
 
     return parse_filter(
         command=command,
@@ -177,7 +177,7 @@ def _fields_of(value: Any) -> Mapping[Any, Any] | None:
     if isinstance(value, Mapping):
         return value
     if dataclasses.is_dataclass(value):
-        from taskgrove.store.listing import row_of  # noqa: PLC0415 - an extra
+        from taskgrove.store.queries.listing import row_of  # noqa: PLC0415 - an extra
 
         return row_of(value)
     names = getattr(type(value), "__struct_fields__", None)

@@ -25,7 +25,7 @@ from taskgrove.events import Observer
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
-    from taskgrove.store.estimate import Estimate
+    from taskgrove.store.queries.estimate import Estimate
     from taskgrove.store.recorder import Recorder
 
 NoRecord = Annotated[

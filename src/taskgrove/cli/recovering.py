@@ -43,7 +43,7 @@ def writable_record(terminal: Terminal, database: str | None) -> Iterator[tuple[
         StoreError: It cannot be written.
     """
     from taskgrove.store import Recorder, Store  # noqa: PLC0415 - an extra
-    from taskgrove.store.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
+    from taskgrove.store.database.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
 
     named = bool(database or os.environ.get(DB_VARIABLE))
     if not named and not default_file().exists():

@@ -28,8 +28,8 @@ from taskgrove.errors import CommandError, TaskgroveError, UsageError
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
+    from taskgrove.store.queries.run_rows import RunRow
     from taskgrove.store.resuming import Resumption
-    from taskgrove.store.run_rows import RunRow
     from taskgrove.store.store import Store
 
 _MAX_WORKERS: Final = 16

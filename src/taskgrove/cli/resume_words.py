@@ -10,7 +10,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
-    from taskgrove.store.resume_plan import PlannedLeaf, ResumePlan
+    from taskgrove.store.interrupted.resume_plan import PlannedLeaf, ResumePlan
 
 #: Up to this many leaves of one action are told one by one.
 TOLD_LEAVES: Final = 20

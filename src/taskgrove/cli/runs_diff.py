@@ -16,8 +16,8 @@ from taskgrove.view.terminal_text import clip, safe_text
 from taskgrove.view.tree_text import STATE_STYLES
 
 if TYPE_CHECKING:
-    from taskgrove.store.run_diff import Difference, RunDiff
-    from taskgrove.store.run_rows import RunRow
+    from taskgrove.store.queries.run_diff import Difference, RunDiff
+    from taskgrove.store.queries.run_rows import RunRow
 
 _TITLES: Final = {
     "outcome": "Outcome",

@@ -29,7 +29,7 @@ from taskgrove.errors import StoreError, UnknownRunError, UsageError, nearest
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
-    from taskgrove.store.run_rows import RunSummary
+    from taskgrove.store.queries.run_rows import RunSummary
 
 _FORMATS: Final = ("jsonl", "parquet", "html")
 _SUFFIXES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".html": "html"}
@@ -112,7 +112,7 @@ def _export(
     target: str | None,
 ) -> None:
     if wanted == "parquet":
-        from taskgrove.store.export_parquet import export_parquet  # noqa: PLC0415 - an extra
+        from taskgrove.store.queries.export_parquet import export_parquet  # noqa: PLC0415 - an extra
 
         assert target is not None
         with _told(target):
@@ -124,7 +124,7 @@ def _export(
         page = render_report(history, runs).encode()
         _write(terminal, target, [page])
         return
-    from taskgrove.store.export_jsonl import jsonl_of  # noqa: PLC0415 - an extra
+    from taskgrove.store.queries.export_jsonl import jsonl_of  # noqa: PLC0415 - an extra
 
     _write(terminal, target, jsonl_of(history, runs))
 

@@ -30,7 +30,7 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.view.terminal_text import duration_text
 
 if TYPE_CHECKING:
-    from taskgrove.store.run_rows import RunSummary
+    from taskgrove.store.queries.run_rows import RunSummary
 
 #: How an outcome is coloured where colours exist (keys of STATE_STYLES).
 OUTCOME_STYLES: Final = {

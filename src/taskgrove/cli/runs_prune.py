@@ -33,8 +33,8 @@ def prune_runs(
     json: AsJson = False,
 ) -> int:
     """Remove old runs from the record; runs that are not over always stay."""
+    from taskgrove.store.queries.run_filter import parse_span  # noqa: PLC0415 - an extra
     from taskgrove.store.retention import prune  # noqa: PLC0415 - an extra
-    from taskgrove.store.run_filter import parse_span  # noqa: PLC0415 - an extra
 
     terminal = Terminal()
     age = None if older_than is None else parse_span(older_than, what="--older-than")

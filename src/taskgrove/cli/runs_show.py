@@ -22,7 +22,7 @@ from taskgrove.view.why_words import counted
 
 if TYPE_CHECKING:
     from taskgrove.commands.node_facts import NodeFacts
-    from taskgrove.store.run_rows import RunRow, VerdictRow
+    from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 
 
 @verb

@@ -30,7 +30,7 @@ from taskgrove.view.terminal_text import duration_text
 from taskgrove.view.why_words import counted
 
 if TYPE_CHECKING:
-    from taskgrove.store.statistics import Counts, Statistics
+    from taskgrove.store.queries.statistics import Counts, Statistics
 
 
 @verb

@@ -11,47 +11,47 @@ from typing import TYPE_CHECKING
 from taskgrove.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from taskgrove.store.estimate import Estimate as Estimate
-    from taskgrove.store.export_jsonl import ExportedRun as ExportedRun
-    from taskgrove.store.export_jsonl import read_jsonl as read_jsonl
     from taskgrove.store.history import History as History
-    from taskgrove.store.lost import LostRun as LostRun
-    from taskgrove.store.lost import find_lost as find_lost
-    from taskgrove.store.lost import lost_runs as lost_runs
+    from taskgrove.store.interrupted.lost import LostRun as LostRun
+    from taskgrove.store.interrupted.lost import find_lost as find_lost
+    from taskgrove.store.interrupted.lost import lost_runs as lost_runs
+    from taskgrove.store.queries.estimate import Estimate as Estimate
+    from taskgrove.store.queries.export_jsonl import ExportedRun as ExportedRun
+    from taskgrove.store.queries.export_jsonl import read_jsonl as read_jsonl
+    from taskgrove.store.queries.run_diff import Difference as Difference
+    from taskgrove.store.queries.run_diff import RunDiff as RunDiff
+    from taskgrove.store.queries.run_filter import RunFilter as RunFilter
+    from taskgrove.store.queries.run_filter import parse_filter as parse_filter
+    from taskgrove.store.queries.run_rows import RunRow as RunRow
+    from taskgrove.store.queries.run_rows import RunSummary as RunSummary
+    from taskgrove.store.queries.statistics import Statistics as Statistics
     from taskgrove.store.recorder import Recorder as Recorder
     from taskgrove.store.recovery import recover as recover
     from taskgrove.store.resuming import plan_resume as plan_resume
     from taskgrove.store.resuming import resume as resume
-    from taskgrove.store.run_diff import Difference as Difference
-    from taskgrove.store.run_diff import RunDiff as RunDiff
-    from taskgrove.store.run_filter import RunFilter as RunFilter
-    from taskgrove.store.run_filter import parse_filter as parse_filter
-    from taskgrove.store.run_rows import RunRow as RunRow
-    from taskgrove.store.run_rows import RunSummary as RunSummary
-    from taskgrove.store.statistics import Statistics as Statistics
     from taskgrove.store.store import Store as Store
     from taskgrove.store.verdicts import give_verdict as give_verdict
 
 #: Where each public name is; most need SQLAlchemy when they are imported.
 _LATER = {
-    "Difference": "taskgrove.store.run_diff",
-    "Estimate": "taskgrove.store.estimate",
-    "ExportedRun": "taskgrove.store.export_jsonl",
+    "Difference": "taskgrove.store.queries.run_diff",
+    "Estimate": "taskgrove.store.queries.estimate",
+    "ExportedRun": "taskgrove.store.queries.export_jsonl",
     "History": "taskgrove.store.history",
-    "LostRun": "taskgrove.store.lost",
+    "LostRun": "taskgrove.store.interrupted.lost",
     "Recorder": "taskgrove.store.recorder",
-    "RunDiff": "taskgrove.store.run_diff",
-    "RunFilter": "taskgrove.store.run_filter",
-    "RunRow": "taskgrove.store.run_rows",
-    "RunSummary": "taskgrove.store.run_rows",
-    "Statistics": "taskgrove.store.statistics",
+    "RunDiff": "taskgrove.store.queries.run_diff",
+    "RunFilter": "taskgrove.store.queries.run_filter",
+    "RunRow": "taskgrove.store.queries.run_rows",
+    "RunSummary": "taskgrove.store.queries.run_rows",
+    "Statistics": "taskgrove.store.queries.statistics",
     "Store": "taskgrove.store.store",
-    "find_lost": "taskgrove.store.lost",
+    "find_lost": "taskgrove.store.interrupted.lost",
     "give_verdict": "taskgrove.store.verdicts",
-    "lost_runs": "taskgrove.store.lost",
-    "parse_filter": "taskgrove.store.run_filter",
+    "lost_runs": "taskgrove.store.interrupted.lost",
+    "parse_filter": "taskgrove.store.queries.run_filter",
     "plan_resume": "taskgrove.store.resuming",
-    "read_jsonl": "taskgrove.store.export_jsonl",
+    "read_jsonl": "taskgrove.store.queries.export_jsonl",
     "recover": "taskgrove.store.recovery",
     "resume": "taskgrove.store.resuming",
 }

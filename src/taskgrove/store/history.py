@@ -15,13 +15,13 @@ import msgspec
 
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.events import AnalysisDetail, NoteDetail, TaskEvent, decode_event
-from taskgrove.store.listing import Listing
-from taskgrove.store.node_reading import read_node_facts
-from taskgrove.store.reading import CHUNK_ROWS, Reader
-from taskgrove.store.run_filter import ALL_RUNS, RunFilter
-from taskgrove.store.run_outcome import OUTCOME_SQL
-from taskgrove.store.run_references import find_run
-from taskgrove.store.run_rows import (
+from taskgrove.store.queries.listing import Listing
+from taskgrove.store.queries.node_reading import read_node_facts
+from taskgrove.store.queries.reading import CHUNK_ROWS, Reader
+from taskgrove.store.queries.run_filter import ALL_RUNS, RunFilter
+from taskgrove.store.queries.run_outcome import OUTCOME_SQL
+from taskgrove.store.queries.run_references import find_run
+from taskgrove.store.queries.run_rows import (
     SUMMARY_COLUMNS,
     AnalysisRow,
     PageRow,
@@ -32,9 +32,9 @@ from taskgrove.store.run_rows import (
 )
 
 if TYPE_CHECKING:
-    from taskgrove.store.estimate import Estimate
-    from taskgrove.store.run_diff import RunDiff
-    from taskgrove.store.statistics import Statistics
+    from taskgrove.store.queries.estimate import Estimate
+    from taskgrove.store.queries.run_diff import RunDiff
+    from taskgrove.store.queries.statistics import Statistics
     from taskgrove.store.store import Store
 
 _EVENTS: Final = (
@@ -88,7 +88,7 @@ class History:
         Raises:
             StoreError: There is no record, or it cannot be read.
         """
-        from taskgrove.store.location import find_location  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
         from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
 
         # A record of an older version is brought up to date, unless it cannot be written.
@@ -252,14 +252,14 @@ class History:
         )
 
     def diff(self, first: RunSummary | str, second: RunSummary | str) -> RunDiff:
-        """Return what differs between two runs; see :mod:`taskgrove.store.run_diff`."""
-        from taskgrove.store.run_diff import diff_runs  # noqa: PLC0415 - it reads this module
+        """Return what differs between two runs; see :mod:`taskgrove.store.queries.run_diff`."""
+        from taskgrove.store.queries.run_diff import diff_runs  # noqa: PLC0415 - it reads this module
 
         return diff_runs(self, self.run(first), self.run(second))
 
     def stats(self, which: RunFilter = ALL_RUNS) -> Statistics:
-        """Return the statistics of runs; see :mod:`taskgrove.store.statistics`."""
-        from taskgrove.store.statistics import statistics_of  # noqa: PLC0415 - see above
+        """Return the statistics of runs; see :mod:`taskgrove.store.queries.statistics`."""
+        from taskgrove.store.queries.statistics import statistics_of  # noqa: PLC0415 - see above
 
         return statistics_of(self, which)
 
@@ -273,13 +273,13 @@ class History:
             leaf_count: How many leaves the run at hand has; None counts runs of any size.
             but: The id of a run that does not count, such as the one at hand.
         """
-        from taskgrove.store.estimate import estimate_of  # noqa: PLC0415 - see above
+        from taskgrove.store.queries.estimate import estimate_of  # noqa: PLC0415 - see above
 
         return estimate_of(self, command, leaf_count=leaf_count, but=but)
 
     def export_jsonl(self, file: str | Path, which: RunFilter = ALL_RUNS) -> int:
         """Write runs and their events as JSON lines; return how many runs there were."""
-        from taskgrove.store.export_jsonl import export_jsonl  # noqa: PLC0415 - see above
+        from taskgrove.store.queries.export_jsonl import export_jsonl  # noqa: PLC0415 - see above
 
         return export_jsonl(self, self.runs(which), file)
 
@@ -289,7 +289,7 @@ class History:
         Raises:
             MissingExtraError: pyarrow is not installed.
         """
-        from taskgrove.store.export_parquet import export_parquet  # noqa: PLC0415 - an extra
+        from taskgrove.store.queries.export_parquet import export_parquet  # noqa: PLC0415 - an extra
 
         return export_parquet(self, self.runs(which), folder)
 

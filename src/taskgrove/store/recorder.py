@@ -27,18 +27,18 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError
 from taskgrove.events import AnalysisDetail, Observer, TaskEvent
 from taskgrove.redaction import Redaction
-from taskgrove.store.lease import HEARTBEAT_S, this_process, user_name
-from taskgrove.store.location import find_location
-from taskgrove.store.plain_bytes import clean_text, json_text
-from taskgrove.store.recorder_inbox import Begin, End, Inbox, Stop, Waiter, events_in
-from taskgrove.store.recorder_link import Link
-from taskgrove.store.recorder_telling import Forwarder, Teller
-from taskgrove.store.recorder_watch import Watch
-from taskgrove.store.recorder_writer import Writer
-from taskgrove.store.run_state import Ending, RunState
-from taskgrove.store.spill import Spill
+from taskgrove.store.database.location import find_location
+from taskgrove.store.database.plain_bytes import clean_text, json_text
+from taskgrove.store.recording.inbox import Begin, End, Inbox, Stop, Waiter, events_in
+from taskgrove.store.recording.lease import HEARTBEAT_S, this_process, user_name
+from taskgrove.store.recording.link import Link
+from taskgrove.store.recording.run_state import Ending, RunState
+from taskgrove.store.recording.spill import Spill
+from taskgrove.store.recording.telling import Forwarder, Teller
+from taskgrove.store.recording.versions import code_versions
+from taskgrove.store.recording.watch import Watch
+from taskgrove.store.recording.writer import Writer
 from taskgrove.store.store import Store
-from taskgrove.store.versions import code_versions
 
 #: What an outage may keep aside on the disk, in bytes.
 SPILL_LIMIT_BYTES: Final = 256 * 2**20

@@ -24,16 +24,16 @@ from taskgrove.commands.task import LeafTask, TaskExecutionType
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import Observer
 from taskgrove.store.history import History
-from taskgrove.store.lease import HEARTBEAT_S, this_process
-from taskgrove.store.lost import LostRun, find_lost, lost_runs, moment_text
-from taskgrove.store.recovery_plan import (
+from taskgrove.store.interrupted.lost import LostRun, find_lost, lost_runs, moment_text
+from taskgrove.store.interrupted.recovery_plan import (
     KIND_OF_OUTSIDE,
     RecoveryPlan,
     forget_work,
     plan_recovery,
 )
-from taskgrove.store.run_outcome import RECOVERED
-from taskgrove.store.run_rows import RunRow
+from taskgrove.store.queries.run_outcome import RECOVERED
+from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 
 if TYPE_CHECKING:
     from taskgrove.store.store import Store
@@ -245,7 +245,7 @@ def _check_followable(
 
 def _lives(identity: str) -> bool:
     """Return True when a process of this machine, told by ``pid:start``, still runs."""
-    from taskgrove.analysis.process import is_alive  # noqa: PLC0415 - rarely needed
+    from taskgrove.analysis.running.process import is_alive  # noqa: PLC0415 - rarely needed
 
     try:
         return is_alive(identity)

@@ -22,8 +22,8 @@ from taskgrove.commands.task import Task, TaskExecutionType
 from taskgrove.errors import UsageError
 from taskgrove.events import Observer
 from taskgrove.store.history import History
-from taskgrove.store.resume_plan import PlannedLeaf, ResumePlan, plan_resume_of
-from taskgrove.store.run_rows import RunRow
+from taskgrove.store.interrupted.resume_plan import PlannedLeaf, ResumePlan, plan_resume_of
+from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.store import Store
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def resume(
         UnknownRunError: There is no such run.
         StoreError: The record cannot be used.
     """
-    from taskgrove.store.lost import find_lost  # noqa: PLC0415 - an extra
+    from taskgrove.store.interrupted.lost import find_lost  # noqa: PLC0415 - an extra
     from taskgrove.store.recorder import Recorder  # noqa: PLC0415 - an extra
 
     opened = None if isinstance(store, Store) else Store.open(store)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError
 from taskgrove.store.history import History
-from taskgrove.store.listing import Listing
-from taskgrove.store.run_rows import SUMMARY_COLUMNS, RunSummary, summary_of
+from taskgrove.store.queries.listing import Listing
+from taskgrove.store.queries.run_rows import SUMMARY_COLUMNS, RunSummary, summary_of
 
 if TYPE_CHECKING:
     from taskgrove.store.store import Store

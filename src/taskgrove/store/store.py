@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from taskgrove.errors import MissingExtraError
-from taskgrove.store.location import default_file, find_location
+from taskgrove.store.database.location import default_file, find_location
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from taskgrove.store.location import Location
+    from taskgrove.store.database.location import Location
 
 
 class Store:
@@ -67,8 +67,8 @@ class Store:
             from taskgrove.store.schema import STORE_VERSION  # noqa: PLC0415 - an extra
         except ImportError as exc:
             raise MissingExtraError("store", "the record of runs") from exc
-        from taskgrove.store.migrate import bring_up_to_date  # noqa: PLC0415 - an extra
-        from taskgrove.store.opening import make_engine  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.migrate import bring_up_to_date  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.opening import make_engine  # noqa: PLC0415 - an extra
 
         where = find_location(location)
         if create and not read_only and where.file == default_file():
@@ -91,8 +91,8 @@ class Store:
         Raises:
             StoreError: The record cannot be written.
         """
-        from taskgrove.store.faults import store_error  # noqa: PLC0415 - with the engine
-        from taskgrove.store.opening import WRITES, sqlalchemy_error  # noqa: PLC0415
+        from taskgrove.store.database.faults import store_error  # noqa: PLC0415 - with the engine
+        from taskgrove.store.database.opening import WRITES, sqlalchemy_error  # noqa: PLC0415
 
         try:
             with self.engine.connect() as connection:
@@ -122,7 +122,7 @@ class Store:
 
 
 def _make_folder(where: Location) -> None:
-    from taskgrove.store.faults import store_error  # noqa: PLC0415 - rarely needed
+    from taskgrove.store.database.faults import store_error  # noqa: PLC0415 - rarely needed
 
     assert where.file is not None
     try:

@@ -15,8 +15,8 @@ from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError, nearest
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
 from taskgrove.store.history import History
-from taskgrove.store.lease import this_process, user_name
-from taskgrove.store.run_rows import VerdictRow
+from taskgrove.store.queries.run_rows import VerdictRow
+from taskgrove.store.recording.lease import this_process, user_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -4,9 +4,9 @@ Importing this package does not import PyTango; using what needs it raises a
 :class:`~taskgrove.errors.MissingExtraError` that names the extra where it is missing.
 """
 
+from taskgrove.tango.client.abort import AbortAnswer as AbortAnswer
+from taskgrove.tango.client.command import LrcCommand as LrcCommand
+from taskgrove.tango.client.command import LrcUpdate as LrcUpdate
+from taskgrove.tango.client.settings import LrcSettings as LrcSettings
 from taskgrove.tango.device_runner import DeviceRunner as DeviceRunner
-from taskgrove.tango.lrc_abort import AbortAnswer as AbortAnswer
 from taskgrove.tango.lrc_client import LrcClient as LrcClient
-from taskgrove.tango.lrc_command import LrcCommand as LrcCommand
-from taskgrove.tango.lrc_command import LrcUpdate as LrcUpdate
-from taskgrove.tango.lrc_settings import LrcSettings as LrcSettings

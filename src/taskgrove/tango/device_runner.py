@@ -17,9 +17,9 @@ from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.tango._pytango import require_pytango
-from taskgrove.tango.lrc_abort import AbortAnswer
+from taskgrove.tango.client.abort import AbortAnswer
+from taskgrove.tango.client.command import LrcUpdate
 from taskgrove.tango.lrc_client import LrcClient
-from taskgrove.tango.lrc_command import LrcUpdate
 
 _DEVICE_WIDE = "Abort on a TANGO device ends every command of that device"
 _NOT_SENT = "when the limit expires the device goes on; set abort_on_timeout to have it aborted"

@@ -28,18 +28,18 @@ from typing import Any, Final
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.tango._pytango import load_pytango
-from taskgrove.tango.lrc_abort import AbortAnswer, AbortDesk
-from taskgrove.tango.lrc_argin import check_argin
-from taskgrove.tango.lrc_command import LrcCommand, UpdateCallback
-from taskgrove.tango.lrc_dispatcher import Dispatcher
-from taskgrove.tango.lrc_doubt import Doubt, unknown_fate
-from taskgrove.tango.lrc_failure import Failure, classify
-from taskgrove.tango.lrc_link import CommandShape, DeviceLink
-from taskgrove.tango.lrc_protocol import Reply, ReplyKind, decode_reply
-from taskgrove.tango.lrc_refusal import is_refusal, refuse, why_not_called
-from taskgrove.tango.lrc_session import DeviceSession
-from taskgrove.tango.lrc_settings import LrcSettings
-from taskgrove.tango.lrc_subscriptions import Subscriptions
+from taskgrove.tango.client.abort import AbortAnswer, AbortDesk
+from taskgrove.tango.client.argin import check_argin
+from taskgrove.tango.client.command import LrcCommand, UpdateCallback
+from taskgrove.tango.client.dispatcher import Dispatcher
+from taskgrove.tango.client.doubt import Doubt, unknown_fate
+from taskgrove.tango.client.failure import Failure, classify
+from taskgrove.tango.client.link import CommandShape, DeviceLink
+from taskgrove.tango.client.protocol import Reply, ReplyKind, decode_reply
+from taskgrove.tango.client.refusal import is_refusal, refuse, why_not_called
+from taskgrove.tango.client.session import DeviceSession
+from taskgrove.tango.client.settings import LrcSettings
+from taskgrove.tango.client.subscriptions import Subscriptions
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class LrcClient:
     Args:
         poll_interval_s: Period of the reconciling poll, in seconds.
         rpc_timeout_s: Limit of each call to a device, in seconds.
-        **settings: Further fields of :class:`~taskgrove.tango.lrc_settings.LrcSettings`.
+        **settings: Further fields of :class:`~taskgrove.tango.client.settings.LrcSettings`.
 
     Raises:
         MissingExtraError: PyTango is not installed.

@@ -18,7 +18,7 @@ all of which have change events. What a command returns is its result (None: suc
 an exception is an abnormal failure.
 
 Threads: each device has two of its own, both ended by ``delete_device``; the rules
-are those of :mod:`taskgrove.tango.lrc_engine`.
+are those of :mod:`taskgrove.tango.server.engine`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from typing import Any, Final
 
 from taskgrove.control_model import ResultCode
 from taskgrove.errors import MissingExtraError
-from taskgrove.tango.lrc_dialect import Dialect
-from taskgrove.tango.lrc_engine import LrcEngine
-from taskgrove.tango.lrc_job import Job, LedgerUpdate, LrcAbortedError, TaskCallback
-from taskgrove.tango.lrc_ledger import (
+from taskgrove.tango.server.dialect import Dialect
+from taskgrove.tango.server.engine import LrcEngine
+from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError, TaskCallback
+from taskgrove.tango.server.ledger import (
     MAX_EXECUTING,
     MAX_FINISHED,
     MAX_QUEUED,
@@ -235,7 +235,7 @@ class LrcServerMixin:
             run: What the command does, on the device's worker thread.
             refusal: A reason to refuse the command at once; nothing is queued then.
             is_allowed: Asked when the command's turn has come.
-            shape: Last word on the command's events (:class:`~taskgrove.tango.lrc_job.Job`).
+            shape: Last word on the command's events (:class:`~taskgrove.tango.server.job.Job`).
         """
         if refusal:
             return _reply(ResultCode.REJECTED, refusal)

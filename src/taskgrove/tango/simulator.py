@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskgrove.errors import UsageError
-from taskgrove.tango.lrc_dialect import OLD_DEVICE, Dialect
-from taskgrove.tango.simulator_fault_text import parse_fault, parse_fault_argument, parse_faults
-from taskgrove.tango.simulator_faults import Fault, FaultKind
-from taskgrove.tango.simulator_fleet import SimulatedFleet
-from taskgrove.tango.simulator_section import SectionProblem, section_problems
-from taskgrove.tango.simulator_settings import SIMULATED_COMMANDS, SimulatorSettings
+from taskgrove.tango.server.dialect import OLD_DEVICE, Dialect
+from taskgrove.tango.simulation.fault_text import parse_fault, parse_fault_argument, parse_faults
+from taskgrove.tango.simulation.faults import Fault, FaultKind
+from taskgrove.tango.simulation.fleet import SimulatedFleet
+from taskgrove.tango.simulation.section import SectionProblem, section_problems
+from taskgrove.tango.simulation.settings import SIMULATED_COMMANDS, SimulatorSettings
 
 __all__ = [
     "OLD_DEVICE",

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import FinishedDetail, NoteDetail, StartedDetail, TaskEvent
-from taskgrove.store.run_rows import RunRow, VerdictRow
+from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.view.sign_of_life import runner_gone
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why_story import OperatorVerdict, RunState, RunStory, verdict_words

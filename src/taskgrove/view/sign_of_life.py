@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from taskgrove.store.lost import why_expired
-from taskgrove.store.run_rows import RunRow
+from taskgrove.store.interrupted.lost import why_expired
+from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.terminal_text import duration_text
 
 

@@ -100,7 +100,7 @@ _PATTERNS: Final = (
     (CauseKind.QUEUE_FULL, _REFUSED, re.compile(r".*[Qq]ueue (?:is|was) full")),
     (CauseKind.NOT_ALLOWED, _REFUSED, re.compile(r".*[Cc]ommand (?:\S+ )?(?:is )?not allowed")),
 )
-#: A command that was given what it does not take (the words of ``lrc_argin``).
+#: A command that was given what it does not take (the words of ``client.argin``).
 _WRONG_ARGUMENT: Final = re.compile(r"\w+ takes (?:Dev[A-Z]\w*|no argument)(?:,| \(|$)")
 _UNREADABLE: Final = re.compile(r"unusable result: ")
 _ANALYSIS_LIMIT: Final = re.compile(r"timed out after \S+ s")

@@ -1,0 +1,1 @@
+"""What an analysis and its executor say to each other, byte by byte."""

@@ -1,0 +1,1 @@
+"""How a configuration is read, resolved and checked; use ``taskgrove.analysis.configuration``."""

@@ -1,0 +1,212 @@
+"""Puts values in place of the placeholders of one configuration (see :mod:`.substitution`).
+
+Names are looked up where LUTE looks: among the sections and variables of the configuration,
+then in the header; then, beyond LUTE, in the section itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from taskgrove.analysis.configuring.earlier_results import EarlierResults
+from taskgrove.analysis.configuring.substitution import (
+    EARLIER,
+    Placeholder,
+    dig,
+    evaluate,
+    has_placeholders,
+    parse,
+    unknown,
+)
+from taskgrove.commands.command_map.nodes import Node
+from taskgrove.commands.command_map.problems import Mark, Problems, join_path
+from taskgrove.errors import AnalysisError, nearest
+
+#: How deep values may lie in values, placeholders followed.
+MAX_DEPTH: Final = 100
+#: How many values a section may have, placeholders followed.
+MAX_VALUES: Final = 250_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What placeholders of a configuration can see.
+
+    Attributes:
+        tasks: The sections and variables, a mapping.
+        header: The header, a mapping.
+        environ: The environment.
+        earlier: Finds results of earlier runs; None: there is no record.
+        which_run: Gives the experiment and the run of the header, as texts; None: not yet known.
+    """
+
+    tasks: Node
+    header: Node
+    environ: Mapping[str, str]
+    earlier: EarlierResults | None = None
+    which_run: Callable[[], tuple[str, str]] | None = None
+
+
+@dataclass(slots=True)
+class _Value:
+    value: Any
+    size: int
+
+
+@dataclass(slots=True)
+class Resolver:
+    """Resolves nodes of one configuration; what is wrong goes to ``problems``.
+
+    Used by one thread, for one section or the header.
+
+    Attributes:
+        scope: What placeholders can see.
+        problems: Takes what is wrong; a value that is wrong becomes None.
+        own: The section that is resolved, a mapping.
+        header_first: Whether names are looked up in the header first: for the header itself.
+    """
+
+    scope: Scope
+    problems: Problems
+    own: Node
+    header_first: bool = False
+    _made: dict[int, _Value] = field(default_factory=dict)
+    _open: list[tuple[int, str]] = field(default_factory=list)
+    _following: int = 0  # how many placeholders led to what is resolved now
+
+    def resolve(self, node: Node, path: str) -> Any:
+        """Return the value of a node, with all placeholders in it replaced.
+
+        Args:
+            node: The node.
+            path: Its path in the configuration, for errors.
+        """
+        return self._value(node, path).value
+
+    def _value(self, node: Node, path: str) -> _Value:
+        if node.kind == "scalar" and not (
+            isinstance(node.value, str) and has_placeholders(node.value)
+        ):
+            return _Value(node.value, 1)
+        if id(node) in self._made:
+            return self._made[id(node)]
+        opened = [name for open_id, name in self._open if open_id == id(node)]
+        if opened:
+            names = [name for _, name in self._open]
+            circle = [*names[names.index(opened[0]) :], opened[0]]
+            raise AnalysisError(
+                f"the values refer to each other in a circle: {' → '.join(circle[-8:])}"
+            )
+        if len(self._open) >= MAX_DEPTH:
+            raise AnalysisError(f"the values are nested deeper than {MAX_DEPTH} levels")
+        self._open.append((id(node), path))
+        try:
+            made = self._collection(node, path) if node.kind != "scalar" else self._text(node)
+        finally:
+            self._open.pop()
+        if made.size > MAX_VALUES:
+            raise AnalysisError(f"the values become more than {MAX_VALUES:,}")
+        self._made[id(node)] = made
+        return made
+
+    def _collection(self, node: Node, path: str) -> _Value:
+        items: Iterable[tuple[Any, Node]]
+        items = node.value.items() if node.kind == "mapping" else enumerate(node.value)
+        values: dict[Any, Any] = {}
+        size = 1
+        for key, child in items:
+            place = join_path(path, key)
+            try:
+                made = self._value(child, place)
+            except AnalysisError as exc:
+                if self._following:
+                    raise  # it is told where the placeholder stands that led here
+                mark: Mark = node.key_marks.get(str(key), child.mark)
+                self.problems.add(exc.message, place, mark, hint=exc.hint)
+                continue
+            values[key] = made.value
+            size += made.size
+            if size > MAX_VALUES:
+                raise AnalysisError(f"the values become more than {MAX_VALUES:,}")
+        return _Value(values if node.kind == "mapping" else list(values.values()), size)
+
+    def _text(self, node: Node) -> _Value:
+        size = 1
+
+        def lookup(piece: Placeholder) -> Any:
+            nonlocal size
+            self._following += 1
+            try:
+                found = self._find(piece)
+            finally:
+                self._following -= 1
+            size += found.size
+            return found.value
+
+        value = evaluate(parse(node.value), lookup)
+        return _Value(value, 1 if isinstance(value, str) else size)
+
+    def _find(self, piece: Placeholder) -> _Value:
+        if piece.kind == "environment":
+            return _Value(self._environment(piece), 1)
+        if piece.kind == "earlier":
+            return _Value(self._earlier(piece), 1)
+        places = [self.scope.tasks, self.scope.header]
+        if self.header_first:
+            places.reverse()
+        places.append(self.own)
+        for index, root in enumerate(places):
+            if piece.parts[0] in root.value:
+                prefix = "header" if root is self.scope.header else ""
+                return self._descend(root, piece, prefix if index < 2 else "")
+        names = [name for root in places for name in root.value]
+        raise unknown(piece.source, piece.parts[0], list(dict.fromkeys(names)))
+
+    def _descend(self, node: Node, piece: Placeholder, path: str) -> _Value:
+        """Follow the keys of a placeholder from node to node, and inside a value from there."""
+        parts: Sequence[str] = piece.parts
+        for index, key in enumerate(parts):
+            if node.kind == "mapping" and key in node.value:
+                node, path = node.value[key], join_path(path, key)
+            elif node.kind == "sequence" and key.isdecimal() and int(key) < len(node.value):
+                node, path = node.value[int(key)], join_path(path, int(key))
+            elif node.kind == "scalar":
+                made = self._value(node, path)
+                return _Value(dig(made.value, parts[index:], piece.source), made.size)
+            else:
+                raise unknown(piece.source, key, list(node.value) if node.kind == "mapping" else [])
+        return self._value(node, path)
+
+    def _environment(self, piece: Placeholder) -> str:
+        name = piece.parts[0]
+        if name in self.scope.environ:
+            return self.scope.environ[name]
+        close = nearest(name, self.scope.environ)
+        raise AnalysisError(
+            f"{piece.source}: the environment has no {name}",
+            hint=f"did you mean ${close}?" if close else f"set {name} before taskgrove is started",
+        )
+
+    def _earlier(self, piece: Placeholder) -> Any:
+        if self.scope.which_run is None:
+            raise AnalysisError(f"{piece.source}: the header cannot ask for earlier results")
+        if self.scope.earlier is None:
+            raise AnalysisError(
+                f"{piece.source}: there is no record of earlier results",
+                hint="open the record in which the earlier analysis was kept",
+            )
+        experiment, run = self.scope.which_run()
+        chosen = dict(piece.selectors)
+        experiment, run = chosen.get("experiment", experiment), chosen.get("run", run)
+        task, key = piece.parts
+        try:
+            return self.scope.earlier(experiment, run, task, key)
+        except LookupError as exc:
+            said = str(exc.args[0]) if exc.args else "there is none"
+            raise AnalysisError(
+                f"{piece.source}: no {EARLIER} result of {task} for experiment {experiment!r},"
+                f" run {run!r}: {said}",
+                hint=f"run {task} first, or name a run: {EARLIER}(run=12).{task}.{key}",
+            ) from exc

@@ -1,0 +1,225 @@
+"""The text of a configuration, as a header and sections that know their lines.
+
+Two forms are read. LUTE's has two YAML documents: the header, then one section for each
+analysis. Ours is one document with the header under ``header``.
+
+Types of unquoted values follow LUTE (YAML 1.1: ``yes`` and ``off`` are booleans) as long as
+nothing is lost: ``007``, ``1_000``, ``12:30`` and ``2024-05-01`` stay texts, and a number
+remembers how it was written.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from taskgrove.analysis.configuring.substitution import EARLIER
+from taskgrove.analysis.parameters.header import AnalysisHeader
+from taskgrove.analysis.written import as_written
+from taskgrove.commands.command_map.document import MapLimits, read_yaml_documents, too_big
+from taskgrove.commands.command_map.nodes import Node
+from taskgrove.commands.command_map.problems import Mark, Problems, join_path
+from taskgrove.errors import AnalysisError, MapError
+
+#: How big a configuration may be.
+LIMITS: Final = MapLimits(max_bytes=4 << 20, max_depth=64, max_nodes=100_000, max_aliases=1_000)
+#: The section of our form that is the header.
+HEADER: Final = "header"
+
+
+def _forms(*words: str) -> list[str]:
+    return [form for word in words for form in (word, word.title(), word.upper())]
+
+
+_WORDS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("", "~", *_forms("null")), None),
+    **dict.fromkeys(_forms("true", "yes", "on"), True),
+    **dict.fromkeys(_forms("false", "no", "off"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+}
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")
+_BASED_INT = re.compile(r"[-+]?0(?:x[0-9a-fA-F]+|b[01]+|o[0-7]+)\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
+# libyaml refuses any version but 1.1 and 1.2; LUTE's files say 1.3.
+_VERSION = re.compile(r"^%YAML([ \t]+1\.[0-9]+[ \t]*(?:#.*)?\r?)$", re.MULTILINE)
+
+
+def scalar(text: str) -> Any:
+    """Return the value of an unquoted scalar.
+
+    Raises:
+        ValueError: A whole number has too many digits.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.match(text):
+        return as_written(int(text), text)
+    if _BASED_INT.match(text):
+        return as_written(int(text, 0), text)
+    if _FLOAT.match(text) and not _LEADING_ZERO.match(text):
+        number = float(text)
+        return as_written(number, text) if math.isfinite(number) else text
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A configuration as it was read.
+
+    Attributes:
+        header: The header, a mapping.
+        tasks: All else: a mapping of sections and of variables by name.
+        is_two_documents: Whether it has LUTE's form.
+    """
+
+    header: Node
+    tasks: Node
+    is_two_documents: bool
+
+    @property
+    def sections(self) -> dict[str, Node]:
+        """The sections by name; an empty one counts."""
+        return {
+            name: node
+            for name, node in self.tasks.value.items()
+            if (node.kind == "mapping" or node.value is None) and not name.startswith("x-")
+        }
+
+
+def read_file(file: str | Path) -> bytes:
+    """Return what a configuration file holds.
+
+    Raises:
+        AnalysisError: It is no regular file, too big, or cannot be read.
+    """
+    path, problems = Path(file), Problems(str(file), what="configuration")
+    try:
+        if "\0" in str(path):
+            raise problems.stop("this is not the name of a file", found=str(path))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block, a device never end
+            raise problems.stop("this is not a regular file", hint="name a YAML file")
+        if status.st_size > LIMITS.max_bytes:
+            raise too_big(problems, status.st_size, LIMITS)
+        return path.read_bytes()
+    except OSError as exc:
+        raise AnalysisError(
+            f"{file}: the file cannot be read: {exc.strerror or exc}", file=file
+        ) from exc
+    except MapError as exc:
+        raise as_analysis_error(exc) from exc
+
+
+def read_layout(text: str | bytes, problems: Problems) -> Layout:
+    """Return the header and the sections of a text.
+
+    Raises:
+        MapError: It cannot be read; ``problems`` has all that is wrong.
+    """
+    if isinstance(text, bytes):
+        text = _VERSION_BYTES.sub(rb"#YAML\1", text)
+    else:
+        text = _VERSION.sub(r"#YAML\1", text)
+    trees = read_yaml_documents(text, problems, LIMITS, scalar=scalar, max_documents=2)
+    documents = [_mapping(tree, problems) for tree in trees]
+    if not documents:
+        raise problems.stop("there is nothing in it", hint=_HINT)
+    if len(documents) == 2:
+        layout = Layout(documents[0], documents[1], True)
+    else:
+        layout = _single(documents[0], problems)
+    _check_names(layout, problems)
+    problems.raise_any()
+    return layout
+
+
+_VERSION_BYTES = re.compile(_VERSION.pattern.encode(), re.MULTILINE)
+_HINT: Final = (
+    "a configuration has a header and one section for each analysis: 'header: {…}', or two"
+    " documents, of which the first is the header"
+)
+
+
+def _mapping(tree: Node | None, problems: Problems) -> Node:
+    if tree is None or (tree.kind == "scalar" and tree.value is None):
+        return Node("mapping", {})
+    if tree.kind != "mapping":
+        raise problems.stop(
+            f"a document of a configuration is a mapping, not {tree.type_word}", "", tree.mark,
+            hint=_HINT,
+        )  # fmt: skip
+    return tree
+
+
+def _single(document: Node, problems: Problems) -> Layout:
+    """Return the layout of our form: one document, which holds the header."""
+    tasks = Node(
+        "mapping",
+        {name: node for name, node in document.value.items() if name != HEADER},
+        document.mark,
+        document.key_marks,
+    )
+    if HEADER in document.value:
+        header = document.value[HEADER]
+        if header.kind == "scalar" and header.value is None:
+            header = Node("mapping", {}, header.mark)
+        if header.kind != "mapping":
+            problems.add(f"the header is a mapping, not {header.type_word}", HEADER, header.mark)
+            header = Node("mapping", {}, header.mark)
+        return Layout(header, tasks, False)
+    for name in AnalysisHeader.model_fields:
+        node = document.value.get(name)
+        if node is not None and node.kind == "scalar":
+            problems.add(
+                f"the key {name!r} of the header stands among the sections", name,
+                document.key_marks[name], hint="put it under 'header:'",
+            )  # fmt: skip
+    return Layout(Node("mapping", {}), tasks, False)
+
+
+def _check_names(layout: Layout, problems: Problems) -> None:
+    if EARLIER in layout.tasks.value:
+        problems.add(
+            f"the name {EARLIER!r} is taken: it stands for results of earlier runs", EARLIER,
+            layout.tasks.key_marks[EARLIER], hint="give it another name",
+        )  # fmt: skip
+
+
+def place_of(node: Node, path: str, keys: tuple[Any, ...]) -> tuple[str, Mark]:
+    """Return the path and the place of what ``keys`` lead to, as far as the text goes.
+
+    Args:
+        node: Where the keys begin.
+        path: The path of that node.
+        keys: Keys of mappings and indices of lists; what is no such is left out of the path.
+    """
+    mark = node.mark
+    for key in keys:
+        if node.kind == "mapping" and key in node.value:
+            mark = node.key_marks.get(key, node.value[key].mark)
+            node, path = node.value[key], join_path(path, key)
+        elif node.kind == "sequence" and isinstance(key, int) and key < len(node.value):
+            node, path = node.value[key], join_path(path, key)
+            mark = node.mark
+        else:
+            break
+    return path, mark
+
+
+def as_analysis_error(exc: MapError) -> AnalysisError:
+    """Return the error of a configuration that the reader of maps, whose means are used, raised."""
+    return AnalysisError(
+        exc.message,
+        file=exc.file,
+        key=exc.path,
+        line=exc.line,
+        problems=exc.problems,
+        hint=exc.hint,
+    )

@@ -1,0 +1,161 @@
+"""Values of a section as validated parameters; what is wrong is told with key and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from taskgrove.analysis.configuring.text import place_of
+from taskgrove.analysis.parameters.header import is_header_field
+from taskgrove.analysis.written import written_text
+from taskgrove.commands.command_map.nodes import Node
+from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+#: Errors of pydantic that say that a text was wanted.
+_TEXT_ERRORS: Final = frozenset({"string_type", "string_sub_type"})
+
+
+def validate(
+    model: type[ModelT],
+    values: dict[str, Any],
+    problems: Problems,
+    *,
+    node: Node,
+    path: str,
+    given: Iterable[str] = (),
+) -> ModelT | None:
+    """Return the parameters that values make, or None where they are wrong.
+
+    A number where a text is wanted becomes the text as it was written: ``run: 0012`` and
+    ``version: 1.10`` lose nothing.
+
+    Args:
+        model: The class of the parameters.
+        values: The values by key.
+        problems: Takes all that is wrong.
+        node: Where the values stand in the text.
+        path: The path of that node.
+        given: Keys whose values come from elsewhere, such as the command line.
+    """
+    outside = frozenset(given)
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False)
+        values = _copied(values)
+        put = [_put_text(values, item["loc"]) for item in errors if item["type"] in _TEXT_ERRORS]
+        if not any(put):
+            _tell(model, errors, problems, node, path, outside)
+            return None
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        _tell(model, exc.errors(include_url=False), problems, node, path, outside)
+    return None
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of lists and dicts: what a placeholder brought may stand in two places."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def _put_text(values: Any, keys: tuple[int | str, ...]) -> bool:
+    """Replace the number at ``keys`` by how it was written; return whether it was a number."""
+    holder: Any = None
+    last: Any = None
+    value = values
+    for key in keys:
+        is_index = isinstance(value, list) and isinstance(key, int) and key < len(value)
+        if not is_index and not (isinstance(value, dict) and key in value):
+            break  # what follows names a branch of a union
+        holder, last, value = value, key, value[key]
+    if holder is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    holder[last] = written_text(value)
+    return True
+
+
+def _tell(
+    model: type[BaseModel],
+    errors: list[Any],
+    problems: Problems,
+    node: Node,
+    path: str,
+    outside: frozenset[str],
+) -> None:
+    # An unknown key first: it may be what a missing one was meant to be.
+    for error in sorted(errors, key=lambda item: item["type"] != "extra_forbidden"):
+        keys = error["loc"]
+        place, mark = place_of(node, path, keys)
+        if keys and keys[0] in outside:
+            place, mark = join_path(path, keys[0]), NOWHERE
+        if error["type"] == "missing":
+            problems.add(
+                f"the parameter {str(keys[-1])!r} is missing",
+                join_path(place, keys[-1]),
+                mark,
+                hint=_described(model, keys),
+                told_after=_last_line(node) if len(keys) == 1 else NOWHERE,
+            )
+        elif error["type"] == "extra_forbidden":
+            holder = _model_at(model, keys[:-1])
+            names = _keys_of(holder or model)
+            problems.add_unknown("parameter", str(keys[-1]), place, mark, names)
+        else:
+            message, hint = _words(model, error)
+            problems.add(message, place, mark, found=error.get("input"), hint=hint)
+
+
+def _words(model: type[BaseModel], error: Any) -> tuple[str, str | None]:
+    said = str(error["msg"])
+    keys = error["loc"]
+    field = model.model_fields.get(str(keys[0])) if keys else None
+    is_secret = field is not None and "Secret" in repr(field.annotation)
+    value = "the value" if is_secret or not keys else shown(error.get("input"))
+    hint = None
+    if error["type"] in _TEXT_ERRORS and isinstance(error.get("input"), bool):
+        hint = "put it in quotes to have it as a text: yes, no, on and off are booleans"
+    for prefix in ("Value error, ", "Assertion failed, "):
+        if said.startswith(prefix):
+            return said.removeprefix(prefix), hint
+    if said.startswith("Input "):
+        return f"{value} {said.removeprefix('Input ')}", hint
+    return f"{value}: {said[:1].lower()}{said[1:]}", hint
+
+
+def _described(model: type[BaseModel], keys: tuple[Any, ...]) -> str | None:
+    field = model.model_fields.get(str(keys[-1])) if len(keys) == 1 else None
+    return (field.description or None) if field is not None else None
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    return [
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if not is_header_field(field)
+    ]
+
+
+def _model_at(model: type[BaseModel], keys: tuple[Any, ...]) -> type[BaseModel] | None:
+    """Return the model of the mapping at ``keys``, where it can be told."""
+    for key in keys:
+        field = model.model_fields.get(str(key))
+        if field is None:
+            continue  # an index of a list, a branch of a union
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(models) != 1:
+            return None
+        model = models[0]
+    return model
+
+
+def _last_line(node: Node) -> Mark:
+    """Return the last place of a mapping's keys: a missing key is told after unknown ones."""
+    return max(node.key_marks.values(), key=lambda mark: mark.line or 0, default=NOWHERE)

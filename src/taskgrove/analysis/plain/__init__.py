@@ -1,0 +1,1 @@
+"""Results as plain data: JSON without loss, and back."""

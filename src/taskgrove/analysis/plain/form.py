@@ -1,0 +1,262 @@
+"""Any value of an analysis as plain data, and back: the form that crosses a pipe or a file.
+
+Plain data are dicts with texts as keys, lists, texts, whole numbers of 64 bits, finite
+floats, booleans and None: what JSON and msgpack hold. Everything else is a dict with the key
+``$``, which says what it is::
+
+    {"$": "tuple", "v": [1, 2]}
+    {"$": "array", "d": "<f8", "s": [2, 3], "o": "C", "v": "<base64>"}     # without buffers
+    {"$": "array", "d": "<f8", "s": [2, 3], "o": "C", "b": 0}              # in buffer 0
+
+A dict that has this key itself, or a key that is no text, is written as ``{"$": "dict", "v":
+[[key, value], ...]}``, so nothing that a user has in a dict can pass for something else. There
+is no pickle and no import: an object of a class is made again only where the reader has
+registered the class (:class:`~taskgrove.analysis.plain.types.PlainTypes`), and is a plain dict
+with ``__class__`` elsewhere.
+
+Not kept: that two places hold the same object; subclasses of dict, list, str, int and float;
+of numpy's own subclasses all but masked arrays; names of fixed time zones.
+
+Threads: the functions here may be called by any thread; none shares state.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Final
+
+from taskgrove.analysis.plain.arrays import describe_dtype, is_array, load_numpy, raw_view
+from taskgrove.analysis.plain.reader import PlainReader
+from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of, has_fields
+from taskgrove.analysis.plain.words import MAX_DEPTH, PATH_CLASSES, SMALL_BYTES, TAG, WRITERS
+from taskgrove.errors import AnalysisError
+
+__all__ = ["MAX_DEPTH", "SMALL_BYTES", "PlainTypes", "from_plain", "to_plain"]
+
+_SEED_TYPES: Final = PlainTypes()
+_INT_MIN: Final = -(1 << 63)
+_INT_MAX: Final = (1 << 64) - 1
+#: What an analysis is most likely to return by mistake, and what to return in its place.
+_HINTS: Final[dict[str, str]] = {
+    "h5py": "read it first: dataset[...]",
+    "pandas": "send frame.to_dict('list') or frame.to_numpy()",
+    "matplotlib": "wrap figures in ElogSummaryPlots(display_name, figures)",
+}
+
+
+def to_plain(value: Any, *, buffers: list[memoryview] | None = None) -> Any:
+    """Return a value as plain data.
+
+    Args:
+        value: The value.
+        buffers: Where arrays and bytes of ``SMALL_BYTES`` and more are put, as raw memory that is
+            not copied where it lies in one piece; the data then refers to them by index, counted
+            from 0 in this list. None: they stand in the data, as base64.
+
+    Raises:
+        AnalysisError: It holds what has no plain form (the error says where, and what to do), or
+            is nested deeper than ``MAX_DEPTH`` levels, or refers to itself.
+    """
+    try:
+        return _Writer(buffers).plain(value, 0)
+    except _Unwritable as exc:
+        key = "".join(reversed(exc.steps))
+        raise AnalysisError(
+            f"the value{key} cannot be sent: {exc.why}", key=key or None, hint=exc.hint
+        ) from exc.__cause__
+    except RecursionError as exc:  # the caller's own stack was nearly full
+        raise AnalysisError("the value cannot be sent: it is nested too deep here") from exc
+
+
+def from_plain(
+    plain: Any,
+    *,
+    buffers: Sequence[memoryview | bytes | bytearray] | None = None,
+    types: PlainTypes | None = None,
+) -> Any:
+    """Return the value that plain data describe.
+
+    Args:
+        plain: What :func:`to_plain` returned, perhaps by way of JSON or msgpack.
+        buffers: The buffers that it filled. Arrays share their memory: they can be written to
+            where the buffer can, and keep it alive.
+        types: The classes to make objects of; None: those of seed 004. An object of any other
+            class becomes a dict of its fields with the key ``__class__``.
+
+    Raises:
+        AnalysisError: The data are no plain form of anything, or a class refused its fields.
+    """
+    return PlainReader(buffers or (), types or _SEED_TYPES).read(plain)
+
+
+class _Unwritable(Exception):  # noqa: N818 - it never leaves this module
+    def __init__(self, why: str, hint: str | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.hint = hint
+        self.steps: list[str] = []
+
+
+class _Writer:
+    """Writes one value; ``depth`` is the number of collections around what is written."""
+
+    __slots__ = ("_buffers",)
+
+    def __init__(self, buffers: list[memoryview] | None) -> None:
+        self._buffers = buffers
+
+    def plain(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if (
+            value is None
+            or (kind is str and value.isascii())
+            or (kind is int and _INT_MIN <= value <= _INT_MAX)
+            or (kind is float and math.isfinite(value))
+            or kind is bool
+        ):
+            return value
+        if kind in _RARE:
+            return _RARE[kind](value)
+        if depth >= MAX_DEPTH:
+            raise _Unwritable(
+                f"it is nested deeper than {MAX_DEPTH} levels, or refers to itself",
+                "send a flatter value",
+            )
+        if kind is dict:
+            return self.mapping(value, depth + 1)
+        if kind is list:
+            return self.items(value, depth + 1)
+        return self._other(value, kind, depth + 1)
+
+    def items(self, values: Sequence[Any], depth: int) -> list[Any]:
+        plain: list[Any] = []
+        try:
+            for item in values:
+                plain.append(self.plain(item, depth))
+        except _Unwritable as exc:
+            exc.steps.append(f"[{len(plain)}]")
+            raise
+        return plain
+
+    def mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
+        plain: dict[Any, Any] = {}
+        key: Any = None
+        begun = len(self._buffers or ())
+        try:
+            for key, item in value.items():
+                if type(key) is not str or key == TAG or not (key.isascii() or _is_text(key)):
+                    break
+                plain[key] = self.plain(item, depth)
+            else:
+                return plain
+            if self._buffers:  # what was written so far is written anew
+                del self._buffers[begun:]
+            pairs = []
+            for key, item in value.items():
+                pairs.append([self.plain(key, depth), self.plain(item, depth)])
+        except _Unwritable as exc:
+            exc.steps.append(f"[{str(key)[:40]!r}]")
+            raise
+        return {TAG: "dict", "v": pairs}
+
+    def _other(self, value: Any, kind: type, depth: int) -> Any:
+        if is_array(value):
+            return self._array(value, depth)
+        if isinstance(value, Enum):
+            return {TAG: "enum", "c": class_name(kind), "n": value.name,
+                    "v": self.plain(value.value, depth)}  # fmt: skip
+        if has_fields(kind):
+            return self._object(value, kind, depth)
+        if kind in WRITERS:
+            tag, inner = WRITERS[kind](value)
+            return {TAG: tag, "v": self.plain(inner, depth)}
+        for base, writes in _BASES:
+            if isinstance(value, base):
+                return writes(self, value, depth)
+        library = kind.__module__.partition(".")[0]
+        raise _Unwritable(
+            f"the class {class_name(kind).removeprefix('builtins.')} has no plain form",
+            _HINTS.get(library, "send numbers, texts, arrays, dicts, lists or dataclasses"),
+        )
+
+    def _object(self, value: Any, kind: type, depth: int) -> Any:
+        try:
+            fields = fields_of(value)
+        except AttributeError as exc:
+            raise _Unwritable(f"a field of it is not set: {exc}") from exc
+        return {TAG: "object", "c": class_name(kind), "v": self.mapping(fields, depth)}
+
+    def tagged(self, tag: str, values: Any, depth: int) -> Any:
+        return {TAG: tag, "v": self.items(tuple(values), depth)}
+
+    def raw_bytes(self, value: bytes | bytearray | memoryview, _: int) -> Any:
+        tag = "bytearray" if isinstance(value, bytearray) else "bytes"
+        raw = memoryview(value)
+        if not raw.c_contiguous or raw.format != "B" or raw.ndim != 1:
+            raw = memoryview(raw.tobytes())
+        return {TAG: tag, **self._memory(raw)}
+
+    def _array(self, value: Any, depth: int) -> Any:
+        numpy = load_numpy("an array")
+        if isinstance(value, (numpy.str_, numpy.bytes_)):  # an array would strip their zeros
+            return {TAG: type(value).__name__.rstrip("_") + "_", "v": self.plain(
+                value.item(), depth)}  # fmt: skip
+        if isinstance(value, numpy.ma.MaskedArray):
+            parts = [value.data, numpy.ma.getmaskarray(value), numpy.asarray(value.fill_value)]
+            return self.tagged("masked", (numpy.asarray(part) for part in parts), depth)
+        array = numpy.asarray(value)
+        try:
+            dtype = describe_dtype(array.dtype)
+        except AnalysisError as exc:
+            raise _Unwritable(exc.message, exc.hint) from exc
+        raw, order = raw_view(array)
+        tag = "array" if isinstance(value, numpy.ndarray) else "scalar"
+        return {TAG: tag, "d": dtype, "s": list(array.shape), "o": order, **self._memory(raw)}
+
+    def _memory(self, raw: memoryview) -> dict[str, Any]:
+        if self._buffers is None or raw.nbytes < SMALL_BYTES:
+            return {"v": base64.b64encode(raw).decode("ascii")}
+        self._buffers.append(raw)
+        return {"b": len(self._buffers) - 1}
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text(text: str) -> Any:
+    if _is_text(text):
+        return text
+    raw = text.encode("utf-8", "surrogatepass")
+    return {TAG: "str", "v": base64.b64encode(raw).decode("ascii")}
+
+
+_RARE: Final[dict[type, Callable[[Any], Any]]] = {
+    str: _text,
+    int: lambda value: {TAG: "int", "v": hex(value)},
+    float: lambda value: {TAG: "float", "v": repr(value)},
+}
+# Tried in this order, for subclasses and for what only behaves like one of these.
+_BASES: Final[tuple[tuple[Any, Callable[[Any, Any, int], Any]], ...]] = (
+    (PurePath, lambda _, value, __: {TAG: PATH_CLASSES.get(type(value), "path"),
+                                     "v": _text(str(value))}),
+    ((bytes, bytearray, memoryview), _Writer.raw_bytes),
+    (str, lambda _, value, __: _text(str.__str__(value))),
+    (int, lambda writer, value, depth: writer.plain(int.__int__(value), depth)),
+    (float, lambda writer, value, depth: writer.plain(float.__float__(value), depth)),
+    (Mapping, _Writer.mapping),
+    (list, _Writer.items),
+    (tuple, lambda writer, value, depth: writer.tagged("tuple", value, depth)),
+    (frozenset, lambda writer, value, depth: writer.tagged("frozenset", value, depth)),
+    (AbstractSet, lambda writer, value, depth: writer.tagged("set", value, depth)),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Folders, index and record of published pages, and what goes to logbooks."""

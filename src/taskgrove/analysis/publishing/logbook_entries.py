@@ -1,0 +1,154 @@
+"""What is posted to a logbook, as JSON (the form is documented in docs/summary-plots.md)."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
+
+from taskgrove.analysis.publishing.page_names import iso_time
+from taskgrove.analysis.publishing.page_origin import PageOrigin
+from taskgrove.analysis.results import TaskStatus
+
+#: Version of the form of what is posted.
+SCHEMA: Final = 1
+#: Longest message, and longest text of a parameter, in characters.
+MAX_MESSAGE: Final = 4096
+MAX_TEXT: Final = 1000
+#: Most parameters in one post.
+MAX_PARAMETERS: Final = 500
+FINAL: Final = frozenset(
+    status.name
+    for status in (
+        TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMEDOUT
+    )
+)  # fmt: skip
+_MAX_DEPTH: Final = 10
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One post.
+
+    Attributes:
+        key: Tells this post from all others; the same for each try.
+        at_ns: When it was made, nanoseconds since the epoch, UTC; grows with every entry.
+        kind: What it tells.
+        origin: What it is about.
+        final: True for a status after which none follows.
+        body: The JSON that is sent.
+        title: What it is, for people.
+    """
+
+    key: str
+    at_ns: int
+    kind: Literal["status", "parameters"]
+    origin: PageOrigin
+    final: bool
+    body: bytes
+    title: str
+
+    @property
+    def subject(self) -> tuple[str, str, str]:
+        """What a later status of the same analysis takes the place of an earlier one by."""
+        return self.origin.run_id, self.origin.path, self.origin.analysis
+
+
+def status_entry(origin: PageOrigin, status: TaskStatus | str, message: str, at_ns: int) -> Entry:
+    """Return the entry that tells an analysis' status."""
+    name = status.name if isinstance(status, Enum) else str(status)
+    final = name in FINAL
+    content = {"status": name, "final": final, "message": _text(message, MAX_MESSAGE)}
+    return _entry("status", origin, at_ns, content, final=final, title=f"status {name}")
+
+
+def parameters_entry(origin: PageOrigin, parameters: Mapping[Any, Any], at_ns: int) -> Entry:
+    """Return the entry that tells parameters of a run."""
+    content = {"parameters": flat_parameters(parameters)}
+    return _entry("parameters", origin, at_ns, content, final=False, title="parameters")
+
+
+def flat_parameters(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
+    """Return parameters as a table of names and plain values.
+
+    Nested names are joined by dots. Numbers that JSON does not know (NaN, infinities) and all
+    other values become their text, cut to 1,000 characters; after 500 parameters the rest is
+    counted.
+    """
+    found: dict[str, Scalar] = {}
+    left_out = 0
+    for name, value in _leaves(parameters, "", 0):
+        if len(found) < MAX_PARAMETERS:
+            found[_text(name, MAX_TEXT)] = _scalar(value)
+        else:
+            left_out += 1
+    if left_out:
+        found["(left out)"] = left_out
+    return found
+
+
+def _entry(
+    kind: Literal["status", "parameters"],
+    origin: PageOrigin,
+    at_ns: int,
+    content: dict[str, Any],
+    *,
+    final: bool,
+    title: str,
+) -> Entry:
+    key = uuid.uuid4().hex
+    told = {
+        "schema": SCHEMA,
+        "kind": kind,
+        "id": key,
+        "at": iso_time(at_ns),
+        "at_ns": at_ns,
+        "run_id": origin.run_id,
+        "path": origin.path,
+        "analysis": origin.analysis,
+        "experiment": origin.experiment,
+        "experiment_run": origin.experiment_run,
+        **content,
+    }
+    body = json.dumps(told, allow_nan=False).encode()
+    about = origin.path or origin.analysis or origin.run_id
+    return Entry(key, at_ns, kind, origin, final, body, f"{title} of {about}")
+
+
+def _leaves(parameters: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for key, value in parameters.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value and depth < _MAX_DEPTH:
+            yield from _leaves(value, f"{name}.", depth + 1)
+        else:
+            yield name, value
+
+
+def _scalar(value: Any) -> Scalar:
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, Enum):
+        value = value.name
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    return _text(value, MAX_TEXT)
+
+
+def _text(value: Any, limit: int) -> str:
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a value's own code; its type is told instead
+        text = f"<{type(value).__name__}>"
+    # JSON in UTF-8 cannot hold half a surrogate pair.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,38 @@
+"""What an executor posts to a logbook: every status of an analysis, the last one included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from taskgrove.analysis.publishing.page_origin import PageOrigin
+from taskgrove.analysis.running.events import AnalysisEvent, Callback
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.logbook import Logbook
+
+_POSTED: Final = frozenset({"started", "stopped", "resumed", "result", "failed", "cancelled"})
+
+
+def logbook_callback(logbook: Logbook, origin: PageOrigin | None, analysis: str) -> Callback:
+    """Return a callback that posts to a logbook what happens to an analysis.
+
+    A summary that is a dict is posted as parameters of the run.
+
+    Args:
+        logbook: The logbook; it neither blocks nor raises.
+        origin: Where the posts come from; None: only the analysis' name is known.
+        analysis: The analysis' name.
+    """
+    where = origin if origin is not None else PageOrigin(analysis=analysis)
+
+    def post(event: AnalysisEvent) -> None:
+        if event.kind not in _POSTED:
+            return
+        logbook.post_status(where, event.status, event.text)
+        if event.outcome is not None:
+            summary = event.outcome.result.summary
+            if isinstance(summary, Mapping):
+                logbook.post_parameters(where, summary)
+
+    return post

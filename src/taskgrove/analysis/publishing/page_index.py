@@ -1,0 +1,228 @@
+"""The index of a root of pages: ``index.json`` for programs, ``index.html`` for people.
+
+The page has no script, and its style is a file of its own, so that it can be shown under a
+Content-Security-Policy as strict as a facility's. Both files can be made anew from what is kept
+beside each page.
+
+Threads: whoever calls :func:`update_index` or :func:`rebuild_index` holds the root's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from html import escape
+from itertools import groupby
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from taskgrove.analysis.publishing.page_assets import keep_asset
+from taskgrove.analysis.publishing.page_folder import Folder
+from taskgrove.analysis.publishing.page_names import (
+    ASSET_FOLDER,
+    INDEX_FILE,
+    INDEX_PAGE,
+    OWN_FOLDER,
+    PAGE_FILE,
+    VERSION,
+    iso_time,
+    page_parts,
+)
+from taskgrove.analysis.publishing.page_origin import PageOrigin
+from taskgrove.analysis.publishing.page_record import SCHEMA, PageRecord, VersionRecord, read_record
+from taskgrove.errors import AnalysisError
+
+_POLICY: Final = "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
+_STYLE: Final = """\
+:root { color-scheme: light dark; --line: #d0d7de; --quiet: #59636e; --link: #0969da; }
+@media (prefers-color-scheme: dark) {
+  :root { --line: #3d444d; --quiet: #9198a1; --link: #4493f8; }
+  body { background: #0d1117; color: #f0f6fc; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
+h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
+h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; overflow-wrap: anywhere; }
+ul { list-style: none; margin: 0; padding: 0; }
+.pages > li { border-top: 1px solid var(--line); padding: .6rem 0; }
+.pages > li > a { font-weight: 600; }
+a { color: var(--link); overflow-wrap: anywhere; }
+p, summary, details li { color: var(--quiet); font-size: .875rem; margin: .1rem 0;
+  overflow-wrap: anywhere; }
+summary { cursor: pointer; }
+details ul { padding-left: 1rem; }
+"""
+
+
+class Index(msgspec.Struct, frozen=True):
+    """What ``index.json`` holds.
+
+    Attributes:
+        schema: Version of this form.
+        updated_ns: When it was written, nanoseconds since the epoch, UTC.
+        pages: Every page, by its display name.
+    """
+
+    schema: int
+    updated_ns: int
+    pages: tuple[PageRecord, ...]
+
+
+def update_index(root: Folder, record: PageRecord, now_ns: int) -> None:
+    """Put one page into the index.
+
+    Raises:
+        OSError: The index cannot be written; the former one is still there.
+    """
+    known = _read_index(root)
+    records = _scan(root) if known is None else {page.display_name: page for page in known.pages}
+    records[record.display_name] = record
+    _write_index(root, records, now_ns)
+
+
+def rebuild_index(root: Folder, now_ns: int) -> Index:
+    """Make the index anew from the pages that are there.
+
+    Raises:
+        OSError: It cannot be written, or the root cannot be read.
+    """
+    return _write_index(root, _scan(root), now_ns)
+
+
+def _read_index(root: Folder) -> Index | None:
+    data = root.read(INDEX_FILE)
+    if data is None:
+        return None
+    try:
+        index = msgspec.json.decode(data, type=Index)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return index if index.schema == SCHEMA else None
+
+
+def _scan(root: Folder) -> dict[str, PageRecord]:
+    found = {}
+    for path, _, files, _ in os.fwalk(".", follow_symlinks=False, dir_fd=root.fd):
+        display_name = os.path.relpath(path, ".").replace(os.sep, "/")
+        if PAGE_FILE not in files or display_name == ".":
+            continue
+        # A folder that no page may have was not made by us, and is not ours to list.
+        with suppress(AnalysisError), root.enter(*page_parts(display_name), create=False) as folder:
+            record = read_record(folder, display_name)
+            if record is not None:
+                found[display_name] = record
+    return found
+
+
+def _write_index(root: Folder, records: Mapping[str, PageRecord], now_ns: int) -> Index:
+    index = Index(SCHEMA, now_ns, tuple(records[name] for name in sorted(records, key=_natural)))
+    with root.enter(OWN_FOLDER, ASSET_FOLDER) as assets:
+        style = keep_asset(assets, "index", _STYLE.encode(), "css")
+    # Not waited for: what a power failure spoils is made anew from the pages.
+    data = msgspec.json.format(msgspec.json.encode(index), indent=1)
+    root.replace(INDEX_FILE, data, durable=False)
+    page = _page_of(index, style).encode("utf-8", "replace")
+    root.replace(INDEX_PAGE, page, durable=False)
+    return index
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a key by which run_2 comes before run_10."""
+    return [
+        (0, int(piece), "") if piece.isdecimal() and len(piece) <= 18 else (1, 0, piece)
+        for piece in re.split(r"([0-9]+)", name)
+    ]
+
+
+def _page_of(index: Index, style: str) -> str:
+    pages = sorted(index.pages, key=lambda page: (_natural(_tab(page)), _natural(_name(page))))
+    sections = "".join(_section(tab, tuple(members)) for tab, members in groupby(pages, key=_tab))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
+        "<title>Summary plots</title>\n"
+        f'<link rel="stylesheet" href="{OWN_FOLDER}/{ASSET_FOLDER}/{style}">\n'
+        "</head>\n<body>\n<h1>Summary plots</h1>\n"
+        f"<p>{_count(len(pages), 'page')}, as of {_time(index.updated_ns)}</p>\n"
+        f"{sections}</body>\n</html>\n"
+    )
+
+
+def _section(tab: str, pages: Iterable[PageRecord]) -> str:
+    head = f"<h2>{_shown(tab)}</h2>\n" if tab else ""
+    return f'<section>\n{head}<ul class="pages">\n{"".join(map(_item, pages))}</ul>\n</section>\n'
+
+
+def _item(page: PageRecord) -> str:
+    folder = _address(page.display_name)
+    lines = [
+        f'<li><a href="{folder}/{PAGE_FILE}">{_shown(_name(page))}</a>\n',
+        f"<p>{_time(page.published_ns)} · {_size(page.size_bytes)}{_origin(page.origin)}</p>\n",
+    ]
+    if page.foreign:
+        lines.append(f"<p>loads something from the network: {_shown(page.foreign[0])}</p>\n")
+    versions = [version for version in page.versions if VERSION.fullmatch(version.file)]
+    if versions:
+        lines.append(
+            f"<details><summary>{_count(len(versions), 'former version')}</summary>\n<ul>\n"
+            + "".join(_version(folder, version) for version in versions)
+            + "</ul>\n</details>\n"
+        )
+    return "".join([*lines, "</li>\n"])
+
+
+def _version(folder: str, version: VersionRecord) -> str:
+    return (
+        f'<li><a href="{folder}/{quote(version.file)}">{_time(version.published_ns)}</a>'
+        f" · {_size(version.size_bytes)}{_origin(version.origin)}</li>\n"
+    )
+
+
+def _origin(origin: PageOrigin | None) -> str:
+    if origin is None:
+        return " · origin not known"
+    told = [
+        ("analysis", origin.analysis),
+        ("run", origin.run_id),
+        ("as", origin.path),
+        ("experiment", origin.experiment),
+        ("experiment run", str(origin.experiment_run)),
+    ]
+    return "".join(f" · {word} {_shown(value)}" for word, value in told if value)
+
+
+def _tab(page: PageRecord) -> str:
+    return " / ".join(page.display_name.split("/")[:-1])
+
+
+def _name(page: PageRecord) -> str:
+    return page.display_name.rpartition("/")[2]
+
+
+def _address(display_name: str) -> str:
+    # "./": a name such as "javascript:x" is a folder and not a scheme.
+    return "./" + "/".join(quote(part, safe="") for part in display_name.split("/"))
+
+
+def _shown(text: str) -> str:
+    """Return text escaped; what would hide or turn what stands beside it is written out."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+    return f"<bdi>{escape(text)}</bdi>"
+
+
+def _time(wall_ns: int) -> str:
+    instant = iso_time(wall_ns)
+    return f'<time datetime="{instant}">{instant[:10]} {instant[11:19]} UTC</time>'
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,112 @@
+"""What is kept beside each page: where it came from, and its former versions."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from taskgrove.analysis.publishing.page_folder import Folder
+from taskgrove.analysis.publishing.page_names import PAGE_FILE, RECORD_FILE, VERSION
+from taskgrove.analysis.publishing.page_origin import PageOrigin
+
+#: Version of the form of records and of the index.
+SCHEMA: Final = 1
+
+
+class VersionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A former version of a page.
+
+    Attributes:
+        file: Its name in the page's folder.
+        published_ns: When it was published, nanoseconds since the epoch, UTC.
+        size_bytes: Its size.
+        sha256: The hash of its content, in hex.
+        origin: Where it came from; None: not known.
+    """
+
+    file: str
+    published_ns: int
+    size_bytes: int
+    sha256: str
+    origin: PageOrigin | None = None
+
+
+class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A page, as it is kept in ``page.json`` and listed in ``index.json``.
+
+    Attributes:
+        display_name: The page's place.
+        published_ns: When it was published, nanoseconds since the epoch, UTC.
+        size_bytes: Its size.
+        sha256: The hash of its content, in hex.
+        origin: Where it came from; None: not known, it was not published by taskgrove.
+        versions: Its former versions, the latest first.
+        foreign: Addresses on the network that it loads something from.
+    """
+
+    display_name: str
+    published_ns: int
+    size_bytes: int
+    sha256: str
+    origin: PageOrigin | None = None
+    versions: tuple[VersionRecord, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+def read_record(folder: Folder, display_name: str) -> PageRecord | None:
+    """Return what is known of the page in a folder, or None when there is no page.
+
+    The page itself is the truth: what ``page.json`` says is taken for those versions only that
+    are there, and for the page only if it is the one described (a writer may have been killed
+    between the two files, and a page may have been written by other means).
+    """
+    found = folder.look(PAGE_FILE)
+    if found is None:
+        return None
+    content = folder.read(PAGE_FILE) or b""
+    digest = hashlib.sha256(content).hexdigest()
+    told = _decoded(folder.read(RECORD_FILE))
+    versions = tuple(_versions(folder, told))
+    if told is not None and told.sha256 == digest:
+        return msgspec.structs.replace(told, display_name=display_name, versions=versions)
+    return PageRecord(display_name, found.st_mtime_ns, len(content), digest, versions=versions)
+
+
+def as_version(record: PageRecord, file: str) -> VersionRecord:
+    """Return what is kept of a page when a new one takes its place."""
+    return VersionRecord(file, record.published_ns, record.size_bytes, record.sha256, record.origin)
+
+
+def write_record(folder: Folder, record: PageRecord) -> None:
+    """Keep a record beside its page.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    folder.replace(RECORD_FILE, msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+
+def _decoded(data: bytes | None) -> PageRecord | None:
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=PageRecord)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None  # spoilt: the page is there all the same
+
+
+def _versions(folder: Folder, told: PageRecord | None) -> list[VersionRecord]:
+    known = {version.file: version for version in told.versions} if told is not None else {}
+    found = []
+    for name in folder.names():
+        seen = folder.look(name) if VERSION.fullmatch(name) else None
+        if seen is None:
+            continue
+        if name in known:
+            found.append(known[name])
+        else:
+            digest = hashlib.sha256(folder.read(name) or b"").hexdigest()
+            found.append(VersionRecord(name, seen.st_mtime_ns, seen.st_size, digest))
+    return sorted(found, key=lambda version: (version.published_ns, version.file), reverse=True)

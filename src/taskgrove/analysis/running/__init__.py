@@ -1,0 +1,1 @@
+"""One analysis process from its start to its end; use ``taskgrove.analysis.executor``."""

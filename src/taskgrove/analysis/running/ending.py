@@ -1,0 +1,293 @@
+"""From the end of the process to the outcome: schemas, tasklets, pages, description.
+
+Threads: :meth:`Ending.ended` is called by the supervisor's thread and hands on at once; the rest
+runs on one of its working threads, where foreign code may take its time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from taskgrove.analysis.plain.form import PlainTypes, from_plain
+from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
+from taskgrove.analysis.running.handle import AnalysisHandle, Controls
+from taskgrove.analysis.running.outcome import AnalysisOutcome, ProcessEnd
+from taskgrove.analysis.running.verdict import decide
+from taskgrove.analysis.tasklets import TaskletContext, TaskletError, run_tasklets
+from taskgrove.errors import AnalysisError, TaskgroveError
+from taskgrove.events import AnalysisDetail
+from taskgrove.redaction import Redaction
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.executor import AnalysisExecutor
+    from taskgrove.analysis.running.launch import Launched, Plan
+    from taskgrove.analysis.running.supervisor import SupervisorLoop
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class BeforeStart:
+    """What can be asked of an analysis that has not started: to be called off.
+
+    Any thread may call any method; ``_lock`` sees that nothing asked gets lost between this and
+    the supervision that follows it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: tuple[str, bool] | None = None
+        self._next: Controls | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was called off, or None."""
+        return None if self._asked is None else self._asked[0]
+
+    def cancel(self, reason: str, *, at_limit: bool) -> None:
+        """Call it off, or hand that on."""
+        with self._lock:
+            self._asked = (reason, at_limit)
+            following = self._next
+        if following is not None:
+            following.cancel(reason, at_limit=at_limit)
+
+    def stop(self) -> None:
+        """Nothing runs that could be suspended."""
+
+    def resume(self) -> None:
+        """Nothing is suspended."""
+
+    def hand_over(self, following: Controls) -> None:
+        """Hand on to what controls the process, now that there is one."""
+        with self._lock:
+            self._next = following
+            asked = self._asked
+        if asked is not None:
+            following.cancel(asked[0], at_limit=asked[1])
+
+
+class Ending:
+    """The last steps of one analysis.
+
+    Args:
+        executor: Whose analysis it is.
+        loop: The supervisor's loop, leased for it.
+        handle: Who gets the outcome.
+
+    Attributes:
+        plan: What was launched, when that is known.
+        launched: The process, when it was started.
+        before_start: Takes what is asked before the process is started.
+    """
+
+    def __init__(
+        self, executor: AnalysisExecutor, loop: SupervisorLoop, handle: AnalysisHandle
+    ) -> None:
+        self._executor = executor
+        self._loop = loop
+        self._handle = handle
+        self.plan: Plan | None = None
+        self.launched: Launched | None = None
+        self.before_start = BeforeStart()
+
+    def was_called_off(self) -> bool:
+        """End the analysis, if it was called off before it started; True if so."""
+        if self.before_start.reason is None:
+            return False
+        self._hand_on(ProcessEnd(cause=self.before_start.reason, cancelled=True))
+        return True
+
+    def never_ran(self, cause: str) -> None:
+        """End an analysis that could not be started."""
+        self._hand_on(ProcessEnd(cause=cause))
+
+    def ended(self, end: ProcessEnd) -> None:
+        """End an analysis whose process has ended."""
+        self._hand_on(end)
+
+    def _hand_on(self, end: ProcessEnd) -> None:
+        self._loop.workers.submit(lambda: self._finish(end))
+
+    def _finish(self, end: ProcessEnd) -> None:
+        try:
+            outcome = self._outcome(end)
+        except Exception as exc:  # whatever happens here, the analysis has an end
+            _LOGGER.exception(
+                "the end of analysis %s could not be described", self._handle.analysis
+            )
+            text = f"its end could not be described: {type(exc).__name__}: {exc}"
+            result = TaskResult(self._handle.analysis, TaskStatus.FAILED, text, None)
+            outcome = self._build(end, result, text, (), ())
+        try:
+            self._handle.finish(outcome)
+        finally:
+            self._loop.release()
+
+    def _outcome(self, end: ProcessEnd) -> AnalysisOutcome:
+        if end.facts is not None:
+            status, cause = decide(end.facts)
+        elif end.cancelled:
+            status, cause = TaskStatus.CANCELLED, end.cause
+        else:
+            status, cause = TaskStatus.FAILED, end.cause
+        notes = list(end.notes)
+        pages: tuple[Any, ...] = ()
+        result = TaskResult(self._handle.analysis, status, "", None, self._executor.impl_schemas)
+        try:
+            self._take_result(end, result)
+            if status is TaskStatus.COMPLETED:
+                self._complete(end, result)
+        except (AnalysisError, TaskletError, TaskgroveError) as exc:
+            if status is TaskStatus.COMPLETED:
+                status, cause = TaskStatus.FAILED, str(exc)
+            else:
+                notes.append(str(exc))
+        if status is TaskStatus.COMPLETED:
+            pages, problems = self._publish(result)
+            notes += problems
+        result.task_status = status
+        if cause and not result.summary:
+            result.summary = cause
+        return self._build(end, result, cause, tuple(notes), pages)
+
+    def _take_result(self, end: ProcessEnd, result: TaskResult) -> None:
+        """Put what the analysis has sent into the result.
+
+        Raises:
+            AnalysisError: It cannot be read.
+        """
+        if end.result is None:
+            return
+        message, buffers = end.result
+        result.summary = from_plain(message.summary)
+        result.impl_schemas = message.impl_schemas or result.impl_schemas
+        types = PlainTypes()
+        if self._executor.parameters is not None:
+            types.register(type(self._executor.parameters))
+        result.payload = from_plain(message.payload, buffers=buffers, types=types)
+
+    def _complete(self, end: ProcessEnd, result: TaskResult) -> None:
+        """Check the payload of an analysis that has completed, and run what comes after.
+
+        Raises:
+            AnalysisError: The payload does not keep to what is declared.
+            TaskletError: A tasklet raised.
+        """
+        parameters = self._executor.parameters
+        if end.result is None and parameters is not None:
+            result.payload = parameters.described_result()
+            result.summary = parameters.described_summary() or ""
+        if result.impl_schemas:
+            from taskgrove.analysis.schemas import require_payload  # noqa: PLC0415
+
+            folder = self.plan.cwd if self.plan is not None else None
+            require_payload(result.impl_schemas, result.payload, folder=folder)
+        if self._executor.after:
+            plan = self.plan
+            context = TaskletContext(
+                self._handle.analysis,
+                parameters,
+                dict(plan.environment) if plan is not None else {},
+                self._executor.work_dir,
+                result,
+            )
+            run_tasklets("after", self._executor.after, context)
+
+    def _publish(self, result: TaskResult) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+        """Publish the summary plots of a result, and leave references in their place.
+
+        Returns:
+            The pages, and what went wrong.
+        """
+        publisher = self._executor.publisher
+        if publisher is None or result.payload is None:
+            return (), ()
+        try:
+            published = publisher.publish_payload(result.payload, origin=self._executor.origin)
+        except Exception as exc:
+            _LOGGER.exception("the plots of analysis %s were not published", result.task_name)
+            return (), (f"its plots were not published: {type(exc).__name__}: {exc}",)
+        result.payload = published.payload
+        return published.pages, published.problems
+
+    def _build(
+        self,
+        end: ProcessEnd,
+        result: TaskResult,
+        cause: str,
+        notes: tuple[str, ...],
+        pages: tuple[Any, ...],
+    ) -> AnalysisOutcome:
+        executor = self._executor
+        described = DescribedAnalysis(
+            result,
+            executor.parameters,
+            dict(self.launched.environment) if self.launched is not None else {},
+            executor.poll_interval,
+            executor.communicator_desc,
+        )
+        try:
+            detail, trouble = self._detail(end, result)
+        except Exception as exc:  # an analysis has an end, whatever its parameters hold
+            _LOGGER.exception("analysis %s could not be described", result.task_name)
+            status = result.task_status.name
+            detail = AnalysisDetail(analysis=result.task_name, status=status, pid=self._handle.pid)
+            trouble = (f"it could not be described: {type(exc).__name__}: {exc}",)
+        return AnalysisOutcome(
+            status=result.task_status,
+            cause=cause,
+            described=described,
+            detail=detail,
+            return_code=end.facts.return_code if end.facts is not None else None,
+            duration_s=end.duration_s,
+            cpu_s=end.cpu_s,
+            max_rss_bytes=end.max_rss_bytes,
+            output=end.output,
+            notes=notes + trouble,
+            pages=pages,
+        )
+
+    def _detail(
+        self, end: ProcessEnd, result: TaskResult
+    ) -> tuple[AnalysisDetail, tuple[str, ...]]:
+        from taskgrove.analysis import describing  # noqa: PLC0415 - not before the first end
+
+        executor, plan, launched = self._executor, self.plan, self.launched
+        redaction = Redaction.from_environment()
+        trouble: tuple[str, ...] = ()
+        payload = "null"
+        try:
+            payload = describing.payload_json(result.payload, executor.work_dir)
+        except AnalysisError as exc:
+            trouble = (f"the payload is not in the record: {exc}",)
+        argv: tuple[str, ...] = launched.argv if launched is not None else ()
+        if launched is None and plan is not None:
+            argv = plan.argv
+        folder = plan.cwd if plan is not None and plan.cwd is not None else os.getcwd()
+        packages = [executor.entry.task] if isinstance(executor.entry.task, str) else []
+        if isinstance(executor.entry.task, type):
+            packages = [executor.entry.task.__module__]
+        return AnalysisDetail(
+            analysis=self._handle.analysis,
+            parameters=describing.parameters_json(executor.parameters, redaction),
+            environment=redaction.environment(launched.environment) if launched else {},
+            argv=redaction.argv(argv),
+            cwd=str(folder),
+            host=os.uname().nodename,
+            user=describing.user_name(),
+            pid=self._handle.pid,
+            versions=describing.versions([name.partition(".")[0] for name in packages]),
+            communicators=tuple(executor.communicator_desc),
+            poll_interval_s=executor.poll_interval,
+            status=result.task_status.name,
+            summary=describing.summary_text(result.summary),
+            impl_schemas=result.impl_schemas,
+            payload=payload,
+            return_code=end.facts.return_code if end.facts is not None else None,
+            duration_s=end.duration_s,
+            cpu_s=end.cpu_s,
+            max_rss_bytes=end.max_rss_bytes,
+        ), trouble

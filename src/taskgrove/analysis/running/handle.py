@@ -1,0 +1,243 @@
+"""AnalysisHandle: one analysis that was started, from outside.
+
+Threads: every public method may be called by any thread. ``_lock`` guards the status, the
+progress and the outcome; it is not held while a callback runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from taskgrove.analysis.results import DescribedAnalysis, TaskStatus
+from taskgrove.analysis.running.events import (
+    HEARD_WITHIN_S,
+    AnalysisEvent,
+    AnalysisEventKind,
+    Callback,
+    EventDelivery,
+)
+from taskgrove.errors import WaitTimeoutError
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.running.outcome import AnalysisOutcome
+
+_LOGGER = logging.getLogger(__name__)
+
+#: From which status an analysis may go to which; final ones have no way on.
+MOVES: Final[dict[TaskStatus, frozenset[TaskStatus]]] = {
+    TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.FAILED, TaskStatus.CANCELLED}),
+    TaskStatus.RUNNING: frozenset(TaskStatus) - {TaskStatus.PENDING, TaskStatus.RUNNING},
+    TaskStatus.STOPPED: frozenset(TaskStatus) - {TaskStatus.PENDING, TaskStatus.STOPPED},
+    TaskStatus.COMPLETED: frozenset(),
+    TaskStatus.FAILED: frozenset(),
+    TaskStatus.CANCELLED: frozenset(),
+    TaskStatus.TIMEDOUT: frozenset(),
+}
+_END_EVENT: Final[dict[TaskStatus, AnalysisEventKind]] = {
+    TaskStatus.COMPLETED: "result",
+    TaskStatus.CANCELLED: "cancelled",
+}
+
+
+class Controls(Protocol):
+    """What a handle can have done to its analysis; each call returns at once."""
+
+    def cancel(self, reason: str, *, at_limit: bool) -> None:
+        """End it."""
+        ...
+
+    def stop(self) -> None:
+        """Suspend it."""
+        ...
+
+    def resume(self) -> None:
+        """Let it go on."""
+        ...
+
+
+class AnalysisHandle:
+    """One analysis that was started.
+
+    Attributes:
+        analysis: Its name.
+    """
+
+    def __init__(self, analysis: str, delivery: EventDelivery) -> None:
+        self.analysis = analysis
+        self._delivery = delivery
+        self._lock = threading.Lock()
+        self._status = TaskStatus.PENDING
+        self._progress: float | None = None
+        self._pid: int | None = None
+        self._identity: str | None = None
+        self._outcome: AnalysisOutcome | None = None
+        self._controls: Controls | None = None
+        self._early: list[Callable[[Controls], object]] = []
+        self._over = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<AnalysisHandle {self.analysis} {self._status.name} {self._identity or ''}>"
+
+    @property
+    def pid(self) -> int | None:
+        """The process, or None before it was started."""
+        return self._pid
+
+    @property
+    def identity(self) -> str | None:
+        """``pid:starttime`` of the process: no other one on this host ever has it; or None."""
+        return self._identity
+
+    @property
+    def status(self) -> TaskStatus:
+        """Where the analysis stands."""
+        return self._status
+
+    @property
+    def progress(self) -> float | None:
+        """Percent done, 0..100, as the analysis has told; None: it has not."""
+        return self._progress
+
+    @property
+    def outcome(self) -> AnalysisOutcome | None:
+        """The end, or None before it."""
+        return self._outcome
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end, and for the callbacks that hear of it (at most a second for these).
+
+        Args:
+            timeout_s: The most to wait for the end, in seconds; None: no limit.
+
+        Returns:
+            True when the analysis is over.
+        """
+        if not self._over.wait(timeout_s):
+            return False
+        self._delivery.wait_heard(HEARD_WITHIN_S)
+        return True
+
+    def result(self, timeout_s: float | None = None) -> DescribedAnalysis:
+        """Return the description of the analysis when it is over, however it ended.
+
+        Args:
+            timeout_s: The most to wait, in seconds; None: no limit.
+
+        Raises:
+            WaitTimeoutError: It is not over yet; it goes on.
+        """
+        if not self.wait(timeout_s):
+            raise WaitTimeoutError(
+                f"analysis {self.analysis} is {self._status.name} after {timeout_s:g} s"
+            )
+        assert self._outcome is not None
+        return self._outcome.described
+
+    def cancel(self, reason: str = "cancelled", *, at_limit: bool = False) -> None:
+        """End the analysis: SIGTERM to its group, and SIGKILL after the grace period.
+
+        Args:
+            reason: Why; it becomes the cause.
+            at_limit: True ends it TIMEDOUT instead of CANCELLED: the time of the batch job
+                that it runs in is up.
+        """
+        self._have(lambda controls: controls.cancel(reason, at_limit=at_limit))
+
+    def stop(self) -> None:
+        """Suspend the analysis with all its processes (SIGSTOP); its limit stands still, too."""
+        self._have(lambda controls: controls.stop())
+
+    def resume(self) -> None:
+        """Let a suspended analysis go on (SIGCONT)."""
+        self._have(lambda controls: controls.resume())
+
+    def on_event(self, callback: Callback) -> None:
+        """Have ``callback`` called with every event, those of the past first.
+
+        It is called on a thread of the executor, in order, one call at a time.
+        """
+        self._delivery.subscribe(callback)
+
+    # -- for the executor and the supervisor ---------------------------------------------------
+
+    @property
+    def delivery(self) -> EventDelivery:
+        """Who brings the events to the callbacks."""
+        return self._delivery
+
+    def take_controls(self, controls: Controls) -> None:
+        """Know how to act on the analysis; what was asked before is done now."""
+        with self._lock:
+            self._controls = controls
+            early, self._early = self._early, []
+        for act in early:
+            act(controls)
+
+    def set_process(self, pid: int, identity: str) -> None:
+        """Know the process."""
+        self._pid = pid
+        self._identity = identity
+
+    def move(self, status: TaskStatus) -> bool:
+        """Change the status, if the move is legal; False, and a line in the log, if not."""
+        with self._lock:
+            if status not in MOVES[self._status]:
+                before = self._status
+            else:
+                self._status = status
+                return True
+        _LOGGER.error(
+            "analysis %s cannot go from %s to %s", self.analysis, before.name, status.name
+        )
+        return False
+
+    def tell(
+        self,
+        kind: AnalysisEventKind,
+        text: str = "",
+        *,
+        progress: float | None = None,
+        level: int = logging.INFO,
+        source: str = "",
+    ) -> None:
+        """Bring an event to the callbacks."""
+        if progress is not None:
+            self._progress = progress
+        self._delivery.publish(
+            AnalysisEvent(
+                kind=kind,
+                analysis=self.analysis,
+                wall_ns=time.time_ns(),
+                status=self._status,
+                progress=progress if progress is not None else self._progress,
+                text=text,
+                level=level,
+                source=source,
+                outcome=self._outcome,
+            )
+        )
+
+    def finish(self, outcome: AnalysisOutcome) -> None:
+        """Set the end; whoever waits goes on."""
+        with self._lock:
+            if outcome.status not in MOVES[self._status]:
+                return
+            self._status = outcome.status
+            self._outcome = outcome
+        self.tell(_END_EVENT.get(outcome.status, "failed"), outcome.cause)
+        self.tell("done", outcome.cause)
+        self._over.set()
+
+    def _have(self, act: Callable[[Controls], object]) -> None:
+        with self._lock:
+            if self._outcome is not None:
+                return
+            controls = self._controls
+            if controls is None:
+                self._early.append(act)
+                return
+        act(controls)

@@ -1,0 +1,84 @@
+"""What is known of an analysis when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
+from taskgrove.analysis.running.output import OutputSummary
+from taskgrove.events import AnalysisDetail
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.running.verdict import EndFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEnd:
+    """What became of an analysis' process, and what it had sent.
+
+    Attributes:
+        facts: What decides the verdict.
+        duration_s: How long it ran, in seconds; None: it was never started.
+        cpu_s: Processor time of it and of the children that it waited for, in seconds.
+        max_rss_bytes: Most memory that one process of it held, in bytes; None: it ended before
+            that could be measured.
+        output: What became of its streams.
+        notes: What people should know besides, one sentence each.
+        result: The message with its result, still plain, and its buffers; None: none came.
+        cause: The cause where it never ran; then ``facts`` is None.
+        cancelled: Whether it never ran because it was called off.
+    """
+
+    facts: EndFacts | None = None
+    duration_s: float | None = None
+    cpu_s: float | None = None
+    max_rss_bytes: int | None = None
+    output: tuple[OutputSummary, ...] = ()
+    notes: tuple[str, ...] = ()
+    result: tuple[Any, tuple[memoryview, ...]] | None = None
+    cause: str = ""
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisOutcome:
+    """The end of an analysis.
+
+    Attributes:
+        status: COMPLETED, FAILED, CANCELLED or TIMEDOUT.
+        cause: Why it is not COMPLETED, in one line; else empty.
+        described: The whole description (seed 004).
+        detail: The same for the record: one event detail, secrets redacted.
+        return_code: Exit status, negative for a signal; None: never started, or not known.
+        duration_s: How long it ran, in seconds; None: never started.
+        cpu_s: Processor time of it and of the children that it waited for, in seconds.
+        max_rss_bytes: Most memory that one process of it held, in bytes, or None.
+        output: What became of stdout and stderr.
+        notes: What people should know besides: processes that it left behind and that were
+            ended, output that could not be kept, ...
+        pages: The summary plots that were published.
+    """
+
+    status: TaskStatus
+    cause: str
+    described: DescribedAnalysis
+    detail: AnalysisDetail
+    return_code: int | None = None
+    duration_s: float | None = None
+    cpu_s: float | None = None
+    max_rss_bytes: int | None = None
+    output: tuple[OutputSummary, ...] = ()
+    notes: tuple[str, ...] = ()
+    pages: tuple[Any, ...] = ()
+
+    @property
+    def result(self) -> TaskResult:
+        """The result; its payload is kept where one came, whatever the status."""
+        return self.described.task_result
+
+    @property
+    def output_file(self) -> Path | None:
+        """The file with stdout, else that with stderr, else None."""
+        return next((item.file for item in self.output if item.file is not None), None)

@@ -1,0 +1,322 @@
+"""One thread that supervises all analyses of a process.
+
+It sleeps until a program writes, ends, or a time has come: descriptors of pipes, channels and
+processes (pidfd) wait in one selector. It calls no foreign code: callbacks, tasklets and
+publishers run on small pools, so that none of them delays a limit.
+
+The thread, the pools, the ledger and its guardian live while there is an analysis, and a moment
+longer; all of it is one :class:`SupervisorLoop`.
+
+Threads: every method of :class:`AnalysisSupervisor`, and :meth:`SupervisorLoop.call`,
+:meth:`SupervisorLoop.release` and the pools may be used by any thread. ``_lock``
+guards which loop is current and how many analyses it has. The other methods of a loop belong to
+its own thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import heapq
+import itertools
+import logging
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from taskgrove.analysis.running.ledger import Ledger, end_all_leftovers
+from taskgrove.commands.execution.worker_pool import WorkerPool
+
+_LOGGER = logging.getLogger(__name__)
+
+#: How long the thread outlives its last analysis, in seconds: the next one starts sooner.
+LINGER_S: Final = 0.5
+#: Threads for what comes before a start, for what comes after an end, and for callbacks.
+_WORKERS: Final = 4
+_JOIN_S: Final = 1.0
+_MANY_TIMERS: Final = 1000
+_LONGEST_SLEEP_S: Final = 3600.0
+
+
+class Supervised(Protocol):
+    """An analysis, as its loop knows it."""
+
+    def ask_to_end(self, reason: str) -> None:
+        """Begin to end it; called by the loop's thread."""
+        ...
+
+
+class Timer:
+    """Something that is due at an instant."""
+
+    __slots__ = ("action", "at", "number")
+
+    def __init__(self, at: float, number: int, action: Callable[[], object]) -> None:
+        self.at = at
+        self.number = number
+        self.action: Callable[[], object] | None = action
+
+    def __lt__(self, other: Timer) -> bool:
+        return (self.at, self.number) < (other.at, other.number)
+
+    def cancel(self) -> None:
+        """Forget it."""
+        self.action = None
+
+
+class SupervisorLoop:
+    """The thread and all that belongs to it."""
+
+    def __init__(self, owner: AnalysisSupervisor, ledger_folder: Path | None) -> None:
+        self._owner = owner
+        self._ledger_folder = ledger_folder
+        self._selector = selectors.DefaultSelector()
+        self._commands: deque[Callable[[], object]] = deque()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._timers: list[Timer] = []
+        self._many_timers = _MANY_TIMERS
+        self._numbers = itertools.count(1)
+        self._supervised: set[Supervised] = set()
+        self._over = False
+        self.analyses = 0
+        self.ledger = Ledger(ledger_folder)
+        self.starters = WorkerPool(_WORKERS, "taskgrove-analysis-start")
+        self.workers = WorkerPool(_WORKERS, "taskgrove-analysis-end")
+        self.callers = WorkerPool(_WORKERS, "taskgrove-analysis-callback")
+        self.thread = threading.Thread(target=self._run, name="taskgrove-analyses", daemon=True)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have ``function`` called by the thread, soon."""
+        self._commands.append(function)
+        if threading.current_thread() is not self.thread:
+            self._owner.wake(self)
+
+    def next_mark(self) -> str:
+        """Return a mark for the environment of a new analysis."""
+        return f"{self.ledger.mark}.{next(self._numbers)}"
+
+    def release(self) -> None:
+        """Tell that an analysis, for which the loop was leased, is over."""
+        self._owner.released(self)
+
+    def add(self, supervised: Supervised) -> None:
+        """Know of an analysis, to end it when the process ends."""
+        self._supervised.add(supervised)
+
+    def discard(self, supervised: Supervised) -> None:
+        """Forget an analysis."""
+        self._supervised.discard(supervised)
+
+    def end_all(self, reason: str) -> None:
+        """Ask every analysis to end."""
+        for supervised in tuple(self._supervised):
+            supervised.ask_to_end(reason)
+
+    def watch(self, thing: Any, events: int, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called whenever a descriptor is ready."""
+        self._selector.register(thing, events, callback)
+
+    def rewatch(self, thing: Any, events: int, callback: Callable[[], object]) -> None:
+        """Change what a watched descriptor is watched for."""
+        self._selector.modify(thing, events, callback)
+
+    def unwatch(self, thing: Any) -> None:
+        """Leave a descriptor alone; before it is closed."""
+        self._selector.unregister(thing)
+
+    def at(self, instant: float, action: Callable[[], object]) -> Timer:
+        """Have ``action`` called at an instant (``time.monotonic()``, seconds)."""
+        timer = Timer(instant, next(self._numbers), action)
+        heapq.heappush(self._timers, timer)
+        if len(self._timers) > self._many_timers:  # most of them are cancelled limits
+            self._timers = [item for item in self._timers if item.action is not None]
+            heapq.heapify(self._timers)
+            self._many_timers = 2 * len(self._timers) + _MANY_TIMERS
+        return timer
+
+    def signal_wake(self) -> None:
+        """Wake the thread; the owner calls it under its lock, while the loop exists."""
+        os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        self._selector.register(self._wake, selectors.EVENT_READ, None)
+        self.ledger.open()
+        self.workers.submit(lambda: end_all_leftovers(self._ledger_folder))
+        try:
+            while not self._over:
+                for key, _ in self._selector.select(self._sleep_s()):
+                    if key.data is None:
+                        os.eventfd_read(self._wake)
+                    elif self._is_watched(key):
+                        _guarded(key.data)
+                self._run_due()
+                while self._commands:
+                    _guarded(self._commands.popleft())
+                self._over = self._owner.may_end(self)
+        finally:
+            self._close()
+
+    def _is_watched(self, key: selectors.SelectorKey) -> bool:
+        """Whether what was found ready together with others has not been left alone since."""
+        now = self._selector.get_map().get(key.fd)
+        return now is not None and now.data is key.data
+
+    def _sleep_s(self) -> float:
+        if self._commands:
+            return 0.0
+        while self._timers and self._timers[0].action is None:
+            heapq.heappop(self._timers)
+        wait_s = self._timers[0].at - time.monotonic() if self._timers else _LONGEST_SLEEP_S
+        return min(max(0.0, wait_s), self._owner.linger_left_s(self))
+
+    def _run_due(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0].at <= now:
+            action = heapq.heappop(self._timers).action
+            if action is not None:
+                _guarded(action)
+
+    def _close(self) -> None:
+        pools = (self.starters, self.workers, self.callers)
+        for pool in pools:
+            pool.close()
+        self.ledger.close()
+        self._selector.close()
+        os.close(self._wake)
+        joined = [pool.join(_JOIN_S) for pool in pools]
+        if not all(joined):
+            _LOGGER.warning("a callback or tasklet of an analysis hangs; its thread is left behind")
+
+
+class AnalysisSupervisor:
+    """Where executors have their analyses supervised; most use :func:`default_supervisor`.
+
+    Args:
+        linger_s: How long its thread outlives the last analysis, in seconds.
+        ledger_folder: Where it keeps what it has started; None: a private folder of the user.
+    """
+
+    def __init__(self, *, linger_s: float = LINGER_S, ledger_folder: Path | None = None) -> None:
+        self._linger_s = linger_s
+        self._ledger_folder = ledger_folder
+        self._lock = threading.Lock()
+        self._loop: SupervisorLoop | None = None
+        self._idle_since = 0.0
+        self._closing = False
+
+    @property
+    def guardian_pid(self) -> int | None:
+        """The process that ends all analyses should this one be killed; None while idle."""
+        with self._lock:
+            loop = self._loop
+        return None if loop is None else loop.ledger.guardian_pid
+
+    def lease(self) -> SupervisorLoop:
+        """Return the loop for one more analysis; :meth:`SupervisorLoop.release` gives it back."""
+        with self._lock:
+            loop = self._loop
+            if loop is None:
+                loop = self._loop = SupervisorLoop(self, self._ledger_folder)
+                self._closing = False
+                loop.thread.start()
+            loop.analyses += 1
+        return loop
+
+    def released(self, loop: SupervisorLoop) -> None:
+        """Count an analysis of a loop as over."""
+        with self._lock:
+            loop.analyses -= 1
+            if not loop.analyses:
+                self._idle_since = time.monotonic()
+                if loop is self._loop:
+                    loop.signal_wake()
+
+    def wake(self, loop: SupervisorLoop) -> None:
+        """Wake a loop's thread, if it still runs."""
+        with self._lock:
+            if loop is self._loop:
+                loop.signal_wake()
+
+    def linger_left_s(self, loop: SupervisorLoop) -> float:
+        """Return how long an idle loop may still sleep, in seconds."""
+        with self._lock:
+            if loop.analyses:
+                return _LONGEST_SLEEP_S
+            if self._closing:
+                return 0.0
+            return max(0.0, self._idle_since + self._linger_s - time.monotonic())
+
+    def may_end(self, loop: SupervisorLoop) -> bool:
+        """Return whether a loop has nothing to do any more; it is then no longer leased."""
+        with self._lock:
+            lingered = time.monotonic() >= self._idle_since + self._linger_s
+            if loop.analyses or not (lingered or self._closing):
+                return False
+            self._loop = None
+            return True
+
+    def close(
+        self, timeout_s: float = 15.0, *, reason: str = "its executor's process ends"
+    ) -> bool:
+        """End all analyses, and the thread with all that belongs to it.
+
+        Another analysis may be started later; the supervisor then begins anew.
+
+        Args:
+            timeout_s: The most to wait for all of that, in seconds.
+            reason: Why, for those that run.
+
+        Returns:
+            True when all have ended in time.
+        """
+        with self._lock:
+            loop = self._loop
+            if loop is None:
+                return True
+            self._closing = True
+        loop.call(lambda: loop.end_all(reason))
+        if loop.thread is threading.current_thread():
+            return False
+        loop.thread.join(timeout_s)
+        return not loop.thread.is_alive()
+
+
+def _guarded(function: Callable[[], object]) -> None:
+    """Call what must not end the thread, whatever happens in it."""
+    try:
+        function()
+    except Exception:
+        _LOGGER.exception("the supervisor of analyses went on after an error of its own")
+
+
+_default_lock = threading.Lock()
+_default: AnalysisSupervisor | None = None
+
+
+def default_supervisor() -> AnalysisSupervisor:
+    """Return the supervisor that all executors of this process share unless told otherwise.
+
+    What still runs when the interpreter ends is ended.
+    """
+    global _default  # noqa: PLW0603 - there is one for each process
+    with _default_lock:
+        if _default is None:
+            _default = AnalysisSupervisor()
+            atexit.register(_default.close)
+        return _default
+
+
+def _forget_default() -> None:
+    """Begin anew in a forked process: its parent's thread is not there."""
+    global _default, _default_lock  # noqa: PLW0603
+    _default_lock = threading.Lock()
+    if _default is not None:
+        atexit.unregister(_default.close)
+    _default = None
+
+
+os.register_at_fork(after_in_child=_forget_default)

@@ -1,0 +1,165 @@
+"""Bringing a record up to this version's tables, on open; forward only.
+
+Two processes never migrate at once: the one that holds the writer's lock (SQLite) or an
+advisory lock (PostgreSQL) looks again at the version before it begins. A migration is one
+transaction: it happens as a whole or not at all. A SQLite file is copied before it is changed.
+
+Threads: any thread may open a store; ``_ALEMBIC`` keeps Alembic, whose context is global to
+the process, to one of them at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from taskgrove.errors import StoreError
+from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.location import Location
+from taskgrove.store.database.opening import WRITES, sqlalchemy_error
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+#: Where a record keeps the version of its tables.
+VERSION_TABLE: Final = "taskgrove_version"
+SCRIPTS: Final = Path(__file__).parent / "migrations"
+#: The key of the lock in PostgreSQL: any number that others do not take.
+_ADVISORY_KEY: Final = 0x7467_7265_6F76_6531
+#: How long one process waits for another that migrates, in seconds.
+_WAIT_S: Final = 60
+
+_ALEMBIC: Final = threading.Lock()
+
+
+def bring_up_to_date(
+    engine: Engine,
+    location: Location,
+    newest: int,
+    *,
+    read_only: bool = False,
+    scripts: Path = SCRIPTS,
+) -> Path | None:
+    """Migrate a record where it is older than ``newest``.
+
+    Args:
+        engine: Connects to the record.
+        location: Where it is.
+        newest: The version to bring it to.
+        read_only: Nothing may be changed; an older record is an error then.
+        scripts: Alembic's folder.
+
+    Returns:
+        The copy that was made of a SQLite file before, or None.
+
+    Raises:
+        StoreError: It is of a newer version, or cannot be migrated.
+    """
+    try:
+        with engine.connect() as connection:
+            found = version_of(connection)
+        if found == newest:
+            return None
+        _check(found, newest, location, read_only=read_only)
+        return _migrate(engine, location, newest, scripts)
+    except sqlalchemy_error() as exc:
+        raise store_error(exc, location.shown) from exc
+
+
+def version_of(connection: Connection) -> int:
+    """Return the version of a record's tables; 0 where there are none."""
+    from sqlalchemy import inspect  # noqa: PLC0415 - an extra
+
+    if connection.dialect.name == "sqlite":
+        there = connection.exec_driver_sql(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
+            (VERSION_TABLE,),
+        ).scalar_one()
+    else:
+        there = inspect(connection).has_table(VERSION_TABLE)
+    if not there:
+        return 0
+    found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own name
+    return 0 if found is None else int(found)
+
+
+def _check(found: int, newest: int, location: Location, *, read_only: bool) -> None:
+    if found > newest:
+        raise StoreError(
+            f"the record at {location.shown} has version {found}, this taskgrove reads up to"
+            f" {newest}",
+            location=location.shown,
+            hint="a newer taskgrove wrote it: use that one, or name another record with --db",
+        )
+    if read_only:
+        words = "holds no record yet" if not found else f"has the older version {found}"
+        raise StoreError(
+            f"the record at {location.shown} {words}",
+            location=location.shown,
+            hint=None if not found else "open it once for writing: that brings it up to date",
+        )
+
+
+def _migrate(engine: Engine, location: Location, newest: int, scripts: Path) -> Path | None:
+    copy: Path | None = None
+    with engine.connect() as connection:
+        connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901 - the same one
+        if location.file is not None:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute(f"PRAGMA busy_timeout={_WAIT_S * 1000}")
+        try:
+            with connection.begin():
+                if location.file is None:
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
+                found = version_of(connection)  # another process may have been quicker
+                if found == newest:
+                    return None
+                _check(found, newest, location, read_only=False)
+                if location.file is not None and found:
+                    copy = _copy_of(location.file, found)
+                _run_alembic(connection, scripts)
+        finally:
+            # The connection goes back to the pool as the pool made it: without our settings.
+            connection.invalidate()
+    return copy
+
+
+def _run_alembic(connection: Connection, scripts: Path) -> None:
+    from alembic import command  # noqa: PLC0415 - slow to import, rarely needed
+    from alembic.config import Config  # noqa: PLC0415 - slow to import, rarely needed
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    with _ALEMBIC:
+        command.upgrade(config, "head")
+
+
+def _copy_of(file: Path, version: int) -> Path:
+    """Copy a SQLite file as it is, its write-ahead log included."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    copy = file.with_name(f"{file.name}.version-{version}.{stamp}-{os.getpid()}.bak")
+    try:
+        # From a connection of its own: the lock that we hold keeps others from writing meanwhile.
+        source, target = sqlite3.connect(file), sqlite3.connect(copy)
+        try:
+            source.backup(target)
+        finally:
+            target.close()
+            source.close()
+        with copy.open("rb") as written:
+            os.fsync(written.fileno())
+    except (sqlite3.Error, OSError) as exc:
+        copy.unlink(missing_ok=True)
+        raise StoreError(
+            f"the record at {file} must be brought up to date, and cannot be copied before: {exc}",
+            location=str(file),
+            hint="make room beside it, and try again",
+        ) from exc
+    return copy

@@ -1,0 +1,1 @@
+"""Runs whose runner is gone: finding them, and planning how they go on."""

@@ -1,0 +1,210 @@
+"""Finding runs whose runner is gone, and saying so in the record.
+
+A run that is being recorded has a lease. On the machine (the same boot, the same space of pids)
+that holds it, the lease is expired as soon as its process is gone; elsewhere, when its heartbeat
+is older than several of its intervals. A run with an expired lease is LOST, unless its record
+already holds its end: a final state is never overwritten, and the record alone decides.
+
+Threads: any thread may call any function here; each uses a connection of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.commands.node_facts import RunFacts
+from taskgrove.store.recording.lease import boot_id
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from taskgrove.store.store import Store
+
+#: A lease of another machine is expired after this many of its intervals ...
+EXPIRED_INTERVALS: Final = 5.0
+#: ... and never sooner than this, in seconds.
+EXPIRED_LEAST_S: Final = 10.0
+#: Two readings of when a process began may differ by this much, in seconds.
+_START_SPREAD_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LostRun:
+    """A run whose runner is gone.
+
+    Attributes:
+        run_key: Its key in ``runs``.
+        run_id: The run.
+        command: Its command.
+        ended: True when its end was on record: it is final now, not lost.
+        last_ns: The last sign of life, UTC, nanoseconds since the epoch.
+        note: What is known of its runner, in words.
+    """
+
+    run_key: int
+    run_id: str
+    command: str
+    ended: bool
+    last_ns: int
+    note: str
+
+
+def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
+    """Mark the runs whose lease is expired, and return those that were newly found.
+
+    Cheap where there is none: one query for the runs that are being recorded.
+
+    Args:
+        store: The record, open for writing.
+        now_ns: The time, UTC, nanoseconds since the epoch; None asks the clock.
+
+    Raises:
+        StoreError: The record cannot be read or written.
+    """
+    now = SYSTEM_CLOCK.wall_ns() if now_ns is None else now_ns
+    suspects = [row for row in _leased(store) if why_expired(row, now) is not None]
+    if not suspects:
+        return []
+    from taskgrove.store.recording.orphans import adopt_orphans  # noqa: PLC0415 - an extra
+
+    adopt_orphans(store)  # what their recorders had kept aside may hold their ends
+    found: list[LostRun] = []
+    for row in suspects:
+        with store.writing() as connection:
+            lost = _mark(connection, store.dialect, row.run_key, now)
+        if lost is not None:
+            found.append(lost)
+    return found
+
+
+def lost_runs(store: Store) -> list[LostRun]:
+    """Return every run that is marked LOST, oldest first."""
+    from sqlalchemy import select  # noqa: PLC0415 - an extra
+
+    from taskgrove.store.schema import runs  # noqa: PLC0415 - an extra
+
+    statement = select(runs).where(runs.c.state == "lost").order_by(runs.c.created_ns)
+    with store.engine.connect() as connection:
+        return [
+            LostRun(row.run_key, row.run_id, row.command, False, row.last_ns, row.state_note)
+            for row in connection.execute(statement)
+        ]
+
+
+def why_expired(lease: Any, now_ns: int) -> str | None:
+    """Return why a lease is expired, as words for people; None while it is not.
+
+    Args:
+        lease: A row with the columns of ``leases``, by attribute; ``pid`` None: there is none.
+        now_ns: The time, UTC, nanoseconds since the epoch.
+    """
+    if lease.pid is None:
+        return "nobody holds it"
+    silent_s = (now_ns - lease.heartbeat_ns) / 1e9
+    # A clock that was set back makes a heartbeat of the future: that is a sign of life, too.
+    is_fresh = silent_s <= max(EXPIRED_LEAST_S, EXPIRED_INTERVALS * lease.interval_s)
+    who = f"its process {lease.pid} on {lease.host}"
+    if lease.boot_id and lease.boot_id == boot_id():
+        started = _start_of(lease.pid)
+        if started is None:
+            return f"{who} is gone"
+        if abs(started - lease.pid_started) <= _START_SPREAD_S or is_fresh:
+            return None
+        return f"{who} is gone; the number is another process' now"
+    return None if is_fresh else f"{who} has given no sign of life for {silent_s:,.0f} s"
+
+
+def moment_text(wall_ns: int) -> str:
+    """Return an instant as text, in UTC."""
+    moment = datetime.fromtimestamp(wall_ns / 1e9, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+# -- marking ------------------------------------------------------------------------------
+
+
+def _leased(store: Store) -> list[Any]:
+    from sqlalchemy import select  # noqa: PLC0415 - an extra
+
+    from taskgrove.store.database.faults import store_error  # noqa: PLC0415 - an extra
+    from taskgrove.store.database.opening import sqlalchemy_error  # noqa: PLC0415 - an extra
+    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+
+    statement = (
+        select(runs.c.run_key.label("run_key"), *_lease_columns())
+        .select_from(runs.outerjoin(leases, leases.c.run_key == runs.c.run_key))
+        .where(runs.c.state == "running")
+        .order_by(runs.c.created_ns)
+    )
+    try:
+        with store.engine.connect() as connection:
+            return list(connection.execute(statement))
+    except sqlalchemy_error() as exc:
+        raise store_error(exc, store.location) from exc
+
+
+def _lease_columns() -> list[Any]:
+    from taskgrove.store.schema import leases  # noqa: PLC0415 - an extra
+
+    return [column for column in leases.c if column.name != "run_key"]
+
+
+def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> LostRun | None:
+    """Decide again, in the transaction that writes: somebody may have been quicker."""
+    from sqlalchemy import delete, select, update  # noqa: PLC0415 - an extra
+
+    from taskgrove.store.interrupted.mending import mend_run  # noqa: PLC0415 - an extra
+    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+
+    statement = (
+        select(runs.c.run_id, runs.c.command, runs.c.created_ns, *_lease_columns())
+        .select_from(runs.outerjoin(leases, leases.c.run_key == runs.c.run_key))
+        .where(runs.c.run_key == run_key, runs.c.state == "running")
+        .with_for_update(of=runs)
+    )
+    row = connection.execute(statement).first()
+    why = None if row is None else why_expired(row, now_ns)
+    if row is None or why is None:
+        return None
+    facts = mend_run(connection, dialect, run_key)
+    last_ns = max(facts.last_ns or row.created_ns, row.heartbeat_ns or 0)
+    ended = _has_ended(facts)
+    note = f"{why}; last sign of life {moment_text(last_ns)}"
+    if ended:
+        note = f"its end was on record; afterwards {note}"
+    changed = connection.execute(
+        update(runs)
+        .where(runs.c.run_key == run_key, runs.c.state == "running")
+        .values(
+            state="final" if ended else "lost",
+            state_note=note,
+            last_ns=last_ns,
+            ended_ns=facts.root.ended_ns if ended and facts.root is not None else None,
+        )
+    )
+    if changed.rowcount != 1:
+        return None
+    connection.execute(delete(leases).where(leases.c.run_key == run_key))
+    return LostRun(run_key, row.run_id, row.command, ended, last_ns, note)
+
+
+def _has_ended(facts: RunFacts) -> bool:
+    return facts.root is not None and facts.root.is_final
+
+
+def _start_of(pid: int) -> float | None:
+    """Return when a process began, in seconds; None when there is none (or a dead one)."""
+    import psutil  # noqa: PLC0415 - an extra
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return float(process.create_time())
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.AccessDenied:
+        return float(psutil.Process(pid).create_time())

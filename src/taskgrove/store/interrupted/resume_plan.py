@@ -1,0 +1,181 @@
+"""What a resume will do with each leaf: reuse its end, do it again, or leave it out.
+
+Everything here is pure. A leaf is reused when it completed well in the earlier run, or when an
+operator said to treat it as OK; and only when it is still the same command of the same target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.commands.prior import Prior, PriorEnd
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.store.interrupted.lost import moment_text
+from taskgrove.store.interrupted.path_globs import match_paths
+from taskgrove.store.queries.run_rows import VerdictRow
+from taskgrove.store.verdicts import taken_as_ok
+
+Action: TypeAlias = Literal["reuse", "redo", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLeaf:
+    """What is done with one leaf, and why.
+
+    Attributes:
+        path: The leaf.
+        action: ``reuse``: its end is taken over; ``redo``: it runs; ``skip``: it is not part of
+            the tree any more.
+        why: Why, as words for people.
+    """
+
+    path: str
+    action: Action
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlan:
+    """What a resume will do.
+
+    Attributes:
+        run_id: The run that is resumed.
+        leaves: Every leaf, in the order of the tree; those that are left out come last.
+        prior: The ends that are taken over, as the executor takes them.
+    """
+
+    run_id: str
+    leaves: tuple[PlannedLeaf, ...]
+    prior: dict[str, Prior] = field(default_factory=dict)
+
+    def of(self, action: Action) -> tuple[PlannedLeaf, ...]:
+        """Return the leaves of one action."""
+        return tuple(leaf for leaf in self.leaves if leaf.action == action)
+
+    @property
+    def line(self) -> str:
+        """The plan in one line: ``reuse 14, redo 2, skip 0``."""
+        return ", ".join(f"{word} {len(self.of(word))}" for word in ("reuse", "redo", "skip"))
+
+
+def plan_resume_of(
+    task: Task,
+    nodes: Sequence[NodeFacts],
+    *,
+    run_id: str,
+    redo: Iterable[str] = (),
+    verdicts: Iterable[VerdictRow] = (),
+) -> ResumePlan:
+    """Return what a resume will do with each leaf of a fresh tree.
+
+    Args:
+        task: The tree.
+        nodes: What the record says of the earlier run's nodes.
+        run_id: The earlier run.
+        redo: Patterns of leaves to do again, whatever became of them.
+        verdicts: What operators said, in order.
+
+    Raises:
+        UsageError: A pattern matches no leaf.
+    """
+    tree = list(task.walk())
+    leaves = [(path, node) for path, node in tree if isinstance(node, LeafTask)]
+    composites = [path for path, node in tree if isinstance(node, Task)]
+    wanted = match_paths(redo, [path for path, _ in leaves], composites)
+    known = {node.path: node for node in nodes}
+    fine = taken_as_ok(verdicts)
+    planned: list[PlannedLeaf] = []
+    prior: dict[str, Prior] = {}
+    for path, leaf in leaves:
+        end, why = _decide(path, leaf, known.get(path), wanted, fine, run_id)
+        planned.append(PlannedLeaf(path, "redo" if end is None else "reuse", why))
+        if end is not None:
+            prior[path] = end
+    there = {path for path, _ in tree}
+    for node in nodes:
+        if node.is_leaf and node.path not in there:
+            planned.append(PlannedLeaf(node.path, "skip", "it is not part of the tree any more"))
+    return ResumePlan(run_id, tuple(planned), prior)
+
+
+def _decide(
+    path: str,
+    leaf: LeafTask,
+    facts: NodeFacts | None,
+    wanted: Mapping[str, str],
+    fine: Mapping[str, VerdictRow],
+    run_id: str,
+) -> tuple[PriorEnd | None, str]:
+    """Return the end to take over, or None, and why."""
+    if path in wanted:
+        return None, f"asked for by --redo {wanted[path]}"
+    if facts is None:
+        return None, "it was not part of the earlier run"
+    changed = _changed(leaf, facts)
+    if changed:
+        return None, changed
+    if _went_well(facts):
+        when = "" if facts.ended_ns is None else f" at {moment_text(facts.ended_ns)}"
+        note = f"reused from run {run_id}, where it completed{when}"
+        result = (ResultCode.OK, facts.message)
+        return PriorEnd(TaskStatus.COMPLETED, result, note, _fields(facts)), f"completed{when}"
+    verdict = _verdict_on(path, fine)
+    if verdict is not None:
+        words = f"{verdict.who} said to treat it as OK: {verdict.why}"
+        note = f"taken as OK in place of {_ended(facts)} in run {run_id}: {words}"
+        return PriorEnd(TaskStatus.COMPLETED, (ResultCode.OK, words), note), words
+    return None, _ended(facts)
+
+
+def _changed(leaf: LeafTask, facts: NodeFacts) -> str:
+    """Return how a leaf differs from the one that ran; empty when it is the same."""
+    composed = facts.composed
+    if composed is None:
+        return ""
+    if composed.execution != leaf.task_type.name:
+        return f"it is {leaf.task_type.name} now, and was {composed.execution}"
+    if composed.command_name != leaf.command_name:
+        return f"its command is {leaf.command_name} now, and was {composed.command_name}"
+    if leaf.device_name is not None and composed.target != leaf.device_name:
+        return f"its device is {leaf.device_name} now, and was {composed.target}"
+    return ""
+
+
+def _went_well(facts: NodeFacts) -> bool:
+    return (
+        facts.status is TaskStatus.COMPLETED
+        and facts.result_code in (None, ResultCode.OK)
+        and facts.health_state is None
+        and not facts.skipped
+    )
+
+
+def _verdict_on(path: str, fine: Mapping[str, VerdictRow]) -> VerdictRow | None:
+    """Return the verdict on a leaf, or on the nearest composite above it."""
+    while path:
+        if path in fine:
+            return fine[path]
+        path = path.rpartition("/")[0]
+    return None
+
+
+def _fields(facts: NodeFacts) -> dict[str, object]:
+    return {"devices": facts.devices} if facts.devices else {}
+
+
+def _ended(facts: NodeFacts) -> str:
+    """Return how a leaf that did not go well ended, in words."""
+    if facts.status is None or not facts.is_final:
+        return "it never ended" if facts.started_ns is not None else "it was not started"
+    if facts.skipped:
+        return facts.message or "skipped"
+    if facts.status is TaskStatus.COMPLETED:
+        word = "degraded" if facts.health_state == "DEGRADED" else "failed"
+    else:
+        word = facts.status.name.lower()
+    first = facts.message.strip().partition("\n")[0]
+    return f"{word}: {first}" if first else word

@@ -1,0 +1,147 @@
+"""Reading the tables by the database's own driver.
+
+What an operator waits for is read as plain rows, without the layers above the driver: they
+cost more than the queries themselves. Statements are written with ``?`` and hold no other
+``?`` and no ``%``; for PostgreSQL the placeholders are translated.
+
+Threads: a :class:`Reader` may be used by any thread; every ``with`` block has a connection of
+its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from taskgrove.store.database.faults import store_error
+
+if TYPE_CHECKING:
+    from taskgrove.store.store import Store
+
+#: How many rows of a log are fetched at once.
+CHUNK_ROWS: Final = 1000
+
+
+class Cursor:
+    """One connection, for queries that belong together."""
+
+    def __init__(self, cursor: Any, dialect: str) -> None:
+        self._cursor = cursor
+        self._postgres = dialect == "postgresql"
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return every row of a query."""
+        self._cursor.execute(_for_postgres(sql) if self._postgres else sql, tuple(parameters))
+        found: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return found
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """Return the first row of a query, or None."""
+        found = self.rows(sql, parameters)
+        return found[0] if found else None
+
+    def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query one by one, without holding all of them."""
+        self._cursor.execute(_for_postgres(sql) if self._postgres else sql, tuple(parameters))
+        while chunk := self._cursor.fetchmany(CHUNK_ROWS):
+            yield from chunk
+
+
+class Reader:
+    """Hands out connections of one store for reading."""
+
+    def __init__(self, store: Store) -> None:
+        self._engine = store.engine
+        self._location = store.location
+        self.dialect: str = store.dialect
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor]:
+        """Give a connection for the queries inside the block.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - an extra
+
+        driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                try:
+                    yield Cursor(cursor, self.dialect)
+                finally:
+                    cursor.close()
+            finally:
+                connection.close()
+        except (driver_error, SQLAlchemyError) as exc:
+            raise store_error(exc, self._location) from exc
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return every row of one query, on a connection of its own."""
+        with self.cursor() as cursor:
+            return cursor.rows(sql, parameters)
+
+    def glob(self, column: str, pattern: str) -> tuple[str, str]:
+        """Return a condition and its parameter: the column matches a pattern of a shell."""
+        if not any(sign in pattern for sign in "*?["):
+            return f"{column} = ?", pattern
+        if self.dialect == "postgresql":
+            return f"{column} ~ ?", glob_as_regex(pattern)
+        return f"{column} GLOB ?", glob_for_sqlite(pattern)
+
+
+@functools.lru_cache(maxsize=256)
+def _for_postgres(sql: str) -> str:
+    return sql.replace("?", "%s")
+
+
+def glob_as_regex(pattern: str) -> str:
+    """Return a pattern of a shell as an advanced regular expression of PostgreSQL."""
+    parts = []
+    for sign, chars in _glob_tokens(pattern):
+        if sign == "set":
+            negated = "^" if chars.startswith("!") else ""
+            inner = re.sub(r"([\\\[^])", r"\\\1", chars.removeprefix("!"))
+            # A bracket that closes is only literal in the first place.
+            parts.append(f"[{negated}{inner}]")
+        elif sign == "text":
+            parts.append("".join(c if c.isalnum() or c in "_-/ " else f"\\{c}" for c in chars))
+        else:
+            parts.append({"*": ".*", "?": "."}[sign])
+    return f"^{''.join(parts)}$"
+
+
+def glob_for_sqlite(pattern: str) -> str:
+    """Return a pattern of a shell as SQLite's GLOB reads it."""
+    parts = []
+    for sign, chars in _glob_tokens(pattern):
+        if sign == "text":
+            parts.append(chars.replace("[", "[[]"))
+        elif sign == "set" and chars.startswith("^"):  # a literal there, a negation here
+            parts.append(f"[{chars[1:]}^]" if chars[1:] else "^")
+        elif sign == "set":
+            parts.append(f"[^{chars[1:]}]" if chars.startswith("!") else f"[{chars}]")
+        else:
+            parts.append(sign)
+    return "".join(parts)
+
+
+def _glob_tokens(pattern: str) -> Iterator[tuple[str, str]]:
+    """Yield the pieces of a pattern: ``*``, ``?``, a set with its signs, or plain text."""
+    position = 0
+    while position < len(pattern):
+        sign = pattern[position]
+        if sign == "[":
+            first = position + 1 + (pattern[position + 1 : position + 2] == "!")
+            end = pattern.find("]", first + 1)
+            if end > 0:
+                yield "set", pattern[position + 1 : end]
+                position = end + 1
+                continue
+        yield (sign, "") if sign in "*?" else ("text", sign)
+        position += 1

@@ -1,0 +1,280 @@
+"""What differs between two runs, and nothing else.
+
+Each difference is one row: its topic, where it is, what stands in the first run and what in
+the second. Durations are compared with their usual spread, see
+:mod:`taskgrove.store.queries.usual_durations`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.control_model import TaskStatus
+from taskgrove.events import ComposedDetail
+from taskgrove.store.queries.listing import Listing
+from taskgrove.store.queries.plain_differences import (
+    changed_lines,
+    changed_values,
+    from_json,
+    value_text,
+)
+from taskgrove.store.queries.run_outcome import is_broken, outcome_word
+from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.queries.usual_durations import unusual_durations
+
+if TYPE_CHECKING:
+    from taskgrove.store.history import History
+
+DiffTopic: TypeAlias = Literal[
+    "outcome",
+    "cause",
+    "node",
+    "status",
+    "duration",
+    "retries",
+    "parameters",
+    "environment",
+    "versions",
+    "devices",
+]
+#: The topics, in the order in which they are told.
+DIFF_TOPICS: Final[tuple[DiffTopic, ...]] = (
+    "outcome",
+    "cause",
+    "node",
+    "status",
+    "retries",
+    "duration",
+    "devices",
+    "parameters",
+    "environment",
+    "versions",
+)
+
+#: What of a composed node is a parameter; its devices and its place are told elsewhere.
+_SETTINGS: Final = (
+    "execution", "rule", "timeout_s", "retries", "operation", "obs_mode", "command_name",
+    "pst_group", "skip_subtasks",
+)  # fmt: skip
+#: Variables of an analysis that are new for every process.
+_OF_A_PROCESS: Final = ("TASKGROVE_ANALYSIS", "TASKGROVE_CHANNEL")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs.
+
+    Attributes:
+        topic: What kind of thing it is.
+        where: The path of a node, or the name of a parameter, a variable or a package.
+        first: What the first run has, as text; None: nothing.
+        second: What the second run has; None: nothing.
+        note: By which measure it differs, where that is not plain.
+    """
+
+    topic: DiffTopic
+    where: str
+    first: str | None
+    second: str | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDiff:
+    """What differs between two runs.
+
+    Attributes:
+        first: The first run.
+        second: The second run.
+        differences: Everything that differs, by topic in the order of ``DIFF_TOPICS``.
+    """
+
+    first: RunRow
+    second: RunRow
+    differences: Listing[Difference]
+
+    @property
+    def same(self) -> bool:
+        """True when nothing differs."""
+        return not self.differences
+
+    def of(self, topic: DiffTopic) -> list[Difference]:
+        """Return the differences of one topic."""
+        return [found for found in self.differences if found.topic == topic]
+
+    def to_frame(self) -> Any:
+        """Return the differences as a pandas DataFrame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return self.differences.to_frame()
+
+
+def diff_runs(history: History, first: RunRow, second: RunRow) -> RunDiff:
+    """Return what differs between two runs.
+
+    Args:
+        history: The record that holds both.
+        first: The first run; usually the older, or the better one.
+        second: The second run.
+    """
+    before = {node.path: node for node in history.nodes(first)}
+    after = {node.path: node for node in history.nodes(second)}
+    both = [(node, after[path]) for path, node in before.items() if path in after]
+    found = [
+        *_outcomes(first, second),
+        *_causes(first, second),
+        *_nodes(before, after),
+        *_node_values(both),
+        *_durations(history, (first, second), both),
+        *_sources(first, second),
+        *_surroundings(first, second),
+        *_analyses(both),
+    ]
+    rank = {topic: number for number, topic in enumerate(DIFF_TOPICS)}
+    return RunDiff(first, second, Listing(sorted(found, key=lambda item: rank[item.topic])))
+
+
+def node_word(node: NodeFacts) -> str:
+    """Return what became of a node in one word."""
+    if node.skipped:
+        return "skipped"
+    if not node.is_final:
+        if node.status is TaskStatus.NOT_FOUND:
+            return "not found"
+        return "running" if node.status is TaskStatus.IN_PROGRESS else "waiting"
+    return outcome_word("final", node.status, node.result_code, node.health_state)
+
+
+def _outcomes(first: RunRow, second: RunRow) -> Iterator[Difference]:
+    if first.command != second.command:
+        yield Difference("outcome", "command", first.command, second.command)
+    if first.outcome != second.outcome:
+        yield Difference("outcome", "run", first.outcome, second.outcome)
+
+
+def _causes(first: RunRow, second: RunRow) -> Iterator[Difference]:
+    before, after = first.causes, second.causes
+    for line in before:
+        if line not in after:
+            yield Difference("cause", "run", line, None)
+    for line in after:
+        if line not in before:
+            yield Difference("cause", "run", None, line)
+
+
+def _nodes(before: dict[str, NodeFacts], after: dict[str, NodeFacts]) -> Iterator[Difference]:
+    for path, node, count in _uppermost(before, after):
+        yield Difference("node", path, node_word(node), None, _below(count))
+    for path, node, count in _uppermost(after, before):
+        yield Difference("node", path, None, node_word(node), _below(count))
+
+
+def _uppermost(
+    nodes: dict[str, NodeFacts], others: dict[str, NodeFacts]
+) -> Iterator[tuple[str, NodeFacts, int]]:
+    """Yield the nodes that the others lack, without those below one, and how many those are."""
+    missing = {path: node for path, node in nodes.items() if path not in others}
+    below: Counter[str] = Counter()
+    for path in missing:
+        top = path
+        while (parent := top.rpartition("/")[0]) in missing:
+            top = parent
+        below[top] += 1
+    for top, count in below.items():
+        yield top, missing[top], count - 1
+
+
+def _below(count: int) -> str:
+    return f"and {count} below it" if count else ""
+
+
+def _node_values(both: list[tuple[NodeFacts, NodeFacts]]) -> Iterator[Difference]:
+    changed: dict[str, tuple[str, str]] = {}
+    for one, other in both:
+        words = node_word(one), node_word(other)
+        changed[one.path] = words
+        # What was skipped with the whole step above it is told once.
+        same_above = "skipped" in words and changed.get(one.parent_path) == words
+        if words[0] != words[1] and not same_above:
+            yield Difference("status", one.path, *words)
+        if one.attempt != other.attempt:
+            yield Difference("retries", one.path, str(one.attempt - 1), str(other.attempt - 1))
+        if one.is_leaf and (devices := (_devices(one), _devices(other)))[0] != devices[1]:
+            yield Difference("devices", one.path, *devices)
+        for name in _SETTINGS:
+            values = _setting(one.composed, name), _setting(other.composed, name)
+            if values[0] != values[1]:
+                yield Difference("parameters", f"{one.path} {name}", *values)
+
+
+def _devices(node: NodeFacts) -> str | None:
+    composed = node.composed
+    if composed is not None and composed.execution == "DEVICE" and composed.target:
+        return composed.target
+    return ", ".join(sorted(node.devices)) or None
+
+
+def _setting(composed: ComposedDetail | None, name: str) -> str | None:
+    value = None if composed is None else getattr(composed, name)
+    return None if value is None else value_text(value)
+
+
+def _durations(
+    history: History, two: tuple[RunRow, RunRow], both: list[tuple[NodeFacts, NodeFacts]]
+) -> Iterator[Difference]:
+    if any(is_broken(run.parent_run_id, run.state_note) for run in two):
+        return
+    run_keys = (two[0].run_key, two[1].run_key)
+    for found in unusual_durations(history.reader, run_keys, both):
+        first, second = f"{found.first_s:.2f} s", f"{found.second_s:.2f} s"
+        yield Difference("duration", found.path, first, second, found.measure)
+
+
+def _sources(first: RunRow, second: RunRow) -> Iterator[Difference]:
+    before, after = dict(first.source), dict(second.source)
+    texts = str(before.pop("text", "") or ""), str(after.pop("text", "") or "")
+    yield from _changed("parameters", "", before, after)
+    for number, old, new in changed_lines(*texts):
+        yield Difference("parameters", f"map, line {number}", old, new)
+
+
+def _surroundings(first: RunRow, second: RunRow) -> Iterator[Difference]:
+    for name in ("host", "user"):
+        values = getattr(first, name), getattr(second, name)
+        if values[0] != values[1]:
+            yield Difference("environment", name, *values)
+    yield from _changed("versions", "", first.versions, second.versions)
+
+
+def _analyses(both: list[tuple[NodeFacts, NodeFacts]]) -> Iterator[Difference]:
+    for one, other in both:
+        before, after = one.analysis, other.analysis
+        if before is None or after is None:
+            continue
+        place = f"{one.path} "
+        yield from _changed(
+            "parameters", place, from_json(before.parameters), from_json(after.parameters)
+        )
+        surroundings = _lasting(before.environment), _lasting(after.environment)
+        yield from _changed("environment", place, *surroundings)
+        yield from _changed("versions", place, before.versions, after.versions)
+        for name in ("cwd", "host", "user"):
+            values = getattr(before, name), getattr(after, name)
+            if values[0] != values[1]:
+                yield Difference("environment", f"{place}{name}", *values)
+
+
+def _lasting(environment: Mapping[str, str] | None) -> dict[str, str]:
+    """Return an environment without what we ourselves make anew for every process."""
+    return {name: value for name, value in (environment or {}).items() if name not in _OF_A_PROCESS}
+
+
+def _changed(topic: DiffTopic, place: str, before: Any, after: Any) -> Iterator[Difference]:
+    for name, old, new in changed_values(before, after):
+        yield Difference(topic, f"{place}{name}", old, new)

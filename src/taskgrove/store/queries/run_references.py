@@ -1,0 +1,128 @@
+"""Finding the run that a text means: an id, the beginning of one, or ``last``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from taskgrove.errors import UnknownRunError, UsageError, nearest
+from taskgrove.store.queries.reading import Cursor, Reader
+from taskgrove.store.queries.run_filter import parse_outcome
+from taskgrove.store.queries.run_outcome import NOT_WELL, OUTCOME_SQL, RunOutcome
+from taskgrove.store.queries.run_rows import ROW_COLUMNS, RunRow, run_row_of
+
+_LAST: Final = "last"
+#: How many runs an error names, and among how many it looks for a near miss.
+_NAMED: Final = 5
+_LOOKED_AT: Final = 2000
+
+_BY_ID: Final = f"SELECT {ROW_COLUMNS} FROM runs r WHERE r.run_id = ?"  # noqa: S608 - our own constants
+_LEASE: Final = (
+    "SELECT host, boot_id, pid, pid_started, heartbeat_ns, interval_s FROM leases WHERE run_key = ?"
+)
+
+
+def find_run(reader: Reader, reference: str) -> RunRow:
+    """Return the run that a text means; see :meth:`taskgrove.store.history.History.find`."""
+    wanted = reference.strip()
+    with reader.cursor() as cursor:
+        row = cursor.row(_BY_ID, (wanted,))
+        if row is None and (wanted == _LAST or wanted.startswith(("last-", "last:"))):
+            row = _last(reader, cursor, wanted)
+        elif row is None:
+            row = _by_prefix(reader, cursor, wanted)
+        lease = cursor.row(_LEASE, (row[0],)) if row[3] == "running" else None
+    return run_row_of(row, lease)
+
+
+def _last(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:
+    head, _, command = wanted.partition(":")
+    conditions, parameters = [], []
+    outcomes = _outcomes_of(head)
+    if outcomes:
+        conditions.append(f"({' OR '.join(OUTCOME_SQL[outcome] for outcome in outcomes)})")
+    if command:
+        condition, parameter = reader.glob("r.command", command)
+        conditions.append(condition)
+        parameters.append(parameter)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    row = cursor.row(
+        f"SELECT {ROW_COLUMNS} FROM runs r{where}"  # noqa: S608 - made of our own constants
+        " ORDER BY r.created_ns DESC, r.run_key DESC LIMIT 1",
+        parameters,
+    )
+    if row is None:
+        raise _no_such_last(cursor, outcomes, command)
+    return row
+
+
+def _outcomes_of(head: str) -> tuple[RunOutcome, ...]:
+    word = head.removeprefix(_LAST).removeprefix("-")
+    if word == "failed":
+        return NOT_WELL
+    try:
+        return (parse_outcome(word),) if word else ()
+    except UsageError as exc:
+        raise UnknownRunError(f"no run is called {head!r}: {exc.message}", hint=exc.hint) from None
+
+
+def _no_such_last(
+    cursor: Cursor, outcomes: tuple[RunOutcome, ...], command: str
+) -> UnknownRunError:
+    commands = [str(name) for (name,) in cursor.rows("SELECT DISTINCT command FROM runs")]
+    if not commands:
+        return _empty()
+    what = " or ".join(outcomes)
+    of = f" of the command {command!r}" if command else ""
+    close = nearest(command, commands) if command and command not in commands else None
+    return UnknownRunError(
+        f"the record holds no {f'{what} ' if what else ''}run{of}",
+        hint=f"did you mean {close!r}?" if close else "'taskgrove runs list' shows what there is",
+    )
+
+
+def _by_prefix(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:
+    if not wanted:
+        raise UnknownRunError("a run is named by its id, the beginning of it, or 'last'")
+    if reader.dialect == "postgresql":
+        condition, parameters = "starts_with(r.run_id, ?)", [wanted]
+    else:  # a range, which the index of the ids answers
+        condition, parameters = "r.run_id >= ? AND r.run_id < ?", [wanted, f"{wanted}\U0010ffff"]
+    rows = cursor.rows(
+        f"SELECT {ROW_COLUMNS} FROM runs r WHERE {condition}"  # noqa: S608 - our own constants
+        f" ORDER BY r.created_ns DESC LIMIT {_NAMED + 1}",
+        parameters,
+    )
+    if len(rows) == 1:
+        return rows[0]
+    if not rows:
+        raise _unknown(cursor, wanted)
+    names = [f"{row[1]} ({row[2]})" for row in rows[:_NAMED]]
+    more = ", ..." if len(rows) > _NAMED else ""
+    raise UnknownRunError(
+        f"several runs begin with {wanted!r}: {', '.join(names)}{more}",
+        hint="give more of the id",
+    )
+
+
+def _unknown(cursor: Cursor, wanted: str) -> UnknownRunError:
+    rows = cursor.rows(
+        f"SELECT run_id FROM runs ORDER BY created_ns DESC LIMIT {_LOOKED_AT}"  # noqa: S608
+    )
+    if not rows:
+        return _empty()
+    names = [str(name) for (name,) in rows]
+    # The end of an id is what people copy wrongly or remember.
+    ends = [name for name in names if name.endswith(wanted)] if len(wanted) > 3 else []
+    close = ends[0] if ends else nearest(wanted, [_LAST, *names])
+    return UnknownRunError(
+        f"the record holds no run {wanted!r}",
+        hint=f"did you mean {close!r}?"
+        if close
+        else "'taskgrove runs list' shows the runs; 'last' is the newest",
+    )
+
+
+def _empty() -> UnknownRunError:
+    return UnknownRunError(
+        "the record holds no run yet", hint="'taskgrove run MAP COMMAND' records one"
+    )

@@ -1,0 +1,288 @@
+"""Runs as the record keeps them, typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.store.queries.run_filter import from_ns
+from taskgrove.store.queries.run_outcome import RunOutcome, outcome_word
+
+_SUMMARY_NAMES: Final = (
+    "run_key", "run_id", "command", "state", "status", "result_code", "health_state", "message",
+    "progress", "created_ns", "started_ns", "ended_ns", "last_ns", "last_sequence", "leaf_count",
+    "failed_leaf_count", "retry_count", "lost_event_count", "parent_run_id", "host", "user",
+    "state_note", "labels",
+)  # fmt: skip
+_ROW_NAMES: Final = (*_SUMMARY_NAMES, "source", "argv", "versions")
+
+
+def _columns(names: tuple[str, ...]) -> str:
+    # "user" is a word of SQL itself.
+    return ", ".join(f'r."{name}"' if name == "user" else f"r.{name}" for name in names)
+
+
+#: The columns of ``runs r`` that :func:`summary_of` reads, in its order.
+SUMMARY_COLUMNS: Final = _columns(_SUMMARY_NAMES)
+#: The columns of ``runs r`` that :func:`run_row_of` reads, in its order.
+ROW_COLUMNS: Final = _columns(_ROW_NAMES)
+
+_SUM: Final = re.compile(r"[A-Za-z][^/]*\b\d+/\d+")
+_STATUSES: Final[dict[int | None, TaskStatus | None]] = {None: None, **{s: s for s in TaskStatus}}
+_CODES: Final[dict[int | None, ResultCode | None]] = {None: None, **{c: c for c in ResultCode}}
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run, as a list of runs shows it.
+
+    Instants are UTC in nanoseconds since the epoch (``_ns``), and aware (``_at``).
+
+    Attributes:
+        run_key: Its number in this store.
+        run_id: Its id.
+        command: The command.
+        state: The state of its record: ``running``, ``final`` or ``lost``.
+        status: The root's status, or None before anything was heard.
+        result_code: The root's result code, or None.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        message: The outcome's message: a summary line, then the causes.
+        progress: Percent done, 0..100.
+        created_ns: When it was submitted.
+        started_ns: When it was first in progress, or None.
+        ended_ns: When it ended, or None.
+        last_ns: When it was last heard of.
+        last_sequence: The number of its last event.
+        leaf_count: How many leaves it has.
+        failed_leaf_count: How many leaves did not end well; casualties do not count.
+        retry_count: How many attempts there were beyond the first of each leaf.
+        lost_event_count: How many of its events could not be kept; 0 in a whole record.
+        parent_run_id: The run that it resumed, or None.
+        host: Where it ran.
+        user: As whom.
+        state_note: Why it is lost, and what recovery found, in words.
+        labels: Small facts to find it by.
+    """
+
+    run_key: int
+    run_id: str
+    command: str
+    state: str
+    status: TaskStatus | None = None
+    result_code: ResultCode | None = None
+    health_state: str | None = None
+    message: str = ""
+    progress: int = 0
+    created_ns: int = 0
+    started_ns: int | None = None
+    ended_ns: int | None = None
+    last_ns: int = 0
+    last_sequence: int = 0
+    leaf_count: int = 0
+    failed_leaf_count: int = 0
+    retry_count: int = 0
+    lost_event_count: int = 0
+    parent_run_id: str | None = None
+    host: str = ""
+    user: str = ""
+    state_note: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    FRAME_COLUMNS: ClassVar[tuple[str, ...]] = (
+        "outcome",
+        "duration_s",
+        "created_at",
+        "ended_at",
+        "last_at",
+    )
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """What became of it, in one word."""
+        return outcome_word(self.state, self.status, self.result_code, self.health_state)
+
+    @property
+    def duration_s(self) -> float | None:
+        """How long it took from its submission, in seconds; None before its end.
+
+        It is a difference of wall clocks; a clock that was set back gives 0.
+        """
+        if self.ended_ns is None:
+            return None
+        return max(0, self.ended_ns - self.created_ns) / 1e9
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was submitted."""
+        return from_ns(self.created_ns)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended, or None."""
+        return None if self.ended_ns is None else from_ns(self.ended_ns)
+
+    @property
+    def last_at(self) -> datetime:
+        """When it was last heard of."""
+        return from_ns(self.last_ns)
+
+    @property
+    def headline(self) -> str:
+        """Its first cause, after a sum that stands before it; without causes, its summary."""
+        causes = self.causes
+        if not causes:
+            return self.message.strip().partition("\n")[0]
+        _, dash, words = causes[0].partition(" - ")
+        if dash and len(causes) > 1 and _SUM.fullmatch(words):  # ``PST success 14/16``
+            return f"{words}; {causes[1]}"
+        return causes[0]
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """The causes that its message names."""
+        _, found, causes = self.message.partition("Causes:")
+        lines = causes.splitlines() if found else []
+        return tuple(line.strip().removeprefix("- ") for line in lines if line.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class RunLease:
+    """Who keeps a run alive.
+
+    Attributes:
+        host: The machine.
+        boot_id: What its kernel called that boot; empty where it does not tell.
+        pid: The process.
+        pid_started: When it began, as ``psutil.Process.create_time``, in seconds.
+        heartbeat_ns: Its last sign of life, UTC, nanoseconds since the epoch.
+        interval_s: How often it gives one, in seconds.
+    """
+
+    host: str
+    boot_id: str
+    pid: int
+    pid_started: float
+    heartbeat_ns: int
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow(RunSummary):
+    """One run with all that the record keeps of it besides its nodes and events.
+
+    Attributes:
+        source: What it was composed from; empty where only its program can tell.
+        argv: The command line of its process.
+        versions: The versions of Python, taskgrove and the packages, by name.
+        lease: Who keeps it alive, or None once it has ended.
+    """
+
+    source: Mapping[str, Any] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    lease: RunLease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRow:
+    """One described analysis of a run.
+
+    Attributes:
+        run_id: The run.
+        sequence: The number of the event that tells of it.
+        path: The path of its leaf.
+        analysis: Its name.
+        status: The name of its own status.
+        summary: Its short summary.
+        experiment: The experiment of its configuration, or None.
+        experiment_run: The experiment's run, or None.
+        wall_ns: When, UTC, nanoseconds since the epoch.
+        detail: The whole description, plain data as :class:`~taskgrove.events.AnalysisDetail`.
+    """
+
+    run_id: str
+    sequence: int
+    path: str
+    analysis: str
+    status: str
+    summary: str
+    experiment: str | None
+    experiment_run: str | None
+    wall_ns: int
+    detail: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PageRow:
+    """One published page of a run.
+
+    Attributes:
+        run_id: The run.
+        sequence: The number of the event that tells of it.
+        path: The path of its leaf.
+        display_name: The page's place, such as ``scans/my_motor_scan``.
+        file: Where it was written.
+        size_bytes: Its size.
+        sha256: The hash of its content, in hex.
+        wall_ns: When, UTC, nanoseconds since the epoch.
+    """
+
+    run_id: str
+    sequence: int
+    path: str
+    display_name: str
+    file: str
+    size_bytes: int
+    sha256: str
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """An operator's verdict on a node of a run; it never changes the outcome of record.
+
+    Attributes:
+        run_id: The run.
+        sequence: Its number among the run's verdicts, from 1; not one of the log's.
+        path: The node's path.
+        verdict: ``ok`` (treat as OK), ``acknowledged`` or ``note``.
+        who: Who gave it.
+        why: Why, in the operator's words.
+        wall_ns: When, UTC, nanoseconds since the epoch.
+    """
+
+    run_id: str
+    sequence: int
+    path: str
+    verdict: str
+    who: str
+    why: str
+    wall_ns: int
+
+
+def summary_of(row: tuple[Any, ...]) -> RunSummary:
+    """Return a row of :data:`SUMMARY_COLUMNS` as a summary."""
+    return RunSummary(*_summary_fields(row))
+
+
+def run_row_of(row: tuple[Any, ...], lease: tuple[Any, ...] | None) -> RunRow:
+    """Return a row of :data:`ROW_COLUMNS` and one of ``leases`` as a run."""
+    source, argv, versions = (msgspec.json.decode(text) for text in row[23:26])
+    kept_by = None if lease is None else RunLease(*lease)
+    fields = [*_summary_fields(row), source, tuple(argv), versions, kept_by]
+    return RunRow(*fields)
+
+
+def _summary_fields(row: tuple[Any, ...]) -> list[Any]:
+    return [*row[:4], _STATUSES[row[4]], _CODES[row[5]], *row[6:22], _labels(row[22])]
+
+
+def _labels(text: str) -> Mapping[str, str]:
+    return {} if text == "{}" else _decode_labels(text)

@@ -1,0 +1,114 @@
+"""Whether a duration is beyond its usual spread.
+
+With twenty or more past good ends of the same path, its usual spread is from the 5th to the
+95th percentile (nearest rank) of the newest two hundred; two durations differ when one is
+inside and the other outside, or when they are outside on different sides. With fewer, they
+differ when one is at least 1.5 times the other and the difference is at least one second.
+Differences below 0.2 seconds are never told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.control_model import TaskStatus
+from taskgrove.store.queries.percentiles import percentile
+from taskgrove.store.queries.reading import Cursor, Reader
+from taskgrove.store.queries.run_outcome import BROKEN_SQL
+
+#: Fewer past ends give no spread.
+ENOUGH_ENDS: Final = 20
+#: No more than the newest so many ends count.
+NEWEST_ENDS: Final = 200
+#: Differences below this are never told, in seconds.
+FLOOR_S: Final = 0.2
+#: Without a spread: at least this factor, and at least so many seconds.
+FACTOR: Final = 1.5
+FACTOR_FLOOR_S: Final = 1.0
+
+_PAST: Final = (
+    "SELECT n.ended_ns - n.started_ns FROM nodes n"  # noqa: S608 - our own constants
+    " WHERE n.path_key = (SELECT path_key FROM paths WHERE path = ?)"
+    " AND n.run_key NOT IN (?, ?) AND n.status = 5 AND n.ended_ns >= n.started_ns"
+    " AND (coalesce(n.result_code, 0) = 0 OR n.health_state = 'DEGRADED')"
+    f" AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = n.run_key AND {BROKEN_SQL})"
+    f" ORDER BY n.run_key DESC LIMIT {NEWEST_ENDS}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnusualDuration:
+    """Two durations of one path that differ beyond their usual spread.
+
+    Attributes:
+        path: The node's path.
+        first_s: How long it took in the first run, in seconds.
+        second_s: How long it took in the second.
+        measure: By which measure they differ, in words.
+    """
+
+    path: str
+    first_s: float
+    second_s: float
+    measure: str
+
+
+def unusual_durations(
+    reader: Reader, run_keys: tuple[int, int], both: list[tuple[NodeFacts, NodeFacts]]
+) -> Iterator[UnusualDuration]:
+    """Yield the paths whose durations differ beyond their usual spread.
+
+    Args:
+        reader: Reads the record.
+        run_keys: The two runs, which do not count as past.
+        both: The nodes that are in both runs.
+    """
+    with reader.cursor() as cursor:
+        for one, other in both:
+            first_s, second_s = good_duration_s(one), good_duration_s(other)
+            if first_s is None or second_s is None or abs(first_s - second_s) < FLOOR_S:
+                continue
+            past = past_durations_s(cursor, one.path, run_keys)
+            measure = _measure(first_s, second_s, past)
+            if measure is not None:
+                yield UnusualDuration(one.path, first_s, second_s, measure)
+
+
+def past_durations_s(cursor: Cursor, path: str, but: tuple[int, int]) -> list[float]:
+    """Return the newest good durations of a path, ascending, in seconds.
+
+    Args:
+        cursor: Reads the record.
+        path: The path.
+        but: Keys of runs that do not count.
+    """
+    return sorted(took / 1e9 for (took,) in cursor.rows(_PAST, (path, *but)))
+
+
+def good_duration_s(node: NodeFacts) -> float | None:
+    """Return how long a node took that completed well or degraded, in seconds; else None."""
+    good = node.result_code in (None, 0) or node.health_state == "DEGRADED"
+    if node.status is not TaskStatus.COMPLETED or not good:
+        return None
+    if node.started_ns is None or node.ended_ns is None or node.ended_ns < node.started_ns:
+        return None
+    return (node.ended_ns - node.started_ns) / 1e9
+
+
+def _measure(first_s: float, second_s: float, past: list[float]) -> str | None:
+    if len(past) >= ENOUGH_ENDS:
+        low, high = percentile(past, 5), percentile(past, 95)
+        if _side(first_s, low, high) == _side(second_s, low, high):
+            return None
+        return f"usually {low:.2f} to {high:.2f} s (p5 to p95 of {len(past)})"
+    least, most = sorted((first_s, second_s))
+    if most - least < FACTOR_FLOOR_S or most < FACTOR * least:
+        return None
+    return f"{len(past)} past runs are too few for a spread; a factor of {FACTOR:g} and 1 s count"
+
+
+def _side(value: float, low: float, high: float) -> int:
+    return (value > high) - (value < low)

@@ -1,0 +1,1 @@
+"""What writes the record while runs run; use ``taskgrove.store.recorder``."""

@@ -1,0 +1,125 @@
+"""The writer's own connection to the record: opened when it is needed, again after a failure.
+
+Threads: it belongs to the recorder's writer thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from taskgrove.errors import StoreError
+from taskgrove.store.database.opening import WRITES
+from taskgrove.store.store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: How long the writer waits for another process' lock before it tells of it, in seconds.
+LOCK_PATIENCE_S: Final = 1.5
+#: How long a server may work on one statement of the writer, in seconds.
+STATEMENT_S: Final = 20
+
+
+class RecordGoneError(StoreError):
+    """The file that was written to is no longer there, or is another one."""
+
+
+class Link:
+    """A connection that writes.
+
+    Args:
+        store: The record, where it is open.
+        open_store: Opens it, where it is not.
+    """
+
+    def __init__(self, store: Store | None, open_store: Callable[[], Store]) -> None:
+        self._open_store = open_store
+        self._connection: Connection | None = None
+        self._own: Store | None = None
+        self._inode: tuple[int, int] | None = None
+        self.store = store
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that writes; a failure lets go of it.
+
+        Raises:
+            StoreError: The record cannot be opened.
+            RecordGoneError: Its file was removed or replaced since it was opened.
+        """
+        connection = self._connect()
+        try:
+            self._check_file()
+            with connection.begin():
+                yield connection
+        except BaseException:
+            self.drop()
+            raise
+
+    def _connect(self) -> Connection:
+        if self._connection is not None:
+            return self._connection
+        if self.store is None:
+            self.store = self._own = self._open_store()
+        if self.store.read_only:
+            raise StoreError(
+                f"the record at {self.store.location} was opened for reading only",
+                location=self.store.location,
+            )
+        connection = self.store.engine.connect().execution_options(**{WRITES: True})
+        raw = connection.connection.driver_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.execute(f"PRAGMA busy_timeout={int(LOCK_PATIENCE_S * 1000)}")
+            raw.execute("PRAGMA cache_size=-16000")  # KiB: a whole batch
+            raw.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MiB
+        else:
+            connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
+            connection.exec_driver_sql(f"SET statement_timeout = '{STATEMENT_S}s'")
+            connection.commit()
+        if self.store.file is not None:
+            self._inode = _inode_of(self.store.file)
+        self._connection = connection
+        return connection
+
+    def _check_file(self) -> None:
+        # SQLite goes on writing to a file that has no name any more; nobody would ever see it.
+        store = self.store
+        if store is None or store.file is None or _inode_of(store.file) == self._inode:
+            return
+        self.drop()
+        store.engine.dispose()
+        self.store = None  # the next attempt makes it anew
+        raise RecordGoneError(
+            f"the record at {store.location} was removed or replaced while it was written to",
+            location=store.location,
+            hint="it is made anew; what the old one held of runs is not in it",
+        )
+
+    def drop(self) -> None:
+        """Let go of the connection; it is not used again, nor given to others."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+            finally:
+                connection.close()
+
+    def close(self) -> None:
+        """Let go of the connection, and of the record where it was opened here."""
+        self.drop()
+        if self._own is not None:
+            self._own.close()
+            self._own = None
+
+
+def _inode_of(file: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,204 @@
+"""The facts of a node as a row of the table ``nodes``, and back.
+
+Columns hold what lists and statistics ask for; the rest stands in two blobs: ``composed``,
+written once, and ``facts``, which changes. A node's last described analysis stands in the
+table ``analyses`` and is joined when nodes are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from taskgrove.commands.node_facts import NodeFacts, NoteFact
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import AnalysisDetail, ComposedDetail, FinishedDetail, PageDetail
+from taskgrove.store.database.plain_bytes import clean_text, json_bytes
+from taskgrove.store.schema import analyses, nodes, paths
+
+#: PostgreSQL indexes no longer text; a longer path is cut in ``paths``, and whole in ``facts``.
+PATH_LIMIT_BYTES: Final = 2000
+#: A device's name is cut to this many characters.
+_DEVICE_LIMIT: Final = 400
+
+#: A path of fewer characters needs no second look: one has at most four bytes.
+_LONG: Final = PATH_LIMIT_BYTES // 4
+
+_COMPOSED = msgspec.json.Decoder(ComposedDetail)
+_ANALYSIS = msgspec.json.Decoder(AnalysisDetail)
+
+
+class _Rest(msgspec.Struct, omit_defaults=True):
+    """What has no column of its own."""
+
+    progress: int = 0
+    devices: tuple[str, ...] = ()
+    failed_devices: tuple[str, ...] = ()
+    last_ns: int | None = None
+    outside_kind: str | None = None
+    outside_id: str | None = None
+    finished: FinishedDetail | None = None
+    notes: list[NoteFact] = []
+    pages: list[PageDetail] = []
+    whole_path: str | None = None
+
+
+_REST = msgspec.json.Decoder(_Rest)
+
+
+class Change(NamedTuple):
+    """What changes of a node's row, in the order of ``CHANGING_COLUMNS``."""
+
+    status: int | None
+    result_code: int | None
+    health_state: str | None
+    message: str
+    attempt: int
+    queued_ns: int | None
+    started_ns: int | None
+    ended_ns: int | None
+    finished_sequence: int | None
+    skipped: int
+    facts: bytes
+
+
+class Identity(NamedTuple):
+    """What never changes of a node's row, in the order of ``FIXED_COLUMNS``."""
+
+    execution: str
+    device: str | None
+    command_name: str | None
+    composed: bytes | None
+
+
+def kept_path(path: str) -> str:
+    """Return a path as the table ``paths`` holds it: a very long one is cut and numbered."""
+    text = clean_text(path)
+    data = text.encode()
+    if len(data) <= PATH_LIMIT_BYTES:
+        return text
+    mark = hashlib.sha256(data).hexdigest()
+    return f"{data[: PATH_LIMIT_BYTES - 80].decode('utf-8', 'ignore')}…#{mark}"
+
+
+CHANGING_COLUMNS: Final = Change._fields
+FIXED_COLUMNS: Final = Identity._fields
+
+
+def identity_of(node: NodeFacts) -> Identity:
+    """Return the part of a row that never changes once the node was composed."""
+    composed = node.composed
+    if composed is None:
+        return Identity("", None, None, None)
+    device = composed.target if composed.execution == "DEVICE" else None
+    return Identity(
+        composed.execution,
+        None if device is None else clean_text(device)[:_DEVICE_LIMIT],
+        None if composed.command_name is None else clean_text(composed.command_name),
+        json_bytes(composed),
+    )
+
+
+def change_of(node: NodeFacts) -> Change:
+    """Return the part of a row that changes."""
+    status, code = node.status, node.result_code
+    return Change(
+        None if status is None else int(status),
+        None if code is None else int(code),
+        node.health_state,
+        clean_text(node.message),
+        node.attempt,
+        node.queued_ns,
+        node.started_ns,
+        node.ended_ns,
+        node.finished_sequence,
+        int(node.skipped),
+        json_bytes(
+            _Rest(
+                node.progress,
+                node.devices,
+                node.failed_devices,
+                node.last_ns,
+                node.outside_kind,
+                node.outside_id,
+                node.finished,
+                node.notes,
+                node.pages,
+                node.path if len(node.path) > _LONG and kept_path(node.path) != node.path else None,
+            )
+        ),
+    )
+
+
+def facts_of(path: str, row: Any) -> NodeFacts:
+    """Return the facts that a row holds; the described analysis is not among them.
+
+    Args:
+        path: The node's path, as ``paths`` holds it.
+        row: A row with every column of ``nodes``, by attribute.
+    """
+    rest = _Rest() if row.facts is None else _REST.decode(bytes(row.facts))
+    return NodeFacts(
+        path=rest.whole_path or path,
+        composed=None if row.composed is None else _COMPOSED.decode(bytes(row.composed)),
+        status=None if row.status is None else TaskStatus(row.status),
+        result_code=None if row.result_code is None else ResultCode(row.result_code),
+        progress=rest.progress,
+        message=row.message,
+        devices=rest.devices,
+        failed_devices=rest.failed_devices,
+        health_state=row.health_state,
+        attempt=row.attempt,
+        queued_ns=row.queued_ns,
+        started_ns=row.started_ns,
+        ended_ns=row.ended_ns,
+        last_ns=rest.last_ns,
+        outside_kind=rest.outside_kind,
+        outside_id=rest.outside_id,
+        finished=rest.finished,
+        finished_sequence=row.finished_sequence,
+        notes=rest.notes,
+        pages=rest.pages,
+    )
+
+
+def read_nodes(connection: Connection, run_key: int) -> list[NodeFacts]:
+    """Return the facts of every node of a run, in composed order.
+
+    Progress of a node that runs may be up to a second behind its events; all else is not.
+
+    Args:
+        connection: A connection of the store.
+        run_key: The run's key in ``runs``.
+    """
+    statement = (
+        select(nodes, paths.c.path)
+        .join(paths, paths.c.path_key == nodes.c.path_key)
+        .where(nodes.c.run_key == run_key)
+        .order_by(nodes.c.node_number)
+    )
+    found: list[NodeFacts] = []
+    by_key: dict[int, NodeFacts] = {}
+    for row in connection.execute(statement):
+        node = facts_of(row.path, row)
+        found.append(node)
+        by_key[row.path_key] = node
+    _add_analyses(connection, run_key, by_key)
+    return found
+
+
+def _add_analyses(connection: Connection, run_key: int, by_key: dict[int, NodeFacts]) -> None:
+    last = (
+        select(func.max(analyses.c.sequence))
+        .where(analyses.c.run_key == run_key)
+        .group_by(analyses.c.path_key)
+    )
+    statement = select(analyses.c.path_key, analyses.c.detail).where(
+        analyses.c.run_key == run_key, analyses.c.sequence.in_(last)
+    )
+    for path_key, detail in connection.execute(statement):
+        if path_key in by_key:
+            by_key[path_key].analysis = _ANALYSIS.decode(bytes(detail))

@@ -1,0 +1,175 @@
+"""The time in which the record cannot be written: what is kept aside, told, and tried again.
+
+Threads: it belongs to the recorder's writer thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from taskgrove.errors import StoreError
+from taskgrove.store.database.faults import store_error
+from taskgrove.store.recording.run_state import KeptEvent, RunState
+from taskgrove.store.recording.run_writer import LogPart
+from taskgrove.store.recording.spill import EndEntry, Entry, EventEntry, RunEntry, Spill
+from taskgrove.store.recording.telling import Teller
+
+#: How long the first attempt to write again waits, and every later one at most, in seconds.
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 2.0
+#: Entries that are written back in one transaction.
+_CHUNK: Final = 5_000
+
+
+class Outage:
+    """An outage, or none.
+
+    Args:
+        spill: Where entries are kept aside.
+        teller: Who hears of it.
+        location: The record, as text.
+
+    Attributes:
+        is_on: True while the record cannot be written.
+        try_at: When to try again, monotonic, in seconds.
+    """
+
+    def __init__(self, spill: Spill, teller: Teller, location: str) -> None:
+        self._spill = spill
+        self._teller = teller
+        self._location = location
+        self._pause_s = FIRST_PAUSE_S
+        self._began = 0.0
+        self._told_full = False
+        self._runs_kept: set[str] = set()
+        self._ends_kept: set[str] = set()
+        self._written = 0
+        self._lost = 0
+        self.is_on = False
+        self.try_at = 0.0
+
+    def begin(self, error: BaseException) -> None:
+        """Take note that the record cannot be written."""
+        if self.is_on:
+            return
+        self.is_on = True
+        self._began = time.monotonic()
+        self._pause_s = FIRST_PAUSE_S
+        self.try_at = self._began + self._pause_s
+        self._written = self._lost = 0
+        told = error if isinstance(error, StoreError) else store_error(error, self._location)
+        hint = f" ({told.hint})" if told.hint else ""
+        self._teller.begin(
+            f"{told.message}{hint}; the command goes on, and what happens is kept aside and"
+            " written as soon as it can be"
+        )
+
+    def failed_again(self, error: BaseException) -> None:
+        """Take note that it still cannot be written."""
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self.try_at = time.monotonic() + self._pause_s
+        del error  # told once; what it is now may differ, and matters less than that it lasts
+
+    def end(self) -> None:
+        """Take note that all is written again."""
+        self.is_on = False
+        self._runs_kept.clear()
+        self._ends_kept.clear()
+        self._told_full = False
+        lost = f"; {self._lost:,} events could not be kept" if self._lost else ""
+        self._teller.end(
+            f"the record at {self._location} is written again after"
+            f" {time.monotonic() - self._began:.1f} s: {self._written:,} events that were kept"
+            f" aside are in it{lost}"
+        )
+        self._lost = 0
+
+    def keep(
+        self, states: Sequence[RunState], kept: Sequence[tuple[RunState, list[KeptEvent]]]
+    ) -> None:
+        """Keep aside what is new of runs, as far as there is room; what is not, is counted."""
+        entries: list[Entry] = []
+        for state in states:
+            if state.run_key is None and state.run_id not in self._runs_kept:
+                entries.append(RunEntry(state.run_id, state.row, state.lease, state.resumed))
+                self._runs_kept.add(state.run_id)
+        of_entry: dict[int, tuple[RunState, KeptEvent]] = {}
+        for state, of_run in kept:
+            for event in self._worth_keeping(state, of_run):
+                of_entry[len(entries)] = (state, event)
+                entries.append(EventEntry(state.run_id, event[0], event[1]))
+        for state in states:
+            ended = state.ending is not None and not state.final
+            if ended and state.run_id not in self._ends_kept:
+                entries.append(EndEntry(state.run_id, tuple(state.ending or ())))
+                self._ends_kept.add(state.run_id)
+        if not entries:
+            return
+        rejected = len(self._spill.add(entries))
+        for number in range(len(entries) - rejected, len(entries)):
+            if number in of_entry:
+                state, event = of_entry[number]
+                self._lose(state, [event])
+            else:
+                self._not_kept(entries[number])
+
+    def _worth_keeping(self, state: RunState, of_run: list[KeptEvent]) -> list[KeptEvent]:
+        if not self._spill.is_crowded:
+            return of_run
+        progress = [kept for kept in of_run if kept[2].kind == "progress"]
+        if progress:
+            self._lose(state, progress)
+        return [kept for kept in of_run if kept[2].kind != "progress"]
+
+    def _lose(self, state: RunState, events: list[KeptEvent]) -> None:
+        state.forget(events)
+        self._lost += len(events)
+        if not self._told_full:
+            self._told_full = True
+            self._teller.say(
+                f"the record at {self._location} still cannot be written, and the room for what is"
+                " kept aside is used up: events are lost from now on; their number will stand in"
+                " the record"
+            )
+
+    def _not_kept(self, entry: Entry) -> None:
+        # The row and the end of a run are written from memory, unless this process ends before.
+        if isinstance(entry, RunEntry):
+            self._runs_kept.discard(entry.run_id)
+        elif isinstance(entry, EndEntry):
+            self._ends_kept.discard(entry.run_id)
+
+    def is_safe_for(self, state: RunState) -> bool:
+        """Return True when the end of a run is kept aside where a crash cannot take it."""
+        return self.is_on and self._spill.durable and state.run_id in self._ends_kept
+
+    def chunks(self, states: Mapping[str, RunState]) -> Iterator[tuple[list[LogPart], int]]:
+        """Yield what is kept aside, oldest first: events for the log, and a mark for `written`."""
+        while not self._spill.is_empty:
+            entries, mark = self._spill.peek(_CHUNK)
+            rows: dict[str, list[tuple[int, bytes]]] = {}
+            for entry in entries:
+                if isinstance(entry, EventEntry) and states[entry.run_id].broken is None:
+                    rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
+            yield [(states[run_id], of_run) for run_id, of_run in rows.items()], mark
+
+    def written(self, count: int, mark: int) -> None:
+        """Forget what :meth:`chunks` yielded: it is in the log."""
+        self._written += count
+        self._spill.drop(mark)
+
+    def close(self) -> None:
+        """Tell what is left, and let go of it."""
+        if not self._spill.is_empty:
+            if self._spill.durable:
+                words = f"it is kept in {self._spill.path} and written when the record is opened"
+                words += " for a run next time"
+            else:
+                words = "it is lost"
+            self._teller.say(
+                f"the record at {self._location} lacks the end of what happened"
+                f" ({self._spill.size_bytes:,} bytes): {words}"
+            )
+        self._spill.close()

@@ -1,0 +1,321 @@
+"""What the recorder knows of one run: its row, its nodes, and what of them is still to write.
+
+Threads: it belongs to the recorder's writer thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from taskgrove.commands.node_facts import NodeFacts, RunFacts
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import (
+    AnalysisDetail,
+    PageDetail,
+    ProgressDraft,
+    TaskEvent,
+    encode_event,
+)
+from taskgrove.store.recording.coalescing import coalesce, in_order
+
+#: How long an event that came early is held back for the ones before it, in seconds.
+ORDER_PATIENCE_S: Final = 1.0
+
+_RUNNING: Final = TaskStatus.IN_PROGRESS
+_GOOD: Final = frozenset((ResultCode.OK, ResultCode.STARTED, ResultCode.QUEUED, None))
+
+
+class Ending(NamedTuple):
+    """How a run ended, as its row says it."""
+
+    status: int
+    result_code: int
+    health_state: str | None
+    message: str
+    ended_ns: int
+
+
+#: An event as the log holds it: its number, its bytes, and itself.
+KeptEvent: TypeAlias = tuple[int, bytes, TaskEvent]
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run that is being recorded.
+
+    Attributes:
+        run_id: The run.
+        row: What its row is made with: columns of ``runs`` that do not change, by name.
+        lease: Columns of its lease.
+        resumed: It was in the record before, and goes on.
+        foreign: It belonged to a process that is gone; only what that one left is written.
+        run_key: Its key, once its row is committed.
+        facts: Its nodes.
+        numbers: The number of each node, by path.
+        fresh: Nodes that have no row yet, by path.
+        changed: Nodes whose row is behind.
+        lazy: Nodes whose row is behind in progress only.
+        noted: Typed facts that become rows of ``analyses`` and ``pages``.
+        last_sequence: The highest number that was seen.
+        covered: How many numbers are in the log, or on their way there.
+        first_sequence: The number that its events begin with.
+        told_lost: How many were lost before this recorder took over.
+        ending: How it ended, once it has.
+        final: Its end is committed.
+        broken: Why it can no longer be recorded, or None.
+        disordered: Events came too late to be folded in order.
+        unread: What the record holds of it is not among ``facts`` yet.
+        touched: Something of it is to be written.
+        lazy_since: Since when ``lazy`` waits, monotonic, in seconds.
+    """
+
+    run_id: str
+    row: dict[str, Any]
+    lease: Mapping[str, Any]
+    resumed: bool = False
+    foreign: bool = False
+    run_key: int | None = None
+    facts: RunFacts = field(default_factory=RunFacts)
+    numbers: dict[str, int] = field(default_factory=dict)
+    fresh: dict[str, NodeFacts] = field(default_factory=dict)
+    changed: dict[str, NodeFacts] = field(default_factory=dict)
+    lazy: dict[str, NodeFacts] = field(default_factory=dict)
+    noted: list[tuple[int, TaskEvent]] = field(default_factory=list)
+    last_sequence: int = 0
+    covered: int = 0
+    first_sequence: int = 1
+    told_lost: int = 0
+    leaf_count: int = 0
+    failed_leaf_count: int = 0
+    retry_count: int = 0
+    ending: Ending | None = None
+    final: bool = False
+    broken: str | None = None
+    disordered: bool = False
+    unread: bool = False
+    touched: bool = False
+    lazy_since: float = 0.0
+    _folded: int = 0
+    _early: dict[int, TaskEvent] = field(default_factory=dict)
+    _early_since: float = 0.0
+
+    @property
+    def missing_count(self) -> int:
+        """How many numbers up to the highest one never came, or could not be kept."""
+        return self.told_lost + self.last_sequence - self.first_sequence + 1 - self.covered
+
+    @property
+    def has_gap(self) -> bool:
+        """True while events are held back for ones before them."""
+        return bool(self._early)
+
+    def go_on_after(self, last_sequence: int, told_lost: int) -> None:
+        """Go on where the record ends; its nodes are folded from the log when it is written."""
+        self.first_sequence = last_sequence + 1
+        self.last_sequence = max(self.last_sequence, last_sequence)
+        self.told_lost = told_lost
+
+    def take(
+        self,
+        heard: Sequence[TaskEvent | ProgressDraft],
+        redact: Callable[[TaskEvent], TaskEvent],
+    ) -> list[KeptEvent]:
+        """Take in events and return what the log shall hold of them.
+
+        Args:
+            heard: New events of the run, in any order; some may be drafts still.
+            redact: Returns an event without secrets.
+        """
+        ordered = in_order(heard)
+        nodes, lazy, facts = self.facts.nodes, self.lazy, self.facts
+        if not lazy:
+            self.lazy_since = time.monotonic()
+        kept: list[KeptEvent] = []
+        covered, folded = 0, self._folded
+        last_ns = facts.last_ns or 0
+        for event in coalesce(ordered):
+            detail = event.detail
+            if detail is not None and type(detail) in _TYPED:
+                event = redact(event)  # noqa: PLW2901 - what follows sees no secret
+                self.noted.append((event.sequence, event))
+            sequence, begin = event.sequence, event.sequence_from
+            if begin is None:
+                begin = sequence
+            kept.append((sequence, encode_event(event), event))
+            covered += sequence - begin + 1
+            last_ns = max(last_ns, event.wall_ns)
+            if begin != folded + 1:
+                self._folded = folded
+                self._fold_out_of_order(event, begin)
+                folded = self._folded
+                continue
+            folded = sequence
+            node = nodes.get(event.path)
+            if node is not None and detail is None and _only_percentage(event, node):
+                # By far the most frequent event; what `NodeFacts.apply` does of it is this.
+                node.last_ns = event.wall_ns
+                if event.progress is not None and event.progress > node.progress:
+                    node.progress = event.progress
+                if event.devices:
+                    node.devices = event.devices
+                lazy[event.path] = node
+            else:
+                self._apply(event)
+        self._folded = folded
+        self._fold_following()
+        self.covered += covered
+        if ordered:
+            self.last_sequence = max(self.last_sequence, ordered[-1].sequence)
+            facts.last_sequence = self.last_sequence
+            facts.last_ns = last_ns
+            self.touched = True
+        return kept
+
+    def adopt(self, event: TaskEvent) -> None:
+        """Count an event that goes into the log as it is; it is folded from there."""
+        if type(event.detail) in _TYPED:
+            self.noted.append((event.sequence, event))
+        self.covered += _span(event.sequence, event)
+        self.last_sequence = max(self.last_sequence, event.sequence)
+        self.facts.last_ns = max(self.facts.last_ns or 0, event.wall_ns)
+        self.touched = True
+
+    def keep(self, kept: Iterable[KeptEvent]) -> None:
+        """Count events as kept, or on their way there."""
+        self.covered += sum(_span(sequence, event) for sequence, _, event in kept)
+        self.touched = True
+
+    def forget(self, kept: Iterable[KeptEvent]) -> None:
+        """Count events that could not be kept as missing."""
+        self.covered -= sum(_span(sequence, event) for sequence, _, event in kept)
+        self.touched = True
+
+    # -- folding ----------------------------------------------------------------------------
+
+    def _fold_out_of_order(self, event: TaskEvent, begin: int) -> None:
+        if begin <= self._folded:
+            self._apply(event)
+            self.disordered = self.disordered or event.kind != "note"
+            return
+        self._fold_following()
+        if begin == self._folded + 1:
+            self._apply(event)
+            self._folded = event.sequence
+            return
+        if not self._early:
+            self._early_since = time.monotonic()
+        self._early[begin] = event
+
+    def _fold_following(self) -> None:
+        """Fold what was held back and whose turn has come."""
+        while self._early:
+            following = self._early.pop(self._folded + 1, None)
+            if following is None:
+                return
+            self._apply(following)
+            self._folded = following.sequence
+
+    def fold_early(self, *, now: bool = False) -> bool:
+        """Fold what was held back long enough, or now; True when something was."""
+        if not self._early:
+            return False
+        if not now and time.monotonic() - self._early_since < ORDER_PATIENCE_S:
+            return False
+        for _, event in sorted(self._early.items()):
+            self._apply(event)
+            self._folded = event.sequence
+        self._early.clear()
+        self.touched = True
+        return True
+
+    def _apply(self, event: TaskEvent) -> None:
+        path = event.path
+        nodes = self.facts.nodes
+        node = nodes.get(path)
+        if node is None:
+            node = nodes[path] = NodeFacts(path)
+            node.apply(event)
+            self.numbers[path] = len(nodes) - 1
+            self.fresh[path] = node
+            if event.kind == "composed":
+                self.leaf_count += node.is_leaf
+            elif node.is_final:
+                self.failed_leaf_count += is_failed_leaf(node)
+            return
+        was_final, attempt = node.is_final, node.attempt
+        node.apply(event)
+        if event.kind == "composed":  # others were before it: what stands fixed has changed
+            self.disordered = True
+        if node.attempt != attempt and node.is_leaf:
+            self.retry_count += node.attempt - attempt
+        if node.is_final and not was_final:
+            self.failed_leaf_count += is_failed_leaf(node)
+        self.changed[path] = node
+
+    def refold(self, events: Iterable[TaskEvent]) -> None:
+        """Fold the whole log: the run goes on, or events came too late to be folded in order."""
+        self.facts = RunFacts(events)
+        self.numbers = {path: number for number, path in enumerate(self.facts.nodes)}
+        self.fresh = dict(self.facts.nodes)
+        self.changed, self.lazy = {}, {}
+        self._early.clear()
+        self._folded = self.last_sequence
+        self.disordered = self.unread = False
+        self.touched = True
+        self._count_all()
+
+    def _count_all(self) -> None:
+        leaves = [node for node in self.facts.nodes.values() if node.is_leaf]
+        self.leaf_count = sum(node.composed is not None for node in leaves)
+        self.failed_leaf_count = sum(is_failed_leaf(node) for node in leaves)
+        self.retry_count = sum(node.attempt - 1 for node in leaves)
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def start_over(self) -> None:
+        """Write the run anew into another record: what the old one held of its log is missing."""
+        self.run_key = None
+        self.resumed = self.unread = False
+        self.covered = 0
+        self.fresh = dict(self.facts.nodes)
+        self.touched = True
+
+    def committed(self, *, lazy: bool) -> None:
+        """Take note that all that was to be written is."""
+        self.fresh.clear()
+        self.changed.clear()
+        self.noted.clear()
+        if lazy:
+            self.lazy.clear()
+        self.touched = False
+
+
+#: Details that become rows of their own, and may hold secrets.
+_TYPED: Final = frozenset((AnalysisDetail, PageDetail))
+
+
+def is_failed_leaf(node: NodeFacts) -> bool:
+    """Return True for a leaf that ended badly of its own accord."""
+    if not node.is_leaf or not node.is_final or node.skipped:
+        return False
+    return node.status is not TaskStatus.COMPLETED or node.result_code not in _GOOD
+
+
+def _span(sequence: int, event: TaskEvent) -> int:
+    """Return for how many numbers an event stands."""
+    return 1 if event.sequence_from is None else sequence - event.sequence_from + 1
+
+
+def _only_percentage(event: TaskEvent, node: NodeFacts) -> bool:
+    """Return True for progress of a running node that changes nothing but the percentage."""
+    return (
+        event.kind == "progress"
+        and event.status is _RUNNING
+        and node.status is _RUNNING
+        and event.message == node.message
+        and event.attempt == node.attempt
+        and event.result_code is node.result_code
+    )

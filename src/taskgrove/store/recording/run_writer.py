@@ -1,0 +1,304 @@
+"""Writing what runs have to write, in the transaction of the caller.
+
+Nothing in memory changes here before the commit, except inside a :class:`Written`: a
+transaction that fails is simply done again. Every statement may be repeated: an event that is in
+the log already, because the answer to a commit was lost, is left as it is.
+
+Threads: it belongs to the recorder's writer thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.events import AnalysisDetail, PageDetail, decode_event
+from taskgrove.store.database.plain_bytes import clean_text, json_bytes
+from taskgrove.store.recording.node_rows import change_of, identity_of, kept_path
+from taskgrove.store.recording.run_state import RunState
+from taskgrove.store.recording.statements import (
+    LEASE_COLUMNS,
+    RUN_COLUMNS,
+    Statements,
+    statements_for,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: How many paths are looked up in one statement.
+_LOOKED_UP: Final = 400
+#: How many paths are kept in memory.
+_PATHS_KEPT: Final = 200_000
+#: A name that an index holds is cut to this many characters.
+_NAME_LIMIT: Final = 400
+
+#: Events of one run for the log: the number and the bytes of each, whatever follows them.
+LogPart: TypeAlias = tuple[RunState, Sequence[tuple[int, bytes, *tuple[Any, ...]]]]
+
+
+class BrokenRunError(Exception):
+    """A run cannot be recorded: its id is taken, or it is not there to go on with."""
+
+
+@dataclass(slots=True)
+class Written:
+    """What a transaction found out; it counts once the transaction is committed."""
+
+    run_keys: dict[str, int] = field(default_factory=dict)
+    path_keys: dict[str, int] = field(default_factory=dict)
+    ended: list[RunState] = field(default_factory=list)
+
+
+class RunWriter:
+    """Writes runs into one record.
+
+    Args:
+        dialect: ``sqlite`` or ``postgresql``.
+    """
+
+    def __init__(self, dialect: str) -> None:
+        self._sql: Statements = statements_for(dialect)
+        self._is_sqlite = dialect == "sqlite"
+        self._path_keys: dict[str, int] = {}
+
+    def write(
+        self,
+        connection: Connection,
+        states: Iterable[RunState],
+        log: Iterable[LogPart],
+        *,
+        now_ns: int,
+        lazy: bool = False,
+        log_only: bool = False,
+    ) -> Written:
+        """Write new runs, events, and the rows that events changed.
+
+        Args:
+            connection: In a transaction that writes.
+            states: The runs that have something to write.
+            log: Events for the log; their runs are among ``states``.
+            now_ns: The time, for leases.
+            lazy: Whether rows that are behind in progress only are written too.
+            log_only: More of the log follows: the rows that it changes wait for that.
+
+        Raises:
+            BrokenRunError: A run cannot be recorded.
+        """
+        done = Written()
+        states = list(states)
+        for state in states:
+            if state.run_key is None:
+                done.run_keys[state.run_id] = self._begin(connection, state, now_ns)
+        keys = {s.run_id: s.run_key or done.run_keys[s.run_id] for s in states}
+        rows: list[tuple[int, int, bytes]] = []
+        for state, of_run in log:
+            key = keys[state.run_id]
+            rows += [(key, item[0], item[1]) for item in of_run]
+        if rows:
+            connection.exec_driver_sql(self._sql.insert_event, rows)
+        if log_only:
+            return done
+        for state in states:
+            if state.unread or (state.ending is not None and state.disordered):
+                self._refold(connection, state, keys[state.run_id])
+        self._find_paths(connection, states, done)
+        for state in states:
+            key = keys[state.run_id]
+            self._write_nodes(connection, state, key, done, lazy=lazy or state.ending is not None)
+            self._write_noted(connection, state, key, done)
+            if state.touched or state.ending is not None:
+                self._write_run(connection, state, key)
+            if state.ending is not None and not state.final:
+                done.ended.append(state)
+        return done
+
+    def heartbeat(
+        self, connection: Connection, states: Sequence[RunState], pid: int, now_ns: int
+    ) -> None:
+        """Renew the leases of runs that are being recorded.
+
+        A run that somebody took for lost, while its record could not be reached from here, is
+        taken back: it lives. One that is being recovered already is left to that.
+        """
+        if not states:
+            return
+        beats = [(now_ns, state.run_key, pid) for state in states]
+        if connection.exec_driver_sql(self._sql.heartbeat, beats).rowcount == len(states):
+            return
+        for state in states:
+            key = state.run_key
+            assert key is not None
+            if connection.exec_driver_sql(self._sql.take_back, (key,)).rowcount == 1:
+                self._hold(connection, state, key, now_ns)
+
+    def committed(
+        self,
+        states: Iterable[RunState],
+        done: Written,
+        *,
+        lazy: bool = False,
+        log_only: bool = False,
+    ) -> None:
+        """Take note that the transaction is committed."""
+        if len(self._path_keys) > _PATHS_KEPT:
+            self._path_keys.clear()
+        self._path_keys.update(done.path_keys)
+        for state in states:
+            if state.run_key is None:
+                state.run_key = done.run_keys[state.run_id]
+            if not log_only:
+                state.committed(lazy=lazy or state.ending is not None)
+        for state in done.ended:
+            state.final = True
+
+    # -- runs -------------------------------------------------------------------------------
+
+    def _begin(self, connection: Connection, state: RunState, now_ns: int) -> int:
+        sql = self._sql
+        if not state.resumed:  # what is there already is found by the time it was made
+            connection.exec_driver_sql(
+                sql.insert_run, tuple(state.row[name] for name in RUN_COLUMNS)
+            )
+        found = connection.exec_driver_sql(sql.find_run, (state.run_id,)).first()
+        if found is None:
+            raise BrokenRunError(f"run {state.run_id} is not in the record: it cannot go on")
+        if not state.resumed and found.created_ns != state.row["created_ns"]:
+            raise BrokenRunError(f"the record holds another run {state.run_id} already")
+        key = int(found.run_key)
+        if state.unread:
+            state.go_on_after(found.last_sequence, found.lost_event_count)
+        if state.resumed and not state.foreign:
+            connection.exec_driver_sql(sql.resume_run, (key,))
+        if state.lease and state.ending is None:
+            self._hold(connection, state, key, now_ns)
+        return key
+
+    def _hold(self, connection: Connection, state: RunState, key: int, now_ns: int) -> None:
+        lease = {**state.lease, "run_key": key, "heartbeat_ns": now_ns}
+        connection.exec_driver_sql(
+            self._sql.insert_lease, tuple(lease[name] for name in LEASE_COLUMNS)
+        )
+
+    def events(self, connection: Connection, run_key: int) -> Iterator[Any]:
+        """Yield the events of a run's log, in order."""
+        from sqlalchemy import select  # noqa: PLC0415 - an extra
+
+        from taskgrove.store.schema import events  # noqa: PLC0415 - an extra
+
+        statement = (
+            select(events.c.body).where(events.c.run_key == run_key).order_by(events.c.sequence)
+        )
+        for (body,) in connection.execute(statement):
+            yield decode_event(bytes(body))
+
+    def _refold(self, connection: Connection, state: RunState, key: int) -> None:
+        connection.exec_driver_sql(self._sql.drop_nodes, (key,))
+        state.refold(self.events(connection, key))
+
+    def _write_run(self, connection: Connection, state: RunState, key: int) -> None:
+        root, ending, facts = state.facts.root, state.ending, state.facts
+        status = None if root is None or root.status is None else int(root.status)
+        code = None if root is None or root.result_code is None else int(root.result_code)
+        health = None if root is None else root.health_state
+        message = "" if root is None else root.message
+        last_ns = facts.last_ns or state.row["created_ns"]
+        if ending is not None:
+            status, code = ending.status, ending.result_code
+            health, message = ending.health_state, ending.message
+            last_ns = max(last_ns, ending.ended_ns) if not state.final else last_ns
+        lost = state.missing_count if ending is not None or not state.has_gap else state.told_lost
+        change = (
+            status, code, _cut(health, 16), clean_text(message),
+            0 if root is None else root.progress, None if root is None else root.started_ns,
+            last_ns, state.last_sequence, state.leaf_count, state.failed_leaf_count,
+            state.retry_count, max(0, lost), key,
+        )  # fmt: skip
+        connection.exec_driver_sql(self._sql.change_run, change)
+        if ending is not None and not state.final:
+            ended_ns = ending.ended_ns if root is None else root.ended_ns or ending.ended_ns
+            if not state.foreign:
+                connection.exec_driver_sql(self._sql.take_back, (key,))
+            connection.exec_driver_sql(self._sql.end_run, (ended_ns, key))
+            connection.exec_driver_sql(self._sql.drop_lease, (key,))
+
+    # -- nodes, analyses, pages -------------------------------------------------------------
+
+    def _find_paths(self, connection: Connection, states: list[RunState], done: Written) -> None:
+        wanted = {path for state in states for path in state.fresh}
+        wanted.update(event.path for state in states for _, event in state.noted)
+        names = {path: kept_path(path) for path in wanted if path not in self._path_keys}
+        if not names:
+            return
+        # In one order everywhere, so that two recorders never wait for each other in a circle.
+        ordered = sorted(set(names.values()))
+        connection.exec_driver_sql(self._sql.insert_path, [(name,) for name in ordered])
+        keys: dict[str, int] = {}
+        for start in range(0, len(ordered), _LOOKED_UP):
+            some = ordered[start : start + _LOOKED_UP]
+            marks = ", ".join(("?" if self._is_sqlite else "%s") for _ in some)
+            found = connection.exec_driver_sql(
+                f"SELECT path, path_key FROM paths WHERE path IN ({marks})",  # noqa: S608 - marks
+                tuple(some),
+            )
+            keys.update((path, key) for path, key in found)
+        done.path_keys.update((path, keys[name]) for path, name in names.items())
+
+    def _path_key(self, path: str, done: Written) -> int:
+        key = self._path_keys.get(path)
+        return done.path_keys[path] if key is None else key
+
+    def _write_nodes(
+        self, connection: Connection, state: RunState, key: int, done: Written, *, lazy: bool
+    ) -> None:
+        numbers = state.numbers
+        if state.fresh:
+            rows = [
+                (
+                    key,
+                    numbers[path],
+                    self._path_key(path, done),
+                    *identity_of(node),
+                    *change_of(node),
+                )
+                for path, node in state.fresh.items()
+            ]
+            connection.exec_driver_sql(self._sql.insert_node, rows)
+        behind: dict[str, NodeFacts] = state.changed
+        if lazy and state.lazy:
+            behind = {**state.lazy, **state.changed}
+        changes = [
+            (*change_of(node), key, numbers[path])
+            for path, node in behind.items()
+            if path not in state.fresh
+        ]
+        if changes:
+            connection.exec_driver_sql(self._sql.change_node, changes)
+
+    def _write_noted(
+        self, connection: Connection, state: RunState, key: int, done: Written
+    ) -> None:
+        for sequence, event in state.noted:
+            path_key, detail = self._path_key(event.path, done), event.detail
+            if isinstance(detail, AnalysisDetail):
+                labels = state.row.get("label_values", {})
+                row: tuple[Any, ...] = (
+                    key, sequence, path_key, _cut(clean_text(detail.analysis), _NAME_LIMIT),
+                    _cut(clean_text(detail.status), 16), clean_text(detail.summary),
+                    labels.get("experiment"), labels.get("run"),
+                    json_bytes(detail), event.wall_ns,
+                )  # fmt: skip
+                connection.exec_driver_sql(self._sql.insert_analysis, row)
+            elif isinstance(detail, PageDetail):
+                row = (
+                    key, sequence, path_key, _cut(clean_text(detail.display_name), _NAME_LIMIT),
+                    clean_text(detail.file), detail.size_bytes,
+                    _cut(clean_text(detail.sha256), 64), event.wall_ns,
+                )  # fmt: skip
+                connection.exec_driver_sql(self._sql.insert_page, row)
+
+
+def _cut(text: str | None, limit: int) -> str | None:
+    return text if text is None else text[:limit]

@@ -1,0 +1,296 @@
+"""What could not be written: kept aside, within bounds, until it can.
+
+A spill is a file in the user's state folder, or memory where no file can be written. Each entry
+is flushed to the disk before :meth:`Spill.add` returns, so what an outage kept aside survives a
+``kill -9`` too: whoever opens the same record next finds the file (:func:`orphans_of`) and
+writes what it holds. Its owner holds a lock on it as long as it lives, and the kernel lets go
+of that when it dies.
+
+The file: for each entry its length and CRC (two unsigned 32-bit numbers, little endian), then
+MessagePack. An entry that was cut off by a crash ends the file.
+
+Threads: a spill belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import struct
+import tempfile
+import zlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from taskgrove.store.database.location import user_folder
+
+#: Bytes that are kept in memory at most, where no file can be written.
+MEMORY_LIMIT_BYTES: Final = 32 * 2**20
+
+_HEAD: Final = struct.Struct("<II")
+_SUFFIX: Final = ".spill"
+_READ_BYTES: Final = 1 << 20
+
+
+class RunEntry(msgspec.Struct, frozen=True, tag="run"):
+    """A run whose row is not in the record yet: what its row and its lease are made with."""
+
+    run_id: str
+    row: Mapping[str, Any]
+    lease: Mapping[str, Any]
+    resumed: bool
+
+
+class EventEntry(msgspec.Struct, frozen=True, tag="event"):
+    """An event for the log."""
+
+    run_id: str
+    sequence: int
+    body: bytes
+
+
+class EndEntry(msgspec.Struct, frozen=True, tag="end"):
+    """The end of a run."""
+
+    run_id: str
+    ending: tuple[Any, ...]
+
+
+Entry = RunEntry | EventEntry | EndEntry
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
+
+
+class Spill:
+    """Keeps entries aside, oldest first.
+
+    Args:
+        location: The record that they belong to, as text without a password.
+        limit_bytes: The most that the file may hold; memory holds no more either.
+        folder: Where the file is made; None takes the user's state folder, or the folder for
+            temporary files.
+
+    Attributes:
+        durable: True while everything that is kept aside is on the disk.
+        trouble: Why the file cannot be written, or None.
+    """
+
+    def __init__(self, location: str, limit_bytes: int, folder: Path | None = None) -> None:
+        self._location = location
+        self._limit = limit_bytes
+        self._folders = [folder] if folder is not None else None
+        self._path: Path | None = None
+        self._fd: int | None = None
+        self._size = 0
+        self._read_at = 0
+        self._memory: deque[bytes] = deque()
+        self._memory_bytes = 0
+        self.durable = True
+        self.trouble: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing is kept aside."""
+        return not self._memory and self._read_at >= self._size
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is kept aside."""
+        return self._size - self._read_at + self._memory_bytes
+
+    @property
+    def path(self) -> Path | None:
+        """The file, where there is one."""
+        return self._path
+
+    @property
+    def is_crowded(self) -> bool:
+        """True when nearly all the room is used: what is least needed is better left out."""
+        limit = self._limit if self.durable else min(self._limit, MEMORY_LIMIT_BYTES)
+        return self.size_bytes > limit * 3 // 4
+
+    def add(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Keep entries aside and return those for which there is no room."""
+        framed = [_framed(entry) for entry in entries]
+        if not self._memory:
+            fit = 0
+            room = self._limit - self._size
+            for data in framed:
+                room -= len(data)
+                if room < 0:
+                    break
+                fit += 1
+            if fit and self._write(b"".join(framed[:fit])):
+                framed = framed[fit:]
+                return list(entries[fit:])
+            if not fit and self._size:
+                return list(entries)
+        return self._remember(entries, framed)
+
+    def _remember(self, entries: Sequence[Entry], framed: list[bytes]) -> list[Entry]:
+        limit = min(self._limit, MEMORY_LIMIT_BYTES)
+        for number, data in enumerate(framed):
+            if self._memory_bytes + len(data) > limit:
+                return list(entries[number:])
+            self._memory.append(data)
+            self._memory_bytes += len(data)
+            self.durable = False
+        return []
+
+    def _write(self, data: bytes) -> bool:
+        """Append to the file and flush it; False where that is not possible."""
+        try:
+            if self._fd is None:
+                self._make()
+            assert self._fd is not None
+            os.lseek(self._fd, self._size, os.SEEK_SET)
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self._fd, left) :]
+            os.fsync(self._fd)
+        except OSError as exc:
+            self.trouble = f"nothing can be kept aside on the disk: {exc.strerror or exc}"
+            return False
+        self._size += len(data)
+        return True
+
+    def _make(self) -> None:
+        error: OSError | None = None
+        for folder in self._folders or spill_folders():
+            path = folder / f"{_stem(self._location)}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+            try:
+                _private_folder(folder)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except OSError as exc:
+                error = exc
+                continue
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fd, self._path = fd, path
+            return
+        assert error is not None
+        raise error
+
+    def peek(self, limit: int) -> tuple[list[Entry], int]:
+        """Return the oldest entries, at most about ``limit``, and a mark for :meth:`drop`."""
+        if self._read_at < self._size:
+            assert self._fd is not None
+            found: list[Entry] = []
+            at = self._read_at
+            for entry, end in read_entries(self._fd, at, self._size):
+                found.append(entry)
+                at = end
+                if len(found) >= limit:
+                    break
+            return found, at if found else self._size
+        some = [self._memory[i] for i in range(min(limit, len(self._memory)))]
+        return [_DECODER.decode(data[_HEAD.size :]) for data in some], -len(some)
+
+    def drop(self, mark: int) -> None:
+        """Forget the entries that :meth:`peek` returned: they are written."""
+        if mark >= 0:
+            self._read_at = mark
+        else:
+            for _ in range(-mark):
+                self._memory_bytes -= len(self._memory.popleft())
+        if self.is_empty:
+            self._remove()
+
+    def _remove(self) -> None:
+        self.durable = True
+        self.trouble = None
+        if self._fd is not None:
+            assert self._path is not None
+            self._path.unlink(missing_ok=True)
+            os.close(self._fd)
+        self._fd = self._path = None
+        self._size = self._read_at = 0
+
+    def close(self) -> None:
+        """Let go of the file; what it holds stays for whoever opens the record next."""
+        if self.is_empty:
+            self._remove()
+        elif self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        self._memory.clear()
+        self._memory_bytes = 0
+
+
+def spill_folders() -> list[Path]:
+    """Return where spills are made: the first folder that can be written is used."""
+    own = Path(tempfile.gettempdir()) / f"taskgrove-{os.getuid()}"
+    return [user_folder("state") / "spill", own / "spill"]
+
+
+def orphans_of(location: str, folder: Path | None = None) -> list[Path]:
+    """Return the spills for a record that a process left which is gone.
+
+    Args:
+        location: The record, as text without a password.
+        folder: Where to look; None looks where spills are made.
+    """
+    found: list[Path] = []
+    for where in [folder] if folder is not None else spill_folders():
+        try:
+            found += sorted(where.glob(f"{_stem(location)}-*{_SUFFIX}"))
+        except OSError:
+            continue  # no such folder: nothing was left there
+    return found
+
+
+def take_orphan(path: Path) -> int | None:
+    """Return a locked descriptor of a spill whose owner is gone; None while somebody has it."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink and os.fstat(fd).st_uid == os.getuid():
+            return fd
+    except OSError:
+        pass  # its owner lives
+    os.close(fd)
+    return None
+
+
+def read_entries(fd: int, start: int = 0, end: int | None = None) -> Iterator[tuple[Entry, int]]:
+    """Yield each entry of a spill's file, and where it ends; stop where the file was cut off."""
+    end = os.fstat(fd).st_size if end is None else end
+    at, data, base = start, b"", start
+    while at + _HEAD.size <= end:
+        if at + _HEAD.size > base + len(data):
+            data, base = os.pread(fd, _READ_BYTES, at), at
+        length, crc = _HEAD.unpack_from(data, at - base)
+        stop = at + _HEAD.size + length
+        if stop > end:
+            return
+        if stop > base + len(data):
+            data, base = os.pread(fd, max(_READ_BYTES, _HEAD.size + length), at), at
+        body = data[at - base + _HEAD.size : stop - base]
+        if zlib.crc32(body) != crc:
+            return
+        yield _DECODER.decode(body), stop
+        at = stop
+
+
+def _framed(entry: Entry) -> bytes:
+    body = _ENCODER.encode(entry)
+    return _HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+def _stem(location: str) -> str:
+    return hashlib.sha256(location.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _private_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(1, f"{folder} belongs to somebody else")

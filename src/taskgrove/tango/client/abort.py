@@ -1,0 +1,99 @@
+"""Abort of one device: asked once, however many leaves want it.
+
+Abort is device-wide. The command ``Abort`` exists since version 1.2 of the protocol,
+``AbortCommands`` before it; a device may have neither.
+
+Threads: used on the client's dispatcher thread only; the call itself runs on a lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from taskgrove.tango.client.failure import Failure, FailureKind, classify
+from taskgrove.tango.client.link import DeviceLink
+from taskgrove.tango.client.protocol import ReplyKind, decode_reply
+
+_COMMANDS = ("Abort", "AbortCommands")
+
+
+class AbortAnswer(NamedTuple):
+    """What came of asking a device to abort.
+
+    Attributes:
+        acknowledged: True when the device has accepted the request.
+        text: What it answered, or why it could not be asked, as a sentence.
+        command_name: The command that was called, or empty.
+    """
+
+    acknowledged: bool
+    text: str
+    command_name: str = ""
+
+
+class AbortDesk:
+    """Takes the requests to abort one device.
+
+    Args:
+        link: The device.
+        submit: Runs a blocking job on a lane, as for the session.
+    """
+
+    def __init__(self, link: DeviceLink, submit: Callable[..., object]) -> None:
+        self._link = link
+        self._submit = submit
+        self._waiting: list[Callable[[AbortAnswer], object]] = []
+        self._asking = False
+        self._standing: AbortAnswer | None = None
+
+    def note_command(self) -> None:
+        """Take note that the device was given a command: an earlier Abort is used up."""
+        self._standing = None
+
+    def ask(self, on_answer: Callable[[AbortAnswer], object] | None, *, slow: bool) -> None:
+        """Have the device aborted, unless it has been since its last command."""
+        if on_answer is not None:
+            self._waiting.append(on_answer)
+        if self._asking:
+            return
+        if self._standing is not None:
+            self._answer(self._standing)
+            return
+        self._asking = True
+        self._submit(self._call, self._called, slow=slow)
+
+    def _call(self) -> AbortAnswer:
+        """Call the device; runs on a lane."""
+        self._link.ensure()
+        for name in _COMMANDS:
+            try:
+                shape = self._link.describe(name)
+            except Exception as exc:
+                if classify(exc).reason == "API_CommandNotFound":
+                    continue
+                raise
+            argin = None if shape.in_type == "DevVoid" else ""
+            reply = decode_reply(
+                self._link.call(shape.name, argin), coded=shape.is_coded, command_name=shape.name
+            )
+            if reply.kind is ReplyKind.REJECTED:
+                return AbortAnswer(False, f"the device refused {name}: {reply.result[1]}", name)
+            return AbortAnswer(True, f"the device accepted {name}", name)
+        text = "the device has neither Abort nor AbortCommands: nothing can stop its commands"
+        return AbortAnswer(False, text)
+
+    def _called(self, answer: Any, failure: Failure | None) -> None:
+        self._asking = False
+        if failure is not None:
+            fate = "may have been heard" if failure.kind.is_unknown else "was not heard"
+            if failure.kind is not FailureKind.RAISED:
+                self._link.mark_stale()
+            answer = AbortAnswer(False, f"the request to abort {fate}: {failure.text}")
+        self._standing = answer if answer.acknowledged else None
+        self._answer(answer)
+
+    def _answer(self, answer: AbortAnswer) -> None:
+        waiting, self._waiting = self._waiting, []
+        for on_answer in waiting:
+            on_answer(answer)

@@ -1,0 +1,296 @@
+"""The blocking side of one device: its proxy, its subscriptions, its calls.
+
+Transparent reconnection is off: with it, a call whose connection breaks is silently executed
+twice. A call is never repeated here; where repeating is harmless, a ping is.
+
+Threads: any thread may call any method; all of them may block for the length of a call.
+``_lock`` guards ``_flight``, ``_usable`` and ``_marks`` and is never held while PyTango is
+called: whoever finds the link unusable repairs it, and the others wait for that repair.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, NamedTuple
+
+from taskgrove.errors import DeviceError, nearest
+from taskgrove.tango.client.failure import FailureKind, classify
+from taskgrove.tango.client.lists import CommandLists, Snapshot
+from taskgrove.tango.client.protocol import choose_protocol
+from taskgrove.tango.client.subscriptions import Subscriptions
+
+_LOGGER = logging.getLogger(__name__)
+
+#: The call of the administrative device that tells the address of its server's heartbeat.
+_WHERE_IS_THE_HEARTBEAT: Final = ("ZmqEventSubscriptionChange", ["info"])
+#: A device that pushes no events is asked for them again after so many seconds.
+_EVENTS_AGAIN_S: Final = 10.0
+#: PyTango connects to a device at most once in this many seconds.
+CONNECT_PAUSE_S: Final = 1.05
+
+
+class CommandShape(NamedTuple):
+    """What a device says about one of its commands.
+
+    Attributes:
+        name: The name, as the device spells it.
+        in_type: TANGO name of the type that it takes.
+        out_type: TANGO name of the type that it returns.
+    """
+
+    name: str
+    in_type: str
+    out_type: str
+
+    @property
+    def is_coded(self) -> bool:
+        """True for a command that replies as long-running commands do."""
+        return self.out_type == "DevVarLongStringArray"
+
+
+class DeviceLink:
+    """Proxy and subscriptions of one device.
+
+    Args:
+        tango: The module ``tango``.
+        device: The device's TANGO name.
+        subscriptions: The device's subscriptions, which the link keeps alive.
+        rpc_timeout_s: Limit of each call, in seconds.
+        fresh_s: A link that nothing was heard of for longer is tried before it is trusted,
+            in seconds.
+        on_broken: Called with the link by any thread that finds its connection broken; must
+            not block. Devices of one server share a connection, and only one of them is told.
+
+    Attributes:
+        device: The device's TANGO name.
+        protocol: Version of the protocol that the device serves; 0 for none, or not known yet.
+        server: Name of its server, once known.
+        subscribed_at: When its events were last subscribed to (monotonic seconds).
+    """
+
+    def __init__(
+        self,
+        tango: Any,
+        device: str,
+        subscriptions: Subscriptions,
+        *,
+        rpc_timeout_s: float,
+        fresh_s: float,
+        on_broken: Callable[[DeviceLink], object],
+    ) -> None:
+        self.device = device
+        self.protocol = 0
+        self.server = ""
+        self.subscribed_at = 0.0
+        self._tango = tango
+        self._subscriptions = subscriptions
+        self._lists = CommandLists(tango)
+        self._timeout_ms = max(1, int(rpc_timeout_s * 1000))
+        self._fresh_s = fresh_s
+        self._on_broken = on_broken
+        self._proxy: Any = None
+        self._admin: Any = None
+        self._heartbeat = ""
+        self._shapes: dict[str, CommandShape] = {}
+        self._sure_at = 0.0
+        self._lock = threading.Lock()
+        self._flight: Future[None] | None = None
+        self._usable = False
+        self._marks = 0
+        self._closed = threading.Event()
+
+    @property
+    def generation(self) -> int:
+        """Number of the set of subscriptions; 0 before the first."""
+        return self._subscriptions.generation
+
+    @property
+    def has_events(self) -> bool:
+        """False for a device that has to be polled, because it pushes no events."""
+        return self._subscriptions.has_events
+
+    def heard(self) -> None:
+        """Take note that an event came: the server is the one that was subscribed to."""
+        self._sure_at = time.monotonic()
+
+    def mark_stale(self) -> None:
+        """Have the link repaired before it is used again."""
+        with self._lock:
+            self._usable = False
+            self._marks += 1
+
+    def ensure(self) -> None:
+        """Return when the device was reached and its events are subscribed to.
+
+        Raises:
+            DevFailed: It cannot be reached; nothing was sent to the device's commands.
+            DeviceError: The link is closed.
+        """
+        if self._usable and time.monotonic() - self._sure_at < self._fresh_s:
+            return
+        with self._lock:
+            flight = self._flight
+            if flight is None:
+                mine = self._flight = Future()
+                marks, sound = self._marks, self._usable
+        if flight is not None:
+            flight.result()
+            return
+        try:
+            if self._closed.is_set():
+                raise DeviceError("the client is closed", device=self.device)
+            with self._tango.EnsureOmniThread():
+                self._establish(sound)
+        except BaseException as exc:
+            self._land(mine, usable=False, exc=exc)
+            raise
+        # A link that was found stale in the meantime is repaired once more by its next user.
+        self._land(mine, usable=marks == self._marks)
+
+    def call(self, name: str, argin: Any) -> Any:
+        """Call a command once and return its reply; never repeated, whatever happens."""
+        return self._proxy.command_inout(name, self._packed(name, argin))
+
+    def _packed(self, name: str, argin: Any) -> Any:
+        """Return an argument with its type: for a bare value PyTango asks the device each time."""
+        shape = self._shapes.get(name.lower())
+        if argin is None or shape is None:
+            return argin
+        data = self._tango.DeviceData()
+        data.insert(self._tango.CmdArgType.names[shape.in_type], argin)
+        return data
+
+    def describe(self, name: str) -> CommandShape:
+        """Return what the device says about a command, asking it once.
+
+        Raises:
+            DevFailed: The device has no such command, or cannot be reached.
+        """
+        shape = self._shapes.get(name.lower())
+        if shape is None:
+            info = self._proxy.command_query(name)
+            shape = CommandShape(info.cmd_name, _type_name(info.in_type), _type_name(info.out_type))
+            self._shapes[name.lower()] = shape
+        return shape
+
+    def near_command(self, name: str) -> str | None:
+        """Return the command of the device whose name is most like ``name``, or None."""
+        return nearest(name, [str(item) for item in self._proxy.get_command_list()])
+
+    def poll(self, ids: tuple[str, ...]) -> Snapshot:
+        """Read everything that the device tells of its commands.
+
+        Args:
+            ids: Commands that are waited for: those that no list holds are asked for one by one.
+
+        Raises:
+            DevFailed: The device cannot be reached.
+        """
+        self.ensure()
+        return self._lists.read(self._proxy, self.protocol, ids)
+
+    def close(self) -> None:
+        """End every subscription and drop the proxy."""
+        self._closed.set()
+        with self._lock:
+            self._usable = False
+            flight = self._flight
+        if flight is not None:
+            flight.exception()
+        if self._proxy is not None:
+            self._subscriptions.end(self._proxy)
+        self._proxy = self._admin = None
+
+    # -- making and repairing ------------------------------------------------
+    def _land(
+        self, flight: Future[None], *, usable: bool, exc: BaseException | None = None
+    ) -> None:
+        with self._lock:
+            self._usable = usable
+            self._flight = None
+        if exc is None:
+            flight.set_result(None)
+        else:
+            flight.set_exception(exc)
+
+    def _establish(self, sound: bool) -> None:
+        if self._proxy is None:
+            proxy = self._tango.DeviceProxy(self.device)
+            proxy.set_transparency_reconnection(False)
+            proxy.set_timeout_millis(self._timeout_ms)
+            self._proxy = proxy
+        unbroken = self._knock()
+        same = self._is_same_server()
+        self._sure_at = time.monotonic()
+        silent_s = 0.0 if self.has_events else self._sure_at - self.subscribed_at
+        if sound and unbroken and same and silent_s < _EVENTS_AGAIN_S:
+            return
+        self._shapes.clear()
+        self._lists.forget()
+        self.subscribed_at = time.monotonic()
+        self.protocol = self._subscriptions.renew(self._proxy, self._newest_protocol())
+
+    def _knock(self) -> bool:
+        """Have the device answer once; return False when the connection had to be made again.
+
+        A connection that broke while nobody used it is found here, where repeating is
+        harmless: a ping has no effect.
+        """
+        unbroken = True
+        deadline = time.monotonic() + 2.0 * CONNECT_PAUSE_S
+        while True:
+            try:
+                self._proxy.ping()
+            except self._tango.DevFailed as exc:
+                unbroken = False
+                kind = classify(exc).kind
+                if kind is FailureKind.BROKEN:
+                    self._on_broken(self)
+                if time.monotonic() > deadline or kind not in (
+                    FailureKind.DELAYED,
+                    FailureKind.BROKEN,
+                ):
+                    raise
+                if kind is FailureKind.DELAYED and self._closed.wait(0.1):
+                    raise
+            else:
+                return unbroken
+
+    def _is_same_server(self) -> bool:
+        """Return False when the device's server is another process than before.
+
+        A connection is shared by all proxies of this process, so that another one's call may
+        have renewed it after a restart: nothing breaks then, and the subscriptions are deaf.
+        The address of a server's heartbeat is new with each process.
+        """
+        if self._admin is None:
+            self.server = str(self._proxy.adm_name())
+            self._admin = self._tango.DeviceProxy(self.server)
+            self._admin.set_transparency_reconnection(False)
+            self._admin.set_timeout_millis(self._timeout_ms)
+        before = self._heartbeat
+        try:
+            self._heartbeat = str(self._admin.command_inout(*_WHERE_IS_THE_HEARTBEAT)[1][0])
+        except (self._tango.DevFailed, IndexError, TypeError) as exc:
+            _LOGGER.debug("%s: the server has no heartbeat: %r", self.device, exc)
+            return True
+        same = before in ("", self._heartbeat)
+        if not same:
+            self._on_broken(self)
+        return same
+
+    def _newest_protocol(self) -> int:
+        try:
+            return choose_protocol(self._proxy.read_attribute("lrcProtocolVersions").value)
+        except self._tango.DevFailed as exc:
+            if classify(exc).kind is not FailureKind.RAISED:
+                raise
+            return 1
+
+
+def _type_name(value: Any) -> str:
+    return str(getattr(value, "name", value))

@@ -1,0 +1,103 @@
+"""What a poll reads of a device: its lists of commands, and single commands by id.
+
+Threads: one poll of a device at a time; any thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from taskgrove.tango.client.failure import FailureKind, classify
+from taskgrove.tango.client.protocol import (
+    V1_LISTS,
+    V2_LISTS,
+    CommandFacts,
+    decode_event,
+    decode_list,
+    decode_status,
+)
+
+#: At most so many ids are asked for one by one in a poll.
+CHECKS_LIMIT: Final = 50
+_CHECK: Final = "CheckLongRunningCommandStatus"
+
+
+class Snapshot(NamedTuple):
+    """What a poll found.
+
+    Attributes:
+        facts: What the device's lists tell.
+        checked: Ids that no list holds and that were asked for, with what the device said.
+        readable: True when at least one list could be read: what is in none is not known.
+    """
+
+    facts: list[CommandFacts]
+    checked: dict[str, CommandFacts]
+    readable: bool
+
+
+class CommandLists:
+    """Reads a device's lists; what the device does not have is asked for once."""
+
+    def __init__(self, tango: Any) -> None:
+        self._tango = tango
+        self._missing: set[str] = set()
+
+    def forget(self) -> None:
+        """Forget what the device does not have: it may be another version of it now."""
+        self._missing.clear()
+
+    def read(self, proxy: Any, protocol: int, ids: tuple[str, ...]) -> Snapshot:
+        """Return what the device tells of its commands.
+
+        Args:
+            proxy: The device's proxy.
+            protocol: The protocol version that it serves.
+            ids: Commands that are waited for.
+
+        Raises:
+            DevFailed: The device cannot be reached.
+        """
+        facts: list[CommandFacts] = []
+        readable = False
+        for slots in (V2_LISTS, V1_LISTS) if protocol >= 2 else (V1_LISTS,):
+            more, found = self._read(proxy, slots)
+            readable = readable or found
+            facts += more
+            known = {item.command_id for item in facts if item.status is not None}
+            if readable and known.issuperset(ids):
+                return Snapshot(facts, {}, True)
+        checked = {}
+        for command_id in [uid for uid in ids if uid not in known][:CHECKS_LIMIT]:
+            answer = self._check(proxy, command_id)
+            if answer is not None:
+                checked[command_id] = answer
+        return Snapshot(facts, checked, readable)
+
+    def _read(self, proxy: Any, slots: tuple[str, ...]) -> tuple[list[CommandFacts], bool]:
+        wanted = [slot for slot in slots if slot not in self._missing]
+        facts: list[CommandFacts] = []
+        readable = False
+        for value in proxy.read_attributes(wanted) if wanted else ():
+            if value.has_failed:
+                if value.get_err_stack()[0].reason == "API_AttrNotFound":
+                    self._missing.add(value.name)
+                continue
+            readable = readable or value.name in (*V2_LISTS, V1_LISTS[0])
+            decode = decode_list if value.name in V2_LISTS else decode_event
+            facts += decode(value.name, value.value)
+        return facts, readable
+
+    def _check(self, proxy: Any, command_id: str) -> CommandFacts | None:
+        if _CHECK in self._missing:
+            return None
+        try:
+            status = decode_status(proxy.command_inout(_CHECK, command_id))
+        except self._tango.DevFailed as exc:
+            failure = classify(exc)
+            if failure.kind is not FailureKind.RAISED:
+                raise
+            if failure.reason == "API_CommandNotFound":
+                self._missing.add(_CHECK)
+            return None
+        return None if status is None else CommandFacts(command_id, status)

@@ -1,0 +1,103 @@
+"""When a device is polled: never twice at once, soon after trouble, else slowly.
+
+Threads: everything here runs on the client's dispatcher thread, but for ``PollUser.poll``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from taskgrove.tango.client.failure import Failure
+from taskgrove.tango.client.lists import Snapshot
+
+
+class PollUser(Protocol):
+    """What is polled for."""
+
+    @property
+    def is_slow(self) -> bool:
+        """True while the device does not answer in time."""
+        ...
+
+    def wanted(self) -> tuple[str, ...] | None:
+        """Return the ids that are waited for, or None when there is nothing to poll for."""
+        ...
+
+    def poll(self, ids: tuple[str, ...]) -> Snapshot:
+        """Read what the device tells; called on a lane, where it may block."""
+        ...
+
+    def interval(self) -> float:
+        """Return the pause until the next poll, in seconds."""
+        ...
+
+    def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
+        """Take what a poll found."""
+        ...
+
+    def poll_failed(self, began: float, failure: Failure) -> None:
+        """Take how a poll that began at ``began`` (monotonic seconds) failed."""
+        ...
+
+
+class Polls:
+    """The polls of one device, one at a time.
+
+    Args:
+        user: What is polled for.
+        at: ``at(delay_s, function)`` has the dispatcher call a function later.
+        submit: Runs a blocking job on a lane, as ``Dispatcher.submit``.
+    """
+
+    def __init__(
+        self,
+        user: PollUser,
+        at: Callable[[float, Callable[[], object]], object],
+        submit: Callable[..., object],
+    ) -> None:
+        self._user = user
+        self._at = at
+        self._submit = submit
+        self._due: float | None = None
+        self._is_out = False
+
+    def within(self, delay_s: float) -> None:
+        """Have the device polled within ``delay_s`` seconds."""
+        due = time.monotonic() + delay_s
+        if self._due is not None and self._due <= due:
+            return
+        self._due = due
+        self._at(delay_s, self._fire)
+
+    def _fire(self) -> None:
+        if self._is_out or self._due is None or self._due > time.monotonic() + 0.001:
+            return
+        self._due = None
+        ids = self._user.wanted()
+        if ids is None:
+            return
+        self._is_out = True
+        began = time.monotonic()
+        self._submit(
+            lambda: self._user.poll(ids),
+            lambda found, failure: self._back(ids, began, found, failure),
+            slow=self._user.is_slow,
+        )
+
+    def _back(
+        self, ids: tuple[str, ...], began: float, found: Snapshot | None, failure: Failure | None
+    ) -> None:
+        self._is_out = False
+        try:
+            if failure is not None:
+                self._user.poll_failed(began, failure)
+            elif found is not None:
+                self._user.poll_told(ids, found)
+        finally:
+            if self._due is not None:
+                # A poll that fell due while this one was out was skipped: set its timer again.
+                self._at(max(0.0, self._due - time.monotonic()), self._fire)
+            if self._user.wanted() is not None:
+                self.within(self._user.interval())

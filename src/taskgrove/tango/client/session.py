@@ -1,0 +1,352 @@
+"""One device's commands in flight, and how events, polls and replies meet.
+
+Events are hints: they may come before the reply of the call that they belong to, twice, or
+never. A slow poll reconciles what they lost, and faster ones follow any sign of trouble.
+
+Threads: all but ``poll`` runs on the client's dispatcher thread, without locks; what may
+block is handed to the lanes, and its outcome comes back through the client's inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from taskgrove.control_model import TaskStatus
+from taskgrove.tango.client.command import LrcCommand, Source
+from taskgrove.tango.client.doubt import Doubt, candidates, unknown_fate
+from taskgrove.tango.client.failure import Failure, FailureKind
+from taskgrove.tango.client.link import CONNECT_PAUSE_S, DeviceLink
+from taskgrove.tango.client.lists import Snapshot
+from taskgrove.tango.client.polls import Polls
+from taskgrove.tango.client.protocol import CommandFacts, decode_event
+from taskgrove.tango.client.settings import LrcSettings
+from taskgrove.tango.client.strangers import Strangers
+
+_LOGGER = logging.getLogger(__name__)
+
+#: PyTango revives its event channel in ticks of ten seconds; after trouble the device is
+#: polled at least once a second for longer than one tick.
+WATCH_S: Final = 12.0
+_WATCH_INTERVAL_S: Final = 1.0
+#: An event may be this late behind a poll (some devices send theirs in batches), in seconds.
+_EVENT_LAG_S: Final = 2.0
+#: How soon a device is polled after PyTango told of lost events, in seconds: there may be many.
+_AFTER_ERROR_S: Final = 0.1
+#: An error this soon after a subscription comes from its first read, in seconds.
+_FIRST_READ_S: Final = 2.0
+#: Period of the poll of a device that pushes no events at all, in seconds.
+_EVENTLESS_INTERVAL_S: Final = 0.2
+
+
+class DeviceSession:
+    """The commands of one device.
+
+    Args:
+        settings: Times and limits.
+        at: ``at(delay_s, function)`` has the dispatcher call a function later.
+        submit: ``submit(job, done, slow)`` runs a blocking job on a lane; the dispatcher then
+            calls ``done(value, failure)``.
+    """
+
+    def __init__(
+        self,
+        settings: LrcSettings,
+        *,
+        at: Callable[[float, Callable[[], object]], object],
+        submit: Callable[..., object],
+    ) -> None:
+        #: The blocking side of the device, set once before anything else is called.
+        self.link: DeviceLink
+        #: By id; more than one follows an id that was attached to as well.
+        self.commands: dict[str, list[LrcCommand]] = {}
+        self.doubts: list[Doubt] = []
+        self.is_slow = False
+        #: False until the ids that were there before were looked at.
+        self.has_learnt = False
+        self._settings = settings
+        self._at = at
+        self._strangers = Strangers()
+        self._polls = Polls(self, at, submit)
+        self._refusals = 0
+        self._failing_since: float | None = None
+        self._breaks = 0
+        self._in_trouble = False
+        self._watch_until = 0.0
+        self._found_at: float | None = None
+        self._ahead: dict[str, None] = {}
+
+    # -- from the invoking thread, through the inbox ------------------------------
+    def accept(
+        self,
+        command: LrcCommand,
+        command_id: str,
+        status: TaskStatus | None,
+        source: Source = "reply",
+        note: str = "",
+    ) -> None:
+        """Follow a command that the device accepted; what came before the reply is replayed."""
+        command.protocol = self.link.protocol
+        command.breaks_before = self._breaks
+        early = self._strangers.claim(command_id)
+        self.commands.setdefault(command_id, []).append(command)
+        command.begin(command_id, None if early else status, source, note)
+        for facts in early:
+            self._give(command, facts, "event")
+        if command.final is None:
+            self._polls.within(self.interval())
+
+    def doubt(self, command: LrcCommand, sent_at: float, failure: Failure) -> None:
+        """Find out what became of a call that failed after it may have been sent."""
+        self.doubts.append(Doubt(command, sent_at, failure))
+        self._breaks += 1
+        self._trouble()
+        self._polls.within(0.05)
+
+    def attach(self, command: LrcCommand, command_id: str) -> None:
+        """Follow a command that runs already."""
+        self.accept(command, command_id, None, "poll")
+        self._polls.within(0.0)
+
+    def learn(self, found: Snapshot, read_at: float) -> None:
+        """Take note of the ids that existed before the first command of this client."""
+        for facts in found.facts:
+            if facts.command_id not in self.commands:
+                self._strangers.see(facts.command_id, read_at)
+
+    def forget(self, command: LrcCommand) -> None:
+        """Stop following a command; its id is remembered as one that is known."""
+        self.doubts = [doubt for doubt in self.doubts if doubt.command is not command]
+        followers = self.commands.get(command.command_id, [])
+        if command in followers:
+            followers.remove(command)
+            if not followers:
+                del self.commands[command.command_id]
+                self._strangers.see(command.command_id)
+
+    def in_flight(self) -> list[LrcCommand]:
+        """Return every command that is followed, those in doubt included."""
+        known = [command for followers in self.commands.values() for command in followers]
+        return known + [doubt.command for doubt in self.doubts]
+
+    def give_up(self, command: LrcCommand) -> None:
+        """End a command whose deadline has passed; what it does on the device is not touched."""
+        if command.final is None:
+            self._close(
+                command, "its limit expired before the device told of its end; it may go on"
+            )
+
+    # -- events --------------------------------------------------------------------
+    def on_event(self, slot: str, value: Any) -> None:
+        """Take one change event."""
+        commands = self.commands
+        self.link.heard()
+        for facts in decode_event(slot, value):
+            followers = commands.get(facts.command_id)
+            if followers is not None:
+                self._give_all(followers, facts, "event")
+            else:
+                self._ahead.pop(facts.command_id, None)
+                self._strangers.remember(facts)
+
+    def on_event_error(self, generation: int, reason: str) -> None:
+        """Take an error that PyTango sent in place of an event."""
+        if generation != self.link.generation:
+            return
+        _LOGGER.debug("%s: event error %s", self.link.device, reason)
+        # A new subscription reads once, and an attribute that cannot be read is no dead channel.
+        is_first_read = time.monotonic() - self.link.subscribed_at < _FIRST_READ_S
+        if reason == "API_EventTimeout" or (reason != "API_MissedEvents" and not is_first_read):
+            # The channel is dead or was revived: only a new subscription is sure to hear.
+            self._trouble()
+        if self.commands or self.doubts:
+            self._watch_until = time.monotonic() + WATCH_S
+            self._polls.within(_AFTER_ERROR_S)
+
+    def link_broken(self) -> None:
+        """Take note that the connection to the device's server broke, as somebody found out."""
+        self._in_trouble = True
+        self._breaks += 1
+        if self.commands or self.doubts:
+            self._polls.within(0.05)
+
+    # -- polls ---------------------------------------------------------------------
+    def wanted(self) -> tuple[str, ...] | None:
+        """Return the ids that are waited for, or None when there is nothing to poll for."""
+        return tuple(self.commands) if self.commands or self.doubts else None
+
+    def poll(self, ids: tuple[str, ...]) -> Snapshot:
+        """Read what the device tells of its commands; blocks, and so runs on a lane."""
+        return self.link.poll(ids)
+
+    def interval(self) -> float:
+        """Return the pause until the next poll, in seconds."""
+        interval = self._settings.poll_interval_s
+        if not self.link.has_events:
+            return min(interval, _EVENTLESS_INTERVAL_S)
+        if time.monotonic() < self._watch_until:
+            return min(interval, _WATCH_INTERVAL_S)
+        return interval
+
+    def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
+        """Take what a poll found."""
+        now = time.monotonic()
+        self._refusals = 0
+        self._failing_since = None
+        self.is_slow = False
+        if self._in_trouble:
+            self._in_trouble = False
+            self._watch_until = now + WATCH_S
+            self._found_at = now
+        for facts in found.facts:
+            followers = self.commands.get(facts.command_id)
+            if followers is not None:
+                self._give_all(followers, facts, "poll")
+            elif self.doubts:
+                self._strangers.remember(facts)
+            else:
+                self._strangers.see(facts.command_id)
+        listed = {facts.command_id for facts in found.facts if facts.status is not None}
+        for command_id in ids:
+            if command_id not in listed:
+                for command in self.commands.get(command_id, [])[:]:
+                    self._unlisted(command, found, now)
+        self._settle_doubts(now)
+
+    def _unlisted(self, command: LrcCommand, found: Snapshot, now: float) -> None:
+        """Decide about a command that no list holds."""
+        facts = found.checked.get(command.command_id)
+        if facts is not None and facts.status is not TaskStatus.NOT_FOUND:
+            self._give(command, facts, "poll")
+            return
+        if command.pending_status is not None or (facts is None and not found.readable):
+            return
+        if command.missed_since is None:
+            command.missed_since = now
+            self._polls.within(0.25)
+            return
+        missed_s = now - command.missed_since
+        if command.has_result and missed_s > _WATCH_INTERVAL_S:
+            command.end_without_status()
+            self._over(command)
+            return
+        if self._breaks > command.breaks_before and missed_s > 0.2:
+            text = (
+                f"{command.command_name} was lost with the server: the connection broke, and "
+                f"since it is back the device does not know the command ({command.command_id})"
+            )
+            self._close(command, text, may_retry=True)
+        elif missed_s > self._settings.not_found_grace_s:
+            text = (
+                f"the device does not know {command.command_name} any more "
+                f"({command.command_id}); how it ended is not known"
+            )
+            self._close(command, text, may_retry=False)
+        else:
+            self._polls.within(_WATCH_INTERVAL_S)
+
+    def poll_failed(self, began: float, failure: Failure) -> None:
+        """Take how a poll failed: what that proves, and when to try again."""
+        self._trouble()
+        if failure.kind is FailureKind.DELAYED:
+            self._polls.within(0.2)
+            return
+        self._breaks += 1
+        self.is_slow = failure.kind.is_silence
+        self._refusals = self._refusals + 1 if failure.kind is FailureKind.REFUSED else 0
+        first = self._failing_since is None
+        self._failing_since = self._failing_since or began
+        failing_s = time.monotonic() - self._failing_since
+        if self._refusals >= 2:
+            why = "its server is gone: nothing answers at its address, connecting was refused twice"
+            self._lose_all(why, ended=True, failure=failure)
+        elif failing_s > self._settings.lost_after_s:
+            why = f"the device was unreachable for {failing_s:.0f} s: {failure.words}"
+            self._lose_all(why, ended=False, failure=failure)
+        elif failure.kind is FailureKind.REFUSED:
+            self._polls.within(CONNECT_PAUSE_S)
+        else:
+            self._polls.within(0.05 if first else 0.5)
+
+    # -- decisions -----------------------------------------------------------------
+    def _give_all(self, followers: list[LrcCommand], facts: CommandFacts, source: Source) -> None:
+        for command in tuple(followers):
+            self._give(command, facts, source)
+
+    def _give(self, command: LrcCommand, facts: CommandFacts, source: Source) -> None:
+        had_result = command.has_result
+        note = "its end was found by a poll" if source == "poll" else ""
+        waiting = command.pending_status is not None
+        command.take(facts, source, note)
+        if command.final is not None:
+            self._over(command, told_by_poll=source == "poll")
+        elif command.pending_status is not None and not waiting:
+            self._polls.within(0.0)
+            self._at(self._settings.result_grace_s, lambda: self._end_without_result(command))
+        elif command.has_result and not had_result:
+            # The status that belongs to a result follows it at once, unless it was lost.
+            self._polls.within(min(0.2, self._settings.poll_interval_s))
+
+    def _end_without_result(self, command: LrcCommand) -> None:
+        if command.final is None and command.pending_status is not None:
+            command.end_without_result()
+            self._over(command)
+
+    def _over(self, command: LrcCommand, *, told_by_poll: bool = False) -> None:
+        self.forget(command)
+        if told_by_poll and self.link.has_events:
+            self._ahead[command.command_id] = None
+            self._at(_EVENT_LAG_S, lambda: self._suspect_deafness(command.command_id))
+
+    def _close(
+        self,
+        command: LrcCommand,
+        text: str,
+        *,
+        may_retry: bool = False,
+        failure: Failure | None = None,
+    ) -> None:
+        error = failure.errors if failure is not None and failure.errors else None
+        command.fail(text, may_retry=may_retry, error=error)
+        self.forget(command)
+
+    def _lose_all(self, why: str, *, ended: bool, failure: Failure) -> None:
+        fate = "" if ended else "; what became of the command is not known"
+        doubts, self.doubts = self.doubts, []
+        for command in self.in_flight():
+            if command.pending_status is not None:
+                self._end_without_result(command)
+            else:
+                text = f"{command.command_name} did not end: {why}{fate}"
+                self._close(command, text, may_retry=ended, failure=failure)
+        for doubt in doubts:
+            self._close(doubt.command, f"{why}; {unknown_fate(doubt)}", failure=failure)
+
+    def _settle_doubts(self, now: float) -> None:
+        """Adopt the one command that a broken call can have started, or tell the truth."""
+        searched_s = now - (self._found_at or now)
+        for doubt in self.doubts[:]:
+            new = candidates(doubt, self.doubts, self._strangers)
+            if len(new) == 1:
+                self.doubts.remove(doubt)
+                note = "the call's reply was lost; the command was found on the device"
+                self.accept(doubt.command, new[0], TaskStatus.QUEUED, "poll", note)
+            elif new or searched_s > self._settings.adopt_grace_s:
+                self._close(doubt.command, unknown_fate(doubt), failure=doubt.failure)
+        if self.doubts:
+            self._found_at = self._found_at or now
+            self._polls.within(0.25)
+
+    def _trouble(self) -> None:
+        self._in_trouble = True
+        self._ahead.clear()
+        self._found_at = None
+        self.link.mark_stale()
+
+    def _suspect_deafness(self, command_id: str) -> None:
+        """Subscribe again when a poll told of an end whose event never came."""
+        if command_id in self._ahead:
+            _LOGGER.debug("%s: no event of the end of %s", self.link.device, command_id)
+            self._trouble()

@@ -1,0 +1,320 @@
+"""What executes the long-running commands of one served device, one after the other.
+
+An engine owns the device's ledger, the queue of its commands and two threads: the
+worker, which runs commands, and the pusher, which sends events. It knows TANGO only
+by the function that sends an event, so it can be driven without a server.
+
+Threads: every public method may be called by any thread, and none of them waits for
+another thread but :meth:`LrcEngine.close`. ``_lock`` guards the ledger, ``_live``,
+``_aborts``, ``_closing`` and ``_outstanding``; it is never held while an event is
+sent, because sending needs the device's monitor, which a command handler that is
+waiting for ``_lock`` already holds: that deadlock stalls real devices for seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.tango.server.dialect import UNSET
+from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError
+from taskgrove.tango.server.ledger import MAX_EXECUTING, MAX_QUEUED, CommandLedger
+
+_LOGGER = logging.getLogger(__name__)
+
+#: How long :meth:`LrcEngine.close` waits for each thread, in seconds: longer than the
+#: 3.2 s after which TANGO gives up waiting for a device's monitor.
+CLOSE_TIMEOUT_S: Final = 4.0
+
+_ABORTED_RESULT: Final = (ResultCode.ABORTED, "Command has been aborted")
+
+Reply = tuple[ResultCode, str]
+"""What a command answers at once: a code, and the command's id or the reason of a refusal."""
+
+
+class LrcEngine:
+    """Runs the commands of one device in order and sends the events of each change.
+
+    Args:
+        ledger: The device's memory of its commands.
+        push: Sends one event; called by the pusher, or by the thread that submits.
+        thread_context: Entered by both threads for as long as they live.
+        on_aborting: Called by the thread that asks for an abort, before anything is aborted.
+        on_aborted: Called by the worker once everything that was aborted has ended.
+        name: Name for the threads.
+        max_queued: Commands that may wait, 1 to 32.
+    """
+
+    def __init__(
+        self,
+        ledger: CommandLedger,
+        push: Callable[[str, Any], None],
+        *,
+        thread_context: Callable[[], contextlib.AbstractContextManager[Any]] | None = None,
+        on_aborting: Callable[[], None] | None = None,
+        on_aborted: Callable[[], None] | None = None,
+        name: str = "device",
+        max_queued: int = MAX_QUEUED,
+    ) -> None:
+        self._ledger = ledger
+        self._push = push
+        self._thread_context = thread_context or contextlib.nullcontext
+        self._on_aborting = on_aborting or (lambda: None)
+        self._on_aborted = on_aborted or (lambda: None)
+        self._max_queued = max_queued
+        self._lock = threading.Lock()
+        self._live: dict[str, Job] = {}
+        self._aborts: list[str] = []
+        self._outstanding = 0
+        self.closing = threading.Event()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[LedgerUpdate | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"lrc-worker {name}", daemon=True),
+            threading.Thread(target=self._send, name=f"lrc-pusher {name}", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # What a device's command handlers call.
+
+    def submit(self, job: Job) -> Reply:
+        """Queue a command; the reply is QUEUED and its id, or REJECTED and the reason.
+
+        The events of a command that is rejected are sent too, under an id that the
+        caller never learns, as real devices do.
+        """
+        with self._lock:
+            job.uid = self._ledger.add(job.name)
+            self._live[job.uid] = job
+            updates = [self._note(job.uid, status=TaskStatus.STAGING)]
+            refusal = self._refusal()
+            if refusal:
+                result = (ResultCode.REJECTED, refusal)
+                updates.append(self._note(job.uid, status=TaskStatus.REJECTED, result=result))
+                del self._live[job.uid]
+            else:
+                updates.append(self._note(job.uid, status=TaskStatus.QUEUED))
+            direct = self._hand_over(updates)
+        self._send_now(direct)
+        if refusal:
+            return ResultCode.REJECTED, refusal
+        self._jobs.put(job)
+        return ResultCode.QUEUED, job.uid
+
+    def abort(self, command_name: str = "Abort") -> Reply:
+        """Abort everything, as a command that starts at once: STARTED and its id."""
+        self._on_aborting()
+        with self._lock:
+            if self.closing.is_set() or len(self._aborts) >= MAX_EXECUTING - 1:
+                return ResultCode.REJECTED, "Too many aborts are already in progress"
+            uid = self._ledger.add(command_name)
+            updates = [
+                self._note(uid, status=TaskStatus.STAGING),
+                self._note(uid, status=TaskStatus.IN_PROGRESS),
+            ]
+            self._ask_to_abort(uid)
+            direct = self._hand_over(updates)
+        self._send_now(direct)
+        return ResultCode.STARTED, uid
+
+    def abort_silently(self) -> Reply:
+        """Abort everything without a command id, as the older ``AbortCommands`` does."""
+        self._on_aborting()
+        with self._lock:
+            self._ask_to_abort("")
+        return ResultCode.STARTED, "Aborting commands"
+
+    def read(self, attribute_name: str) -> Any:
+        """Return what an attribute of the protocol says now."""
+        with self._lock:
+            return self._ledger.read(attribute_name)
+
+    def status_name(self, uid: str) -> str:
+        """Return the status' name of a command, ``NOT_FOUND`` when it is not known."""
+        with self._lock:
+            return self._ledger.status_name(uid)
+
+    def report(
+        self,
+        uid: str,
+        *,
+        status: TaskStatus | None = None,
+        progress: int | None = None,
+        result: Any = UNSET,
+    ) -> None:
+        """Note a change of a command and send its events."""
+        with self._lock:
+            if self.closing.is_set():
+                return
+            self._enqueue([self._note(uid, status=status, progress=progress, result=result)])
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
+        """Stop both threads; False when one of them did not end in time.
+
+        A command that runs is asked to abort, without any more events.
+        """
+        with self._lock:
+            self.closing.set()
+            for job in self._live.values():
+                job.abort_event.set()
+        self._jobs.put(None)
+        self._outbox.put(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    # The worker.
+
+    def _work(self) -> None:
+        with self._thread_context():
+            while not self.closing.is_set():
+                job = self._jobs.get()
+                if job is not None and not self.closing.is_set():
+                    self._run(job)
+                self._end_aborts()
+
+    def _run(self, job: Job) -> None:
+        if job.abort_event.is_set():
+            self._finish(job, TaskStatus.ABORTED, _ABORTED_RESULT)
+            return
+        try:
+            if job.is_allowed is not None and not job.is_allowed():
+                reason = (ResultCode.NOT_ALLOWED, "Command is not allowed")
+                self._finish(job, TaskStatus.REJECTED, reason)
+                return
+        except Exception as error:  # noqa: BLE001 - whatever the guard raises is the reason
+            reason = (ResultCode.REJECTED, f"Exception from 'is_cmd_allowed' method: {error}")
+            self._finish(job, TaskStatus.REJECTED, reason)
+            return
+        self.report(job.uid, status=TaskStatus.IN_PROGRESS)
+        try:
+            result = job.run(_Reporter(self, job.uid), job.abort_event)
+        except LrcAbortedError:
+            self._finish(job, TaskStatus.ABORTED, _ABORTED_RESULT)
+        except Exception as error:  # noqa: BLE001 - an abnormal end is the command's outcome
+            text = f"Unhandled exception during execution: {error}"
+            self._finish(job, TaskStatus.FAILED, (ResultCode.FAILED, text))
+        else:
+            done = (ResultCode.OK, f"{job.name} completed OK")
+            self._finish(job, TaskStatus.COMPLETED, done if result is None else result)
+
+    def _finish(self, job: Job, status: TaskStatus, result: Any) -> None:
+        abnormal = status in (TaskStatus.FAILED, TaskStatus.ABORTED)
+        shaped = self._ledger.dialect.shape_result(result, abnormal=abnormal)
+        self.report(job.uid, status=status, result=shaped)
+        with self._lock:
+            self._live.pop(job.uid, None)
+
+    def _end_aborts(self) -> None:
+        with self._lock:
+            if not self._aborts or self._live or self.closing.is_set():
+                return
+        self._on_aborted()
+        with self._lock:
+            aborts, self._aborts = self._aborts, []
+        for uid in filter(None, aborts):
+            done = (ResultCode.OK, f"{self._ledger.name_of(uid)} completed OK")
+            shaped = self._ledger.dialect.shape_result(done, abnormal=False)
+            self.report(uid, status=TaskStatus.COMPLETED, result=shaped)
+
+    # The pusher.
+
+    def _send(self) -> None:
+        with self._thread_context():
+            while not self.closing.is_set():
+                update = self._outbox.get()
+                if self._ledger.dialect.flush_s:
+                    self.closing.wait(self._ledger.dialect.flush_s)
+                while update is not None and not self.closing.is_set():
+                    self._send_now([update])
+                    with self._lock:
+                        self._outstanding -= 1
+                    try:
+                        update = self._outbox.get_nowait()
+                    except queue.Empty:
+                        break
+
+    def _send_now(self, updates: list[LedgerUpdate]) -> None:
+        for update in updates:
+            pushes = update.pushes if update.shape is None else update.shape(update)
+            for attribute_name, value in pushes:
+                if self.closing.is_set():
+                    return
+                try:
+                    self._push(attribute_name, value)
+                except Exception:
+                    _LOGGER.exception("an event of %s could not be sent", attribute_name)
+
+    # Called with the lock held.
+
+    def _ask_to_abort(self, uid: str) -> None:
+        self._aborts.append(uid)
+        for job in self._live.values():
+            job.abort_event.set()
+        self._jobs.put(None)  # wakes a worker that has nothing to do
+
+    def _refusal(self) -> str:
+        if self.closing.is_set():
+            return "The device is stopping"
+        if self._aborts:
+            return "Queue is being aborted"
+        waiting = len(self._ledger.read("lrcQueue")) - 1  # the new command itself is in it
+        if waiting >= self._max_queued:
+            return f"Queue is full: {waiting} commands are waiting, {self._max_queued} may"
+        return ""
+
+    def _note(
+        self,
+        uid: str,
+        *,
+        status: TaskStatus | None = None,
+        progress: int | None = None,
+        result: Any = UNSET,
+    ) -> LedgerUpdate:
+        pushes = self._ledger.update(uid, status=status, progress=progress, result=result)
+        job = self._live.get(uid)
+        shape = None if job is None else job.shape
+        return LedgerUpdate(uid, self._ledger.name_of(uid), status, pushes, shape)
+
+    def _enqueue(self, updates: list[LedgerUpdate]) -> None:
+        self._outstanding += len(updates)
+        for update in updates:
+            self._outbox.put(update)
+
+    def _hand_over(self, updates: list[LedgerUpdate]) -> list[LedgerUpdate]:
+        """Return the updates that the caller may send itself; the pusher sends the others.
+
+        The caller holds the device's monitor, so nothing that is queued from now on is
+        sent before it returns; what is queued already must go first.
+        """
+        if self._ledger.dialect.early_events and self._outstanding == 0:
+            return updates
+        self._enqueue(updates)
+        return []
+
+
+class _Reporter:
+    """The task callback of one command."""
+
+    __slots__ = ("_engine", "_uid")
+
+    def __init__(self, engine: LrcEngine, uid: str) -> None:
+        self._engine = engine
+        self._uid = uid
+
+    def __call__(
+        self,
+        *,
+        status: TaskStatus | None = None,
+        progress: int | None = None,
+        result: Any = UNSET,
+        **_others: Any,
+    ) -> None:
+        self._engine.report(self._uid, status=status, progress=progress, result=result)

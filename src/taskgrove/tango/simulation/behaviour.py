@@ -1,0 +1,122 @@
+"""What a simulated device does in a command: which states it shows, when it reports, what strikes.
+
+Pure: no threads, clocks or TANGO.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from taskgrove.control_model import ObsState
+from taskgrove.tango.simulation.faults import Fault, FaultKind
+from taskgrove.tango.simulation.settings import DeviceSpec
+
+#: Faults that strike at a point of the command, given by ``at``.
+_STRIKING: Final = frozenset(
+    {
+        FaultKind.FAIL,
+        FaultKind.RAISE,
+        FaultKind.HANG,
+        FaultKind.CRASH,
+        FaultKind.RESTART,
+        FaultKind.JUMP_BACK,
+    }
+)
+
+_IDLE: Final = frozenset({ObsState.IDLE})
+_IDLE_OR_EMPTY: Final = frozenset({ObsState.EMPTY, ObsState.IDLE})
+_CONFIGURABLE: Final = frozenset({ObsState.IDLE, ObsState.READY})
+_RESETTABLE: Final = frozenset({ObsState.ABORTED, ObsState.FAULT})
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One command of a simulated device.
+
+    Attributes:
+        allowed_in: The obsStates in which a strict device runs it.
+        takes_json: Its argument is a JSON object; else it takes none.
+        during: The obsState while it runs; None: unchanged.
+        after: The obsState after it ended well; None: as before.
+    """
+
+    allowed_in: frozenset[ObsState] = frozenset(ObsState)
+    takes_json: bool = False
+    during: ObsState | None = None
+    after: ObsState | None = None
+
+
+#: command → what a simulated device does in it.
+BEHAVIOUR: Final = {
+    "AssignResources": Behaviour(_IDLE_OR_EMPTY, True, ObsState.RESOURCING, ObsState.IDLE),
+    "ReleaseResources": Behaviour(_IDLE, True, ObsState.RESOURCING, ObsState.IDLE),
+    "ReleaseAllResources": Behaviour(_IDLE, False, ObsState.RESOURCING, ObsState.EMPTY),
+    "Configure": Behaviour(_CONFIGURABLE, True, ObsState.CONFIGURING, ObsState.READY),
+    "Scan": Behaviour(frozenset({ObsState.READY}), True, None, ObsState.SCANNING),
+    "EndScan": Behaviour(frozenset({ObsState.SCANNING}), False, None, ObsState.READY),
+    "GoToIdle": Behaviour(_CONFIGURABLE, False, None, ObsState.IDLE),
+    "End": Behaviour(_CONFIGURABLE, False, None, ObsState.IDLE),
+    "ObsReset": Behaviour(_RESETTABLE, False, ObsState.RESETTING, ObsState.IDLE),
+    "Restart": Behaviour(_RESETTABLE, False, ObsState.RESTARTING, ObsState.EMPTY),
+    "On": Behaviour(),
+    "Off": Behaviour(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment of a running command.
+
+    Attributes:
+        offset_s: When it comes, in seconds from the command's start.
+        percent: How far the command is then.
+        fault: What strikes then; None: progress is reported, or at 100 the command ends.
+    """
+
+    offset_s: float
+    percent: float
+    fault: Fault | None = None
+
+
+def plan_marks(spec: DeviceSpec, command: str, faults: Iterable[Fault]) -> list[Mark]:
+    """Return the moments of one run of ``command``, in order; the last one is its end.
+
+    Args:
+        spec: The device: its durations, its speed, its part of the spread.
+        command: The command's name.
+        faults: The faults of this call.
+    """
+    settings = spec.settings
+    share = zlib.crc32(spec.name.encode()) / 0xFFFFFFFF  # the device's own, the same in every run
+    duration = settings.durations_s.get(command, settings.duration_s) / spec.speed
+    duration *= 1.0 + settings.spread * (2.0 * share - 1.0)
+    points: list[tuple[float, Fault | None]] = [
+        (100.0 * step / settings.steps, None) for step in range(settings.steps)
+    ]
+    for fault in faults:
+        if fault.kind is FaultKind.SLOW:
+            duration *= fault.factor
+        elif fault.kind in _STRIKING:
+            points.append((fault.at, fault))
+    points.sort(key=lambda point: point[0])
+    return [
+        Mark(duration * percent / 100.0, percent, fault)
+        for percent, fault in [*points, (100.0, None)]
+    ]
+
+
+def argin_problem(command: str, argin: str | None) -> str | None:
+    """Return why ``argin`` is no argument for ``command``, None when it is one."""
+    if argin is None:
+        return None
+    try:
+        value = json.loads(argin)
+    except ValueError as error:
+        return f"{command} needs a JSON object: {error}"
+    if isinstance(value, dict):
+        return None
+    return f"{command} needs a JSON object: it is {argin[:80]!r}"

@@ -1,0 +1,189 @@
+"""The check of a command map's ``simulator:`` section: all that is wrong, each with its place.
+
+The simulator's own readers decide; here each value is given to them by itself, so that
+what they object to has the path of that value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from taskgrove.commands.command_map.nodes import type_word
+from taskgrove.commands.command_map.problems import join_path, shown
+from taskgrove.errors import UsageError, nearest
+from taskgrove.tango.server.ledger import MAX_QUEUED
+from taskgrove.tango.simulation.fault_text import check_plan, parse_fault
+from taskgrove.tango.simulation.settings import (
+    SIMULATED_COMMANDS,
+    SimulatorSettings,
+    parse_settings,
+)
+
+#: Keys of the section besides the settings of the devices.
+_SECTION_KEYS: Final = ("faults", "speed", "devices", "devices_per_process")
+_NAME: Final = ("a name",)
+_WANTED: Final[dict[str, tuple[str, ...]]] = {
+    "duration_s": ("seconds from 0 to 3600",),
+    "durations_s": ("seconds from 0 to 3600 by command, such as {Scan: 60}",),
+    "spread": ("a number from 0 to 0.9",),
+    "steps": ("a whole number from 0 to 1000",),
+    "bad_argin": ("reject", "raise"),
+    "strict_states": ("true", "false"),
+    "max_queued": (f"a whole number from 1 to {MAX_QUEUED}",),
+    "dialect": ("a mapping such as {protocol: v1, flush_s: 0.1}",),
+    **dict.fromkeys(("obs_state", "obs_mode", "admin_mode", "health_state"), _NAME),
+}
+#: How msgspec tells that a value is of another type or none of several words.
+_WRONG_TYPE: Final = ("Expected ", "Invalid enum")
+#: How msgspec ends a message: with the place, which has a path already.
+_PLACE: Final = re.compile(r" - at `\$(?:\.|)([^`]*)`")
+
+
+class SectionProblem(NamedTuple):
+    """One thing that is wrong with the section.
+
+    Attributes:
+        path: Where, such as ``simulator.faults.low-pst/beam/01.Scan``.
+        message: What is wrong.
+        found: What was found there; None where that is a collection.
+        allowed: What is allowed there.
+        hint: The nearest name, or None.
+    """
+
+    path: str
+    message: str
+    found: Any = None
+    allowed: tuple[str, ...] = ()
+    hint: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The message with what is allowed."""
+        return self.message + (f"; allowed: {', '.join(self.allowed)}" if self.allowed else "")
+
+
+def section_problems(
+    section: Mapping[str, Any], devices: Sequence[str]
+) -> Iterator[SectionProblem]:
+    """Yield all that is wrong with a ``simulator:`` section.
+
+    Args:
+        section: The section, as plain data.
+        devices: The TANGO names of the devices that there are.
+    """
+    known = [device.lower() for device in devices]
+    allowed = (*_SECTION_KEYS, *SimulatorSettings.__struct_fields__)
+    for key, value in section.items():
+        path = join_path("simulator", key)
+        if key not in allowed:
+            close = nearest(str(key), allowed)
+            hint = f"did you mean {close!r}?" if close else None
+            yield SectionProblem(path, f"unknown key {key!r}", key, allowed, hint)
+        elif key == "speed":
+            if not _is_number(value) or not 0 < value < math.inf:
+                yield _wrong(path, value, "a number over 0")
+        elif key == "devices_per_process":
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                yield _wrong(path, value, "a whole number from 1")
+        elif key in ("faults", "devices"):
+            yield from _table_problems(key, value, path, known)
+        else:
+            yield from _setting_problems({key: value}, "simulator")
+
+
+def _table_problems(
+    key: str, table: Any, path: str, known: Sequence[str]
+) -> Iterator[SectionProblem]:
+    if table is None and key == "faults":
+        return
+    if not isinstance(table, Mapping):
+        yield _wrong(path, table, "a mapping by device")
+        return
+    for device, values in table.items():
+        where = join_path(path, str(device))
+        if key == "faults":
+            checked: dict[str, dict[str, Any]] = {str(device).lower(): {}}
+            yield from _objections(where, device, check_plan, checked, list(known), ())
+        elif str(device).lower() not in known:
+            close = nearest(str(device), known)
+            hint = f"did you mean {close!r}?" if close else None
+            yield SectionProblem(
+                where, f"unknown device {device!r}", device, tuple(known[:8]), hint
+            )
+        if not isinstance(values, Mapping):
+            yield _wrong(where, values, "a mapping")
+        elif key == "faults":
+            yield from _fault_problems(values, where, str(device).lower(), known)
+        else:
+            yield from _setting_problems(values, where)
+
+
+def _fault_problems(
+    commands: Mapping[str, Any], path: str, device: str, known: Sequence[str]
+) -> Iterator[SectionProblem]:
+    for command, faults in commands.items():
+        where = join_path(path, str(command))
+        plan = {device: {str(command): ()}}
+        # An unknown device is told by itself, so here it counts as known.
+        names = [*known, device]
+        yield from _objections(where, command, check_plan, plan, names, SIMULATED_COMMANDS)
+        if not isinstance(faults, list | tuple):
+            yield from _objections(where, faults, parse_fault, faults, device)
+            continue
+        for index, fault in enumerate(faults):
+            yield from _objections(join_path(where, index), fault, parse_fault, fault, device)
+
+
+def _setting_problems(settings: Mapping[str, Any], path: str) -> Iterator[SectionProblem]:
+    for name, value in settings.items():
+        where = join_path(path, str(name))
+        # Each value of a mapping by itself, so that it has its own place.
+        single = name in ("durations_s", "dialect") and isinstance(value, Mapping)
+        for key, item in value.items() if single else ((None, value),):
+            place = join_path(where, str(key)) if single else where
+            setting = {name: {key: item} if single else item}
+            for problem in _objections(place, item, parse_settings, setting):
+                if problem.message.startswith(_WRONG_TYPE) and (not single or name != "dialect"):
+                    allowed = _WANTED["duration_s"] if single else _WANTED.get(name, ())
+                    yield _wrong(place, item, *allowed)
+                else:
+                    yield problem
+
+
+def _objections(
+    path: str, found: Any, reader: Callable[..., object], *values: Any
+) -> Iterator[SectionProblem]:
+    """Yield what a reader of the simulator objects to."""
+    try:
+        reader(*values)
+    except UsageError as exc:
+        message, _, allowed = exc.message.partition("; allowed are ")
+        if reader is parse_fault:
+            message = message.removeprefix(f"{values[1]}: ")
+        message = _PLACE.sub("", message.removeprefix("simulator settings: ")).replace("`", "")
+        # A fault is read as a whole, so the name of its parameter is only in the message.
+        inside = _PLACE.search(exc.message)
+        if reader is parse_fault and inside is not None and inside[1]:
+            message = f"{inside[1]}: {message}"
+        yield SectionProblem(
+            path,
+            message,
+            None if isinstance(found, Mapping | list | tuple) else found,
+            tuple(allowed.split(", ")) if allowed else (),
+            exc.hint,
+        )
+
+
+def _wrong(path: str, value: Any, *allowed: str) -> SectionProblem:
+    said = f"found {type_word(value)}"
+    plain = value is not None and not isinstance(value, Mapping | list | tuple)
+    if plain:
+        said += f" {shown(value)}"
+    return SectionProblem(path, said, value if plain else None, allowed)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

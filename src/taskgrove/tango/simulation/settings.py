@@ -1,0 +1,128 @@
+"""How simulated devices behave when nothing goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from taskgrove.control_model import AdminMode, HealthState, ObsMode, ObsState
+from taskgrove.errors import UsageError, nearest
+from taskgrove.tango.server.dialect import Dialect
+from taskgrove.tango.server.ledger import MAX_QUEUED
+from taskgrove.tango.simulation.faults import Fault
+
+#: Commands that a simulated device runs as long-running commands, beside Abort.
+SIMULATED_COMMANDS: Final = (
+    "AssignResources",
+    "ReleaseResources",
+    "ReleaseAllResources",
+    "Configure",
+    "Scan",
+    "EndScan",
+    "GoToIdle",
+    "End",
+    "ObsReset",
+    "Restart",
+    "On",
+    "Off",
+)
+
+
+class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a simulated device is like; every field has a default.
+
+    Attributes:
+        duration_s: How long a command takes, in seconds, 0 to 3,600.
+        durations_s: The same for single commands.
+        spread: Devices differ in speed by up to this part, 0 to 0.9, each always the same.
+        steps: Progress reports of one command, 0 to 1,000.
+        bad_argin: A command whose argument is no JSON object is refused by ``reject``
+            (REJECTED and the reason) or ``raise`` (DevFailed).
+        strict_states: Commands are refused in an obsState that does not allow them.
+        max_queued: Commands that may wait, 1 to 32.
+        obs_state: The obsState to start in, a name.
+        obs_mode: The obsMode to start in, a name.
+        admin_mode: The adminMode to start in, a name.
+        health_state: The healthState to start in, a name.
+        dialect: Protocol version and quirks.
+    """
+
+    duration_s: float = 2.0
+    durations_s: dict[str, float] = {}
+    spread: float = 0.0
+    steps: int = 10
+    bad_argin: Literal["reject", "raise"] = "reject"
+    strict_states: bool = False
+    max_queued: int = MAX_QUEUED
+    obs_state: str = "IDLE"
+    obs_mode: str = "IDLE"
+    admin_mode: str = "ONLINE"
+    health_state: str = "OK"
+    dialect: Dialect = Dialect()
+
+    def __post_init__(self) -> None:
+        for name, duration in [("duration_s", self.duration_s), *self.durations_s.items()]:
+            if not 0.0 <= duration <= 3600.0:
+                raise ValueError(f"{name} is {duration:g}, allowed is 0 to 3600 s")
+        if not 0.0 <= self.spread <= 0.9:
+            raise ValueError(f"spread is {self.spread:g}, allowed is 0 to 0.9")
+        if not 0 <= self.steps <= 1000:
+            raise ValueError(f"steps is {self.steps}, allowed is 0 to 1000")
+        if not 1 <= self.max_queued <= MAX_QUEUED:
+            raise ValueError(f"max_queued is {self.max_queued}, allowed is 1 to {MAX_QUEUED}")
+        for command in self.durations_s:
+            if command not in SIMULATED_COMMANDS:
+                raise ValueError(f"durations_s has no command {command!r}")
+        for field, members in (
+            ("obs_state", ObsState), ("obs_mode", ObsMode),
+            ("admin_mode", AdminMode), ("health_state", HealthState),
+        ):  # fmt: skip
+            if getattr(self, field) not in members.__members__:
+                allowed = ", ".join(members.__members__)
+                raise ValueError(f"{field} is {getattr(self, field)!r}, allowed are {allowed}")
+
+
+def parse_settings(
+    value: SimulatorSettings | Mapping[str, Any] | None, base: SimulatorSettings | None = None
+) -> SimulatorSettings:
+    """Return the settings written as a mapping, laid over ``base``.
+
+    Raises:
+        UsageError: A setting is unknown or out of its range.
+    """
+    if isinstance(value, SimulatorSettings):
+        return value
+    start = base or SimulatorSettings()
+    fields = [field.name for field in msgspec.structs.fields(SimulatorSettings)]
+    for name in value or {}:
+        if name not in fields:
+            near = nearest(str(name), fields)
+            raise UsageError(
+                f"the simulator has no setting {name!r}; allowed are {', '.join(fields)}",
+                hint=f"did you mean {near!r}?" if near else None,
+            )
+    merged = msgspec.to_builtins(start) | dict(value or {})
+    if isinstance(merged["dialect"], Dialect):
+        merged["dialect"] = msgspec.to_builtins(merged["dialect"])
+    try:
+        return msgspec.convert(merged, SimulatorSettings)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"simulator settings: {error}") from error
+
+
+class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One device of a fleet, as its server process is told of it.
+
+    Attributes:
+        name: The TANGO name, lower case.
+        settings: How it behaves.
+        faults: command → its faults.
+        speed: Everything goes this many times as fast, over 0.
+    """
+
+    name: str
+    settings: SimulatorSettings = SimulatorSettings()
+    faults: dict[str, tuple[Fault, ...]] = {}
+    speed: float = 1.0
