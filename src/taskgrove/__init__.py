@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from taskgrove.commands.aggregation.base import SubtaskResult as SubtaskResult
     from taskgrove.commands.aggregation.policy import TaskAggregationPolicy as TaskAggregationPolicy
     from taskgrove.commands.command_map import load_command_map as load_command_map
+    from taskgrove.commands.execution.run_handle import RunHandle as RunHandle
     from taskgrove.commands.main_task_composer import MainTaskComposer as MainTaskComposer
     from taskgrove.commands.main_task_executor import MainTaskExecutor as MainTaskExecutor
-    from taskgrove.commands.main_task_executor import RunHandle as RunHandle
     from taskgrove.commands.task import BaseTask as BaseTask
     from taskgrove.commands.task import LeafTask as LeafTask
     from taskgrove.commands.task import Task as Task
@@ -44,7 +44,7 @@ _LATER = {
     "MainTaskExecutor": "taskgrove.commands.main_task_executor",
     "MapError": "taskgrove.errors",
     "ResultCode": "taskgrove.control_model",
-    "RunHandle": "taskgrove.commands.main_task_executor",
+    "RunHandle": "taskgrove.commands.execution.run_handle",
     "SubtaskResult": "taskgrove.commands.aggregation.base",
     "Task": "taskgrove.commands.task",
     "TaskAggregationPolicy": "taskgrove.commands.aggregation.policy",

@@ -17,8 +17,9 @@ from taskgrove import LeafTask, Task, TaskExecutionType
 from taskgrove.analysis.analysis_runner import AnalysisRunner
 from taskgrove.analysis.configuration import parse_configuration
 from taskgrove.analysis.running.process import identity_of
+from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_composer import MainTaskComposer
-from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError

@@ -510,8 +510,8 @@ def test_the_observer_only_appends(tmp_path: Path) -> None:
 def test_the_recorder_is_never_detached_from_its_bus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskgrove.events.SLOW_LIMIT_S", -1.0)  # every call counts as slow
-    monkeypatch.setattr("taskgrove.events.STALL_LIMIT_S", -1.0)
+    monkeypatch.setattr("taskgrove.events.bus.SLOW_LIMIT_S", -1.0)  # every call counts as slow
+    monkeypatch.setattr("taskgrove.events.bus.STALL_LIMIT_S", -1.0)
     with new_recorder(tmp_path / "runs.db", tmp_path) as recorder:
         run_recorded(recorder, "run-1")
     kept(tmp_path / "runs.db", "run-1").assert_final()

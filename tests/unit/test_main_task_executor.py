@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.execution.run_handle import RunHandle
+from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import (

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.execution.run_handle import RunHandle
+from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.prior import PriorEnd, PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior

@@ -168,11 +168,9 @@ def test_a_raising_observer_is_detached_and_reported(log, caplog):
 
 @pytest.mark.parametrize("kind_of_slow", ["a stall", "slow again and again"])
 def test_a_slow_observer_is_detached_and_reported(log, caplog, monkeypatch, kind_of_slow):
-    from taskgrove import events
-
     # No waiting: every call of this observer takes as long as this says.
     now = [0.0]
-    monkeypatch.setattr(events.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("taskgrove.events.bus.time.perf_counter", lambda: now[0])
     calls = []
 
     def slow(event):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_composer import MainTaskComposer
-from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import TaskEvent, decode_event

@@ -14,9 +14,10 @@ from taskgrove.cli.devices import DeviceReader, Reach
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.composition.context import ComponentContext
 from taskgrove.commands.execution.internal_runner import InternalRunner
+from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_composer import MainTaskComposer
-from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType

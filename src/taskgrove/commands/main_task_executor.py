@@ -13,37 +13,31 @@ thread. ``MainTaskExecutor._lock`` guards the set of running trees.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import logging
 import secrets
 import threading
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
-from taskgrove.commands.display import render_html
 from taskgrove.commands.execution.composed_events import emit_composed
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
-from taskgrove.control_model import IS_FINAL, TaskStatus
+from taskgrove.control_model import IS_FINAL
 from taskgrove.errors import (
     ExecutorClosedError,
     MissingRunnerError,
-    RunError,
-    TaskAbortedError,
-    TaskFailedError,
-    TaskRejectedError,
     UsageError,
-    WaitTimeoutError,
     nearest,
 )
 from taskgrove.events import EventBus, Observer
@@ -52,112 +46,6 @@ if TYPE_CHECKING:
     from logging import Logger
 
 _LOGGER = logging.getLogger(__name__)
-
-_ERRORS: Final[dict[TaskStatus, type[RunError]]] = {
-    TaskStatus.FAILED: TaskFailedError,
-    TaskStatus.REJECTED: TaskRejectedError,
-    TaskStatus.ABORTED: TaskAbortedError,
-}
-
-
-class RunHandle:
-    """A submitted tree, from outside.
-
-    Attributes:
-        id: The run's id.
-        task: The root of the tree.
-        bus: The run's events; observers subscribed now get what is still to come.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._future: concurrent.futures.Future[AggregationOutcome] = concurrent.futures.Future()
-        self._future.set_running_or_notify_cancel()
-        self._recorder: RunRecorder | None = None
-        self._goes_on = False
-        self._ended = False
-        self.id = run.bus.run_id
-        self.task = run.root
-        self.bus = run.bus
-
-    @property
-    def status(self) -> TaskStatus:
-        """The root's status; final only once the run is (with a recorder: once it is kept)."""
-        status = self.task.tracker.overall_status
-        if IS_FINAL[status] and not self._future.done():
-            return TaskStatus.IN_PROGRESS
-        return status
-
-    @property
-    def progress(self) -> int:
-        """Percent done, 0..100."""
-        return self.task.tracker.progress
-
-    @property
-    def outcome(self) -> AggregationOutcome | None:
-        """The outcome, None until the run is final."""
-        return self._future.result() if self._future.done() else None
-
-    @property
-    def abandoned(self) -> tuple[str, ...]:
-        """Paths of leaves that were given up after the grace period."""
-        return self._run.abandoned
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; True when the run is final.
-
-        Args:
-            timeout_s: The most to wait, in seconds; None waits as long as it takes.
-        """
-        concurrent.futures.wait([self._future], timeout_s)
-        return self._future.done()
-
-    def abort(self, reason: str | None = None) -> bool:
-        """Ask the run to stop; returns at once (SPEC S7.5).
-
-        Args:
-            reason: Why, for the record; None says that it was asked for.
-
-        Returns:
-            True when this call began the abort, False when it had begun, or ended, before.
-        """
-        return self._run.abort(reason or "abort was asked for")
-
-    def result(self, timeout_s: float | None = None) -> AggregationOutcome:
-        """Return the outcome of a run that completed, degraded or not.
-
-        Args:
-            timeout_s: The most to wait, in seconds; None waits as long as it takes.
-
-        Raises:
-            WaitTimeoutError: The run is not final yet; it goes on.
-            TaskFailedError: It failed; chained to the exception of the leaf, where there is one.
-            TaskRejectedError: It was rejected.
-            TaskAbortedError: It was aborted.
-        """
-        if not self.wait(timeout_s):
-            raise WaitTimeoutError(
-                f"run {self.id} is not final after {timeout_s:g} s", path=self.task.path
-            )
-        outcome = self._future.result()
-        error = _ERRORS.get(outcome.status)
-        if error is not None:
-            raise error(
-                outcome.message or outcome.status.name, outcome=outcome, path=self.task.path
-            ) from self._run.first_exception
-        return outcome
-
-    def __await__(self) -> Generator[Any, None, AggregationOutcome]:
-        import asyncio  # noqa: PLC0415 - slow to import, and whoever awaits has it
-
-        # Shielded: a waiter that is cancelled does not take the outcome from the others.
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
-
-    def _repr_html_(self) -> str | None:
-        return render_html(self)
-
-    def __repr__(self) -> str:
-        return f"<RunHandle {self.id} {self.task.path!r} {self.status.name} {self.progress} %>"
 
 
 class MainTaskExecutor:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, LeafRunner
-from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
+from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, TaskExecutionType

@@ -203,9 +203,12 @@ class _Writer:
 
     def _array(self, value: Any, depth: int) -> Any:
         numpy = load_numpy("an array")
-        if isinstance(value, (numpy.str_, numpy.bytes_)):  # an array would strip their zeros
-            return {TAG: type(value).__name__.rstrip("_") + "_", "v": self.plain(
-                value.item(), depth)}  # fmt: skip
+        if isinstance(value, numpy.str_):  # an array, and item(), would strip its zeros
+            return {TAG: "str_", "v": self.plain(str.__str__(value), depth)}
+        if isinstance(value, numpy.bytes_):
+            return {TAG: "bytes_", "v": self.plain(bytes(value), depth)}
+        if value is numpy.ma.masked:  # one object, whose attributes cannot be asked for
+            return {TAG: "masked", "v": None}
         if isinstance(value, numpy.ma.MaskedArray):
             parts = [value.data, numpy.ma.getmaskarray(value), numpy.asarray(value.fill_value)]
             return self.tagged("masked", (numpy.asarray(part) for part in parts), depth)

@@ -121,6 +121,8 @@ class PlainReader:
 
 
 def _read_masked(value: Any) -> Any:
+    if value is None:
+        return load_numpy("a masked value").ma.masked
     data, mask, fill = value
     return load_numpy("a masked array").ma.MaskedArray(data, mask=mask, fill_value=fill[()])
 

@@ -1,0 +1,26 @@
+"""The one stream of events that everything observes.
+
+A :class:`TaskEvent` is an immutable fact about one node of one run. The same
+bytes are the record, the wire format (JSON) and the source of a replay.
+"""
+
+from taskgrove.events.bus import SLOW_CALLS_LIMIT as SLOW_CALLS_LIMIT
+from taskgrove.events.bus import SLOW_LIMIT_S as SLOW_LIMIT_S
+from taskgrove.events.bus import STALL_LIMIT_S as STALL_LIMIT_S
+from taskgrove.events.bus import EventBus as EventBus
+from taskgrove.events.bus import Subscription as Subscription
+from taskgrove.events.details import AnalysisDetail as AnalysisDetail
+from taskgrove.events.details import ComposedDetail as ComposedDetail
+from taskgrove.events.details import EventDetail as EventDetail
+from taskgrove.events.details import ExecutionKind as ExecutionKind
+from taskgrove.events.details import FinishedDetail as FinishedDetail
+from taskgrove.events.details import NoteDetail as NoteDetail
+from taskgrove.events.details import PageDetail as PageDetail
+from taskgrove.events.details import StartedDetail as StartedDetail
+from taskgrove.events.event import SCHEMA_VERSION as SCHEMA_VERSION
+from taskgrove.events.event import EventKind as EventKind
+from taskgrove.events.event import Observer as Observer
+from taskgrove.events.event import ProgressDraft as ProgressDraft
+from taskgrove.events.event import TaskEvent as TaskEvent
+from taskgrove.events.event import decode_event as decode_event
+from taskgrove.events.event import encode_event as encode_event

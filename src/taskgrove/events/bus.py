@@ -1,0 +1,198 @@
+"""The bus: how the events of a run reach those who observe it.
+
+Threads: :meth:`EventBus.publish`, :meth:`EventBus.subscribe` and
+:meth:`Subscription.close` may be called by any thread. ``_lock`` guards the
+tuple of observers only, and is never held while an observer is called. An
+observer is called synchronously by whichever thread made the change, so all it
+may do is enqueue; across threads it can get two events slightly out of order
+and orders them by :attr:`TaskEvent.sequence` (SPEC S4.9).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from taskgrove.clock import SYSTEM_CLOCK, Clock
+from taskgrove.events.details import NoteDetail
+from taskgrove.events.event import EventKind, Observer, ProgressDraft, TaskEvent
+
+_LOGGER = logging.getLogger(__name__)
+
+#: An observer whose single call takes longer than this is detached at once.
+STALL_LIMIT_S: Final = 1.0
+#: An observer that takes longer than this in ``SLOW_CALLS_LIMIT`` calls running is detached.
+SLOW_LIMIT_S: Final = 0.05
+SLOW_CALLS_LIMIT: Final = 5
+
+
+class Subscription:
+    """One observer's tie to a bus.
+
+    Attributes:
+        detached_reason: Why the bus detached the observer, or None while it is attached.
+        essential: Whether the observer stays attached whatever it does.
+        takes_drafts: Whether it takes a :class:`ProgressDraft` in place of an event; an observer
+            says so by an attribute of this name.
+    """
+
+    __slots__ = (
+        "_bus", "_slow_calls", "detached_reason", "essential", "observer", "takes_drafts",
+    )  # fmt: skip
+
+    def __init__(self, bus: EventBus, observer: Observer, *, essential: bool = False) -> None:
+        self._bus = bus
+        self._slow_calls = 0
+        self.essential = essential
+        self.takes_drafts: bool = getattr(observer, "takes_drafts", False)
+        self.observer = observer
+        self.detached_reason: str | None = None
+
+    def close(self) -> None:
+        """End the subscription; calling it twice does no harm."""
+        self._bus._remove(self)
+
+
+class EventBus:
+    """The stream of events of one run.
+
+    Args:
+        run_id: The run whose events these are.
+        clock: Where the events' times come from.
+        first_sequence: The first number; above 1 where a run of the record goes on.
+
+    Attributes:
+        run_id: The run whose events these are.
+        active: True while somebody observes; a producer need not build events otherwise.
+        monotonic: Returns the monotonic time of an event that is made now, in seconds.
+        wall_ns: Returns its wall time, UTC, nanoseconds since the epoch.
+        next_sequence: Takes the next number; whoever takes one must publish an event with it.
+    """
+
+    __slots__ = (
+        "_lock", "_subscriptions", "active", "monotonic", "next_sequence", "run_id", "wall_ns",
+    )  # fmt: skip
+
+    def __init__(
+        self, run_id: str, clock: Clock = SYSTEM_CLOCK, *, first_sequence: int = 1
+    ) -> None:
+        self.run_id = run_id
+        self.active = False
+        # The machine's clock without a detour: every event asks it twice.
+        system = clock is SYSTEM_CLOCK
+        self.monotonic: Callable[[], float] = time.monotonic if system else clock.monotonic
+        self.wall_ns: Callable[[], int] = time.time_ns if system else clock.wall_ns
+        self._lock = threading.Lock()
+        # Taken under trackers' locks: a call of Python's own there would be felt (SPEC S4.3).
+        self.next_sequence: Callable[[], int] = itertools.count(first_sequence).__next__
+        self._subscriptions: tuple[Subscription, ...] = ()
+
+    def subscribe(self, observer: Observer, *, essential: bool = False) -> Subscription:
+        """Have ``observer`` called with every event from now on.
+
+        The observer must only enqueue. One that raises or is slow is detached
+        and reported (a note on the bus, a line in the log).
+
+        Args:
+            observer: What is called.
+            essential: True for the record: it is never detached, because a call may take long
+                when the machine stood still, and no event may be missed.
+        """
+        subscription = Subscription(self, observer, essential=essential)
+        with self._lock:
+            self._subscriptions = (*self._subscriptions, subscription)
+            self.active = True
+        return subscription
+
+    def emit(
+        self, path: str, kind: EventKind, *, sequence: int | None = None, **fields: Any
+    ) -> None:
+        """Build an event now and publish it; does nothing when nobody observes.
+
+        Args:
+            path: Path of the node.
+            kind: What happened.
+            sequence: A number taken earlier with :meth:`next_sequence`, under the
+                lock that orders the change; None takes one now.
+            **fields: Further fields of :class:`TaskEvent`.
+        """
+        if sequence is None:
+            if not self.active:
+                return
+            sequence = self.next_sequence()
+        self.publish(
+            TaskEvent(
+                run_id=self.run_id,
+                sequence=sequence,
+                path=path,
+                kind=kind,
+                monotonic_s=self.monotonic(),
+                wall_ns=self.wall_ns(),
+                **fields,
+            )
+        )
+
+    def publish_draft(self, draft: ProgressDraft) -> None:
+        """Publish plain progress; its event is made where somebody needs one. Never raises."""
+        others = False
+        for subscription in self._subscriptions:
+            if not subscription.takes_drafts:
+                others = True
+                continue
+            try:
+                subscription.observer(draft)  # type: ignore[arg-type] # it said so
+            except Exception:
+                _LOGGER.exception("run %s: the record's observer raised", self.run_id)
+        if others:
+            self.publish(draft.event(), drafted=True)
+
+    def publish(self, event: TaskEvent, *, drafted: bool = False) -> None:
+        """Call every observer with ``event``; never raises.
+
+        Args:
+            event: The event.
+            drafted: Those that take drafts have it already.
+        """
+        for subscription in self._subscriptions:
+            if drafted and subscription.takes_drafts:
+                continue
+            if subscription.essential:  # never detached, so never timed
+                try:
+                    subscription.observer(event)
+                except Exception:
+                    _LOGGER.exception("run %s: the record's observer raised", self.run_id)
+                continue
+            began = time.perf_counter()
+            try:
+                subscription.observer(event)
+            except Exception as exc:  # noqa: BLE001 - an observer harms nothing (S4.9)
+                self._detach(subscription, f"it raised {type(exc).__name__}: {exc}", event.path)
+                continue
+            took = time.perf_counter() - began
+            if took > SLOW_LIMIT_S:
+                subscription._slow_calls += 1
+                if took > STALL_LIMIT_S or subscription._slow_calls >= SLOW_CALLS_LIMIT:
+                    self._detach(subscription, f"it was slow: {took:.3f} s in a call", event.path)
+            elif subscription._slow_calls:
+                subscription._slow_calls = 0
+
+    def _remove(self, subscription: Subscription) -> bool:
+        with self._lock:
+            left = tuple(item for item in self._subscriptions if item is not subscription)
+            removed = len(left) != len(self._subscriptions)
+            self._subscriptions = left
+            self.active = bool(left)
+        return removed
+
+    def _detach(self, subscription: Subscription, reason: str, path: str) -> None:
+        if not self._remove(subscription):
+            return
+        subscription.detached_reason = reason
+        name = getattr(subscription.observer, "__qualname__", None) or repr(subscription.observer)
+        text = f"observer {name} was detached: {reason}"
+        _LOGGER.warning("run %s: %s", self.run_id, text)
+        self.emit(path, "note", message=text, detail=NoteDetail(topic="observer"))

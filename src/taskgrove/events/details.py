@@ -1,0 +1,162 @@
+"""What belongs to each kind of event."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
+
+
+class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="composed"):
+    """The whole node, as it was composed.
+
+    Attributes:
+        execution: How the node is executed.
+        children: Names of the children, in order; empty for a leaf.
+        rule: The explicit rule, as a line for people (``quorum 0.8``), or None.
+        timeout_s: The limit set on this node, in seconds; None means no limit.
+        retries: How often a leaf may be tried again.
+        root: True for the root of the tree.
+        operation: The operation handed to the rules.
+        obs_mode: The observation mode handed to the rules.
+        target: The device, or the object, that a leaf acts on, as a name.
+        command_name: The command or method of a leaf.
+        pst_group: Whether the node is aggregated as a group of PST beams; None: by its name.
+        skip_subtasks: Whether a failure makes the rest of a sequence casualties.
+        notes: What the composer left out and why, and limits that cannot be enforced.
+        address: How a device is reached, where its name alone is not enough; None otherwise.
+    """
+
+    execution: ExecutionKind
+    children: tuple[str, ...] = ()
+    rule: str | None = None
+    timeout_s: float | None = None
+    retries: int = 0
+    root: bool = False
+    operation: str | None = None
+    obs_mode: str | None = None
+    target: str | None = None
+    command_name: str | None = None
+    pst_group: bool | None = None
+    skip_subtasks: bool = False
+    notes: tuple[str, ...] = ()
+    address: str | None = None
+
+
+class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
+    """What runs outside: enough to find it again.
+
+    Attributes:
+        outside_kind: ``command`` (a TANGO command id), ``process`` (a pid), ``job``, or None.
+        outside_id: The id itself, opaque.
+    """
+
+    outside_kind: str | None = None
+    outside_id: str | None = None
+
+
+class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finished"):
+    """How the end was decided.
+
+    Attributes:
+        rule: The rule that decided, or None for a leaf.
+        succeeded: How many children succeeded.
+        needed: How many had to, or None where the rule has no number.
+        total: Of how many.
+        line: The same, as a line for people.
+        skipped: True for a step that was not run because an earlier one failed.
+        severe: True when the outcome was severe by SPEC S3.5.
+        error: The error that ended it, as text.
+    """
+
+    rule: str | None = None
+    succeeded: int | None = None
+    needed: int | None = None
+    total: int | None = None
+    line: str | None = None
+    skipped: bool = False
+    severe: bool = False
+    error: str | None = None
+
+
+class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
+    """Something worth telling that changes no status.
+
+    Attributes:
+        topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-ended``, ``abandoned``,
+            ``timeout``, ``retry``, ``late``, ``refused``, ``reconciled``, ``limit``,
+            ``observer``, ``operator``, ``reused``, ``recovered``, ``lost``, ``info``.
+        data: Small facts that belong to it, as text.
+    """
+
+    topic: str
+    data: dict[str, str] = {}
+
+
+class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analysis"):
+    """How an analysis was run, and what it gave: enough to run it again (a note's detail).
+
+    Attributes:
+        analysis: The analysis' name.
+        parameters: The validated parameters, as one line of JSON.
+        environment: The exact environment, secrets redacted.
+        argv: The command line.
+        cwd: The working folder.
+        host: Where it ran.
+        user: As whom.
+        pid: Its process.
+        versions: The versions of the code and of the packages, by name.
+        communicators: Each communicator, described, in order.
+        poll_interval_s: Period of the reconciling poll, in seconds.
+        status: The name of the analysis' own status (``COMPLETED``, ``TIMEDOUT``, ...).
+        summary: The result's short summary.
+        impl_schemas: The declared contracts of the result, or None.
+        payload: The payload, or the reference to it (path, size, hash), as one line of JSON.
+        return_code: The exit status of the process, negative for a signal; None: unknown.
+        duration_s: How long the process ran, in seconds.
+        cpu_s: Processor time of the process and its children, in seconds.
+        max_rss_bytes: Most memory that a process of it held, in bytes.
+    """
+
+    analysis: str
+    parameters: str = "{}"
+    environment: dict[str, str] = {}
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    host: str = ""
+    user: str = ""
+    pid: int | None = None
+    versions: dict[str, str] = {}
+    communicators: tuple[str, ...] = ()
+    poll_interval_s: float | None = None
+    status: str = ""
+    summary: str = ""
+    impl_schemas: str | None = None
+    payload: str = "null"
+    return_code: int | None = None
+    duration_s: float | None = None
+    cpu_s: float | None = None
+    max_rss_bytes: int | None = None
+
+
+class PageDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
+    """A page that was published (a note's detail).
+
+    Attributes:
+        display_name: The page's place, such as ``scans/my_motor_scan``.
+        file: Where it was written, an absolute path.
+        size_bytes: Its size.
+        sha256: The hash of its content, in hex.
+    """
+
+    display_name: str
+    file: str
+    size_bytes: int
+    sha256: str
+
+
+EventDetail: TypeAlias = (
+    ComposedDetail | StartedDetail | FinishedDetail | NoteDetail | AnalysisDetail | PageDetail
+)

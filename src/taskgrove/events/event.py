@@ -1,0 +1,153 @@
+"""The event: an immutable fact about one node of one run, and its line of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events.details import EventDetail
+
+#: Version of the event schema; a reader refuses a major version that it does not know.
+SCHEMA_VERSION: Final = 1
+
+EventKind: TypeAlias = Literal["composed", "queued", "started", "progress", "finished", "note"]
+
+
+class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """One immutable fact about one node of one run.
+
+    Attributes:
+        schema: Version of the event schema.
+        run_id: The run.
+        sequence: Number of the event in its run, from 1, without gaps.
+        sequence_from: First number of the range that a coalesced progress event replaces; None
+            for an ordinary event.
+        path: Path of the node, such as ``configure/configure_pst/pst-beam-01``.
+        kind: What happened.
+        attempt: The attempt of a leaf, from 1.
+        status: The node's status after the event.
+        result_code: The node's result code, when known.
+        progress: Percent done, 0..100, when known.
+        message: The node's message, or the text of a note.
+        devices: Devices involved.
+        failed_devices: Devices that failed.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        monotonic_s: Monotonic time of the process that made the event, in seconds.
+        wall_ns: UTC, nanoseconds since the epoch.
+        detail: What belongs to the kind.
+    """
+
+    schema: int = msgspec.field(default_factory=lambda: SCHEMA_VERSION)  # so it is always written
+    run_id: str
+    sequence: int
+    sequence_from: int | None = None
+    path: str
+    kind: EventKind
+    attempt: int = 1
+    status: TaskStatus | None = None
+    result_code: ResultCode | None = None
+    progress: int | None = None
+    message: str = ""
+    devices: tuple[str, ...] = ()
+    failed_devices: tuple[str, ...] = ()
+    health_state: str | None = None
+    monotonic_s: float
+    wall_ns: int
+    detail: EventDetail | None = None
+
+
+Observer: TypeAlias = Callable[[TaskEvent], object]
+
+
+class ProgressDraft(msgspec.Struct, frozen=True, gc=False):
+    """Progress of a running subtask of which no event was made yet.
+
+    In a burst, most of them are overtaken before anybody needs the event, and making it is what
+    costs. Attributes are those of the event that it stands for, except:
+
+    Attributes:
+        task: Path of the task whose subtask it is.
+        name: The subtask's name.
+        device: Its device, where ``devices`` names none.
+    """
+
+    run_id: str
+    sequence: int
+    task: str
+    name: str
+    progress: int
+    result_code: ResultCode | None
+    message: str
+    device: str | None
+    devices: list[str] | None
+    failed_devices: list[str] | None
+    health_state: str | None
+    monotonic_s: float
+    wall_ns: int
+
+    def event(self, sequence_from: int | None = None) -> TaskEvent:
+        """Return the event.
+
+        Args:
+            sequence_from: First number of the range that it replaces, where it replaces others.
+        """
+        devices = self.devices or ((self.device,) if self.device else ())
+        return TaskEvent(
+            run_id=self.run_id,
+            sequence=self.sequence,
+            sequence_from=sequence_from,
+            path=f"{self.task}/{self.name}",
+            kind="progress",
+            status=TaskStatus.IN_PROGRESS,
+            result_code=self.result_code,
+            progress=self.progress,
+            message=self.message,
+            devices=tuple(devices),
+            failed_devices=tuple(self.failed_devices or ()),
+            health_state=self.health_state,
+            monotonic_s=self.monotonic_s,
+            wall_ns=self.wall_ns,
+        )
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(TaskEvent)
+
+
+def encode_event(event: TaskEvent) -> bytes:
+    """Return the event as one line of JSON, without the line's end."""
+    try:
+        return _ENCODER.encode(event)
+    except UnicodeEncodeError:
+        # A device may say what is no text, such as half of a surrogate pair.
+        return _ENCODER.encode(_writable(msgspec.to_builtins(event)))
+
+
+def decode_event(line: bytes | str) -> TaskEvent:
+    """Return the event that a line of JSON holds.
+
+    Raises:
+        msgspec.ValidationError: The line is JSON, but not an event, or one of a newer
+            schema; the text says where.
+        msgspec.DecodeError: The line is not JSON.
+    """
+    event = _DECODER.decode(line)
+    if event.schema > SCHEMA_VERSION:
+        raise msgspec.ValidationError(
+            f"the event has schema {event.schema}, this version reads up to {SCHEMA_VERSION}"
+        )
+    return event
+
+
+def _writable(value: Any) -> Any:
+    """Return plain data in which what no encoding can write, a lone surrogate, is escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_writable(key): _writable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_writable(item) for item in value]
+    return value
