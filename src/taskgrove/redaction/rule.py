@@ -1,19 +1,20 @@
 """Keeping secrets out of what is written: environments, command lines and plain data.
 
 A value is redacted when its *name* says that it is a secret; values themselves are not
-searched, except for passwords inside URLs and for ``NAME: value`` in a text of several lines.
+searched, except for passwords inside URLs and for ``NAME: value`` in a text of several lines
+(:mod:`taskgrove.redaction.text`).
 
 The rule: a name is split into words at everything that is no letter or digit, and where a small
-letter is followed by a capital one (``dbPassword``). It is a secret's when one of its words is
-``password``, ``passwd``, ``passphrase``, ``pwd``, ``secret``, ``token``, ``credential``,
-``auth``, ``authorization``, ``cookie``, ``apikey`` (and their plurals), when one ends in
-``password``, ``passwd``, ``passphrase``, ``secret``, ``token`` or ``apikey`` (``PGPASSWORD``), or
-when the words ``api key``, ``access key``, ``private key``, ``secret key``, ``session key``,
-``signing key``, ``auth key`` or ``encryption key`` follow each other. Case does not matter. So
-``GITHUB_TOKEN``, ``AWS_SECRET_ACCESS_KEY`` and ``--db-password`` are secrets; ``AUTHOR``,
-``KEYBOARD``, ``PATH`` and ``TOKENIZER`` are not. Exempt by name are ``PWD`` and ``OLDPWD``, the
-shell's folders, and what names a file or a way rather than a secret: ``SSH_AUTH_SOCK``,
-``XAUTHORITY``, ``AUTH_METHOD``.
+letter is followed by a capital one (``dbPassword``); digits at the end of a word do not count. It
+is a secret's when one of its words is ``password``, ``passwd``, ``passphrase``, ``pwd``,
+``secret``, ``token``, ``credential``, ``auth``, ``authorization``, ``cookie``, ``apikey`` (and
+their plurals), when one ends in ``password``, ``passwd``, ``passphrase``, ``secret``, ``token`` or
+``apikey`` (``PGPASSWORD``), or when the words ``api key``, ``access key``, ``private key``,
+``secret key``, ``session key``, ``signing key``, ``auth key`` or ``encryption key`` follow each
+other. Case does not matter. So ``GITHUB_TOKEN``, ``AWS_SECRET_ACCESS_KEY`` and ``--db-password``
+are secrets; ``AUTHOR``, ``KEYBOARD``, ``PATH`` and ``TOKENIZER`` are not. Exempt by name are
+``PWD`` and ``OLDPWD``, the shell's folders, and what names a file or a way rather than a secret:
+``SSH_AUTH_SOCK``, ``XAUTHORITY``, ``AUTH_METHOD``.
 
 ``TASKGROVE_REDACT`` changes it: words, split by commas. ``-WORD`` exempts a whole name,
 ``+WORD`` or ``WORD`` adds one (``*`` stands for anything), ``off`` alone redacts nothing.
@@ -30,6 +31,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from taskgrove.errors import UsageError
+from taskgrove.redaction.text import hide_values
 
 #: What stands in place of a secret.
 REDACTED: Final = "<redacted>"
@@ -58,18 +60,25 @@ _SPLIT: Final = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[
 _URL_PASSWORD: Final = re.compile(
     r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@?#]*:)(?:[^\s/]+(?=@)|(?!\d+/)[^\s@]+(?=@))"
 )
-#: ``name: value`` or ``name=value`` in a text, the name perhaps quoted.
-_ASSIGNMENT: Final = re.compile(
-    r"""(?P<name>[A-Za-z_][\w.-]{0,80})(?P<sign>\\?["']?[ \t]*[:=][ \t]*)"""
-    r"""(?P<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,;{}\[\]"'][^\s,;}\]]*)"""
-)
+#: ``?password=value`` and ``&password=value`` in a URL.
+_URL_PARAMETER: Final = re.compile(r"""(?<=[?&])([\w.-]+)=([^\s&#"'<>]+)""")
+#: ``Authorization: Bearer …`` as one word of a command line.
+_HEADER: Final = re.compile(r"([A-Za-z_][\w.-]*):[ \t]*(\S.*)", re.DOTALL)
 
 
 def without_url_passwords(text: str) -> str:
-    """Return text in which the password of each URL (``scheme://user:password@``) is redacted."""
+    """Return text in which the passwords of URLs are redacted.
+
+    Both ``scheme://user:password@`` and ``scheme://host/?password=``, whatever the rule is.
+    """
     if "://" not in text:
         return text
-    return _URL_PASSWORD.sub(rf"\g<1>{REDACTED}", text)
+    text = _URL_PASSWORD.sub(rf"\g<1>{REDACTED}", text)
+    return _URL_PARAMETER.sub(_url_parameter, text)
+
+
+def _url_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}={REDACTED}" if _says_secret(match[1]) else match[0]
 
 
 class Redaction:
@@ -127,7 +136,8 @@ class Redaction:
     def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         """Return a command line in which the values of secret flags are redacted.
 
-        ``--token=X``, ``--password X``, ``NAME=X`` and passwords in URLs are recognised.
+        ``--token=X``, ``--password X``, ``NAME=X``, ``--env=NAME=X``, ``Authorization: X`` and
+        passwords in URLs are recognised.
         """
         told: list[str] = []
         hide_next = False
@@ -137,9 +147,9 @@ class Redaction:
                 hide_next = False
                 continue
             hide_next = False
-            name, equals, value = word.partition("=")
-            if equals and "://" not in name:
-                told.append(f"{name}={self._value(name, value)}")
+            named = self._named(word)
+            if named is not None:
+                told.append(named)
                 continue
             hide_next = word.startswith("-") and self.is_secret(word)
             told.append(self.text(word))
@@ -153,9 +163,7 @@ class Redaction:
         if self._off:
             return text
         text = without_url_passwords(text)
-        if "\n" in text:
-            text = _ASSIGNMENT.sub(self._assignment, text)
-        return text
+        return hide_values(text, self.is_secret, REDACTED) if "\n" in text else text
 
     def plain(self, data: Any) -> Any:
         """Return plain data in which what has a secret's name is redacted, at any depth.
@@ -194,17 +202,17 @@ class Redaction:
             return value
         return _hidden(value) if self.is_secret(name) else without_url_passwords(value)
 
-    def _assignment(self, match: re.Match[str]) -> str:
-        value = match["value"]
-        quote = value[0] if value[0] in "\"'" else ""
-        if not self.is_secret(match["name"]):
-            if not quote:
-                return match[0]
-            inner = _ASSIGNMENT.sub(self._assignment, value[1:-1])
-            return f"{match['name']}{match['sign']}{quote}{inner}{quote}"
-        if value in ("null", "~", "true", "false", "|", ">", '""', "''"):
-            return match[0]
-        return f"{match['name']}{match['sign']}{quote}{REDACTED}{quote}"
+    def _named(self, word: str) -> str | None:
+        """Return a word that holds a name and its value without the secret; None for others."""
+        name, equals, value = word.partition("=")
+        if equals and "://" not in name and not any(sign in name for sign in " :"):
+            if self.is_secret(name):
+                return f"{name}={self._value(name, value)}"
+            return f"{name}={self._named(value) or self.text(value)}"
+        header = _HEADER.fullmatch(word)
+        if header is None or not self.is_secret(header[1]):
+            return None
+        return f"{header[1]}: {self._value(header[1], header[2])}"
 
     def _decide(self, name: str) -> bool:
         low = name.strip("-").lower()
@@ -214,10 +222,14 @@ class Redaction:
             return True
         if name in _EXEMPT:
             return False
-        words = [word.lower() for word in _SPLIT.split(name) if word]
-        if any(word in _WORDS or word.endswith(_ENDINGS) for word in words):
-            return True
-        return any(pair in _PAIRS for pair in itertools.pairwise(words))
+        return _says_secret(name)
+
+
+def _says_secret(name: str) -> bool:
+    words = [word.lower().rstrip("0123456789") for word in _SPLIT.split(name) if word]
+    if any(word in _WORDS or word.endswith(_ENDINGS) for word in words):
+        return True
+    return any(pair in _PAIRS for pair in itertools.pairwise(words))
 
 
 def holds_redacted(data: Any) -> bool:

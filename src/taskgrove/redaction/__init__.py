@@ -1,0 +1,7 @@
+"""Keeping secrets out of what is written: environments, command lines, plain data and texts."""
+
+from taskgrove.redaction.rule import REDACT_VARIABLE as REDACT_VARIABLE
+from taskgrove.redaction.rule import REDACTED as REDACTED
+from taskgrove.redaction.rule import Redaction as Redaction
+from taskgrove.redaction.rule import holds_redacted as holds_redacted
+from taskgrove.redaction.rule import without_url_passwords as without_url_passwords

@@ -1,0 +1,140 @@
+"""Finding values by their name in a text: YAML, JSON, ini and shell alike, without parsing it.
+
+A text that is kept as it was written, such as a command map, need not be valid, and shall still
+read as its author wrote it. So it is gone through from name to name: what follows ``name:`` or
+``name=`` is a value. When the name is a secret's, all of the value goes: what is quoted, else the
+rest of the line and the lines below that are indented deeper. Rather a word too many is hidden
+than one too few; only a mapping stays, whose own names are looked at.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+#: ``name: `` or ``name=``, the name perhaps quoted.
+_NAME: Final = re.compile(
+    r"""["']?(?<![A-Za-z_])(?P<name>[A-Za-z_][\w.-]{0,200}+)\\?["']?[ \t]*[:=][ \t]*"""
+)
+_QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
+#: What says that there is no secret.
+_NOTHING: Final = re.compile(r"""(?:null|~|true|false|""|'')(?=\s*(?:[,;}\])#]|$))""", re.MULTILINE)
+#: Nothing, or the mark of a block, on the line itself: the value is below.
+_BELOW: Final = re.compile(r"""(?P<mark>[|>][-+0-9]*|\[)?[ \t]*(?:#.*)?$""", re.MULTILINE)
+#: What begins a mapping below, or a list of them.
+_MAPPING: Final = re.compile(r"""\s*(?:-[ \t]+)*(?:["']?[\w.-]+["']?[ \t]*:(?:\s|$)|\{)""")
+#: What ends a value inside of braces.
+_NEXT: Final = re.compile(r"[,}\]]")
+#: What may close, after a value, something that was opened before it.
+_CLOSING: Final = " \t\r,}])"
+
+
+def hide_values(text: str, is_secret: Callable[[str], bool], mark: str) -> str:
+    """Return a text in which values are replaced whose name says that they are secrets.
+
+    Args:
+        text: The text, of one line or many.
+        is_secret: Decides by the name.
+        mark: What stands in place of a value.
+    """
+    shown: list[str] = []
+    at = depth = 0
+    while (found := _NAME.search(text, at)) is not None:
+        shown.append(text[at : found.end()])
+        depth += _depth(text, at, found.end())
+        at = found.end()
+        quoted = _QUOTED.match(text, at)
+        if not is_secret(found["name"]):
+            if quoted is not None and "\n" not in quoted[0]:
+                shown.append(f"{text[at]}{hide_values(quoted[0][1:-1], is_secret, mark)}{text[at]}")
+                depth += _depth(text, at, quoted.end())
+                at = quoted.end()
+        elif _NOTHING.match(text, at) or text.startswith("{", at):
+            continue
+        elif quoted is not None:
+            shown.append(f"{text[at]}{mark}{text[at]}")
+            at = quoted.end()
+        else:
+            end = _end_of(text, found, within=depth > 0)
+            if end > at:
+                shown.append(mark if text[at - 1] != ":" else f" {mark}")
+            at = end
+    shown.append(text[at:])
+    return "".join(shown)
+
+
+def _end_of(text: str, name: re.Match[str], *, within: bool) -> int:
+    """Return where the value ends that follows a name and is not quoted.
+
+    Args:
+        text: The text.
+        name: The name.
+        within: Whether braces are open that were opened anywhere before.
+    """
+    at = name.end()
+    column = name.start() - (text.rfind("\n", 0, name.start()) + 1)
+    below = _BELOW.match(text, at)
+    if below is not None:
+        end = _below(text, below.end(), column, with_list=True)
+        is_text = below["mark"] in ("|", ">")
+        if end == below.end() or (not is_text and _MAPPING.match(text, below.end())):
+            return at
+        return end
+    return _end_of_plain(text, name, column, within=within)
+
+
+def _end_of_plain(text: str, name: re.Match[str], column: int, *, within: bool) -> int:
+    at, line = name.end(), name.start() - column
+    if text.startswith("[", at):
+        close = text.find("]", at)
+        if close >= 0:
+            return close + 1
+    if _depth(text, line, name.start()) > 0:
+        found = _NEXT.search(text, at + 1)
+        if found is not None:
+            return found.start()
+    end = _end_of_line(text, at)
+    bare = max(at + 1, at + len(text[at:end].rstrip(_CLOSING)))
+    if bare < at + len(text[at:end].rstrip(" \t\r")):
+        return bare  # something is closed, or goes on, behind it
+    if within:
+        found = _NEXT.search(text, end)
+        return end if found is None else found.start()
+    return _below(text, end, column)
+
+
+def _depth(text: str, start: int, end: int) -> int:
+    """Return how many more braces are opened than closed in a part of a text."""
+    opened = text.count("{", start, end) + text.count("[", start, end)
+    return opened - text.count("}", start, end) - text.count("]", start, end)
+
+
+def _end_of_line(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
+
+
+def _below(text: str, end: int, column: int, *, with_list: bool = False) -> int:
+    """Return the end of the last line that is deeper than a column, from the end of one on.
+
+    Args:
+        text: The text.
+        end: The end of the line of the name.
+        column: The column of the name.
+        with_list: Whether a list that stands in the column itself belongs to the name.
+    """
+    at = end
+    while at < len(text):
+        until = _end_of_line(text, at + 1)
+        line = text[at + 1 : until]
+        bare = line.lstrip(" \t")
+        is_item = with_list and len(line) - len(bare) == column and bare.startswith(("- ", "]"))
+        if bare.strip():
+            if len(line) - len(bare) <= column and not is_item:
+                break
+            end = until - (len(bare) - len(bare.rstrip(" \t\r,")) if bare[0] == "]" else 0)
+        at = until  # blank lines belong to it only where more of it follows
+    return end
