@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.node_facts import RunFacts
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import NoteDetail, ProgressDraft, TaskEvent
+from taskgrove.events import NoteDetail, ProgressDraft, SubtaskFacts, TaskEvent
 from taskgrove.store.recording import coalescing
 from taskgrove.store.recording.coalescing import coalesce
 from tests.store.recording import event
@@ -114,10 +115,16 @@ def test_what_is_kept_tells_the_same_without_a_gap(events: list[TaskEvent]) -> N
         )
     )
 )
-def test_drafts_are_coalesced_as_their_events_are(steps: list[tuple[object, ...]]) -> None:
+def test_drafts_are_coalesced_as_their_events_are(
+    steps: list[tuple[str, int, str, str | None, bool]],
+) -> None:
     drafts, sequence = [], 0
+    known: dict[str, SubtaskFacts] = {}
     for name, progress, message, device, gap in steps:
         sequence += 2 if gap else 1
-        facts = (None, message, device, None, None, None)
-        drafts.append(ProgressDraft("r", sequence, "root", name, progress, *facts, 1.0, sequence))  # type: ignore[arg-type]
+        facts = SubtaskFacts("r", f"root/{name}", None, message, (device,) if device else ())
+        if name in known and msgspec.structs.astuple(facts) == msgspec.structs.astuple(known[name]):
+            facts = known[name]  # a subtask has new ones only when it has changed
+        known[name] = facts
+        drafts.append(ProgressDraft(facts, sequence, progress, 1.0, sequence))
     assert coalesce(drafts) == coalesce([draft.event() for draft in drafts])

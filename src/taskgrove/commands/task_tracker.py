@@ -24,7 +24,7 @@ from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext, checked_progress
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
-from taskgrove.events import EventBus, Observer, ProgressDraft, Subscription
+from taskgrove.events import EventBus, Observer, Subscription, SubtaskFacts
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -133,11 +133,15 @@ class TaskTracker(TrackerDelivery):
             and self.total_subtasks > 0
         ):
             # An empty task is complete from the start; only its parent can tell of its end.
-            self._parent._events.nested.add(self.task_name)
+            with self._parent._lock:
+                self._parent._events.nested.add(self.task_name)
+                self._parent._told[self.task_name] = None
         if self._events is not None and self._events.bus.active:
             events.forward_to(self._events.bus)  # observers that came before the run
-        self._events = events
-        self._arm_progress()
+        with self._lock:
+            self._events = events
+            self._told.clear()
+            self._arm_progress()
 
     def subscribe(self, observer: Observer) -> Subscription:
         """Have ``observer`` called with an event for each accepted change (S4.9).
@@ -186,7 +190,8 @@ class TaskTracker(TrackerDelivery):
                     or (len(kwargs) == 1 and kwargs.get("device_name") == record.device_name)
                 )
             ):
-                progress = min(progress, 100)
+                if progress > 100:  # noqa: PLR1730 - `min` would be a call
+                    progress = 100
                 events = self._events
                 if events is not None and events.bus.active:
                     due = self._take_in_progress(events, record, progress)
@@ -215,47 +220,42 @@ class TaskTracker(TrackerDelivery):
     ) -> bool:
         """Take in plain progress of a running subtask and tell the observers."""
         name = record.name
-        earlier = self._subtask_progress[name]
-        if progress <= earlier or name.__class__ is not str or name in events.nested:
-            return self._take_in(name, None, progress, None, None, {})
         due = False
-        bus = events.bus
+        bus, sequence = events.bus, 0
         with self._lock:
+            # Subscripts, and no call but that for the number: see the module.
             earlier = self._subtask_progress[name]
-            plain = progress > earlier and not self._is_over and record.status is _IN_PROGRESS
-            if plain:
+            facts = self._told[name]
+            if facts is None:
+                facts = self._begin_to_tell(record)
+            if (
+                progress > earlier
+                and facts is not None
+                and record.status is _IN_PROGRESS
+                and not self._is_over
+                and events is self._events
+            ):
                 self._subtask_progress[name] = progress
                 self._progress_sum += progress - earlier
                 if self._progress_sum >= self._next_step_sum:
                     due = self._post_progress()
-                code, message, device = record.result_code, record.message, record.device_name
-                devices, failed = record.devices, record.failed_devices
-                health = record.health_state
-                sequence = bus.next_sequence()
-        if not plain:  # another thread was quicker
+                sequence = next(bus.numbers)
+        if not sequence or facts is None:
             return self._take_in(name, None, progress, None, None, {})
         try:
-            bus.publish_draft(
-                ProgressDraft(
-                    bus.run_id,
-                    sequence,
-                    events.path,
-                    name,
-                    progress,
-                    code,
-                    message,
-                    device,
-                    devices,
-                    failed,
-                    health,
-                    bus.monotonic(),
-                    bus.wall_ns(),
-                )
-            )
+            bus.publish_progress(facts, sequence, progress)
         except Exception:
             # The update itself is taken in, and what follows from it must be delivered.
             self.logger.exception("task %s: an update could not be told", self.task_name)
         return due
+
+    def _begin_to_tell(self, record: SubtaskResult) -> SubtaskFacts | None:
+        """Make what progress of a subtask tells until it changes (lock held); None: it does not."""
+        name, events = record.name, self._events
+        if events is None or name.__class__ is not str or name in events.nested:
+            return None
+        facts = self._told[name] = events.facts_of(record)
+        return facts
 
     def become_root(self) -> None:
         """Make this the tracker of a root: its message then begins with a summary line."""
@@ -351,6 +351,8 @@ class TaskTracker(TrackerDelivery):
             elif status is not None and (earlier, status) not in LEGAL_MOVES:
                 refused = True
             else:
+                if events is not None:
+                    self._told[task_name] = None
                 if status is None and progress and (earlier is None or earlier < _IN_PROGRESS):
                     status = _IN_PROGRESS  # who makes progress has begun
                 if device is not None:

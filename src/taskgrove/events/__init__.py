@@ -21,6 +21,7 @@ from taskgrove.events.event import SCHEMA_VERSION as SCHEMA_VERSION
 from taskgrove.events.event import EventKind as EventKind
 from taskgrove.events.event import Observer as Observer
 from taskgrove.events.event import ProgressDraft as ProgressDraft
+from taskgrove.events.event import SubtaskFacts as SubtaskFacts
 from taskgrove.events.event import TaskEvent as TaskEvent
 from taskgrove.events.event import decode_event as decode_event
 from taskgrove.events.event import encode_event as encode_event

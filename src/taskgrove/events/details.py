@@ -110,6 +110,10 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
         versions: The versions of the code and of the packages, by name.
         communicators: Each communicator, described, in order.
         poll_interval_s: Period of the reconciling poll, in seconds.
+        timeout_s: Its limit, in seconds, or None.
+        grace_s: From SIGTERM to SIGKILL, in seconds.
+        heartbeat_s: How long it may be silent, in seconds; None: as long as it likes.
+        source: The script that was sourced for its environment, or None.
         status: The name of the analysis' own status (``COMPLETED``, ``TIMEDOUT``, ...).
         summary: The result's short summary.
         impl_schemas: The declared contracts of the result, or None.
@@ -131,6 +135,10 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
     versions: dict[str, str] = {}
     communicators: tuple[str, ...] = ()
     poll_interval_s: float | None = None
+    timeout_s: float | None = None
+    grace_s: float | None = None
+    heartbeat_s: float | None = None
+    source: str | None = None
     status: str = ""
     summary: str = ""
     impl_schemas: str | None = None

@@ -62,31 +62,42 @@ class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
 Observer: TypeAlias = Callable[[TaskEvent], object]
 
 
+class SubtaskFacts(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What progress of a subtask says besides the percentage; it stays the same for long.
+
+    Two are never equal: a subtask that changes gets new ones, even if it changes back, so that
+    all drafts with the same facts differ in nothing but the percentage.
+
+    Attributes:
+        run_id: As :class:`TaskEvent`; so are all that follow.
+    """
+
+    run_id: str
+    path: str
+    result_code: ResultCode | None = None
+    message: str = ""
+    devices: tuple[str, ...] = ()
+    failed_devices: tuple[str, ...] = ()
+    health_state: str | None = None
+
+
 class ProgressDraft(msgspec.Struct, frozen=True, gc=False):
     """Progress of a running subtask of which no event was made yet.
 
     In a burst, most of them are overtaken before anybody needs the event, and making it is what
-    costs. Attributes are those of the event that it stands for, except:
+    costs.
 
     Attributes:
-        task: Path of the task whose subtask it is.
-        name: The subtask's name.
-        device: Its device, where ``devices`` names none.
+        facts: What it says besides the percentage.
+        sequence: As :class:`TaskEvent`; so are all that follow, except:
+        clock_offset_ns: What the wall clock, UTC in nanoseconds, is ahead of the monotonic one.
     """
 
-    run_id: str
+    facts: SubtaskFacts
     sequence: int
-    task: str
-    name: str
     progress: int
-    result_code: ResultCode | None
-    message: str
-    device: str | None
-    devices: list[str] | None
-    failed_devices: list[str] | None
-    health_state: str | None
     monotonic_s: float
-    wall_ns: int
+    clock_offset_ns: int
 
     def event(self, sequence_from: int | None = None) -> TaskEvent:
         """Return the event.
@@ -94,22 +105,22 @@ class ProgressDraft(msgspec.Struct, frozen=True, gc=False):
         Args:
             sequence_from: First number of the range that it replaces, where it replaces others.
         """
-        devices = self.devices or ((self.device,) if self.device else ())
+        facts = self.facts
         return TaskEvent(
-            run_id=self.run_id,
+            run_id=facts.run_id,
             sequence=self.sequence,
             sequence_from=sequence_from,
-            path=f"{self.task}/{self.name}",
+            path=facts.path,
             kind="progress",
             status=TaskStatus.IN_PROGRESS,
-            result_code=self.result_code,
+            result_code=facts.result_code,
             progress=self.progress,
-            message=self.message,
-            devices=tuple(devices),
-            failed_devices=tuple(self.failed_devices or ()),
-            health_state=self.health_state,
+            message=facts.message,
+            devices=facts.devices,
+            failed_devices=facts.failed_devices,
+            health_state=facts.health_state,
             monotonic_s=self.monotonic_s,
-            wall_ns=self.wall_ns,
+            wall_ns=self.clock_offset_ns + int(self.monotonic_s * 1e9),
         )
 
 

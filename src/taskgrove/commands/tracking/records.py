@@ -22,6 +22,7 @@ from taskgrove.commands.tracking.update_context import (
     extract_context,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import SubtaskFacts
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -68,6 +69,9 @@ class TrackerRecords:
         #: What each subtask reported, percent done. The default spares the hot path a
         #: question: a record may also have been put into ``subtasks`` by hand.
         self._subtask_progress: defaultdict[str, int] = defaultdict(int)
+        #: What plain progress of each subtask tells observers besides the percentage; None once
+        #: the subtask has changed.
+        self._told: defaultdict[str, SubtaskFacts | None] = defaultdict(type(None))
         self._progress_sum = 0
         self._last_step: int | None = None
         self._started = False
@@ -175,6 +179,7 @@ class TrackerRecords:
             record = self.subtasks[task_name] = SubtaskResult(task_name)
         if status is None and result is None and ctx is NO_CONTEXT:
             return
+        self._told[task_name] = None
         record.update(
             status=status,
             result=result,

@@ -10,7 +10,14 @@ from typing import Any, Final, NamedTuple
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, EventKind, FinishedDetail, NoteDetail, TaskEvent
+from taskgrove.events import (
+    EventBus,
+    EventKind,
+    FinishedDetail,
+    NoteDetail,
+    SubtaskFacts,
+    TaskEvent,
+)
 
 #: An error's text is cut to this many characters in an event.
 _ERROR_TEXT_LIMIT: Final = 1000
@@ -95,7 +102,6 @@ class TrackerEvents:
                 detail = FinishedDetail(skipped=change.skipped, severe=change.severe, error=text)
             else:
                 kind = _KINDS[status]
-        devices = change.devices or ([change.device_name] if change.device_name else [])
         self.bus.emit(
             self._path_of(change.name),
             kind,
@@ -105,10 +111,22 @@ class TrackerEvents:
             result_code=change.result_code,
             progress=100 if kind == "finished" else change.progress,
             message=change.message,
-            devices=tuple(devices),
+            devices=_devices_of(change),
             failed_devices=tuple(change.failed_devices or ()),
             health_state=change.health_state,
             detail=detail,
+        )
+
+    def facts_of(self, record: SubtaskResult) -> SubtaskFacts:
+        """Return what progress of a subtask says besides the percentage."""
+        return SubtaskFacts(
+            self.bus.run_id,
+            self._path_of(record.name),
+            record.result_code,
+            record.message,
+            _devices_of(record),
+            tuple(record.failed_devices or ()),
+            record.health_state,
         )
 
     def _path_of(self, name: Any) -> str:
@@ -174,3 +192,7 @@ class TrackerEvents:
             message=f"{text}: {message}" if message else text,
             detail=NoteDetail(topic="late" if late else "refused"),
         )
+
+
+def _devices_of(known: SubtaskChange | SubtaskResult) -> tuple[str, ...]:
+    return tuple(known.devices or ((known.device_name,) if known.device_name else ()))

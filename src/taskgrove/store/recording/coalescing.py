@@ -38,68 +38,82 @@ def coalesce(heard: Sequence[TaskEvent | ProgressDraft]) -> list[TaskEvent]:
     Args:
         heard: Events and drafts of one run, in order of their sequence.
     """
-    if len(heard) < LOAD:
+    if not heard or len(heard) < LOAD:
         return [item.event() if isinstance(item, ProgressDraft) else item for item in heard]
-    kept: list[TaskEvent] = []
-    stretch: list[TaskEvent | ProgressDraft] = []
+    kept, claimed = _newest_drafts(heard) or _newest(heard)
+    return [
+        _marked(item, None if first == item.sequence else first)
+        for item, first in zip(kept, claimed, strict=True)
+    ]
+
+
+def _newest_drafts(heard: Sequence[Any]) -> tuple[list[Any], list[int]] | None:
+    """Return what is kept of nothing but drafts that follow each other; None: it is not so.
+
+    It is what :func:`_newest` returns of them, by far the most frequent load, at a quarter of
+    the cost.
+    """
+    begin = heard[0].sequence
+    if heard[-1].sequence - begin != len(heard) - 1 or set(map(type, heard)) != {ProgressDraft}:
+        return None
+    kept = sorted({item.facts: item for item in heard}.values(), key=_SEQUENCE)
+    return kept, [begin, *(item.sequence + 1 for item in kept[:-1])]
+
+
+def _newest(heard: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """Return what is kept, and the first number that each of them stands for."""
+    kept: list[Any] = []
+    claimed: list[int] = []
+    newest: dict[Hashable, Any] = {}
     expected = -1
-    for item in heard:
-        if not isinstance(item, ProgressDraft) and not (
+    for item in reversed(heard):
+        sequence = item.sequence
+        if sequence != expected and newest:
+            newest.clear()  # what lies between has not come: nobody may claim it
+        expected = sequence - 1
+        if type(item) is ProgressDraft:
+            key: Hashable = item.facts
+            later = newest.get(key)
+            if later is not None:
+                claimed[-1] = sequence
+                continue
+            newest[key] = item
+        elif (
             item.kind == "progress"
             and item.status is _RUNNING
             and item.detail is None
             and item.sequence_from is None
         ):
-            _settle(stretch, kept)
-            stretch.clear()
-            kept.append(item)
-            continue
-        sequence = item.sequence
-        if sequence != expected and stretch:
-            _settle(stretch, kept)
-            stretch.clear()
-        stretch.append(item)
-        expected = sequence + 1
-    _settle(stretch, kept)
-    return kept
+            key = item.path
+            later = newest.get(key)
+            if later is not None and _says_the_same(item, later):
+                claimed[-1] = sequence
+                continue
+            newest[key] = item
+        elif newest:
+            newest.clear()  # its number stands between theirs
+        kept.append(item)
+        claimed.append(sequence)
+    kept.reverse()
+    claimed.reverse()
+    return kept, claimed
 
 
-def _settle(stretch: list[TaskEvent | ProgressDraft], kept: list[TaskEvent]) -> None:
-    """Append what is kept of progress whose numbers follow each other."""
-    if not stretch:
-        return
-    newest: dict[Hashable, TaskEvent | ProgressDraft] = {}
-    survivors: list[TaskEvent | ProgressDraft] = []
-    for item in reversed(stretch):
-        key: Hashable = (item.task, item.name) if isinstance(item, ProgressDraft) else item.path
-        later = newest.get(key)
-        if (
-            later is not None
-            and item.message == later.message
-            and item.devices == later.devices
-            and item.result_code is later.result_code
-            and item.failed_devices == later.failed_devices
-            and item.health_state == later.health_state
-            and _says_the_same(item, later)
-        ):
-            continue  # it differs in nothing but the percentage
-        newest[key] = item
-        survivors.append(item)
-    begin = stretch[0].sequence
-    for item in reversed(survivors):
-        sequence = item.sequence
-        first = None if sequence == begin else begin
-        if isinstance(item, ProgressDraft):
-            kept.append(item.event(first))
-        elif first is None:
-            kept.append(item)
-        else:
-            kept.append(msgspec.structs.replace(item, sequence_from=first))
-        begin = sequence + 1
-
-
-def _says_the_same(item: Any, later: Any) -> bool:
-    # Two drafts or two events: they are known by different keys.
+def _marked(item: Any, first: int | None) -> TaskEvent:
     if type(item) is ProgressDraft:
-        return bool(item.device == later.device)
-    return item.attempt == later.attempt and (item.progress is None or later.progress is not None)
+        return item.event(first)
+    event: TaskEvent = item
+    return event if first is None else msgspec.structs.replace(event, sequence_from=first)
+
+
+def _says_the_same(item: TaskEvent, later: TaskEvent) -> bool:
+    """Return True for progress that differs in nothing but the percentage."""
+    return (
+        item.message == later.message
+        and item.devices == later.devices
+        and item.result_code is later.result_code
+        and item.failed_devices == later.failed_devices
+        and item.health_state == later.health_state
+        and item.attempt == later.attempt
+        and (item.progress is None or later.progress is not None)
+    )

@@ -8,6 +8,7 @@ writer's thread.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,11 @@ from taskgrove.store.recording.run_state import Ending, RunState
 
 #: How long the writer waits for more to come before it writes what has, in seconds.
 GATHER_S: Final = 0.02
+#: How long it waits once work has begun or ended; longer only where it has written just now: it
+#: rests as long as that took, because who writes all the time takes the machine from others.
+HURRY_S: Final = 0.002
+#: What the writer shall not wait long with: what runs outside must not be unknown after a crash.
+PRESSING: Final = frozenset(("started", "finished"))
 #: Events that are handed over at once, at most.
 MOST_AT_ONCE: Final = 50_000
 #: From this many events on that wait for a writer that is stuck, progress is left out.
@@ -89,9 +95,12 @@ class Inbox:
     def __init__(self, when_dead: Callable[[TaskEvent], None]) -> None:
         self._items: deque[Item] = deque()
         self._wake = threading.Event()
+        self._stir = threading.Event()
         self._urgent = threading.Event()
         self._when_dead = when_dead
         self._attention = False
+        self._pressed = False
+        self._collected_at = time.monotonic()
         self._dead = False
 
     def __len__(self) -> int:
@@ -112,6 +121,9 @@ class Inbox:
             # After the append: the writer looks at the queue again once it has said that it sleeps.
             if self._attention or len(items) > CROWD:
                 self._attend(event)
+            if event.__class__ is TaskEvent and not self._pressed and event.kind in PRESSING:
+                self._pressed = True
+                self._stir.set()
 
         record.takes_drafts = True  # type: ignore[attr-defined] # read by Subscription
         return record
@@ -120,6 +132,7 @@ class Inbox:
         """Hand over something that the writer shall not wait with."""
         self._items.append(item)
         self._urgent.set()
+        self._stir.set()
         self._wake.set()
 
     def die(self) -> list[Item]:
@@ -133,6 +146,8 @@ class Inbox:
         Args:
             timeout_s: The most to wait, in seconds.
         """
+        came_back_at = time.monotonic()
+        busy_s = came_back_at - self._collected_at
         if not self._items:
             self._attention = True
             if not self._items and timeout_s > 0:
@@ -140,9 +155,27 @@ class Inbox:
             self._attention = False
             self._wake.clear()
         if self._items:
-            self._urgent.wait(GATHER_S)
+            self._gather(came_back_at + busy_s)
+        # Before what has come is taken: what presses after that presses next time.
+        self._pressed = False
+        self._stir.clear()
         self._urgent.clear()
-        return self._drain(min(len(self._items), MOST_AT_ONCE))
+        items = self._drain(min(len(self._items), MOST_AT_ONCE))
+        self._collected_at = time.monotonic()
+        return items
+
+    def _gather(self, rested_at: float) -> None:
+        """Wait for company, at most ``GATHER_S``.
+
+        Args:
+            rested_at: When the writer has rested as long as it wrote; where something presses,
+                it waits until then, and ``HURRY_S``.
+        """
+        latest = time.monotonic() + GATHER_S
+        self._stir.wait(GATHER_S)
+        if self._pressed:
+            now = time.monotonic()
+            self._urgent.wait(min(max(now + HURRY_S, rested_at), latest) - now)
 
     def snapshot(self, run_id: str) -> list[TaskEvent]:
         """Return the events of a run that wait here, and leave them."""

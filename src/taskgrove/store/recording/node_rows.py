@@ -47,6 +47,8 @@ class _Rest(msgspec.Struct, omit_defaults=True):
 
 
 _REST = msgspec.json.Decoder(_Rest)
+_STATUSES: Final[dict[int | None, TaskStatus | None]] = {None: None, **{s: s for s in TaskStatus}}
+_CODES: Final[dict[int | None, ResultCode | None]] = {None: None, **{c: c for c in ResultCode}}
 
 
 class Change(NamedTuple):
@@ -133,35 +135,54 @@ def change_of(node: NodeFacts) -> Change:
     )
 
 
-def facts_of(path: str, row: Any) -> NodeFacts:
+class NodeRow(NamedTuple):
+    """The columns that the facts of a node are made from, in the order they are read in."""
+
+    path: str
+    status: int | None
+    result_code: int | None
+    health_state: str | None
+    message: str
+    attempt: int
+    queued_ns: int | None
+    started_ns: int | None
+    ended_ns: int | None
+    finished_sequence: int | None
+    composed: bytes | None
+    facts: bytes | None
+
+
+def facts_of(row: tuple[Any, ...]) -> NodeFacts:
     """Return the facts that a row holds; the described analysis is not among them.
 
     Args:
-        path: The node's path, as ``paths`` holds it.
-        row: A row with every column of ``nodes``, by attribute.
+        row: The columns of :class:`NodeRow`; a plain tuple of them will do.
     """
-    rest = _Rest() if row.facts is None else _REST.decode(bytes(row.facts))
+    path, status, code, health, message, attempt, queued, started, ended, sequence = row[:10]
+    composed, facts = row[10:]
+    rest = _Rest() if facts is None else _REST.decode(facts)
     return NodeFacts(
-        path=rest.whole_path or path,
-        composed=None if row.composed is None else _COMPOSED.decode(bytes(row.composed)),
-        status=None if row.status is None else TaskStatus(row.status),
-        result_code=None if row.result_code is None else ResultCode(row.result_code),
-        progress=rest.progress,
-        message=row.message,
-        devices=rest.devices,
-        failed_devices=rest.failed_devices,
-        health_state=row.health_state,
-        attempt=row.attempt,
-        queued_ns=row.queued_ns,
-        started_ns=row.started_ns,
-        ended_ns=row.ended_ns,
-        last_ns=rest.last_ns,
-        outside_kind=rest.outside_kind,
-        outside_id=rest.outside_id,
-        finished=rest.finished,
-        finished_sequence=row.finished_sequence,
-        notes=rest.notes,
-        pages=rest.pages,
+        rest.whole_path or path,
+        None if composed is None else _COMPOSED.decode(composed),
+        _STATUSES[status],
+        _CODES[code],
+        rest.progress,
+        message,
+        rest.devices,
+        rest.failed_devices,
+        health,
+        attempt,
+        queued,
+        started,
+        ended,
+        rest.last_ns,
+        rest.outside_kind,
+        rest.outside_id,
+        rest.finished,
+        sequence,
+        rest.notes,
+        None,
+        rest.pages,
     )
 
 
@@ -174,8 +195,9 @@ def read_nodes(connection: Connection, run_key: int) -> list[NodeFacts]:
         connection: A connection of the store.
         run_key: The run's key in ``runs``.
     """
+    columns = [(paths if name == "path" else nodes).c[name] for name in NodeRow._fields]
     statement = (
-        select(nodes, paths.c.path)
+        select(*columns, nodes.c.path_key)
         .join(paths, paths.c.path_key == nodes.c.path_key)
         .where(nodes.c.run_key == run_key)
         .order_by(nodes.c.node_number)
@@ -183,7 +205,7 @@ def read_nodes(connection: Connection, run_key: int) -> list[NodeFacts]:
     found: list[NodeFacts] = []
     by_key: dict[int, NodeFacts] = {}
     for row in connection.execute(statement):
-        node = facts_of(row.path, row)
+        node = facts_of(tuple(row)[:-1])
         found.append(node)
         by_key[row.path_key] = node
     _add_analyses(connection, run_key, by_key)

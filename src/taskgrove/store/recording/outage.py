@@ -75,6 +75,7 @@ class Outage:
     def end(self) -> None:
         """Take note that all is written again."""
         self.is_on = False
+        self._spill.clear()
         self._runs_kept.clear()
         self._ends_kept.clear()
         self._told_full = False
@@ -156,13 +157,14 @@ class Outage:
             yield [(states[run_id], of_run) for run_id, of_run in rows.items()], mark
 
     def written(self, count: int, mark: int) -> None:
-        """Forget what :meth:`chunks` yielded: it is in the log."""
+        """Go on after what :meth:`chunks` yielded: it is in the log."""
         self._written += count
         self._spill.drop(mark)
 
     def close(self) -> None:
         """Tell what is left, and let go of it."""
-        if not self._spill.is_empty:
+        # Ends are written last: they are owed even where every event is in the log by now.
+        if self._spill.held_bytes or self._ends_kept:
             if self._spill.durable:
                 words = f"it is kept in {self._spill.path} and written when the record is opened"
                 words += " for a run next time"
@@ -170,6 +172,6 @@ class Outage:
                 words = "it is lost"
             self._teller.say(
                 f"the record at {self._location} lacks the end of what happened"
-                f" ({self._spill.size_bytes:,} bytes): {words}"
+                f" ({self._spill.held_bytes:,} bytes): {words}"
             )
         self._spill.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
-from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.events import (
     AnalysisDetail,
     PageDetail,
@@ -25,7 +25,6 @@ from taskgrove.store.recording.coalescing import coalesce, in_order
 ORDER_PATIENCE_S: Final = 1.0
 
 _RUNNING: Final = TaskStatus.IN_PROGRESS
-_GOOD: Final = frozenset((ResultCode.OK, ResultCode.STARTED, ResultCode.QUEUED, None))
 
 
 class Ending(NamedTuple):
@@ -130,7 +129,7 @@ class RunState:
             redact: Returns an event without secrets.
         """
         ordered = in_order(heard)
-        nodes, lazy, facts = self.facts.nodes, self.lazy, self.facts
+        nodes, lazy, changed, facts = self.facts.nodes, self.lazy, self.changed, self.facts
         if not lazy:
             self.lazy_since = time.monotonic()
         kept: list[KeptEvent] = []
@@ -154,14 +153,19 @@ class RunState:
                 continue
             folded = sequence
             node = nodes.get(event.path)
-            if node is not None and detail is None and _only_percentage(event, node):
+            if node is not None and detail is None and _goes_on(event, node):
                 # By far the most frequent event; what `NodeFacts.apply` does of it is this.
                 node.last_ns = event.wall_ns
-                if event.progress is not None and event.progress > node.progress:
-                    node.progress = event.progress
+                progress, message = event.progress, event.message
+                if progress is not None and progress > node.progress:
+                    node.progress = progress
                 if event.devices:
                     node.devices = event.devices
-                lazy[event.path] = node
+                if message and message != node.message:
+                    node.message = message
+                    changed[event.path] = node
+                else:
+                    lazy[event.path] = node
             else:
                 self._apply(event)
         self._folded = folded
@@ -245,13 +249,13 @@ class RunState:
             elif node.is_final:
                 self.failed_leaf_count += is_failed_leaf(node)
             return
-        was_final, attempt = node.is_final, node.attempt
+        status, attempt = node.status, node.attempt
         node.apply(event)
         if event.kind == "composed":  # others were before it: what stands fixed has changed
             self.disordered = True
         if node.attempt != attempt and node.is_leaf:
             self.retry_count += node.attempt - attempt
-        if node.is_final and not was_final:
+        if node.status is not status and node.is_final:  # what is final stays as it is
             self.failed_leaf_count += is_failed_leaf(node)
         self.changed[path] = node
 
@@ -301,7 +305,7 @@ def is_failed_leaf(node: NodeFacts) -> bool:
     """Return True for a leaf that ended badly of its own accord."""
     if not node.is_leaf or not node.is_final or node.skipped:
         return False
-    return node.status is not TaskStatus.COMPLETED or node.result_code not in _GOOD
+    return node.status is not TaskStatus.COMPLETED or node.result_code in PROBLEM_CODES
 
 
 def _span(sequence: int, event: TaskEvent) -> int:
@@ -309,13 +313,12 @@ def _span(sequence: int, event: TaskEvent) -> int:
     return 1 if event.sequence_from is None else sequence - event.sequence_from + 1
 
 
-def _only_percentage(event: TaskEvent, node: NodeFacts) -> bool:
-    """Return True for progress of a running node that changes nothing but the percentage."""
+def _goes_on(event: TaskEvent, node: NodeFacts) -> bool:
+    """Return True for progress of a running node: it goes on, whatever it says of that."""
     return (
         event.kind == "progress"
         and event.status is _RUNNING
         and node.status is _RUNNING
-        and event.message == node.message
         and event.attempt == node.attempt
         and event.result_code is node.result_code
     )

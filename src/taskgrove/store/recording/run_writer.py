@@ -22,6 +22,7 @@ from taskgrove.store.recording.statements import (
     LEASE_COLUMNS,
     RUN_COLUMNS,
     Statements,
+    block_of,
     statements_for,
 )
 
@@ -93,12 +94,12 @@ class RunWriter:
             if state.run_key is None:
                 done.run_keys[state.run_id] = self._begin(connection, state, now_ns)
         keys = {s.run_id: s.run_key or done.run_keys[s.run_id] for s in states}
-        rows: list[tuple[int, int, bytes]] = []
+        values: list[Any] = []
         for state, of_run in log:
             key = keys[state.run_id]
-            rows += [(key, item[0], item[1]) for item in of_run]
-        if rows:
-            connection.exec_driver_sql(self._sql.insert_event, rows)
+            for item in of_run:
+                values += (key, item[0], item[1])
+        self._insert(connection, self._sql.insert_event, 3, values)
         if log_only:
             return done
         for state in states:
@@ -224,6 +225,19 @@ class RunWriter:
             connection.exec_driver_sql(self._sql.end_run, (ended_ns, key))
             connection.exec_driver_sql(self._sql.drop_lease, (key,))
 
+    def _insert(self, connection: Connection, sql: str, width: int, values: list[Any]) -> None:
+        """Insert rows that follow each other in ``values``, ``width`` of them a row."""
+        done = 0
+        if self._is_sqlite:
+            block = block_of(sql)
+            size = block.rows * width
+            while len(values) - done >= size:
+                connection.exec_driver_sql(block.sql, tuple(values[done : done + size]))
+                done += size
+        rest = [tuple(values[at : at + width]) for at in range(done, len(values), width)]
+        if rest:
+            connection.exec_driver_sql(sql, rest)
+
     # -- nodes, analyses, pages -------------------------------------------------------------
 
     def _find_paths(self, connection: Connection, states: list[RunState], done: Written) -> None:
@@ -234,7 +248,7 @@ class RunWriter:
             return
         # In one order everywhere, so that two recorders never wait for each other in a circle.
         ordered = sorted(set(names.values()))
-        connection.exec_driver_sql(self._sql.insert_path, [(name,) for name in ordered])
+        self._insert(connection, self._sql.insert_path, 1, ordered)
         keys: dict[str, int] = {}
         for start in range(0, len(ordered), _LOOKED_UP):
             some = ordered[start : start + _LOOKED_UP]
@@ -255,17 +269,13 @@ class RunWriter:
     ) -> None:
         numbers = state.numbers
         if state.fresh:
-            rows = [
-                (
-                    key,
-                    numbers[path],
-                    self._path_key(path, done),
-                    *identity_of(node),
-                    *change_of(node),
-                )
-                for path, node in state.fresh.items()
-            ]
-            connection.exec_driver_sql(self._sql.insert_node, rows)
+            values: list[Any] = []
+            for path, node in state.fresh.items():
+                values += (key, numbers[path], self._path_key(path, done))
+                values += identity_of(node)
+                values += change_of(node)
+            width = len(values) // len(state.fresh)
+            self._insert(connection, self._sql.insert_node, width, values)
         behind: dict[str, NodeFacts] = state.changed
         if lazy and state.lazy:
             behind = {**state.lazy, **state.changed}

@@ -106,6 +106,11 @@ class Spill:
         return self._size - self._read_at + self._memory_bytes
 
     @property
+    def held_bytes(self) -> int:
+        """How much the file and the memory hold, what was dropped from the file included."""
+        return self._size + self._memory_bytes
+
+    @property
     def path(self) -> Path | None:
         """The file, where there is one."""
         return self._path
@@ -193,16 +198,20 @@ class Spill:
         return [_DECODER.decode(data[_HEAD.size :]) for data in some], -len(some)
 
     def drop(self, mark: int) -> None:
-        """Forget the entries that :meth:`peek` returned: they are written."""
+        """Do not return the entries again that :meth:`peek` returned: their events are written.
+
+        The file keeps them until :meth:`clear`: the ends of runs are written last of all.
+        """
         if mark >= 0:
             self._read_at = mark
         else:
             for _ in range(-mark):
                 self._memory_bytes -= len(self._memory.popleft())
-        if self.is_empty:
-            self._remove()
 
-    def _remove(self) -> None:
+    def clear(self) -> None:
+        """Forget all: it is in the record. Nothing is forgotten that was not dropped."""
+        if not self.is_empty:
+            return
         self.durable = True
         self.trouble = None
         if self._fd is not None:
@@ -214,8 +223,8 @@ class Spill:
 
     def close(self) -> None:
         """Let go of the file; what it holds stays for whoever opens the record next."""
-        if self.is_empty:
-            self._remove()
+        if not self.held_bytes:
+            self.clear()
         elif self._fd is not None:
             os.close(self._fd)
             self._fd = None

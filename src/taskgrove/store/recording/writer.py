@@ -157,16 +157,20 @@ class Writer:
         deadline = time.monotonic() + STRAGGLERS_S
         latest, of_latest = "", list[Heard]()  # mostly, many of one run follow each other
         for item in items:
-            if isinstance(item, (ProgressDraft, TaskEvent)):
+            if type(item) is ProgressDraft:
+                run_id = item.facts.run_id
+            elif type(item) is TaskEvent:
                 run_id = item.run_id
-                if run_id != latest:
-                    latest, of_latest = run_id, events.setdefault(run_id, [])
-                of_latest.append(item)
-            elif type(item) is Begin:
-                self._states[item.state.run_id] = item.state
-                begun.append(item)
-            elif type(item) is End:
-                self._ends[item.run_id] = (item, deadline)
+            else:
+                if type(item) is Begin:
+                    self._states[item.state.run_id] = item.state
+                    begun.append(item)
+                elif type(item) is End:
+                    self._ends[item.run_id] = (item, deadline)
+                continue
+            if run_id != latest:
+                latest, of_latest = run_id, events.setdefault(run_id, [])
+            of_latest.append(item)
         return events, begun
 
     def _state_of(self, run_id: str) -> RunState:
@@ -217,6 +221,8 @@ class Writer:
             else:
                 self._store_one_by_one(pending, kept, exc)
             return
+        if self._teller.trouble is not None:  # it had not answered in time, and no write failed
+            self._teller.end(f"the record at {self._location} answers again")
         self._hand_on(kept)
 
     def _pending(self, kept: Kept, *, last: bool) -> list[RunState]:
