@@ -52,10 +52,20 @@ _SQLITE: Final[dict[int, Fault]] = {
 }
 
 
+#: Extended codes that say more than their class does.
+_SQLITE_EXTENDED: Final[dict[int, Fault]] = {
+    sqlite3.SQLITE_IOERR_SHMSIZE: Fault(
+        "cannot be opened for writing: the disk is full", "make room on it", True
+    ),
+}
+
+
 def fault_of(error: BaseException) -> Fault:
     """Return what an error of a database, or of the file system, means."""
     cause: BaseException = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorcode", None)
+    if isinstance(code, int) and code in _SQLITE_EXTENDED:
+        return _SQLITE_EXTENDED[code]
     if isinstance(code, int) and (code & 0xFF) in _SQLITE:
         return _SQLITE[code & 0xFF]
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from taskgrove.errors import StoreError
+from taskgrove.errors import StoreError, TaskgroveError
 from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.location import Location
 from taskgrove.store.database.opening import WRITES, sqlalchemy_error
@@ -61,7 +64,7 @@ def bring_up_to_date(
     """
     try:
         with engine.connect() as connection:
-            found = version_of(connection)
+            found = _version(connection, location)
         if found == newest:
             return None
         _check(found, newest, location, read_only=read_only)
@@ -71,7 +74,11 @@ def bring_up_to_date(
 
 
 def version_of(connection: Connection) -> int:
-    """Return the version of a record's tables; 0 where there are none."""
+    """Return the version of a record's tables; 0 where there are none.
+
+    Raises:
+        ValueError: There are tables, and they do not tell it.
+    """
     from sqlalchemy import inspect  # noqa: PLC0415 - an extra
 
     if connection.dialect.name == "sqlite":
@@ -84,7 +91,20 @@ def version_of(connection: Connection) -> int:
     if not there:
         return 0
     found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own name
-    return 0 if found is None else int(found)
+    if found is None or int(found) < 1:
+        raise ValueError(f"{VERSION_TABLE} says {found!r}")
+    return int(found)
+
+
+def _version(connection: Connection, location: Location) -> int:
+    try:
+        return version_of(connection)
+    except ValueError as exc:
+        raise StoreError(
+            f"the record at {location.shown} does not tell its version: {exc}",
+            location=location.shown,
+            hint="it was changed by hand, or is damaged: restore a copy, or name another record",
+        ) from exc
 
 
 def _check(found: int, newest: int, location: Location, *, read_only: bool) -> None:
@@ -117,28 +137,49 @@ def _migrate(engine: Engine, location: Location, newest: int, scripts: Path) -> 
                 if location.file is None:
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
-                found = version_of(connection)  # another process may have been quicker
+                found = _version(connection, location)  # another process may have been quicker
                 if found == newest:
                     return None
                 _check(found, newest, location, read_only=False)
                 if location.file is not None and found:
                     copy = _copy_of(location.file, found)
-                _run_alembic(connection, scripts)
+                _run_alembic(connection, scripts, location)
         finally:
             # The connection goes back to the pool as the pool made it: without our settings.
             connection.invalidate()
     return copy
 
 
-def _run_alembic(connection: Connection, scripts: Path) -> None:
-    from alembic import command  # noqa: PLC0415 - slow to import, rarely needed
-    from alembic.config import Config  # noqa: PLC0415 - slow to import, rarely needed
+def _run_alembic(connection: Connection, scripts: Path, location: Location) -> None:
+    try:
+        from alembic import command  # noqa: PLC0415 - slow to import, rarely needed
+        from alembic.config import Config  # noqa: PLC0415 - slow to import, rarely needed
 
-    config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    with _ALEMBIC:
-        command.upgrade(config, "head")
+        config = Config()
+        config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        with _ALEMBIC, _no_byte_code():
+            command.upgrade(config, "head")
+    except (TaskgroveError, sqlalchemy_error()):
+        raise
+    except Exception as exc:
+        # Scripts that cannot be loaded: Python trusts byte code that was cut short by a full disk.
+        raise StoreError(
+            f"the record at {location.shown} cannot be brought up to date: the migrations in"
+            f" {scripts} cannot be used ({type(exc).__name__}: {exc})",
+            location=location.shown,
+            hint="remove the folders __pycache__ there, and try again; else install taskgrove anew",
+        ) from exc
+
+
+@contextmanager
+def _no_byte_code() -> Iterator[None]:
+    """Have Python write no byte code: it notices no full disk, and leaves half a file behind."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _copy_of(file: Path, version: int) -> Path:

@@ -9,15 +9,19 @@ processes that write take turns in place of failing half way.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.full_disk import connect_alone, must_be_alone
+from taskgrove.store.database.held_files import connect_holding
 from taskgrove.store.database.location import Location
 from taskgrove.store.database.sqlite_file import check_file
 
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 BUSY_S: Final = 5.0
 #: How long a server may take to answer when it is connected to, in seconds.
 CONNECT_S: Final = 5
+#: Loggers of what the store stands on. They tell of connections that are lost, which is an error
+#: that the store raises, or trouble that the recorder tells; who sets up logging still hears them.
+_DRIVERS: Final = ("psycopg", "sqlalchemy")
+_SILENT: Final = logging.NullHandler()
 #: ``PRAGMA application_id`` of a record: the file says whose it is.
 APPLICATION_ID: Final = 0x74677265
 #: The option of a connection whose transactions write.
@@ -53,6 +61,9 @@ def make_engine(location: Location, *, create: bool, read_only: bool) -> Engine:
         import sqlalchemy  # noqa: F401, PLC0415 - an extra
     except ImportError as exc:
         raise MissingExtraError("store", "the record of runs") from exc
+    for name in _DRIVERS:
+        # Without a handler their warnings go to standard error, raw, amid a live tree.
+        logging.getLogger(name).addHandler(_SILENT)
     if location.file is not None:
         return _sqlite_engine(location, location.file, create=create, read_only=read_only)
     return _postgres_engine(location, read_only=read_only)
@@ -64,18 +75,26 @@ def _sqlite_engine(location: Location, file: Path, *, create: bool, read_only: b
 
     exists = check_file(file, create=create, read_only=read_only)
     uri = _uri(file, read_only=read_only)
+    alone = read_only and exists and _must_be_alone(file, uri, location)
 
     def connect() -> sqlite3.Connection:
-        return connect_sqlite(uri, read_only=read_only)
+        if alone:
+            return connect_alone(file, BUSY_S)
+        return connect_sqlite(file, uri, read_only=read_only)
 
     engine = create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=16
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=1 if alone else 4,
+        max_overflow=0 if alone else 16,
     )
     event.listen(engine, "begin", _begin)
     try:
         # Before the engine, whose connections would set up what may be somebody else's file.
         if exists:
-            _check_owner(file, location)
+            with closing(connect() if alone else _connect_to_look(file)) as connection:
+                _check_owner(connection, location)
         else:
             _prepare_new(uri)
         with engine.connect():
@@ -89,10 +108,10 @@ def _sqlite_engine(location: Location, file: Path, *, create: bool, read_only: b
     return engine
 
 
-def connect_sqlite(uri: str, *, read_only: bool) -> sqlite3.Connection:
+def connect_sqlite(file: Path, uri: str, *, read_only: bool) -> sqlite3.Connection:
     """Return a connection that is set up; its transactions are begun explicitly."""
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    connection = connect_holding(
+        file, uri, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
     try:
         connection.execute("PRAGMA foreign_keys=ON")
@@ -138,13 +157,22 @@ def _prepare_new(uri: str) -> None:
         connection.close()
 
 
-def _check_owner(file: Path, location: Location) -> None:
-    connection = sqlite3.connect(_uri(file, read_only=True), uri=True, timeout=BUSY_S)
+def _must_be_alone(file: Path, uri: str, location: Location) -> bool:
+    if uri.endswith("immutable=1"):  # no shared memory is made for that
+        return False
     try:
-        (owner,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    finally:
-        connection.close()
+        return must_be_alone(file, BUSY_S)
+    except sqlite3.Error as exc:
+        raise store_error(exc, location.shown) from exc
+
+
+def _connect_to_look(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(_uri(file, read_only=True), uri=True, timeout=BUSY_S)
+
+
+def _check_owner(connection: sqlite3.Connection, location: Location) -> None:
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and owner != APPLICATION_ID:
         raise StoreError(
             f"{location.shown} is a SQLite database, but no record of taskgrove",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from taskgrove.errors import StoreError
+from taskgrove.store.database.held_files import read_aside
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -69,11 +70,12 @@ def _check_new(file: Path, *, create: bool, read_only: bool) -> None:
 def _check_header(file: Path) -> None:
     for look in range(_LOOKS):
         try:
-            with file.open("rb") as opened:
-                header = opened.read(_HEADER_BYTES)
-                size = os.fstat(opened.fileno()).st_size
+            found = read_aside(file, _HEADER_BYTES)
         except OSError as exc:
             raise _error(file, f"cannot be read: {exc.strerror}") from exc
+        if found is None:
+            return  # it was looked at when this process opened it
+        header, size = found
         if not header.startswith(_MAGIC[: len(header)]) or len(header) < _HEADER_BYTES:
             raise _error(
                 file, "is not a SQLite database", hint="name another file, or move this one away"
