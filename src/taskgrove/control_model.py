@@ -113,6 +113,18 @@ FINAL_STATUSES: Final = (
 #: costs no call and may be used under a lock (SPEC S4.3).
 IS_FINAL: Final = tuple(status in FINAL_STATUSES for status in TaskStatus)
 
+#: Codes that make a task that ran to its end (COMPLETED) a problem (SPEC S3). STARTED and QUEUED
+#: are none: they tell how it was accepted, and its status tells that it has ended.
+PROBLEM_CODES: Final = frozenset(
+    {
+        ResultCode.FAILED,
+        ResultCode.UNKNOWN,
+        ResultCode.REJECTED,
+        ResultCode.NOT_ALLOWED,
+        ResultCode.ABORTED,
+    }
+)
+
 _WAITING: Final = frozenset({TaskStatus.STAGING, TaskStatus.QUEUED})
 
 #: The one table of legal moves of a task: every pair ``(from, to)`` that may

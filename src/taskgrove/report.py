@@ -89,7 +89,8 @@ def _contents(runs: Sequence[RunRow]) -> str:
 
 def _article(history: History, run: RunRow, now_ns: int) -> str:
     nodes, verdicts = history.nodes(run), history.verdicts(run)
-    story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts)
+    location = history.store.location
+    story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)
     sections = [
         ("Why", render_why_html(why(story))),
         ("Tree", render_html(view_of_nodes(run.run_id, nodes)) if nodes else ""),
@@ -101,17 +102,17 @@ def _article(history: History, run: RunRow, now_ns: int) -> str:
     shown = "".join(
         f"<section><h3>{title}</h3>{content}</section>" for title, content in sections if content
     )
-    return f'<article id="{_anchor(run)}">{_head(run, now_ns)}{shown}</article>'
+    return f'<article id="{_anchor(run)}">{_head(run, now_ns, location)}{shown}</article>'
 
 
-def _head(run: RunRow, now_ns: int) -> str:
+def _head(run: RunRow, now_ns: int, location: str) -> str:
     ended = "" if run.ended_ns is None else _instant(run.ended_ns)
     facts = {
         "Run": run.run_id,
         "Began": _instant(run.created_ns),
         "Ended": ended,
         "Took": duration_text(run.duration_s),
-        "State": state_words(run, now_ns),
+        "State": state_words(run, now_ns, location),
         "Leaves": _leaves(run),
         "Resumes": run.parent_run_id or "",
         "Ran on": run.host,

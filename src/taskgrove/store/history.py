@@ -9,17 +9,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
-from taskgrove.events import AnalysisDetail, NoteDetail, TaskEvent, decode_event
+from taskgrove.errors import StoreError
+from taskgrove.events import AnalysisDetail, TaskEvent, decode_event
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_node_facts
 from taskgrove.store.queries.reading import CHUNK_ROWS, Reader
+from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import ALL_RUNS, RunFilter
-from taskgrove.store.queries.run_outcome import OUTCOME_SQL
 from taskgrove.store.queries.run_references import find_run
 from taskgrove.store.queries.run_rows import (
     SUMMARY_COLUMNS,
@@ -30,6 +31,7 @@ from taskgrove.store.queries.run_rows import (
     VerdictRow,
     summary_of,
 )
+from taskgrove.store.queries.whole_run import WholeRun, read_verdicts, read_whole_run
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.estimate import Estimate
@@ -51,8 +53,6 @@ _PAGES: Final = (
     " FROM pages g JOIN paths p ON p.path_key = g.path_key"
     " WHERE g.run_key = ? ORDER BY g.sequence"
 )
-#: Verdicts are events with numbers of their own; see the schema.
-_VERDICTS: Final = "SELECT body FROM verdicts WHERE run_key = ? ORDER BY number"
 
 
 class History:
@@ -71,10 +71,13 @@ class History:
 
     Attributes:
         store: The store.
+        disk_is_full: The store could only be opened for reading, because there is no room to
+            write; nobody else can use it until it is closed.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.disk_is_full = False
         self._reader = Reader(store)
         self._owns_store = False
 
@@ -88,13 +91,20 @@ class History:
         Raises:
             StoreError: There is no record, or it cannot be read.
         """
+        from taskgrove.store.database.full_disk import lacks_room  # noqa: PLC0415 - an extra
         from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
         from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
 
         # A record of an older version is brought up to date, unless it cannot be written.
         file = find_location(location).file
-        fixed = file is not None and file.exists() and not os.access(file, os.W_OK)
-        history = cls(Store.open(location, create=False, read_only=fixed))
+        fixed = file is not None and file.exists() and not _may_be_written(file)
+        try:
+            history = cls(Store.open(location, create=False, read_only=fixed))
+        except StoreError as exc:
+            if not lacks_room(exc):
+                raise
+            history = cls(Store.open(location, create=False, read_only=True))
+            history.disk_is_full = True
         history._owns_store = True
         return history
 
@@ -145,7 +155,7 @@ class History:
 
     def runs(self, which: RunFilter = ALL_RUNS) -> Listing[RunSummary]:
         """Return the runs that a filter lets through, newest first."""
-        where, parameters = self.conditions(which)
+        where, parameters = conditions_of(self._reader, which)
         limit = "" if which.limit is None else f" LIMIT {int(which.limit)}"
         rows = self._reader.rows(
             f"SELECT {SUMMARY_COLUMNS} FROM runs r{where}"  # noqa: S608 - our own constants
@@ -154,45 +164,27 @@ class History:
         )
         return Listing(map(summary_of, rows))
 
-    def conditions(self, which: RunFilter) -> tuple[str, list[Any]]:
-        """Return a filter as a WHERE clause over ``runs r``, and its parameters."""
-        parts: list[str] = []
-        parameters: list[Any] = []
-        if which.command is not None:
-            condition, parameter = self._reader.glob("r.command", which.command)
-            parts.append(condition)
-            parameters.append(parameter)
-        if which.outcomes:
-            parts.append(f"({' OR '.join(OUTCOME_SQL[word] for word in which.outcomes)})")
-        if which.since_ns is not None:
-            parts.append("r.created_ns >= ?")
-            parameters.append(which.since_ns)
-        if which.until_ns is not None:
-            parts.append("r.created_ns < ?")
-            parameters.append(which.until_ns)
-        if which.device is not None:
-            condition, parameter = self._reader.glob("d.device", which.device)
-            parts.append(
-                "EXISTS (SELECT 1 FROM nodes d WHERE d.run_key = r.run_key"  # noqa: S608
-                f" AND {condition})"
-            )
-            parameters.append(parameter)
-        for name, value in which.labels.items():
-            if self._reader.dialect == "postgresql":
-                parts.append("(r.labels::json ->> ?::text) = ?")
-            else:
-                parts.append(
-                    "EXISTS (SELECT 1 FROM json_each(r.labels) l WHERE l.key = ? AND l.value = ?)"
-                )
-            parameters += [name, value]
-        return (f" WHERE {' AND '.join(parts)}" if parts else ""), parameters
-
     def nodes(self, run: RunSummary | str) -> list[NodeFacts]:
         """Return what is known of each node, in the order in which they were composed.
 
         They are read from their own table, not from the log, so a large run is read quickly.
         """
-        return read_node_facts(self._reader, self._key(run))
+        key = self._key(run)
+        with self._reader.cursor() as cursor:
+            return read_node_facts(cursor, key)
+
+    def whole(self, run: str) -> WholeRun:
+        """Return a run with its nodes and verdicts, all of one moment.
+
+        The quickest way to what an explanation needs.
+
+        Args:
+            run: As :meth:`find`.
+
+        Raises:
+            UnknownRunError: As :meth:`find`.
+        """
+        return read_whole_run(self._reader, run)
 
     def events(self, run: RunSummary | str, *, first_sequence: int = 1) -> Iterator[TaskEvent]:
         """Yield the events of a run in order, without holding all of them.
@@ -220,20 +212,9 @@ class History:
 
     def verdicts(self, run: RunSummary | str) -> Listing[VerdictRow]:
         """Return what operators said of a run, oldest first."""
-        rows = self._reader.rows(_VERDICTS, (self._key(run),))
-        return Listing(
-            VerdictRow(
-                event.run_id,
-                event.sequence,
-                event.path,
-                event.detail.data.get("verdict", "note"),
-                event.detail.data.get("who", ""),
-                event.detail.data.get("why", "") or event.message,
-                event.wall_ns,
-            )
-            for event in (decode_event(bytes(body)) for (body,) in rows)
-            if isinstance(event.detail, NoteDetail) and event.detail.topic == "operator"
-        )
+        key = self._key(run)
+        with self._reader.cursor() as cursor:
+            return read_verdicts(cursor, key)
 
     def analyses(self, run: RunSummary | str) -> Listing[AnalysisRow]:
         """Return the analyses that a run described, in order."""
@@ -295,3 +276,8 @@ class History:
 
     def _key(self, run: RunSummary | str) -> int:
         return self.find(run).run_key if isinstance(run, str) else run.run_key
+
+
+def _may_be_written(file: Path) -> bool:
+    # SQLite writes beside the file, too.
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)

@@ -25,6 +25,8 @@ _SUM: Final = re.compile(
     r"[A-Za-z][^/]*\b\d+/\d+|(?:all|any|quorum [\d.]+) of \d+: \d+ succeeded(?:, \d+ needed)?"
 )
 _CASUALTY: Final = re.compile(r"(?:^| - |: )skipped: ")
+#: What leaves say that an abort kept from starting.
+_NOT_STARTED: Final = "not started: "
 #: How many nodes one piece of advice names.
 _NAMED: Final = 3
 #: From how many devices on the same words are told once.
@@ -223,7 +225,11 @@ def advice(view: RunView, state: NodeState) -> list[str]:
         )
     steps = [node for node in broken if not node.devices]
     if steps:
-        told.append(f"Look at the step {_names(steps)}: its cause is in its own words.")
+        one = len(steps) == 1
+        what, own = (
+            ("step", "its cause is in its") if one else ("steps", "their causes are in their")
+        )
+        told.append(f"Look at the {what} {_names(steps)}: {own} own words.")
     refused = [node for node in leaves if node.state == "rejected"]
     if refused:
         told.append(f"{_names(refused)} refused: mend what its cause names, then run it again.")
@@ -239,18 +245,26 @@ def advice(view: RunView, state: NodeState) -> list[str]:
 
 
 def grouped(causes: Sequence[str]) -> tuple[str, ...]:
-    """Return causes for people: what many devices say alike becomes one line."""
+    """Return causes for people: what many devices or steps say alike is one line."""
     speakers: dict[str, list[str]] = {}
     for cause in causes:
         device, colon, words = cause.partition(": ")
         if colon and device.count("/") >= 2 and " " not in device:
             speakers.setdefault(words, []).append(device)
+    unstarted: dict[str, list[str]] = {}
+    for cause in causes:
+        step, dash, words = cause.partition(" - ")
+        if dash and words.startswith(_NOT_STARTED):
+            unstarted.setdefault(words, []).append(step)
     told: dict[str, None] = {}
     for cause in causes:
         words = cause.partition(": ")[2]
         devices = speakers.get(words, [])
+        steps = unstarted.get(cause.partition(" - ")[2], [])
         if len(devices) >= _ALIKE:
             told[f"{words}: {len(devices)} devices ({_listed(devices)})"] = None
+        elif len(steps) >= _ALIKE:
+            told[f"{cause.partition(' - ')[2]}: {len(steps)} steps ({_listed(steps)})"] = None
         else:
             told[cause] = None
     return _at_most(tuple(told))

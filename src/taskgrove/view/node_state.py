@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 
 #: What a node looks like to a person: its status, its code and its health in one word.
 NodeState: TypeAlias = Literal[
@@ -51,7 +51,7 @@ def state_of(
     if status is TaskStatus.COMPLETED:
         if health_state == "DEGRADED":
             return "degraded"
-        return "completed" if result_code in (None, ResultCode.OK) else "failed"
+        return "failed" if result_code in PROBLEM_CODES else "completed"
     if status is TaskStatus.REJECTED and skipped:
         return "skipped"
     return _STATE_OF_STATUS[status]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from taskgrove.commands.node_facts import end_between, outside_end_of
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, StartedDetail, TaskEvent
 from taskgrove.view.node_state import PROBLEM_STATES, NodeState, state_of
@@ -68,6 +69,7 @@ class NodeView:
         started_ns: The same, in nanoseconds since the epoch, UTC.
         ended_s: Monotonic seconds of the end, or None.
         ended_ns: The same, in nanoseconds since the epoch, UTC.
+        outside_end_ns: When it ended as told from outside, or None.
         finished: How the end was decided, or None before it.
         outside: The id under which it runs outside, or None.
         tally: How many children are in each state.
@@ -93,6 +95,7 @@ class NodeView:
         "message",
         "name",
         "outside",
+        "outside_end_ns",
         "parent",
         "path",
         "progress",
@@ -124,6 +127,7 @@ class NodeView:
         self.ended_ns: int | None = None
         self.finished: FinishedDetail | None = None
         self.outside: str | None = None
+        self.outside_end_ns: int | None = None
         self.tally: Counter[NodeState] = Counter()
         self.troubled: dict[str, NodeView] = {}
         self.state: NodeState = "waiting"
@@ -265,6 +269,7 @@ class NodeView:
             if self._notes is None:
                 self._notes = {}
             self._notes.setdefault(event.sequence, NoteView(event))
+            self.outside_end_ns = outside_end_of(event) or self.outside_end_ns
             return
         if isinstance(event.detail, ComposedDetail):
             self.composed = event.detail
@@ -277,7 +282,8 @@ class NodeView:
             self.result_code = event.result_code
         if event.progress is not None and self._newer(_PROGRESS, rank):
             self.progress = event.progress
-        if event.message and self._newer(_MESSAGE, rank):
+        # An end without words leaves none: those before it are not its reason.
+        if (event.message or event.kind == "finished") and self._newer(_MESSAGE, rank):
             self.message = event.message
         if event.devices and self._newer(_DEVICES, rank):
             self._devices = event.devices
@@ -297,7 +303,8 @@ class NodeView:
         if isinstance(detail, StartedDetail) and detail.outside_id and self._newer(_OUTSIDE, rank):
             self.outside = detail.outside_id
         if event.kind == "finished" and self._newer(_ENDED, rank):
-            self.ended_s, self.ended_ns = event.monotonic_s, event.wall_ns
+            self.ended_ns = end_between(self.started_ns, self.outside_end_ns, event.wall_ns)
+            self.ended_s = event.monotonic_s - (event.wall_ns - self.ended_ns) / 1e9
             self.finished = detail if isinstance(detail, FinishedDetail) else FinishedDetail()
 
     def _newer(self, field: int, rank: int) -> bool:

@@ -5,11 +5,14 @@ The rows hold wall-clock instants only; the times of such a view are counted on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import FinishedDetail, NoteDetail, StartedDetail, TaskEvent
+from taskgrove.redaction import holds_redacted
+from taskgrove.store.database.advice import command_line, db_option
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.view.sign_of_life import runner_gone
 from taskgrove.view.snapshot import RunView
@@ -39,6 +42,7 @@ def story_of_record(
     *,
     now_ns: int,
     verdicts: Sequence[VerdictRow] = (),
+    location: str | None = None,
 ) -> RunStory:
     """Return the story of a recorded run, to be explained.
 
@@ -47,6 +51,8 @@ def story_of_record(
         nodes: Its nodes, as the record has them.
         now_ns: When it is looked at, UTC, nanoseconds since the epoch.
         verdicts: What operators said of it.
+        location: The record, as ``Store.location`` names it, so that command lines in advice
+            work on it; None: they are those of the usual record.
     """
     source = run.source
     file = source.get("file") if source.get("kind") == "map" else None
@@ -65,9 +71,41 @@ def story_of_record(
         result_code=run.result_code,
         health_state=run.health_state,
         map_file=file if isinstance(file, str) else None,
-        # An analysis that was run by itself has nothing to take over: it is run again.
-        can_resume=bool(source) and source.get("kind") != "analysis",
+        can_resume=bool(source),
+        options="" if location is None else db_option(location),
+        resume_options=typed_again(source),
     )
+
+
+def resume_line(run: RunRow, location: str) -> str:
+    """Return the command line that resumes a run, quoted for a shell.
+
+    Args:
+        run: The run.
+        location: The record, as ``Store.location`` names it.
+    """
+    return f"{command_line(location, 'resume', run.run_id)} {typed_again(run.source)}".strip()
+
+
+def typed_again(source: Mapping[str, Any]) -> str:
+    """Return the options that ``taskgrove resume`` wants typed again, quoted for a shell.
+
+    Nothing is imported because a record names it, and secret arguments are not on record.
+
+    Args:
+        source: What the run was composed from.
+    """
+    words: list[str] = []
+    if source.get("manager"):
+        words += ["--manager", str(source["manager"])]
+    for module in (source.get("analyses") or {}).get("analyses") or ():
+        words += ["--analyses", str(module)]
+    if holds_redacted(source.get("text")):
+        words.append("--use-file")
+    line = shlex.join(words)
+    if holds_redacted(source.get("argin")):
+        line = f"{line} --argin FILE".strip()
+    return line
 
 
 def _state_of(run: RunRow, now_ns: int) -> tuple[RunState, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.interrupted.lost import why_expired
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.terminal_text import duration_text
@@ -21,24 +22,26 @@ def runner_gone(run: RunRow, now_ns: int) -> str | None:
     return "nobody holds it" if run.lease is None else why_expired(run.lease, now_ns)
 
 
-def state_words(run: RunRow, now_ns: int) -> str:
+def state_words(run: RunRow, now_ns: int, location: str) -> str:
     """Return what is known of a run that is not over; empty for one that is.
 
     Args:
         run: The run.
         now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        location: The record that holds it, as ``Store.location`` names it.
     """
+    more = f"{quoted_line(location, 'recover', run.run_id)} finds out more"
     if run.state == "lost":
         why = run.state_note.partition("; last sign of life ")[0]  # that is said before
         note = f"; {why}" if why else ""
         heard = f"last heard of {_ago(run.last_ns, now_ns)}, at {_clock(run)}"
-        return f"lost; {heard}{note}; 'taskgrove recover' finds out more"
+        return f"lost; {heard}{note}; {more}"
     if run.state != "running":
         return ""
     heard = f"last event {_ago(run.last_ns, now_ns)}, at {_clock(run)}"
     gone, lease = runner_gone(run, now_ns), run.lease
     if lease is None or gone is not None:
-        return f"not over, but {gone}; {heard}; 'taskgrove recover' finds out more"
+        return f"not over, but {gone}; {heard}; {more}"
     sign = f"which gave a sign of life {_ago(lease.heartbeat_ns, now_ns)}"
     return f"running in process {lease.pid} on {lease.host}, {sign}; {heard}"
 

@@ -8,9 +8,20 @@ written out (``\x1b``), and a line's end becomes a space.
 from __future__ import annotations
 
 import codecs
+import re
+import textwrap
 import unicodedata
 from dataclasses import dataclass
 from typing import Final
+
+#: A word as shlex quotes it, and a command line of ours in a sentence: its verb, what follows it,
+#: and its options.
+_WORD: Final = r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
+_COMMAND_LINE: Final = re.compile(
+    rf"\btaskgrove (?:runs )?[a-z]+(?: (?!--){_WORD})?(?: --[a-z-]+ {_WORD})*"
+)
+#: Stands for a blank that no line is broken at; nothing that is shown holds it.
+_GLUE: Final = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +195,20 @@ def _written_out(char: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Return text as lines that are broken between words, at least one.
+
+    Names of nodes and devices stay whole, and so do command lines: they are to be copied.
+
+    Args:
+        text: The text, on one line.
+        width: Columns that a line may take; only what stays whole exceeds it.
+        indent: What every line but the first begins with.
+    """
+    glued = _COMMAND_LINE.sub(lambda found: found[0].replace(" ", _GLUE), text)
+    lines = textwrap.wrap(
+        glued, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [line.replace(_GLUE, " ") for line in lines] or [""]

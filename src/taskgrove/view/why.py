@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.view.node_state import NodeState
-from taskgrove.view.why_causes import Casualty, Failed, Findings, device_of, find
+from taskgrove.view.why_causes import Casualty, Findings, find
+from taskgrove.view.why_facts import Failed, device_of
 from taskgrove.view.why_live import Wait, waits_of
 from taskgrove.view.why_sentences import command_name, outcome_of, sentence_of, what_next
 from taskgrove.view.why_story import OperatorVerdict, RunState, RunStory, verdict_words
@@ -28,7 +29,7 @@ _SHOWN_AS: Final[dict[RunState, NodeState]] = {
 
 @dataclass(frozen=True, slots=True)
 class FirstFailure:
-    """The leaf that failed first, by itself.
+    """The leaf that failed first by itself; of a command that failed, the first that decided it.
 
     Attributes:
         path: Its path.

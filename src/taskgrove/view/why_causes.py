@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts, NoteFact
-from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.view.why_kinds import GONE, Cause, CauseKind, CauseReader, words_of
+from taskgrove.control_model import PROBLEM_CODES, TaskStatus
+from taskgrove.view.why_deciding import deciding_first
+from taskgrove.view.why_facts import Failed, device_of, is_below
+from taskgrove.view.why_kinds import GONE, CauseKind, CauseReader, words_of
 from taskgrove.view.why_story import RunStory
 
 CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
@@ -24,16 +26,8 @@ _COMPLETED: Final = TaskStatus.COMPLETED
 _ABORTED: Final = TaskStatus.ABORTED
 _FINAL: Final = frozenset(status for status in TaskStatus if status.is_final)
 _COMPOSITE: Final = ("SEQUENTIAL", "PARALLEL")
-_GOOD_CODES: Final = (None, ResultCode.OK, ResultCode.STARTED, ResultCode.QUEUED)
 _SKIPPED_FOR: Final = re.compile(r"skipped: (?P<name>.+) (?:failed|rejected|aborted)")
 _LAST: Final = 1 << 62
-
-
-class Failed(NamedTuple):
-    """A leaf that ended badly by itself."""
-
-    node: NodeFacts
-    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +73,9 @@ class Findings:
     """Every leaf of a run, sorted by what became of it.
 
     Attributes:
-        failed: Those that failed by themselves, the first first.
+        failed: Those that failed by themselves, the first first; where the command failed, the
+            first of those that decided it.
+        before: How many of the others failed before that one.
         casualties: Those that only followed, in the order of the tree.
         stop: The abort of the run, or None.
         open: Those that have not ended.
@@ -90,6 +86,7 @@ class Findings:
     """
 
     failed: list[Failed] = field(default_factory=list)
+    before: int = 0
     casualties: list[Casualty] = field(default_factory=list)
     stop: Stop | None = None
     open: list[NodeFacts] = field(default_factory=list)
@@ -111,7 +108,7 @@ def find(story: RunStory) -> Findings:
         status = node.status
         if not composite:
             leaf_count += 1
-            if status is _COMPLETED and node.result_code in _GOOD_CODES:
+            if status is _COMPLETED and node.result_code not in PROBLEM_CODES:
                 if node.notes or node.attempt > 1:
                     _note_success(node, findings)
                 continue
@@ -124,7 +121,7 @@ def find(story: RunStory) -> Findings:
             ended.append(node)
     findings.leaf_count = leaf_count
     if skipped or ended:
-        _sort_out(ended, skipped, findings)
+        _sort_out(story, ended, skipped, findings)
     return findings
 
 
@@ -136,23 +133,10 @@ def note_of(node: NodeFacts, topic: str) -> NoteFact | None:
     return None
 
 
-def device_of(node: NodeFacts) -> str | None:
-    """Return the device of a leaf, or None for what runs on none."""
-    if node.devices:
-        return node.devices[0]
-    composed = node.composed
-    return composed.target if composed is not None and composed.execution == "DEVICE" else None
-
-
 def order_of(node: NodeFacts) -> tuple[int, int]:
     """Return when a node ended, to be compared with others of its run."""
     sequence, ended_ns = node.finished_sequence, node.ended_ns
     return (_LAST if sequence is None else sequence, _LAST if ended_ns is None else ended_ns)
-
-
-def is_below(path: str, above: str) -> bool:
-    """Return whether a node is another one, or below it."""
-    return path == above or path.startswith(f"{above}/")
 
 
 def _note_success(node: NodeFacts, findings: Findings) -> None:
@@ -170,7 +154,9 @@ def _stop_of(story: RunStory) -> Stop | None:
     return Stop(note.text.removeprefix("asked to stop: "), note.wall_ns)
 
 
-def _sort_out(ended: list[NodeFacts], skipped: list[NodeFacts], findings: Findings) -> None:
+def _sort_out(
+    story: RunStory, ended: list[NodeFacts], skipped: list[NodeFacts], findings: Findings
+) -> None:
     reader = CauseReader()
     suspects: list[Failed] = []
     for node in ended:
@@ -187,6 +173,8 @@ def _sort_out(ended: list[NodeFacts], skipped: list[NodeFacts], findings: Findin
             findings.failed.append(item)
         else:
             findings.casualties.append(casualty)
+    if len(findings.failed) > 1:
+        findings.failed, findings.before = deciding_first(story, findings.failed)
     _add_skipped(skipped, findings)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Final
 
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why_causes import Failed, device_of, note_of
-from taskgrove.view.why_kinds import Cause, CauseKind
+from taskgrove.view.why_causes import note_of
+from taskgrove.view.why_facts import Failed, device_of
+from taskgrove.view.why_kinds import Cause, CauseKind, gave_no_reason
 from taskgrove.view.why_story import RunStory
 from taskgrove.view.why_words import command_of, plain, said, seconds_between
 
@@ -43,6 +45,8 @@ _DEEDS: Final[Mapping[CauseKind, str]] = {
     CauseKind.ABORTED: "was aborted, and not by this run: {said}",
     CauseKind.OTHER: "failed: {said}",
 }
+#: How foreign words are added; left out where nobody said why.
+_SAID: Final = ": {said}"
 #: The same for steps and analyses, where they differ: their words are their own.
 _DEEDS_OF_STEPS: Final[Mapping[CauseKind, str]] = {
     CauseKind.REPORTED: "reported a failure: {said}",
@@ -78,12 +82,14 @@ _MENDS: Final[Mapping[CauseKind, str]] = {
     CauseKind.ABORTED: "find out who aborted {device}",
 }
 _MEND_DEVICE: Final = "mend on {device} what it reports (its log may have more)"
+_MEND_SILENT_DEVICE: Final = "see in the log of {device} why"
 _MENDS_OF_STEPS: Final[Mapping[CauseKind, str]] = {
     CauseKind.TIMED_OUT: "find out why {method} takes so long, or raise that limit in the map",
     CauseKind.RAISED: "mend {method}",
     CauseKind.LOST: "see what became of {method}",
 }
 _MEND_STEP: Final = "mend what {method} reports"
+_MEND_SILENT_STEP: Final = "see why in {method}, which does not tell"
 _MEND_RUNNER: Final = "find out why the runner was lost"
 _MEND_ANALYSIS: Final = "look into the output of the analysis"
 _MEND_LIMIT: Final = "find out what took so long before it, or raise that limit in the map"
@@ -98,6 +104,8 @@ def deed(failed: Failed) -> str:
         template = _DEEDS_OF_STEPS.get(cause.kind, template)
     elif cause.kind is CauseKind.RAISED:
         words = words.partition(": ")[2] or words
+    if gave_no_reason(cause):
+        template = template.replace(_SAID, ", without a reason")
     words = words.partition(_MARKS.get(cause.kind, "\0"))[2] or words
     if cause.kind is CauseKind.UNREACHABLE:
         words = _TRIED.sub("", words)
@@ -123,13 +131,18 @@ def next_after(failed: Failed, story: RunStory, device_count: int = 1) -> str:
 def again(story: RunStory) -> str:
     """Return how to run it again."""
     if story.can_resume and story.run_id:
-        return f"taskgrove resume {safe_text(story.run_id)}{options_of(story)}"
+        typed = f" {safe_text(story.resume_options)}" if story.resume_options else ""
+        return f"taskgrove resume {safe_text(story.run_id)}{typed}{options_of(story)}"
     return f"run {safe_text(story.command) or 'it'} again"
 
 
 def options_of(story: RunStory) -> str:
     """Return what a command line in advice needs besides, with a blank before it, or nothing."""
     return f" {safe_text(story.options)}" if story.options else ""
+
+
+def _quoted(word: str) -> str:
+    return safe_text(shlex.quote(word))
 
 
 def _mend(failed: Failed, story: RunStory, device_count: int) -> str:
@@ -141,17 +154,20 @@ def _mend(failed: Failed, story: RunStory, device_count: int) -> str:
     if late is not None:
         return "raise that limit in the map"
     more = device_count > 1
+    silent = gave_no_reason(cause)
     if device is not None:
         template = _MENDS.get(cause.kind, _MEND_DEVICE)
+        if silent and template in (_MEND_DEVICE, _MENDS[CauseKind.REFUSED]):
+            template = _MEND_SILENT_DEVICE
     elif node.composed is not None and node.composed.execution == "ANALYSIS":
         template = _MEND_ANALYSIS
     else:
-        template = _MENDS_OF_STEPS.get(cause.kind, _MEND_STEP)
+        template = _MENDS_OF_STEPS.get(cause.kind, _MEND_SILENT_STEP if silent else _MEND_STEP)
     return template.format(
         device=safe_text(device) + (f" (and {device_count - 1:,} more)" if more else ""),
         command=command_of(node),
         method=_method_of(node),
-        doctor=f"taskgrove doctor {safe_text(story.map_file) if story.map_file else 'MAP'}",
+        doctor=f"taskgrove doctor {_quoted(story.map_file) if story.map_file else 'MAP'}",
     )
 
 

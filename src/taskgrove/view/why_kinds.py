@@ -121,6 +121,8 @@ _VARYING: Final = re.compile(
 )
 #: Longer causes are compared by their beginning.
 _COMPARED: Final = 2000
+#: What stands in place of words where nobody said why.
+_NO_WORDS: Final = " without a message"
 
 
 class Cause(NamedTuple):
@@ -179,14 +181,21 @@ def words_of(node: NodeFacts) -> str:
         if speaker and message.startswith(f"{speaker}: "):
             message = message[len(speaker) + 2 :]
             break
-    if message:
+        if speaker and message == f"{speaker}:":
+            message = ""
+    if message.strip():
         return message
     if node.finished is not None and node.finished.error:
         return " ".join(node.finished.error.split())
     status = "UNKNOWN" if node.status is None else node.status.name
     if node.status is TaskStatus.COMPLETED and node.result_code is not None:
         status = f"{status} with {node.result_code.name}"
-    return f"{status} without a message"
+    return f"{status}{_NO_WORDS}"
+
+
+def gave_no_reason(cause: Cause) -> bool:
+    """Return whether a cause is nothing but its status: nobody said why."""
+    return cause.words.endswith(_NO_WORDS)
 
 
 def normalised(words: str, name: str = "") -> str:

@@ -8,8 +8,9 @@ from typing import Final
 
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why_causes import Findings, device_of, note_of
+from taskgrove.view.why_causes import Findings, note_of
 from taskgrove.view.why_deeds import deed
+from taskgrove.view.why_facts import device_of
 from taskgrove.view.why_story import RunStory
 from taskgrove.view.why_words import (
     ago_text,

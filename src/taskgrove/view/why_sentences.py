@@ -11,8 +11,10 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.view.explain import split_message
 from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why_causes import Failed, Findings, Stop, is_below, note_of
+from taskgrove.view.why_causes import Findings, Stop, note_of
 from taskgrove.view.why_deeds import again, deed, late_end, next_after
+from taskgrove.view.why_facts import Failed, is_below
+from taskgrove.view.why_followed import before_words, blocked_words, stopped_words
 from taskgrove.view.why_kinds import CauseKind
 from taskgrove.view.why_live import Wait, running_words
 from taskgrove.view.why_lost import lost_words, next_of_lost
@@ -117,6 +119,8 @@ def _with_failure(story: RunStory, findings: Findings, outcome: NodeState, group
         causes = counted(group_count, "cause")
         leaves = counted(findings.leaf_count, "leaf", "leaves")
         facts.append(f"{count:,} of {leaves} failed, {causes}")
+    if findings.reused:
+        facts.append(f"{counted(findings.reused, 'leaf', 'leaves')} taken over from an earlier run")
     verb = _VERBS.get(outcome, "ended")
     stop = findings.stop
     if outcome == "aborted" and stop is not None:
@@ -127,11 +131,12 @@ def _with_failure(story: RunStory, findings: Findings, outcome: NodeState, group
     told = f"{command_name(story)} {verb}"
     if facts:
         told += f" ({'; '.join(facts)})"
-    order = "first, " if count > 1 else ""
+    order = "first, " if count > 1 and not findings.before else ""
     told += f": {order}{failure_words(first, story)}"
-    told += _blocked_words(findings)
+    told += blocked_words(findings)
+    told += before_words(findings)
     if outcome == "aborted" and stop is not None:
-        told += _stopped_words(stop)
+        told += stopped_words(stop)
     return told
 
 
@@ -174,38 +179,6 @@ def _spent_words(first: Failed, story: RunStory) -> str:
     return f"; {spent[1]} before it took {duration_text(spent[0])} of that"
 
 
-def _blocked_words(findings: Findings) -> str:
-    first = findings.failed[0].node.path
-    leaves = {item.path for item in findings.casualties if item.of == first}
-    blocked = []
-    for node in findings.blocked:
-        below = sum(1 for path in leaves if path.startswith(f"{node.path}/"))
-        size = f" ({counted(below, 'leaf', 'leaves')})" if below else ""
-        blocked.append(f"{name_of(node)}{size}")
-    told = f"; it blocked {listed(blocked)}" if blocked else ""
-    kinds = [item.kind for item in findings.casualties if item.of == first]
-    if "not started" in kinds:
-        word = counted(kinds.count("not started"), "leaf was", "leaves were")
-        told += f"; {word} not started any more"
-    if "same device" in kinds:
-        word = counted(kinds.count("same device"), "more command")
-        told += f"; {word} of that device could not run either"
-    return told
-
-
-def _stopped_words(stop: Stop) -> str:
-    told = ""
-    running = [node for node in stop.running if node not in stop.abandoned]
-    if running:
-        told += f"; {listed([name_of(node) for node in running])} then stopped when asked"
-    if stop.abandoned:
-        names = listed([name_of(node) for node in stop.abandoned])
-        told += f"; {names} did not stop when asked and may still be running"
-    if stop.not_started:
-        told += f"; {counted(stop.not_started, 'leaf', 'leaves')} had not begun"
-    return told
-
-
 def _without_failure(story: RunStory, findings: Findings, outcome: NodeState) -> str:
     command = command_name(story)
     root = story.root
@@ -239,7 +212,7 @@ def _aborted_words(stop: Stop, root: NodeFacts | None) -> str:
         told += f", while {who(stop.running[0])} was running"
         if len(stop.running) > 1:
             told += f" with {len(stop.running) - 1:,} more"
-    return told + _stopped_words(stop)
+    return told + stopped_words(stop)
 
 
 def _all_well(story: RunStory, findings: Findings) -> str:
@@ -249,7 +222,7 @@ def _all_well(story: RunStory, findings: Findings) -> str:
     if took is not None:
         told += f" in {duration_text(took)}"
     if findings.reused:
-        told += f", {findings.reused} of them taken over from an earlier run"
+        told += f", {findings.reused:,} of them taken over from an earlier run"
     if findings.retried:
         names = [f"{name_of(node)} ({node.attempt} attempts)" for node in findings.retried]
         told += f"; not at once: {listed(names)}"

@@ -69,6 +69,7 @@ class RunStory:
         map_file: The map that it was composed from, to name it in advice; None: not known.
         can_resume: Whether ``taskgrove resume`` can go on with it.
         options: What command lines in advice need besides, such as ``--db FILE``, quoted.
+        resume_options: What ``taskgrove resume`` needs besides, such as ``--manager P:C``, quoted.
     """
 
     run_id: str
@@ -86,6 +87,7 @@ class RunStory:
     map_file: str | None = None
     can_resume: bool = False
     options: str = ""
+    resume_options: str = ""
 
     @property
     def root(self) -> NodeFacts | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Final
 
-from taskgrove.view.terminal_text import UNICODE, Charset, clip, duration_text, pad, width_of
+from taskgrove.view.terminal_text import (
+    UNICODE,
+    Charset,
+    clip,
+    duration_text,
+    pad,
+    width_of,
+    wrapped,
+)
 from taskgrove.view.tree_text import STATE_STYLES, Segment
 from taskgrove.view.why import Why
 from taskgrove.view.why_sections import sections_of
@@ -27,7 +34,7 @@ def lines_of(why: Why, width: int = 80, charset: Charset = UNICODE) -> list[list
     """
     width = max(width, _LEAST_WIDTH)
     style = why.shown_as
-    lines: list[list[Segment]] = [[(line, style)] for line in _wrapped(why.sentence, width)]
+    lines: list[list[Segment]] = [[(line, style)] for line in wrapped(why.sentence, width)]
     if len(why.tree) > 1:
         names = _name_width(why.tree, width)
         lines.append([("", "")])
@@ -35,7 +42,7 @@ def lines_of(why: Why, width: int = 80, charset: Charset = UNICODE) -> list[list
     for title, items in sections_of(why):
         lines += [[("", "")], [(f"{title}:", "bold")]]
         for item in items:
-            lines += [[(part, "")] for part in _wrapped(f"  - {item}", width, "    ")]
+            lines += [[(part, "")] for part in wrapped(f"  - {item}", width, "    ")]
     return lines
 
 
@@ -49,13 +56,6 @@ def render_why(why: Why, width: int = 80, charset: Charset = UNICODE) -> str:
     """
     lines = lines_of(why, width, charset)
     return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
-
-
-def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    # Long names of nodes and devices stay whole: they are to be copied.
-    return textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [""]
 
 
 def _stem(line: ProofLine, names: int, charset: Charset) -> str:

@@ -15,7 +15,8 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import fold_text
-from taskgrove.view.why_causes import Failed, Findings, device_of
+from taskgrove.view.why_causes import Findings
+from taskgrove.view.why_facts import Failed, device_of
 from taskgrove.view.why_live import Wait
 from taskgrove.view.why_lost import still_open
 from taskgrove.view.why_story import RunStory
@@ -72,7 +73,8 @@ def proof_of(
     told = _told(groups, findings, waits)
     if story.state in ("lost", "unknown"):
         for node in still_open(findings)[:_OTHERS_SHOWN]:
-            told.setdefault(node.path, safe_text(device_of(node) or ""))
+            where = f" ({safe_text(device)})" if (device := device_of(node)) else ""
+            told.setdefault(node.path, f"its end was never heard of{where}")
     if not told:
         told = {root.path: ""}
         if root.status is not None and root.is_final:
@@ -88,7 +90,9 @@ def _told(
     for number, group in enumerate(groups[:_CAUSES_SHOWN]):
         first = group[0]
         alike = f"({len(group) - 1:,} more alike) " if len(group) > 1 else ""
-        mark = "FIRST " if number == 0 and len(findings.failed) > 1 else ""
+        mark = ""
+        if number == 0 and len(findings.failed) > 1:
+            mark = "DECIDED " if findings.before else "FIRST "
         device = device_of(first.node)
         where = f" ({safe_text(device)})" if device else ""
         told[first.node.path] = f"{mark}{alike}{plain(first.cause.words)}{where}"

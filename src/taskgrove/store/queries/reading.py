@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 #: How many rows of a log are fetched at once.
 CHUNK_ROWS: Final = 1000
+#: What begins a transaction whose queries see one moment; PostgreSQL's driver began it already.
+_ONE_MOMENT: Final = {
+    "sqlite": "BEGIN",
+    "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+}
 
 
 class Cursor:
@@ -55,12 +60,16 @@ class Reader:
 
     def __init__(self, store: Store) -> None:
         self._engine = store.engine
-        self._location = store.location
+        self.location = store.location
         self.dialect: str = store.dialect
 
     @contextmanager
-    def cursor(self) -> Iterator[Cursor]:
+    def cursor(self, *, one_moment: bool = False) -> Iterator[Cursor]:
         """Give a connection for the queries inside the block.
+
+        Args:
+            one_moment: Whether all of them see the record as it was at the first of them;
+                else each sees what was written before it.
 
         Raises:
             StoreError: The database cannot be read.
@@ -73,13 +82,15 @@ class Reader:
             try:
                 cursor = connection.cursor()
                 try:
+                    if one_moment:  # it ends when the connection is given back
+                        cursor.execute(_ONE_MOMENT[self.dialect])
                     yield Cursor(cursor, self.dialect)
                 finally:
                     cursor.close()
             finally:
                 connection.close()
         except (driver_error, SQLAlchemyError) as exc:
-            raise store_error(exc, self._location) from exc
+            raise store_error(exc, self.location) from exc
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return every row of one query, on a connection of its own."""

@@ -75,6 +75,11 @@ class RunFilter:
                 )
 
     @property
+    def is_narrow(self) -> bool:
+        """True where it leaves out runs for what they are, and not only for their number."""
+        return any((self.command, self.outcomes, self.device, self.since, self.until, self.labels))
+
+    @property
     def since_ns(self) -> int | None:
         """``since`` in nanoseconds since the epoch."""
         return None if self.since is None else to_ns(self.since)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 
 #: What became of a run: an outcome, or a state of its record (``running``, ``lost``).
 RunOutcome: TypeAlias = Literal[
@@ -29,17 +29,24 @@ _OF_STATUS: Final[dict[int, RunOutcome]] = {
     TaskStatus.ABORTED: "aborted",
 }
 
+
+def good_code_sql(column: str) -> str:
+    """Return as SQL that a node which ran to its end had no problem code in ``column``."""
+    # The problem codes are the last ones (a test says so); a range is quicker than a list.
+    return f"coalesce({column}, 0) < {int(min(PROBLEM_CODES))}"
+
+
 #: The same decision as :func:`outcome_word`, as SQL over the columns of ``runs``.
 OUTCOME_SQL: Final[dict[RunOutcome, str]] = {
     "ok": (
         "(r.state = 'final' AND r.status = 5 AND coalesce(r.health_state, '') <> 'DEGRADED'"
-        " AND coalesce(r.result_code, 0) = 0)"
+        f" AND {good_code_sql('r.result_code')})"
     ),
     "degraded": "(r.state = 'final' AND r.status = 5 AND r.health_state = 'DEGRADED')",
     "failed": (
         "(r.state = 'final' AND (r.status IS NULL OR r.status NOT IN (3, 5, 6)"
         " OR (r.status = 5 AND coalesce(r.health_state, '') <> 'DEGRADED'"
-        " AND coalesce(r.result_code, 0) <> 0)))"
+        f" AND NOT {good_code_sql('r.result_code')})))"
     ),
     "rejected": "(r.state = 'final' AND r.status = 6)",
     "aborted": "(r.state = 'final' AND r.status = 3)",
@@ -79,5 +86,5 @@ def outcome_word(
     if status == TaskStatus.COMPLETED:
         if health_state == "DEGRADED":
             return "degraded"
-        return "ok" if result_code in (None, ResultCode.OK) else "failed"
+        return "failed" if result_code in PROBLEM_CODES else "ok"
     return "failed" if status is None else _OF_STATUS.get(status, "failed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from taskgrove.errors import UnknownRunError, UsageError, nearest
+from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.queries.reading import Cursor, Reader
 from taskgrove.store.queries.run_filter import parse_outcome
 from taskgrove.store.queries.run_outcome import NOT_WELL, OUTCOME_SQL, RunOutcome
@@ -23,14 +24,23 @@ _LEASE: Final = (
 
 def find_run(reader: Reader, reference: str) -> RunRow:
     """Return the run that a text means; see :meth:`taskgrove.store.history.History.find`."""
-    wanted = reference.strip()
     with reader.cursor() as cursor:
-        row = cursor.row(_BY_ID, (wanted,))
-        if row is None and (wanted == _LAST or wanted.startswith(("last-", "last:"))):
-            row = _last(reader, cursor, wanted)
-        elif row is None:
-            row = _by_prefix(reader, cursor, wanted)
-        lease = cursor.row(_LEASE, (row[0],)) if row[3] == "running" else None
+        return find_run_by(reader, cursor, reference)
+
+
+def find_run_by(reader: Reader, cursor: Cursor, reference: str) -> RunRow:
+    """Return the run that a text means, read through a cursor that is open already.
+
+    Raises:
+        UnknownRunError: As :meth:`taskgrove.store.history.History.find`.
+    """
+    wanted = reference.strip()
+    row = cursor.row(_BY_ID, (wanted,))
+    if row is None and (wanted == _LAST or wanted.startswith(("last-", "last:"))):
+        row = _last(reader, cursor, wanted)
+    elif row is None:
+        row = _by_prefix(reader, cursor, wanted)
+    lease = cursor.row(_LEASE, (row[0],)) if row[3] == "running" else None
     return run_row_of(row, lease)
 
 
@@ -51,7 +61,7 @@ def _last(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:
         parameters,
     )
     if row is None:
-        raise _no_such_last(cursor, outcomes, command)
+        raise _no_such_last(reader, cursor, outcomes, command)
     return row
 
 
@@ -66,17 +76,17 @@ def _outcomes_of(head: str) -> tuple[RunOutcome, ...]:
 
 
 def _no_such_last(
-    cursor: Cursor, outcomes: tuple[RunOutcome, ...], command: str
+    reader: Reader, cursor: Cursor, outcomes: tuple[RunOutcome, ...], command: str
 ) -> UnknownRunError:
     commands = [str(name) for (name,) in cursor.rows("SELECT DISTINCT command FROM runs")]
     if not commands:
-        return _empty()
+        return _empty(reader)
     what = " or ".join(outcomes)
     of = f" of the command {command!r}" if command else ""
     close = nearest(command, commands) if command and command not in commands else None
     return UnknownRunError(
         f"the record holds no {f'{what} ' if what else ''}run{of}",
-        hint=f"did you mean {close!r}?" if close else "'taskgrove runs list' shows what there is",
+        hint=f"did you mean {close!r}?" if close else f"{_list_of(reader)} shows what there is",
     )
 
 
@@ -95,7 +105,7 @@ def _by_prefix(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:
     if len(rows) == 1:
         return rows[0]
     if not rows:
-        raise _unknown(cursor, wanted)
+        raise _unknown(reader, cursor, wanted)
     names = [f"{row[1]} ({row[2]})" for row in rows[:_NAMED]]
     more = ", ..." if len(rows) > _NAMED else ""
     raise UnknownRunError(
@@ -104,12 +114,12 @@ def _by_prefix(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:
     )
 
 
-def _unknown(cursor: Cursor, wanted: str) -> UnknownRunError:
+def _unknown(reader: Reader, cursor: Cursor, wanted: str) -> UnknownRunError:
     rows = cursor.rows(
         f"SELECT run_id FROM runs ORDER BY created_ns DESC LIMIT {_LOOKED_AT}"  # noqa: S608
     )
     if not rows:
-        return _empty()
+        return _empty(reader)
     names = [str(name) for (name,) in rows]
     # The end of an id is what people copy wrongly or remember.
     ends = [name for name in names if name.endswith(wanted)] if len(wanted) > 3 else []
@@ -118,11 +128,14 @@ def _unknown(cursor: Cursor, wanted: str) -> UnknownRunError:
         f"the record holds no run {wanted!r}",
         hint=f"did you mean {close!r}?"
         if close
-        else "'taskgrove runs list' shows the runs; 'last' is the newest",
+        else f"{_list_of(reader)} shows the runs; 'last' is the newest",
     )
 
 
-def _empty() -> UnknownRunError:
-    return UnknownRunError(
-        "the record holds no run yet", hint="'taskgrove run MAP COMMAND' records one"
-    )
+def _empty(reader: Reader) -> UnknownRunError:
+    line = quoted_line(reader.location, "run", "MAP", "COMMAND")
+    return UnknownRunError("the record holds no run yet", hint=f"{line} records one")
+
+
+def _list_of(reader: Reader) -> str:
+    return quoted_line(reader.location, "runs", "list")

@@ -24,8 +24,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.percentiles import percentile
+from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import ALL_RUNS, RunFilter
-from taskgrove.store.queries.run_outcome import BROKEN_SQL, RUN_OUTCOMES, RunOutcome, outcome_word
+from taskgrove.store.queries.run_outcome import (
+    BROKEN_SQL,
+    RUN_OUTCOMES,
+    RunOutcome,
+    good_code_sql,
+    outcome_word,
+)
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
@@ -35,7 +42,7 @@ _OK, _DEGRADED, _FAILED, _ABORTED, _SKIPPED, _NO_END = range(6)
 _KIND: Final = (
     f"CASE WHEN n.skipped <> 0 THEN {_SKIPPED}"
     f" WHEN n.status = 5 AND n.health_state = 'DEGRADED' THEN {_DEGRADED}"
-    f" WHEN n.status = 5 AND coalesce(n.result_code, 0) = 0 THEN {_OK}"
+    f" WHEN n.status = 5 AND {good_code_sql('n.result_code')} THEN {_OK}"
     f" WHEN n.status IN (5, 6, 7) THEN {_FAILED}"
     f" WHEN n.status = 3 THEN {_ABORTED} ELSE {_NO_END} END"
 )
@@ -193,7 +200,7 @@ def statistics_of(history: History, which: RunFilter = ALL_RUNS) -> Statistics:
         history: The record.
         which: Which runs; its device chooses runs, whose other devices count too.
     """
-    where, parameters = history.conditions(which)
+    where, parameters = conditions_of(history.reader, which)
     with history.reader.cursor() as cursor:
         commands = _commands(cursor, where, parameters, which.limit)
         broken = {key for (key,) in cursor.rows(f"SELECT r.run_key FROM runs r WHERE {BROKEN_SQL}")}  # noqa: S608 - our own constant

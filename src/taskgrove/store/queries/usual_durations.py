@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.commands.node_facts import NodeFacts
-from taskgrove.control_model import TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.store.queries.percentiles import percentile
 from taskgrove.store.queries.reading import Cursor, Reader
-from taskgrove.store.queries.run_outcome import BROKEN_SQL
+from taskgrove.store.queries.run_outcome import BROKEN_SQL, good_code_sql
 
 #: Fewer past ends give no spread.
 ENOUGH_ENDS: Final = 20
@@ -33,7 +33,7 @@ _PAST: Final = (
     "SELECT n.ended_ns - n.started_ns FROM nodes n"  # noqa: S608 - our own constants
     " WHERE n.path_key = (SELECT path_key FROM paths WHERE path = ?)"
     " AND n.run_key NOT IN (?, ?) AND n.status = 5 AND n.ended_ns >= n.started_ns"
-    " AND (coalesce(n.result_code, 0) = 0 OR n.health_state = 'DEGRADED')"
+    f" AND ({good_code_sql('n.result_code')} OR n.health_state = 'DEGRADED')"
     f" AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = n.run_key AND {BROKEN_SQL})"
     f" ORDER BY n.run_key DESC LIMIT {NEWEST_ENDS}"
 )
@@ -90,7 +90,7 @@ def past_durations_s(cursor: Cursor, path: str, but: tuple[int, int]) -> list[fl
 
 def good_duration_s(node: NodeFacts) -> float | None:
     """Return how long a node took that completed well or degraded, in seconds; else None."""
-    good = node.result_code in (None, 0) or node.health_state == "DEGRADED"
+    good = node.result_code not in PROBLEM_CODES or node.health_state == "DEGRADED"
     if node.status is not TaskStatus.COMPLETED or not good:
         return None
     if node.started_ns is None or node.ended_ns is None or node.ended_ns < node.started_ns:

@@ -1,0 +1,62 @@
+"""All that an explanation of a run needs, read at once: the run, its nodes, its verdicts."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.events import NoteDetail, decode_event
+from taskgrove.store.queries.listing import Listing
+from taskgrove.store.queries.node_reading import read_node_facts
+from taskgrove.store.queries.reading import Cursor, Reader
+from taskgrove.store.queries.run_references import find_run_by
+from taskgrove.store.queries.run_rows import RunRow, VerdictRow
+
+#: Verdicts are events with numbers of their own; see the schema.
+_VERDICTS: Final = "SELECT body FROM verdicts WHERE run_key = ? ORDER BY number"
+
+
+class WholeRun(NamedTuple):
+    """A run as one moment of the record has it.
+
+    Attributes:
+        run: The run.
+        nodes: What is known of each node, in composed order.
+        verdicts: What operators said of it, oldest first.
+    """
+
+    run: RunRow
+    nodes: list[NodeFacts]
+    verdicts: Listing[VerdictRow]
+
+
+def read_whole_run(reader: Reader, reference: str) -> WholeRun:
+    """Return the run that a text means; see :meth:`taskgrove.store.history.History.whole`."""
+    # One moment: a run that ends meanwhile is not told as running with every leaf at its end.
+    with reader.cursor(one_moment=True) as cursor:
+        run = find_run_by(reader, cursor, reference)
+        nodes = read_node_facts(cursor, run.run_key)
+        return WholeRun(run, nodes, read_verdicts(cursor, run.run_key))
+
+
+def read_verdicts(cursor: Cursor, run_key: int) -> Listing[VerdictRow]:
+    """Return what operators said of a run, oldest first.
+
+    Args:
+        cursor: Reads the store.
+        run_key: The run's key in ``runs``.
+    """
+    events = [decode_event(bytes(body)) for (body,) in cursor.rows(_VERDICTS, (run_key,))]
+    return Listing(
+        VerdictRow(
+            event.run_id,
+            event.sequence,
+            event.path,
+            event.detail.data.get("verdict", "note"),
+            event.detail.data.get("who", ""),
+            event.detail.data.get("why", "") or event.message,
+            event.wall_ns,
+        )
+        for event in events
+        if isinstance(event.detail, NoteDetail) and event.detail.topic == "operator"
+    )

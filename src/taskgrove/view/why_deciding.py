@@ -1,0 +1,92 @@
+"""Which failures decided that a command failed, and which it would have got over.
+
+A leaf that failed below a composite which ended well or DEGRADED all the same (a quorum that was
+reached, a group of beams) did not fail the command, even when it failed before the one that did;
+unless the composite above it counts successes, of which a DEGRADED one is none (SPEC S3.9).
+Where the correlator dominates (SPEC S3.3), beams and searches beside it do not decide. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from taskgrove.commands.aggregation.tally import DeviceKind, device_kind
+from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.view.node_state import state_of
+from taskgrove.view.why_facts import Failed, device_of, is_below
+from taskgrove.view.why_kinds import CauseKind
+from taskgrove.view.why_story import RunStory
+
+_BAD: Final = ("failed", "rejected")
+#: Rules that count successes, of which a DEGRADED child is none (SPEC S3.9).
+_COUNTING: Final = ("all", "any", "quorum")
+#: Devices whose failure alone does not fail a command (S3.5).
+_SOFT: Final[tuple[DeviceKind, ...]] = ("PST", "PSS")
+#: How the rule is called by which the correlator dominates.
+_CBF_RULE: Final = "CBF dominates"
+
+
+def deciding_first(story: RunStory, failed: list[Failed]) -> tuple[list[Failed], int]:
+    """Return the failed leaves with those that decided the outcome before the others.
+
+    Args:
+        story: The run.
+        failed: The leaves that failed by themselves, in the order in which they ended.
+
+    Returns:
+        The leaves, each part still in that order; and how many of the others ended before the
+        first that decided. Where nothing is known to have decided, the order stays.
+    """
+    root = story.root
+    if story.state != "final" or root is None or _state(root) not in _BAD:
+        return failed, 0
+    above = {node.path: node for node in story.nodes if not node.is_leaf}
+    dominated = _dominated(above, failed)
+    decided = [item for item in failed if _decided(item, above, dominated)]
+    if not decided or decided[0] is failed[0]:
+        return failed, 0
+    first = {item.node.path for item in decided}
+    others = [item for item in failed if item.node.path not in first]
+    return [*decided, *others], next(n for n, item in enumerate(failed) if item is decided[0])
+
+
+def _decided(item: Failed, above: Mapping[str, NodeFacts], dominated: Collection[str]) -> bool:
+    if item.cause.kind is CauseKind.DEGRADED:
+        return False
+    path = item.node.path.rpartition("/")[0]
+    if path in dominated and _kind_of(item) in _SOFT:
+        return False
+    while path:
+        parent = path.rpartition("/")[0]
+        if path in above and _got_over(above[path], above.get(parent)):
+            return False
+        path = parent
+    return True
+
+
+def _got_over(node: NodeFacts, parent: NodeFacts | None) -> bool:
+    state = _state(node)
+    if state != "degraded":
+        return state == "completed"
+    rule = parent.finished.rule if parent is not None and parent.finished is not None else None
+    return not (rule or "").startswith(_COUNTING)
+
+
+def _dominated(above: Mapping[str, NodeFacts], failed: Sequence[Failed]) -> set[str]:
+    """Return the composites in which a correlator that is named among the leaves dominates."""
+    return {
+        path
+        for path, node in above.items()
+        if node.finished is not None
+        and node.finished.rule == _CBF_RULE
+        and any(_kind_of(item) == "CBF" and is_below(item.node.path, path) for item in failed)
+    }
+
+
+def _kind_of(item: Failed) -> DeviceKind:
+    return device_kind(device_of(item.node) or "")
+
+
+def _state(node: NodeFacts) -> str:
+    return state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)
