@@ -24,18 +24,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.configuration import (
-    Configuration,
-    EarlierResults,
-    load_configuration,
-    parse_configuration,
-)
+from taskgrove.analysis.configuration import EarlierResults
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
 from taskgrove.analysis.running.leaf_following import LeafFollower, Listener
-from taskgrove.analysis.running.supervisor import AnalysisSupervisor
+from taskgrove.analysis.running.leaf_parameters import LeafParameters, WaitsForEarlier
+from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
+from taskgrove.analysis.running.supervisor import CLOSE_MARGIN_S, AnalysisSupervisor
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -49,8 +46,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-#: How long closing waits, after the grace period, for what was asked to end, in seconds.
-_CLOSE_MARGIN_S: Final = 5.0
 _KILLED: Final = LeafLimits("kill", "enforced", queues=True)
 
 
@@ -65,10 +60,13 @@ class AnalysisRunner:
         work_dir: Where analyses work, in place of the ``work_dir`` of their configurations.
         environment: See :class:`~taskgrove.analysis.executor.AnalysisExecutor`.
         poll_interval: As the executor's, in seconds.
-        grace_s: From SIGTERM to SIGKILL, in seconds. Less than the grace of the executor of the
-            tree, so that what ignores SIGTERM is ended and not abandoned.
-        heartbeat_timeout_s: As the executor's, in seconds.
+        grace_s: From SIGTERM to SIGKILL, in seconds. This and the next two hold where neither
+            the leaf's ``settings`` nor the entry of its analysis says otherwise.
+        heartbeat_timeout_s: As the executor's, in seconds; for first-party analyses.
         launcher: As the executor's.
+        abort_grace_s: The most from SIGTERM to SIGKILL when the tree is aborted or the runner
+            closed, in seconds, whatever else was said; None: ``grace_s``. Less than the grace of
+            the executor of the tree, so that what ignores SIGTERM is ended and not abandoned.
         listener: Called with the leaf's context and each event of its analysis; for surfaces
             that show every line of the log.
 
@@ -88,7 +86,8 @@ class AnalysisRunner:
         poll_interval: float = 0.5,
         grace_s: float = 3.0,
         heartbeat_timeout_s: float | None = None,
-        launcher: tuple[str, ...] = (),
+        launcher: tuple[str, ...] | None = None,
+        abort_grace_s: float | None = None,
         listener: Listener | None = None,
     ) -> None:
         if slots is None:
@@ -97,25 +96,22 @@ class AnalysisRunner:
             raise UsageError(f"slots is a whole number from 1, not {slots!r}")
         self.registry = default_registry() if registry is None else registry
         self.slots = slots
-        self._earlier = earlier
         self._publisher = _publisher_of(publisher)
         self._work_dir = work_dir
-        self._header = {} if work_dir is None else {"work_dir": str(work_dir)}
-        self._settings: dict[str, Any] = {
-            "environment": environment,
-            "poll_interval": poll_interval,
-            "grace_s": grace_s,
-            "heartbeat_timeout_s": heartbeat_timeout_s,
-            "launcher": launcher,
-        }
-        self._grace_s = grace_s
+        header = {} if work_dir is None else {"work_dir": str(work_dir)}
+        self._parameters = LeafParameters(earlier, header)
+        self._environment = environment
+        self._poll_interval = poll_interval
+        self._settings = ProcessSettings(launcher, heartbeat_timeout_s, grace_s)
+        check_seconds("abort_grace_s", abort_grace_s, zero=True)
+        self._grace_s = grace_s if abort_grace_s is None else abort_grace_s
         self._listener = listener
         self._supervisor = AnalysisSupervisor()
         self._lock = threading.Lock()
         self._queue: deque[LeafFollower] = deque()
         self._running: dict[int, LeafFollower | AttachedProcess] = {}
         self._closed = False
-        self._files: dict[str, tuple[tuple[int, int], Configuration]] = {}
+        self._checked: set[tuple[Any, ...]] = set()
 
     def __enter__(self) -> AnalysisRunner:
         return self
@@ -159,7 +155,7 @@ class AnalysisRunner:
         if queued is not None:
             context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, f"not started: {reason}"))
         elif running is not None:
-            running.cancel(reason)
+            running.cancel(reason, within_s=self._grace_s)
         else:
             context.note("info", "its process had ended, or was never started")
 
@@ -186,15 +182,35 @@ class AnalysisRunner:
 
         A value that an earlier analysis is still to give is taken as given.
         """
-        waits_for_earlier = _WaitsForEarlier(self._earlier)
         try:
-            entry = self.registry.get(leaf.command_name)
-            self._parameters(leaf, entry, waits_for_earlier)
-        except AnalysisError as exc:
-            if waits_for_earlier.asked:
-                return []
+            self.check(leaf)
+        except (AnalysisError, UsageError) as exc:
             return [str(exc)]
         return []
+
+    def check(self, leaf: LeafTask) -> None:
+        """See that a leaf could start, without starting it; see :meth:`preflight`.
+
+        Raises:
+            AnalysisError: There is no such analysis or launcher, its parameters are not valid, or
+                it has no heartbeat that could be waited for.
+            UsageError: A setting is out of range.
+        """
+        entry = self.registry.get(leaf.command_name)
+        settings = self._settings_of(leaf, entry)
+        waits_for_earlier = WaitsForEarlier(self._parameters.earlier)
+        try:
+            parameters, header = self._parameters.of(leaf, entry, waits_for_earlier)
+        except AnalysisError:
+            if waits_for_earlier.asked:
+                return
+            raise
+        variables = tuple(header.environment.items())
+        launched = (settings, header.environment_file, header.work_dir, variables)
+        if launched in self._checked:  # a hundred leaves have one launcher
+            return
+        self._executor(entry, parameters, header, settings).check_start()
+        self._checked.add(launched)
 
     def close(self) -> None:
         """End every analysis that still runs or waits; calling it twice does no harm."""
@@ -207,7 +223,7 @@ class AnalysisRunner:
                 TaskStatus.ABORTED, (ResultCode.ABORTED, "not started: its runner was closed")
             )
         if not self._supervisor.close(
-            self._grace_s + _CLOSE_MARGIN_S, reason="its runner was closed"
+            self._grace_s + CLOSE_MARGIN_S, reason="its runner was closed"
         ):
             _LOGGER.warning("analyses did not end when their runner was closed")
 
@@ -246,7 +262,7 @@ class AnalysisRunner:
     def _executor_for(self, context: LeafContext) -> AnalysisExecutor:
         leaf = context.leaf
         entry = self.registry.get(leaf.command_name)
-        parameters, header = self._parameters(leaf, entry, self._earlier)
+        parameters, header = self._parameters.of(leaf, entry, self._parameters.earlier)
         origin = PageOrigin(
             run_id=context.run_id,
             path=context.path,
@@ -255,79 +271,49 @@ class AnalysisRunner:
             experiment=header.experiment,
             experiment_run=header.run,
         )
+        return self._executor(
+            entry,
+            parameters,
+            header,
+            self._settings_of(leaf, entry),
+            # The leaf's own limit comes before the one that holds for the whole configuration.
+            timeout_s=leaf.timeout,
+            publisher=self._publisher,
+            origin=origin,
+        )
+
+    def _executor(
+        self,
+        entry: AnalysisEntry,
+        parameters: TaskParameters,
+        header: AnalysisHeader,
+        settings: ProcessSettings,
+        **others: Any,
+    ) -> AnalysisExecutor:
         return AnalysisExecutor(
             entry,
             parameters,
             header=header,
-            # The leaf's own limit comes before the one that holds for the whole configuration.
-            timeout_s=leaf.timeout,
+            environment=self._environment,
+            source=settings.source,
+            poll_interval=self._poll_interval,
+            grace_s=settings.grace_s,
+            heartbeat_timeout_s=settings.heartbeat_s,
+            launcher=settings.launcher,
             work_dir=self._work_dir,
-            publisher=self._publisher,
-            origin=origin,
             supervisor=self._supervisor,
-            **self._settings,
+            **others,
         )
 
-    def _parameters(
-        self, leaf: LeafTask, entry: AnalysisEntry, earlier: EarlierResults | None
-    ) -> tuple[TaskParameters, AnalysisHeader]:
-        given = leaf.argin
-        if given is not None and not isinstance(given, Mapping):
+    def _settings_of(self, leaf: LeafTask, entry: AnalysisEntry) -> ProcessSettings:
+        own = ProcessSettings.of(leaf.settings)
+        if own.heartbeat_s is not None and not entry.is_first_party:
             raise AnalysisError(
-                f"the argument of analysis {entry.name} is a mapping of its parameters, not"
-                f" {type(given).__name__}",
+                f"analysis {entry.name} is a program: it has no heartbeat that could be missed",
                 path=leaf.path,
+                hint="a timeout ends a program that hangs",
             )
-        configuration = self._configuration(leaf.target, earlier)
-        return configuration.parameters_for(entry, given), configuration.header
-
-    def _configuration(self, target: Any, earlier: EarlierResults | None) -> Configuration:
-        if isinstance(target, Configuration):
-            return target
-        if target is None:
-            return parse_configuration("header: {}\n", header=self._header)
-        if not isinstance(target, (str, Path)):
-            raise AnalysisError(
-                f"a configuration is a file, not {type(target).__name__}",
-                hint="give the leaf a file's name, or a loaded Configuration, as its target",
-            )
-        if earlier is not self._earlier:
-            return load_configuration(target, earlier=earlier, header=self._header)
-        name = str(target)
-        try:
-            found = os.stat(name)
-        except OSError:
-            return load_configuration(name)  # which says what is wrong
-        mark = (found.st_mtime_ns, found.st_size)
-        with self._lock:
-            known = self._files.get(name)
-        if known is None or known[0] != mark:  # a hundred leaves read their file once
-            known = mark, load_configuration(name, earlier=earlier, header=self._header)
-            with self._lock:
-                self._files[name] = known
-        return known[1]
-
-
-class _WaitsForEarlier:
-    """Stands for earlier results before a run, when its own analyses have not given theirs."""
-
-    def __init__(self, earlier: EarlierResults | None) -> None:
-        self._earlier = earlier
-        self.asked = False
-
-    def __call__(self, experiment: str, run: str, task: str, key: str) -> Any:
-        """Return what there is; what there is not may still come.
-
-        Raises:
-            LookupError: There is nothing yet.
-        """
-        try:
-            if self._earlier is not None:
-                return self._earlier(experiment, run, task, key)
-        except LookupError:
-            pass
-        self.asked = True
-        raise LookupError(f"{task} has not run yet")
+        return own.over(entry.settings).over(self._settings)
 
 
 def default_registry() -> AnalysisRegistry:

@@ -16,8 +16,8 @@ are sourced: these run on threads of the supervisor.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +36,8 @@ from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.launch import Plan, launch
 from taskgrove.analysis.running.outcome import ProcessEnd
 from taskgrove.analysis.running.output import LIMIT_BYTES
+from taskgrove.analysis.running.process import find_program
+from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
 from taskgrove.analysis.running.supervision import Supervision
 from taskgrove.analysis.running.supervisor import (
     AnalysisSupervisor,
@@ -56,6 +58,8 @@ _LOGGER = logging.getLogger(__name__)
 
 #: Heartbeats in each period that an analysis may be silent.
 _BEATS: Final = 4
+#: From SIGTERM to SIGKILL, in seconds, where nobody says otherwise.
+GRACE_S: Final = 5.0
 
 
 class AnalysisExecutor:
@@ -69,22 +73,24 @@ class AnalysisExecutor:
             where ``environment`` does not say otherwise.
         environment: Variables that are set above those of this process and of the header, or
             where the whole environment comes from; None: those two.
+        source: A shell script that is sourced for the environment, in place of the header's.
         poll_interval: Period, in seconds, of the poll that reconciles what events may have
             missed.
         timeout_s: Limit, in seconds; None: the header's, or no limit. It is enforced: SIGTERM,
             then SIGKILL to the whole group.
-        grace_s: From SIGTERM to SIGKILL, in seconds; 0 kills at once.
+        grace_s: From SIGTERM to SIGKILL, in seconds; 0 kills at once. None: the entry's, or 5.
         heartbeat_timeout_s: How long a first-party analysis may be silent before it is taken for
-            unresponsive, in seconds; None: as long as it likes. A quiet program is not dead:
-            third-party programs have no heartbeat.
+            unresponsive, in seconds; None: the entry's, or as long as it likes. A quiet program
+            is not dead: third-party programs have no heartbeat.
         work_dir: The folder in which it runs and where its output is kept; made if missing. None:
             the header's; without either it runs in the current folder and no output is kept on
             disk.
         hooks: Functions by the moment at which they are called (:class:`~.hooks.Hooks`).
-        before: Tasklets that run before the process starts.
-        after: Tasklets that run after the analysis has COMPLETED.
+        before: Tasklets that run before the process starts, after those of the entry.
+        after: Tasklets that run after the analysis has COMPLETED, after those of the entry.
         output_limit_bytes: How much of stdout and stderr together is kept on disk.
-        launcher: What starts the program, such as ``("mpirun", "-n", "2")``.
+        launcher: What starts the program, such as ``("mpirun", "-n", "2")``; None: what the
+            entry says; empty: nothing does.
         publisher: Publishes summary plots of the result; references stand in their place then.
         logbook: Where the status of the analysis is posted, and a summary that is a dict.
         origin: Where the publisher and the logbook are told that all this comes from.
@@ -103,16 +109,17 @@ class AnalysisExecutor:
         *,
         header: AnalysisHeader | None = None,
         environment: AnalysisEnvironment | Mapping[str, str | None] | None = None,
+        source: str | Path | None = None,
         poll_interval: float = 0.5,
         timeout_s: float | None = None,
-        grace_s: float = 5.0,
+        grace_s: float | None = None,
         heartbeat_timeout_s: float | None = None,
         work_dir: str | Path | None = None,
         hooks: HooksLike | None = None,
         before: Iterable[Tasklet] = (),
         after: Iterable[Tasklet] = (),
         output_limit_bytes: int = LIMIT_BYTES,
-        launcher: Sequence[str] = (),
+        launcher: Sequence[str] | None = None,
         publisher: PagePublisher | None = None,
         logbook: Logbook | None = None,
         origin: PageOrigin | None = None,
@@ -122,27 +129,30 @@ class AnalysisExecutor:
             timeout_s = float(header.task_timeout)
         if work_dir is None and header is not None and header.work_dir:
             work_dir = header.work_dir
-        _check_seconds("poll_interval", poll_interval)
-        _check_seconds("timeout_s", timeout_s)
-        _check_seconds("grace_s", grace_s, zero=True)
-        _check_seconds("heartbeat_timeout_s", heartbeat_timeout_s)
+        check_seconds("poll_interval", poll_interval)
+        check_seconds("timeout_s", timeout_s)
+        check_seconds("heartbeat_timeout_s", heartbeat_timeout_s)
+        given = ProcessSettings(
+            None if launcher is None else tuple(launcher), heartbeat_timeout_s, grace_s
+        )
+        settings = given.over(entry.settings)
         if output_limit_bytes < 0:
             raise UsageError(f"output_limit_bytes is {output_limit_bytes}; 0 keeps nothing")
         self.entry = entry
         self.parameters = parameters
         self.header = header
-        self.environment = _environment_of(environment, header)
+        self.environment = _environment_of(environment, header, source)
         self.environment.check()
         self.poll_interval = poll_interval
         self.timeout_s = timeout_s
-        self.grace_s = grace_s
-        self.heartbeat_timeout_s = heartbeat_timeout_s
+        self.grace_s = GRACE_S if settings.grace_s is None else settings.grace_s
+        self.heartbeat_timeout_s = settings.heartbeat_s
         self.work_dir = None if work_dir is None else Path(work_dir).absolute()
         self.hooks = hooks_of(hooks)
-        self.before = tuple(before)
-        self.after = tuple(after)
+        self.before = (*entry.before, *before)
+        self.after = (*entry.after, *after)
         self.output_limit_bytes = output_limit_bytes
-        self.launcher = tuple(launcher)
+        self.launcher = settings.launcher or ()
         self.publisher = publisher
         self.logbook = logbook
         self.origin = origin
@@ -168,11 +178,23 @@ class AnalysisExecutor:
             output,
         ]
 
+    def check_start(self) -> None:
+        """See that its launcher is there, as far as that can be told before it is started.
+
+        A file that is sourced may change the PATH; then it cannot.
+
+        Raises:
+            AnalysisError: There is no such program, or it may not be executed.
+        """
+        if self.launcher and self.environment.source is None:
+            environment = self.environment.build()
+            find_program(self.launcher[0], environment, self._folder(), what="launcher")
+
     def start(self) -> AnalysisHandle:
         """Start the analysis; what stands in its way is its outcome, not an exception."""
         supervisor = self._supervisor or default_supervisor()
         loop = supervisor.lease()
-        callbacks = self.hooks.callbacks()
+        callbacks = (*hooks_of(self.entry.hooks).callbacks(), *self.hooks.callbacks())
         if self.logbook is not None:
             callbacks = (*callbacks, logbook_callback(self.logbook, self.origin, self.entry.name))
         delivery = EventDelivery(loop.callers.submit, callbacks)
@@ -303,15 +325,16 @@ class AnalysisExecutor:
 
 
 def _environment_of(
-    given: AnalysisEnvironment | Mapping[str, str | None] | None, header: AnalysisHeader | None
+    given: AnalysisEnvironment | Mapping[str, str | None] | None,
+    header: AnalysisHeader | None,
+    source: str | Path | None,
 ) -> AnalysisEnvironment:
     if isinstance(given, AnalysisEnvironment):
-        return given
-    if header is None:
-        return AnalysisEnvironment(variables=dict(given or {}))
-    return AnalysisEnvironment(
-        variables={**header.environment, **(given or {})}, source=header.environment_file or None
-    )
+        return given if source is None else dataclasses.replace(given, source=source)
+    variables = {**(header.environment if header is not None else {}), **(given or {})}
+    if source is None and header is not None:
+        source = header.environment_file or None
+    return AnalysisEnvironment(variables=variables, source=source)
 
 
 def _place(given: str | type) -> str:
@@ -328,15 +351,6 @@ def _place(given: str | type) -> str:
             hint="define it at the top of a module that can be imported",
         )
     return f"{given.__module__}:{given.__qualname__}"
-
-
-def _check_seconds(name: str, value: float | None, *, zero: bool = False) -> None:
-    if value is None:
-        return
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-        raise UsageError(f"{name} is {value!r}; it is a number of seconds")
-    if value < 0 or (value == 0 and not zero):
-        raise UsageError(f"{name} is {value!r}; it is more than 0 seconds")
 
 
 __all__ = ["AnalysisExecutor", "AnalysisHandle", "ProcessEnd"]

@@ -50,6 +50,11 @@ class Hooks:
             raise UsageError(f"the hook {hook!r} for {name!r} cannot be called")
         self._hooks[name] = (*self._hooks.get(name, ()), hook)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hooks) and other._hooks == self._hooks
+
+    __hash__ = None  # type: ignore[assignment] # hooks may be added
+
     def callbacks(self) -> tuple[Callback, ...]:
         """Return one callback for each hook, which hears its own kind of event only."""
         return tuple(_only(name, hook) for name, hooks in self._hooks.items() for hook in hooks)

@@ -16,11 +16,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.errors import AnalysisError, nearest
+from taskgrove.analysis.hooks import HooksLike, hooks_of
+from taskgrove.analysis.running.settings import ProcessSettings
+from taskgrove.analysis.tasklets import Tasklet
+from taskgrove.errors import AnalysisError, UsageError, nearest
 
 if TYPE_CHECKING:
     from taskgrove.analysis.parameters.base import TaskParameters
@@ -43,10 +46,18 @@ class AnalysisEntry:
             a first-party one, and where the parameters name it.
         impl_schemas: The schemas that its result keeps to, separated by ``;``.
         description: What it does, in a sentence.
+        launcher: What starts it, such as ``"mpirun -n 4"`` or its words. This and the next two
+            hold where an operator says nothing else.
+        heartbeat_s: How long a first-party analysis may be silent, in seconds; None: as long as
+            it likes.
+        grace_s: From SIGTERM to SIGKILL, in seconds; None: the executor's.
+        before: Tasklets that run before its process starts, before those of the executor.
+        after: Tasklets that run after it has COMPLETED, before those of the executor.
+        hooks: Functions by the moment at which they are called, besides those of the executor.
 
     Raises:
-        AnalysisError: On creation: it names neither or both of ``task`` and ``executable``, or
-            has no usable name.
+        AnalysisError: On creation: it names neither or both of ``task`` and ``executable``, has
+            no usable name, or a setting is out of range.
     """
 
     name: str
@@ -55,8 +66,45 @@ class AnalysisEntry:
     executable: str | None = None
     impl_schemas: str | None = None
     description: str = ""
+    launcher: str | Sequence[str] | None = field(default=None, kw_only=True)
+    heartbeat_s: float | None = field(default=None, kw_only=True)
+    grace_s: float | None = field(default=None, kw_only=True)
+    before: Iterable[Tasklet] = field(default=(), kw_only=True)
+    after: Iterable[Tasklet] = field(default=(), kw_only=True)
+    hooks: HooksLike | None = field(default=None, kw_only=True, hash=False)
 
     def __post_init__(self) -> None:
+        self._check_name_and_program()
+        for name, value in self._checked_settings().items():
+            object.__setattr__(self, name, value)
+
+    def _checked_settings(self) -> dict[str, Any]:
+        """Return the settings in the form in which they are kept.
+
+        Raises:
+            AnalysisError: One of them cannot be used.
+        """
+        tasklets = {name: tuple(getattr(self, name)) for name in ("before", "after")}
+        for tasklet in (*tasklets["before"], *tasklets["after"]):
+            if not callable(tasklet):
+                raise AnalysisError(f"the tasklet {tasklet!r} of {self.name!r} cannot be called")
+        if self.heartbeat_s is not None and not self.is_first_party:
+            raise AnalysisError(
+                f"analysis {self.name!r} is a program: it has no heartbeat",
+                hint="a timeout ends a program that hangs",
+            )
+        try:
+            said = ProcessSettings(self.launcher, self.heartbeat_s, self.grace_s)  # type: ignore[arg-type]
+            return {"launcher": said.launcher, "hooks": hooks_of(self.hooks), **tasklets}
+        except UsageError as exc:
+            raise AnalysisError(f"analysis {self.name!r}: {exc.message}", hint=exc.hint) from exc
+
+    @property
+    def settings(self) -> ProcessSettings:
+        """How its process is started and watched, as far as the entry says it."""
+        return ProcessSettings(self.launcher, self.heartbeat_s, self.grace_s)  # type: ignore[arg-type]
+
+    def _check_name_and_program(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
             raise AnalysisError(f"{self.name!r} cannot be the name of an analysis")
         if self.task is not None and self.executable is not None:

@@ -6,15 +6,19 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from taskgrove.cli.analyses import (
+    GRACE_MARGIN_S,
+    GRACE_S,
     AnalysisModules,
     AnalysisOptions,
     Pages,
     WorkDir,
+    analysis_leaves,
     load_registry,
     make_runner,
 )
@@ -32,11 +36,14 @@ from taskgrove.cli.recorded import Database
 from taskgrove.cli.recording import NoRecord, Recording, recording
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.commands.command_map.launcher import launcher_words
 from taskgrove.commands.composition.names import analysis_leaf_name
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.control_model import ResultCode
 from taskgrove.errors import MapError, UsageError, nearest
 from taskgrove.view.snapshot import RunView
 
@@ -45,13 +52,11 @@ if TYPE_CHECKING:
     from taskgrove.analysis.configuration import Configuration
     from taskgrove.analysis.registry import AnalysisRegistry
 
-#: How long what is cancelled may take to end, in seconds.
-_GRACE_S: Final = 5.0
 _WORDS: Final = AbortWords("the analysis", "its processes are ended by their guardian")
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class AnalysisJob:
     """What was asked for, checked.
 
     Attributes:
@@ -59,12 +64,18 @@ class _Job:
         configuration: Where its parameters come from.
         given: Parameters from the command line.
         timeout_s: Its limit, in seconds, or None for the configuration's.
+        settings: How its process is started and watched, as far as the command line says it.
+        grace_s: From SIGTERM to SIGKILL, in seconds.
+        typed: The values of ``given``, as they were typed.
     """
 
     name: str
     configuration: Configuration
     given: dict[str, Any]
     timeout_s: float | None
+    settings: dict[str, Any]
+    grace_s: float
+    typed: dict[str, str]
 
     def tree(self) -> Task:
         """Return the tree: a root with one leaf."""
@@ -76,6 +87,7 @@ class _Job:
             self.given or None,
             TaskExecutionType.ANALYSIS,
             timeout=self.timeout_s,
+            settings=self.settings,
         )
         return Task(name, subtasks=[leaf], is_root=True)
 
@@ -85,11 +97,13 @@ class _Job:
         labels = {EXPERIMENT_LABEL: header.experiment, RUN_LABEL: str(header.run)}
         source = {
             "kind": "analysis",
-            "file": self.configuration.file,
+            "file": _absolute_file(self.configuration.file),
+            "folder": os.getcwd(),
             "text": self.configuration.text,
             "task": self.name,
-            "set": self.given,
+            "set": self.typed,
             "timeout_s": self.timeout_s,
+            "settings": self.settings,
             "analyses": options.for_record(),
         }
         return RunAbout(
@@ -122,6 +136,32 @@ def analyse(
     timeout: Annotated[
         float | None,
         typer.Option(min=0.001, metavar="S", help="Limit in seconds, in place of task_timeout."),
+    ] = None,
+    launcher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="What starts it: 'mpirun -n 4'. No shell reads it; '' starts it without.",
+        ),
+    ] = None,
+    heartbeat: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="S",
+            help="How long it may be silent, in seconds, before it is ended.",
+        ),
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(min=0.0, metavar="S", help="From SIGTERM to SIGKILL, in seconds."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A shell script sourced for its environment, in place of environment_file.",
+        ),
     ] = None,
     json: Annotated[
         bool,
@@ -156,26 +196,49 @@ def analyse(
     options = AnalysisOptions.given(
         analyses, pages, work_dir, 1, database=db, read_record=not no_record
     )
-    job = _checked(registry, config, task, given or [], timeout, options)
+    said = {
+        "launcher": None if launcher is None else launcher_words(launcher),
+        "heartbeat_s": heartbeat,
+        "grace_s": grace,
+        "source": _absolute_file(source),
+    }
+    settings = {name: value for name, value in said.items() if value is not None}
+    job = checked_job(registry, config, task, given or [], timeout, settings, options)
     with recording(terminal, db, no_record=no_record) as record:
-        return _run(terminal, job, options, record, json=json)
+        return run_job(terminal, job, options, record, json=json)
 
 
-def _checked(
+def checked_job(
     registry: AnalysisRegistry,
     config: str | None,
     task: str | None,
     given: list[str],
     timeout_s: float | None,
+    settings: dict[str, Any],
     options: AnalysisOptions,
-) -> _Job:
+    *,
+    text: str | None = None,
+) -> AnalysisJob:
     """Return what was asked for, when nothing stands in its way.
+
+    Args:
+        registry: The analyses that there are.
+        config: The configuration's file.
+        task: The analysis.
+        given: What ``--set`` gave.
+        timeout_s: What ``--timeout`` gave, in seconds.
+        settings: See :class:`AnalysisJob`.
+        options: How analyses are run.
+        text: The configuration, where it is not read from its file.
 
     Raises:
         UsageError: Something is missing, or cannot be read.
         AnalysisError: There is no such analysis, or its parameters are not valid.
     """
-    from taskgrove.analysis.configuration import load_configuration  # noqa: PLC0415 - slow
+    from taskgrove.analysis.configuration import (  # noqa: PLC0415 - slow
+        load_configuration,
+        parse_configuration,
+    )
 
     if config is None or task is None:
         raise UsageError(
@@ -183,15 +246,23 @@ def _checked(
             hint="taskgrove analyse CONFIG TASK; '--list' tells what there is",
         )
     entry = registry.get(task)
-    configuration = load_configuration(
-        config,
-        earlier=EarlierRecord(options.database) if options.read_record else None,
-        header=None if options.work_dir is None else {"work_dir": options.work_dir},
-    )
+    earlier = EarlierRecord(options.database) if options.read_record else None
+    header = None if options.work_dir is None else {"work_dir": options.work_dir}
+    if text is None:
+        configuration = load_configuration(config, earlier=earlier, header=header)
+    else:
+        configuration = parse_configuration(text, file=config, earlier=earlier, header=header)
     values = dict(_assignment(item) for item in given)
     _check_names(values, entry.parameters)
     configuration.parameters_for(entry, values)
-    return _Job(task, configuration, values, timeout_s)
+    own = settings.get("grace_s", entry.grace_s)
+    grace_s = GRACE_S if own is None else own
+    typed = {key.strip(): word for key, _, word in (item.partition("=") for item in given)}
+    return AnalysisJob(task, configuration, values, timeout_s, settings, grace_s, typed)
+
+
+def _absolute_file(name: str | None) -> str | None:
+    return None if name is None else str(Path(name).expanduser().absolute())
 
 
 def _check_names(values: Mapping[str, Any], model: Any) -> None:
@@ -226,9 +297,27 @@ def _assignment(text: str) -> tuple[str, Any]:
     return key, word if isinstance(value, str) or (value is None and not word) else value
 
 
-def _run(
-    terminal: Terminal, job: _Job, options: AnalysisOptions, record: Recording, *, json: bool
+def run_job(
+    terminal: Terminal,
+    job: AnalysisJob,
+    options: AnalysisOptions,
+    record: Recording,
+    *,
+    json: bool,
+    resumed: tuple[RunAbout, Mapping[str, Prior]] | None = None,
 ) -> int:
+    """Run an analysis, show it to its end, and describe what it gave; return the exit code.
+
+    Args:
+        terminal: Where the words go.
+        job: What is run.
+        options: How analyses are run.
+        record: Keeps the record of it, or none.
+        json: Whether standard output carries the description.
+        resumed: Where an earlier run is resumed: what the record keeps of this one, and what is
+            taken over.
+    """
+    about, prior = resumed or (job.about(options), {})
     feed, events, view = AnalysisFeed(), EventQueue(), RunView()
     options = AnalysisOptions(
         modules=options.modules,
@@ -239,16 +328,20 @@ def _run(
         read_record=options.read_record,
         listener=feed,
     )
-    with make_runner(options, _GRACE_S) as runner:
+    tree, grace_s = job.tree(), job.grace_s + GRACE_MARGIN_S
+    with make_runner(options, grace_s) as runner:
+        for leaf in analysis_leaves(tree):
+            runner.check(leaf)
         runners = {TaskExecutionType.ANALYSIS: runner}
-        with MainTaskExecutor(1, runners, grace_s=_GRACE_S) as executor:
+        with MainTaskExecutor(1, runners, grace_s=grace_s) as executor:
             run_id, observers = record.next_run(events)
             handle = executor.submit_main_task(
-                job.tree(),
+                tree,
                 observers=observers,
                 run_id=run_id,
                 recorder=record.recorder,
-                about=job.about(options),
+                about=about,
+                prior=prior,
             )
             surface = AnalysisLines(terminal, job.name, feed)
             interrupts = follow(
@@ -256,7 +349,7 @@ def _run(
                 events,
                 view,
                 surface,
-                grace_s=_GRACE_S,
+                grace_s=grace_s,
                 at_once=record.at_once,
                 each_frame=lambda _: record.tell(surface.notice),
                 words=_WORDS,
@@ -264,7 +357,8 @@ def _run(
     outcome = handle.outcome
     assert outcome is not None
     if feed.outcome is None:  # it never began: the run's own words are all there is
-        terminal.say(outcome.message or outcome.status.name, "bold red")
+        style = "" if outcome.result is ResultCode.OK else "bold red"
+        terminal.say(outcome.message or outcome.status.name, style)
     elif json:
         terminal.write(described_json(feed.outcome))
     else:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -54,6 +54,12 @@ Processes = Annotated[
         help="How many analyses run at once; as many as there are processors if left out.",
     ),
 ]
+
+
+#: From SIGTERM to SIGKILL, in seconds, where nobody says otherwise.
+GRACE_S: Final = 3.0
+#: How much sooner a process is killed than its leaf would be abandoned, in seconds.
+GRACE_MARGIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +111,8 @@ def make_runner(options: AnalysisOptions, grace_s: float) -> AnalysisRunner:
 
     Args:
         options: How they are run.
-        grace_s: How long what is aborted may take to end, in seconds; a process is killed well
-            before that, so that it is ended and not abandoned.
+        grace_s: How long what is aborted may take to end, in seconds; a process is killed before
+            that, so that it is ended and not abandoned.
 
     Raises:
         AnalysisError: A module that brings analyses cannot be used.
@@ -120,7 +126,8 @@ def make_runner(options: AnalysisOptions, grace_s: float) -> AnalysisRunner:
         earlier=EarlierRecord(options.database) if options.read_record else None,
         publisher=options.pages,
         work_dir=options.work_dir,
-        grace_s=min(3.0, 0.6 * grace_s),
+        grace_s=min(GRACE_S, 0.6 * grace_s),
+        abort_grace_s=max(0.6 * grace_s, grace_s - GRACE_MARGIN_S),
         listener=options.listener,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import reprlib
+import shlex
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from taskgrove.analysis.parameters.describe import ParameterDoc
     from taskgrove.analysis.registry import AnalysisEntry, AnalysisRegistry
     from taskgrove.analysis.running.outcome import AnalysisOutcome
+    from taskgrove.events import AnalysisDetail
 
 _STATES: Final[dict[str, NodeState]] = {
     "COMPLETED": "completed",
@@ -53,6 +55,8 @@ def say_parameters(
         _wrapped(terminal, "", safe_text(entry.description), "")
     if entry.impl_schemas:
         terminal.say(f"Its result keeps to: {safe_text(entry.impl_schemas)}")
+    for line in _start_of(entry):
+        _wrapped(terminal, "", safe_text(line), _INDENT)
     terminal.say()
     for item in documents:
         terms = [item.type]
@@ -70,6 +74,22 @@ def say_parameters(
         )
         if item.description:
             _wrapped(terminal, _INDENT, safe_text(item.description), _INDENT)
+
+
+def _start_of(entry: AnalysisEntry) -> list[str]:
+    """Return how the author of an analysis wants it started and watched, a line for each fact."""
+    said = entry.settings
+    told = []
+    if said.launcher:
+        told.append(f"It is started by: {shlex.join(said.launcher)}")
+    if said.heartbeat_s is not None:
+        told.append(f"It may be silent for: {said.heartbeat_s:g} s")
+    if said.grace_s is not None:
+        told.append(f"It has from SIGTERM to SIGKILL: {said.grace_s:g} s")
+    for word, tasklets in (("Before it runs", entry.before), ("After it runs", entry.after)):
+        names = ", ".join(getattr(item, "__name__", repr(item)) for item in tasklets)
+        told += [f"{word}: {names}"] if names else []
+    return told
 
 
 def say_described(terminal: Terminal, outcome: AnalysisOutcome) -> None:
@@ -162,8 +182,19 @@ def _process_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
         told.append(f"{outcome.max_rss_bytes / _MEBIBYTE:.0f} MiB")
     rows = [("process", ", ".join(told)), ("command", " ".join(detail.argv)), ("in", detail.cwd)]
     rows += [(item.name, str(item.file)) for item in outcome.output if item.file is not None]
+    rows.append(("limits", _limits_of(detail)))
     rows.append(("environment", f"{len(outcome.described.task_env)} variables"))
     return rows
+
+
+def _limits_of(detail: AnalysisDetail) -> str:
+    told = ["no limit" if detail.timeout_s is None else f"{detail.timeout_s:g} s"]
+    if detail.heartbeat_s is not None:
+        told.append(f"{detail.heartbeat_s:g} s of silence")
+    if detail.grace_s is not None:
+        told.append(f"{detail.grace_s:g} s from SIGTERM to SIGKILL")
+    sourced = "" if detail.source is None else f"; sourced {detail.source}"
+    return ", ".join(told) + sourced
 
 
 def _payload_word(payload: Any) -> str:

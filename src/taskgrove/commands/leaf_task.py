@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taskgrove.commands.aggregation.default_rules import LeafRule
@@ -40,6 +40,7 @@ class LeafTask(BaseTask):
         retries: How often it may be tried again (SPEC S7.4).
         abort_on_timeout: Whether an expired limit also sends the device's Abort, which
             stops everything on that device.
+        settings: What its runner takes besides, such as the launcher of an analysis.
 
     Raises:
         UsageError: A bad name, type, limit or number of retries, or ``is_root``.
@@ -52,6 +53,7 @@ class LeafTask(BaseTask):
         "device_name",
         "function",
         "retries",
+        "settings",
         "target",
         "timeout",
     )
@@ -71,6 +73,7 @@ class LeafTask(BaseTask):
         timeout: float | None = None,
         retries: int = 0,
         abort_on_timeout: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         if is_root:
             raise UsageError(f"leaf {name!r} cannot be a root", hint="put it into a Task")
@@ -85,6 +88,7 @@ class LeafTask(BaseTask):
         self.timeout = checked_timeout(timeout, name)
         self.retries = retries
         self.abort_on_timeout = abort_on_timeout
+        self.settings: Mapping[str, Any] = dict(settings or {})
         #: The device that updates are attributed to; None for a leaf that has no device.
         self.device_name: str | None = None
         if self.task_type is TaskExecutionType.DEVICE:

@@ -313,20 +313,31 @@ class _Composition:
     def _analysis_leaf(self, entry: AnalysisEntry, name: str, argin: Any) -> LeafTask:
         return LeafTask(
             name,
-            self._config_of(entry),
+            self._beside_map(entry.config),
             entry.command_name,
             argin,
             TaskExecutionType.ANALYSIS,
             logger=self._composer._logger,  # noqa: SLF001
             timeout=entry.timeout,
             retries=entry.retries,
+            settings=self._settings_of(entry),
         )
 
-    def _config_of(self, entry: AnalysisEntry) -> str | None:
-        """Return the configuration's file; a relative one stands beside the map."""
-        if entry.config is None or self._map_file is None:
-            return entry.config
-        return str(Path(self._map_file).parent / entry.config)
+    def _settings_of(self, entry: AnalysisEntry) -> dict[str, Any]:
+        """Return how the process is started and watched, as far as the map says it."""
+        said = {
+            "launcher": entry.launcher,
+            "heartbeat_s": entry.heartbeat,
+            "grace_s": entry.grace,
+            "source": self._beside_map(entry.source),
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+    def _beside_map(self, file: str | None) -> str | None:
+        """Return the path of a file that the map names; a relative one stands beside the map."""
+        if file is None or self._map_file is None:
+            return file
+        return str(Path(self._map_file).parent / file)
 
     def _bound(
         self, entry: HandlerEntry, wanted: str, path: str, names: Names

@@ -78,12 +78,12 @@ class AttachedProcess:
         self._loop = self._supervisor.lease()
         self._loop.call(self._watch)
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, within_s: float | None = None) -> None:  # noqa: ARG002 - as a LeafFollower
         """Have the process ended; returns at once."""
         self.context.note("abort-acknowledged", "SIGTERM is sent to its processes, then SIGKILL")
         self.end(reason, at_limit=False)
 
-    def end(self, reason: str, *, at_limit: bool) -> None:  # noqa: ARG002 - as a LeafFollower
+    def end(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:  # noqa: ARG002 - as a LeafFollower
         """Have the process ended, without a note; returns at once."""
         loop = self._loop
         if loop is not None:
@@ -103,7 +103,7 @@ class AttachedProcess:
         if not is_alive(self._identity):  # the pid is somebody else's by now
             self._gone()
 
-    def ask_to_end(self, reason: str) -> None:  # noqa: ARG002 - the supervisor gives one
+    def ask_to_end(self, reason: str, within_s: float | None = None) -> None:  # noqa: ARG002
         """Begin to end it, because its supervisor ends."""
         self._terminate()
 

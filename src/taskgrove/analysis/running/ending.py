@@ -38,7 +38,7 @@ class BeforeStart:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asked: tuple[str, bool] | None = None
+        self._asked: tuple[str, bool, float | None] | None = None
         self._next: Controls | None = None
 
     @property
@@ -46,13 +46,13 @@ class BeforeStart:
         """Why it was called off, or None."""
         return None if self._asked is None else self._asked[0]
 
-    def cancel(self, reason: str, *, at_limit: bool) -> None:
+    def cancel(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:
         """Call it off, or hand that on."""
         with self._lock:
-            self._asked = (reason, at_limit)
+            self._asked = (reason, at_limit, within_s)
             following = self._next
         if following is not None:
-            following.cancel(reason, at_limit=at_limit)
+            following.cancel(reason, at_limit=at_limit, within_s=within_s)
 
     def stop(self) -> None:
         """Nothing runs that could be suspended."""
@@ -66,7 +66,7 @@ class BeforeStart:
             self._next = following
             asked = self._asked
         if asked is not None:
-            following.cancel(asked[0], at_limit=asked[1])
+            following.cancel(asked[0], at_limit=asked[1], within_s=asked[2])
 
 
 class Ending:
@@ -282,6 +282,10 @@ class Ending:
             versions=describing.versions([name.partition(".")[0] for name in packages]),
             communicators=tuple(executor.communicator_desc),
             poll_interval_s=executor.poll_interval,
+            timeout_s=executor.timeout_s,
+            grace_s=executor.grace_s,
+            heartbeat_s=executor.heartbeat_timeout_s,
+            source=None if (source := executor.environment.source) is None else str(source),
             status=result.task_status.name,
             summary=describing.summary_text(result.summary),
             impl_schemas=result.impl_schemas,

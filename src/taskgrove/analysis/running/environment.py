@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from taskgrove.errors import AnalysisError
+from taskgrove.errors import AnalysisError, nearest
 
 #: How long a file may take to be sourced, in seconds.
 SOURCE_LIMIT_S: Final = 120.0
@@ -62,7 +62,9 @@ class AnalysisEnvironment:
         """
         if self.source is not None and not Path(self.source).is_file():
             raise AnalysisError(
-                f"there is no file {str(self.source)!r} to source", file=self.source
+                f"there is no file {str(self.source)!r} to source",
+                file=self.source,
+                hint=_near_file(Path(self.source)),
             )
         for name, value in [*self.variables.items(), *self.prepend.items()]:
             if not isinstance(name, str) or not name or "=" in name or "\0" in name:
@@ -101,6 +103,18 @@ class AnalysisEnvironment:
             else:
                 given[name] = value
         return given
+
+
+def _near_file(missing: Path) -> str | None:
+    """Return a hint that names the file that may have been meant, or None."""
+    if missing.is_dir():
+        return "it is a folder"
+    try:
+        names = sorted(os.listdir(missing.parent))
+    except OSError:
+        return f"there is no folder {str(missing.parent)!r}"
+    close = nearest(missing.name, names)
+    return None if close is None else f"did you mean {str(missing.parent / close)!r}?"
 
 
 _ALWAYS: Final = ("PATH", "HOME", "USER", "LANG", "TMPDIR")

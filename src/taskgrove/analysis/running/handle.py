@@ -46,8 +46,8 @@ _END_EVENT: Final[dict[TaskStatus, AnalysisEventKind]] = {
 class Controls(Protocol):
     """What a handle can have done to its analysis; each call returns at once."""
 
-    def cancel(self, reason: str, *, at_limit: bool) -> None:
-        """End it."""
+    def cancel(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:
+        """End it; ``within_s`` is the most between SIGTERM and SIGKILL, in seconds."""
         ...
 
     def stop(self) -> None:
@@ -137,15 +137,18 @@ class AnalysisHandle:
         assert self._outcome is not None
         return self._outcome.described
 
-    def cancel(self, reason: str = "cancelled", *, at_limit: bool = False) -> None:
+    def cancel(
+        self, reason: str = "cancelled", *, at_limit: bool = False, within_s: float | None = None
+    ) -> None:
         """End the analysis: SIGTERM to its group, and SIGKILL after the grace period.
 
         Args:
             reason: Why; it becomes the cause.
             at_limit: True ends it TIMEDOUT instead of CANCELLED: the time of the batch job
                 that it runs in is up.
+            within_s: The most between SIGTERM and SIGKILL, in seconds; None: the grace period.
         """
-        self._have(lambda controls: controls.cancel(reason, at_limit=at_limit))
+        self._have(lambda controls: controls.cancel(reason, at_limit=at_limit, within_s=within_s))
 
     def stop(self) -> None:
         """Suspend the analysis with all its processes (SIGSTOP); its limit stands still, too."""

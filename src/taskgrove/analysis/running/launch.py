@@ -22,7 +22,7 @@ from taskgrove.analysis.channel import (
 from taskgrove.analysis.communication.messages import Start
 from taskgrove.analysis.running.leftovers import MARK_VARIABLE, stat_fields
 from taskgrove.analysis.running.output import OutputBudget, OutputStream
-from taskgrove.analysis.running.process import find_program, spawn
+from taskgrove.analysis.running.process import find_program, mark_members, spawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,8 @@ def launch(plan: Plan) -> Launched:
 
 def _launch(plan: Plan, pieces: _Pieces) -> Launched:
     environment = {**plan.environment, MARK_VARIABLE: plan.mark}
-    program = find_program(plan.argv[0], environment, plan.cwd)
+    what = "launcher" if plan.by_launcher else "program"
+    program = find_program(plan.argv[0], environment, plan.cwd, what=what)
     argv = (program, *plan.argv[1:])
     inherit: list[int] = []
     connections: list[Connection] = []
@@ -154,6 +155,7 @@ def _launch(plan: Plan, pieces: _Pieces) -> Launched:
         stdout=out_theirs,
         stderr=err_theirs,
     )
+    mark_members(plan.mark, process.pid)
     try:
         pidfd = os.pidfd_open(process.pid)
     except ProcessLookupError:  # where SIGCHLD is ignored, the kernel reaps

@@ -70,7 +70,7 @@ class LeafFollower:
         self._listener = listener
         self._lock = threading.Lock()
         self._handle: AnalysisHandle | None = None
-        self._cancelled: tuple[str, bool] | None = None
+        self._cancelled: tuple[str, bool, float | None] | None = None
         self._began = 0.0
         self._noted = 0
         self._unnoted = 0
@@ -88,24 +88,34 @@ class LeafFollower:
             self._handle = handle
             cancelled = self._cancelled
         if cancelled is not None:
-            handle.cancel(cancelled[0], at_limit=cancelled[1])
+            reason, at_limit, within_s = cancelled
+            handle.cancel(reason, at_limit=at_limit, within_s=within_s)
         self._tell_start(handle.identity)
         handle.on_event(self._hear)
 
-    def cancel(self, reason: str) -> None:
-        """Have the processes ended; returns at once."""
+    def cancel(self, reason: str, within_s: float | None = None) -> None:
+        """Have the processes ended; returns at once.
+
+        Args:
+            reason: Why; unless it is the leaf's limit.
+            within_s: The most between SIGTERM and SIGKILL, in seconds; a limit gives them all
+                the time that is their own.
+        """
         deadline = self.context.deadline
         at_limit = self.context.is_over and deadline is not None and time.monotonic() >= deadline
-        self.end(self._limit_words() if at_limit else reason, at_limit=at_limit)
+        if at_limit:
+            self.end(self._limit_words(), at_limit=True)
+        else:
+            self.end(reason, at_limit=False, within_s=within_s)
         self.context.note("abort-acknowledged", "SIGTERM is sent to its processes, then SIGKILL")
 
-    def end(self, reason: str, *, at_limit: bool) -> None:
+    def end(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:
         """Have the processes ended, without a note; returns at once."""
         with self._lock:
             handle = self._handle
-            self._cancelled = (reason, at_limit)
+            self._cancelled = (reason, at_limit, within_s)
         if handle is not None:
-            handle.cancel(reason, at_limit=at_limit)
+            handle.cancel(reason, at_limit=at_limit, within_s=within_s)
 
     def _limit_words(self) -> str:
         own_s, deadline = self.context.leaf.timeout, self.context.deadline

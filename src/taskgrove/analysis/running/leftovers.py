@@ -8,9 +8,15 @@ it, the next executor on the host that starts does the same. What is found is
 
 - a process that the ledger names, if it is the same one (its start time is, too);
 - a process whose environment holds the executor's mark, which every descendant of an analysis
-  inherits, also one that has detached itself.
+  inherits, also one that has detached itself;
+- a process that bears the mark as its limit of file locks, which it has inherited with its
+  environment wiped, its files closed and its session left, too.
 
-A process that has wiped its environment *and* left the group is not found.
+That limit (``RLIMIT_LOCKS``) limits nothing: the kernel has not looked at it since Linux 2.4.25.
+Only the soft limit is set, so nothing is taken from a process for good. Nobody else has its value
+by chance: 40 of its bits are random. Not found is what was started by a request to somebody else
+(a daemon, a scheduler, another host), and what sheds the mark on purpose: a process that sets
+this limit anew *and* wipes its environment *and* leaves the session.
 
 Only the standard library is used, and nothing of taskgrove: the guardian starts in ten
 milliseconds.
@@ -19,6 +25,7 @@ milliseconds.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import sys
@@ -32,6 +39,10 @@ MARK_VARIABLE: Final = "TASKGROVE_ANALYSIS"
 #: How long what was left may take to end after SIGTERM, in seconds.
 GRACE_S: Final = 2.0
 _FIRST_WORD: Final = "taskgrove-ledger-1"
+#: The number of ``RLIMIT_LOCKS``, which Python does not name.
+_LIMIT_OF_LOCKS: Final = 10
+_ANALYSIS_BITS: Final = 20
+_MARK_DIGITS: Final = 10
 _PAUSE_S: Final = 0.02
 
 
@@ -103,6 +114,45 @@ def is_marked(pid: int, mark: bytes) -> bool:
     return environment.startswith(mark) or b"\0" + mark in environment
 
 
+def mark_limit(pid: int, mark: str) -> None:
+    """Have a process, and all that it starts from now on, bear a mark as a limit.
+
+    Nothing happens where that is not possible: the process has ended, or is another user's.
+
+    Args:
+        pid: The process.
+        mark: The mark of the executor in hex digits, a dot, and the number of the analysis.
+    """
+    executor, number = _numbers_of(mark)
+    value = executor << _ANALYSIS_BITS | (number or 0)
+    with suppress(OSError, ValueError):
+        _, hard = resource.prlimit(pid, _LIMIT_OF_LOCKS)
+        resource.prlimit(pid, _LIMIT_OF_LOCKS, (value, hard))
+
+
+def _numbers_of(mark: str) -> tuple[int, int | None]:
+    """Return the number of an executor's mark, and that of its analysis if it has one.
+
+    The upper one has a bit that is always set: no limit that somebody might choose is so high.
+    """
+    executor, _, number = mark.rstrip("\0").partition(".")
+    try:
+        upper = int(executor[:_MARK_DIGITS], 16) | 1 << 4 * _MARK_DIGITS
+        return upper, int(number) % (1 << _ANALYSIS_BITS) if number else None
+    except ValueError:  # another version's mark
+        return -2, None
+
+
+def _bears_limit(pid: int, executor: int, number: int | None) -> bool:
+    try:
+        value = resource.prlimit(pid, _LIMIT_OF_LOCKS)[0]
+    except OSError:
+        return False
+    if number is None:
+        return value >> _ANALYSIS_BITS == executor
+    return value == executor << _ANALYSIS_BITS | number
+
+
 def cgroup_of(pid: int | str) -> bytes:
     """Return the control groups of a process; empty where that cannot be told."""
     try:
@@ -123,11 +173,14 @@ def marked_processes(mark: str, pids: Iterable[int] | None = None) -> list[int]:
         pids: Where to look; None: at all processes.
     """
     wanted = f"{MARK_VARIABLE}={mark}".encode()
+    numbers = _numbers_of(mark)
     own = os.getpid()
     found = [
         pid
         for pid in (processes() if pids is None else pids)
-        if pid != own and is_marked(pid, wanted) and start_time(pid) is not None
+        if pid != own
+        and (_bears_limit(pid, *numbers) or is_marked(pid, wanted))
+        and start_time(pid) is not None
     ]
     if not found:
         return []

@@ -199,6 +199,8 @@ def _text(data: bytes) -> str:
 def last_words(*tails: str, limit: int = 500) -> str:
     """Return the last line that says something, of the first text that has one.
 
+    A rule, such as launchers print below what they say, says nothing.
+
     Args:
         *tails: Ends of streams.
         limit: Longest answer, in characters.
@@ -206,6 +208,6 @@ def last_words(*tails: str, limit: int = 500) -> str:
     for tail in tails:
         for line in reversed(tail.splitlines()):
             text = "".join(c if c.isprintable() else " " for c in line).strip()
-            if text:
+            if any(map(str.isalnum, text)):
                 return text if len(text) <= limit else text[: limit - 1] + "…"
     return ""

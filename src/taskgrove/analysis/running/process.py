@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
 from taskgrove.analysis.running.leftovers import (
+    mark_limit,
     marked_processes,
     processes,
     start_time,
@@ -21,6 +24,12 @@ from taskgrove.errors import AnalysisError
 #: A process that runs longer may have seen the pids wrap round: all processes are looked at.
 _LONG_S: Final = 60.0
 _SHEBANG_BYTES: Final = 256
+#: So many pids after that of a program are looked at for what it has started already.
+_EARLY: Final = 256
+#: How much alike names of programs are that may be mistaken for each other, from 0 to 1; on a PATH
+#: there are thousands.
+_CLOSE_IN_FOLDER: Final = 0.6
+_CLOSE_ON_PATH: Final = 0.8
 
 
 def identity_of(pid: int) -> str | None:
@@ -47,31 +56,55 @@ def is_alive(identity: str) -> bool:
     return start_time(pid) == start
 
 
-def find_program(name: str, environment: Mapping[str, str], folder: Path | None) -> str:
+def find_program(
+    name: str, environment: Mapping[str, str], folder: Path | None, *, what: str = "program"
+) -> str:
     """Return the path of a program.
 
     Args:
         name: A path (relative to ``folder``, or to the current one), or a name on the PATH.
         environment: Whose PATH counts.
         folder: Where the program will run, or None: here.
+        what: What it is, for the words of an error: a ``program``, or a ``launcher``.
 
     Raises:
-        AnalysisError: There is none, or it may not be executed.
+        AnalysisError: There is none, or it may not be executed; the hint has the nearest name.
     """
     if "/" in name:
         path = Path(folder or Path.cwd(), name)
         if not path.exists():
-            raise AnalysisError(f"there is no program {name!r}")
+            close = _nearest_file(path.name, [path.parent], _CLOSE_IN_FOLDER)
+            raise AnalysisError(
+                f"there is no {what} {name!r}",
+                hint=f"did you mean {os.path.join(os.path.dirname(name), close)!r}?"
+                if close
+                else None,
+            )
         if path.is_dir() or not os.access(path, os.X_OK):
             raise AnalysisError(f"{name!r} is not executable", hint=f"chmod +x {path}")
         return str(path)
     found = shutil.which(name, path=environment.get("PATH", os.defpath))
     if found is None:
+        close = _nearest_file(
+            name, map(Path, environment.get("PATH", os.defpath).split(os.pathsep))
+        )
         raise AnalysisError(
-            f"there is no program {name!r} on the PATH of the analysis",
-            hint="give its path, or add its folder to the PATH",
+            f"there is no {what} {name!r} on the PATH of the analysis",
+            hint=f"did you mean {close!r}?"
+            if close
+            else "give its path, or add its folder to the PATH",
         )
     return os.path.abspath(found)
+
+
+def _nearest_file(name: str, folders: Iterable[Path], cutoff: float = _CLOSE_ON_PATH) -> str | None:
+    """Return the name in some folders that is nearest to a wrong one, or None."""
+    found: set[str] = set()
+    for folder in folders:
+        with suppress(OSError):  # a folder of a PATH need not be there
+            found.update(os.listdir(folder))
+    close = difflib.get_close_matches(name, sorted(found), n=1, cutoff=cutoff)
+    return close[0] if close else None
 
 
 def spawn(
@@ -128,6 +161,30 @@ def _what_is_missing(program: str) -> str:
         interpreter = first[2:].decode("utf-8", "backslashreplace").strip()
         return f"the interpreter of {program!r} does not exist: {interpreter}"
     return f"the loader of {program!r} does not exist: it was built for another system"
+
+
+def mark_members(mark: str, leader: int) -> None:
+    """Have a process that was just started bear a mark, and what it has started already.
+
+    The mark goes over to all that they start later. What had left the session and lost its parent
+    before we came here is not found.
+
+    Args:
+        mark: The analysis' own mark.
+        leader: The process that was started.
+    """
+    mark_limit(leader, mark)
+    family = {leader}
+    found = True
+    while found:
+        found = False
+        newest = min(_last_pid(), leader + _EARLY)
+        for pid in range(leader + 1, newest + 1):
+            fields = stat_fields(pid) if pid not in family else None
+            if fields is not None and (int(fields[1]) in family or int(fields[3]) == leader):
+                mark_limit(pid, mark)
+                family.add(pid)
+                found = True
 
 
 def find_members(mark: str, leader: int, *, ran_s: float = _LONG_S) -> list[int]:

@@ -79,6 +79,7 @@ class Supervision:
         self._limit: Timer | None = None
         self._limit_left_s = plan.timeout_s
         self._ladder: Timer | None = None
+        self._killed = False
         self._asked: Asked | None = None
         self._ask_text = ""
         self._return_code: int | None = None
@@ -91,10 +92,10 @@ class Supervision:
     def _is_ending(self) -> bool:
         return self._ended is not None or self._asked is not None
 
-    def cancel(self, reason: str, *, at_limit: bool) -> None:
+    def cancel(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:
         """End the analysis; see :class:`taskgrove.analysis.running.handle.Controls`."""
         kind: Asked = "timeout" if at_limit else "cancel"
-        self._loop.call(lambda: self._ask(kind, reason))
+        self._loop.call(lambda: self._ask(kind, reason, within_s))
 
     def stop(self) -> None:
         """Suspend it."""
@@ -120,9 +121,9 @@ class Supervision:
             loop.at(now + plan.heartbeat_timeout_s, self._check_heartbeat)
         loop.at(now + min(_FIRST_POLL_S, plan.poll_interval_s), self._reconcile)
 
-    def ask_to_end(self, reason: str) -> None:
+    def ask_to_end(self, reason: str, within_s: float | None = None) -> None:
         """End the analysis because its executor's process ends."""
-        self._ask("cancel", reason)
+        self._ask("cancel", reason, within_s)
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -207,9 +208,15 @@ class Supervision:
 
     # -- ending it ----------------------------------------------------------------------------
 
-    def _ask(self, kind: Asked, text: str) -> None:
-        """Begin the ladder: SIGTERM, the grace period, SIGKILL."""
+    def _ask(self, kind: Asked, text: str, within_s: float | None = None) -> None:
+        """Begin the ladder: SIGTERM, the grace period, SIGKILL.
+
+        Asked again, it keeps to the first reason, and to the shorter time.
+        """
+        grace_s = self._plan.grace_s if within_s is None else min(self._plan.grace_s, within_s)
         if self._is_ending:
+            if self._ladder is not None and not self._killed and self._ended is None:
+                self._climb(min(self._ladder.at, time.monotonic() + grace_s))
             return
         self._asked = kind
         self._ask_text = text
@@ -218,9 +225,15 @@ class Supervision:
         self._intake.hurry()
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT, everywhere=True)  # a stopped one hears nothing
-        self._ladder = self._loop.at(time.monotonic() + self._plan.grace_s, self._kill)
+        self._climb(time.monotonic() + grace_s)
+
+    def _climb(self, kill_at: float) -> None:
+        if self._ladder is not None:
+            self._ladder.cancel()
+        self._ladder = self._loop.at(kill_at, self._kill)
 
     def _kill(self) -> None:
+        self._killed = True
         self._signal(signal.SIGKILL, everywhere=True)
         self._ladder = self._loop.at(time.monotonic() + KILL_WAIT_S, self._abandon)
 

@@ -35,6 +35,8 @@ _LOGGER = logging.getLogger(__name__)
 
 #: How long the thread outlives its last analysis, in seconds: the next one starts sooner.
 LINGER_S: Final = 0.5
+#: How long before closing gives up what still runs is killed, in seconds.
+CLOSE_MARGIN_S: Final = 5.0
 #: Threads for what comes before a start, for what comes after an end, and for callbacks.
 _WORKERS: Final = 4
 _JOIN_S: Final = 1.0
@@ -45,8 +47,8 @@ _LONGEST_SLEEP_S: Final = 3600.0
 class Supervised(Protocol):
     """An analysis, as its loop knows it."""
 
-    def ask_to_end(self, reason: str) -> None:
-        """Begin to end it; called by the loop's thread."""
+    def ask_to_end(self, reason: str, within_s: float | None = None) -> None:
+        """Begin to end it, with SIGKILL within a time; called by the loop's thread."""
         ...
 
 
@@ -111,10 +113,10 @@ class SupervisorLoop:
         """Forget an analysis."""
         self._supervised.discard(supervised)
 
-    def end_all(self, reason: str) -> None:
-        """Ask every analysis to end."""
+    def end_all(self, reason: str, within_s: float) -> None:
+        """Ask every analysis to end, with SIGKILL after ``within_s`` seconds at the latest."""
         for supervised in tuple(self._supervised):
-            supervised.ask_to_end(reason)
+            supervised.ask_to_end(reason, within_s)
 
     def watch(self, thing: Any, events: int, callback: Callable[[], object]) -> None:
         """Have ``callback`` called whenever a descriptor is ready."""
@@ -267,7 +269,8 @@ class AnalysisSupervisor:
         Another analysis may be started later; the supervisor then begins anew.
 
         Args:
-            timeout_s: The most to wait for all of that, in seconds.
+            timeout_s: The most to wait for all of that, in seconds; what does not end by itself
+                is killed before that time is up, whatever its own grace period is.
             reason: Why, for those that run.
 
         Returns:
@@ -278,7 +281,8 @@ class AnalysisSupervisor:
             if loop is None:
                 return True
             self._closing = True
-        loop.call(lambda: loop.end_all(reason))
+        within_s = max(0.0, timeout_s - CLOSE_MARGIN_S)
+        loop.call(lambda: loop.end_all(reason, within_s))
         if loop.thread is threading.current_thread():
             return False
         loop.thread.join(timeout_s)

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic.json_schema import models_json_schema
 
 from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
+from taskgrove.commands.command_map.launcher import launcher_words
 
 DeviceKeyword: TypeAlias = Literal["cbf", "pss", "resource_manager"]
 GroupKeyword: TypeAlias = Literal["pst", "csp_subs"]
@@ -88,6 +89,10 @@ def _checked_rule(value: Any) -> Any:
     return value
 
 
+def _checked_launcher(value: Any) -> Any:
+    return None if value is None else launcher_words(value)
+
+
 def _enum_word(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
@@ -120,6 +125,21 @@ Seconds = Annotated[
     float | None, Field(gt=0, le=MAX_TIMEOUT_S, description="Limit, in seconds; none if left out.")
 ]
 
+
+LauncherField = Annotated[
+    tuple[str, ...] | None,
+    BeforeValidator(_checked_launcher),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "null"},
+            ]
+        }
+    ),
+    Field(description="What starts the program: mpirun -n 4. No shell reads it; empty: nothing."),
+]
 
 #: Not ``range``: in a model that has a field of that name, the name is the field's.
 _numbers: Final = range
@@ -276,6 +296,23 @@ class AnalysisEntry(HandlerEntry):
         None, description="Makes a parallel group with one leaf for each value of a parameter."
     )
     rule: RuleField = None
+    launcher: LauncherField = None
+    heartbeat: Annotated[
+        float | None,
+        Field(gt=0, le=MAX_TIMEOUT_S, description="How long it may be silent, in seconds."),
+    ] = None
+    grace: Annotated[
+        float | None,
+        Field(ge=0, le=MAX_TIMEOUT_S, description="From SIGTERM to SIGKILL, in seconds."),
+    ] = None
+    source: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="A shell script that is sourced for its environment, in place of the"
+            " configuration's environment_file; relative to the map's file.",
+        ),
+    ] = None
 
     @field_validator("argin")
     @classmethod

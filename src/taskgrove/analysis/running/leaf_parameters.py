@@ -1,0 +1,116 @@
+"""The parameters of leaves: from their configurations, which are read once for all leaves.
+
+Threads: every method may be called by any thread; ``_lock`` guards the configurations that were
+read, and is not held while one is.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskgrove.analysis.configuration import (
+    Configuration,
+    EarlierResults,
+    load_configuration,
+    parse_configuration,
+)
+from taskgrove.analysis.parameters.header import AnalysisHeader
+from taskgrove.analysis.registry import AnalysisEntry
+from taskgrove.commands.task import LeafTask
+from taskgrove.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.parameters.base import TaskParameters
+
+
+class LeafParameters:
+    """Reads the configurations of leaves.
+
+    Args:
+        earlier: Finds results of earlier runs.
+        header: What stands in place of values of their headers.
+
+    Attributes:
+        earlier: See above.
+    """
+
+    def __init__(self, earlier: EarlierResults | None, header: Mapping[str, str]) -> None:
+        self.earlier = earlier
+        self._header = dict(header)
+        self._lock = threading.Lock()
+        self._files: dict[str, tuple[tuple[int, int], Configuration]] = {}
+
+    def of(
+        self, leaf: LeafTask, entry: AnalysisEntry, earlier: EarlierResults | None
+    ) -> tuple[TaskParameters, AnalysisHeader]:
+        """Return the validated parameters of a leaf, and the header of its configuration.
+
+        Args:
+            leaf: The leaf.
+            entry: Its analysis.
+            earlier: Finds results of earlier runs, this time.
+
+        Raises:
+            AnalysisError: They cannot be read, or are not valid.
+        """
+        given = leaf.argin
+        if given is not None and not isinstance(given, Mapping):
+            raise AnalysisError(
+                f"the argument of analysis {entry.name} is a mapping of its parameters, not"
+                f" {type(given).__name__}",
+                path=leaf.path,
+            )
+        configuration = self._configuration(leaf.target, earlier)
+        return configuration.parameters_for(entry, given), configuration.header
+
+    def _configuration(self, target: Any, earlier: EarlierResults | None) -> Configuration:
+        if isinstance(target, Configuration):
+            return target
+        if target is None:
+            return parse_configuration("header: {}\n", header=self._header)
+        if not isinstance(target, (str, Path)):
+            raise AnalysisError(
+                f"a configuration is a file, not {type(target).__name__}",
+                hint="give the leaf a file's name, or a loaded Configuration, as its target",
+            )
+        if earlier is not self.earlier:
+            return load_configuration(target, earlier=earlier, header=self._header)
+        name = str(target)
+        try:
+            found = os.stat(name)
+        except OSError:
+            return load_configuration(name)  # which says what is wrong
+        mark = (found.st_mtime_ns, found.st_size)
+        with self._lock:
+            known = self._files.get(name)
+        if known is None or known[0] != mark:  # a hundred leaves read their file once
+            known = mark, load_configuration(name, earlier=earlier, header=self._header)
+            with self._lock:
+                self._files[name] = known
+        return known[1]
+
+
+class WaitsForEarlier:
+    """Stands for earlier results before a run, when its own analyses have not given theirs."""
+
+    def __init__(self, earlier: EarlierResults | None) -> None:
+        self._earlier = earlier
+        self.asked = False
+
+    def __call__(self, experiment: str, run: str, task: str, key: str) -> Any:
+        """Return what there is; what there is not may still come.
+
+        Raises:
+            LookupError: There is nothing yet.
+        """
+        try:
+            if self._earlier is not None:
+                return self._earlier(experiment, run, task, key)
+        except LookupError:
+            pass
+        self.asked = True
+        raise LookupError(f"{task} has not run yet")
