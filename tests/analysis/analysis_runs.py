@@ -135,6 +135,6 @@ def nothing_left(folder: Path) -> Iterator[AnalysisSupervisor]:
         yield supervisor
     finally:
         assert supervisor.close(20.0)
-    until(lambda: set(threading.enumerate()) <= threads, 5.0)
+    until(lambda: set(threading.enumerate()) <= threads)
     assert descriptors() <= before
     assert list(folder.iterdir()) == []

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from taskgrove.analysis.parameters.base import TaskParameters, ThirdPartyParameters
+from taskgrove.analysis.plain.words import MOST_BUFFERS
 from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
 from taskgrove.analysis.task import AnalysisTask
 
@@ -106,9 +107,10 @@ class HoldsTheInterpreter(AnalysisTask[SampleParameters]):
 
 
 class Sleeps(AnalysisTask[SampleParameters]):
-    """Quiet for a while, but alive: the guard thread sends heartbeats."""
+    """Quiet for a while after it is ready, but alive: the guard thread sends heartbeats."""
 
     def run(self) -> Any:
+        self.report_progress(1, "ready")
         time.sleep(self.parameters.n / 10)
         return "slept"
 
@@ -144,11 +146,16 @@ class ExitsOneAfterResult(AnalysisTask[SampleParameters]):
 
 
 class HangsAfterResult(AnalysisTask[SampleParameters]):
-    """A thread that is not a daemon keeps the process after its result."""
+    """A thread that is not a daemon keeps the process after its result, and says so."""
 
     def run(self) -> Any:
-        threading.Thread(target=time.sleep, args=(60,)).start()
+        threading.Thread(target=self._hang).start()
         return {"good": True}
+
+    def _hang(self) -> None:
+        threading.main_thread().join()  # which has seen the result acknowledged
+        print("hangs", flush=True)
+        time.sleep(60)
 
 
 class KillsItself(AnalysisTask[SampleParameters]):
@@ -189,6 +196,19 @@ class Payload(AnalysisTask[SampleParameters]):
                 return {"it": threading.Lock()}
             case "wrong":
                 return {"rings": "many"}
+            case "deep":
+                deep: list[Any] = []
+                for _ in range(5000):
+                    deep = [deep]
+                return {"deep": deep}
+            case "turned in itself":
+                turned: list[Any] = [ElogSummaryPlots("scans/a", "<p>drawn</p>")]
+                turned.append(turned)
+                return turned
+            case "many arrays":
+                return [np.full(100, number) for number in range(MOST_BUFFERS + 10)]
+            case "huge list":
+                return ["x" * (1 << 20)] * 65
         return {"rings": 5}
 
 

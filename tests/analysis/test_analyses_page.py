@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -10,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from taskgrove.analysis import executor
 from taskgrove.analysis.executor import AnalysisExecutor
+from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.task import AnalysisTask
+from taskgrove.cli.analyse import analyse
+from taskgrove.cli.analyses import GRACE_S
+from taskgrove.commands.command_map import schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "analyses.md").read_text(encoding="utf-8")
 SAMPLES = re.findall(r"^```python\n(.*?)^```\n\n^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -74,7 +80,19 @@ def test_the_limits_have_the_defaults_that_are_told() -> None:
     assert set(told) == {
         "timeout_s", "grace_s", "heartbeat_timeout_s", "poll_interval", "output_limit_bytes"
     }  # fmt: skip
-    assert signature["grace_s"].default == float(told["grace_s"])
+    assert float(told["grace_s"]) == executor.GRACE_S
     assert signature["poll_interval"].default == float(told["poll_interval"])
     assert signature["heartbeat_timeout_s"].default is None
     assert signature["output_limit_bytes"].default == 1 << 30
+
+
+def test_what_is_said_where_is_what_can_be_said_there() -> None:
+    rows = PAGE.split("\n| | `taskgrove analyse` |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    columns = list(zip(*(row.strip("|").split("|") for row in rows), strict=True))
+    options, keys, fields = (set(re.findall(r"`([\w-]+)`", " ".join(c))) for c in columns[1:4])
+    assert {name.strip("-") for name in options} <= set(inspect.signature(analyse).parameters)
+    assert keys <= set(schema.AnalysisEntry.model_fields)
+    assert keys >= {"launcher", "heartbeat", "grace", "source"}
+    own = {"name", "parameters", "task", "executable", "impl_schemas", "description"}
+    assert fields == {field.name for field in dataclasses.fields(AnalysisEntry)} - own
+    assert f"{GRACE_S:g} s; in Python {executor.GRACE_S:g} s" in " ".join(columns[4])

@@ -326,6 +326,11 @@ def test_the_error_itself_has_fields() -> None:
     assert isinstance(error, ValueError)
 
 
+def test_branches_of_a_union_that_say_the_same_are_told_once() -> None:
+    told = problems_of("header: {task_timeout: -1}")
+    assert len(told) == len(set(told)) == 1
+
+
 def test_a_secret_is_not_shown() -> None:
     told = problems_of("FindPeaks: {key: [hunter2]}")
     assert "hunter2" not in told[0]
@@ -338,6 +343,7 @@ def test_a_secret_is_not_shown() -> None:
         ("header: {run: 1}\nheader: {run: 2}", "c.yaml:2:1: header", "twice"),
         ("header: {experimnt: a}", "c.yaml:1:10: header.experimnt", "did you mean 'experiment'?"),
         ("header: {task_timeout: -1}", "c.yaml:1:10: header.task_timeout", "greater than 0"),
+        ("header: {task_timeout: .inf}", "c.yaml:1:10: header.task_timeout", "finite number"),
         ("header: [1]", "c.yaml:1:9: header", "the header is a mapping, not a list"),
         ("experiment: a\nFindPeaks: {}", "c.yaml:1:1: experiment", "put it under 'header:'"),
         ("FindPeaks: [1]", "c.yaml:1:1: FindPeaks", "a section is a mapping, not a list"),

@@ -6,6 +6,7 @@ The facts that a test names are those of the peer that it must not share.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,12 +16,14 @@ import pytest
 
 from taskgrove.analysis.communication.messages import Log, Result, encode_message
 from taskgrove.analysis.executor import AnalysisExecutor
+from taskgrove.analysis.plain.words import MOST_BUFFERS
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running import supervision
+from taskgrove.analysis.running import launch as launching
+from taskgrove.analysis.running import process, supervision
 from taskgrove.analysis.running.handle import AnalysisHandle
 from tests.analysis import sample_tasks as tasks
-from tests.analysis.analysis_runs import GUARD_S, Heard, Runs, runs
+from tests.analysis.analysis_runs import GUARD_S, Heard, Runs, runs, until
 from tests.analysis.sample_tasks import SampleParameters
 
 
@@ -197,28 +200,88 @@ def test_a_fork_has_no_say_in_the_result(analyses: Runs, text: str) -> None:
     assert text in handle.outcome.output[1].tail
 
 
-def test_daemon_that_forks_twice_and_closes_everything(analyses: Runs, tmp_path: Path) -> None:
-    script = (
-        "import os, sys, time\n"
-        "if os.fork(): os._exit(0)\n"
-        "os.setsid()\n"
-        "if os.fork(): os._exit(0)\n"
-        "for fd in range(64):\n"
-        "    try: os.close(fd)\n"
-        "    except OSError: pass\n"
-        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
-        "time.sleep(60)\n"
+#: Forks twice, has a session of its own and no descriptor, and runs on as another program.
+DAEMON = """
+import os, sys
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+os.close(0); os.close(1); os.close(2); os.closerange(3, 64)
+with open(sys.argv[1] + ".new", "w") as file: file.write(str(os.getpid()))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+os.execve("/bin/sleep", ["/bin/sleep", "60"], dict(os.environ) if sys.argv[2] == "kept" else {})
+"""
+
+
+def daemon(folder: Path, environment: str) -> str:
+    """Return a script that starts a daemon, and goes on when that has left everything behind."""
+    (folder / "daemon.py").write_text(DAEMON)
+    started = folder / "pid"
+    return (
+        f"'{sys.executable}' -S {folder}/daemon.py {started} {environment};"
+        f" while ! [ -s {started} ]; do sleep .05; done;"
+        f" while ! grep -q sleep /proc/$(cat {started})/cmdline; do sleep .05; done;"
     )
-    (tmp_path / "daemon.py").write_text(script)
-    started = tmp_path / "pid"
-    command = (
-        f"'{sys.executable}' -S {tmp_path}/daemon.py; while ! [ -s {started} ]; do sleep .05; done"
-    )
-    handle = analyses.script(command)
+
+
+@pytest.mark.parametrize("environment", ["kept", "wiped"])
+def test_daemon_that_sheds_what_it_inherited(
+    analyses: Runs, tmp_path: Path, environment: str
+) -> None:
+    handle = analyses.script(daemon(tmp_path, environment))
     assert handle.status is TaskStatus.COMPLETED
-    assert not runs(int(started.read_text()))
+    pid = int((tmp_path / "pid").read_text())
+    assert not runs(pid)
     assert handle.outcome is not None
-    assert "left behind were ended" in " ".join(handle.outcome.notes)
+    assert handle.outcome.notes == (f"processes that it left behind were ended: sleep ({pid})",)
+
+
+def test_daemon_without_environment_is_ended_with_what_is_cancelled(
+    analyses: Runs, tmp_path: Path
+) -> None:
+    handle = analyses.start_script(daemon(tmp_path, "wiped") + " echo ready; sleep 60")
+    heard = Heard()
+    handle.on_event(heard)
+    heard.wait_for("log", "ready")
+    handle.cancel("enough")
+    assert handle.wait(GUARD_S)
+    assert handle.status is TaskStatus.CANCELLED
+    assert not runs(int((tmp_path / "pid").read_text()))
+
+
+def test_what_was_started_before_the_mark_came_is_marked_too(
+    analyses: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine a program may run before its executor does."""
+
+    def late(mark: str, leader: int) -> None:
+        until((tmp_path / "early").exists)
+        process.mark_members(mark, leader)
+
+    monkeypatch.setattr(launching, "mark_members", late)
+    script = "(echo > early; while ! [ -e go ]; do sleep .05; done;" + daemon(tmp_path, "wiped")
+    handle = analyses.start_script(script + ") & wait", work_dir=tmp_path)
+    (tmp_path / "go").touch()
+    assert handle.wait(GUARD_S)
+    assert handle.status is TaskStatus.COMPLETED
+    assert not runs(int((tmp_path / "pid").read_text()))
+
+
+def test_daemon_of_another_analysis_is_left_alone(analyses: Runs, tmp_path: Path) -> None:
+    """Each analysis ends its own processes: not those of others, nor those of this process."""
+    handle = analyses.start_script(daemon(tmp_path, "wiped") + " echo ready; sleep 60")
+    heard = Heard()
+    handle.on_event(heard)
+    heard.wait_for("log", "ready")
+    with subprocess.Popen(["/bin/sleep", "60"], env={}, start_new_session=True) as ours:
+        before = resource.prlimit(os.getpid(), 10)
+        assert analyses.script("true").status is TaskStatus.COMPLETED
+        assert resource.prlimit(os.getpid(), 10) == before
+        assert runs(int((tmp_path / "pid").read_text()))
+        handle.cancel()
+        assert handle.wait(GUARD_S)
+        assert runs(ours.pid)
+        ours.kill()
 
 
 def test_left_process_that_ignores_sigterm(
@@ -305,6 +368,24 @@ def test_a_payload_that_cannot_be_sent(analyses: Runs) -> None:
         analyses.start(tasks.Payload, SampleParameters(text="lock")),
         "AnalysisError: the value['it'] cannot be sent",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("deep", "nested deeper than 100 levels"),
+        ("turned in itself", "refers to itself"),
+        ("huge list", "the result is too large to be sent"),
+    ],
+)
+def test_a_payload_of_a_shape_that_cannot_be_sent(analyses: Runs, text: str, words: str) -> None:
+    failed(analyses.start(tasks.Payload, SampleParameters(text=text)), "AnalysisError: ", words)
+
+
+def test_a_payload_of_more_arrays_than_a_frame_has_buffers(analyses: Runs) -> None:
+    handle = analyses.start(tasks.Payload, SampleParameters(text="many arrays"))
+    payload = handle.result(GUARD_S).task_result.payload
+    assert [int(array[99]) for array in payload] == list(range(MOST_BUFFERS + 10))
 
 
 # -- output -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,15 @@ def settled(logbook: HttpLogbook, **counts: int) -> LogbookCounts:
     return found
 
 
+def first_of(troubles: list[str]) -> str:
+    """Return the first trouble that is told; it is counted before."""
+    deadline = time.monotonic() + LIMIT_S
+    while not troubles:
+        assert time.monotonic() < deadline, "no trouble was told"
+        time.sleep(0.005)
+    return troubles[0]
+
+
 # -- what is posted -----------------------------------------------------------------------------
 
 
@@ -265,7 +275,7 @@ def test_tries_come_to_an_end(
     logbook.post_status(ORIGIN, TaskStatus.COMPLETED)
     settled(logbook, failed=1, retried=2)
     assert len(server.posts) == 3
-    assert "(3 tries)" in troubles[0]
+    assert "(3 tries)" in first_of(troubles)
 
 
 def test_a_redirect_is_not_followed(
@@ -282,7 +292,7 @@ def test_a_redirect_is_not_followed(
     logbook = connect(server.url, token="s3cret")
     logbook.post_status(ORIGIN, TaskStatus.COMPLETED)
     settled(logbook, failed=1)
-    assert "redirects are not followed" in troubles[0]
+    assert "redirects are not followed" in first_of(troubles)
     assert other.posts == []
 
 
@@ -335,6 +345,51 @@ def test_the_logbook_may_ask_for_more_time(
     settled(hurried, posted=1, retried=1)
 
 
+def test_the_time_that_is_asked_for_may_be_a_date(
+    start: Callable[..., Server], connect: Callable[..., HttpLogbook]
+) -> None:
+    def busy(handler: Handler, server: Server) -> None:
+        handler.send_response(503)
+        handler.send_header("Retry-After", formatdate(time.time() + 2, usegmt=True))
+        handler.end_headers()
+
+    def past(handler: Handler, server: Server) -> None:
+        handler.send_response(503)
+        handler.send_header("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")
+        handler.end_headers()
+
+    def odd(handler: Handler, server: Server) -> None:
+        handler.send_response(503)
+        handler.send_header("Retry-After", "a while")
+        handler.end_headers()
+
+    server = start(busy, past, odd, 200)
+    logbook = connect(server.url)
+    began = time.monotonic()
+    logbook.post_status(ORIGIN, TaskStatus.COMPLETED)
+    server.wait_for(2)
+    assert time.monotonic() - began >= 0.9  # a date has whole seconds
+    settled(logbook, posted=1, retried=3)
+
+
+def test_a_token_that_the_logbook_echoes_is_shown_nowhere(
+    start: Callable[..., Server],
+    connect: Callable[..., HttpLogbook],
+    troubles: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def echo(handler: Handler, server: Server) -> None:
+        handler.send_response(401, f"bad {handler.headers['Authorization']}")
+        handler.end_headers()
+
+    logbook = connect(start(echo).url, token="s3cret")
+    logbook.post_status(ORIGIN, TaskStatus.COMPLETED)
+    settled(logbook, failed=1)
+    logbook.close(5)
+    assert "answered 401 bad Bearer …" in troubles[0]
+    assert "s3cret" not in troubles[0] + caplog.text
+
+
 def dripping(handler: Handler, server: Server) -> None:
     """Answer a byte at a time, each of them in good time, and never to the end."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
@@ -357,7 +412,7 @@ def test_a_slow_answer_is_given_up_at_the_limit(
     logbook = connect(start(answer).url, timeout_s=0.2, retries=1)
     logbook.post_status(ORIGIN, TaskStatus.COMPLETED)
     settled(logbook, retried=1, failed=1)
-    assert "no answer within 0.2 s (2 tries)" in troubles[0]
+    assert "no answer within 0.2 s (2 tries)" in first_of(troubles)
 
 
 def unused_port() -> int:
@@ -371,7 +426,7 @@ def test_a_logbook_that_is_not_there_is_told(
     logbook = connect(f"http://127.0.0.1:{unused_port()}/", retries=1)
     logbook.post_status(ORIGIN, TaskStatus.COMPLETED)
     settled(logbook, retried=1, failed=1)
-    assert "ConnectionRefusedError" in troubles[0]
+    assert "ConnectionRefusedError" in first_of(troubles)
     nowhere = connect("http://logbook.invalid/", retries=0)
     nowhere.post_status(ORIGIN, TaskStatus.COMPLETED)
     settled(nowhere, failed=1)
@@ -404,7 +459,7 @@ def test_posting_never_waits_and_closing_ends(
             logbook.post_parameters(origin, {"x": number})
             logbook.post_status(origin, TaskStatus.COMPLETED)
             slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 1.0  # one try alone may take LIMIT_S
+        assert slowest < LIMIT_S / 3  # one try alone may take LIMIT_S
         began = time.monotonic()
         assert not logbook.close(0.3)
         assert time.monotonic() - began < 5.0
@@ -520,8 +575,8 @@ def test_a_full_queue_drops_what_matters_least_and_says_so(
     ]  # fmt: skip
     server.answers[:] = [200]
     server.release.set()
-    server.wait_for(3)
-    assert [run for run, _ in server.told()[:3]] == ["blocks", "e", "f"]
+    server.wait_for(4)  # what got no answer is tried again, sooner or later
+    assert [run for run, _ in server.told() if run != "blocks"] == ["e", "f"]
 
 
 def test_a_callback_that_raises_harms_nothing(
@@ -636,5 +691,5 @@ def test_https_is_checked_against_the_certificate(
     doubtful = connect(server.url, retries=0)
     doubtful.post_status(ORIGIN, TaskStatus.COMPLETED)
     settled(doubtful, failed=1)
-    assert "CERTIFICATE_VERIFY_FAILED" in troubles[0]
+    assert "CERTIFICATE_VERIFY_FAILED" in first_of(troubles)
     assert len(server.posts) == 1

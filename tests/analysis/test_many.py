@@ -150,7 +150,7 @@ def test_strangers_at_the_socket_are_sent_away(analyses: Runs, tmp_path: Path) -
 def test_a_launcher_that_is_missing(analyses: Runs) -> None:
     handle = analyses.run(tasks.Ranks, launcher=("no-such-mpirun", "-n", "2"))
     assert handle.outcome is not None
-    assert "there is no program 'no-such-mpirun'" in handle.outcome.cause
+    assert "there is no launcher 'no-such-mpirun'" in handle.outcome.cause
 
 
 # -- batch --------------------------------------------------------------------------------------

@@ -54,7 +54,10 @@ elif kind == "end":
     print(handle.pid, analyses.supervisor.guardian_pid, flush=True)
     raise SystemExit
 else:
-    script = "sleep 600 & echo $! > a; setsid sleep 600 & echo $! > b; echo; wait"
+    wiped = "env -i setsid /bin/sh -c 'echo $$ > c; exec sleep 600 >/dev/null 2>&1' &"
+    marked = "while grep -q 'file locks *unlimited' /proc/$$/limits; do :; done;"
+    script = f"{marked} sleep 600 & echo $! > a; setsid sleep 600 & echo $! > b; ({wiped});"
+    script += "while ! [ -s c ]; do sleep .05; done; echo; wait"
     handle = analyses.start_script(script, work_dir=folder)
     heard = Heard()
     handle.on_event(heard)
@@ -81,7 +84,7 @@ class Host:
         assert self.process.stdout is not None
         self.analysis, self.guardian = map(int, self.process.stdout.readline().split())
         self.pids = [self.analysis]
-        self.pids += [int((folder / n).read_text()) for n in "ab" if (folder / n).exists()]
+        self.pids += [int((folder / n).read_text()) for n in "abc" if (folder / n).exists()]
 
     def kill(self) -> None:
         self.process.kill()

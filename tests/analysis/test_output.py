@@ -16,7 +16,7 @@ from taskgrove.analysis.running.output import (
     last_words,
 )
 from tests.analysis import sample_tasks as tasks
-from tests.analysis.analysis_runs import Heard, Runs
+from tests.analysis.analysis_runs import GUARD_S, Heard, Runs
 
 
 def stream_at(path: Path | None, limit: int = 1 << 20) -> tuple[OutputStream, int]:
@@ -116,6 +116,8 @@ def test_a_file_that_is_there_is_not_followed_or_overwritten(tmp_path: Path) -> 
 def test_last_words() -> None:
     assert last_words("", "a\nb  \n\n") == "b"
     assert last_words("  \n", "") == ""
+    assert last_words("Exit code: 4\n-----\n\n", "x") == "Exit code: 4"
+    assert last_words("-----\n", "x") == "x"
     assert last_words("\x1b[31mred\x00\x00") == "[31mred"
     assert last_words("x" * 600).endswith("…")
 
@@ -124,7 +126,7 @@ def test_what_an_analysis_says_is_heard_live_and_kept(analyses: Runs, tmp_path: 
     heard = Heard()
     handle = analyses.start(tasks.Logs, work_dir=tmp_path)
     handle.on_event(heard)
-    assert handle.wait(20)
+    assert handle.wait(GUARD_S)
     lines = {(event.source, event.text) for event in heard.events if event.kind == "log"}
     assert lines == {
         ("analysis", "careful"),
@@ -146,13 +148,13 @@ def test_a_flood_of_lines_is_shown_as_far_as_it_is_heard(analyses: Runs, tmp_pat
     heard = Heard()
 
     def hear(event: object) -> None:
-        slow.wait(20)
+        slow.wait(GUARD_S)
         heard(event)  # type: ignore[arg-type]
 
     handle = analyses.start_script("seq 1 50000", work_dir=tmp_path, hooks={"log": hear})
-    assert handle.wait(20)
+    assert handle.wait(GUARD_S)
     slow.set()
-    assert handle.delivery.wait_heard(20)
+    assert handle.delivery.wait_heard(GUARD_S)
     shown = [e for e in heard.events if e.source == "stdout"]
     told = [e.text for e in heard.events if e.source == "executor"]
     assert all(text.endswith("lines of output were not shown; the file has them") for text in told)

@@ -133,6 +133,15 @@ def test_what_shows_no_rings_has_no_distance() -> None:
 # ------------------------------------------------------------------------------ files
 
 
+@pytest.mark.parametrize("believed_mm", [240.0, 330.0, 600.0, 800.0])
+def test_a_distance_that_is_too_wrong_is_not_refined_to_another_wrong_one(
+    believed_mm: float,
+) -> None:
+    scan = SimulatedScan(distance_mm=412.7, believed_distance_mm=believed_mm)
+    with pytest.raises(AnalysisError, match=r"do not agree on a distance \(ring"):
+        refine_distance(curve_of(scan), search=0.15)
+
+
 def test_a_scan_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     scan, file = SimulatedScan(frames=3, size=64, empty_frames=(2,)), tmp_path / "scan.h5"
     assert not take_scan(scan, file, after_frame=lambda taken: taken < 2)

@@ -73,6 +73,11 @@ def test_the_field_is_named(schemas: SchemaRegistry) -> None:
     assert str(schemas.check_payload("numbers", 3)[0]).startswith("payload: 3 should be")
 
 
+def test_a_field_inside_an_array_is_named_by_its_index(schemas: SchemaRegistry) -> None:
+    problems = schemas.check_payload("rings", {"rings": np.zeros(2), "name": "a"})
+    assert [problem.field for problem in problems] == ["rings[0]", "rings[1]"]
+
+
 def test_an_unknown_name_is_an_error_with_a_near_miss(schemas: SchemaRegistry) -> None:
     with pytest.raises(AnalysisError, match="no schema 'ring'") as caught:
         schemas.check_payload("named;ring", {})

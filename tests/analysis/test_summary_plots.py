@@ -372,6 +372,10 @@ def test_a_dict_becomes_tabs_and_a_list_stands_below_one_another() -> None:
     assert outline.all("script") == []
 
 
+def test_a_tab_without_a_name_can_be_seen() -> None:
+    assert "(no name)" in Outline(render_figures({"": "one", "b": "two"})).text
+
+
 def test_what_holds_nothing_or_itself_is_refused() -> None:
     for empty in ([], {}, (), {"a": []}):
         with pytest.raises(AnalysisError, match="holds no figure"):

@@ -15,6 +15,7 @@ from taskgrove.analysis.parameters import (
     TemplateParameters,
     ThirdPartyParameters,
     render_template,
+    template_sandbox,
 )
 from taskgrove.analysis.parameters import templates as module
 from taskgrove.errors import AnalysisError, MissingExtraError
@@ -100,14 +101,47 @@ def test_a_file_outside_its_folder_is_refused(root: Path, output: str) -> None:
         ("{{ [].append(1) }}", "unsafe", 1),
         ("{{ peaks.update(x=1) }}", "unsafe", 1),
         ("{% for i in range(10**9) %}x{% endfor %}", "OverflowError", 1),
+        (
+            "{% for a in range(9999) %}{% for b in range(a) %}{% endfor %}{% endfor %}",
+            "round",
+            1,
+        ),
+        (
+            "{% macro m(n) %}{% if n %}{{ m(n-1) ~ m(n-1) }}{% endif %}{% endmacro %}{{ m(50) }}",
+            "round",
+            1,
+        ),
+        (
+            "{% for x in [1, 2] recursive %}{{ loop([1, 2]) if loop.depth < 50 }}{% endfor %}",
+            "round",
+            1,
+        ),
+        ("\n{{ 'x' * 10**12 }}", "too large", 2),
+        ("{{ 10 ** (10 ** 10) }}", "too large", 1),
+        ("{{ 10**12 * [1] }}", "too large", 1),
     ],
 )
-def test_errors_of_a_template_have_its_line(root: Path, text: str, why: str, line: int) -> None:
+def test_errors_of_a_template_have_its_line(
+    root: Path, text: str, why: str, line: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_sandbox, "MAX_TURNS", 10_000)
     with pytest.raises(AnalysisError, match=why) as caught:
         render(root, text)
     assert caught.value.file == str(root / "a.cfg")
     assert caught.value.line == line
+    assert str(caught.value).startswith(f"a.cfg:{line}: ")  # the cause of the analysis is this text
     assert not (root.parent / "out.cfg").exists()
+
+
+def test_an_error_in_an_included_template_names_that_one(root: Path) -> None:
+    (root / "part").write_text("\n\n{{ nope }}", encoding="utf-8")
+    with pytest.raises(AnalysisError, match=r"^part:3: .* 'nope' is undefined"):
+        render(root, "{% include 'part' %}")
+
+
+def test_numbers_and_texts_of_a_usual_size_can_be_multiplied(root: Path) -> None:
+    text = "{{ '-' * 20 }} {{ 2 ** 10 }} {{ 2 * 3.5 }} {{ 2 ** -1 }} {{ 3 * [1] }} {{ 2.5 ** 2 }}"
+    assert render(root, text) == f"{'-' * 20} 1024 7.0 0.5 [1, 1, 1] 6.25"
 
 
 def test_a_missing_template_has_a_near_miss(root: Path) -> None:

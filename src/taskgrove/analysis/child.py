@@ -32,11 +32,10 @@ from taskgrove.analysis.communication.messages import (
     printable,
 )
 from taskgrove.analysis.task import AnalysisCancelled, AnalysisTask
+from taskgrove.errors import AnalysisError
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    from taskgrove.analysis.results import TaskResult
 
 EXIT_FAILED: Final = 1
 EXIT_NO_EXECUTOR: Final = 70
@@ -161,11 +160,16 @@ class _Child:
             self._cancel()
 
     def _send_result(self, start: Start, returned: Any) -> None:
+        from taskgrove.analysis.communication.child_result import (  # noqa: PLC0415
+            as_result,
+            holds_plots,
+            plain_summary,
+        )
         from taskgrove.analysis.plain.form import to_plain  # noqa: PLC0415
 
-        result = _as_result(start, returned)
+        result = as_result(start, returned)
         payload = result.payload
-        if _holds_plots(payload):
+        if holds_plots(payload):
             from taskgrove.analysis.summary_plots import convert_payload  # noqa: PLC0415
 
             payload = convert_payload(payload)
@@ -173,12 +177,18 @@ class _Child:
         plain = to_plain(payload, buffers=buffers)
         message = Result(
             result.task_status.name,
-            _plain_summary(result.summary),
+            plain_summary(result.summary),
             plain,
             result.impl_schemas,
             max_rss_bytes(os.getpid()),
         )
-        self._send(message, buffers)
+        try:
+            self._send(message, buffers)
+        except ChannelError as exc:
+            raise AnalysisError(
+                f"the result is too large to be sent: {exc}",
+                hint="give numbers as arrays, or write a file and return its path",
+            ) from exc
         self._interruptible = False
         self.channel.wait_for(Acknowledged)
 
@@ -235,30 +245,6 @@ def _parameters(start: Start, buffers: tuple[memoryview, ...]) -> Any:
     from taskgrove.analysis.communication.parameter_transfer import receive_parameters  # noqa: PLC0415
 
     return receive_parameters(_find_class(start.parameters_class), start.parameters, buffers)
-
-
-def _as_result(start: Start, returned: Any) -> TaskResult:
-    from taskgrove.analysis.results import TaskResult, TaskStatus  # noqa: PLC0415
-
-    if isinstance(returned, TaskResult):
-        return returned
-    return TaskResult(start.name, TaskStatus.COMPLETED, "", returned, start.impl_schemas)
-
-
-def _plain_summary(summary: Any) -> Any:
-    from taskgrove.analysis.plain.form import to_plain  # noqa: PLC0415
-
-    return printable(summary) if isinstance(summary, str) else to_plain(summary)
-
-
-def _holds_plots(payload: Any) -> bool:
-    from taskgrove.analysis.results import ElogSummaryPlots  # noqa: PLC0415
-
-    if isinstance(payload, (list, tuple)):
-        return any(map(_holds_plots, payload))
-    if isinstance(payload, dict):
-        return any(map(_holds_plots, payload.values()))
-    return isinstance(payload, ElogSummaryPlots)
 
 
 def _log_to(child: _Child) -> None:

@@ -10,7 +10,7 @@ Threads: a registry may be used by any thread; ``_lock`` guards the schemas by n
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -148,7 +148,9 @@ def _field(payload: Any, keys: tuple[int | str, ...], *, is_missing: bool) -> st
     """Return the path of a field; pydantic's keys also name branches of a union."""
     path, value = "", payload
     for key in keys:
-        is_index = isinstance(value, Sequence) and isinstance(key, int) and key < len(value)
+        # Whatever pydantic goes through by numbers: a list, an array, a deque.
+        is_index = isinstance(value, Collection) and isinstance(key, int) and key < len(value)
+        is_index = is_index and hasattr(value, "__getitem__") and not isinstance(value, Mapping)
         if is_index or (isinstance(value, Mapping) and key in value):
             value = value[key]
         elif not is_missing:

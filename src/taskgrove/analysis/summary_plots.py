@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from taskgrove.analysis.figures.document import render_page
+from taskgrove.analysis.plain.words import MAX_DEPTH
 from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.errors import AnalysisError
 
@@ -72,7 +73,8 @@ def map_plots(payload: Any, change: Callable[[ElogSummaryPlots], Any]) -> Any:
 def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], inside: tuple[int, ...]) -> Any:
     if isinstance(value, ElogSummaryPlots):
         return change(value)
-    if not isinstance(value, list | tuple | dict) or id(value) in inside:
+    is_walked = isinstance(value, list | tuple | dict) and id(value) not in inside
+    if not is_walked or len(inside) >= MAX_DEPTH:  # what is deeper is refused when it is sent
         return value
     inside = (*inside, id(value))
     if isinstance(value, dict):

@@ -29,7 +29,7 @@ VERSION: Final = 1
 #: Longest header of a frame, in bytes.
 MAX_HEADER_BYTES: Final = 64 << 20
 #: Most buffers of a frame.
-MAX_BUFFERS: Final = 4096
+MAX_BUFFERS: Final = 1 << 15
 #: Most bytes of a frame that travel in the stream.
 MAX_STREAM_BYTES: Final = 256 << 20
 #: Most bytes of a frame's shared buffers.

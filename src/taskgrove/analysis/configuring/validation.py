@@ -89,6 +89,7 @@ def _tell(
     path: str,
     outside: frozenset[str],
 ) -> None:
+    told: set[tuple[str, str]] = set()  # each branch of a union tells, and often the same
     # An unknown key first: it may be what a missing one was meant to be.
     for error in sorted(errors, key=lambda item: item["type"] != "extra_forbidden"):
         keys = error["loc"]
@@ -109,6 +110,9 @@ def _tell(
             problems.add_unknown("parameter", str(keys[-1]), place, mark, names)
         else:
             message, hint = _words(model, error)
+            if (place, message) in told:
+                continue
+            told.add((place, message))
             problems.add(message, place, mark, found=error.get("input"), hint=hint)
 
 

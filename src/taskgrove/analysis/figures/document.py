@@ -98,7 +98,7 @@ def _tabs(names: list[str], bodies: list[str], number: int) -> str:
         checked = " checked" if index == 0 else ""
         heads.append(
             f'<input type="radio" name="{group}" id="{tab}"{checked}>'
-            f'<label for="{tab}">{escape(name)}</label>'
+            f'<label for="{tab}">{escape(name) if name.strip() else "(no name)"}</label>'
         )
         panels.append(f'<section class="panel" id="{tab}-panel">{body}</section>')
         rules.append(f"#{tab}:checked~.panels>#{tab}-panel")

@@ -17,7 +17,7 @@ class AnalysisHeader(BaseModel):
     Unlike the header of LUTE, creating one reads no environment and looks at no folder.
     """
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, protected_namespaces=())
 
     title: str = Field("", description="What the configuration is for.")
     experiment: str = Field("", description="The experiment.")

@@ -107,6 +107,8 @@ def _below(root: Path, given: str, key: str) -> Path:
 
 def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
     jinja2 = _load_jinja2()
+    from taskgrove.analysis.parameters.template_sandbox import BoundedEnvironment  # noqa: PLC0415
+
     base = root.resolve()
 
     def load(name: str) -> tuple[str, str, None] | None:
@@ -115,7 +117,7 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
             return None
         return place.read_text(encoding="utf-8"), str(place), None
 
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    environment = BoundedEnvironment(
         loader=jinja2.FunctionLoader(load),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # it makes text for a program, not a page
@@ -132,14 +134,12 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
     except jinja2.TemplateNotFound as exc:
         raise _not_found(str(exc), name, root) from exc
     except jinja2.TemplateSyntaxError as exc:
-        raise AnalysisError(
-            f"the template is wrong: {exc.message}", file=exc.filename or source, line=exc.lineno
-        ) from exc
+        wrong = Path(exc.filename or source)
+        raise _at(wrong, exc.lineno, f"the template is wrong: {exc.message}") from exc
     except jinja2.UndefinedError as exc:
-        raise AnalysisError(
+        raise _at(
+            *_place_of(exc, base, source),
             f"the template uses what is no parameter: {exc.message}",
-            file=source,
-            line=_line_in(exc, source),
             hint=f"parameters: {', '.join(sorted(variables))}",
         ) from exc
     except AnalysisError:
@@ -147,10 +147,9 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
     except (OSError, UnicodeError) as exc:
         raise AnalysisError(f"the template cannot be read: {exc}", file=source) from exc
     except Exception as exc:  # whatever an expression of the template can raise
-        raise AnalysisError(
+        raise _at(
+            *_place_of(exc, base, source),
             f"the template cannot be filled: {type(exc).__name__}: {exc}",
-            file=source,
-            line=_line_in(exc, source),
         ) from exc
     return "".join(parts)
 
@@ -176,14 +175,21 @@ def _not_found(missing: str, name: str, root: Path) -> AnalysisError:
     )
 
 
-def _line_in(exc: BaseException, source: Path) -> int | None:
-    """Return the line of the template at which an error arose: Jinja keeps it in the trace."""
-    trace, line = exc.__traceback__, None
+def _at(file: Path, line: int | None, said: str, hint: str | None = None) -> AnalysisError:
+    where = file.name if line is None else f"{file.name}:{line}"
+    return AnalysisError(f"{where}: {said}", file=file, line=line, hint=hint)
+
+
+def _place_of(exc: BaseException, base: Path, source: Path) -> tuple[Path, int | None]:
+    """Return the template, and its line, at which an error arose: Jinja keeps it in the trace."""
+    trace = exc.__traceback__
+    place: tuple[Path, int | None] = (source, None)
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(source):
-            line = trace.tb_lineno
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.is_relative_to(base):  # an included one, perhaps
+            place = (file, trace.tb_lineno)
         trace = trace.tb_next
-    return line
+    return place
 
 
 def _write(target: Path, text: str) -> None:

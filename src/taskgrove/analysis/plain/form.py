@@ -33,7 +33,14 @@ from typing import Any, Final
 from taskgrove.analysis.plain.arrays import describe_dtype, is_array, load_numpy, raw_view
 from taskgrove.analysis.plain.reader import PlainReader
 from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of, has_fields
-from taskgrove.analysis.plain.words import MAX_DEPTH, PATH_CLASSES, SMALL_BYTES, TAG, WRITERS
+from taskgrove.analysis.plain.words import (
+    MAX_DEPTH,
+    MOST_BUFFERS,
+    PATH_CLASSES,
+    SMALL_BYTES,
+    TAG,
+    WRITERS,
+)
 from taskgrove.errors import AnalysisError
 
 __all__ = ["MAX_DEPTH", "SMALL_BYTES", "PlainTypes", "from_plain", "to_plain"]
@@ -56,7 +63,8 @@ def to_plain(value: Any, *, buffers: list[memoryview] | None = None) -> Any:
         value: The value.
         buffers: Where arrays and bytes of ``SMALL_BYTES`` and more are put, as raw memory that is
             not copied where it lies in one piece; the data then refers to them by index, counted
-            from 0 in this list. None: they stand in the data, as base64.
+            from 0 in this list, of which there are ``MOST_BUFFERS`` at most. None: they stand in
+            the data, as base64.
 
     Raises:
         AnalysisError: It holds what has no plain form (the error says where, and what to do), or
@@ -222,7 +230,7 @@ class _Writer:
         return {TAG: tag, "d": dtype, "s": list(array.shape), "o": order, **self._memory(raw)}
 
     def _memory(self, raw: memoryview) -> dict[str, Any]:
-        if self._buffers is None or raw.nbytes < SMALL_BYTES:
+        if self._buffers is None or raw.nbytes < SMALL_BYTES or len(self._buffers) >= MOST_BUFFERS:
             return {"v": base64.b64encode(raw).decode("ascii")}
         self._buffers.append(raw)
         return {"b": len(self._buffers) - 1}

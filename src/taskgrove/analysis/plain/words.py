@@ -22,6 +22,8 @@ TAG: Final = "$"
 MAX_DEPTH: Final = 100
 #: Arrays and bytes of this size, in bytes, and above go into buffers where there are any.
 SMALL_BYTES: Final = 512
+#: What comes after so many buffers stands in the data all the same: a frame takes no more.
+MOST_BUFFERS: Final = 1 << 15
 
 PATH_CLASSES: Final[dict[type, str]] = {
     PosixPath: "path",

@@ -26,6 +26,8 @@ _SEARCH_STEPS: Final = 401
 _WINDOW: Final = 0.4
 #: A fitted ring counts when its height is this many of its standard deviations.
 _MIN_HEIGHT_SIGMA: Final = 3.0
+#: Largest standard deviation of a distance, as a part of it: beyond, rings were taken for others.
+_MOST_ERROR: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def refine_distance(curve: Curve, *, rings: int = 5, search: float = 0.2) -> Ref
             one order would be taken for another.
 
     Raises:
-        AnalysisError: Fewer than two rings can be fitted.
+        AnalysisError: Fewer than two rings can be fitted, or those that are fitted are others than
+            they are taken for: the curve's own distance is too wrong.
         MissingExtraError: SciPy is not installed.
     """
     radius = curve.geometry.radius_of(curve.q)
@@ -86,7 +89,16 @@ def refine_distance(curve: Curve, *, rings: int = 5, search: float = 0.2) -> Ref
             f"{len(found)} of {len(angles)} rings of silver behenate can be fitted",
             hint="two are needed: look at the frames, or widen the search",
         )
-    return _combined(found)
+    refined = _combined(found)
+    # Twice the true distance, or half of it, would have rings at every second place.
+    is_multiple = math.gcd(*(ring.order for ring in found)) > 1
+    if is_multiple or refined.error_mm > _MOST_ERROR * refined.distance_mm:
+        told = ", ".join(f"ring {ring.order}: {ring.distance_mm:.0f} mm" for ring in found)
+        raise AnalysisError(
+            f"the rings do not agree on a distance ({told})",
+            hint=f"is it more than {search:.0%} away from {curve.geometry.distance_mm:g} mm?",
+        )
+    return refined
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:

@@ -9,6 +9,7 @@ Threads: :meth:`HttpPoster.post` is called by one thread at a time; any thread m
 
 from __future__ import annotations
 
+import datetime as dt
 import http.client
 import ipaddress
 import re
@@ -17,7 +18,8 @@ import ssl
 import threading
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -26,7 +28,7 @@ from taskgrove.errors import UsageError
 #: An answer whose head is longer than this is no answer, in bytes.
 _MAX_HEAD: Final = 65_536
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9]\d\d)(?: ([^\r\n]{0,200}))?\r?\n")
-_RETRY_AFTER: Final = re.compile(rb"\r?\nretry-after:[ \t]*(\d{1,6})[ \t]*\r?\n", re.IGNORECASE)
+_RETRY_AFTER: Final = re.compile(rb"\nretry-after:[ \t]*([^\r\n]{1,64})\r?\n", re.IGNORECASE)
 #: Answers that a later try may change, besides every 5xx.
 _PASSING: Final = frozenset({408, 425, 429})
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
@@ -80,6 +82,7 @@ class HttpPoster:
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._context = ssl_context
         self._timeout_s = timeout_s
+        self._token = token
         self._headers = {
             "Content-Type": "application/json",
             "User-Agent": "taskgrove",
@@ -114,7 +117,7 @@ class HttpPoster:
                 headers = {**self._headers, "Idempotency-Key": key}
                 connection.sock.settimeout(_rest(deadline))
                 connection.request("POST", self._target, body, headers)
-                return _judged(_read_head(connection.sock, deadline))
+                return self._without_token(_judged(_read_head(connection.sock, deadline)))
         except TimeoutError:
             return Answer(False, True, f"no answer within {limit_s:.3g} s")
         except UnicodeError:
@@ -124,6 +127,12 @@ class HttpPoster:
         finally:
             with self._lock:
                 self._open = None
+
+    def _without_token(self, answer: Answer) -> Answer:
+        """Return an answer that does not show the token, should the logbook have echoed it."""
+        if self._token is None or self._token not in answer.text:
+            return answer
+        return replace(answer, text=answer.text.replace(self._token, "…"))
 
     def abort(self) -> None:
         """End a post that is under way; it counts as a try without an answer."""
@@ -207,13 +216,22 @@ def _judged(head: bytes) -> Answer:
         return Answer(True, False, text)
     if 300 <= status < 400:
         return Answer(False, False, f"{text}: redirects are not followed")
-    asked = _RETRY_AFTER.search(head)
-    return Answer(
-        False,
-        status >= 500 or status in _PASSING,
-        text,
-        float(asked.group(1)) if asked is not None else None,
-    )
+    return Answer(False, status >= 500 or status in _PASSING, text, _asked_wait(head))
+
+
+def _asked_wait(head: bytes) -> float | None:
+    """Return how many seconds ``Retry-After`` asks for: a number of them, or a date (RFC 9110)."""
+    found = _RETRY_AFTER.search(head)
+    if found is None:
+        return None
+    text = found.group(1).decode("latin-1").strip()
+    if re.fullmatch(r"[0-9]{1,6}", text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, moment.replace(tzinfo=dt.UTC).timestamp() - time.time())
 
 
 def _checked(url: str) -> SplitResult:
