@@ -8,16 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UnknownRunError, UsageError
-from taskgrove.events import ComposedDetail, StartedDetail, TaskEvent
+from taskgrove.events import (
+    ComposedDetail,
+    StartedDetail,
+    TaskEvent,
+    decode_event,
+    encode_event,
+)
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
 from taskgrove.store.interrupted.lost import find_lost, lost_runs
@@ -28,7 +35,8 @@ from taskgrove.store.recovery import (
     runners_for_recovery,
     start_recovery,
 )
-from taskgrove.store.schema import runs
+from taskgrove.store.resuming import plan_resume
+from taskgrove.store.schema import events, runs
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, cut, record
 
@@ -271,3 +279,69 @@ def test_a_leaf_is_not_tried_again_by_a_recovery(store: Store) -> None:
     recover(store, "r1", runners={DEVICE: fake})
     assert [call.action for call in fake.calls] == ["attach"]
     assert nodes(store)["a"].message == "x/y/z: busy"
+
+
+# -- limits ---------------------------------------------------------------------------------
+
+
+def limited(**limits: float | None) -> Task:
+    leaf = LeafTask("b", "low-pst/beam/b", "Configure", timeout=limits.get("leaf"))
+    inner = Task("inner", TaskExecutionType.PARALLEL, subtasks=[leaf], timeout=limits.get("inner"))
+    return Task("configure", subtasks=[inner], timeout=limits.get("root"))
+
+
+def long_ago(store: Store, age_s: float) -> None:
+    """Have every event of a run told that long ago."""
+    with store.writing() as connection:
+        rows = connection.execute(select(events.c.run_key, events.c.sequence, events.c.body)).all()
+        for key, sequence, body in rows:
+            event = decode_event(bytes(body))
+            moved = msgspec.structs.replace(event, wall_ns=event.wall_ns - int(age_s * 1e9))
+            connection.execute(
+                update(events)
+                .where(events.c.run_key == key, events.c.sequence == sequence)
+                .values(body=encode_event(moved))
+            )
+
+
+def lost_in_flight(store: Store, **limits: float | None) -> None:
+    record(store, "r1", limited(**limits), {"b": Script(progress=(10, 20))})
+    told = History(store).events("r1")
+    last = next(event for event in told if event.path.endswith("/b") and event.progress == 10)
+    cut(store, "r1", last.sequence)
+
+
+@pytest.mark.parametrize("owner", ["leaf", "inner", "root"])
+def test_a_limit_holds_what_is_left_of_it(
+    store: Store, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskgrove.commands.execution.composite.LEAST_LEFT_S", 0.05)
+    lost_in_flight(store, **{owner: 3600.0})
+    long_ago(store, 3601)
+    outcome = recover(store, "r1", runners={DEVICE: FakeDeviceRunner({"b": Script(hangs=True)})})
+    path = {"leaf": "configure/inner/b", "inner": "configure/inner", "root": "configure"}[owner]
+    found = nodes(store)["b"]
+    assert found.status is TaskStatus.FAILED
+    assert found.message == f"low-pst/beam/b: timed out after 3600 s (limit set by {path})"
+    assert outcome.status is TaskStatus.FAILED
+
+
+def test_an_end_that_came_meanwhile_is_read_though_the_limit_is_over(store: Store) -> None:
+    lost_in_flight(store, leaf=3600.0, root=3600.0)
+    long_ago(store, 7200)
+    outcome = recover(store, "r1", runners={DEVICE: FakeDeviceRunner()})
+    assert (nodes(store)["b"].status, outcome.result) == (TaskStatus.COMPLETED, ResultCode.OK)
+
+
+def test_what_is_not_known_of_a_leaf_stands_on_it_for_those_who_do_it_again(store: Store) -> None:
+    lost(store, "a", "finished")
+    recover(store, "r1", runners={})
+    found = nodes(store)
+    [doubt] = [note.text for note in found["b"].notes if note.topic == "lost"]
+    assert doubt == (
+        "it was next in line when the runner was lost: whether Configure reached low-pst/beam/b"
+        " is not known"
+    )
+    assert not found["c"].notes  # it waited for b, and was certainly not called
+    plan = plan_resume(store, "r1", tree()).plan
+    assert [leaf.doubt for leaf in plan.leaves] == ["", doubt, "", ""]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.store import Store
 from taskgrove.store.history import History
 from taskgrove.store.recovery import look_at_lost, recover
+from taskgrove.tango.client.protocol import decode_moment
 from taskgrove.testing import EventLog
+from taskgrove.view.snapshot import RunView
 from tests.cli.command_line import PATIENCE_S, start, taskgrove
 
 pytest.importorskip("tango")
@@ -51,6 +55,20 @@ def killed(tmp_path: Path) -> Iterator[Killed]:
         fleet.stop()
 
 
+def finished_ns(trl: str) -> int:
+    """Wait until a device has ended its command, and return when, as the device says."""
+    import tango
+
+    proxy, deadline = tango.DeviceProxy(trl), time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for text in proxy.read_attribute("lrcFinished").value or ():
+            moment = decode_moment(json.loads(text)["finished_time"])
+            assert moment is not None
+            return moment
+        time.sleep(0.02)
+    raise AssertionError("it never ended")
+
+
 def recovered(database: Path) -> tuple[Any, EventLog, Any]:
     from taskgrove.tango import DeviceRunner
 
@@ -83,6 +101,27 @@ def test_devices_that_still_run_are_followed_to_their_true_ends(killed: Killed) 
     assert log.select(topic="recovered", path="configure")
     ids = {event.detail.outside_id for event in log.select(kind="started") if event.detail}
     assert len(ids) == 3  # the same commands before and after
+
+
+def test_an_end_that_came_before_anybody_looked_has_the_time_of_its_device(
+    killed: Killed,
+) -> None:
+    fleet, database = killed(0.2, {})
+    ended_ns = [finished_ns(fleet.trl(beam)) for beam in BEAMS]
+    row, log, nodes = recovered(database)
+    for number, moment in enumerate(ended_ns, 1):
+        path = f"configure/configure_pst/pst-0{number}"
+        told = log.assert_one_end(path, TaskStatus.COMPLETED)
+        assert nodes[path].ended_ns == moment < told.wall_ns
+        assert nodes[path].started_ns < moment
+        view = RunView()
+        view.apply_all(log.events)
+        assert view.node(path).ended_ns == moment
+    with Store.open(database) as store:  # the row of each node says the same as its events
+        kept = {node.path: node.ended_ns for node in History(store).nodes(row)}
+    assert [kept[f"configure/configure_pst/pst-0{n}"] for n in (1, 2, 3)] == ended_ns
+    instants = [event.wall_ns for event in log.events]
+    assert instants == sorted(instants)
 
 
 def test_a_device_that_was_restarted_knows_nothing_any_more(killed: Killed) -> None:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.commands.node_facts import NodeFacts, NoteFact
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task
-from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import ComposedDetail, FinishedDetail
 from taskgrove.store import Store
+from taskgrove.store.database.advice import command_line
 from taskgrove.store.history import History
 from taskgrove.store.interrupted.lost import find_lost
 from taskgrove.store.interrupted.resume_plan import plan_resume_of
@@ -173,7 +174,8 @@ def test_nothing_runs_twice(store: Store) -> None:
     find_lost(store)
     with pytest.raises(UsageError, match="was lost, and its work may still run") as caught:
         resume("r1", tree(), store=store)
-    assert caught.value.hint == "recover it first: taskgrove recover r1"
+    line = command_line(store.location, "recover", "r1")
+    assert caught.value.hint == f"recover it first: {line}"
 
 
 def test_a_tree_of_another_command_is_refused(store: Store) -> None:
@@ -194,8 +196,9 @@ def test_only_a_clean_end_is_reused() -> None:
     assert action(**ok) == "reuse"
     assert action(**ok, health_state="DEGRADED") == "redo"
     assert action(**ok, finished=FinishedDetail(skipped=True)) == "redo"
-    for code in set(ResultCode) - {ResultCode.OK}:
-        assert action(status=TaskStatus.COMPLETED, result_code=code) == "redo"
+    for code in ResultCode:  # as every outcome is judged
+        wanted = "redo" if code in PROBLEM_CODES else "reuse"
+        assert action(status=TaskStatus.COMPLETED, result_code=code) == wanted
     for status in set(TaskStatus) - {TaskStatus.COMPLETED}:
         assert action(status=status, result_code=ResultCode.OK) == "redo"
     assert action() == "redo"
@@ -230,3 +233,33 @@ def test_a_resume_runs_exactly_what_did_not_go_well(spec: Any) -> None:
 def build_scripts(spec: Any, scripts: dict[str, Script]) -> dict[str, Script]:
     build_any(spec, scripts)
     return scripts
+
+
+def redone(message: str, *notes: NoteFact) -> str:
+    """Return the doubt that a plan tells of a leaf that failed like this."""
+    facts = NodeFacts(
+        "configure/check",
+        status=TaskStatus.FAILED,
+        message=f"low-cbf/x/1: {message}",
+        started_ns=1,
+        notes=list(notes),
+    )
+    task = Task("configure", subtasks=[LeafTask("check", "low-cbf/x/1", "On")])
+    [leaf] = plan_resume_of(task, [facts], run_id="r1").leaves
+    assert leaf.action == "redo"
+    return leaf.doubt
+
+
+def test_a_plan_says_what_may_be_done_twice() -> None:
+    timeout = NoteFact("timeout", "timed out after 3 s", 2)
+    goes_on = "low-cbf/x/1 was left at its work when the limit expired, and may go on"
+    assert redone("no lock") == ""
+    assert redone("timed out after 3 s", timeout) == goes_on
+    let_go = NoteFact("late", "ended FAILED after it: the client was closed; it may go on", 3)
+    assert redone("timed out after 3 s", timeout, let_go) == goes_on
+    late = NoteFact("late", "ended COMPLETED after its end was decided", 3)
+    assert redone("timed out after 3 s", timeout, late) == ""
+    assert redone("it is not known whether it was executed") == "what became of it is not known"
+    asked = redone("abandoned", NoteFact("abandoned", "abandoned", 2))
+    assert asked == "low-cbf/x/1 did not stop when it was asked to, and may go on"
+    assert redone("lost", NoteFact("lost", "it was next in line", 2)) == "it was next in line"

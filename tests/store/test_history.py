@@ -165,7 +165,7 @@ WRONG_REFERENCES = [
     ("20260101T000000Z-aaaa0009", "did you mean '20260101T000000Z-aaaa0001'"),
     ("bbbb0003", "did you mean '20260101T000200Z-bbbb0003'"),
     ("lst", "did you mean 'last'"),
-    ("xyz", "'taskgrove runs list' shows"),
+    ("xyz", "'taskgrove runs list --db .*' shows"),
     ("last:configur", "no run of the command 'configur'.*did you mean 'configure'"),
     ("last-lost", "no lost run"),
     ("last-failed:configure", "failed or rejected or aborted or lost run of the command"),

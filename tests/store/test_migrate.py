@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import py_compile
 import sqlite3
 import subprocess
 import sys
@@ -221,3 +223,44 @@ def test_a_migration_waits_for_whoever_writes(tmp_path: Path, next_scripts: Path
     assert migrate(str(file), next_scripts) is not None
     timer.join()
     connection.close()
+
+
+@pytest.mark.parametrize("said", ["'abc'", "NULL", "0", "-1"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_record_that_does_not_tell_its_version_is_refused(
+    tmp_path: Path, said: str, read_only: bool
+) -> None:
+    file = tmp_path / "runs.db"
+    Store.open(file).close()
+    with sqlite3.connect(file) as connection:
+        change = f"UPDATE {VERSION_TABLE} SET version_num = {said}"
+        connection.execute(f"DELETE FROM {VERSION_TABLE}" if said == "NULL" else change)
+    connection.close()
+    with pytest.raises(StoreError, match="does not tell its version") as told:
+        Store.open(file, read_only=read_only)
+    assert "restore a copy" in str(told.value.hint)
+
+
+def test_byte_code_that_was_cut_short_is_told_and_what_to_do(
+    tmp_path: Path, next_scripts: Path
+) -> None:
+    """Python writes half a file on a full disk, and trusts it ever after."""
+    (step,) = (next_scripts / "versions").glob("v0001*.py")
+    code = Path(py_compile.compile(str(step), doraise=True))
+    code.write_bytes(code.read_bytes()[:-100])
+    with pytest.raises(StoreError, match="marshal data too short") as told:
+        migrate(str(tmp_path / "runs.db"), next_scripts)
+    assert "__pycache__" in str(told.value.hint)
+    assert str(next_scripts) in told.value.message
+    code.unlink()
+    assert migrate(str(tmp_path / "runs.db"), next_scripts) is None
+
+
+def test_migrating_writes_no_byte_code(
+    tmp_path: Path, next_scripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    migrate(str(tmp_path / "runs.db"), next_scripts)
+    for step in (next_scripts / "versions").glob("*.py"):
+        assert not Path(importlib.util.cache_from_source(str(step))).exists()
+    assert not sys.dont_write_bytecode

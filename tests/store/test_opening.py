@@ -186,6 +186,29 @@ def test_a_record_on_a_disk_that_is_read_only_can_be_read(tmp_path: Path) -> Non
         subprocess.run(["umount", str(seen)], check=True)
 
 
+def test_a_record_in_a_folder_that_may_not_be_written_can_be_read(tmp_path: Path) -> None:
+    """The file may be written, and SQLite could not write beside it."""
+    file = record_with_runs(tmp_path)
+    code = (
+        "import sys\n"
+        "from taskgrove.store import History\n"
+        "with History.open(sys.argv[1]) as history:\n"
+        "    print(history.store.read_only, history.runs()[-1].run_id)\n"
+    )
+    words = [sys.executable, "-B", "-c", code, str(file)]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("needs setpriv, to give up that root may write everywhere")
+        without = "-dac_override,-dac_read_search,-fowner"
+        words = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}", *words]
+    tmp_path.chmod(0o555)
+    try:
+        done = subprocess.run(words, check=False, capture_output=True, encoding="utf-8")
+    finally:
+        tmp_path.chmod(0o755)
+    assert (done.stdout, done.stderr) == ("True run-0\n", "")
+
+
 # -- where it is --------------------------------------------------------------------------------
 
 

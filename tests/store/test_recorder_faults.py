@@ -27,6 +27,7 @@ from taskgrove.store import Recorder, Store
 from taskgrove.store.recording.inbox import Inbox
 from taskgrove.store.recording.orphans import adopt_orphans
 from taskgrove.store.recording.run_state import RunState
+from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.testing import EventLog
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import (
@@ -188,6 +189,33 @@ def test_what_was_kept_aside_survives_the_process(tmp_path: Path) -> None:
     assert not list((tmp_path / "spill").iterdir())
 
 
+def test_an_end_that_was_kept_aside_is_kept_until_its_row_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up again when every event is in the log, and the row of the run is not."""
+    file, troubles, tried = tmp_path / "runs.db", Troubles(), threading.Event()
+    Store.open(file).close()
+
+    def full(*_: object, **__: object) -> None:
+        tried.set()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with new_recorder(file, tmp_path, on_trouble=troubles) as recorder:
+        with locked(file):
+            assert run_recorded(recorder, "run-1").status is TaskStatus.COMPLETED
+            monkeypatch.setattr(RunWriter, "_write_run", full)
+        assert tried.wait(PATIENCE_S)
+    assert "lacks the end of what happened" in troubles.texts[-1]
+    found = kept(file, "run-1")
+    assert found.events
+    assert found.run["state"] == "running"
+    monkeypatch.undo()
+    with Store.open(file) as store:
+        adopt_orphans(store, tmp_path / "spill")
+    kept(file, "run-1").assert_final()
+    assert not list((tmp_path / "spill").iterdir())
+
+
 def test_a_run_that_was_killed_in_an_outage_is_there_and_not_final(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     Store.open(file).close()
@@ -290,6 +318,7 @@ def test_a_quota_does_to_a_file_what_a_full_disk_does(tmp_path: Path) -> None:
     limit = 400_000
     code = (
         "import resource, signal, sys\n"
+        "sys.dont_write_bytecode = True\n"  # the limit would cut it short, for everybody
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY}))\n"
         "from tests.store.recording_process import main\n"
@@ -357,6 +386,8 @@ def test_a_server_that_does_not_answer_holds_nobody_up(
             log.assert_one_end("root")  # what waits for it has seen all of it
         finally:
             os.kill(backend, signal.SIGCONT)
+        troubles.wait_for("answers again")
+        eventually(lambda: recorder.trouble is None)
         eventually(lambda: kept(url, "run-1").run["state"] == "final")
     kept(url, "run-1").assert_final()
     log.assert_gapless()
@@ -432,8 +463,6 @@ def test_a_run_that_cannot_be_written_does_not_keep_others_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     troubles = Troubles()
-    from taskgrove.store.recording.run_writer import RunWriter
-
     real = RunWriter._write_nodes
 
     def poisoned(self: RunWriter, connection: object, state: RunState, *a: object, **k: object):

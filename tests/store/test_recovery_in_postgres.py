@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ from taskgrove.store import Store, find_lost, give_verdict, recover
 from taskgrove.store.history import History
 from taskgrove.store.schema import events
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from tests.cli.command_line import environment, start
 from tests.recovery.cut_runs import DEVICE, cut, record
 from tests.recovery.test_recovery import tree
 from tests.store.postgres_server import PostgresServer
@@ -90,3 +96,62 @@ def test_verdicts_at_once_are_numbered_one_after_the_other(
         for thread in operators:
             thread.join(HANG_GUARD_S)
         assert [row.sequence for row in History(store).verdicts("r1")] == list(range(1, 17))
+
+
+WAITING = """
+import time
+from pathlib import Path
+
+
+class Manager:
+    components = {}
+
+    def step(self, task_callback=None):
+        Path("began").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
+        for percent in range(0, 100, 10):
+            task_callback(progress=percent)
+            time.sleep(0.02)
+        return 0, "stepped"
+"""
+
+
+def test_drivers_write_nothing_raw_to_standard_error(postgres_server: PostgresServer) -> None:
+    code = (
+        "import logging, sys\n"
+        "from taskgrove.store import Store\n"
+        "with Store.open(sys.argv[1]):\n"
+        "    for name in ('psycopg', 'sqlalchemy.pool'):\n"
+        "        logging.getLogger(name).warning('error ignored terminating <Pipeline>')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, postgres_server.new_database()],
+        env=environment(), capture_output=True, text=True, timeout=HANG_GUARD_S, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+def test_a_server_that_goes_away_is_told_in_our_words_only(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres_server.new_database()
+    (tmp_path / "manager.py").write_text(WAITING)
+    tasks = {"step": {"handler": "internal", "command_name": "step"}}
+    (tmp_path / "map.json").write_text(json.dumps({"go": {"type": "sequential", "tasks": tasks}}))
+    words = ("run", "map.json", "go", "--manager", "manager:Manager", "--db", url, "--no-live")
+    with start(*words, cwd=tmp_path) as process:
+        while not (tmp_path / "began").exists():
+            time.sleep(0.01)
+            assert process.poll() is None
+        postgres_server.stop()
+        try:
+            (tmp_path / "go").touch()
+            told, trouble = process.communicate(timeout=HANG_GUARD_S)
+        finally:
+            postgres_server.start()
+    assert process.returncode == 0
+    assert "record: " in told + trouble
+    for line in trouble.splitlines():
+        assert line.startswith(("record: ", "note: ", "  ")), trouble
+    assert "Pipeline" not in told + trouble

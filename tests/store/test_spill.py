@@ -35,6 +35,7 @@ def drained(spill: Spill, limit: int = 3) -> list[Entry]:
         assert some == spill.peek(limit)[0]  # looking changes nothing
         found += some
         spill.drop(mark)
+    spill.clear()
     return found
 
 

@@ -48,6 +48,7 @@ def recover(
     """
     terminal = Terminal(json=json, live=not no_live)
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
+    from taskgrove.view.record_view import resume_line  # noqa: PLC0415 - an extra
 
     with writable_record(terminal, db) as (store, record):
         if run is None:
@@ -56,13 +57,15 @@ def recover(
             terminal, store, record, run, give_up=give_up, json=json
         )
         code = ExitCode.ABORTED if interrupts > 1 else exit_code_of(outcome)
-        # An analysis that was run by itself has nothing to take over: it is run again.
-        if code is not ExitCode.OK and History(store).find(run).source.get("kind") != "analysis":
-            terminal.say(f"What did not end well is done again by: taskgrove resume {run}", "dim")
+        row = History(store).find(run)
+        if code is not ExitCode.OK and row.source:
+            line = safe_text(resume_line(row, store.location))
+            terminal.say(f"What did not end well is done again by: {line}", "dim")
     return code
 
 
 def _list(terminal: Terminal, store: Store) -> int:
+    from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
     from taskgrove.store.recovery import look_at_lost, lost_runs  # noqa: PLC0415 - an extra
 
     lost = lost_runs(store)
@@ -78,5 +81,5 @@ def _list(terminal: Terminal, store: Store) -> int:
             terminal.say(f"  {safe_text(exc)}", "yellow")
             continue
         terminal.say(f"  leaves: {plan.line}")
-        terminal.say(f"  taskgrove recover {safe_text(item.run_id)}", "dim")
+        terminal.say(f"  {safe_text(command_line(store.location, 'recover', item.run_id))}", "dim")
     return ExitCode.OK

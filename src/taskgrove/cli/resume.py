@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from taskgrove.cli.analyses import AnalysisModules, AnalysisOptions
+from taskgrove.cli.analyse import checked_job, run_job
+from taskgrove.cli.analyses import AnalysisModules, load_registry
 from taskgrove.cli.compose import Argin, Manager
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.given import load_argin, load_manager
 from taskgrove.cli.recorded import Database, RunReference
-from taskgrove.cli.recording import Recording, about_map
+from taskgrove.cli.recording import Recording
 from taskgrove.cli.recovering import recover_shown, say_recovery_plan, writable_record
+from taskgrove.cli.resume_source import (
+    ResumeOptions,
+    analysis_options,
+    checked_source,
+    map_of,
+    say_whether_changed,
+)
 from taskgrove.cli.resume_words import say_plan
 from taskgrove.cli.run import show_run
 from taskgrove.cli.session import MapSession
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
-from taskgrove.commands.command_map import CommandMap, load_command_map, parse_command_map
-from taskgrove.errors import CommandError, TaskgroveError, UsageError
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.errors import CommandError, UsageError
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
@@ -34,21 +42,6 @@ if TYPE_CHECKING:
 
 _MAX_WORKERS: Final = 16
 _GRACE_S: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What the operator asked for."""
-
-    redo: tuple[str, ...]
-    yes: bool
-    dry_run: bool
-    use_file: bool
-    no_conditions: bool
-    argin: str | None
-    manager: str | None
-    analyses: tuple[str, ...]
-    json: bool
 
 
 @verb
@@ -95,7 +88,7 @@ def resume(
     The new run links to the old one; the exit code tells its outcome.
     """
     terminal = Terminal(json=json, live=not no_live)
-    options = _Options(
+    options = ResumeOptions(
         tuple(redo or ()),
         yes,
         dry_run,
@@ -105,6 +98,7 @@ def resume(
         manager,
         tuple(analyses or ()),
         json,
+        db,
     )
     with writable_record(terminal, db) as (store, record):
         row = _settled(terminal, store, record, run, options)
@@ -114,7 +108,7 @@ def resume(
 
 
 def _settled(
-    terminal: Terminal, store: Store, record: Recording, run: str, options: _Options
+    terminal: Terminal, store: Store, record: Recording, run: str, options: ResumeOptions
 ) -> RunRow | None:
     """Return a run that has ended; a lost one is recovered first. None: it was only a look."""
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
@@ -131,17 +125,19 @@ def _settled(
         _ask(terminal, f"Run {row.run_id} was lost. Recover it first?", options)
         recover_shown(terminal, store, record, row.run_id, json=options.json)
         row = history.find(row.run_id)
-    check_resumable(row)
+    check_resumable(row, store.location)
     return row
 
 
 def _resume(
-    terminal: Terminal, store: Store, record: Recording, row: RunRow, options: _Options
+    terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
 ) -> int:
     from taskgrove.store.resuming import plan_resume  # noqa: PLC0415 - an extra
 
-    source = _checked_source(row, options)
-    command_map, about = _map_of(terminal, source, options)
+    source = checked_source(row, options)
+    if source["kind"] == "analysis":
+        return _resume_analysis(terminal, store, record, row, options)
+    command_map, about = map_of(terminal, source, options)
     command = str(source["command"])
     resources = load_argin(options.argin) if options.argin else source.get("argin")
     reader = DeviceReader("resuming a command on devices") if command_map.components else None
@@ -152,12 +148,15 @@ def _resume(
         offline=options.no_conditions,
         max_workers=int(source.get("max_workers") or _MAX_WORKERS),
         grace_s=float(source.get("grace_s") or _GRACE_S),
-        analyses=_analysis_options(source, options, store.location),
+        analyses=analysis_options(source, options),
     ) as session:
         try:
             task = session.compose(command, resources)
         except CommandError as exc:
             exc.hint = exc.hint or "--no-conditions leaves allowed_states unchecked"
+            again = RunAbout(row.command, source, tuple(sys.argv), row.run_id, row.labels)
+            if not options.dry_run:
+                record.keep_refusal(exc, again, None)
             raise
         for note in task.composition_notes:
             terminal.say(f"note: {safe_text(note)}", "dim")
@@ -172,7 +171,11 @@ def _resume(
         if options.dry_run:
             return ExitCode.OK
         _ask(terminal, "Do it?", options)
-        session.preflight(task, known=ready.plan.prior)
+        try:
+            session.preflight(task, known=ready.plan.prior)
+        except CommandError as exc:
+            record.keep_refusal(exc, ready.about, task)
+            raise
         return _run(terminal, session, record, ready, json=options.json)
 
 
@@ -187,7 +190,46 @@ def _run(
     return ExitCode.ABORTED if shown.interrupts > 1 else exit_code_of(shown.outcome)
 
 
-def _ask(terminal: Terminal, question: str, options: _Options) -> None:
+def _resume_analysis(
+    terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
+) -> int:
+    """Run an analysis again that was run by itself, with what is on record of it."""
+    from taskgrove.store.resuming import plan_resume  # noqa: PLC0415 - an extra
+
+    source = row.source
+    file, text = str(source.get("file") or "configuration"), None
+    if not options.use_file:
+        text = str(source["text"])
+        say_whether_changed(terminal, Path(file), text, "configuration")
+    folder = source.get("folder")
+    if folder not in (None, os.getcwd()):
+        here = safe_text(os.getcwd())
+        terminal.say(f"note: it ran in {safe_text(str(folder))}; now it runs in {here}", "yellow")
+    how = analysis_options(source, options)
+    job = checked_job(
+        load_registry(how.modules),
+        file,
+        str(source["task"]),
+        [f"{key}={value}" for key, value in (source.get("set") or {}).items()],
+        source.get("timeout_s"),
+        dict(source.get("settings") or {}),
+        how,
+        text=text,
+    )
+    ready = plan_resume(store, row.run_id, job.tree(), redo=options.redo, argv=tuple(sys.argv))
+    about = replace(ready.about, source=job.about(how).source)
+    say_plan(terminal, ready.plan)
+    if ready.is_done and row.outcome == "ok":
+        terminal.say(f"Nothing to do: run {safe_text(row.run_id)} ended OK.")
+        return ExitCode.OK
+    if options.dry_run:
+        return ExitCode.OK
+    _ask(terminal, "Do it?", options)
+    resumed = (about, ready.plan.prior)
+    return run_job(terminal, job, how, record, json=options.json, resumed=resumed)
+
+
+def _ask(terminal: Terminal, question: str, options: ResumeOptions) -> None:
     """Ask for confirmation.
 
     Raises:
@@ -203,96 +245,3 @@ def _ask(terminal: Terminal, question: str, options: _Options) -> None:
     if not typer.confirm(question, err=True):
         terminal.say("Nothing was started.")
         raise typer.Exit(ExitCode.ABORTED)
-
-
-def _checked_source(row: RunRow, options: _Options) -> Mapping[str, Any]:
-    """Return what a run can be composed from again.
-
-    Raises:
-        UsageError: It cannot be on the command line; the hint says how it can.
-    """
-    from taskgrove.redaction import holds_redacted  # noqa: PLC0415 - rarely needed
-
-    source = row.source
-    kind = source.get("kind")
-    if kind != "map":
-        if kind == "analysis":
-            raise UsageError(
-                f"run {row.run_id} is an analysis by itself: there is nothing to take over",
-                hint="run it again: taskgrove analyse",
-            )
-        raise UsageError(
-            f"run {row.run_id} was recorded without a map: only the program that made it can"
-            " build its tree again",
-            hint=f'in Python: taskgrove.store.resume("{row.run_id}", tree)',
-        )
-    if holds_redacted(source.get("argin")) and options.argin is None:
-        raise UsageError(
-            f"run {row.run_id} had arguments that are not on record, because they are secret",
-            hint="give them again: --argin FILE",
-        )
-    if source.get("manager") and options.manager is None:
-        # What is imported is typed by the operator, and never read from a record.
-        raise UsageError(
-            f"run {row.run_id} used a component manager, which is not imported from a record",
-            hint=f"give it again: --manager {source['manager']}",
-        )
-    modules = (source.get("analyses") or {}).get("analyses") or []
-    if modules and not options.analyses:
-        again = " ".join(f"--analyses {module}" for module in modules)
-        raise UsageError(
-            f"run {row.run_id} used analyses of modules, which are not imported from a record",
-            hint=f"give them again: {again}",
-        )
-    return source
-
-
-def _analysis_options(
-    source: Mapping[str, Any], options: _Options, database: str
-) -> AnalysisOptions:
-    """Return how analyses are run: as on record, but for modules, which the operator types."""
-    kept = source.get("analyses") or {}
-    return AnalysisOptions(
-        modules=options.analyses,
-        pages=kept.get("pages"),
-        work_dir=kept.get("work_dir"),
-        processes=kept.get("processes"),
-        database=database,
-    )
-
-
-def _map_of(
-    terminal: Terminal, source: Mapping[str, Any], options: _Options
-) -> tuple[CommandMap, Mapping[str, Any] | None]:
-    """Return the map, and the source that replaces the recorded one, if one does."""
-    file = Path(str(source.get("file") or "map"))
-    if options.use_file:
-        about = about_map(
-            file, str(source["command"]), argin=source.get("argin"), manager=options.manager
-        )
-        kept = {
-            name: source[name] for name in ("max_workers", "grace_s", "analyses") if name in source
-        }
-        return load_command_map(file), {**about.source, **kept}
-    text = str(source["text"])
-    _say_whether_changed(terminal, file, text)
-    syntax: Any = "json" if file.suffix.lower() == ".json" else "yaml"
-    try:
-        return parse_command_map(text, syntax=syntax, file=f"{file} (as recorded)"), None
-    except TaskgroveError as exc:
-        exc.hint = exc.hint or "--use-file takes the file as it is now"
-        raise
-
-
-def _say_whether_changed(terminal: Terminal, file: Path, text: str) -> None:
-    name = safe_text(str(file))
-    try:
-        now = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        terminal.say(f"note: {name} is not there any more; the map on record is used", "dim")
-        return
-    if now != text:
-        terminal.say(
-            f"note: {name} has changed since; the map on record is used, --use-file takes the file",
-            "yellow",
-        )

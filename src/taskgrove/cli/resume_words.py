@@ -30,10 +30,19 @@ def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
         terminal: Where it is said.
         plan: The plan.
     """
+    from taskgrove.store.interrupted.resume_plan import PlannedLeaf  # noqa: PLC0415 - an extra
+
     terminal.say(f"Resume of run {safe_text(plan.run_id)}: {plan.line}")
     for action in ("redo", "reuse", "skip"):
         for text in lines_of(plan.of(action)):
             terminal.say(f"  {action:<6} {safe_text(text)}", _STYLES[action])
+    doubts = [
+        PlannedLeaf(leaf.path, leaf.action, leaf.doubt) for leaf in plan.of("redo") if leaf.doubt
+    ]
+    if doubts:
+        terminal.say("Look before you go on; these may be done twice:", "bold yellow")
+        for text in lines_of(doubts):
+            terminal.say(f"  {safe_text(text)}", "yellow")
 
 
 def lines_of(leaves: Iterable[PlannedLeaf]) -> list[str]:

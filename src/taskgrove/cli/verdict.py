@@ -42,14 +42,16 @@ def verdict(
         give_verdict,
         verdict_text,
     )
+    from taskgrove.view.record_view import resume_line  # noqa: PLC0415 - an extra
 
     terminal = Terminal()
     with history_of_runs(db) as history:
         given = give_verdict(history.store, run, path, cast(Verdict, word), why=why, who=by)
+        again = resume_line(history.find(given.run_id), history.store.location)
     terminal.say(
         f"{safe_text(given.path)}: {verdict_text(given.verdict)}, says {safe_text(given.who)}:"
         f" {safe_text(given.why)}"
     )
     if given.verdict == "ok":
-        terminal.say(f"taskgrove resume {safe_text(given.run_id)} takes it as OK.", "dim")
+        terminal.say(f"{safe_text(again)} takes it as OK.", "dim")
     return ExitCode.OK

@@ -29,7 +29,7 @@ from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner
-from taskgrove.commands.prior import Prior, PriorEnd
+from taskgrove.commands.prior import Prior, PriorEnd, PriorStart
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
@@ -304,8 +304,8 @@ def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, P
     nodes = dict(root.walk())
     for path, known in prior.items():
         node = nodes.get(path)
-        recorded = isinstance(known, PriorEnd) and known.recorded
-        if node is None or not (recorded or isinstance(node, LeafTask)):
+        of_any = isinstance(known, PriorStart) or (isinstance(known, PriorEnd) and known.recorded)
+        if node is None or not (of_any or isinstance(node, LeafTask)):
             near = nearest(path, [name for name in nodes if isinstance(nodes[name], LeafTask)])
             raise UsageError(
                 f"nothing can be known of {path!r} before the run: it is no leaf of this tree",

@@ -25,6 +25,8 @@ from taskgrove.events import (
 
 #: Notes kept for one node; the record holds all of them as events.
 MAX_NOTES: Final = 50
+#: The fact of a note (UTC, nanoseconds since the epoch) that tells when work outside ended.
+OUTSIDE_END: Final = "ended_ns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,33 @@ class NoteFact:
     data: dict[str, str] = field(default_factory=dict)
 
 
+def outside_end_of(event: TaskEvent) -> int | None:
+    """Return when a note says that work outside ended, UTC, in nanoseconds; None: it does not.
+
+    What followed the work may have come late, such as a recovery: then the instant of the event
+    that ends the node says when it was looked at, and this one when it was over.
+    """
+    detail = event.detail
+    text = detail.data.get(OUTSIDE_END) if isinstance(detail, NoteDetail) else None
+    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
+
+
+def end_between(started_ns: int | None, outside_ns: int | None, told_ns: int) -> int:
+    """Return when a node ended: as told from outside, where that can be.
+
+    The clock of a device may differ from ours: an end before the start, or after it was heard
+    of, is not believed.
+
+    Args:
+        started_ns: When it began, or None.
+        outside_ns: When it ended as told from outside, or None.
+        told_ns: When its end was told here.
+    """
+    if outside_ns is None or started_ns is None or not started_ns <= outside_ns <= told_ns:
+        return told_ns
+    return outside_ns
+
+
 @dataclass(slots=True)
 class NodeFacts:
     """What is known of one node.
@@ -61,7 +90,8 @@ class NodeFacts:
         attempt: The last attempt, from 1.
         queued_ns: When it was queued, UTC, nanoseconds since the epoch, or None.
         started_ns: When it was first in progress, or None.
-        ended_ns: When it ended, or None.
+        ended_ns: When it ended, or None: as its device says, where the end was only read later
+            (see :func:`outside_end_of`), else when it was told.
         last_ns: When it was last heard of, or None.
         outside_kind: ``command``, ``process``, ``job`` or None; of the last attempt.
         outside_id: The id under which it runs outside, or None; of the last attempt.
@@ -70,6 +100,8 @@ class NodeFacts:
         notes: The last notes on it, oldest first, at most ``MAX_NOTES``.
         analysis: The last description of its analysis, or None.
         pages: The pages that it published.
+        attempt_started_ns: When the last attempt began, or None; from events only, a row of the
+            record does not hold it.
     """
 
     path: str
@@ -93,6 +125,8 @@ class NodeFacts:
     notes: list[NoteFact] = field(default_factory=list)
     analysis: AnalysisDetail | None = None
     pages: list[PageDetail] = field(default_factory=list)
+    attempt_started_ns: int | None = field(default=None, compare=False)
+    _outside_end_ns: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -147,17 +181,18 @@ class NodeFacts:
             )  # fmt: skip
             self.notes.append(NoteFact(topic, event.message, event.wall_ns, data))
             del self.notes[:-MAX_NOTES]
+            self._outside_end_ns = outside_end_of(event) or self._outside_end_ns
 
     def _change(self, event: TaskEvent) -> None:
         detail = event.detail
         if event.kind == "queued" and self.queued_ns is None:
             self.queued_ns = event.wall_ns
-        if self.started_ns is None and (
-            event.kind == "started" or event.status is TaskStatus.IN_PROGRESS
-        ):
-            self.started_ns = event.wall_ns
         if event.attempt > self.attempt:  # the id of the attempt before finds nothing any more
             self.attempt, self.outside_kind, self.outside_id = event.attempt, None, None
+            self.attempt_started_ns = None
+        if event.kind == "started" or event.status is TaskStatus.IN_PROGRESS:
+            self.started_ns = self.started_ns or event.wall_ns
+            self.attempt_started_ns = self.attempt_started_ns or event.wall_ns
         if isinstance(detail, StartedDetail) and detail.outside_id is not None:
             self.outside_kind, self.outside_id = detail.outside_kind, detail.outside_id
         if event.progress is not None:
@@ -175,7 +210,7 @@ class NodeFacts:
         self.message = event.message
         self.failed_devices = event.failed_devices
         self.health_state = event.health_state
-        self.ended_ns = event.wall_ns
+        self.ended_ns = end_between(self.started_ns, self._outside_end_ns, event.wall_ns)
         self.finished_sequence = event.sequence
         if isinstance(detail, FinishedDetail):
             self.finished = detail

@@ -25,10 +25,12 @@ class PriorEnd:
         status: The final status.
         result: The result, in any form of SPEC S2.1.
         note: Why, as a sentence for people (``reused from run 2026…``); empty: nothing is said.
+        topic: The topic of that note, as :class:`~taskgrove.events.NoteDetail`.
         fields: Further fields of ``TaskTracker.update_task``: ``devices``, ``failed_devices``,
             ``health_state``, ``skipped``, ...
         recorded: The end stands in this run's record already (recovery): it is taken over
             without an event. Only such an end may be given for a composite too.
+        by_verdict: Of a composite: no policy decided it, and what ends below does not change it.
     """
 
     status: TaskStatus
@@ -36,6 +38,8 @@ class PriorEnd:
     note: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = False
+    by_verdict: bool = False
+    topic: str = "reused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class PriorWork:
         attempt: The attempt that it belongs to, from 1.
         status: What the record says of the leaf, taken over without an event; None: nothing.
         progress: Percent done on record, 0..100.
+        began_ns: When that attempt began, UTC, nanoseconds since the epoch: its limit is counted
+            from there; None: from now.
     """
 
     outside_id: str
@@ -55,9 +61,21 @@ class PriorWork:
     attempt: int = 1
     status: TaskStatus | None = None
     progress: int = 0
+    began_ns: int | None = None
 
 
-Prior: TypeAlias = PriorEnd | PriorWork
+@dataclass(frozen=True, slots=True)
+class PriorStart:
+    """A composite that had begun: its limit is counted from then.
+
+    Attributes:
+        began_ns: When, UTC, nanoseconds since the epoch.
+    """
+
+    began_ns: int
+
+
+Prior: TypeAlias = PriorEnd | PriorWork | PriorStart
 
 
 def take_over(root: Task, known: Mapping[str, Prior]) -> None:
@@ -101,7 +119,10 @@ def _recorded_end(known: Mapping[str, Prior], path: str) -> PriorEnd | None:
 def _is_verdict(task: Task, end: PriorEnd) -> bool:
     """Return True for an end that no policy decided, or that this program could not decide."""
     return (
-        bool(end.fields.get("skipped")) or not task.subtasks or isinstance(task.rule, RecordedRule)
+        end.by_verdict
+        or bool(end.fields.get("skipped"))
+        or not task.subtasks
+        or isinstance(task.rule, RecordedRule)
     )
 
 
@@ -123,7 +144,7 @@ def _take_over_leaf(leaf: LeafTask, prior: Prior | None) -> None:
             report_end(leaf, prior)
             if isinstance(leaf.parent, Task) and not _is_told(leaf, leaf.parent):
                 _tell_alone(leaf, prior)
-    elif prior is not None and (prior.status is not None or prior.progress):
+    elif isinstance(prior, PriorWork) and (prior.status is not None or prior.progress):
         fields = {} if leaf.device_name is None else {"device_name": leaf.device_name}
         leaf.report(status=prior.status, progress=prior.progress or None, **fields)
 

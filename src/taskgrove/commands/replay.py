@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.aggregation.recorded_rule import RecordedRule
 from taskgrove.commands.aggregation.rules import AggregationRule, parse_rule
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
-from taskgrove.commands.prior import Prior, PriorEnd, PriorWork, take_over
+from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, take_over
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import ComposedDetail, TaskEvent
+
+#: What decided the end of a composite that was refused before anything was started.
+REFUSED_RULE: Final = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +103,20 @@ def recorded_prior(node: NodeFacts) -> Prior | None:
         node: The node's facts.
 
     Returns:
-        Its end, if it has ended; for a leaf in flight its status, progress and outside id
-        (empty when none is known); None when nothing of it was heard.
+        Its end, if it has ended; for a leaf in flight its status, progress, outside id
+        (empty when none is known) and when its attempt began; for a composite in flight when
+        it began; None when nothing of it was heard.
     """
     result = None if node.result_code is None else (node.result_code, node.message)
     if node.is_final:
         assert node.status is not None
-        return PriorEnd(node.status, result, fields=_fields_of(node), recorded=True)
+        refused = node.finished is not None and node.finished.rule == REFUSED_RULE
+        fields = _fields_of(node)
+        return PriorEnd(node.status, result, fields=fields, recorded=True, by_verdict=refused)
     heard = (node.status, node.outside_id, node.started_ns)
-    if not node.is_leaf or heard == (None, None, None):
+    if not node.is_leaf:
+        return None if node.started_ns is None else PriorStart(node.started_ns)
+    if heard == (None, None, None):
         return None
     return PriorWork(
         node.outside_id or "",
@@ -116,6 +124,7 @@ def recorded_prior(node: NodeFacts) -> Prior | None:
         node.attempt,
         status=node.status,
         progress=node.progress,
+        began_ns=node.attempt_started_ns,
     )
 
 

@@ -24,6 +24,7 @@ from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, TaskExecutionType
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import Observer
+from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
 from taskgrove.store.interrupted.lost import LostRun, find_lost, lost_runs, moment_text
 from taskgrove.store.interrupted.recovery_plan import (
@@ -272,7 +273,7 @@ def _claim(store: Store, row: RunRow) -> None:
         if claimed.rowcount != 1:
             raise UsageError(
                 f"run {row.run_id} is being recovered by somebody else, or was",
-                hint=f"'taskgrove runs show {row.run_id}' shows who",
+                hint=f"{quoted_line(store.location, 'runs', 'show', row.run_id)} shows who",
             )
         connection.execute(delete(leases).where(leases.c.run_key == row.run_key))
         lease = {

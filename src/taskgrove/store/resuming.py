@@ -21,6 +21,7 @@ from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import Task, TaskExecutionType
 from taskgrove.errors import UsageError
 from taskgrove.events import Observer
+from taskgrove.store.database.advice import command_line
 from taskgrove.store.history import History
 from taskgrove.store.interrupted.resume_plan import PlannedLeaf, ResumePlan, plan_resume_of
 from taskgrove.store.queries.run_rows import RunRow
@@ -57,8 +58,12 @@ class Resumption:
         return not self.plan.of("redo")
 
 
-def check_resumable(row: RunRow) -> None:
+def check_resumable(row: RunRow, location: str) -> None:
     """Refuse a run that may still be at work.
+
+    Args:
+        row: The run.
+        location: The record that holds it, as ``Store.location`` names it, for the hint.
 
     Raises:
         UsageError: It lives, or was lost and is not recovered; the hint says what to do.
@@ -72,7 +77,7 @@ def check_resumable(row: RunRow) -> None:
     if row.state == "lost":
         raise UsageError(
             f"run {row.run_id} was lost, and its work may still run",
-            hint=f"recover it first: taskgrove recover {row.run_id}",
+            hint=f"recover it first: {command_line(location, 'recover', row.run_id)}",
         )
 
 
@@ -103,7 +108,7 @@ def plan_resume(
     """
     history = History(store)
     row = history.find(run)
-    check_resumable(row)
+    check_resumable(row, store.location)
     nodes = history.nodes(row)
     if nodes and nodes[0].path != task.path:
         raise UsageError(

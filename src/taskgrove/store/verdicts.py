@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError, nearest
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
+from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.recording.lease import this_process, user_name
@@ -69,7 +70,8 @@ def give_verdict(
         )
     history = History(store)
     row = history.find(run)
-    _check_path(path, [node.path for node in history.nodes(row)], row.run_id)
+    show = quoted_line(store.location, "runs", "show", row.run_id)
+    _check_path(path, [node.path for node in history.nodes(row)], row.run_id, show)
     teller = (who or "").strip() or user_name()
     data = {"verdict": verdict, "who": teller, "why": words, "host": this_process().host}
     with store.writing() as connection:
@@ -108,7 +110,7 @@ def taken_as_ok(verdicts: Iterable[VerdictRow]) -> Mapping[str, VerdictRow]:
     return {path: row for path, row in decided.items() if row.verdict == "ok"}
 
 
-def _check_path(path: str, known: list[str], run_id: str) -> None:
+def _check_path(path: str, known: list[str], run_id: str, show: str) -> None:
     if path in known:
         return
     ends = [other for other in known if other.endswith(f"/{path}")]
@@ -116,7 +118,7 @@ def _check_path(path: str, known: list[str], run_id: str) -> None:
     raise UsageError(
         f"run {run_id} has no node {path!r}",
         path=path,
-        hint=f"did you mean {close!r}?" if close else "'taskgrove runs show' lists the nodes",
+        hint=f"did you mean {close!r}?" if close else f"{show} lists the nodes",
     )
 
 

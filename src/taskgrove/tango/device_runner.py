@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
+from taskgrove.commands.node_facts import OUTSIDE_END
 from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
@@ -139,7 +140,7 @@ class DeviceRunner:
         self.client.attach(
             target_name(leaf),
             outside_id,
-            on_update=_Follower(context, self._called),
+            on_update=_Follower(context, self._called, attached=True),
             command_name=leaf.command_name,
         )
 
@@ -174,11 +175,14 @@ class DeviceRunner:
 class _Follower:
     """Turns the updates of one command into those of its leaf."""
 
-    __slots__ = ("_called", "_context", "_started")
+    __slots__ = ("_attached", "_called", "_context", "_started")
 
-    def __init__(self, context: LeafContext, called: dict[int, LeafContext]) -> None:
+    def __init__(
+        self, context: LeafContext, called: dict[int, LeafContext], *, attached: bool = False
+    ) -> None:
         self._context = context
         self._called = called
+        self._attached = attached
         self._started = False
 
     def __call__(self, update: LrcUpdate) -> None:
@@ -188,7 +192,11 @@ class _Follower:
             context.started("command", update.command_id)
         if update.note:
             topic = "reconciled" if update.source == "poll" else "info"
-            context.note(topic, update.note, command_id=update.command_id)
+            data = {"command_id": update.command_id}
+            if self._attached and update.finished_ns is not None:
+                # It may have ended long before anybody came to look.
+                data[OUTSIDE_END] = str(update.finished_ns)
+            context.note(topic, update.note, **data)
         if update.final:
             self._called.pop(id(context), None)
             fields: dict[str, Any] = {} if update.error is None else {"error": update.error}

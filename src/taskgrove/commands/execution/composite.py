@@ -5,20 +5,14 @@ from __future__ import annotations
 import time
 from typing import Final, NamedTuple
 
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.task import BaseTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
-from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 
-#: Codes that name a problem of something that ran to its end (S3).
-PROBLEM_CODES: Final = frozenset(
-    {
-        ResultCode.FAILED,
-        ResultCode.UNKNOWN,
-        ResultCode.REJECTED,
-        ResultCode.NOT_ALLOWED,
-        ResultCode.ABORTED,
-    }
-)
+#: What is left of a limit at least when work is picked up again, in seconds: long enough to
+#: connect to a device and to read an end that has come meanwhile.
+LEAST_LEFT_S: Final = 5.0
 
 
 class Limit(NamedTuple):
@@ -35,12 +29,32 @@ class Limit(NamedTuple):
     owner: str
 
 
+def limit_from(now_s: float, length_s: float, began_ns: int | None) -> float:
+    """Return when a limit expires (``time.monotonic()``, seconds).
+
+    What had begun before this process took it up has used a part of its limit. A short while is
+    always left: its end may have come meanwhile, and has yet to be read.
+
+    Args:
+        now_s: The monotonic time at which it begins here, in seconds.
+        length_s: How long the limit is, in seconds.
+        began_ns: When it had begun before, UTC, nanoseconds since the epoch; None: it begins now.
+    """
+    if began_ns is None:
+        return now_s + length_s
+    # Only the wall clock is common to the process that began it and this one.
+    used_s = max(0.0, (SYSTEM_CLOCK.wall_ns() - began_ns) / 1e9)
+    return now_s + max(length_s - used_s, min(length_s, LEAST_LEFT_S))
+
+
 class Composite:
     """A Task while it runs."""
 
     __slots__ = ("is_sequence", "limit", "next_index", "parent", "path", "remaining", "task")
 
-    def __init__(self, task: Task, parent: Composite | None, path: str) -> None:
+    def __init__(
+        self, task: Task, parent: Composite | None, path: str, *, began_ns: int | None = None
+    ) -> None:
         self.task = task
         self.parent = parent
         self.path = path
@@ -49,7 +63,7 @@ class Composite:
         self.is_sequence = task.task_type is TaskExecutionType.SEQUENTIAL
         self.limit: Limit | None = None if parent is None else parent.limit
         if task.timeout is not None:
-            own = Limit(time.monotonic() + task.timeout, task.timeout, path)
+            own = Limit(limit_from(time.monotonic(), task.timeout, began_ns), task.timeout, path)
             if self.limit is None or own.at < self.limit.at:
                 self.limit = own
 

@@ -12,13 +12,20 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from taskgrove.commands.aggregation.base import parse_result
-from taskgrove.commands.execution.composite import PROBLEM_CODES, Composite, Limit
+from taskgrove.commands.execution.composite import Composite, Limit
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import describe
 from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import LeafTask
-from taskgrove.control_model import FINAL_STATUSES, IS_FINAL, ResultCode, TaskStatus, as_task_status
+from taskgrove.control_model import (
+    FINAL_STATUSES,
+    IS_FINAL,
+    PROBLEM_CODES,
+    ResultCode,
+    TaskStatus,
+    as_task_status,
+)
 from taskgrove.events import (
     AnalysisDetail,
     EventBus,
@@ -65,6 +72,7 @@ class LeafRun:
         "_started",
         "abort_asked_at",
         "attempt",
+        "began_ns",
         "composite",
         "in_call",
         "leaf",
@@ -86,6 +94,7 @@ class LeafRun:
         attempt: int = 1,
         *,
         outside_id: str | None = None,
+        began_ns: int | None = None,
     ) -> None:
         self.run = run
         self.leaf = leaf
@@ -94,6 +103,8 @@ class LeafRun:
         self.attempt = attempt
         #: Work that runs outside already: it is attached to, not started.
         self.outside_id = outside_id
+        #: When that work began (UTC, nanoseconds): its limit is counted from there.
+        self.began_ns = began_ns
         self.limit: Limit | None = composite.limit
         self.timer: TimerEntry | None = None
         self.worker: Worker | None = None
@@ -252,7 +263,9 @@ class LeafRun:
             self.in_call = True
         self.worker = self.run.engine.pool.current_worker
         self.started_at = time.monotonic()
-        if self.leaf.timeout is not None and not self.runner.limits(self.leaf).queues:
+        # What is attached to has begun long ago; what its runner queues begins later.
+        begins = self.outside_id is not None or not self.runner.limits(self.leaf).queues
+        if self.leaf.timeout is not None and begins:
             self.run.set_own_limit(self)
         try:
             if self.outside_id is None:

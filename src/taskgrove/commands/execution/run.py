@@ -22,7 +22,14 @@ from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.stopping import StoppableRun
 from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent, missing_ends
-from taskgrove.commands.prior import Prior, PriorEnd, report_end, take_over
+from taskgrove.commands.prior import (
+    Prior,
+    PriorEnd,
+    PriorStart,
+    PriorWork,
+    report_end,
+    take_over,
+)
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import EventBus, NoteDetail
@@ -86,9 +93,15 @@ class Run(StoppableRun):
         known = self._prior.get(path) if self._prior else None
         return isinstance(known, PriorEnd) and known.recorded
 
+    def _began_ns(self, path: str) -> int | None:
+        """Return when a composite had begun before this process took it up, or None."""
+        known = self._prior.get(path) if self._prior else None
+        return known.began_ns if isinstance(known, PriorStart) else None
+
     def begin(self) -> None:
         """Start the root; runs on a control thread."""
-        root = Composite(self.root, None, self.root.path)
+        path = self.root.path
+        root = Composite(self.root, None, path, began_ns=self._began_ns(path))
         if self.root.tracker.is_complete:
             return  # complete from the start (S4.5), or from the record
         self._advance([_Start(child, root) for child in self._first_of(root)])
@@ -135,7 +148,7 @@ class Run(StoppableRun):
             if node.tracker.is_complete:
                 steps.append(_Done(node, composite))
                 return
-            nested = Composite(node, composite, path)
+            nested = Composite(node, composite, path, began_ns=self._began_ns(path))
             steps.extend(_Start(child, nested) for child in self._first_of(nested))
             return
         assert isinstance(node, LeafTask)
@@ -144,13 +157,15 @@ class Run(StoppableRun):
             self._take_over(node, composite, known)
             steps.append(_Done(node, composite))
             return
+        work = known if isinstance(known, PriorWork) else None
         leaf_run = LeafRun(
             self,
             node,
             composite,
             self.engine.runner_of(node),
-            1 if known is None else known.attempt,
-            outside_id=None if known is None else known.outside_id or None,
+            1 if work is None else work.attempt,
+            outside_id=None if work is None else work.outside_id or None,
+            began_ns=None if work is None else work.began_ns,
         )
         if self._refuse(leaf_run):
             steps.append(_Done(node, composite))
@@ -166,7 +181,7 @@ class Run(StoppableRun):
                 f"{composite.path}/{leaf.name}",
                 "note",
                 message=known.note,
-                detail=NoteDetail(topic="reused"),
+                detail=NoteDetail(topic=known.topic),
             )
         report_end(leaf, known)
 

@@ -16,7 +16,7 @@ import threading
 import time
 from abc import abstractmethod
 
-from taskgrove.commands.execution.composite import Limit
+from taskgrove.commands.execution.composite import Limit, limit_from
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.task import Task
@@ -65,7 +65,8 @@ class StoppableRun:
         length_s = leaf_run.leaf.timeout
         assert length_s is not None
         assert leaf_run.started_at is not None
-        own = Limit(leaf_run.started_at + length_s, length_s, leaf_run.path)
+        ends_at = limit_from(leaf_run.started_at, length_s, leaf_run.began_ns)
+        own = Limit(ends_at, length_s, leaf_run.path)
         if leaf_run.limit is None or own.at < leaf_run.limit.at:
             leaf_run.drop_timer()
             leaf_run.limit = own

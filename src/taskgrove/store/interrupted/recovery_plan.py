@@ -26,6 +26,9 @@ KIND_OF_OUTSIDE: Final = {
     "process": TaskExecutionType.ANALYSIS,
 }
 
+#: Topic of a note on a leaf of which it is not known what it did: a resume may do it twice.
+DOUBT: Final = "lost"
+
 _IN_FLIGHT: Final = {
     TaskExecutionType.INTERNAL: "it was running in the process that was lost",
     TaskExecutionType.DEVICE: "its device was being called, but the id of the command is not on"
@@ -124,7 +127,7 @@ def forget_work(plan: RecoveryPlan, path: str, why: str) -> None:
     work = plan.prior[path]
     assert isinstance(work, PriorWork)
     text = f"{why}; how {work.outside_kind} {work.outside_id} ended is not known"
-    plan.prior[path] = _failed(text, work.attempt)
+    plan.prior[path] = _failed(text, work.attempt, "it may still run, or have run")
 
 
 class _Sorting:
@@ -164,18 +167,28 @@ class _Sorting:
         elif isinstance(known, PriorWork):
             self.unknown.append(path)
             text = f"{_IN_FLIGHT[leaf.task_type]}; {self._reason}, and how it ended is not known"
-            self.prior[path] = _failed(text, known.attempt)
+            self.prior[path] = _failed(text, known.attempt, _doubt_of(leaf, "it began"))
         else:
             self.not_started.append(path)
             if may_have_begun:
                 text = f"not started, as far as the record tells: {self._reason}; a start in its"
                 text += " last moments would not be on record"
-                self.prior[path] = PriorEnd(TaskStatus.ABORTED, (ResultCode.ABORTED, text))
+                note = _doubt_of(leaf, "it was next in line")
+                self.prior[path] = PriorEnd(
+                    TaskStatus.ABORTED, (ResultCode.ABORTED, text), note, topic=DOUBT
+                )
 
 
-def _failed(text: str, attempt: int) -> PriorEnd:
+def _failed(text: str, attempt: int, doubt: str) -> PriorEnd:
     fields = {"attempt": attempt} if attempt > 1 else {}
-    return PriorEnd(TaskStatus.FAILED, (ResultCode.FAILED, text), fields=fields)
+    result = (ResultCode.FAILED, text)
+    return PriorEnd(TaskStatus.FAILED, result, doubt, fields, topic=DOUBT)
+
+
+def _doubt_of(leaf: LeafTask, since: str) -> str:
+    """Return what is not known of a leaf, for those who may do it again."""
+    what = f"{leaf.command_name} reached {leaf.device_name}" if leaf.device_name else "it ran"
+    return f"{since} when the runner was lost: whether {what} is not known"
 
 
 def _next_in_line(root: Task, facts: RunFacts) -> Iterator[str]:

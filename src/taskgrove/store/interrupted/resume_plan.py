@@ -13,9 +13,10 @@ from typing import Literal, TypeAlias
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import LeafTask, Task
-from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 from taskgrove.store.interrupted.lost import moment_text
 from taskgrove.store.interrupted.path_globs import match_paths
+from taskgrove.store.interrupted.recovery_plan import DOUBT
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.verdicts import taken_as_ok
 
@@ -31,11 +32,14 @@ class PlannedLeaf:
         action: ``reuse``: its end is taken over; ``redo``: it runs; ``skip``: it is not part of
             the tree any more.
         why: Why, as words for people.
+        doubt: Of a leaf that is done again: what is not known of it, or may still go on, so that
+            its work may be done twice; empty where it certainly is not.
     """
 
     path: str
     action: Action
     why: str
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,11 @@ def plan_resume_of(
     prior: dict[str, Prior] = {}
     for path, leaf in leaves:
         end, why = _decide(path, leaf, known.get(path), wanted, fine, run_id)
-        planned.append(PlannedLeaf(path, "redo" if end is None else "reuse", why))
         if end is not None:
+            planned.append(PlannedLeaf(path, "reuse", why))
             prior[path] = end
+        else:
+            planned.append(PlannedLeaf(path, "redo", why, _doubt(leaf, known.get(path))))
     there = {path for path, _ in tree}
     for node in nodes:
         if node.is_leaf and node.path not in there:
@@ -148,7 +154,7 @@ def _changed(leaf: LeafTask, facts: NodeFacts) -> str:
 def _went_well(facts: NodeFacts) -> bool:
     return (
         facts.status is TaskStatus.COMPLETED
-        and facts.result_code in (None, ResultCode.OK)
+        and facts.result_code not in PROBLEM_CODES
         and facts.health_state is None
         and not facts.skipped
     )
@@ -161,6 +167,29 @@ def _verdict_on(path: str, fine: Mapping[str, VerdictRow]) -> VerdictRow | None:
             return fine[path]
         path = path.rpartition("/")[0]
     return None
+
+
+def _doubt(leaf: LeafTask, facts: NodeFacts | None) -> str:
+    """Return why a leaf that is done again may be at work still, or have done its work."""
+    notes = {} if facts is None else {note.topic: note.text for note in facts.notes}
+    if facts is None or DOUBT in notes:
+        return notes.get(DOUBT, "")
+    where = leaf.device_name or "it"
+    words = ""
+    if facts.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or facts.skipped:
+        words = ""
+    elif leaf.device_name and "not known" in facts.message:  # the words of its client
+        words = "what became of it is not known"
+    elif "abandoned" in notes:
+        words = f"{where} did not stop when it was asked to, and may go on"
+    elif "timeout" in notes and facts.started_ns is not None and _goes_on(notes.get("late")):
+        words = f"{where} was left at its work when the limit expired, and may go on"
+    return words
+
+
+def _goes_on(late: str | None) -> bool:
+    """Return whether work may go on after its limit, by what was told of it later."""
+    return late is None or late.endswith("may go on")  # its client let go of it, and no more
 
 
 def _fields(facts: NodeFacts) -> dict[str, object]:

@@ -34,6 +34,8 @@ class LrcUpdate:
         final: True for the last update; there is exactly one.
         may_retry: True only where it is proved that the command never started or has ended.
         note: A sentence for people where something is worth telling; mostly empty.
+        finished_ns: With the final update: when the command ended by the device's clock, UTC,
+            nanoseconds since the epoch; None where a poll did not tell it.
     """
 
     command_id: str
@@ -45,6 +47,7 @@ class LrcUpdate:
     final: bool = False
     may_retry: bool = False
     note: str = ""
+    finished_ns: int | None = None
 
 
 UpdateCallback: TypeAlias = Callable[[LrcUpdate], object]
@@ -63,6 +66,7 @@ class LrcCommand:
     __slots__ = (
         "_done",
         "_final",
+        "_finished_ns",
         "_on_release",
         "_on_update",
         "_pending_note",
@@ -97,6 +101,7 @@ class LrcCommand:
         self._progress: int | None = None
         self._result: Any = None
         self._final: LrcUpdate | None = None
+        self._finished_ns: int | None = None
         self._pending_note = ""
         self._pending_source: Source = "event"
 
@@ -155,6 +160,8 @@ class LrcCommand:
             self.missed_since = None
         if facts.result is not None:
             self._result = facts.result
+        if facts.finished_ns is not None:
+            self._finished_ns = facts.finished_ns
         status = facts.status
         if status is not None and status.is_final:
             if self._result is None and self.pending_status is None:
@@ -192,6 +199,7 @@ class LrcCommand:
             final=True,
             may_retry=may_retry,
             note=note,
+            finished_ns=self._finished_ns,
         )
         self._deliver(self._final)
         self._done.set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,8 @@ import msgspec
 from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
 
 _DECODE: Final = msgspec.json.Decoder().decode
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Highest version of the protocol that is spoken here.
 NEWEST_PROTOCOL: Final = 2
@@ -49,12 +52,15 @@ class CommandFacts(NamedTuple):
         status: Its status, or None when the message does not say.
         progress: Its progress as the device gave it, or None.
         result: Its result, decoded from JSON where it is JSON; None means that there is none.
+        finished_ns: When it ended by the device's clock, UTC, nanoseconds since the epoch, or
+            None when the message does not say.
     """
 
     command_id: str
     status: TaskStatus | None = None
     progress: int | None = None
     result: Any = None
+    finished_ns: int | None = None
 
 
 class ReplyKind(Enum):
@@ -130,6 +136,23 @@ def decode_progress(value: Any) -> int | None:
         return None
 
 
+def decode_moment(value: Any) -> int | None:
+    """Return an instant in ISO 8601 as nanoseconds since the epoch, or None when it is none.
+
+    Without an offset it is UTC, as devices of the field write it.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        since = moment - _EPOCH
+    except (ValueError, OverflowError):
+        return None
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
+
+
 def decode_status(value: Any) -> TaskStatus | None:
     """Return a status given as a number, a numeral or a name, or None when it is none."""
     if value is None:
@@ -193,12 +216,14 @@ def decode_list(slot: str, value: Any) -> list[CommandFacts]:
             status = TaskStatus.IN_PROGRESS
         elif status is None or not status.is_final:
             status = TaskStatus.COMPLETED
+        over = slot == "lrcFinished"
         facts.append(
             CommandFacts(
                 entry["uid"],
                 status,
                 decode_progress(entry.get("progress")),
-                decode_result(entry.get("result")) if slot == "lrcFinished" else None,
+                decode_result(entry.get("result")) if over else None,
+                decode_moment(entry.get("finished_time")) if over else None,
             )
         )
     return facts

@@ -1,0 +1,156 @@
+"""What a resumed run is made from: its source on record, and what the operator types again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskgrove.cli.analyses import AnalysisOptions
+from taskgrove.cli.recording import about_map
+from taskgrove.cli.terminal import Terminal
+from taskgrove.commands.command_map import CommandMap, load_command_map, parse_command_map
+from taskgrove.errors import TaskgroveError, UsageError
+from taskgrove.view.terminal_text import safe_text
+
+if TYPE_CHECKING:
+    from taskgrove.store.queries.run_rows import RunRow
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOptions:
+    """What the operator asked for.
+
+    Attributes:
+        redo: Patterns of leaves to do again.
+        yes: Whether it is done without asking.
+        dry_run: Whether it is only shown.
+        use_file: Whether the file is read as it is now.
+        no_conditions: Whether ``allowed_states`` are left unchecked.
+        argin: What ``--argin`` gave.
+        manager: What ``--manager`` gave.
+        analyses: What ``--analyses`` gave.
+        json: Whether standard output carries the events.
+        database: What ``--db`` gave.
+    """
+
+    redo: tuple[str, ...]
+    yes: bool
+    dry_run: bool
+    use_file: bool
+    no_conditions: bool
+    argin: str | None
+    manager: str | None
+    analyses: tuple[str, ...]
+    json: bool
+    database: str | None
+
+
+def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:
+    """Return what a run can be composed from again.
+
+    Raises:
+        UsageError: It cannot be on the command line; the hint says how it can.
+    """
+    from taskgrove.redaction import holds_redacted  # noqa: PLC0415 - rarely needed
+
+    source = row.source
+    kind = source.get("kind")
+    if kind not in ("map", "analysis"):
+        raise UsageError(
+            f"run {row.run_id} was recorded without a map: only the program that made it can"
+            " build its tree again",
+            hint=f'in Python: taskgrove.store.resume("{row.run_id}", tree)',
+        )
+    if holds_redacted(source.get("argin")) and options.argin is None:
+        raise UsageError(
+            f"run {row.run_id} had arguments that are not on record, because they are secret",
+            hint="give them again: --argin FILE",
+        )
+    if holds_redacted(source.get("text")) and not options.use_file:
+        raise UsageError(
+            f"run {row.run_id} had secrets in its file, which are not on record",
+            hint=f"--use-file takes {source.get('file')} as it is now",
+        )
+    if holds_redacted(source.get("set")):
+        raise UsageError(
+            f"run {row.run_id} had parameters that are not on record, because they are secret",
+            hint="run it again: taskgrove analyse, with --set",
+        )
+    if source.get("manager") and options.manager is None:
+        # What is imported is typed by the operator, and never read from a record.
+        raise UsageError(
+            f"run {row.run_id} used a component manager, which is not imported from a record",
+            hint=f"give it again: --manager {source['manager']}",
+        )
+    modules = (source.get("analyses") or {}).get("analyses") or []
+    if modules and not options.analyses:
+        again = " ".join(f"--analyses {module}" for module in modules)
+        raise UsageError(
+            f"run {row.run_id} used analyses of modules, which are not imported from a record",
+            hint=f"give them again: {again}",
+        )
+    return source
+
+
+def analysis_options(source: Mapping[str, Any], options: ResumeOptions) -> AnalysisOptions:
+    """Return how analyses are run: as on record, but for modules, which the operator types."""
+    kept = source.get("analyses") or {}
+    return AnalysisOptions(
+        modules=options.analyses,
+        pages=kept.get("pages"),
+        work_dir=kept.get("work_dir"),
+        processes=kept.get("processes"),
+        database=options.database,
+    )
+
+
+def map_of(
+    terminal: Terminal, source: Mapping[str, Any], options: ResumeOptions
+) -> tuple[CommandMap, Mapping[str, Any] | None]:
+    """Return the map, and the source that replaces the recorded one, if one does.
+
+    Raises:
+        MapError: It is not valid.
+    """
+    file = Path(str(source.get("file") or "map"))
+    if options.use_file:
+        about = about_map(
+            file, str(source["command"]), argin=source.get("argin"), manager=options.manager
+        )
+        kept = {
+            name: source[name] for name in ("max_workers", "grace_s", "analyses") if name in source
+        }
+        return load_command_map(file), {**about.source, **kept}
+    text = str(source["text"])
+    say_whether_changed(terminal, file, text)
+    syntax: Any = "json" if file.suffix.lower() == ".json" else "yaml"
+    try:
+        return parse_command_map(text, syntax=syntax, file=f"{file} (as recorded)"), None
+    except TaskgroveError as exc:
+        exc.hint = exc.hint or "--use-file takes the file as it is now"
+        raise
+
+
+def say_whether_changed(terminal: Terminal, file: Path, text: str, what: str = "map") -> None:
+    """Say whether a file is another one now than on record.
+
+    Args:
+        terminal: Where it is said.
+        file: The file.
+        text: What it held.
+        what: What it is.
+    """
+    name = safe_text(str(file))
+    try:
+        now = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        terminal.say(f"note: {name} is not there any more; the {what} on record is used", "dim")
+        return
+    if now != text:
+        terminal.say(
+            f"note: {name} has changed since; the {what} on record is used, --use-file takes the"
+            " file",
+            "yellow",
+        )

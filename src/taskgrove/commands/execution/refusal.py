@@ -1,0 +1,121 @@
+"""The record of a command that was refused before anything was started: a run like any other.
+
+Its tree is told as it was composed, and every node of it ends REJECTED: the leaves that stood in
+the way with their reasons, all others as casualties. A command that was refused while it was
+composed has no tree; its run has an outcome and no event.
+
+Threads: everything here runs on the thread that calls it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.execution.composed_events import emit_composed
+from taskgrove.commands.replay import REFUSED_RULE
+from taskgrove.commands.run_recorder import RunAbout, RunRecorder
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import EventBus, FinishedDetail
+
+
+def record_refusal(
+    recorder: RunRecorder,
+    run_id: str,
+    about: RunAbout,
+    message: str,
+    *,
+    task: Task | None = None,
+    reasons: Mapping[str, Sequence[str]] | None = None,
+    wait_s: float = 5.0,
+) -> AggregationOutcome:
+    """Record that a command was refused, and wait until that is kept.
+
+    Args:
+        recorder: What keeps the record.
+        run_id: An id for the run.
+        about: What the record keeps of it besides its events.
+        message: Why, in one line.
+        task: Its tree, not submitted; None where none was composed.
+        reasons: What stood in the way, by the path of its leaf.
+        wait_s: How long to wait for the record at most, in seconds.
+
+    Returns:
+        The outcome: REJECTED.
+    """
+    bus = EventBus(run_id)
+    bus.subscribe(recorder.begin_run(run_id, about), essential=True)
+    if task is not None:
+        message = _told(bus, task, message, reasons or {})
+    outcome = AggregationOutcome(TaskStatus.REJECTED, ResultCode.REJECTED, message)
+    kept = threading.Event()
+    recorder.end_run(run_id, outcome, kept.set)
+    kept.wait(wait_s)
+    return outcome
+
+
+def _told(bus: EventBus, root: Task, message: str, reasons: Mapping[str, Sequence[str]]) -> str:
+    """Publish the tree and the ends of its nodes; return the message of the whole."""
+    emit_composed(root, bus, {})
+    tree = list(root.walk())
+    words = {
+        path: _words(node, reasons[path])
+        for path, node in tree
+        if isinstance(node, LeafTask) and path in reasons
+    }
+    above = {path[:end] for path in words for end, sign in enumerate(path) if sign == "/"}
+    for path, node in tree:
+        if isinstance(node, LeafTask):
+            _end_leaf(bus, path, node, root.name, words.get(path, ""))
+    for path, node in reversed(tree):  # children before their parents
+        if node is not root and not isinstance(node, LeafTask):
+            _end(bus, path, _casualty(root.name), rule=REFUSED_RULE, skipped=path not in above)
+    causes = [
+        f"- {text}" if node.device_name else f"- {node.name} - {text}"
+        for path, node in tree
+        if isinstance(node, LeafTask) and (text := words.get(path))
+    ]
+    whole = "\n".join([message, "Causes:", *causes])
+    _end(bus, root.path, whole, rule=REFUSED_RULE)
+    return whole
+
+
+def _words(leaf: LeafTask, reasons: Sequence[str]) -> str:
+    text = "; ".join(reasons)
+    return f"{leaf.device_name}: {text}" if leaf.device_name else text
+
+
+def _casualty(root_name: str) -> str:
+    return f"skipped: {root_name} was refused"
+
+
+def _end_leaf(bus: EventBus, path: str, leaf: LeafTask, root_name: str, words: str) -> None:
+    devices = () if leaf.device_name is None else (leaf.device_name,)
+    if words:
+        _end(bus, path, words, devices=devices, failed_devices=devices)
+    else:
+        _end(bus, path, _casualty(root_name), skipped=True, devices=devices)
+
+
+def _end(
+    bus: EventBus,
+    path: str,
+    message: str,
+    *,
+    rule: str | None = None,
+    skipped: bool = False,
+    devices: tuple[str, ...] = (),
+    failed_devices: tuple[str, ...] = (),
+) -> None:
+    bus.emit(
+        path,
+        "finished",
+        status=TaskStatus.REJECTED,
+        result_code=ResultCode.REJECTED,
+        message=message,
+        detail=FinishedDetail(rule=rule, skipped=skipped),
+        devices=devices,
+        failed_devices=failed_devices,
+    )
