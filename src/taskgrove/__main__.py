@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken, end_with
+
 #: What the extra ``cli`` brings.
 _NEEDED = ("typer", "rich")
 
@@ -14,10 +16,17 @@ def main() -> None:
     Raises:
         SystemExit: Always; the codes are in ``taskgrove --help``.
     """
-    try:
-        _run()
-    except KeyboardInterrupt:  # before there was anything to abort
-        raise SystemExit(5) from None
+    code: int | str | None = 5  # interrupted before there was anything to abort
+    with SignalsTaken(LikeCtrlC(), LikeCtrlC.SIGNALS) as taken:
+        try:
+            _run()
+        except KeyboardInterrupt:
+            pass
+        except SystemExit as exc:
+            code = exc.code
+        taken.keep()
+    end_with(code if isinstance(code, int) else 0 if code is None else 1)
+    raise SystemExit(code)
 
 
 def _run() -> None:

@@ -186,6 +186,29 @@ def test_without_pytango_the_extra_is_named(place: Path, verb: list[str]) -> Non
     assert done.returncode == 2, done
     assert "taskgrove[tango]" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "Starting" not in done.stdout
+
+
+def test_without_pytango_a_tree_is_composed_offline(place: Path) -> None:
+    (place / "d.yaml").write_text(WITH_DEVICES)
+    done = _main(place, "sys.modules['tango'] = None", "compose", "d.yaml", "go", "--offline")
+    assert done.returncode == 0, done.stderr
+    assert "nothing was started" in done.stdout
+    assert "note: what an abort and a limit can do is not told: " in done.stdout
+    done = _main(place, "sys.modules['tango'] = None", "compose", "d.yaml", "go")
+    assert done.returncode == 2
+    assert "asking devices for their states ('--offline' asks none) needs the extra" in done.stderr
+
+
+def test_what_to_do_about_devices_that_do_not_answer_is_said(place: Path) -> None:
+    pytest.importorskip("tango")
+    (place / "d.yaml").write_text(
+        "go: {type: sequential, tasks: {cbf: {command_name: Configure}}}\n"
+        "components: {cbf: low-cbf/subarray/01}\n"
+    )
+    done = taskgrove("compose", "d.yaml", "go", cwd=place)
+    assert done.returncode == 4
+    assert "hint:    set TANGO_HOST to the host:port of the TANGO database" in done.stderr
 
 
 def test_an_unexpected_error_is_one_line_and_its_traceback_on_request(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import typer
 
 from taskgrove.cli.app import app
+from taskgrove.cli.demo import say_where_it_is
 from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.command_map import command_map_json_schema
 from tests.cli.command_line import ROOT, taskgrove
 
@@ -79,6 +82,20 @@ def test_version_names_the_event_schema(place: Path) -> None:
     done = taskgrove("version", cwd=place)
     assert done.returncode == 0
     assert "event schema 1" in done.stdout
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_the_demo_says_how_the_shell_finds_the_command_where_it_does_not(
+    found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a place" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "taskgrove").touch(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", str(folder) if found else str(tmp_path))
+    say_where_it_is(Terminal())
+    line = f"The shell finds the command taskgrove after: . '{folder}/activate'\n"
+    assert capsys.readouterr().out == ("" if found else line)
 
 
 def test_doctor_without_a_map_tells_what_is_installed(place: Path) -> None:

@@ -123,8 +123,6 @@ def test_without_the_extra_a_run_is_not_recorded_and_says_so(place: Path) -> Non
 
 
 def test_trouble_in_mid_run_is_told_at_once(place: Path) -> None:
-    with sqlite3.connect(place / "held.db"):
-        pass
     process = start("run", "map.yaml", "long", *MANAGER, "--db", "runs.db", cwd=place)
     assert process.stdout is not None
     read_until(process.stdout, "long: started")

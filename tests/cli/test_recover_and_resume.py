@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -265,3 +266,93 @@ def test_without_a_record_it_says_so(verb: Verb, tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs.db").exists()
+
+
+def advised(words: str) -> list[list[str]]:
+    """Return the command lines that a text advises, as a shell takes them."""
+    word = r"""(?:'[^']*'|"[^"]*"|[^\s'";,)])+"""
+    line = rf"taskgrove ((?:runs )?[a-z]+(?: (?!--){word})?(?: --[a-z-]+ {word})*)"
+    found = re.findall(line, words)
+    return [shlex.split(line) for line in found]
+
+
+def test_what_is_advised_can_be_typed_as_it_stands(
+    verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TASKGROVE_DB")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "of the user"))
+    named = ("--db", "a record's.db")
+    (tmp_path / "die").touch()
+    words = ("run", "map.yaml", "configure", *AGAIN, *named)
+    killed = taskgrove(*words, cwd=tmp_path, env=environment(XDG_DATA_HOME="of the user"))
+    assert killed.returncode == -signal.SIGKILL
+    (tmp_path / "die").unlink()
+    (tmp_path / "broken").touch()
+    told = [
+        verb("runs", "list", *named).stderr,  # tells that the run was lost
+        verb("recover", *named).stdout,
+        verb("runs", "show", "last", *named).stdout,
+        verb("why", *named).stdout,
+        verb("recover", "last", *named, "--no-live").stdout,
+        verb("verdict", "last", "configure/parts", "ok", "--why", "x", *named).stdout,
+        verb("verdict", "last", "no such", "ok", "--why", "x", *named).stderr,
+        verb("why", *named).stdout,
+        verb("run", "map.yaml", "configure", *AGAIN, *named, "--no-live").stdout,
+        verb("runs", "show", "xyz", *named).stderr,
+        verb("runs", "list", "--command", "x", *named).stdout,
+    ]
+    verbs = set()
+    for text in told:
+        lines = advised(text)
+        assert lines, text
+        for line in lines:
+            verbs.add(line[0] if line[0] != "runs" else " ".join(line[:2]))
+            asked = ["--dry-run"] if line[0] == "resume" else []
+            done = verb(*line, *asked)
+            ended = "has ended: there is nothing to recover" in done.stderr  # by now
+            assert done.returncode == 0 or ended, (line, done.stderr)
+    assert verbs == {"recover", "resume", "why", "runs list", "runs show"}
+    assert not (tmp_path / "of the user").exists()  # and nothing went to the usual record
+
+
+def test_what_may_be_done_twice_is_said_before_it_is_done(verb: Verb) -> None:
+    run_killed(verb)
+    verb("recover", "last")
+    plan = verb("resume", "last", *AGAIN, "--dry-run")
+    told = plan.stdout.partition("Look before you go on; these may be done twice:\n")[2]
+    assert told.splitlines() == [
+        "  configure/parts/two: it began when the runner was lost: whether it ran is not known"
+    ]
+    (verb.folder / "broken").touch()
+    run(verb)
+    plan = verb("resume", "last", *AGAIN, "--dry-run")  # it is known how it failed
+    assert "redo   configure/parts/two: failed: two is broken" in plan.stdout
+    assert "may be done twice" not in plan.stdout
+
+
+def test_a_refused_command_is_on_record_with_its_reasons(verb: Verb, tmp_path: Path) -> None:
+    guarded = MAP.replace(
+        "  skip_subtasks: true", "  allowed_states: {attr_name: obsState, attr_value: [IDLE]}"
+    )
+    (tmp_path / "map.yaml").write_text(guarded)
+    refused = run(verb)
+    assert refused.returncode == 4
+    known = run_id(refused.stderr)
+    told = verb("why", known)
+    words = " ".join(told.stdout.split())
+    assert words.startswith("configure was rejected before anything was started: configure is not")
+    assert f"taskgrove resume {known} --manager manager:Manager" in words
+    assert "rejected" in verb("runs", "list").stdout
+    verb("run", "map.yaml", "cofigure", *AGAIN)  # a slip of the pen is no run
+    assert verb("runs", "list", "--json").stdout.count('"run_id"') == 1
+
+
+def test_a_secret_of_the_map_is_not_sent_as_it_stands_on_record(verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "map.yaml").write_text(f"{MAP}# password: hush\n")
+    (tmp_path / "broken").touch()
+    run(verb)
+    refused = verb("resume", "last", *AGAIN, "--dry-run")
+    assert refused.returncode == 2
+    assert "had secrets in its file, which are not on record" in refused.stderr
+    assert "--manager manager:Manager --use-file" in verb("why").stdout
+    assert verb("resume", "last", *AGAIN, "--dry-run", "--use-file").returncode == 0

@@ -8,6 +8,7 @@ import pty
 import shlex
 import signal
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,25 @@ def test_on_a_terminal_the_finished_tree_stays(
     assert "FAILED: badly" in shown
     assert ("\x1b[31m" in shown or "\x1b[1;31m" in shown) is coloured
     assert "\x1b[31m here" not in shown
+
+
+def test_a_dumb_terminal_gets_lines_that_fit_it(place: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (20, 40))
+    env = environment(TERM="dumb")
+    del env["COLUMNS"]
+    with subprocess.Popen(
+        command("run", "map.yaml", "bad", *MANAGER),
+        cwd=place,
+        env=env,
+        stdout=theirs,
+        stderr=theirs,
+    ):
+        os.close(theirs)
+        shown = _read_all(ours)
+    assert "\x1b" not in shown
+    assert "  - Steps were left out after the first" in shown.splitlines()
+    assert all(len(line) <= 40 for line in shown.splitlines()), shown
 
 
 def _read_all(fd: int) -> str:

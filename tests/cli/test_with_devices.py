@@ -107,6 +107,7 @@ def test_argin_that_the_command_does_not_take_is_rejected_before_any_call(device
     assert done.returncode == 4, done
     assert done.stdout == ""
     assert "configure/cbf-subarray-01" in done.stderr
+    assert "hint:    --argin FILE gives arguments" in done.stderr
 
 
 def test_conditions_are_read_from_the_devices(devices: Path) -> None:
@@ -165,6 +166,27 @@ def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
     shown = re.search(r"^```\n(COMPLETED, DEGRADED.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert shown
     assert shown[1] in done.stdout, "the README shows what the demo says"
+
+
+def test_simulated_devices_end_when_the_terminal_closes(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(
+        "go: {type: parallel, tasks: {cbf: {command_name: Scan}}}\n"
+        "components: {cbf: low-cbf/subarray/01}\n"
+    )
+    with start("simulate", "one.yaml", "--write-map", "the map.yaml", cwd=tmp_path) as process:
+        told = read_until(process.stdout, "SimSetFault")
+        line = "echo '{\"cbf\": {\"id\": 1}}' | taskgrove run 'the map.yaml' go --argin -"
+        assert line in told
+        done = taskgrove(
+            "run", "the map.yaml", "go", "--argin", "-", cwd=tmp_path, input='{"cbf": {"id": 1}}'
+        )
+        assert done.returncode == 0, done
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        words, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert "Stopping the devices." in words
+    assert errors == ""
 
 
 def test_the_demo_says_when_an_act_ends_otherwise(tmp_path: Path) -> None:

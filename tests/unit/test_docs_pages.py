@@ -29,9 +29,11 @@ from taskgrove.commands.command_map.schema import (
 )
 from taskgrove.events import (
     SCHEMA_VERSION,
+    AnalysisDetail,
     ComposedDetail,
     FinishedDetail,
     NoteDetail,
+    PageDetail,
     StartedDetail,
     TaskEvent,
 )
@@ -204,11 +206,10 @@ def test_the_limits_of_a_map_are_as_said() -> None:
 
 def test_every_field_of_an_event_is_explained() -> None:
     rows = table(LIBRARY, "field of `TaskEvent`")
-    assert words(rows) - {"composed", "started", "finished", "note"} == set(
-        TaskEvent.__struct_fields__
-    )
+    details = {"composed", "started", "finished", "note", "analysis", "page"}
+    assert words(rows) - details == set(TaskEvent.__struct_fields__)
     assert rows["`schema`"] == [f"version of this schema: {SCHEMA_VERSION}"]
-    for detail in (ComposedDetail, StartedDetail, FinishedDetail):
+    for detail in (ComposedDetail, StartedDetail, FinishedDetail, AnalysisDetail, PageDetail):
         cell = rows[f"`detail`: `{detail.__struct_config__.tag}`"]
         assert words(cell) == set(detail.__struct_fields__)
     topics = set(re.findall(r"``([\w-]+)``", str(NoteDetail.__doc__)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import FinishedDetail
-from taskgrove.view.explain import explain, split_message
+from taskgrove.view.explain import explain, grouped, split_message
 from taskgrove.view.snapshot import RunView
 from tests.unit.event_streams import Stream, beam_run
 
@@ -129,3 +129,12 @@ def test_long_lists_end_with_their_rest() -> None:
     causes = dict(words.sections())["Causes"]
     assert len(causes) == 21
     assert causes[-1] == "… and 4,980 more"
+
+
+def test_steps_that_an_abort_kept_from_starting_are_one_line() -> None:
+    steps = [f"step-{number} - not started: interrupted by Ctrl-C" for number in range(1, 12)]
+    assert grouped(["first: stopped", *steps]) == (
+        "first: stopped",
+        "not started: interrupted by Ctrl-C: 11 steps (step-1, step-2, step-3 and 8 more)",
+    )
+    assert grouped(steps[:3]) == tuple(steps[:3])

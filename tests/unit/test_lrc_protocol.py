@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from taskgrove.tango.client.protocol import (
     command_name_of,
     decode_event,
     decode_list,
+    decode_moment,
     decode_reply,
     decode_status,
 )
@@ -248,3 +250,21 @@ def test_strangers_are_bounded_and_keep_what_matters() -> None:
     assert len(strangers) == IDS_LIMIT
     assert strangers.since(0.0, "scan")[0] == "50_Scan"
     assert strangers.since(0.0, "Configure") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("2026-11-21T08:22:01.000001+00:00", 1795249321_000001000),
+        ("2026-11-21T10:22:01+02:00", 1795249321_000000000),
+        ("2026-11-21T08:22:01", 1795249321_000000000),  # without an offset it is UTC
+        ("", None), ("soon", None), (None, None), (7, None),
+    ],
+)  # fmt: skip
+def test_when_a_command_ended_is_read_from_the_finished_list_only(
+    text: Any, nanoseconds: int | None
+) -> None:
+    assert decode_moment(text) == nanoseconds
+    entry = msgspec.json.encode({"uid": ID, "finished_time": text}).decode()
+    assert decode_list("lrcFinished", [entry])[0].finished_ns == nanoseconds
+    assert decode_list("lrcExecuting", [entry])[0].finished_ns is None

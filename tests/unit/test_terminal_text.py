@@ -17,6 +17,7 @@ from taskgrove.view.terminal_text import (
     safe_lines,
     safe_text,
     width_of,
+    wrapped,
 )
 
 
@@ -99,3 +100,14 @@ def test_encodable_text_can_be_encoded(text: str) -> None:
 )
 def test_durations_read_well(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+def test_a_command_line_in_a_sentence_is_not_broken() -> None:
+    line = "taskgrove resume 20261121T082155Z-a3e59862 --manager obs:Manager --db '/a record/x.db'"
+    lines = wrapped(f"mend the receiver of beam 3, then {line} runs the rest of it", 40, "  ")
+    assert lines == ["mend the receiver of beam 3, then", f"  {line}", "  runs the rest of it"]
+    assert wrapped("taskgrove runs list --db 'a b' shows", 20) == [
+        "taskgrove runs list --db 'a b'",
+        "shows",
+    ]
+    assert wrapped("", 20) == [""]

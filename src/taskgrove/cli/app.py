@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 
@@ -42,19 +43,15 @@ def _main(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-for _verb in (
-    demo,
-    run,
-    analyse,
-    compose,
-    simulate,
-    schema,
-    doctor,
-    version,
-    why,
-    resume,
-    recover,
-    verdict,
-):
-    app.command(epilog=EXIT_CODES_HELP)(_verb)
-app.add_typer(runs)
+#: The verbs below the titles that the help shows them with.
+_VERBS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
+    "Run": (demo, run, analyse),
+    "Prepare": (compose, simulate, doctor, schema),
+    "Past runs": (why, resume, recover, verdict),
+    "This program": (version,),
+}
+
+for _title, _verbs in _VERBS.items():
+    for _verb in _verbs:
+        app.command(epilog=EXIT_CODES_HELP, rich_help_panel=_title)(_verb)
+app.add_typer(runs, rich_help_panel="Past runs")

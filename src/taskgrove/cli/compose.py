@@ -16,6 +16,7 @@ from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.errors import MissingExtraError
 from taskgrove.view.node_view import NodeView
 from taskgrove.view.task_view import view_of
 from taskgrove.view.terminal_text import clip, safe_text, width_of
@@ -67,11 +68,24 @@ def compose(
     terminal = Terminal()
     reader = None
     if command_map.components and not offline:
-        reader = DeviceReader("asking devices for their states; '--offline' does without, it")
+        reader = DeviceReader("asking devices for their states ('--offline' asks none)")
     with MapSession(command_map, load_manager(manager), reader=reader, offline=offline) as session:
         task = session.compose(command, resources)
-        print_composition(terminal, task, session.runners_for(task))
+        print_composition(terminal, task, _runners(terminal, session, task, offline=offline))
     return ExitCode.OK
+
+
+def _runners(
+    terminal: Terminal, session: MapSession, task: Task, *, offline: bool
+) -> Mapping[TaskExecutionType, LeafRunner]:
+    """Return what tells the limits of leaves; offline the tree is shown without it, too."""
+    try:
+        return session.runners_for(task)
+    except MissingExtraError as exc:
+        if not offline:
+            raise
+        terminal.say(f"note: what an abort and a limit can do is not told: {safe_text(exc)}", "dim")
+        return {}
 
 
 def print_composition(

@@ -6,16 +6,20 @@ only compared with it.
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from taskgrove.cli.demo_scan import LOOK_AT, TITLE, missing_packages, perform_scan
-from taskgrove.cli.devices import DeviceReader
+from taskgrove.cli.devices import DeviceReader, import_tango
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.recorded import Database
 from taskgrove.cli.recording import NoRecord, Recording, about_shown, recording
@@ -156,10 +160,24 @@ def demo(
         if code is not ExitCode.ABORTED and act in (None, _SCAN_ACT):
             scanned = _scan(terminal, record, speed, alone=act is not None)
             code = code if scanned is ExitCode.OK else scanned
+        say_where_it_is(terminal)
     return code
 
 
+def say_where_it_is(terminal: Terminal) -> None:
+    """Say how the command that other lines name is called, where the shell does not find it.
+
+    Args:
+        terminal: Where it is said.
+    """
+    script = Path(sys.executable).parent / "taskgrove"
+    if shutil.which("taskgrove") is None and script.exists():
+        activate = shlex.quote(str(script.with_name("activate")))
+        terminal.say(f"The shell finds the command taskgrove after: . {activate}", "dim")
+
+
 def _perform_all(terminal: Terminal, record: Recording, speed: float, act: int | None) -> ExitCode:
+    import_tango("the demo")
     from taskgrove.tango.simulator import SimulatedFleet, device_names  # noqa: PLC0415 - an extra
 
     command_map = shipped_map()

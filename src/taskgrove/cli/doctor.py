@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from taskgrove.cli.devices import DeviceReader, Reach
+from taskgrove.cli.doctor_record import tell_analyses, tell_line, tell_record
 from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.extras import EXTRAS
+from taskgrove.cli.recorded import Database
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.cli.version import installed_version
 from taskgrove.commands.command_map import CommandMap, load_command_map
 from taskgrove.view.terminal_text import pad, width_of
-
-#: Distribution, the extra that brings it (None: the core), and what it is for.
-_PARTS: Final = (
-    ("taskgrove", None, "this"),
-    ("msgspec", None, "events"),
-    ("pydantic", None, "command maps"),
-    ("PyYAML", None, "command maps"),
-    ("typer", "cli", "the command line"),
-    ("rich", "cli", "the live tree"),
-    ("pytango", "tango", "real devices, and the simulator"),
-)
 
 
 @verb
@@ -36,10 +28,13 @@ def doctor(
             metavar="[MAP]", help="A command map; each of its devices is asked to answer."
         ),
     ] = None,
+    db: Database = None,
 ) -> int:
     """Tell what is installed and what is reachable, and what to do about what is not.
 
-    Exit code 0: all is well; 1: a device does not answer; 2: a part is missing that this
+    Of the record it tells where it is, whether it can be written, and which runs are lost; of
+    analyses where pages go and what starts them. Exit code 0: all is well; 1: a device does not
+    answer, or the record or the folder of pages cannot be used; 2: a part is missing that this
     needs, or the map is bad.
     """
     # Read first: a bad map is told before anything else is.
@@ -47,37 +42,35 @@ def doctor(
     terminal = Terminal()
     _tell_parts(terminal)
     _tell_tango_host(terminal)
+    well = [tell_record(terminal, db), tell_analyses(terminal)]
+    code = ExitCode.OK if all(well) else ExitCode.FAILED
     if command_map is None:
         terminal.say("Name a command map to see whether its devices answer: taskgrove doctor MAP")
-        return ExitCode.OK
-    return _tell_devices(terminal, command_map)
+        return code
+    return _tell_devices(terminal, command_map) or code
 
 
 def _tell_parts(terminal: Terminal) -> None:
     terminal.say("Installed", "bold")
-    terminal.say(
-        f"  {'python':<10} {platform.python_version():<12} {platform.platform(terse=True)}"
-    )
-    for name, extra, purpose in _PARTS:
-        version = installed_version(name)
-        if version is not None:
-            terminal.say(f"  {name:<10} {version:<12} {purpose}")
-        elif extra is None:
-            terminal.say(f"  {name:<10} {'-':<12} {purpose}: not installed as a package", "yellow")
+    own = installed_version("taskgrove") or "as sources"
+    python = f"Python {platform.python_version()}, {platform.platform(terse=True)}"
+    tell_line(terminal, "taskgrove", f"{own}, {python}")
+    for extra in EXTRAS:
+        found = {name: installed_version(name) for name in extra.packages}
+        missing = [name for name, version in found.items() if version is None]
+        name = extra.name or "core"
+        if missing:
+            what = "missing" if len(missing) == len(found) else f"without {', '.join(missing)}"
+            line = f"{what}; {extra.purpose}: pip install 'taskgrove[{extra.name}]'"
+            tell_line(terminal, name, line, "yellow")
         else:
-            line = f"  {name:<10} {'missing':<12} {purpose}: pip install 'taskgrove[{extra}]'"
-            terminal.say(line, "yellow")
+            versions = ", ".join(f"{part} {version}" for part, version in found.items())
+            tell_line(terminal, name, versions)
 
 
 def _tell_tango_host(terminal: Terminal) -> None:
-    host = os.environ.get("TANGO_HOST")
-    if host:
-        terminal.say(f"  {'TANGO_HOST':<10} {host}")
-    else:
-        terminal.say(
-            f"  {'TANGO_HOST':<10} {'not set':<12} "
-            "devices need full addresses: tango://host:port/a/b/c#dbase=no"
-        )
+    words = "not set: devices need full addresses: tango://host:port/a/b/c#dbase=no"
+    tell_line(terminal, "TANGO_HOST", os.environ.get("TANGO_HOST") or words)
 
 
 def _tell_devices(terminal: Terminal, command_map: CommandMap) -> int:

@@ -1,22 +1,20 @@
 """Following a run to its end: its events to a surface, signals to the run.
 
 Threads: the run's threads only put events into a queue; everything else happens on the
-main thread, which Python also runs the signal handlers on. The handlers only count.
+main thread, which Python also runs the signal handlers on.
 """
 
 from __future__ import annotations
 
 import os
 import queue
-import signal
-import sys
-import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from types import FrameType, TracebackType
 from typing import Any, Final, Protocol
 
 from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.interrupts import Interrupts
 from taskgrove.cli.surfaces import (
     FRAMES_PER_SECOND,
     CalmLines,
@@ -25,12 +23,11 @@ from taskgrove.cli.surfaces import (
     LiveTree,
     Surface,
 )
-from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.terminal import Terminal, flush_streams
 from taskgrove.events import TaskEvent
 from taskgrove.view.snapshot import RunView
 
 _FRAME_S: Final = 1.0 / FRAMES_PER_SECOND
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Handle(Protocol):
@@ -79,36 +76,6 @@ class EventQueue:
         return events
 
 
-class Interrupts:
-    """Ctrl-C and SIGTERM, counted while the run lasts."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.name = "Ctrl-C"
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Interrupts:
-        """Take over the signals; outside the main thread they stay as they are."""
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._heard)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _heard(self, number: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        self.name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-
-
 def surface_for(
     terminal: Terminal, view: RunView, *, json: bool, expected: Expected | None = None
 ) -> Surface:
@@ -137,11 +104,12 @@ def follow(
     at_once: Callable[[], object] | None = None,
     each_frame: Callable[[RunView], object] | None = None,
     words: AbortWords | None = None,
+    interrupts: Interrupts | None = None,
 ) -> int:
     """Show a run until it ends, and hand interrupts on to it.
 
     The first interrupt aborts the command on the devices; a second one ends this process
-    at once, with the exit code for ABORTED.
+    at once, with the exit code for ABORTED. A hang-up aborts too, and is never the second one.
 
     Args:
         handle: The run.
@@ -152,12 +120,13 @@ def follow(
         at_once: Called before the process ends at the second interrupt.
         each_frame: Called after each frame, with the view.
         words: What an interrupt ends, in words; None: a command on devices.
+        interrupts: What hears them, already, so that none is missed since the run began.
 
     Returns:
-        How many interrupts were heard.
+        How many interrupts were heard; hang-ups are one.
     """
-    told = 0
-    with Interrupts() as interrupts:
+    with nullcontext(interrupts) if interrupts else Interrupts() as heard:
+        abort = _Abort(handle, surface, heard, grace_s, at_once, words or AbortWords())
         try:
             over = False
             while not over:
@@ -165,14 +134,11 @@ def follow(
                 _show(events, view, surface)
                 if each_frame is not None:
                     each_frame(view)
-                if interrupts.count > told:
-                    told = _interrupted(
-                        handle, surface, interrupts, told, grace_s, at_once, words or AbortWords()
-                    )
+                abort.heed()
             _show(events, view, surface)
         finally:
             surface.close()
-        return interrupts.count
+        return heard.heard
 
 
 #: What two interrupts at once leave for the abort to get out to the devices, in seconds.
@@ -186,30 +152,63 @@ def _show(events: EventQueue, view: RunView, surface: Surface) -> None:
     surface.show(new)
 
 
-def _interrupted(
-    handle: Handle,
-    surface: Surface,
-    interrupts: Interrupts,
-    told: int,
-    grace_s: float,
-    at_once: Callable[[], object] | None,
-    words: AbortWords,
-) -> int:
-    if told == 0:
-        handle.abort(f"interrupted by {interrupts.name}")
-        if interrupts.count == 1:
-            surface.notice(
-                f"{interrupts.name}: aborting {words.what}; what does not stop "
-                f"within {grace_s:g} s is abandoned. Once more ends at once."
-            )
-            return 1
-    if told == 0:  # both came at once: the devices are still to be asked
-        handle.wait(_LAST_CHANCE_S)
-    surface.notice(f"{interrupts.name} again: ended at once; {words.left}.")
-    surface.close()
-    if at_once is not None:
-        at_once()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    # Threads that wait for devices would hold an ordinary exit up.
-    os._exit(ExitCode.ABORTED)
+class _Abort:
+    """Does what interrupts ask for; the arguments are those of :func:`follow`."""
+
+    def __init__(
+        self,
+        handle: Handle,
+        surface: Surface,
+        interrupts: Interrupts,
+        grace_s: float,
+        at_once: Callable[[], object] | None,
+        words: AbortWords,
+    ) -> None:
+        self._handle = handle
+        self._surface = surface
+        self._interrupts = interrupts
+        self._grace_s = grace_s
+        self._at_once = at_once
+        self._words = words
+        self._asked = False
+        self._counted = 0
+
+    def heed(self) -> None:
+        """Abort, or end at once, if something was heard since the last call."""
+        count = self._interrupts.count
+        if (count or self._interrupts.hung_up) and not self._asked:
+            self._ask()
+            if count > 1:  # two came at once: the devices are still to be asked
+                self._handle.wait(_LAST_CHANCE_S)
+        elif count == 1 and self._counted == 0:  # after a hang-up
+            self._surface.notice(f"{self._interrupts.name}: it is being aborted already. {_AGAIN}")
+        self._counted = count
+        if count > 1:
+            self._end_at_once()
+
+    def _ask(self) -> None:
+        name, count = self._interrupts.name, self._interrupts.count
+        self._asked = True
+        closed = "" if count else ", which a closed terminal sends"
+        self._handle.abort(f"interrupted by {name}{closed}")
+        if count > 1:
+            return
+        self._surface.notice(
+            f"{name}: aborting {self._words.what}; what does not stop within "
+            f"{self._grace_s:g} s is abandoned.{f' {_AGAIN}' if count else ''}"
+        )
+
+    def _end_at_once(self) -> None:
+        name = self._interrupts.name
+        try:
+            self._surface.notice(f"{name} again: ended at once; {self._words.left}.")
+            self._surface.close()
+            if self._at_once is not None:
+                self._at_once()
+            flush_streams()
+        finally:
+            # Threads that wait for devices would hold an ordinary exit up.
+            os._exit(ExitCode.ABORTED)
+
+
+_AGAIN: Final = "Once more ends at once."

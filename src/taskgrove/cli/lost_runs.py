@@ -30,11 +30,13 @@ def tell_lost(terminal: Terminal, store: Store | None) -> None:
         terminal.say(f"note: lost runs could not be looked for: {safe_text(exc)}", "yellow")
         return
     for lost in found:
-        terminal.say(safe_text(_line(lost)), "yellow")
+        terminal.say(safe_text(_line(lost, store.location)), "yellow")
 
 
-def _line(lost: LostRun) -> str:
+def _line(lost: LostRun, location: str) -> str:
+    from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
+
     if lost.ended:
         return f"note: run {lost.run_id} ({lost.command}): {lost.note}"
-    advice = f"taskgrove recover {lost.run_id}"
+    advice = command_line(location, "recover", lost.run_id)
     return f"note: run {lost.run_id} ({lost.command}) was lost: {lost.note}; {advice}"

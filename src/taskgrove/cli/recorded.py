@@ -15,6 +15,7 @@ import typer
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import UnknownRunError
+from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
@@ -90,6 +91,10 @@ def open_history(database: str | None, *, mark_lost: bool = True) -> History | N
     history = History.open(database)
     if mark_lost and not history.store.read_only:
         tell_lost(Terminal(json=True), history.store)
+    if history.disk_is_full:
+        where = safe_text(history.store.location)
+        words = f"note: the disk of {where} is full; the record is read, and stays as it is"
+        Terminal(json=True).say(words, "yellow")
     return history
 
 
@@ -118,14 +123,21 @@ def say_nothing_there(terminal: Terminal, history: History | None, *, narrowed: 
         history: The record, or None where there is none yet.
         narrowed: Whether a filter was given.
     """
+    from taskgrove.store.database.advice import quoted_line  # noqa: PLC0415 - an extra
+
     if history is not None and narrowed:
         from taskgrove.store.queries.run_filter import RunFilter  # noqa: PLC0415 - an extra
 
         if history.runs(RunFilter(limit=1)):
-            terminal.say("No run is like that; 'taskgrove runs list' shows all of them.")
+            line = safe_text(quoted_line(history.store.location, "runs", "list"))
+            terminal.say(f"No run is like that; {line} shows all of them.")
             return
-    where = "" if history is None else f" in {history.store.location}"
-    terminal.say(f"No run has been recorded yet{where}; {HOW_TO_RECORD}.")
+    if history is None:
+        terminal.say(f"No run has been recorded yet; {HOW_TO_RECORD}.")
+        return
+    where = history.store.location
+    line = quoted_line(where, "run", "MAP", "COMMAND")
+    terminal.say(safe_text(f"No run has been recorded yet in {where}; {line} records one."))
 
 
 def filter_of(

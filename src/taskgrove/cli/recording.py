@@ -18,9 +18,17 @@ import typer
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.terminal import Terminal
+from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_executor import new_run_id
 from taskgrove.commands.run_recorder import RunAbout
-from taskgrove.errors import MissingExtraError, StoreError, TaskgroveError, UnknownRunError
+from taskgrove.commands.task import Task
+from taskgrove.errors import (
+    CommandError,
+    MissingExtraError,
+    StoreError,
+    TaskgroveError,
+    UnknownRunError,
+)
 from taskgrove.events import Observer
 from taskgrove.view.terminal_text import safe_text
 
@@ -85,6 +93,27 @@ class Recording:
         except (StoreError, UnknownRunError):
             return None  # of trouble with the record the recorder tells
 
+    def keep_refusal(self, error: CommandError, about: RunAbout, task: Task | None) -> None:
+        """Record that a command was refused before anything was started, and say so.
+
+        Only what the telescope or the arguments stand in the way of is recorded; a slip in the
+        map or on the command line, which gives no reasons, is no run.
+
+        Args:
+            error: Why it was refused.
+            about: What the record keeps of it.
+            task: Its tree; None where none was composed.
+        """
+        if self.recorder is None or not error.reasons:
+            return
+        by_path: dict[str, list[str]] = {}
+        for reason in error.reasons if task is not None else ():
+            path, _, words = reason.partition(": ")  # as MapSession.preflight puts them together
+            by_path.setdefault(path, []).append(words)
+        run_id = new_run_id()
+        record_refusal(self.recorder, run_id, about, error.message, task=task, reasons=by_path)
+        self.say_how_to_see(Terminal(json=True), run_id, well=False)
+
     def tell(self, say: Callable[[str], object]) -> None:
         """Tell what the recorder has had to say since the last call."""
         while True:
@@ -97,10 +126,14 @@ class Recording:
     def say_how_to_see(self, terminal: Terminal, run_id: str, *, well: bool) -> None:
         """Say under which id a run is recorded, and what shows it, in one dim line."""
         self.tell(lambda text: terminal.say(safe_text(text), "yellow"))
-        if self.recorder is None or self.recorder.trouble is not None:
+        store = None if self.recorder is None else self.recorder.store
+        if self.recorder is None or self.recorder.trouble is not None or store is None:
             return  # told, and what happens to what was kept aside is told at the end
-        verb = f"runs show {run_id}" if well else f"why {run_id}"
-        terminal.say(f"Recorded as {run_id}: taskgrove {verb}", "dim")
+        from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
+
+        words = ("runs", "show", run_id) if well else ("why", run_id)
+        line = command_line(store.location, *words)
+        terminal.say(f"Recorded as {run_id}: {safe_text(line)}", "dim")
 
     def at_once(self) -> None:
         """Write what is left, because the process ends now."""

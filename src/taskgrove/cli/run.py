@@ -22,6 +22,7 @@ from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.follow import EventQueue, follow, surface_for
 from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.interrupts import Interrupts
 from taskgrove.cli.recorded import Database
 from taskgrove.cli.recording import NoRecord, Recording, about_map, recording
 from taskgrove.cli.session import MapSession
@@ -32,6 +33,7 @@ from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task
+from taskgrove.errors import CommandError
 from taskgrove.view.explain import Explanation, explain
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
@@ -85,7 +87,8 @@ def run(
 ) -> int:
     """Run a command of a map on its devices and tell the outcome.
 
-    Ctrl-C (or SIGTERM) aborts the command on the devices; a second one ends at once.
+    Ctrl-C (or SIGTERM) aborts the command on the devices; a second one ends at once. A terminal
+    that closes (SIGHUP) aborts it too; under nohup the command goes on.
     The exit code tells the outcome.
     """
     command_map = load_command_map(map_file)
@@ -115,10 +118,15 @@ def run(
             analyses=options,
         ) as session,
     ):
-        task = session.compose(command, resources)
-        for note in task.composition_notes:
-            terminal.say(f"note: {safe_text(note)}", "dim")
-        session.preflight(task)
+        task: Task | None = None
+        try:
+            task = session.compose(command, resources)
+            for note in task.composition_notes:
+                terminal.say(f"note: {safe_text(note)}", "dim")
+            session.preflight(task)
+        except CommandError as exc:
+            record.keep_refusal(exc, about, task)
+            raise
         about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
         shown = show_run(terminal, session, task, record, about, json=json)
         terminal.say_explanation(shown.words)
@@ -156,30 +164,32 @@ def show_run(
     # Read before anything is started: from then on an interrupt must reach the devices.
     expected = None if json else record.expected(about.command or task.name, leaf_count)
     run_id, observers = record.next_run(events)
-    handle = session.submit(
-        task, observers, run_id=run_id, recorder=record.recorder, about=about, prior=prior
-    )
-    surface = surface_for(terminal, view, json=json, expected=expected)
+    with Interrupts() as interrupts:
+        handle = session.submit(
+            task, observers, run_id=run_id, recorder=record.recorder, about=about, prior=prior
+        )
+        surface = surface_for(terminal, view, json=json, expected=expected)
 
-    def frame(shown: RunView) -> None:
-        record.tell(surface.notice)
-        if each_frame is not None:
-            each_frame(shown)
+        def frame(shown: RunView) -> None:
+            record.tell(surface.notice)
+            if each_frame is not None:
+                each_frame(shown)
 
-    def end_now() -> None:
-        record.at_once()
-        if at_once is not None:
-            at_once()
+        def end_now() -> None:
+            record.at_once()
+            if at_once is not None:
+                at_once()
 
-    interrupts = follow(
-        handle,
-        events,
-        view,
-        surface,
-        grace_s=session.grace_s,
-        at_once=end_now,
-        each_frame=frame,
-    )
+        heard = follow(
+            handle,
+            events,
+            view,
+            surface,
+            grace_s=session.grace_s,
+            at_once=end_now,
+            each_frame=frame,
+            interrupts=interrupts,
+        )
     outcome = handle.outcome
     assert outcome is not None
-    return Shown(run_id, outcome, explain(outcome, view), view, interrupts)
+    return Shown(run_id, outcome, explain(outcome, view), view, heard)

@@ -76,8 +76,11 @@ def export_runs(
             [history.find(run) for run in runs] if runs else history.runs(which)
         )
         if not chosen:
+            from taskgrove.store.database.advice import quoted_line  # noqa: PLC0415 - an extra
+
+            line = quoted_line(history.store.location, "runs", "list")
             raise UnknownRunError(
-                "there is no such run to export", hint="'taskgrove runs list' shows what there is"
+                "there is no such run to export", hint=f"{line} shows what there is"
             )
         _export(terminal, history, chosen, wanted, target)
     if target is not None:

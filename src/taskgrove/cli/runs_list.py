@@ -72,8 +72,7 @@ def list_runs(
         with history:
             found = history.runs(which)
             if not found and not json:
-                narrowed = any((command, outcome, device, since, until, label))
-                say_nothing_there(terminal, history, narrowed=narrowed)
+                say_nothing_there(terminal, history, narrowed=which.is_narrow)
     if json:
         write_json(terminal, found[:limit])
         return ExitCode.OK

@@ -33,34 +33,33 @@ def show_run(run: RunReference, db: Database = None, json: AsJson = False) -> in
     """
     terminal = Terminal()
     with history_of_runs(db) as history:
-        found = history.find(run)
-        nodes = history.nodes(found)
+        found, nodes, verdicts = history.whole(run)
         pages = history.pages(found)
-        verdicts = history.verdicts(found)
+        location = history.store.location
         if json:
             told = {"run": found, "nodes": nodes, "pages": pages, "verdicts": verdicts}
             write_json(terminal, told)
             return ExitCode.OK
-    _say_head(terminal, found)
+    _say_head(terminal, found, location)
     if nodes:
         terminal.say()
         print_tree(terminal, view_of_nodes(found.run_id, nodes))
-    _say_why(terminal, found, nodes, verdicts)
+    _say_why(terminal, found, nodes, verdicts, location)
     for page in pages:
         terminal.say_item(f"page {page.display_name}: {page.file}")
     return ExitCode.OK
 
 
-def _say_head(terminal: Terminal, run: RunRow) -> None:
+def _say_head(terminal: Terminal, run: RunRow, location: str) -> None:
     now_ns = SYSTEM_CLOCK.wall_ns()
     style = STATE_STYLES[OUTCOME_STYLES[run.outcome]]
     took = took_text(run, now_ns)
     terminal.say(f"{safe_text(run.command)}: {run.outcome}, {took}", style)
-    for name, text in head_lines(run, now_ns):
+    for name, text in head_lines(run, now_ns, location):
         terminal.say_line([(f"  {name:<9}", "dim"), (safe_text(text), "")])
 
 
-def head_lines(run: RunRow, now_ns: int) -> list[tuple[str, str]]:
+def head_lines(run: RunRow, now_ns: int, location: str) -> list[tuple[str, str]]:
     """Return what stands above the tree of a run, as names and texts."""
     ended = "" if run.ended_at is None else f" to {run.ended_at:%Y-%m-%d %H:%M:%S}"
     leaves = counted(run.leaf_count, "leaf", "leaves")
@@ -72,7 +71,7 @@ def head_lines(run: RunRow, now_ns: int) -> list[tuple[str, str]]:
     lines = [
         ("run", run.run_id),
         ("time", f"{run.created_at:%Y-%m-%d %H:%M:%S}{ended} UTC"),
-        ("state", state_words(run, now_ns)),
+        ("state", state_words(run, now_ns, location)),
         ("tree", leaves),
         ("resumes", run.parent_run_id or ""),
         ("by", where),
@@ -92,11 +91,16 @@ def _text(value: Any) -> str:
 
 
 def _say_why(
-    terminal: Terminal, run: RunRow, nodes: list[NodeFacts], verdicts: Sequence[VerdictRow]
+    terminal: Terminal,
+    run: RunRow,
+    nodes: list[NodeFacts],
+    verdicts: Sequence[VerdictRow],
+    location: str,
 ) -> None:
     if run.outcome == "ok" and not verdicts:
         return
-    story = story_of_record(run, nodes, now_ns=SYSTEM_CLOCK.wall_ns(), verdicts=verdicts)
+    now_ns = SYSTEM_CLOCK.wall_ns()
+    story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)
     words = why(story)
     terminal.say()
     terminal.say_paragraph(safe_text(words.sentence))

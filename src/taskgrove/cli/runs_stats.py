@@ -60,8 +60,7 @@ def runs_stats(
         if json:
             write_json(terminal, found)
         elif not found.run_count:
-            narrowed = any((command, outcome, device, since, until, label))
-            say_nothing_there(terminal, history, narrowed=narrowed)
+            say_nothing_there(terminal, history, narrowed=which.is_narrow)
         else:
             _say_statistics(terminal, found, rows)
     return ExitCode.OK

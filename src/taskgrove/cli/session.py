@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
     from taskgrove.tango.device_runner import DeviceRunner
 
+#: What the reasons say of a command that needs an argument and has none.
+_NO_ARGUMENT: Final = "was given no argument"
+_ARGUMENTS: Final = (
+    '--argin FILE gives arguments, by component name or keyword: {"cbf": {…}, "pst": {…}}'
+)
+
 #: How many devices are asked at once before a run.
 _AT_ONCE: Final = 16
 
@@ -72,6 +78,8 @@ class MapSession:
         self._devices: DeviceRunner | None = None
         self._analyses = analyses or AnalysisOptions()
         self._analysis_runner: AnalysisRunner | None = None
+        #: What to do about a device that does not answer, where one did not.
+        self._hint: str | None = None
 
     def compose(self, command: str, resources: Any = None) -> Task:
         """Return the tree of a command.
@@ -88,18 +96,25 @@ class MapSession:
             absences={} if reader is None else self._absences(command, reader),
             ask_devices=not self._offline,
         )
-        return MainTaskComposer(command, self.command_map, context, None, resources).compose()
+        try:
+            return MainTaskComposer(command, self.command_map, context, None, resources).compose()
+        except CommandError as exc:
+            if reader is not None and exc.hint is None:
+                exc.hint = self._hint
+            raise
 
     def _absences(self, command: str, reader: DeviceReader) -> dict[str, str]:
         """Return why devices that the command could use do not answer, by name."""
         self.command_map.command(command)  # an unknown command asks no device
         names = list(dict.fromkeys(chain.from_iterable(self.command_map.components.values())))
         tried = [self._addresses.get(name, name) for name in names]
-        return {
-            name: _absence(reach)
+        silent = {
+            name: reach
             for name, reach in zip(names, reader.ping_all(tried), strict=True)
             if not reach.answers
         }
+        self._hint = next((reach.hint for reach in silent.values() if reach.hint), None)
+        return {name: _absence(reach) for name, reach in silent.items()}
 
     def preflight(self, task: Task, *, known: Collection[str] = ()) -> None:
         """Check every leaf on a device, and every analysis, before anything is started.
@@ -120,6 +135,7 @@ class MapSession:
                 command=task.name,
                 reasons=reasons,
                 path=task.path,
+                hint=_ARGUMENTS if any(_NO_ARGUMENT in reason for reason in reasons) else None,
             )
 
     def _device_reasons(self, task: Task, known: Collection[str]) -> list[str]:
@@ -224,7 +240,8 @@ class MapSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        # With the error: an executor that is left by one aborts what it runs.
+        self._stack.__exit__(kind, error, trace)
 
 
 def _absence(reach: Reach) -> str:

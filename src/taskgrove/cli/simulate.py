@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
+from taskgrove.cli.devices import import_tango
 from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.interrupts import SignalsTaken
+from taskgrove.cli.rehearsal import command_line
 from taskgrove.cli.shipped import shipped_map
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -50,6 +53,7 @@ def simulate(
 
     They are real TANGO device servers, without a database; their addresses are printed.
     """
+    import_tango("the simulator")
     from taskgrove.tango.simulator import plan_simulator  # noqa: PLC0415 - an extra
 
     command_map = shipped_map() if map_file is None else load_command_map(map_file)
@@ -97,26 +101,30 @@ def _check_section(command_map: CommandMap) -> None:
 
 
 class _Stop:
-    """Waits for Ctrl-C or SIGTERM: here they are the ordinary way to end."""
+    """Waits for Ctrl-C, SIGTERM or SIGHUP: here they are the ordinary way to end."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
 
     def wait(self, terminal: Terminal) -> None:
-        before = {
-            number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
+        with SignalsTaken(self._heard) as taken:
             # In short steps, because a lock would hold the signal up; and whoever read the
             # addresses through a pipe may have gone.
             while not self._asked.wait(0.2) and not terminal.gone:
                 pass
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            taken.keep(signal.SIGHUP)  # a terminal that closes sends it more than once
 
     def _heard(self, _number: int, _frame: FrameType | None) -> None:
         self._asked.set()
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as exc:
+        raise UsageError(
+            f"{file} cannot be written: {exc.strerror}", hint="name another file"
+        ) from exc
 
 
 def _tell(
@@ -131,10 +139,9 @@ def _tell(
         terminal.say("To run commands on them, give a map these components:", "bold")
         terminal.say(yaml.safe_dump({"components": whole["components"]}, sort_keys=False).rstrip())
     else:
-        write_map.write_text(yaml.safe_dump(whole, sort_keys=False), "utf-8")
-        command = next(iter(command_map.commands))
+        _write(write_map, yaml.safe_dump(whole, sort_keys=False))
         terminal.say("The map with these addresses is written; from another terminal:", "bold")
-        terminal.say(f"  taskgrove run {write_map} {command}")
+        terminal.say(f"  {command_line(command_map, write_map)}")
     terminal.say("To set a fault while they run, from Python:", "bold")
     proxy = f'tango.DeviceProxy("{fleet.trl(fleet.devices[-1])}")'
     terminal.say(f"""  {proxy}.SimSetFault('{{"Configure": [{{"kind": "fail"}}]}}')""")

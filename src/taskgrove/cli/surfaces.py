@@ -71,12 +71,16 @@ class LiveTree:
         self._live = Live(
             console=terminal.words, auto_refresh=False, transient=True, redirect_stderr=False
         )
-        self._live.start()
+        with terminal.ends_when_gone(terminal.words):
+            self._live.start()
 
     def show(self, events: Sequence[TaskEvent]) -> None:
         """Draw the tree as it is now."""
         del events
-        self._live.update(self._frame(), refresh=True)
+        if self._terminal.gone:
+            return
+        with self._terminal.ends_when_gone(self._terminal.words):
+            self._live.update(self._frame(), refresh=True)
 
     def notice(self, text: str) -> None:
         """Show a line below the tree from now on."""
@@ -85,7 +89,8 @@ class LiveTree:
 
     def close(self) -> None:
         """Replace the moving tree by the finished one."""
-        self._live.stop()
+        with self._terminal.ends_when_gone(self._terminal.words):
+            self._live.stop()
         print_tree(self._terminal, self._view)
         if self._notice:
             self._terminal.say_paragraph(safe_text(self._notice))

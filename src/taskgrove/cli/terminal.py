@@ -11,17 +11,23 @@ import contextlib
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from typing import IO
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
 from taskgrove.view.explain import Explanation
 from taskgrove.view.node_state import NodeState
-from taskgrove.view.terminal_text import UNICODE, charset_for, encodable, safe_lines, safe_text
+from taskgrove.view.terminal_text import (
+    UNICODE,
+    charset_for,
+    encodable,
+    safe_lines,
+    safe_text,
+    wrapped,
+)
 from taskgrove.view.tree_text import STATE_STYLES, Segment
 
 #: How many problems of a map, or reasons of a refusal, are listed.
@@ -96,7 +102,7 @@ class Terminal:
 
     def say_paragraph(self, text: str) -> None:
         """Print a paragraph of our own, broken between words on a terminal."""
-        lines = textwrap.wrap(text, max(20, self.width)) if self.words.is_terminal else [text]
+        lines = wrapped(text, max(20, self.width)) if self.words.is_terminal else [text]
         for line in lines:
             self.say(line)
 
@@ -104,7 +110,7 @@ class Terminal:
         """Print one item of a list; on a terminal a long one is broken between words."""
         lines = [f"  - {safe_text(text)}"]
         if self.words.is_terminal:
-            lines = textwrap.wrap(lines[0], max(20, self.width), subsequent_indent="    ")
+            lines = wrapped(lines[0], max(20, self.width), "    ")
         for line in lines:
             self.say(line)
 
@@ -127,25 +133,33 @@ class Terminal:
         if sys.stdout is None:  # closed by whoever started us
             self.gone = True
             return
-        with self._broken_pipe_ends_words():
+        with self.ends_when_gone():
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
 
     def _print(self, console: Console, text: Text) -> None:
         if self.gone and console is self.words:
             return
-        with self._broken_pipe_ends_words():
+        with self.ends_when_gone(console):
             console.print(text, soft_wrap=not console.is_terminal, highlight=False)
 
     @contextlib.contextmanager
-    def _broken_pipe_ends_words(self) -> Iterator[None]:
+    def ends_when_gone(self, console: Console | None = None) -> Iterator[None]:
+        """Let the words end, and not the command, where what the block writes reaches nobody.
+
+        The reader has gone, the terminal has closed, or the disk is full.
+
+        Args:
+            console: What the block writes to; None: standard output.
+        """
         try:
             yield
         except OSError as exc:
-            # The reader has gone, or the disk is full: the words end, the command does not.
-            self.gone = True
-            silence(sys.stdout)
-            if not isinstance(exc, BrokenPipeError):
+            stream = sys.stdout if console is None else console.file
+            if console is None or console is self.words:
+                self.gone = True
+            silence(stream)
+            if not isinstance(exc, BrokenPipeError) and stream is not sys.stderr:
                 with contextlib.suppress(OSError):
                     sys.stderr.write(f"taskgrove: standard output cannot be written: {exc}\n")
 
@@ -154,11 +168,21 @@ class Terminal:
 
 
 def silence(stream: IO[str]) -> None:
-    """Send what is still to be written to a broken pipe nowhere, so that exit stays quiet."""
+    """Send what is still to be written to a stream that broke nowhere, so that exit stays quiet."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def flush_streams() -> None:
+    """Write what is left; where that cannot be done, leave nothing for the exit to fail at."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # None: closed by whoever started us
+                stream.flush()
+        except OSError:
+            silence(stream)
 
 
 def error_lines(error: BaseException) -> list[str]:
@@ -219,4 +243,10 @@ def _also_lines(problems: list[str]) -> list[str]:
 
 def _console(stream: IO[str]) -> Console:
     # Nothing that a device says is markup, an emoji code or something to highlight.
-    return _Console(file=stream, markup=False, emoji=False, highlight=False)
+    console = _Console(file=stream, markup=False, emoji=False, highlight=False)
+    if console.is_dumb_terminal and "COLUMNS" not in os.environ:
+        # rich takes 80 columns there; the terminal knows how many it has.
+        with contextlib.suppress(OSError, ValueError):
+            columns, rows = os.get_terminal_size(stream.fileno())
+            console.size = ConsoleDimensions(columns or console.width, rows or console.height)
+    return console

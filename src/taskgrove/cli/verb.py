@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.terminal import Terminal
+from taskgrove.cli.extras import missing_extra
+from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken
+from taskgrove.cli.terminal import Terminal, flush_streams
 from taskgrove.errors import CommandError, DeviceError, RunError, TaskgroveError
 
 P = ParamSpec("P")
@@ -29,8 +27,9 @@ def verb(function: Callable[P, int]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        with _sigterm_like_ctrl_c():
+        with SignalsTaken(LikeCtrlC(), LikeCtrlC.SIGNALS):
             code = _guarded(lambda: function(*args, **kwargs))
+            flush_streams()
         raise typer.Exit(int(code))
 
     # Typer reads the parameters of the wrapped function; it answers nothing to the caller.
@@ -43,7 +42,7 @@ def _guarded(call: Callable[[], int]) -> int:
         return call()
     except typer.Exit as exc:
         return exc.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the latter: at a question
         Terminal(json=True).say("Interrupted.")
         return ExitCode.ABORTED
     except TaskgroveError as exc:
@@ -52,6 +51,11 @@ def _guarded(call: Callable[[], int]) -> int:
         return exit_code_of_error(exc)
     except Exception as exc:  # noqa: BLE001 - the edge of the program: told, never a traceback
         terminal = Terminal(json=True)
+        missing = missing_extra(exc) if isinstance(exc, ModuleNotFoundError) else None
+        if missing is not None:
+            terminal.say_error(missing)
+            _traceback_if_wanted()
+            return ExitCode.USAGE
         terminal.say_error(RuntimeError(f"unexpected {type(exc).__name__}: {exc}"))
         if not _traceback_if_wanted():
             terminal.say(f"  hint:    'taskgrove --debug …' or {DEBUG_VARIABLE}=1 shows where")
@@ -65,22 +69,6 @@ def exit_code_of_error(error: TaskgroveError) -> ExitCode:
     if isinstance(error, RunError | DeviceError):
         return ExitCode.FAILED
     return ExitCode.USAGE
-
-
-@contextmanager
-def _sigterm_like_ctrl_c() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _traceback_if_wanted() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_text
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -69,12 +68,11 @@ def _story_of_run(reference: str, database: str | None) -> RunStory:
     from taskgrove.view.record_view import story_of_record  # noqa: PLC0415 - needs an extra
 
     with history_of_runs(database) as history:
-        run = history.find(reference)
-        nodes = history.nodes(run)
-        verdicts = history.verdicts(run)
-        location = history.store.location  # without a password
-    story = story_of_record(run, nodes, now_ns=SYSTEM_CLOCK.wall_ns(), verdicts=verdicts)
-    return story if database is None else replace(story, options=f"--db {shlex.quote(location)}")
+        run, nodes, verdicts = history.whole(reference)
+        location = history.store.location
+    return story_of_record(
+        run, nodes, now_ns=SYSTEM_CLOCK.wall_ns(), verdicts=verdicts, location=location
+    )
 
 
 def _story_of_file(terminal: Terminal, file: str) -> RunStory:
