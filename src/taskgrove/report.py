@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import AnalysisDetail
+from taskgrove.view.reasons.html import render_why_html
 from taskgrove.view.record_view import story_of_record, view_of_nodes
 from taskgrove.view.report_style import STYLE
 from taskgrove.view.sign_of_life import state_words
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
 from taskgrove.view.tree_html import render_html
 from taskgrove.view.why import why
-from taskgrove.view.why_html import render_why_html
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History

@@ -15,17 +15,17 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.explain import explain
-from taskgrove.view.snapshot import RunView
-from taskgrove.view.why import Why, why
-from taskgrove.view.why_html import render_why_html
-from taskgrove.view.why_story import (
+from taskgrove.view.reasons.html import render_why_html
+from taskgrove.view.reasons.story import (
     OperatorVerdict,
     RunStory,
     story_of_events,
     story_of_facts,
     story_of_view,
 )
-from taskgrove.view.why_text import render_why
+from taskgrove.view.reasons.text import render_why
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.why import Why, why
 from tests.property.test_executor_properties import HANG_GUARD_S, build, roots
 
 DEVICE = TaskExecutionType.DEVICE

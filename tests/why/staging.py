@@ -20,8 +20,8 @@ from taskgrove.events import TaskEvent, decode_event
 from taskgrove.tango import DeviceRunner
 from taskgrove.tango.simulator import SimulatedFleet
 from taskgrove.testing import EventLog
+from taskgrove.view.reasons.story import RunStory, story_of_events
 from taskgrove.view.why import Why, why
-from taskgrove.view.why_story import RunStory, story_of_events
 from tests.cli.command_line import PATIENCE_S, environment, start
 
 GUARD_S = 60.0

@@ -14,10 +14,10 @@ from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import FINAL_STATUSES, ResultCode, TaskStatus
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.node_state import state_of
+from taskgrove.view.reasons.story import story_of_events, story_of_view
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.tree_text import render_plain
 from taskgrove.view.why import why
-from taskgrove.view.why_story import story_of_events, story_of_view
 from tests.why.staging import GUARD_S
 
 ENDS = [

@@ -12,10 +12,10 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from taskgrove.view.reasons.html import render_why_html
+from taskgrove.view.reasons.story import story_of_events, story_of_view
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import why
-from taskgrove.view.why_html import render_why_html
-from taskgrove.view.why_story import story_of_events, story_of_view
 from tests.why.staging import GUARD_S, Ended, parallel, root, sequence
 
 CBF, PSS = "cbf-subarray-01", "pss-subarray-01"

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from taskgrove.view.why_deeds import _DEEDS
-from taskgrove.view.why_kinds import CauseKind
+from taskgrove.view.reasons.deeds import _DEEDS
+from taskgrove.view.reasons.kinds import CauseKind
 
 PAGE = (Path(__file__).parents[2] / "docs" / "why.md").read_text("utf-8")
 LIMIT_S = 60

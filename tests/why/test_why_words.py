@@ -11,11 +11,11 @@ import pytest
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, TaskEvent
+from taskgrove.view.reasons.kinds import CauseKind, CauseReader, normalised
+from taskgrove.view.reasons.story import OperatorVerdict, RunStory, story_of_events
+from taskgrove.view.reasons.text import render_why
 from taskgrove.view.terminal_text import ASCII
 from taskgrove.view.why import Why, why
-from taskgrove.view.why_kinds import CauseKind, CauseReader, normalised
-from taskgrove.view.why_story import OperatorVerdict, RunStory, story_of_events
-from taskgrove.view.why_text import render_why
 from tests.unit.event_streams import Stream, beam_run
 
 SECOND = 1_000_000_000

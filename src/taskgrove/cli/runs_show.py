@@ -12,13 +12,13 @@ from taskgrove.cli.surfaces import print_tree
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.view.reasons.sections import sections_of
+from taskgrove.view.reasons.words import counted
 from taskgrove.view.record_view import story_of_record, view_of_nodes
 from taskgrove.view.sign_of_life import state_words
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import STATE_STYLES
 from taskgrove.view.why import why
-from taskgrove.view.why_sections import sections_of
-from taskgrove.view.why_words import counted
 
 if TYPE_CHECKING:
     from taskgrove.commands.node_facts import NodeFacts

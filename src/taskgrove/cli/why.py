@@ -18,10 +18,10 @@ from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import UsageError
 from taskgrove.events import TaskEvent, decode_event
+from taskgrove.view.reasons.story import RunStory, story_of_events
+from taskgrove.view.reasons.text import lines_of
 from taskgrove.view.why import Why
 from taskgrove.view.why import why as explain_run
-from taskgrove.view.why_story import RunStory, story_of_events
-from taskgrove.view.why_text import lines_of
 
 #: Columns where the words go to a pipe or a file.
 _COLUMNS: Final = 80

@@ -14,9 +14,9 @@ from taskgrove.events import FinishedDetail, NoteDetail, StartedDetail, TaskEven
 from taskgrove.redaction import holds_redacted
 from taskgrove.store.database.advice import command_line, db_option
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
+from taskgrove.view.reasons.story import OperatorVerdict, RunState, RunStory, verdict_words
 from taskgrove.view.sign_of_life import runner_gone
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.why_story import OperatorVerdict, RunState, RunStory, verdict_words
 
 _SECOND_NS: Final = 1_000_000_000
 _STATES: Final[dict[str, RunState]] = {"running": "running", "final": "final", "lost": "lost"}

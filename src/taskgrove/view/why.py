@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.view.node_state import NodeState
-from taskgrove.view.why_causes import Casualty, Findings, find
-from taskgrove.view.why_facts import Failed, device_of
-from taskgrove.view.why_live import Wait, waits_of
-from taskgrove.view.why_sentences import command_name, outcome_of, sentence_of, what_next
-from taskgrove.view.why_story import OperatorVerdict, RunState, RunStory, verdict_words
-from taskgrove.view.why_tree import ProofLine, proof_of
-from taskgrove.view.why_words import plain, seconds_between
+from taskgrove.view.reasons.causes import Casualty, Findings, find
+from taskgrove.view.reasons.facts import Failed, device_of
+from taskgrove.view.reasons.live import Wait, waits_of
+from taskgrove.view.reasons.sentences import command_name, outcome_of, sentence_of, what_next
+from taskgrove.view.reasons.story import OperatorVerdict, RunState, RunStory, verdict_words
+from taskgrove.view.reasons.tree import ProofLine, proof_of
+from taskgrove.view.reasons.words import plain, seconds_between
 
 _SHOWN_AS: Final[dict[RunState, NodeState]] = {
     "running": "running",
@@ -120,12 +120,12 @@ class Why:
         return _SHOWN_AS.get(self.state, self.outcome)
 
     def __str__(self) -> str:
-        from taskgrove.view.why_text import render_why  # noqa: PLC0415 - it shows this class
+        from taskgrove.view.reasons.text import render_why  # noqa: PLC0415 - it shows this class
 
         return render_why(self)
 
     def _repr_html_(self) -> str:
-        from taskgrove.view.why_html import render_why_html  # noqa: PLC0415 - as above
+        from taskgrove.view.reasons.html import render_why_html  # noqa: PLC0415 - as above
 
         return render_why_html(self)
 

@@ -14,9 +14,9 @@ from typing import Final
 from taskgrove.commands.aggregation.tally import DeviceKind, device_kind
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.view.node_state import state_of
-from taskgrove.view.why_facts import Failed, device_of, is_below
-from taskgrove.view.why_kinds import CauseKind
-from taskgrove.view.why_story import RunStory
+from taskgrove.view.reasons.facts import Failed, device_of, is_below
+from taskgrove.view.reasons.kinds import CauseKind
+from taskgrove.view.reasons.story import RunStory
 
 _BAD: Final = ("failed", "rejected")
 #: Rules that count successes, of which a DEGRADED child is none (SPEC S3.9).

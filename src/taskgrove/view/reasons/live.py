@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.commands.node_facts import NodeFacts
-from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why_causes import Findings, note_of
-from taskgrove.view.why_deeds import deed
-from taskgrove.view.why_facts import device_of
-from taskgrove.view.why_story import RunStory
-from taskgrove.view.why_words import (
+from taskgrove.view.reasons.causes import Findings, note_of
+from taskgrove.view.reasons.deeds import deed
+from taskgrove.view.reasons.facts import device_of
+from taskgrove.view.reasons.story import RunStory
+from taskgrove.view.reasons.words import (
     ago_text,
     clock_text,
     command_of,
@@ -21,6 +20,7 @@ from taskgrove.view.why_words import (
     seconds_between,
     who,
 )
+from taskgrove.view.terminal_text import duration_text, safe_text
 
 _NS: Final = 1_000_000_000
 

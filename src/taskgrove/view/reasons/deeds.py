@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.view.reasons.causes import note_of
+from taskgrove.view.reasons.facts import Failed, device_of
+from taskgrove.view.reasons.kinds import Cause, CauseKind, gave_no_reason
+from taskgrove.view.reasons.story import RunStory
+from taskgrove.view.reasons.words import command_of, plain, said, seconds_between
 from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why_causes import note_of
-from taskgrove.view.why_facts import Failed, device_of
-from taskgrove.view.why_kinds import Cause, CauseKind, gave_no_reason
-from taskgrove.view.why_story import RunStory
-from taskgrove.view.why_words import command_of, plain, said, seconds_between
 
 _FIGURE: Final = re.compile(r"(?P<limit>[0-9][0-9.e+-]*) s\b")
 _TRIED: Final = re.compile(r" \(tried [^)]*\)$")

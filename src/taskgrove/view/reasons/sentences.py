@@ -10,16 +10,15 @@ from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import TaskStatus
 from taskgrove.view.explain import split_message
 from taskgrove.view.node_state import NodeState, state_of
-from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why_causes import Findings, Stop, note_of
-from taskgrove.view.why_deeds import again, deed, late_end, next_after
-from taskgrove.view.why_facts import Failed, is_below
-from taskgrove.view.why_followed import before_words, blocked_words, stopped_words
-from taskgrove.view.why_kinds import CauseKind
-from taskgrove.view.why_live import Wait, running_words
-from taskgrove.view.why_lost import lost_words, next_of_lost
-from taskgrove.view.why_story import OperatorVerdict, RunStory
-from taskgrove.view.why_words import (
+from taskgrove.view.reasons.causes import Findings, Stop, note_of
+from taskgrove.view.reasons.deeds import again, deed, late_end, next_after
+from taskgrove.view.reasons.facts import Failed, is_below
+from taskgrove.view.reasons.followed import before_words, blocked_words, stopped_words
+from taskgrove.view.reasons.kinds import CauseKind
+from taskgrove.view.reasons.live import Wait, running_words
+from taskgrove.view.reasons.lost import lost_words, next_of_lost
+from taskgrove.view.reasons.story import OperatorVerdict, RunStory
+from taskgrove.view.reasons.words import (
     counted,
     listed,
     name_of,
@@ -27,6 +26,7 @@ from taskgrove.view.why_words import (
     seconds_between,
     who,
 )
+from taskgrove.view.terminal_text import duration_text, safe_text
 
 #: Rules whose sum explains an outcome; the others only count.
 _TELLING_RULES: Final = ("PST group", "quorum", "all", "any")

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.view.reasons.facts import device_of
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
-from taskgrove.view.why_facts import device_of
 
 #: What somebody said is cut to so many columns in a sentence.
 SAID_COLUMNS: Final = 240

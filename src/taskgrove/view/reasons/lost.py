@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.view.reasons.causes import Findings
+from taskgrove.view.reasons.deeds import again, deed, options_of
+from taskgrove.view.reasons.story import RunStory
+from taskgrove.view.reasons.words import ago_text, clock_text, counted, plain, who
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.why_causes import Findings
-from taskgrove.view.why_deeds import again, deed, options_of
-from taskgrove.view.why_story import RunStory
-from taskgrove.view.why_words import ago_text, clock_text, counted, plain, who
 
 
 def lost_words(story: RunStory, findings: Findings, command: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
+from taskgrove.view.reasons.sections import sections_of
+from taskgrove.view.reasons.tree import ProofLine
 from taskgrove.view.terminal_text import UNICODE, duration_text, safe_text
 from taskgrove.view.tree_html import COLOURS
 from taskgrove.view.why import Why
-from taskgrove.view.why_sections import sections_of
-from taskgrove.view.why_tree import ProofLine
 
 _CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0;vertical-align:top"
 _TABLE: Final = "border-collapse:collapse;font-family:monospace"

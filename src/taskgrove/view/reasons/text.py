@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from taskgrove.view.reasons.sections import sections_of
+from taskgrove.view.reasons.tree import ProofLine
 from taskgrove.view.terminal_text import (
     UNICODE,
     Charset,
@@ -16,8 +18,6 @@ from taskgrove.view.terminal_text import (
 )
 from taskgrove.view.tree_text import STATE_STYLES, Segment
 from taskgrove.view.why import Why
-from taskgrove.view.why_sections import sections_of
-from taskgrove.view.why_tree import ProofLine
 
 _STATE_WIDTH: Final = max(len(state) for state in STATE_STYLES)
 _TIME_WIDTH: Final = 9

@@ -5,8 +5,8 @@ Pure; each text begins with a semicolon, or is empty.
 
 from __future__ import annotations
 
-from taskgrove.view.why_causes import Findings, Stop, order_of
-from taskgrove.view.why_words import counted, listed, name_of
+from taskgrove.view.reasons.causes import Findings, Stop, order_of
+from taskgrove.view.reasons.words import counted, listed, name_of
 
 
 def blocked_words(findings: Findings) -> str:

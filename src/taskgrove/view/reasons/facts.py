@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from taskgrove.commands.node_facts import NodeFacts
-from taskgrove.view.why_kinds import Cause
+from taskgrove.view.reasons.kinds import Cause
 
 
 class Failed(NamedTuple):

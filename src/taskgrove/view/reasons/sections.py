@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from taskgrove.view.reasons.causes import Casualty
+from taskgrove.view.reasons.kinds import normalised
+from taskgrove.view.reasons.live import wait_words
+from taskgrove.view.reasons.words import clock_text, counted, listed, plain
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why import CauseGroup, Why
-from taskgrove.view.why_causes import Casualty
-from taskgrove.view.why_kinds import normalised
-from taskgrove.view.why_live import wait_words
-from taskgrove.view.why_words import clock_text, counted, listed, plain
 
 #: How many lines one list has at most.
 LINES_SHOWN: Final = 20

@@ -13,14 +13,14 @@ from typing import Final, TypeAlias
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.view.node_state import NodeState, state_of
+from taskgrove.view.reasons.causes import Findings
+from taskgrove.view.reasons.facts import Failed, device_of
+from taskgrove.view.reasons.live import Wait
+from taskgrove.view.reasons.lost import still_open
+from taskgrove.view.reasons.story import RunStory
+from taskgrove.view.reasons.words import counted, plain, seconds_between
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import fold_text
-from taskgrove.view.why_causes import Findings
-from taskgrove.view.why_facts import Failed, device_of
-from taskgrove.view.why_live import Wait
-from taskgrove.view.why_lost import still_open
-from taskgrove.view.why_story import RunStory
-from taskgrove.view.why_words import counted, plain, seconds_between
 
 #: How many causes the tree shows, and how many skipped steps and waits.
 _CAUSES_SHOWN: Final = 5

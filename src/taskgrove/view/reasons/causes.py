@@ -15,10 +15,10 @@ from typing import Final, Literal, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts, NoteFact
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
-from taskgrove.view.why_deciding import deciding_first
-from taskgrove.view.why_facts import Failed, device_of, is_below
-from taskgrove.view.why_kinds import GONE, CauseKind, CauseReader, words_of
-from taskgrove.view.why_story import RunStory
+from taskgrove.view.reasons.deciding import deciding_first
+from taskgrove.view.reasons.facts import Failed, device_of, is_below
+from taskgrove.view.reasons.kinds import GONE, CauseKind, CauseReader, words_of
+from taskgrove.view.reasons.story import RunStory
 
 CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
 
