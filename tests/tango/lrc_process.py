@@ -160,7 +160,10 @@ class Updates:
             return found[0]
 
     def running(self) -> Any:
-        return self.wait(lambda update: update.status is not None and update.status == 2)
+        """Return the first update that shows that it has begun; a short one may be over."""
+        return self.wait(
+            lambda update: update.final or update.status == 2 or update.progress is not None
+        )
 
     def final(self, guard_s: float = GUARD_S) -> Any:
         return self.wait(lambda update: update.final, guard_s)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,8 +26,13 @@ pytestmark = pytest.mark.tango
 HELD = {"hold_reply_s": 1.0, "duration": 0.1}
 
 
-def event_log(proxy: Any, gate: threading.Event | None = None) -> list[Any]:
-    """Return the list that bare PyTango's ``_lrcEvent`` goes into; with a gate, it is slow."""
+@contextmanager
+def event_log(proxy: Any, gate: threading.Event | None = None) -> Iterator[list[Any]]:
+    """Yield the list that bare PyTango's ``_lrcEvent`` goes into; with a gate, it is slow.
+
+    A proxy that is dropped while it is subscribed frees its callback before the thread that
+    delivers has done with it: PyTango then crashes the process. So the subscription is ended.
+    """
     seen: list[Any] = []
 
     def on_event(event: Any) -> None:
@@ -34,8 +40,13 @@ def event_log(proxy: Any, gate: threading.Event | None = None) -> list[Any]:
             gate.wait(GUARD_S)
         seen.append(event.errors[0].reason if event.err else tuple(event.attr_value.value))
 
-    proxy.subscribe_event("_lrcEvent", tango.EventType.CHANGE_EVENT, on_event)
-    return seen
+    number = proxy.subscribe_event("_lrcEvent", tango.EventType.CHANGE_EVENT, on_event)
+    try:
+        yield seen
+    finally:
+        if gate is not None:
+            gate.set()
+        proxy.unsubscribe_event(number)
 
 
 def ends_of(seen: list[Any], command_id: str) -> list[Any]:
@@ -103,17 +114,17 @@ def deaf_after_restart() -> bool:
     """Subscribe anew beside a stale subscription; return whether the end was not heard."""
     with LrcServer() as server:
         stale = tango.DeviceProxy(server.trl())
-        event_log(stale)
-        server.kill()
-        server.start()
-        server.read("pid")
-        fresh = tango.DeviceProxy(server.trl())
-        seen = event_log(fresh)
-        uid = fresh.command_inout("Configure", '{"duration": 0.2}')[1][0]
-        check = "CheckLongRunningCommandStatus"
-        eventually(lambda: fresh.command_inout(check, uid) == "COMPLETED", "the command ends")
-        threading.Event().wait(0.3)
-        return not ends_of(seen, uid)
+        with event_log(stale):
+            server.kill()
+            server.start()
+            server.read("pid")
+            fresh = tango.DeviceProxy(server.trl())
+            with event_log(fresh) as seen:
+                uid = fresh.command_inout("Configure", '{"duration": 0.2}')[1][0]
+                check = "CheckLongRunningCommandStatus"
+                eventually(lambda: fresh.command_inout(check, uid) == "COMPLETED", "it ends")
+                threading.Event().wait(0.3)
+                return not ends_of(seen, uid)
 
 
 def test_a_restarted_server_is_heard_at_once() -> None:
@@ -140,31 +151,34 @@ def test_an_end_lost_at_the_tail_of_a_burst_is_found() -> None:
     with LrcServer() as server, LrcClient(poll_interval_s=0.5) as client:
         proxy = tango.DeviceProxy(server.trl())
         gate.set()
-        seen = event_log(proxy, gate)
-        gate.clear()  # from here on PyTango's only event thread is held up
-        updates = Updates()
-        plan = {"burst": 60_000, "progress": 0}
-        command = client.invoke(server.trl(), "Configure", plan, on_update=updates)
-        assert updates.final().status is TaskStatus.COMPLETED
-        assert updates.final().source == "poll"
-        gate.set()
-        # What comes after the burst is heard again, and tells nothing of the loss.
-        marker = proxy.command_inout("Scan", '{"duration": 0.1}')[1][0]
+        with event_log(proxy, gate) as seen:
+            gate.clear()  # from here on PyTango's only event thread is held up
+            updates = Updates()
+            plan = {"burst": 60_000, "progress": 0}
+            command = client.invoke(server.trl(), "Configure", plan, on_update=updates)
+            assert updates.final().status is TaskStatus.COMPLETED
+            assert updates.final().source == "poll"
+            gate.set()
+            # What comes after the burst is heard again, and tells nothing of the loss.
+            marker = proxy.command_inout("Scan", '{"duration": 0.1}')[1][0]
 
-        def marker_or_silence() -> bool:
-            check = proxy.command_inout("CheckLongRunningCommandStatus", marker)
-            return bool(ends_of(seen, marker)) or check == "COMPLETED"
+            def marker_or_silence() -> bool:
+                check = proxy.command_inout("CheckLongRunningCommandStatus", marker)
+                return bool(ends_of(seen, marker)) or check == "COMPLETED"
 
-        eventually(marker_or_silence, "the marker ends")
-        assert not ends_of(seen, command.command_id)
+            eventually(marker_or_silence, "the marker ends")
+            assert not ends_of(seen, command.command_id)
 
 
 # -- blindness after a kill ---------------------------------------------------------------
 
 
 def test_a_killed_server_is_noticed_before_its_events_tell() -> None:
-    with LrcServer() as server, LrcClient(poll_interval_s=0.5) as client:
-        seen = event_log(tango.DeviceProxy(server.trl()))
+    with (
+        LrcServer() as server,
+        LrcClient(poll_interval_s=0.5) as client,
+        event_log(tango.DeviceProxy(server.trl())) as seen,
+    ):
         updates = Updates()
         client.invoke(server.trl(), "Configure", {"duration": 60}, on_update=updates)
         updates.running()

@@ -80,6 +80,7 @@ class LrcCommand:
         "device",
         "missed_since",
         "pending_status",
+        "polls_for_result",
         "protocol",
     )
 
@@ -90,6 +91,8 @@ class LrcCommand:
         self.protocol = 0
         #: A final status that came without a result, which may still be on its way.
         self.pending_status: TaskStatus | None = None
+        #: How many polls have told of the command since then.
+        self.polls_for_result = 0
         #: When a poll first did not find the command (monotonic seconds), or None.
         self.missed_since: float | None = None
         #: How often the connection had broken when the command was accepted.

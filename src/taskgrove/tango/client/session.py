@@ -37,6 +37,8 @@ _EVENT_LAG_S: Final = 2.0
 _AFTER_ERROR_S: Final = 0.1
 #: An error this soon after a subscription comes from its first read, in seconds.
 _FIRST_READ_S: Final = 2.0
+#: So many polls must have told nothing of a result; the first may have begun before the end.
+_POLLS_FOR_RESULT: Final = 2
 #: Period of the poll of a device that pushes no events at all, in seconds.
 _EVENTLESS_INTERVAL_S: Final = 0.2
 
@@ -213,6 +215,8 @@ class DeviceSession:
             if command_id not in listed:
                 for command in self.commands.get(command_id, [])[:]:
                     self._unlisted(command, found, now)
+            for command in self.commands.get(command_id, ()):
+                command.polls_for_result += command.pending_status is not None
         self._settle_doubts(now)
 
     def _unlisted(self, command: LrcCommand, found: Snapshot, now: float) -> None:
@@ -284,10 +288,28 @@ class DeviceSession:
             self._over(command, told_by_poll=source == "poll")
         elif command.pending_status is not None and not waiting:
             self._polls.within(0.0)
-            self._at(self._settings.result_grace_s, lambda: self._end_without_result(command))
+            give_up_at = time.monotonic() + self._settings.lost_after_s
+            self._at(
+                self._settings.result_grace_s, lambda: self._result_is_due(command, give_up_at)
+            )
         elif command.has_result and not had_result:
             # The status that belongs to a result follows it at once, unless it was lost.
             self._polls.within(min(0.2, self._settings.poll_interval_s))
+
+    def _result_is_due(self, command: LrcCommand, give_up_at: float) -> None:
+        """End what has a status and no result, once the device was asked for the result in vain.
+
+        The result may say that the command failed: a device that is slow to answer must not turn
+        that into a good end.
+        """
+        if command.final is not None or command.pending_status is None:
+            return
+        if command.polls_for_result >= _POLLS_FOR_RESULT or time.monotonic() >= give_up_at:
+            self._end_without_result(command)
+            return
+        self._polls.within(0.0)
+        grace_s = self._settings.result_grace_s
+        self._at(grace_s, lambda: self._result_is_due(command, give_up_at))
 
     def _end_without_result(self, command: LrcCommand) -> None:
         if command.final is None and command.pending_status is not None:

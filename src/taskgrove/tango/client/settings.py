@@ -19,7 +19,8 @@ class LrcSettings:
         lost_after_s: How long a device that does not answer is waited for. A server whose
             address refuses connections is known to be gone at once.
         adopt_grace_s: How long a reachable device is searched for a command whose call broke.
-        result_grace_s: How long a final status without a result waits for its result.
+        result_grace_s: How long a final status without a result waits for its result at least;
+            longer, until polls have asked for it or the device is lost.
         not_found_grace_s: How long a command that the device does not know is searched for.
     """
 
