@@ -24,6 +24,7 @@ pytest_plugins = ["pytester", "tests.leak_guard"]
 for _name in list(os.environ):
     if _name.startswith("TASKGROVE_") or _name in {
         "TANGO_HOST",
+        "PYTHONUNBUFFERED",  # what is told late without it would be told at once
         "NO_COLOR",
         "FORCE_COLOR",
         "CLICOLOR_FORCE",

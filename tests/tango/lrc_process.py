@@ -67,7 +67,7 @@ class LrcServer:
         if self.publish is not None:
             arguments += ["-ORBendPointPublish", f"giop:tcp:127.0.0.1:{self.publish}"]
         self.process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), *arguments],
+            [sys.executable, "-u", str(SCRIPT), *arguments],  # it tells when it is ready
             stdout=subprocess.PIPE,
             env={**os.environ, **self.environment},
         )
@@ -77,7 +77,7 @@ class LrcServer:
         reader = threading.Thread(target=_read, args=(self.process.stdout, ready, self.executions))
         reader.start()
         self._reader = reader
-        ready.wait(GUARD_S)
+        assert ready.wait(GUARD_S), "the server under test neither starts nor ends"
 
     def kill(self) -> None:
         """End the process at once, as kill -9 does."""
