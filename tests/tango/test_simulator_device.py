@@ -18,6 +18,7 @@ from tests.tango.bare_client import (
     wait_status,
     wait_up,
 )
+from tests.tango.lrc_process import eventually
 
 pytestmark = pytest.mark.tango
 
@@ -358,7 +359,8 @@ def test_crash_ends_the_process_in_mid_command():
         proxy = tango.DeviceProxy(fleet.trl("low-cbf/subarray/01"))
         assert invoke(proxy, "Configure")[0] == 2
         wait_down(proxy)
-        assert fleet.pid("low-cbf/subarray/01") is None
+        # The fleet hears of it from the process that watches the servers.
+        eventually(lambda: fleet.pid("low-cbf/subarray/01") is None, "the fleet knows")
         with pytest.raises(tango.DevFailed):
             invoke(proxy, "Configure")
 
