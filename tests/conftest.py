@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.store.postgres_server import why_no_postgres
 
-pytest_plugins = ["pytester", "tests.leak_guard"]
+pytest_plugins = ["pytester", "tests.leak_guard", "tests.failures_at_once"]
 
 # Nothing of the caller's environment may steer a test: neither our own settings, nor a control
 # system that happens to be near, nor the colours of a terminal.

@@ -17,6 +17,10 @@ from taskgrove.store.recovery import find_lost, lost_runs, recover
 from taskgrove.testing import EventLog
 from tests.recovery.doomed import DEVICE, Nursery, truth_runner
 
+#: The events are dealt out to so many tests: each event costs dozens of fsyncs, and on a busy disk
+#: an fsync can take as long as a test should.
+PARTS = 6
+
 
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
@@ -99,13 +103,14 @@ def check_recovered(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("when", ["enqueued", "committed"])
 def test_killed_at_every_event(
-    nursery: Nursery, whole: RunFacts, tmp_path: Path, when: str
+    nursery: Nursery, whole: RunFacts, tmp_path: Path, when: str, part: int
 ) -> None:
     database = tmp_path / "runs.db"
     killed: dict[str, tuple[list[list[str]], Path]] = {}
-    for k in range(1, whole.last_sequence + 1):
+    for k in range(1 + part, whole.last_sequence + 1, PARTS):
         run_id, truth = f"{when}-{k:03}", tmp_path / f"truth-{k}"
         code, told = nursery.run(database, run_id, truth, k, when)
         assert code == -signal.SIGKILL, told
@@ -121,7 +126,7 @@ def test_killed_at_every_event(
             assert history.find(run_id).last_sequence >= kept
         lost = {run.run_id for run in lost_runs(store)}
         assert lost == {run_id for run_id, run in found.items() if not run.ended}
-        assert len(lost) >= whole.last_sequence - 6
+        assert len(found) - len(lost) <= 6  # the last events come after the outcome
         recovered = 0
         for run_id in sorted(lost):
             before = history.facts(run_id)
@@ -130,4 +135,5 @@ def test_killed_at_every_event(
             recover(store, run_id, runners={DEVICE: truth_runner()})
             check_recovered(history, run_id, before, killed[run_id][0], whole)
             recovered += 1
-        assert recovered >= len(lost) - 1  # of the first one, nothing but its begin was kept
+        # Of the first one, nothing but its begin was kept.
+        assert recovered >= len(lost) - (part == 0)

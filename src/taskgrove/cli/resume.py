@@ -16,6 +16,7 @@ from taskgrove.cli.compose import Argin, Manager
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.question import confirmed
 from taskgrove.cli.recorded import Database, RunReference
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.recovering import recover_shown, say_recovery_plan, writable_record
@@ -242,6 +243,6 @@ def _ask(terminal: Terminal, question: str, options: ResumeOptions) -> None:
             "nothing was started: there is no terminal to ask at",
             hint="--yes does it without asking, --dry-run only shows what would be done",
         )
-    if not typer.confirm(question, err=True):
+    if not confirmed(question):
         terminal.say("Nothing was started.")
         raise typer.Exit(ExitCode.ABORTED)

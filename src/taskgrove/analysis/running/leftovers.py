@@ -15,8 +15,9 @@ it, the next executor on the host that starts does the same. What is found is
 That limit (``RLIMIT_LOCKS``) limits nothing: the kernel has not looked at it since Linux 2.4.25.
 Only the soft limit is set, so nothing is taken from a process for good. Nobody else has its value
 by chance: 40 of its bits are random. Not found is what was started by a request to somebody else
-(a daemon, a scheduler, another host), and what sheds the mark on purpose: a process that sets
-this limit anew *and* wipes its environment *and* leaves the session.
+(a daemon, a scheduler, another host); what sheds the mark on purpose, a process that sets this
+limit anew *and* wipes its environment *and* leaves the session; and what has wiped and left them
+in the instant between the start of a program and the setting of its limit.
 
 Only the standard library is used, and nothing of taskgrove: the guardian starts in ten
 milliseconds.
