@@ -38,8 +38,8 @@ from benchmarks.analysis_senders import (
     send_burst_by_pipe,
 )
 from benchmarks.measure import Row, paired
-from taskgrove.analysis.channel import CHANNEL_VARIABLE, Connection, open_channel
-from taskgrove.analysis.communication.messages import Acknowledged, Result
+from taskgrove.analysis.channel.connection import CHANNEL_VARIABLE, Connection, open_channel
+from taskgrove.analysis.channel.messages import Acknowledged, Result
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.parameters.base import ThirdPartyParameters
 from taskgrove.analysis.plain.form import from_plain

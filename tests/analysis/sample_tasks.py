@@ -256,7 +256,7 @@ class WritesToChannel(AnalysisTask[SampleParameters]):
     def run(self) -> Any:
         import gc
 
-        from taskgrove.analysis.communication.child_channel import ChildChannel
+        from taskgrove.analysis.channel.child_channel import ChildChannel
 
         (channel,) = [item for item in gc.get_objects() if type(item) is ChildChannel]
         self.report_progress(1, "ready")
@@ -280,7 +280,7 @@ class Ranks(AnalysisTask[SampleParameters]):
     """Every rank reports; only that of rank 0 counts."""
 
     def run(self) -> Any:
-        from taskgrove.analysis.communication.child_channel import rank_of
+        from taskgrove.analysis.channel.child_channel import rank_of
 
         rank = rank_of(os.environ)
         if self.parameters.text == f"fail {rank}":

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taskgrove.analysis.channel import (
+from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
     TOKEN_VARIABLE,
     Connection,
     listen,
     open_channel,
 )
-from taskgrove.analysis.communication.child_channel import ChildChannel, rank_of
-from taskgrove.analysis.communication.frames import ChannelError
-from taskgrove.analysis.communication.messages import (
+from taskgrove.analysis.channel.child_channel import ChildChannel, rank_of
+from taskgrove.analysis.channel.frames import ChannelError
+from taskgrove.analysis.channel.messages import (
     Acknowledged,
     Heartbeat,
     Hello,
@@ -31,7 +31,7 @@ from taskgrove.analysis.communication.messages import (
     Result,
     encode_message,
 )
-from taskgrove.analysis.communication.shared_buffers import map_shared, write_shared
+from taskgrove.analysis.channel.shared_buffers import map_shared, write_shared
 from taskgrove.analysis.plain.form import from_plain, to_plain
 from tests.analysis.analysis_runs import descriptors, until
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from taskgrove.analysis.communication.parameter_transfer import classes_in
+from taskgrove.analysis.channel.parameter_transfer import classes_in
 from taskgrove.analysis.describing import read_payload
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.pages import PagePublisher

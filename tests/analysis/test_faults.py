@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis.communication.messages import Log, Result, encode_message
+from taskgrove.analysis.channel.messages import Log, Result, encode_message
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.plain.words import MOST_BUFFERS
 from taskgrove.analysis.registry import AnalysisEntry

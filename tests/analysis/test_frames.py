@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgrove.analysis.communication import frames
-from taskgrove.analysis.communication.frames import (
+from taskgrove.analysis.channel import frames
+from taskgrove.analysis.channel.frames import (
     MAX_BUFFERS,
     MAX_HEADER_BYTES,
     VERSION,
@@ -21,7 +21,7 @@ from taskgrove.analysis.communication.frames import (
     FrameDecoder,
     encode_frame,
 )
-from taskgrove.analysis.communication.messages import (
+from taskgrove.analysis.channel.messages import (
     Cancelled,
     Failed,
     Log,

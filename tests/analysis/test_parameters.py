@@ -22,7 +22,6 @@ from taskgrove.analysis.parameters import (
 from taskgrove.analysis.parameters.describe import type_words
 from taskgrove.analysis.parameters.field import UNDECLARED, info_of
 from taskgrove.analysis.plain.form import PlainTypes, from_plain, to_plain
-from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.errors import AnalysisError, UsageError
 
 
@@ -164,7 +163,7 @@ def test_a_header_keeps_further_keys_as_variables() -> None:
 
 
 def test_help_tells_types_defaults_units_and_flags() -> None:
-    docs = describe_parameters(AnalysisEntry("Peaks", Peaks, task="m:C"))
+    docs = describe_parameters(Peaks)
     assert docs[0] == ParameterDoc("out_file", "path", None, None, "The file.", True, None)
     assert docs[1] == ParameterDoc(
         "threshold", "number", "5.0", "sigma", "Above noise. (> 0, ≤ 100)", False, None
@@ -189,7 +188,7 @@ def test_help_tells_flags_of_a_program() -> None:
         short: int = Parameter(3, flag_type="-", rename_param="s")
         data: TemplateParameters = TemplateParameters({})
 
-    docs = describe_parameters(AnalysisEntry("Tool", Tool, executable="/bin/tool"))
+    docs = describe_parameters(Tool, executable="/bin/tool")
     assert {item.name: item.flag for item in docs} == {
         "executable": None, "n": "-n", "long": "--long-name", "p_arg1": "", "short": "-s",
         "data": None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis.configuring import substitution
+from taskgrove.analysis import substitution
 from taskgrove.analysis.parameters import AnalysisHeader
 from tests.unit.test_docs_pages import DOCS, Block, blocks, run
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgrove.analysis.configuring import substitution
-from taskgrove.analysis.configuring.substitution import fill, parse
+from taskgrove.analysis import substitution
+from taskgrove.analysis.substitution import fill, parse
 from taskgrove.analysis.written import as_written
 from taskgrove.errors import AnalysisError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgrove.analysis.communication.parameter_transfer import (
+from taskgrove.analysis.channel.parameter_transfer import (
     classes_in,
     receive_parameters,
     send_parameters,

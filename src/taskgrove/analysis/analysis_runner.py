@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.analysis.configuration import EarlierResults
 from taskgrove.analysis.executor import AnalysisExecutor
+from taskgrove.analysis.leaves.following import LeafFollower, Listener
+from taskgrove.analysis.leaves.parameters import LeafParameters, WaitsForEarlier
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
-from taskgrove.analysis.running.leaf_following import LeafFollower, Listener
-from taskgrove.analysis.running.leaf_parameters import LeafParameters, WaitsForEarlier
 from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
 from taskgrove.analysis.running.supervisor import CLOSE_MARGIN_S, AnalysisSupervisor
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
@@ -39,9 +39,9 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import AnalysisError, UsageError
 
 if TYPE_CHECKING:
+    from taskgrove.analysis.leaves.attaching import AttachedProcess
     from taskgrove.analysis.pages import PagePublisher
     from taskgrove.analysis.parameters.base import TaskParameters
-    from taskgrove.analysis.running.attaching import AttachedProcess
     from taskgrove.analysis.running.environment import AnalysisEnvironment
 
 _LOGGER = logging.getLogger(__name__)
@@ -162,9 +162,9 @@ class AnalysisRunner:
     def attach(self, context: LeafContext, outside_id: str) -> None:
         """Find out what became of a process whose executor was lost.
 
-        What it gave cannot be known any more; see :mod:`taskgrove.analysis.running.attaching`.
+        What it gave cannot be known any more; see :mod:`taskgrove.analysis.leaves.attaching`.
         """
-        from taskgrove.analysis.running.attaching import AttachedProcess  # noqa: PLC0415 - seldom needed
+        from taskgrove.analysis.leaves.attaching import AttachedProcess  # noqa: PLC0415 - seldom needed
 
         attached = AttachedProcess(
             context, outside_id, self._supervisor, self._grace_s, self._ended

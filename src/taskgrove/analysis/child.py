@@ -18,9 +18,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.communication.child_channel import ChildChannel
-from taskgrove.analysis.communication.frames import ChannelError
-from taskgrove.analysis.communication.messages import (
+from taskgrove.analysis.channel.child_channel import ChildChannel
+from taskgrove.analysis.channel.frames import ChannelError
+from taskgrove.analysis.channel.messages import (
     Acknowledged,
     Cancelled,
     Failed,
@@ -160,7 +160,7 @@ class _Child:
             self._cancel()
 
     def _send_result(self, start: Start, returned: Any) -> None:
-        from taskgrove.analysis.communication.child_result import (  # noqa: PLC0415
+        from taskgrove.analysis.channel.child_result import (  # noqa: PLC0415
             as_result,
             holds_plots,
             plain_summary,
@@ -242,14 +242,14 @@ def _find_class(place: str) -> Any:
 def _parameters(start: Start, buffers: tuple[memoryview, ...]) -> Any:
     if not start.parameters_class:
         return None
-    from taskgrove.analysis.communication.parameter_transfer import receive_parameters  # noqa: PLC0415
+    from taskgrove.analysis.channel.parameter_transfer import receive_parameters  # noqa: PLC0415
 
     return receive_parameters(_find_class(start.parameters_class), start.parameters, buffers)
 
 
 def _log_to(child: _Child) -> None:
     """Have every logger's lines from INFO up sent to the executor."""
-    from taskgrove.analysis.communication.child_log import install  # noqa: PLC0415
+    from taskgrove.analysis.channel.child_log import install  # noqa: PLC0415
 
     install(child.log)
 

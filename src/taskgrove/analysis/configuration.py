@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.analysis.configuring.earlier_results import EarlierResults
 from taskgrove.analysis.configuring.resolver import Resolver, Scope
-from taskgrove.analysis.configuring.substitution import has_placeholders, parse
 from taskgrove.analysis.configuring.text import (
     HEADER,
     Layout,
@@ -40,6 +39,7 @@ from taskgrove.analysis.configuring.text import (
 from taskgrove.analysis.configuring.validation import validate
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field
+from taskgrove.analysis.substitution import has_placeholders, parse
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError, MapError, nearest

@@ -24,9 +24,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.communication.messages import Start
+from taskgrove.analysis.channel.messages import Start
 from taskgrove.analysis.hooks import HooksLike, hooks_of
-from taskgrove.analysis.publishing.logbook_posts import logbook_callback
+from taskgrove.analysis.logbook_posts import logbook_callback
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.ending import Ending
@@ -161,6 +161,13 @@ class AnalysisExecutor:
         self._class_place = _place(type(parameters)) if self._task_place and parameters else ""
 
     @property
+    def package(self) -> str | None:
+        """The package of a first-party analysis, whose version is recorded; else None."""
+        if self._task_place is None:
+            return None
+        return self._task_place.partition(":")[0].partition(".")[0]
+
+    @property
     def communicator_desc(self) -> list[str]:
         """One description for each communicator, in their order (seed 004)."""
         output = "Output: stdout and stderr, captured as text; the lines of the program's log"
@@ -262,7 +269,7 @@ class AnalysisExecutor:
         )
 
     def _order(self) -> tuple[Start, Sequence[memoryview], tuple[str, ...]]:
-        from taskgrove.analysis.communication.parameter_transfer import send_parameters  # noqa: PLC0415
+        from taskgrove.analysis.channel.parameter_transfer import send_parameters  # noqa: PLC0415
 
         assert self._task_place is not None
         plain: Any = None

@@ -191,7 +191,8 @@ def analyse(
         from taskgrove.analysis.parameters.describe import describe_parameters  # noqa: PLC0415
 
         entry = registry.get(help_task)
-        say_parameters(terminal, entry, describe_parameters(entry))
+        described = describe_parameters(entry.parameters, executable=entry.executable)
+        say_parameters(terminal, entry, described)
         return ExitCode.OK
     options = AnalysisOptions.given(
         analyses, pages, work_dir, 1, database=db, read_record=not no_record

@@ -17,8 +17,8 @@ from taskgrove.errors import TaskgroveError
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
+    from taskgrove.analysis.leaves.following import Listener
     from taskgrove.analysis.registry import AnalysisRegistry
-    from taskgrove.analysis.running.leaf_following import Listener
 
 AnalysisModules = Annotated[
     list[str] | None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from taskgrove.analysis.configuring.earlier_results import EarlierResults
-from taskgrove.analysis.configuring.substitution import (
+from taskgrove.analysis.substitution import (
     EARLIER,
     Placeholder,
     dig,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from taskgrove.analysis.configuring.substitution import EARLIER
 from taskgrove.analysis.parameters.header import AnalysisHeader
+from taskgrove.analysis.substitution import EARLIER
 from taskgrove.analysis.written import as_written
 from taskgrove.commands.command_map.document import MapLimits, read_yaml_documents, too_big
 from taskgrove.commands.command_map.nodes import Node

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
-from taskgrove.analysis.configuring.substitution import fill
 from taskgrove.analysis.parameters.field import Parameter, info_of
+from taskgrove.analysis.substitution import fill
 from taskgrove.errors import AnalysisError
 
 

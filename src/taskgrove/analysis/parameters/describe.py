@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_orig
 from pydantic import BaseModel
 
 from taskgrove.analysis.parameters.base import (
+    TaskParameters,
     TemplateConfig,
     TemplateParameters,
     ThirdPartyParameters,
@@ -22,8 +23,6 @@ from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-
-    from taskgrove.analysis.registry import AnalysisEntry
 
 _WORDS: Final[dict[Any, str]] = {
     str: "text", int: "whole number", float: "number", bool: "true or false",
@@ -56,13 +55,20 @@ class ParameterDoc:
     flag: str | None
 
 
-def describe_parameters(entry: AnalysisEntry) -> list[ParameterDoc]:
-    """Return all parameters of an analysis, in the order of their declaration."""
-    return list(_described(entry.parameters, "", entry))
+def describe_parameters(
+    parameters: type[TaskParameters], *, executable: str | None = None
+) -> list[ParameterDoc]:
+    """Return all parameters of an analysis, in the order of their declaration.
+
+    Args:
+        parameters: The class of its parameters.
+        executable: The program that the registry names where the parameters do not.
+    """
+    return list(_described(parameters, "", executable))
 
 
 def _described(
-    model: type[BaseModel], prefix: str, entry: AnalysisEntry
+    model: type[BaseModel], prefix: str, executable: str | None
 ) -> typing.Iterator[ParameterDoc]:
     has_flags = not prefix and issubclass(model, ThirdPartyParameters)
     for name, field in model.model_fields.items():
@@ -72,8 +78,8 @@ def _described(
         info = info_of(field)
         has_default = not field.is_required()
         default = _shown_default(field)
-        if name == "executable" and entry.executable is not None and not has_default:
-            has_default, default = True, entry.executable
+        if name == "executable" and executable is not None and not has_default:
+            has_default, default = True, executable
         inner = _model_in(field.annotation)
         yield ParameterDoc(
             name=key,
@@ -86,7 +92,7 @@ def _described(
             field.annotation is not TemplateParameters else None,
         )  # fmt: skip
         if inner is not None and len(key) < 200:
-            yield from _described(inner, f"{key}.", entry)
+            yield from _described(inner, f"{key}.", executable)
 
 
 def type_words(annotation: Any) -> str:

@@ -22,7 +22,7 @@ from taskgrove.events import AnalysisDetail
 from taskgrove.redaction import Redaction
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.executor import AnalysisExecutor
+    from taskgrove.analysis.running.asked import Asked
     from taskgrove.analysis.running.launch import Launched, Plan
     from taskgrove.analysis.running.supervisor import SupervisorLoop
 
@@ -73,7 +73,7 @@ class Ending:
     """The last steps of one analysis.
 
     Args:
-        executor: Whose analysis it is.
+        asked: What was asked of it.
         loop: The supervisor's loop, leased for it.
         handle: Who gets the outcome.
 
@@ -83,10 +83,8 @@ class Ending:
         before_start: Takes what is asked before the process is started.
     """
 
-    def __init__(
-        self, executor: AnalysisExecutor, loop: SupervisorLoop, handle: AnalysisHandle
-    ) -> None:
-        self._executor = executor
+    def __init__(self, asked: Asked, loop: SupervisorLoop, handle: AnalysisHandle) -> None:
+        self._asked = asked
         self._loop = loop
         self._handle = handle
         self.plan: Plan | None = None
@@ -135,7 +133,7 @@ class Ending:
             status, cause = TaskStatus.FAILED, end.cause
         notes = list(end.notes)
         pages: tuple[Any, ...] = ()
-        result = TaskResult(self._handle.analysis, status, "", None, self._executor.impl_schemas)
+        result = TaskResult(self._handle.analysis, status, "", None, self._asked.impl_schemas)
         try:
             self._take_result(end, result)
             if status is TaskStatus.COMPLETED:
@@ -165,8 +163,8 @@ class Ending:
         result.summary = from_plain(message.summary)
         result.impl_schemas = message.impl_schemas or result.impl_schemas
         types = PlainTypes()
-        if self._executor.parameters is not None:
-            types.register(type(self._executor.parameters))
+        if self._asked.parameters is not None:
+            types.register(type(self._asked.parameters))
         result.payload = from_plain(message.payload, buffers=buffers, types=types)
 
     def _complete(self, end: ProcessEnd, result: TaskResult) -> None:
@@ -176,7 +174,7 @@ class Ending:
             AnalysisError: The payload does not keep to what is declared.
             TaskletError: A tasklet raised.
         """
-        parameters = self._executor.parameters
+        parameters = self._asked.parameters
         if end.result is None and parameters is not None:
             result.payload = parameters.described_result()
             result.summary = parameters.described_summary() or ""
@@ -185,16 +183,16 @@ class Ending:
 
             folder = self.plan.cwd if self.plan is not None else None
             require_payload(result.impl_schemas, result.payload, folder=folder)
-        if self._executor.after:
+        if self._asked.after:
             plan = self.plan
             context = TaskletContext(
                 self._handle.analysis,
                 parameters,
                 dict(plan.environment) if plan is not None else {},
-                self._executor.work_dir,
+                self._asked.work_dir,
                 result,
             )
-            run_tasklets("after", self._executor.after, context)
+            run_tasklets("after", self._asked.after, context)
 
     def _publish(self, result: TaskResult) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         """Publish the summary plots of a result, and leave references in their place.
@@ -202,11 +200,11 @@ class Ending:
         Returns:
             The pages, and what went wrong.
         """
-        publisher = self._executor.publisher
+        publisher = self._asked.publisher
         if publisher is None or result.payload is None:
             return (), ()
         try:
-            published = publisher.publish_payload(result.payload, origin=self._executor.origin)
+            published = publisher.publish_payload(result.payload, origin=self._asked.origin)
         except Exception as exc:
             _LOGGER.exception("the plots of analysis %s were not published", result.task_name)
             return (), (f"its plots were not published: {type(exc).__name__}: {exc}",)
@@ -221,13 +219,13 @@ class Ending:
         notes: tuple[str, ...],
         pages: tuple[Any, ...],
     ) -> AnalysisOutcome:
-        executor = self._executor
+        asked = self._asked
         described = DescribedAnalysis(
             result,
-            executor.parameters,
+            asked.parameters,
             dict(self.launched.environment) if self.launched is not None else {},
-            executor.poll_interval,
-            executor.communicator_desc,
+            asked.poll_interval,
+            asked.communicator_desc,
         )
         try:
             detail, trouble = self._detail(end, result)
@@ -255,37 +253,34 @@ class Ending:
     ) -> tuple[AnalysisDetail, tuple[str, ...]]:
         from taskgrove.analysis import describing  # noqa: PLC0415 - not before the first end
 
-        executor, plan, launched = self._executor, self.plan, self.launched
+        asked, plan, launched = self._asked, self.plan, self.launched
         redaction = Redaction.from_environment()
         trouble: tuple[str, ...] = ()
         payload = "null"
         try:
-            payload = describing.payload_json(result.payload, executor.work_dir)
+            payload = describing.payload_json(result.payload, asked.work_dir)
         except AnalysisError as exc:
             trouble = (f"the payload is not in the record: {exc}",)
         argv: tuple[str, ...] = launched.argv if launched is not None else ()
         if launched is None and plan is not None:
             argv = plan.argv
         folder = plan.cwd if plan is not None and plan.cwd is not None else os.getcwd()
-        packages = [executor.entry.task] if isinstance(executor.entry.task, str) else []
-        if isinstance(executor.entry.task, type):
-            packages = [executor.entry.task.__module__]
         return AnalysisDetail(
             analysis=self._handle.analysis,
-            parameters=describing.parameters_json(executor.parameters, redaction),
+            parameters=describing.parameters_json(asked.parameters, redaction),
             environment=redaction.environment(launched.environment) if launched else {},
             argv=redaction.argv(argv),
             cwd=str(folder),
             host=os.uname().nodename,
             user=describing.user_name(),
             pid=self._handle.pid,
-            versions=describing.versions([name.partition(".")[0] for name in packages]),
-            communicators=tuple(executor.communicator_desc),
-            poll_interval_s=executor.poll_interval,
-            timeout_s=executor.timeout_s,
-            grace_s=executor.grace_s,
-            heartbeat_s=executor.heartbeat_timeout_s,
-            source=None if (source := executor.environment.source) is None else str(source),
+            versions=describing.versions([] if asked.package is None else [asked.package]),
+            communicators=tuple(asked.communicator_desc),
+            poll_interval_s=asked.poll_interval,
+            timeout_s=asked.timeout_s,
+            grace_s=asked.grace_s,
+            heartbeat_s=asked.heartbeat_timeout_s,
+            source=None if (source := asked.environment.source) is None else str(source),
             status=result.task_status.name,
             summary=describing.summary_text(result.summary),
             impl_schemas=result.impl_schemas,

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from taskgrove.analysis.channel import Connection
-from taskgrove.analysis.communication.frames import ChannelError
-from taskgrove.analysis.communication.messages import (
+from taskgrove.analysis.channel.connection import Connection
+from taskgrove.analysis.channel.frames import ChannelError
+from taskgrove.analysis.channel.messages import (
     Acknowledged,
     Cancelled,
     Failed,

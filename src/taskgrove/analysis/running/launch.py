@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from taskgrove.analysis.channel import (
+from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
     TOKEN_VARIABLE,
     Connection,
@@ -19,7 +19,7 @@ from taskgrove.analysis.channel import (
     listen,
     open_channel,
 )
-from taskgrove.analysis.communication.messages import Start
+from taskgrove.analysis.channel.messages import Start
 from taskgrove.analysis.running.leftovers import MARK_VARIABLE, stat_fields
 from taskgrove.analysis.running.output import OutputBudget, OutputStream
 from taskgrove.analysis.running.process import find_program, mark_members, spawn

@@ -2,7 +2,7 @@
 
 Each kind of message is a struct of plain fields; what a payload holds is plain data
 (:mod:`taskgrove.analysis.plain.form`). A message of an unknown kind, or one whose fields have
-other types, is a :class:`~taskgrove.analysis.communication.frames.ChannelError`: the program that
+other types, is a :class:`~taskgrove.analysis.channel.frames.ChannelError`: the program that
 sent it loses its channel, the executor loses nothing.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from taskgrove.analysis.communication.frames import Buffer, ChannelError, Frame, encode_frame
+from taskgrove.analysis.channel.frames import Buffer, ChannelError, Frame, encode_frame
 
 
 class Start(msgspec.Struct, frozen=True, array_like=True):

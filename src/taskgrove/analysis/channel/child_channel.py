@@ -17,21 +17,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from taskgrove.analysis.channel import (
+from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
     TOKEN_VARIABLE,
     Received,
     frame_pieces,
     send_piece,
 )
-from taskgrove.analysis.communication.frames import Buffer, ChannelError, FrameDecoder
-from taskgrove.analysis.communication.messages import (
+from taskgrove.analysis.channel.frames import Buffer, ChannelError, FrameDecoder
+from taskgrove.analysis.channel.messages import (
     Heartbeat,
     Hello,
     Message,
     decode_message,
 )
-from taskgrove.analysis.communication.shared_buffers import map_shared
+from taskgrove.analysis.channel.shared_buffers import map_shared
 
 _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 

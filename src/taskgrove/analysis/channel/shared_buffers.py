@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from taskgrove.analysis.communication.frames import Buffer, ChannelError
+from taskgrove.analysis.channel.frames import Buffer, ChannelError
 
 #: Buffers of at least this many bytes are shared.
 SHARED_FROM_BYTES: Final = 1 << 20

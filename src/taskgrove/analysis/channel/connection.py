@@ -21,9 +21,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from taskgrove.analysis.communication.frames import Buffer, ChannelError, FrameDecoder
-from taskgrove.analysis.communication.messages import Message, decode_message, encode_message
-from taskgrove.analysis.communication.shared_buffers import (
+from taskgrove.analysis.channel.frames import Buffer, ChannelError, FrameDecoder
+from taskgrove.analysis.channel.messages import Message, decode_message, encode_message
+from taskgrove.analysis.channel.shared_buffers import (
     SHARED_FROM_BYTES,
     map_shared,
     write_shared,

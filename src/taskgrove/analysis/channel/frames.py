@@ -9,7 +9,7 @@ buffers themselves, which are raw memory: an array is never converted::
     the buffers that travel in the stream, one after the other
 
 A length whose highest bit is set belongs to a *shared* buffer: its bytes do not travel in the
-stream (:mod:`taskgrove.analysis.communication.shared_buffers`). Nothing in a frame is executed,
+stream (:mod:`taskgrove.analysis.channel.shared_buffers`). Nothing in a frame is executed,
 and no memory is taken for what a length merely claims: only for bytes that have come.
 """
 

@@ -1,1 +1,0 @@
-"""What an analysis and its executor say to each other, byte by byte."""

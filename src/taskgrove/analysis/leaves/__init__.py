@@ -1,0 +1,1 @@
+"""Analyses as leaves of a tree; use ``taskgrove.analysis.analysis_runner``."""
