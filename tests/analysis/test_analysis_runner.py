@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import taskgrove
 from taskgrove import LeafTask, Task, TaskExecutionType
 from taskgrove.analysis.analysis_runner import AnalysisRunner
 from taskgrove.analysis.configuration import parse_configuration
+from taskgrove.analysis.leaves import attaching
 from taskgrove.analysis.running.process import identity_of
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_composer import MainTaskComposer
@@ -40,10 +43,11 @@ class Bench:
         self.runner = AnalysisRunner(registry(), **settings)
         self.executor = MainTaskExecutor(4, {ANALYSIS: self.runner}, grace_s=grace_s)
         self.events: list[TaskEvent] = []
+        self.observers: list[Callable[[TaskEvent], object]] = [self.events.append]
 
     def submit(self, *leaves: LeafTask, rule: Any = None, **options: Any) -> RunHandle:
         tree = Task("root", PARALLEL, subtasks=leaves, rule=rule)
-        return self.executor.submit_main_task(tree, observers=[self.events.append], **options)
+        return self.executor.submit_main_task(tree, observers=self.observers, **options)
 
     def run(self, *leaves: LeafTask, **options: Any) -> RunHandle:
         handle = self.submit(*leaves, **options)
@@ -414,17 +418,68 @@ def test_a_process_of_somebody_else_is_followed_to_its_end(bench: Bench) -> None
                for note in bench.notes())  # fmt: skip
 
 
-def test_an_abort_ends_a_process_that_is_followed() -> None:
-    bench = Bench(slots=1, grace_s=0.3)
-    process = subprocess.Popen(
+@pytest.fixture
+def deaf() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does not listen to SIGTERM, started by an executor that is gone."""
+    with subprocess.Popen(
         ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"], start_new_session=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def follow(bench: Bench, process: subprocess.Popen[bytes], **options: Any) -> RunHandle:
     identity = identity_of(process.pid)
     assert identity is not None
-    handle = bench.submit(shell("true"), prior={"root/shell": PriorWork(identity, "process")})
-    until(lambda: any("its end is waited for" in note for note in bench.notes()))
+    prior = {"root/shell": PriorWork(identity, "process")}
+    return bench.submit(shell("true"), prior=prior, **options)
+
+
+def is_followed(event: TaskEvent) -> bool:
+    return event.kind == "note" and "its end is waited for" in event.message
+
+
+def test_an_abort_ends_a_process_that_is_followed(deaf: subprocess.Popen[bytes]) -> None:
+    bench = Bench(slots=1, grace_s=0.3)
+    handle = follow(bench, deaf)
+    until(lambda: any(map(is_followed, bench.events)))
     handle.abort()
-    assert process.wait(GUARD_S) == -signal.SIGKILL
+    assert deaf.wait(GUARD_S) == -signal.SIGKILL
+    assert handle.wait(GUARD_S)
+    bench.close()
+    assert handle.outcome is not None
+    assert handle.outcome.status is TaskStatus.ABORTED
+
+
+@pytest.mark.parametrize("moment", ["before", "at the note"])
+def test_an_abort_while_a_process_is_only_beginning_to_be_followed(
+    deaf: subprocess.Popen[bytes], moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the moment of the abort, the process that nobody else would end is ended."""
+    bench = Bench(slots=1, grace_s=0.3)
+    submitted, aborted = threading.Event(), threading.Event()
+    look = attaching.end_all_leftovers
+
+    def slowly() -> None:
+        if moment == "before":
+            assert submitted.wait(GUARD_S)
+            handle.abort()
+            aborted.set()
+        look()
+
+    def at_the_note(event: TaskEvent) -> None:
+        if is_followed(event) and not aborted.is_set():
+            assert submitted.wait(GUARD_S)
+            handle.abort()
+
+    monkeypatch.setattr(attaching, "end_all_leftovers", slowly)
+    bench.observers.append(at_the_note)
+    handle = follow(bench, deaf)
+    submitted.set()
+    assert deaf.wait(GUARD_S) == -signal.SIGKILL
     assert handle.wait(GUARD_S)
     bench.close()
     assert handle.outcome is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from taskgrove.analysis.channel.child_channel import ChildChannel, rank_of
 from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
     TOKEN_VARIABLE,
@@ -20,7 +21,6 @@ from taskgrove.analysis.channel.connection import (
     listen,
     open_channel,
 )
-from taskgrove.analysis.channel.child_channel import ChildChannel, rank_of
 from taskgrove.analysis.channel.frames import ChannelError
 from taskgrove.analysis.channel.messages import (
     Acknowledged,

@@ -7,7 +7,9 @@ somewhere is followed to its end. The leaf then fails, says all this, and may be
 because its process has certainly ended.
 
 Threads: :meth:`AttachedProcess.begin` runs on a thread that may wait a few seconds; the end is
-heard by the supervisor's thread; :meth:`AttachedProcess.cancel` may be called by any thread.
+heard by the supervisor's thread; :meth:`AttachedProcess.cancel` and :meth:`AttachedProcess.end`
+may be called by any thread, also before there is anything to end. ``_lock`` guards ``_loop`` and
+what was asked before there was one.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,7 +63,9 @@ class AttachedProcess:
         self._supervisor = supervisor
         self._grace_s = grace_s
         self._when_ended = ended
+        self._lock = threading.Lock()
         self._loop: SupervisorLoop | None = None
+        self._asked_to_end = False
         self._descriptor = -1
         self._over = False
 
@@ -73,10 +78,15 @@ class AttachedProcess:
         if not is_alive(self._identity):
             self._finish("still ran and was ended, because its executor is gone")
             return
+        loop = self._supervisor.lease()
+        with self._lock:
+            self._loop = loop
+            asked_to_end = self._asked_to_end or self.context.abort_event.is_set()
         self.context.update(status=TaskStatus.IN_PROGRESS)
         self.context.note("reconciled", f"process {self._pid} still runs; its end is waited for")
-        self._loop = self._supervisor.lease()
-        self._loop.call(self._watch)
+        loop.call(self._watch)
+        if asked_to_end:
+            loop.call(self._terminate)
 
     def cancel(self, reason: str, within_s: float | None = None) -> None:  # noqa: ARG002 - as a LeafFollower
         """Have the process ended; returns at once."""
@@ -85,7 +95,9 @@ class AttachedProcess:
 
     def end(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:  # noqa: ARG002 - as a LeafFollower
         """Have the process ended, without a note; returns at once."""
-        loop = self._loop
+        with self._lock:
+            self._asked_to_end = True
+            loop = self._loop
         if loop is not None:
             loop.call(self._terminate)
 
