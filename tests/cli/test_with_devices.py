@@ -49,12 +49,16 @@ RUN = ("run", "map.yaml", "configure", "--argin", "argin.yaml")
 
 
 @pytest.fixture
-def devices(tmp_path: Path) -> Iterator[Path]:
-    """A directory with a map of simulated devices that run while the test does."""
+def devices(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A directory with a map of simulated devices that run while the test does.
+
+    A command takes 2 s at the speed 1, which a test may set as the fixture's parameter.
+    """
+    speed = getattr(request, "param", "5")
     (tmp_path / "plain.yaml").write_text(MAP)
     (tmp_path / "argin.yaml").write_text(ARGIN)
     with start(
-        "simulate", "plain.yaml", "--write-map", "map.yaml", "--speed", "5", cwd=tmp_path
+        "simulate", "plain.yaml", "--write-map", "map.yaml", "--speed", speed, cwd=tmp_path
     ) as process:
         try:
             read_until(process.stdout, "SimSetFault")
@@ -84,6 +88,7 @@ def test_events_of_devices_are_json_lines(devices: Path) -> None:
     assert "PST success 2/3" in done.stderr
 
 
+@pytest.mark.parametrize("devices", ["0.2"], indirect=True)  # it shall not end by itself
 def test_ctrl_c_aborts_the_command_on_the_devices(devices: Path) -> None:
     with start(*RUN, "--json", cwd=devices) as process:
         assert process.stdout is not None

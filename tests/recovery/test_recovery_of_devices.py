@@ -143,7 +143,13 @@ def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) 
     codes = [process.returncode for process in both]
     assert sorted(codes) == [2, 5], told
     refused = told[codes.index(2)][1]
-    assert "being recovered by somebody else" in refused or "its runner lives" in refused
+    # The slower one finds that the other is at it, or already done with it.
+    allowed = (
+        "being recovered by somebody else",
+        "its runner lives",
+        "there is nothing to recover",
+    )
+    assert any(words in refused for words in allowed), refused
     with Store.open(database) as store:
         log = EventLog()
         for event in History(store).events("r1"):
