@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 #: What a page may take for one step, in seconds: a guard against hangs, not a measurement.
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 def why_no_chromium() -> str | None:

@@ -121,6 +121,21 @@ def test_a_terminal_that_closes_aborts_the_run_and_the_record_says_so(here: Path
     assert "stopped when asked" in why
 
 
+@pytest.mark.parametrize(
+    ("ends_at", "words"), [("1000", "in Slurm job 7 at its time limit"), ("", "in Slurm job 7")]
+)
+def test_sigterm_inside_a_batch_job_names_the_job(here: Path, ends_at: str, words: str) -> None:
+    batch = environment(SLURM_JOB_ID="7", SLURM_JOB_END_TIME=ends_at)
+    with start(*run_of("long"), cwd=here, env=batch) as process:
+        read_until(process.stdout, "long: started")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 5
+    outcome, why = recorded(here)
+    assert outcome == "aborted"
+    assert f"long was aborted: interrupted by SIGTERM, {words}, " in why
+
+
 def test_under_nohup_a_terminal_that_closes_ends_the_words_only(here: Path) -> None:
     ignoring = str(int(signal.SIGHUP))
     with on_a_terminal(here, *run_of("told"), ignoring=ignoring) as (process, terminal):

@@ -189,8 +189,8 @@ class _Abort:
     def _ask(self) -> None:
         name, count = self._interrupts.name, self._interrupts.count
         self._asked = True
-        closed = "" if count else ", which a closed terminal sends"
-        self._handle.abort(f"interrupted by {name}{closed}")
+        more = _in_batch_job(name) if count else ", which a closed terminal sends"
+        self._handle.abort(f"interrupted by {name}{more}")
         if count > 1:
             return
         self._surface.notice(
@@ -209,6 +209,16 @@ class _Abort:
         finally:
             # Threads that wait for devices would hold an ordinary exit up.
             os._exit(ExitCode.ABORTED)
+
+
+def _in_batch_job(name: str) -> str:
+    """Return, for a SIGTERM, in which batch job this process runs: its system may have sent it."""
+    from taskgrove.analysis.batch import allocation_of  # noqa: PLC0415 - seldom needed
+
+    allocation = allocation_of(os.environ) if name == "SIGTERM" else None
+    if allocation is None:
+        return ""
+    return f", in {allocation.name}{' at its time limit' if allocation.is_at_limit else ''}"
 
 
 _AGAIN: Final = "Once more ends at once."
