@@ -214,7 +214,11 @@ def test_abort_is_asked_once_for_all_and_acknowledged(server: LrcServer, client:
         client.abort(server.trl(), "enough", on_acknowledged=answers)
     for updates in seen:
         assert updates.final().status is TaskStatus.ABORTED
-        assert updates.final().result == [7, "aborted"]
+    results = [updates.final().result for updates in seen]
+    assert [7, "aborted"] in results
+    # Both end at once, and version 1 has room for one result: that of the other may be gone.
+    gone = [None] if server.protocol == 1 else []
+    assert all(result in ([7, "aborted"], *gone) for result in results)
     answers.wait(lambda _answer: len(answers.all) == 2)
     assert all(answer.acknowledged for answer in answers.all)
     client.abort(server.trl(), "once more", on_acknowledged=answers)
