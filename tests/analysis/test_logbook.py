@@ -148,13 +148,13 @@ def settled(logbook: HttpLogbook, **counts: int) -> LogbookCounts:
     return found
 
 
-def first_of(troubles: list[str]) -> str:
-    """Return the first trouble that is told; it is counted before."""
+def first_of(troubles: list[str], words: str = "") -> str:
+    """Return the first trouble that is told with these words; it is counted before."""
     deadline = time.monotonic() + LIMIT_S
-    while not troubles:
-        assert time.monotonic() < deadline, "no trouble was told"
+    while not (found := [text for text in troubles if words in text]):
+        assert time.monotonic() < deadline, f"not told, but {troubles}"
         time.sleep(0.005)
-    return troubles[0]
+    return found[0]
 
 
 # -- what is posted -----------------------------------------------------------------------------
@@ -433,7 +433,7 @@ def test_a_logbook_that_is_not_there_is_told(
     long = connect(f"http://{'x' * 80}.invalid/")
     long.post_status(ORIGIN, TaskStatus.COMPLETED)
     settled(long, failed=1)
-    assert "is not the name of a host" in troubles[-1]
+    first_of(troubles, "is not the name of a host")
 
 
 # -- nobody waits (W4) --------------------------------------------------------------------------
@@ -462,7 +462,7 @@ def test_posting_never_waits_and_closing_ends(
         assert slowest < LIMIT_S / 3  # one try alone may take LIMIT_S
         began = time.monotonic()
         assert not logbook.close(0.3)
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < LIMIT_S / 2  # one try alone may take LIMIT_S
         found = logbook.counts
         assert found.waiting == found.posted == 0
         assert found.dropped + found.failed + found.overtaken == 600

@@ -47,7 +47,7 @@ def test_a_hundred_in_parallel_leave_nothing(analyses: Runs) -> None:
 @pytest.mark.slow
 def test_a_hundred_first_party_analyses_in_parallel(analyses: Runs) -> None:
     handles = [analyses.start(tasks.Count, SampleParameters(n=n)) for n in range(100)]
-    assert all(handle.wait(110) for handle in handles)
+    assert all(handle.wait(200) for handle in handles)
     assert [h.outcome.result.payload["n"] for h in handles if h.outcome] == list(range(100))
 
 
@@ -106,8 +106,9 @@ def test_another_rank_fails(analyses: Runs, launcher: tuple[str, ...]) -> None:
 def test_ranks_are_cancelled(analyses: Runs, launcher: tuple[str, ...]) -> None:
     handle = analyses.ready(tasks.Waits, launcher=launcher, grace_s=3.0)
     assert handle.pid is not None
-    below = [child.pid for child in psutil.Process(handle.pid).children(recursive=True)]
-    assert len(below) >= 2
+    started = psutil.Process(handle.pid)
+    until(lambda: len(started.children(recursive=True)) >= 2)  # the other one may come later
+    below = [child.pid for child in started.children(recursive=True)]
     handle.cancel("enough")
     assert handle.wait(GUARD_S)
     assert handle.status is TaskStatus.CANCELLED

@@ -36,6 +36,7 @@ from tests.analysis.analysis_runs import GUARD_S, Runs, runs, until
 
 ROOT = Path(__file__).parents[2]
 HOST = """
+import select
 import sys
 from pathlib import Path
 from taskgrove.analysis.running.supervisor import AnalysisSupervisor
@@ -63,7 +64,8 @@ else:
     handle.on_event(heard)
     heard.wait_for("log")
 print(handle.pid, analyses.supervisor.guardian_pid, flush=True)
-sys.stdin.read()
+while not select.select([0], [], [], 0.1)[0]:
+    pass  # a signal is heard between two waits; it is never lost
 """
 
 
@@ -261,13 +263,21 @@ def test_analyses_run_without_a_ledger(tmp_path: Path, caplog: pytest.LogCapture
     assert "no ledger can be kept" in caplog.text
 
 
+def name_of(pid: int) -> str:
+    """Return the name of a process that may be gone since."""
+    try:
+        return psutil.Process(pid).name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def test_the_mark_is_inherited_and_found() -> None:
     mark = f"feed{os.getpid()}.1"
     environment = {**os.environ, leftovers.MARK_VARIABLE: mark}
     with subprocess.Popen(
-        ["/bin/sh", "-c", "setsid sleep 60"], env=environment, start_new_session=True
+        ["/bin/sh", "-c", "setsid sleep 60 & wait"], env=environment, start_new_session=True
     ) as shell:
-        until(lambda: len(leftovers.marked_processes(mark)) >= 1)
+        until(lambda: "sleep" in map(name_of, leftovers.marked_processes(mark)))
         found = leftovers.marked_processes(mark)
         assert all(psutil.Process(pid).environ()[leftovers.MARK_VARIABLE] == mark for pid in found)
         assert leftovers.marked_processes(f"{mark}2") == []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskgrove.analysis.running import handle as running_handle
 from taskgrove.analysis.running.output import (
     MAX_LINE_BYTES,
     TAIL_BYTES,
@@ -141,9 +144,10 @@ def test_what_an_analysis_says_is_heard_live_and_kept(analyses: Runs, tmp_path: 
     ]
 
 
-def test_a_flood_of_lines_is_shown_as_far_as_it_is_heard(analyses: Runs, tmp_path: Path) -> None:
-    import threading
-
+def test_a_flood_of_lines_is_shown_as_far_as_it_is_heard(
+    analyses: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_handle, "HEARD_WITHIN_S", 0.05)  # it hears nothing until then
     slow = threading.Event()
     heard = Heard()
 

@@ -143,18 +143,19 @@ class AnalysisRunner:
             if self._closed:
                 raise UsageError("the runner of analyses is closed", hint="make a new one")
             self._queue.append(follower)
+        if context.abort_event.is_set() and self._take_out(context):
+            # The abort came while its parameters were read, and found nothing in the queue.
+            self._not_started(context, "it was asked to stop")
         self._start_next()
 
     def abort(self, context: LeafContext, reason: str) -> None:
         """End the leaf's processes, or take it from the queue; returns at once."""
+        if self._take_out(context):
+            self._not_started(context, reason)
+            return
         with self._lock:
-            queued = next((item for item in self._queue if item.context is context), None)
-            if queued is not None:
-                self._queue.remove(queued)
             running = self._running.get(id(context))
-        if queued is not None:
-            context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, f"not started: {reason}"))
-        elif running is not None:
+        if running is not None:
             running.cancel(reason, within_s=self._grace_s)
         else:
             context.note("info", "its process had ended, or was never started")
@@ -173,7 +174,11 @@ class AnalysisRunner:
             if self._closed:
                 raise UsageError("the runner of analyses is closed", hint="make a new one")
             self._running[id(context)] = attached
-        attached.begin()
+        try:
+            attached.begin()
+        except BaseException:
+            self._ended(context)  # its place must not stay taken
+            raise
 
     # -- before and after -------------------------------------------------------------------
 
@@ -218,13 +223,13 @@ class AnalysisRunner:
             self._closed = True
             queued = list(self._queue)
             self._queue.clear()
+            running = list(self._running.values())
+        reason = "its runner was closed"
         for follower in queued:
-            follower.context.finish(
-                TaskStatus.ABORTED, (ResultCode.ABORTED, "not started: its runner was closed")
-            )
-        if not self._supervisor.close(
-            self._grace_s + CLOSE_MARGIN_S, reason="its runner was closed"
-        ):
+            self._not_started(follower.context, reason)
+        for item in running:  # also what is only beginning, and no supervisor knows yet
+            item.end(reason, at_limit=False, within_s=self._grace_s)
+        if not self._supervisor.close(self._grace_s + CLOSE_MARGIN_S, reason=reason):
             _LOGGER.warning("analyses did not end when their runner was closed")
 
     def end_all(self, reason: str, *, at_limit: bool = False) -> None:
@@ -240,6 +245,18 @@ class AnalysisRunner:
             item.end(reason, at_limit=at_limit)
 
     # -- own --------------------------------------------------------------------------------
+
+    def _take_out(self, context: LeafContext) -> bool:
+        """Take a leaf from the queue; False when it is not there (any more)."""
+        with self._lock:
+            queued = next((item for item in self._queue if item.context is context), None)
+            if queued is not None:
+                self._queue.remove(queued)
+        return queued is not None
+
+    @staticmethod
+    def _not_started(context: LeafContext, reason: str) -> None:
+        context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, f"not started: {reason}"))
 
     def _start_next(self) -> None:
         while True:

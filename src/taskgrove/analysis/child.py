@@ -195,6 +195,9 @@ class _Child:
     def _tell_failure(self, exc: BaseException) -> None:
         import traceback  # noqa: PLC0415
 
+        # A signal from now on changes nothing: `on_cancel` must not be called in the midst of a
+        # frame, and what it reports would wait for the end of that for ever.
+        self._sending = True
         story = "".join(traceback.format_exception(exc))
         cause = "".join(traceback.format_exception_only(exc)).strip()
         lines = [line.strip() for line in cause.splitlines() if line.strip()]

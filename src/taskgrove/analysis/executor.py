@@ -200,19 +200,26 @@ class AnalysisExecutor:
     def start(self) -> AnalysisHandle:
         """Start the analysis; what stands in its way is its outcome, not an exception."""
         supervisor = self._supervisor or default_supervisor()
-        loop = supervisor.lease()
         callbacks = (*hooks_of(self.entry.hooks).callbacks(), *self.hooks.callbacks())
         if self.logbook is not None:
             callbacks = (*callbacks, logbook_callback(self.logbook, self.origin, self.entry.name))
+        loop = supervisor.lease()
         delivery = EventDelivery(loop.callers.submit, callbacks)
         handle = AnalysisHandle(self.entry.name, delivery)
         ending = Ending(self, loop, handle)
         if self.before or self.environment.source is not None:
             handle.take_controls(ending.before_start)
-            loop.starters.submit(lambda: self._start_guarded(loop, handle, ending))
+            loop.call(lambda: loop.add(ending.before_start))
+            loop.starters.submit(lambda: self._start_later(loop, handle, ending))
         else:
             self._start_guarded(loop, handle, ending)
         return handle
+
+    def _start_later(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
+        try:
+            self._start_guarded(loop, handle, ending)
+        finally:
+            loop.call(lambda: loop.discard(ending.before_start))
 
     def _start_guarded(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
         try:
@@ -225,6 +232,10 @@ class AnalysisExecutor:
         except Exception as exc:
             _LOGGER.exception("analysis %s could not be started", self.entry.name)
             ending.never_ran(f"cannot be started: {type(exc).__name__}: {exc}")
+        except BaseException:  # Ctrl-C, in the thread that starts it
+            if not ending.is_followed:
+                ending.never_ran("cannot be started: interrupted")
+            raise
 
     def _start(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
         self._make_work_dir()
@@ -237,11 +248,16 @@ class AnalysisExecutor:
         if ending.was_called_off():
             return
         launched = launch(plan)
-        ending.launched = launched
-        supervision = Supervision(loop, plan, launched, handle, ending.ended)
-        handle.set_process(launched.process.pid, launched.identity)
-        handle.move(TaskStatus.RUNNING)
-        handle.tell("started", f"process {launched.process.pid}")
+        try:
+            ending.launched = launched
+            supervision = Supervision(loop, plan, launched, handle, ending.ended)
+            handle.set_process(launched.process.pid, launched.identity)
+            handle.move(TaskStatus.RUNNING)
+            handle.tell("started", f"process {launched.process.pid}")
+        except BaseException:  # nobody would ever end it
+            launched.discard()
+            raise
+        ending.is_followed = True
         loop.call(supervision.begin)
         handle.take_controls(supervision)
         ending.before_start.hand_over(supervision)

@@ -235,7 +235,11 @@ class HttpLogbook:
             with self._changed:
                 close_by = self._close_by
             limit_s = None if close_by is None else max(0.1, close_by - time.monotonic())
-            answer = self._poster.post(item.entry.body, item.entry.key, limit_s)
+            try:
+                answer = self._poster.post(item.entry.body, item.entry.key, limit_s)
+            except Exception as exc:  # this entry is given up; the thread posts the next one
+                _LOGGER.exception("an entry of the logbook could not be posted")
+                answer = Answer(False, False, f"{type(exc).__name__}: {exc}")
             item.tries += 1
             self._settle(item, answer)
 

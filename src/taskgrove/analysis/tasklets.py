@@ -65,6 +65,6 @@ def run_tasklets(when: str, tasklets: Iterable[Tasklet], context: TaskletContext
     for tasklet in tasklets:
         try:
             tasklet(context)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:  # one that exits must not take our thread with it
             name = getattr(tasklet, "__name__", repr(tasklet))
             raise TaskletError(f"tasklet {name} {when}: {type(exc).__name__}: {exc}") from exc

@@ -185,7 +185,7 @@ class Listener(NamedTuple):
         """Return the next connection of a process of our own user, or None."""
         try:
             end, _ = self.socket.accept()
-        except (BlockingIOError, InterruptedError, ConnectionError):
+        except OSError:  # nobody is there any more, or no descriptor is left for him
             return None
         credentials = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         _, user, _ = struct.unpack("3i", credentials)

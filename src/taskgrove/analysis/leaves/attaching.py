@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taskgrove.analysis.running.ledger import end_all_leftovers
 from taskgrove.analysis.running.process import is_alive, parse_identity
@@ -30,6 +30,9 @@ from taskgrove.control_model import ResultCode, TaskStatus
 
 if TYPE_CHECKING:
     from taskgrove.analysis.running.supervisor import AnalysisSupervisor, SupervisorLoop
+
+#: When to look again at a process that could not be watched, in seconds.
+_LOOK_AGAIN_S: Final = 0.2
 
 
 class AttachedProcess:
@@ -105,13 +108,19 @@ class AttachedProcess:
 
     def _watch(self) -> None:
         assert self._loop is not None
+        self._loop.add(self)
         try:
             self._descriptor = os.pidfd_open(self._pid)
-        except OSError:
+        except ProcessLookupError:
             self._gone()
             return
+        except OSError:  # no descriptor is left: that says nothing of the process
+            if is_alive(self._identity):
+                self._loop.at(time.monotonic() + _LOOK_AGAIN_S, self._watch)
+            else:
+                self._gone()
+            return
         self._loop.watch(self._descriptor, selectors.EVENT_READ, self._gone)
-        self._loop.add(self)
         if not is_alive(self._identity):  # the pid is somebody else's by now
             self._gone()
 
@@ -140,10 +149,10 @@ class AttachedProcess:
         self._over = True
         loop = self._loop
         assert loop is not None
+        loop.discard(self)
         if self._descriptor >= 0:
             loop.unwatch(self._descriptor)
             os.close(self._descriptor)
-            loop.discard(self)
         loop.workers.submit(lambda: self._finish("has ended"))
         loop.release()
 

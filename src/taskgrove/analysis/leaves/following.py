@@ -81,6 +81,9 @@ class LeafFollower:
         if self.context.is_over:  # its limit, or an abort, was quicker
             self._when_ended(self.context)
             return
+        if self._is_called_off():
+            self._when_ended(self.context)
+            return
         self._began = time.monotonic()
         self.context.begin_limit()
         handle = self._executor.start()
@@ -92,6 +95,20 @@ class LeafFollower:
             handle.cancel(reason, at_limit=at_limit, within_s=within_s)
         self._tell_start(handle.identity)
         handle.on_event(self._hear)
+
+    def _is_called_off(self) -> bool:
+        """End the leaf, if it was asked to end before its process began; True if so."""
+        with self._lock:
+            asked = self._cancelled
+        if asked is None and not self.context.abort_event.is_set():
+            return False
+        reason, at_limit, _ = asked or ("it was asked to stop", False, None)
+        if at_limit:
+            text = self._named(f"not started: {reason}")
+            self.context.finish(TaskStatus.FAILED, (ResultCode.FAILED, text))
+        else:
+            self.context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, f"not started: {reason}"))
+        return True
 
     def cancel(self, reason: str, within_s: float | None = None) -> None:
         """Have the processes ended; returns at once.
@@ -151,10 +168,12 @@ class LeafFollower:
                     (ResultCode.FAILED, self._named(f"its end could not be told: {exc}")),
                 )
         finally:
-            if self._listener is not None:
-                self._listener(self.context, event)
-            if event.kind == "done":
-                self._when_ended(self.context)
+            try:
+                if self._listener is not None:
+                    self._listener(self.context, event)
+            finally:  # what a listener raises must not keep the place of the leaf
+                if event.kind == "done":
+                    self._when_ended(self.context)
 
     def _take(self, event: AnalysisEvent) -> None:
         context = self.context

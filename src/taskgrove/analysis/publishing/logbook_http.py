@@ -166,9 +166,12 @@ class HttpPoster:
                 sock.settimeout(_rest(deadline))
                 sock.connect(address)
                 if self._secure and self._context is not None:
-                    sock = self._context.wrap_socket(sock, server_hostname=self._host)
-                    with self._lock:
+                    sock = self._context.wrap_socket(
+                        sock, server_hostname=self._host, do_handshake_on_connect=False
+                    )
+                    with self._lock:  # before the handshake: an abort reaches that, too
                         self._open = sock
+                    sock.do_handshake()
                 connection.sock = sock
                 return connection
             except OSError as exc:

@@ -39,6 +39,7 @@ class BeforeStart:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: tuple[str, bool, float | None] | None = None
+        self._stopped = False
         self._next: Controls | None = None
 
     @property
@@ -54,17 +55,33 @@ class BeforeStart:
         if following is not None:
             following.cancel(reason, at_limit=at_limit, within_s=within_s)
 
+    def ask_to_end(self, reason: str, within_s: float | None = None) -> None:
+        """Call it off because its executor's process ends."""
+        self.cancel(reason, at_limit=False, within_s=within_s)
+
     def stop(self) -> None:
-        """Nothing runs that could be suspended."""
+        """Have its process suspended as soon as there is one, or hand that on."""
+        with self._lock:
+            self._stopped = True
+            following = self._next
+        if following is not None:
+            following.stop()
 
     def resume(self) -> None:
-        """Nothing is suspended."""
+        """Have its process not suspended, or hand that on."""
+        with self._lock:
+            self._stopped = False
+            following = self._next
+        if following is not None:
+            following.resume()
 
     def hand_over(self, following: Controls) -> None:
         """Hand on to what controls the process, now that there is one."""
         with self._lock:
             self._next = following
-            asked = self._asked
+            asked, stopped = self._asked, self._stopped
+        if stopped:
+            following.stop()
         if asked is not None:
             following.cancel(asked[0], at_limit=asked[1], within_s=asked[2])
 
@@ -81,6 +98,7 @@ class Ending:
         plan: What was launched, when that is known.
         launched: The process, when it was started.
         before_start: Takes what is asked before the process is started.
+        is_followed: Whether a supervision brings about the end.
     """
 
     def __init__(self, asked: Asked, loop: SupervisorLoop, handle: AnalysisHandle) -> None:
@@ -90,6 +108,7 @@ class Ending:
         self.plan: Plan | None = None
         self.launched: Launched | None = None
         self.before_start = BeforeStart()
+        self.is_followed = False
 
     def was_called_off(self) -> bool:
         """End the analysis, if it was called off before it started; True if so."""
@@ -112,7 +131,7 @@ class Ending:
     def _finish(self, end: ProcessEnd) -> None:
         try:
             outcome = self._outcome(end)
-        except Exception as exc:  # whatever happens here, the analysis has an end
+        except BaseException as exc:  # whatever happens here, the analysis has an end
             _LOGGER.exception(
                 "the end of analysis %s could not be described", self._handle.analysis
             )

@@ -175,7 +175,7 @@ def _call(callback: Callback, event: AnalysisEvent) -> None:
     began = time.monotonic()
     try:
         callback(event)
-    except Exception:
+    except BaseException:  # also one that exits: what follows must still be heard
         _LOGGER.exception("a callback of analysis %s raised on %s", event.analysis, event.kind)
     took = time.monotonic() - began
     if took > HEARD_WITHIN_S:

@@ -231,9 +231,11 @@ class AnalysisHandle:
                 return
             self._status = outcome.status
             self._outcome = outcome
-        self.tell(_END_EVENT.get(outcome.status, "failed"), outcome.cause)
-        self.tell("done", outcome.cause)
-        self._over.set()
+        try:
+            self.tell(_END_EVENT.get(outcome.status, "failed"), outcome.cause)
+            self.tell("done", outcome.cause)
+        finally:
+            self._over.set()
 
     def _have(self, act: Callable[[Controls], object]) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -91,6 +92,19 @@ class Launched:
         fields = stat_fields(self.process.pid)
         return f"{self.process.pid}:{fields[19].decode() if fields else 0}"
 
+    def discard(self) -> None:
+        """Kill the process that was just started, and close everything."""
+        _kill(self.process)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        for stream in self.streams:
+            stream.close()
+        for connection in self.connections:
+            connection.close()
+        if self.listener is not None:
+            self.listener.socket.close()
+
 
 class _Pieces:
     """Descriptors that belong to a launch, closed if it fails."""
@@ -155,14 +169,14 @@ def _launch(plan: Plan, pieces: _Pieces) -> Launched:
         stdout=out_theirs,
         stderr=err_theirs,
     )
-    mark_members(plan.mark, process.pid)
     try:
-        pidfd = os.pidfd_open(process.pid)
-    except ProcessLookupError:  # where SIGCHLD is ignored, the kernel reaps
-        pidfd = -1
-    except OSError:
-        process.kill()
-        process.wait()
+        mark_members(plan.mark, process.pid)
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except ProcessLookupError:  # where SIGCHLD is ignored, the kernel reaps
+            pidfd = -1
+    except BaseException:
+        _kill(process)
         raise
     stem = plan.output_stem
     budget = OutputBudget(plan.output_limit_bytes)
@@ -171,6 +185,12 @@ def _launch(plan: Plan, pieces: _Pieces) -> Launched:
         for name, descriptor, suffix in (("stdout", out, ".out"), ("stderr", err, ".err"))
     ]
     return Launched(process, pidfd, streams, connections, listener, argv, environment)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _path(stem: Path | None, suffix: str) -> Path | None:

@@ -247,7 +247,19 @@ class Supervision:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, number)
         if everywhere:
-            _signal_all(find_members(self._plan.mark, self._pid), number)
+            _signal_all(self._members() or (), number)
+
+    def _members(self, ran_s: float | None = None) -> list[int] | None:
+        """Return the processes of the analysis besides its first one; None: it cannot be told.
+
+        That is so where no descriptor is left to look with. What is done besides must go on.
+        """
+        try:
+            if ran_s is None:
+                return find_members(self._plan.mark, self._pid)
+            return find_members(self._plan.mark, self._pid, ran_s=ran_s)
+        except OSError:
+            return None
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -266,7 +278,13 @@ class Supervision:
         assert self._ended is not None
         self._intake.drain()
         ran_s, waited_s = self._ended - self._began, time.monotonic() - self._ended
-        members = find_members(self._plan.mark, self._pid, ran_s=ran_s)
+        members = self._members(ran_s)
+        if members is None:
+            if waited_s < KILL_WAIT_S:
+                self._loop.at(time.monotonic() + _LOOK_AGAIN_S, self._settle)
+                return
+            self._notes.append("what it left behind could not be looked for")
+            members = []
         if not members:
             self._intake.drain()  # the last of them may have ended since, and let go of it
         if members or self._intake.is_open:

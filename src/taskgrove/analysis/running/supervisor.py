@@ -9,8 +9,9 @@ longer; all of it is one :class:`SupervisorLoop`.
 
 Threads: every method of :class:`AnalysisSupervisor`, and :meth:`SupervisorLoop.call`,
 :meth:`SupervisorLoop.release` and the pools may be used by any thread. ``_lock``
-guards which loop is current and how many analyses it has. The other methods of a loop belong to
-its own thread.
+guards which loop is current, how many analyses each has, since when it has none, and whether it
+closes or is gone. The other methods of a loop belong to its own thread. A loop that closes is not
+leased any more: what is started meanwhile begins anew.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -84,7 +86,11 @@ class SupervisorLoop:
         self._numbers = itertools.count(1)
         self._supervised: set[Supervised] = set()
         self._over = False
+        self._ending: tuple[str, float] | None = None
         self.analyses = 0
+        self.idle_since = 0.0
+        self.closing = False
+        self.gone = False
         self.ledger = Ledger(ledger_folder)
         self.starters = WorkerPool(_WORKERS, "taskgrove-analysis-start")
         self.workers = WorkerPool(_WORKERS, "taskgrove-analysis-end")
@@ -106,8 +112,11 @@ class SupervisorLoop:
         self._owner.released(self)
 
     def add(self, supervised: Supervised) -> None:
-        """Know of an analysis, to end it when the process ends."""
+        """Know of an analysis, to end it when the process ends, or now if all were to end."""
         self._supervised.add(supervised)
+        if self._ending is not None:  # it began while the others were asked
+            reason, kill_by = self._ending
+            supervised.ask_to_end(reason, max(0.0, kill_by - time.monotonic()))
 
     def discard(self, supervised: Supervised) -> None:
         """Forget an analysis."""
@@ -115,6 +124,7 @@ class SupervisorLoop:
 
     def end_all(self, reason: str, within_s: float) -> None:
         """Ask every analysis to end, with SIGKILL after ``within_s`` seconds at the latest."""
+        self._ending = (reason, time.monotonic() + within_s)
         for supervised in tuple(self._supervised):
             supervised.ask_to_end(reason, within_s)
 
@@ -144,11 +154,16 @@ class SupervisorLoop:
         """Wake the thread; the owner calls it under its lock, while the loop exists."""
         os.eventfd_write(self._wake, 1)
 
+    def discard_unstarted(self) -> None:
+        """Close what a loop holds whose thread could not be started."""
+        self._selector.close()
+        os.close(self._wake)
+
     def _run(self) -> None:
-        self._selector.register(self._wake, selectors.EVENT_READ, None)
-        self.ledger.open()
-        self.workers.submit(lambda: end_all_leftovers(self._ledger_folder))
         try:
+            self._selector.register(self._wake, selectors.EVENT_READ, None)
+            _guarded(self.ledger.open)
+            _guarded(lambda: self.workers.submit(lambda: end_all_leftovers(self._ledger_folder)))
             while not self._over:
                 for key, _ in self._selector.select(self._sleep_s()):
                     if key.data is None:
@@ -160,6 +175,7 @@ class SupervisorLoop:
                     _guarded(self._commands.popleft())
                 self._over = self._owner.may_end(self)
         finally:
+            self._owner.left(self)
             self._close()
 
     def _is_watched(self, key: selectors.SelectorKey) -> bool:
@@ -207,8 +223,7 @@ class AnalysisSupervisor:
         self._ledger_folder = ledger_folder
         self._lock = threading.Lock()
         self._loop: SupervisorLoop | None = None
-        self._idle_since = 0.0
-        self._closing = False
+        self._former: SupervisorLoop | None = None
 
     @property
     def guardian_pid(self) -> int | None:
@@ -221,10 +236,14 @@ class AnalysisSupervisor:
         """Return the loop for one more analysis; :meth:`SupervisorLoop.release` gives it back."""
         with self._lock:
             loop = self._loop
-            if loop is None:
-                loop = self._loop = SupervisorLoop(self, self._ledger_folder)
-                self._closing = False
-                loop.thread.start()
+            if loop is None or loop.closing:
+                loop = SupervisorLoop(self, self._ledger_folder)
+                try:
+                    loop.thread.start()
+                except BaseException:  # no more threads: the next analysis tries anew
+                    loop.discard_unstarted()
+                    raise
+                self._former, self._loop = self._loop or self._former, loop
             loop.analyses += 1
         return loop
 
@@ -233,14 +252,14 @@ class AnalysisSupervisor:
         with self._lock:
             loop.analyses -= 1
             if not loop.analyses:
-                self._idle_since = time.monotonic()
-                if loop is self._loop:
+                loop.idle_since = time.monotonic()
+                if not loop.gone:
                     loop.signal_wake()
 
     def wake(self, loop: SupervisorLoop) -> None:
         """Wake a loop's thread, if it still runs."""
         with self._lock:
-            if loop is self._loop:
+            if not loop.gone:
                 loop.signal_wake()
 
     def linger_left_s(self, loop: SupervisorLoop) -> float:
@@ -248,18 +267,28 @@ class AnalysisSupervisor:
         with self._lock:
             if loop.analyses:
                 return _LONGEST_SLEEP_S
-            if self._closing:
+            if loop.closing:
                 return 0.0
-            return max(0.0, self._idle_since + self._linger_s - time.monotonic())
+            return max(0.0, loop.idle_since + self._linger_s - time.monotonic())
 
     def may_end(self, loop: SupervisorLoop) -> bool:
         """Return whether a loop has nothing to do any more; it is then no longer leased."""
         with self._lock:
-            lingered = time.monotonic() >= self._idle_since + self._linger_s
-            if loop.analyses or not (lingered or self._closing):
+            lingered = time.monotonic() >= loop.idle_since + self._linger_s
+            if loop.analyses or not (lingered or loop.closing):
                 return False
-            self._loop = None
+            self._leave(loop)
             return True
+
+    def left(self, loop: SupervisorLoop) -> None:
+        """Know that a loop's thread ends, for whatever reason: it is no longer leased."""
+        with self._lock:
+            self._leave(loop)
+
+    def _leave(self, loop: SupervisorLoop) -> None:
+        loop.gone = True
+        if self._loop is loop:
+            self._former, self._loop = loop, None
 
     def close(
         self, timeout_s: float = 15.0, *, reason: str = "its executor's process ends"
@@ -276,17 +305,20 @@ class AnalysisSupervisor:
         Returns:
             True when all have ended in time.
         """
-        with self._lock:
-            loop = self._loop
-            if loop is None:
-                return True
-            self._closing = True
+        deadline = time.monotonic() + timeout_s
         within_s = max(0.0, timeout_s - CLOSE_MARGIN_S)
-        loop.call(lambda: loop.end_all(reason, within_s))
-        if loop.thread is threading.current_thread():
+        with self._lock:
+            loops = [loop for loop in (self._former, self._loop) if loop is not None]
+            for loop in loops:
+                loop.closing = True
+        for loop in loops:
+            loop.call(partial(loop.end_all, reason, within_s))
+        threads = [loop.thread for loop in loops]
+        if threading.current_thread() in threads:
             return False
-        loop.thread.join(timeout_s)
-        return not loop.thread.is_alive()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
 
 
 def _guarded(function: Callable[[], object]) -> None:
