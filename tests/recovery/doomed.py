@@ -103,7 +103,7 @@ def doom(database: str, run_id: str, truth: str, kill_at: int, when: str) -> Non
     def hold(event: Any) -> None:
         # The run waits there for the record, so that this breaks off where it should.
         if event.sequence == held:
-            kept.wait(10)
+            kept.wait(60)
 
     def watch(event: Any) -> None:
         if event.sequence == held:

@@ -39,6 +39,7 @@ from taskgrove.store.resuming import plan_resume
 from taskgrove.store.schema import events, runs
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, cut, record
+from tests.store.recording import eventually
 
 HANG_GUARD_S = 60.0
 
@@ -164,8 +165,7 @@ def test_of_two_recoveries_only_one_goes_on(store: Store) -> None:
     for thread in threads:
         thread.start()
     fake.wait_for_call("b", "attach")
-    while len(told) < 3:
-        threads[0].join(0.01)
+    eventually(lambda: len(told) >= 3)
     fake.release("b")
     for thread in threads:
         thread.join(HANG_GUARD_S)

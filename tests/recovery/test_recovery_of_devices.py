@@ -34,7 +34,10 @@ Killed = Callable[[float, dict[str, Any]], tuple[Any, Path]]
 
 @pytest.fixture
 def killed(tmp_path: Path) -> Iterator[Killed]:
-    """Start three beams, and a runner that is killed once the record holds their commands."""
+    """Start three beams, and a runner that is killed once the record holds their commands.
+
+    These take so long that none is over before, also where the disk is slow.
+    """
     from taskgrove.tango.simulator import SimulatedFleet
 
     fleets: list[Any] = []
@@ -87,7 +90,7 @@ def recovered(database: Path) -> tuple[Any, EventLog, Any]:
 
 
 def test_devices_that_still_run_are_followed_to_their_true_ends(killed: Killed) -> None:
-    killed_fleet, database = killed(2.0, {BEAMS[1]: {"Configure": 'fail("no lock"),at=80'}})
+    killed_fleet, database = killed(4.0, {BEAMS[1]: {"Configure": 'fail("no lock"),at=80'}})
     row, log, nodes = recovered(database)
     assert killed_fleet.is_alive(BEAMS[0])
     ends = {name: nodes[f"configure/configure_pst/pst-0{name}"] for name in (1, 2, 3)}
@@ -106,7 +109,7 @@ def test_devices_that_still_run_are_followed_to_their_true_ends(killed: Killed) 
 def test_an_end_that_came_before_anybody_looked_has_the_time_of_its_device(
     killed: Killed,
 ) -> None:
-    fleet, database = killed(0.2, {})
+    fleet, database = killed(2.0, {})
     ended_ns = [finished_ns(fleet.trl(beam)) for beam in BEAMS]
     row, log, nodes = recovered(database)
     for number, moment in enumerate(ended_ns, 1):
@@ -125,7 +128,7 @@ def test_an_end_that_came_before_anybody_looked_has_the_time_of_its_device(
 
 
 def test_a_device_that_was_restarted_knows_nothing_any_more(killed: Killed) -> None:
-    fleet, database = killed(1.0, {})
+    fleet, database = killed(2.0, {})
     fleet.restart(BEAMS[2])
     row, _, nodes = recovered(database)
     lost = nodes["configure/configure_pst/pst-03"]
@@ -163,7 +166,7 @@ def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) 
 def test_a_lost_run_is_recovered_before_it_is_resumed_and_nothing_runs_twice(
     killed: Killed, tmp_path: Path
 ) -> None:
-    _, database = killed(1.0, {})
+    _, database = killed(2.0, {})
     done = taskgrove("resume", "r1", "--db", str(database), "--yes", cwd=tmp_path)
     # It was recorded from Python: recovered, and then only its program can build the tree.
     assert done.returncode == 2

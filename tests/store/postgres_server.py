@@ -7,10 +7,11 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
+
+from tests.free_port import free_port
 
 #: Stops the server and removes its folder when the tests were killed and could not.
 _GUARD = """
@@ -68,8 +69,7 @@ class PostgresServer:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="taskgrove-postgres-", dir=_roomy_memory()))
         self._numbers = itertools.count(1)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         if os.geteuid() == 0:
             user = _user()
             assert user is not None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskgrove import (
     AggregationOutcome,
@@ -23,6 +24,10 @@ from taskgrove.events import ComposedDetail, TaskEvent, decode_event
 from taskgrove.store import Recorder, Store
 from taskgrove.store.database.plain_bytes import clean_text
 from taskgrove.store.recording.node_rows import read_nodes
+from taskgrove.store.recording.run_writer import RunWriter
+
+if TYPE_CHECKING:
+    import pytest
 
 #: A guard against hangs, in seconds.
 PATIENCE_S = 30
@@ -135,6 +140,39 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@contextmanager
+def busy_writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Have a recorder's writer stay in its next batch; the event says that it has come so far."""
+    is_busy, go_on = threading.Event(), threading.Event()
+    real = RunWriter._write_nodes
+
+    def slowly(self: RunWriter, *arguments: Any, **more: Any) -> Any:
+        is_busy.set()
+        assert go_on.wait(PATIENCE_S)
+        return real(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "_write_nodes", slowly)
+        try:
+            yield is_busy
+        finally:
+            go_on.set()
+
+
+def troubles_of(told: str) -> list[str]:
+    """Return the troubles that a recording process told, but for waits on others that write.
+
+    On a slow disk each may wait for the others longer than is kept to oneself.
+    """
+    harmless = ("locked", "does not answer", "answers again", "is written again")
+    return [
+        line
+        for line in told.splitlines()
+        if line.startswith("trouble")
+        and ("could not be kept" in line or not any(words in line for words in harmless))
+    ]
 
 
 class Kept:

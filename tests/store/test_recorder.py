@@ -20,6 +20,7 @@ from tests.store.recording import (
     PATIENCE_S,
     Kept,
     Troubles,
+    busy_writer,
     end_and_wait,
     event,
     eventually,
@@ -142,23 +143,27 @@ def test_a_number_that_never_comes_is_counted_as_lost(record_url: str, tmp_path:
     assert found.nodes == found.folded
 
 
-def test_progress_is_coalesced_under_load_without_a_gap(record_url: str, tmp_path: Path) -> None:
+def test_progress_is_coalesced_under_load_without_a_gap(
+    record_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with new_recorder(record_url, tmp_path) as recorder:
         seen: list[TaskEvent] = []
         recorder.forward("run-1", seen.append)
         observe = recorder.begin_run("run-1", RunAbout())
-        feed(observe, life("run-1")[:2])
         burst = [
             event("run-1", 3 + n, path=f"root/leaf-{n % 50}", progress=n // 50)
             for n in range(5_000)
         ]
-        feed(observe, burst)
+        with busy_writer(monkeypatch) as is_busy:  # else it depends on the machine who is faster
+            feed(observe, life("run-1")[:2])
+            assert is_busy.wait(PATIENCE_S)
+            feed(observe, burst)
         observe(event("run-1", 5_003, path="root", kind="finished", status=TaskStatus.COMPLETED))
         end_and_wait(recorder, "run-1")
     found = kept(record_url, "run-1")
     found.assert_final()
     assert seen == found.events
-    assert len(found.events) < 2_000
+    assert len(found.events) < 200
     assert {node.progress for node in found.nodes[1:]} == {99}
 
 
@@ -323,12 +328,17 @@ def test_a_run_that_was_taken_for_lost_and_lives_is_taken_back(
         feed(observe, life("run-1")[:2])
         eventually(lambda: len(kept(record_url, "run-1").events) == 2)
         with Store.open(record_url) as store:
-            # Its heartbeat did not come for a minute, say because the record was away.
-            with store.writing() as connection:
-                connection.exec_driver_sql(
-                    "UPDATE leases SET heartbeat_ns = heartbeat_ns - 60000000000, boot_id = 'other'"
-                )
-            assert [lost.run_id for lost in find_lost(store)] == ["run-1"]
+
+            def taken_for_lost() -> bool:
+                # Its heartbeat did not come for a minute, say because the record was away.
+                with store.writing() as connection:
+                    connection.exec_driver_sql(
+                        "UPDATE leases SET heartbeat_ns = heartbeat_ns - 60000000000,"
+                        " boot_id = 'other'"
+                    )
+                return [lost.run_id for lost in find_lost(store)] == ["run-1"]
+
+            eventually(taken_for_lost)  # a heartbeat that comes just then shows that it lives
         if not ends_at_once:
             eventually(lambda: state_of(record_url, "run-1") == "running")
             with Store.open(record_url) as store:

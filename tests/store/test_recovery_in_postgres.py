@@ -23,6 +23,7 @@ from tests.cli.command_line import environment, start
 from tests.recovery.cut_runs import DEVICE, cut, record
 from tests.recovery.test_recovery import tree
 from tests.store.postgres_server import PostgresServer
+from tests.store.recording import eventually
 
 pytestmark = pytest.mark.postgres
 HANG_GUARD_S = 60.0
@@ -62,8 +63,7 @@ def test_of_several_that_look_and_recover_at_once_one_goes_on(
     for thread in threads:
         thread.start()
     fake.wait_for_call("b", "attach")
-    while len(told) < 2:
-        threads[0].join(0.01)
+    eventually(lambda: len(told) >= 2)
     fake.release("b")
     for thread in threads:
         thread.join(HANG_GUARD_S)

@@ -140,8 +140,10 @@ class Recorder:
             self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
             return observer
         self._inbox.put(begin)
-        if not begin.done.wait(self._patience_s):
+        if not self._inbox.is_dead and not begin.done.wait(self._patience_s):
             self._tell_stuck()
+        if self._inbox.is_dead and not begin.taken:  # it was closed in this moment
+            self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
         return observer
 
     def end_run(
@@ -160,9 +162,12 @@ class Recorder:
             outcome.message,
             self._clock.wall_ns(),
         )
-        self._watch.add(waiter)
+        is_watched = self._watch.add(waiter)
         self._inbox.put(End(run_id, ending, waiter))
         if self._inbox.is_dead:  # nobody will take it
+            waiter.release()
+        elif not is_watched:  # closed, but the writer hangs
+            self._overdue(waiter)
             waiter.release()
 
     def forward(self, run_id: str, observer: Observer) -> None:
@@ -251,13 +256,19 @@ class Recorder:
         return msgspec.structs.replace(event, detail=clean)
 
     def _send_past(self, event: TaskEvent) -> None:
-        self._forwarder.send_ahead(event.run_id, [event])
+        self._forwarder.send_ahead(event.run_id, lambda: [event])
 
     def _overdue(self, waiter: Waiter) -> None:
+        if self._inbox.is_dead:  # the writer has handed on everything
+            return
         self._tell_stuck()
         run_id = waiter.run_id
-        under_way = events_in(self._writer.in_flight.get(run_id, ()))
-        self._forwarder.send_ahead(run_id, [*under_way, *self._inbox.snapshot(run_id)])
+
+        def left() -> list[TaskEvent]:
+            under_way = events_in(self._writer.in_flight.get(run_id, ()))
+            return [*under_way, *self._inbox.snapshot(run_id)]
+
+        self._forwarder.send_ahead(run_id, left)
 
     def _tell_stuck(self) -> None:
         self._teller.begin(

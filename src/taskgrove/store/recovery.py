@@ -267,7 +267,13 @@ def _claim(store: Store, row: RunRow) -> None:
     with store.writing() as connection:
         claimed = connection.execute(
             update(runs)
-            .where(runs.c.run_key == row.run_key, runs.c.state == "lost")
+            .where(
+                runs.c.run_key == row.run_key,
+                runs.c.state == "lost",
+                # Not lost once more since we looked: our plan, and our numbers, would be of then.
+                runs.c.last_sequence == row.last_sequence,
+                runs.c.state_note == row.state_note,
+            )
             .values(state="running", state_note=note)
         )
         if claimed.rowcount != 1:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -32,9 +33,13 @@ CROWD: Final = 300_000
 
 @dataclass(slots=True)
 class Begin:
-    """A run begins; ``done`` is set when it is kept, or kept aside and told."""
+    """A run begins; ``done`` is set when it is kept, or kept aside and told.
+
+    ``taken`` is True once the writer knows of the run.
+    """
 
     state: RunState
+    taken: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -138,7 +143,11 @@ class Inbox:
     def die(self) -> list[Item]:
         """Return what nobody will collect; from now on events go past the recorder."""
         self._dead = self._attention = True
-        return self._drain(len(self._items))
+        left: list[Item] = []
+        with suppress(IndexError):  # others may still take progress out
+            while True:
+                left.append(self._items.popleft())
+        return left
 
     def collect(self, timeout_s: float) -> list[Item]:
         """Wait for something to come, a little more for its company, and return it.

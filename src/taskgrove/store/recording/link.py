@@ -72,6 +72,18 @@ class Link:
                 location=self.store.location,
             )
         connection = self.store.engine.connect().execution_options(**{WRITES: True})
+        try:
+            self._set_up(connection)
+            if self.store.file is not None:
+                self._inode = _inode_of(self.store.file)
+        except BaseException:
+            _let_go(connection)
+            raise
+        self._connection = connection
+        return connection
+
+    @staticmethod
+    def _set_up(connection: Connection) -> None:
         raw = connection.connection.driver_connection
         if isinstance(raw, sqlite3.Connection):
             raw.execute(f"PRAGMA busy_timeout={int(LOCK_PATIENCE_S * 1000)}")
@@ -81,10 +93,6 @@ class Link:
             connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
             connection.exec_driver_sql(f"SET statement_timeout = '{STATEMENT_S}s'")
             connection.commit()
-        if self.store.file is not None:
-            self._inode = _inode_of(self.store.file)
-        self._connection = connection
-        return connection
 
     def _check_file(self) -> None:
         # SQLite goes on writing to a file that has no name any more; nobody would ever see it.
@@ -104,10 +112,7 @@ class Link:
         """Let go of the connection; it is not used again, nor given to others."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.invalidate()
-            finally:
-                connection.close()
+            _let_go(connection)
 
     def close(self) -> None:
         """Let go of the connection, and of the record where it was opened here."""
@@ -115,6 +120,13 @@ class Link:
         if self._own is not None:
             self._own.close()
             self._own = None
+
+
+def _let_go(connection: Connection) -> None:
+    try:
+        connection.invalidate()
+    finally:
+        connection.close()
 
 
 def _inode_of(file: Path) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ Threads: it belongs to the recorder's writer thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from taskgrove.errors import StoreError
@@ -146,15 +146,19 @@ class Outage:
         """Return True when the end of a run is kept aside where a crash cannot take it."""
         return self.is_on and self._spill.durable and state.run_id in self._ends_kept
 
-    def chunks(self, states: Mapping[str, RunState]) -> Iterator[tuple[list[LogPart], int]]:
-        """Yield what is kept aside, oldest first: events for the log, and a mark for `written`."""
+    def chunks(self, state_of: Callable[[str], RunState]) -> Iterator[tuple[list[LogPart], int]]:
+        """Yield what is kept aside, oldest first: events for the log, and a mark for `written`.
+
+        Args:
+            state_of: Returns the state of a run, also of one that was forgotten meanwhile.
+        """
         while not self._spill.is_empty:
             entries, mark = self._spill.peek(_CHUNK)
             rows: dict[str, list[tuple[int, bytes]]] = {}
             for entry in entries:
-                if isinstance(entry, EventEntry) and states[entry.run_id].broken is None:
+                if isinstance(entry, EventEntry) and state_of(entry.run_id).broken is None:
                     rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
-            yield [(states[run_id], of_run) for run_id, of_run in rows.items()], mark
+            yield [(state_of(run_id), of_run) for run_id, of_run in rows.items()], mark
 
     def written(self, count: int, mark: int) -> None:
         """Go on after what :meth:`chunks` yielded: it is in the log."""

@@ -14,6 +14,7 @@ Threads: a spill belongs to one thread.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -36,6 +37,8 @@ MEMORY_LIMIT_BYTES: Final = 32 * 2**20
 _HEAD: Final = struct.Struct("<II")
 _SUFFIX: Final = ".spill"
 _READ_BYTES: Final = 1 << 20
+#: How often a file is made anew that another process took for an orphan before it was locked.
+_TRIES: Final = 3
 
 
 class RunEntry(msgspec.Struct, frozen=True, tag="run"):
@@ -168,7 +171,7 @@ class Spill:
 
     def _make(self) -> None:
         error: OSError | None = None
-        for folder in self._folders or spill_folders():
+        for folder in [it for it in self._folders or spill_folders() for _ in range(_TRIES)]:
             path = folder / f"{_stem(self._location)}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
             try:
                 _private_folder(folder)
@@ -176,7 +179,14 @@ class Spill:
             except OSError as exc:
                 error = exc
                 continue
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.fstat(fd).st_nlink:
+                    raise FileNotFoundError(errno.ENOENT, "removed by another process")
+            except OSError as exc:  # before it was locked, it was taken for an orphan
+                os.close(fd)
+                error = exc
+                continue
             self._fd, self._path = fd, path
             return
         assert error is not None

@@ -66,6 +66,8 @@ class Forwarder:
         self._lock = threading.Lock()
         self._observers: dict[str, tuple[Observer, ...]] = {}
         self._sent: dict[str, set[int]] = {}
+        # What the writer has handed on of the batch that is still under way.
+        self._handed: dict[str, list[list[TaskEvent]]] = {}
 
     def add(self, run_id: str, observer: Observer) -> None:
         """Have an observer hear the events of a run."""
@@ -88,19 +90,36 @@ class Forwarder:
         if not observers:
             return
         with self._lock:
-            sent = self._sent.get(run_id)
-            if sent:
-                events = [event for event in events if event.sequence not in sent]
-        self._deliver(run_id, observers, events)
+            sent = self._sent.get(run_id, ())
+            batch = [event for event in events if event.sequence not in sent]
+            self._handed.setdefault(run_id, []).append(batch)
+        self._deliver(run_id, observers, batch)
 
-    def send_ahead(self, run_id: str, events: Iterable[TaskEvent]) -> None:
-        """Hand on events that are not kept yet, because their writer is stuck or gone."""
+    def batch_is_over(self) -> None:
+        """Know that what was handed on is no longer under way."""
+        with self._lock:
+            self._handed.clear()
+
+    def send_ahead(self, run_id: str, left: Callable[[], Iterable[TaskEvent]]) -> None:
+        """Hand on events that are not kept yet, because their writer is stuck or gone.
+
+        Args:
+            run_id: The run.
+            left: Returns them; called under the lock, so that the writer does not hand them on
+                at the same moment.
+        """
         observers = self._observers.get(run_id)
         if not observers:
             return
         with self._lock:
             sent = self._sent.setdefault(run_id, set())
-            new = [event for event in events if event.sequence not in sent]
+            handed = {
+                number
+                for batch in self._handed.get(run_id, ())
+                for event in batch
+                for number in range(event.sequence_from or event.sequence, event.sequence + 1)
+            }
+            new = [e for e in left() if e.sequence not in sent and e.sequence not in handed]
             sent.update(event.sequence for event in new)
         self._deliver(run_id, observers, sorted(new, key=lambda event: event.sequence))
 

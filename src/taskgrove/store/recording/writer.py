@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,6 +151,7 @@ class Writer:
             for begin in begun:
                 begin.done.set()
         self.in_flight = {}
+        self._forwarder.batch_is_over()
 
     def _sort_in(self, items: Sequence[Item]) -> tuple[dict[str, list[Heard]], list[Begin]]:
         events: dict[str, list[Heard]] = {}
@@ -164,6 +166,7 @@ class Writer:
             else:
                 if type(item) is Begin:
                     self._states[item.state.run_id] = item.state
+                    item.taken = True
                     begun.append(item)
                 elif type(item) is End:
                     self._ends[item.run_id] = (item, deadline)
@@ -249,8 +252,21 @@ class Writer:
         self._transaction(writer, states, log, beat=beat)
         if not self._orphans_looked_for:
             self._orphans_looked_for = True
-            for text in adopt(self._location, writer, self._link.transaction, self._spill_folder):
+            self._adopt(writer)
+
+    def _adopt(self, writer: RunWriter) -> None:
+        transaction = self._link.transaction
+        try:
+            for text in adopt(self._location, writer, transaction, self._spill_folder):
                 self._teller.say(text)
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            # The runs of this process are written; they have no part in it.
+            _LOGGER.exception("what an earlier process kept aside could not be written")
+            self._teller.say(
+                f"what an earlier process kept aside could not be written: {words_of(exc)}"
+            )
 
     def _transaction(
         self,
@@ -264,6 +280,8 @@ class Writer:
         now = time.monotonic()
         lazy = any(state.lazy and now - state.lazy_since >= LAZY_S for state in states)
         done = Written()
+        if beat:  # also where it fails: it is not tried again without a pause
+            self._beat_at = now + HEARTBEAT_S
         with self._link.transaction() as connection:
             now_ns = self._clock.wall_ns()
             if states:
@@ -272,8 +290,6 @@ class Writer:
                 )
             if beat:
                 writer.heartbeat(connection, self._leased(), this_process().pid, now_ns)
-        if beat:
-            self._beat_at = now + HEARTBEAT_S
         writer.committed(states, done, lazy=lazy, log_only=log_only)
 
     def _writer(self) -> RunWriter:
@@ -337,7 +353,7 @@ class Writer:
     def _try_to_heal(self) -> None:
         try:
             writer = self._writer()
-            for log, mark in self.outage.chunks(self._states):
+            for log, mark in self.outage.chunks(self._state_of):
                 self._transaction(writer, [state for state, _ in log], log, log_only=True)
                 self.outage.written(sum(len(of_run) for _, of_run in log), mark)
             pending = [s for s in self._states.values() if s.broken is None]
@@ -366,9 +382,9 @@ class Writer:
     def _release(self) -> None:
         """Let those go whose run's end is kept, or kept aside on the disk, or cannot be."""
         for run_id, waiter in list(self._waiters.items()):
-            state = self._states[run_id]
-            safe = state.final or state.broken is not None
-            if safe or self.outage.is_safe_for(state) or waiter.is_released:
+            state = self._states.get(run_id)  # None: final, and its record is gone since
+            safe = state is None or state.final or state.broken is not None
+            if safe or waiter.is_released or (state and self.outage.is_safe_for(state)):
                 del self._waiters[run_id]
                 self._call(waiter)
         ended = [s for s in self._states.values() if s.final and s.run_id not in self._waiters]
@@ -388,7 +404,7 @@ class Writer:
         for event in filter(None, map(event_in, items)):
             left.setdefault(event.run_id, []).append(event)
         for run_id, events in left.items():
-            self._forwarder.send_ahead(run_id, events)
+            self._forwarder.send_ahead(run_id, partial(list, events))
         for item in items:
             if isinstance(item, Begin):
                 item.done.set()
