@@ -95,13 +95,14 @@ def _run(
 ) -> AggregationOutcome:
     with MainTaskExecutor(max_workers, runners, grace_s=grace_s) as executor:
         handle = executor.submit_main_task(task, observers=observers, recorder=recorder)
-        if not handle.wait(timeout_s):
-            handle.abort(f"the run's limit of {timeout_s:g} s expired")
+        expired = not handle.wait(timeout_s)
+        if expired and handle.abort(f"the run's limit of {timeout_s:g} s expired"):
             handle.wait(grace_s + 1.0)
             raise WaitTimeoutError(
                 f"{handle.task.path} did not end within {timeout_s:g} s and was aborted",
                 path=handle.task.path,
             )
+        handle.wait()  # it may have ended as its limit expired, and is not kept yet
         outcome = handle.outcome
         assert outcome is not None
         return outcome

@@ -50,7 +50,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("command-map", "devices", "library")
 PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in NAMES}
 MAPS, DEVICES, LIBRARY = PAGES.values()
-LIMIT_S = 60
+LIMIT_S = 120
 _FENCED = re.compile(
     r"^```(?P<language>\w*)\n(?P<text>.*?)^```$(?:\n\n^```\n(?P<shown>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,

@@ -83,7 +83,7 @@ def test_clean_pairs(tidy_thread):
     socket.socket().close()
 
 def test_clean_after_a_moment():
-    threading.Timer(0.2, int).start()
+    threading.Timer(0.1, int).start()
 
 def test_clean_in_wider_fixture(wide):
     pass
@@ -125,13 +125,13 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]
         [
             *(sys.executable, "-m", "pytest", "-p", "tests.leak_guard", "-p", "no:randomly"),
             *("-p", "no:asyncio", "-p", "no:cacheprovider", "--junitxml=report.xml", "-q"),
-            "--leak-settle-s=0.6",
+            "--leak-settle-s=1.0",
         ],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=False,
     )
     ended = {}

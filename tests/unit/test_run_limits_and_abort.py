@@ -16,6 +16,8 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 PARALLEL = TaskExecutionType.PARALLEL
 DEVICE = TaskExecutionType.DEVICE
 HANG_GUARD_S = 30.0
+#: Long enough that what it is set for has begun before it expires, on a busy machine, too.
+LIMIT_S = 0.4
 
 
 class Gate:
@@ -60,11 +62,11 @@ def topics(log, path=None):
 def test_a_limit_fails_the_leaf_and_says_who_set_it(gate):
     log = EventLog()
     with MainTaskExecutor(grace_s=0.05) as executor:
-        tree = root(leaf("slow", gate.hang, timeout=0.05))
+        tree = root(leaf("slow", gate.hang, timeout=LIMIT_S))
         outcome = ended(executor.submit_main_task(tree, observers=[log]))
         assert outcome.status is TaskStatus.FAILED
         assert outcome.message == (
-            "Task root failed\nCauses:\n- slow - timed out after 0.05 s (limit set by root/slow)"
+            "Task root failed\nCauses:\n- slow - timed out after 0.4 s (limit set by root/slow)"
         )
         log.wait_for(kind="note", path="root/slow", topic="abandoned", timeout_s=HANG_GUARD_S)
         gate.event.set()
@@ -91,10 +93,10 @@ def test_a_composite_limit_is_a_deadline_for_all_below_never_added_up(gate):
         "inner", subtasks=[leaf("a", patient, timeout=60), leaf("b", lambda: ran.append(1))]
     )
     with MainTaskExecutor() as executor:
-        outcome = ended(executor.submit_main_task(root(inner, timeout=0.1)))
+        outcome = ended(executor.submit_main_task(root(inner, timeout=LIMIT_S)))
     assert outcome.status is TaskStatus.FAILED
-    assert "a - timed out after 0.1 s (limit set by root)" in outcome.message
-    assert "b - not started: the limit of 0.1 s set by root expired" in outcome.message
+    assert "a - timed out after 0.4 s (limit set by root)" in outcome.message
+    assert "b - not started: the limit of 0.4 s set by root expired" in outcome.message
     assert ran == []
 
 
@@ -103,7 +105,9 @@ def test_the_nearest_limit_counts(gate):
         task_abort_event.wait(HANG_GUARD_S)
 
     with MainTaskExecutor() as executor:
-        tree = root(Task("t", subtasks=[leaf("a", patient, timeout=0.05)], timeout=30), timeout=60)
+        tree = root(
+            Task("t", subtasks=[leaf("a", patient, timeout=LIMIT_S)], timeout=30), timeout=60
+        )
         outcome = ended(executor.submit_main_task(tree))
     assert "limit set by root/t/a" in outcome.message
 
@@ -124,9 +128,9 @@ def test_a_method_that_heeds_its_abort_event_is_ended_by_its_limit():
             seen.set()
 
     with MainTaskExecutor() as executor:
-        outcome = ended(executor.submit_main_task(root(leaf("a", heeds, timeout=0.05))))
+        outcome = ended(executor.submit_main_task(root(leaf("a", heeds, timeout=LIMIT_S))))
         assert seen.wait(HANG_GUARD_S)
-    assert "timed out after 0.05 s" in outcome.message
+    assert "timed out after 0.4 s" in outcome.message
 
 
 def test_a_coroutine_is_cancelled_by_its_limit():
@@ -141,7 +145,7 @@ def test_a_coroutine_is_cancelled_by_its_limit():
             cancelled.set()
 
     with MainTaskExecutor() as executor:
-        outcome = ended(executor.submit_main_task(root(leaf("a", sleeper, timeout=0.05))))
+        outcome = ended(executor.submit_main_task(root(leaf("a", sleeper, timeout=LIMIT_S))))
         assert cancelled.wait(HANG_GUARD_S)
     assert outcome.status is TaskStatus.FAILED
 
@@ -150,8 +154,8 @@ def test_a_device_is_not_aborted_by_a_limit_unless_the_leaf_says_so():
     runner = FakeDeviceRunner({"quiet": Script(hangs=True), "loud": Script(hangs=True)})
     with MainTaskExecutor(runners={DEVICE: runner}) as executor:
         tree = root(
-            LeafTask("quiet", "x/pst/1", "Configure", timeout=0.05),
-            LeafTask("loud", "x/pst/2", "Configure", timeout=0.05, abort_on_timeout=True),
+            LeafTask("quiet", "x/pst/1", "Configure", timeout=LIMIT_S),
+            LeafTask("loud", "x/pst/2", "Configure", timeout=LIMIT_S, abort_on_timeout=True),
             task_type=PARALLEL,
         )
         ended(executor.submit_main_task(tree))
@@ -164,7 +168,7 @@ def test_what_comes_after_the_limit_becomes_a_note():
     runner = FakeDeviceRunner({"slow": Script(hangs=True)})
     log = EventLog()
     with MainTaskExecutor(runners={DEVICE: runner}) as executor:
-        tree = root(LeafTask("slow", "x/pst/1", "Configure", timeout=0.05))
+        tree = root(LeafTask("slow", "x/pst/1", "Configure", timeout=LIMIT_S))
         outcome = ended(executor.submit_main_task(tree, observers=[log]))
         runner.release("slow")
         late = log.wait_for(kind="note", path="root/slow", topic="late", timeout_s=HANG_GUARD_S)
@@ -220,7 +224,9 @@ def test_success_and_timeouts_are_not_retried(gate):
 
     with MainTaskExecutor(grace_s=0.05) as executor:
         ended(executor.submit_main_task(root(leaf("ok", lambda: None, retries=5))))
-        outcome = ended(executor.submit_main_task(root(leaf("a", hang, retries=5, timeout=0.05))))
+        outcome = ended(
+            executor.submit_main_task(root(leaf("a", hang, retries=5, timeout=LIMIT_S)))
+        )
         gate.event.set()
     assert outcome.status is TaskStatus.FAILED
     assert calls == [1]

@@ -616,7 +616,7 @@ def test_a_waiter_wakes_soon_and_does_not_spin(ended_by):
     end(tracker) if ended_by == "completion" else expired.set()
     join(thread)
     # Generous: the machine may be busy. The design is 25 ms.
-    assert measured["woke"] - told < 5.0
+    assert measured["woke"] - told < 20.0
     assert measured["cpu_s"] < 0.25, "half a second of waiting costs next to nothing"
 
 

@@ -1,11 +1,16 @@
-"""What composites and leaves share: names, paths, trackers, callbacks (seed 002, SPEC S5)."""
+"""What composites and leaves share: names, paths, trackers, callbacks (seed 002, SPEC S5).
+
+Threads: any thread may be the first that asks for a tracker; ``MAKING`` is held while trackers are
+made, so that a node has one only. Nothing that it guards calls back.
+"""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.display import render_html
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
     from logging import Logger
 
 CompletedCallback: TypeAlias = Callable[..., object]
+
+#: Held while the trackers of a tree are made; of a parent's while those of its children are.
+MAKING: Final = threading.RLock()
 
 
 class TaskExecutionType(Enum):
@@ -130,14 +138,15 @@ class BaseTask:
     def tracker(self) -> TaskTracker:
         """The tracker of this node; the tree is complete once it exists."""
         if self._tracker is None:
-            # From the top down and without recursion: trees may be hundreds deep.
-            missing: list[BaseTask] = []
-            node: BaseTask | None = self
-            while node is not None and node._tracker is None:
-                missing.append(node)
-                node = node.parent
-            for node in reversed(missing):
-                node._tracker = node._make_tracker()
+            with MAKING:
+                # From the top down and without recursion: trees may be hundreds deep.
+                missing: list[BaseTask] = []
+                node: BaseTask | None = self
+                while node is not None and node._tracker is None:
+                    missing.append(node)
+                    node = node.parent
+                for node in reversed(missing):
+                    node._tracker = node._make_tracker()
         assert self._tracker is not None
         return self._tracker
 

@@ -178,6 +178,9 @@ class LeafRunner(Protocol):
     def abort(self, context: LeafContext, reason: str) -> None:
         """Ask a started leaf to stop; must not block.
 
+        Work that was attached to while it was to be stopped is asked once more: it may not have
+        been known here the first time.
+
         Report ``abort-acknowledged`` with ``context.note`` when the work has heard it,
         and the end with ``context.finish``, whatever the end is.
         """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskgrove.commands.aggregation.default_rules import LeafRule
 from taskgrove.commands.base_task import (
+    MAKING,
     BaseTask,
     CompletedCallback,
     TaskExecutionType,
@@ -191,13 +192,16 @@ class LeafTask(BaseTask):
         parent's tracker already knows of the leaf.
         """
         if self._tracker is None:
-            self._tracker = self._make_tracker()
+            with MAKING:
+                if self._tracker is not None:
+                    return self._tracker
+                tracker = self._tracker = self._make_tracker()
             # Only then look at the record: an update in between reaches one or the other.
             record = None
             if self.parent is not None:
                 record = self.parent.tracker.subtasks.get(self.name)
             if record is not None:
-                self._tracker.adopt(record, self.parent.tracker.progress_of(self.name))  # type: ignore[union-attr]
+                tracker.adopt(record, self.parent.tracker.progress_of(self.name))  # type: ignore[union-attr]
         return self._tracker
 
     def _make_tracker(self) -> TaskTracker:

@@ -120,6 +120,7 @@ class MainTaskExecutor:
             MissingRunnerError: It holds a kind of leaf that no runner executes.
             ExecutorClosedError: The executor is shut down.
         """
+        observers = tuple(observers)  # what cannot be had fails before anything has begun
         root = task if isinstance(task, Task) else _wrapped(task)
         if root.parent is not None:
             raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
@@ -172,7 +173,7 @@ class MainTaskExecutor:
         if idle:
             self._close_engine()
         if wait:
-            if not idle and self._engine.pool.current_worker is not None:
+            if not idle and self._engine.is_own_thread:
                 raise UsageError(
                     "a step of a running tree cannot wait for its own executor",
                     hint="call shutdown(wait=False) there",

@@ -14,6 +14,7 @@ the helpers that recompute from them: see ``tracking.records``.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["TaskTracker", "as_task_callback"]
 
 _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
+#: Held while a tracker gets a bus: an observer and the run may come at once.
+_BINDING: Final = threading.RLock()
 #: The documented name of what ``_extract_context`` returns (seed 000).
 _UpdateContext = UpdateContext
 
@@ -126,6 +129,10 @@ class TaskTracker(TrackerDelivery):
 
     def bind(self, bus: EventBus, path: str | None = None) -> None:
         """Publish this tracker's changes on ``bus``, under ``path`` (None: the task's name)."""
+        with _BINDING:
+            self._bind(bus, path)
+
+    def _bind(self, bus: EventBus, path: str | None) -> None:
         events = TrackerEvents(bus, path or self.task_name)
         if (
             self._parent is not None
@@ -148,10 +155,11 @@ class TaskTracker(TrackerDelivery):
 
         It is called synchronously and must only enqueue.
         """
-        if self._events is None:
-            self.bind(EventBus(self.task_name))
-        assert self._events is not None
-        return self._events.bus.subscribe(observer)
+        with _BINDING:
+            if self._events is None:
+                self._bind(EventBus(self.task_name), None)
+            assert self._events is not None
+            return self._events.bus.subscribe(observer)
 
     def update_task(
         self,

@@ -29,6 +29,11 @@ class Engine:
         """Return the runner for a leaf's kind; submission has checked that there is one."""
         return self.runners[leaf.task_type]
 
+    @property
+    def is_own_thread(self) -> bool:
+        """True on a thread that steps, or what follows their ends, run on."""
+        return self.pool.current_worker is not None or self.control.current_worker is not None
+
     def close(self) -> None:
         """Let all threads end once their work is done; returns at once."""
         self.timer.close(0.0)

@@ -119,6 +119,7 @@ class InternalRunner:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
         self._running: dict[LeafContext, concurrent.futures.Future[Any]] = {}
 
     def limits(self, leaf: LeafTask) -> LeafLimits:
@@ -182,6 +183,7 @@ class InternalRunner:
     def close(self) -> None:
         """Cancel the coroutines and end the event loop's thread, within 5 s."""
         with self._lock:
+            self._closed = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
             running = list(self._running.values())
         for future in running:
@@ -274,7 +276,14 @@ class InternalRunner:
     ) -> None:
         import asyncio  # noqa: PLC0415 - slow to import, and only coroutines need it
 
-        future = asyncio.run_coroutine_threadsafe(_guarded(awaitable), self._running_loop())
+        loop = self._running_loop()
+        if loop is None:  # its leaf was abandoned, and everything else has ended since
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+            text = "not awaited: it came after the end of the executor"
+            context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text))
+            return
+        future = asyncio.run_coroutine_threadsafe(_guarded(awaitable), loop)
         with self._lock:
             if not convention.takes_abort_event:
                 self._running[context] = future
@@ -312,11 +321,12 @@ class InternalRunner:
         else:
             self._returned(context, value, convention, callback)
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop, made when it is first needed; None once the runner is closed."""
         import asyncio  # noqa: PLC0415
 
         with self._lock:
-            if self._loop is None:
+            if self._loop is None and not self._closed:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=_run_loop,

@@ -6,6 +6,7 @@ Threads: every method may be called by any thread. The run's lock guards ``_over
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,20 @@ from taskgrove.events import (
     StartedDetail,
 )
 
+_LOGGER = logging.getLogger(__name__)
+
+
+def tell(function: Callable[..., object], *args: Any, **fields: Any) -> None:
+    """Call what tells trackers, on a thread of the executor.
+
+    An exit or an interrupt that a callback raises comes out of a tracker once everything was
+    told. Here nobody waits for it, and what follows from the end must still be done.
+    """
+    try:
+        function(*args, **fields)
+    except BaseException:
+        _LOGGER.exception("a callback of a task raised what ends programs")
+
 
 class LeafOwner(Protocol):
     """What an attempt needs of the run that it belongs to."""
@@ -52,6 +67,10 @@ class LeafOwner(Protocol):
 
     def set_own_limit(self, leaf_run: LeafRun) -> None:
         """Begin the leaf's own limit, if it expires before the one from above."""
+        ...
+
+    def ask_attached(self, leaf_run: LeafRun) -> None:
+        """Ask what was attached to while, or after, it was to be stopped."""
         ...
 
     def may_try_again(self, leaf_run: LeafRun) -> bool:
@@ -207,8 +226,10 @@ class LeafRun:
             return True
         if exception is not None:
             self.run.remember(exception)
-        self._report_end(known, result, fields)
-        self.run.ended(self)
+        try:
+            self._report_end(known, result, fields)
+        finally:  # a callback may raise what ends programs
+            self.run.ended(self)
         return True
 
     def started(self, outside_kind: str, outside_id: str) -> None:
@@ -273,6 +294,8 @@ class LeafRun:
             else:
                 self.note("reconciled", f"picked up again: {self.outside_id}")
                 self.runner.attach(self, self.outside_id)
+                if self.abort_asked_at is not None and not self._over:
+                    self.run.ask_attached(self)
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
             self.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
         self.in_call = False
@@ -285,16 +308,26 @@ class LeafRun:
             if self._over or (if_not_started and self._started):
                 return False
             self._over = True
-        self._report_end(status, (code, text), {})
+        tell(self._report_end, status, (code, text), {})
         return True
 
-    def ask_to_stop(self) -> None:
-        """Set the abort event, now or when it is first asked for."""
+    def ask_to_stop(self, *, unless_over: bool = False) -> bool:
+        """Set the abort event, now or when it is first asked for.
+
+        Args:
+            unless_over: Whether one that has ended, or was asked before, is left alone.
+
+        Returns:
+            False when it was left alone.
+        """
         with self.run.lock:
+            if unless_over and (self._over or self.abort_asked_at is not None):
+                return False
             self.abort_asked_at = time.monotonic()
             event = self._abort_event
         if event is not None:
             event.set()
+        return True
 
     def drop_timer(self) -> None:
         """Forget the limit's timer."""

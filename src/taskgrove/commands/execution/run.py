@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.leaf_run import LeafRun
+from taskgrove.commands.execution.leaf_run import LeafRun, tell
 from taskgrove.commands.execution.stopping import StoppableRun
 from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent, missing_ends
 from taskgrove.commands.prior import (
@@ -140,7 +140,8 @@ class Run(StoppableRun):
             path = f"{composite.path}/{node.name}"
             if not node.subtasks and not self._is_recorded(path):
                 # Complete from the start: nobody else would tell.
-                composite.tracker.update_task(
+                tell(
+                    composite.tracker.update_task,
                     task_name=node.name,
                     status=TaskStatus.COMPLETED,
                     result=(ResultCode.OK, ""),
@@ -183,11 +184,12 @@ class Run(StoppableRun):
                 message=known.note,
                 detail=NoteDetail(topic=known.topic),
             )
-        report_end(leaf, known)
+        tell(report_end, leaf, known)
 
     def _refuse(self, leaf_run: LeafRun) -> bool:
         """End a leaf that must not start any more; True when it was."""
-        if self.abort_reason is not None:
+        # Work that runs outside already is followed all the same, and then stopped.
+        if self.abort_reason is not None and leaf_run.outside_id is None:
             leaf_run.cut_off(
                 TaskStatus.ABORTED,
                 ResultCode.ABORTED,
@@ -272,18 +274,20 @@ class Run(StoppableRun):
                     self._skip_tree(child, message)
                 else:
                     assert isinstance(child, LeafTask)
-                    child.report(
+                    tell(
+                        child.report,
                         status=TaskStatus.REJECTED,
                         result=(ResultCode.REJECTED, message),
                         skipped=True,
                     )
         finally:
-            composite.tracker.release()
+            tell(composite.tracker.release)
 
     def _skip_tree(self, task: Task, message: str) -> None:
         if not task.subtasks:  # complete from the start: only its parent can tell
             assert task.parent is not None
-            task.parent.tracker.update_task(
+            tell(
+                task.parent.tracker.update_task,
                 task_name=task.name,
                 status=TaskStatus.REJECTED,
                 result=(ResultCode.REJECTED, message),
@@ -293,7 +297,7 @@ class Run(StoppableRun):
         verdict = Unbegun(TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True)
         for path, node in task.walk():
             if not self._is_recorded(path):
-                end_without_parent(self.bus, path, node, verdict)
+                tell(end_without_parent, self.bus, path, node, verdict)
 
     def may_try_again(self, leaf_run: LeafRun) -> bool:
         """Return False when nothing may be started any more, or the run's time is over."""

@@ -135,21 +135,24 @@ class StoppableRun:
             self.engine.control.submit(functools.partial(self._abort_leaf, leaf_run))
 
     def _abort_leaf(self, leaf_run: LeafRun) -> None:
-        with self.lock:
-            if leaf_run.is_over or leaf_run.abort_asked_at is not None:
-                return
         reason = self.abort_reason or "aborted"
-        if not leaf_run.is_started:
+        if not leaf_run.is_started and leaf_run.outside_id is None:
             text = f"not started: {reason}"
             if leaf_run.cut_off(TaskStatus.ABORTED, ResultCode.ABORTED, text, if_not_started=True):
                 self.ended(leaf_run)
                 return
-        leaf_run.ask_to_stop()
+        if not leaf_run.ask_to_stop(unless_over=True):
+            return  # it has ended meanwhile, or another thread asks it
         leaf_run.note("abort-asked", f"asked to stop: {reason}")
         self.engine.timer.at(
             time.monotonic() + self.engine.grace_s, functools.partial(self._abandon, leaf_run)
         )
-        self._call_abort(leaf_run, reason)
+        if leaf_run.is_started:  # else once it is attached to
+            self._call_abort(leaf_run, reason)
+
+    def ask_attached(self, leaf_run: LeafRun) -> None:
+        """Ask what was attached to while, or after, it was to be stopped: it may not have heard."""
+        self._call_abort(leaf_run, self.abort_reason or "aborted")
 
     def _call_abort(self, leaf_run: LeafRun, reason: str) -> None:
         try:

@@ -4,7 +4,7 @@
 ignores its abort would keep the program alive for ever (SPEC S7.5).
 
 Threads: every public method may be called by any thread. ``WorkerPool._lock`` guards the
-set of workers, ``Timer._condition`` the heap; neither is held while a job runs.
+sets of workers, ``Timer._condition`` the heap; neither is held while a job runs.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class WorkerPool:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[Worker] = set()
+        self._replaced: set[Worker] = set()
         self._idle = 0
         self._numbers = itertools.count(1)
         self._closed = False
@@ -64,12 +65,14 @@ class WorkerPool:
     def submit(self, job: Job) -> None:
         """Run ``job`` on a thread of the pool."""
         self._queue.put(job)
-        if len(self._workers) >= self.max_workers:
+        if len(self._workers) >= self.max_workers and not self._closed:
             return
         with self._lock:
+            # Once it is closed no thread stays: what idled has ended, what works will. A job
+            # that comes late has one of its own, which ends after it.
             # Each job takes the promise of one idle thread, or a thread of its own: two
             # jobs that wait for each other both run, as long as the bound allows it.
-            if self._idle:
+            if self._idle and not self._closed:
                 self._idle -= 1
                 return
         self._grow()
@@ -81,13 +84,15 @@ class WorkerPool:
                 return
             worker.abandoned = True
             self._workers.discard(worker)
+            self._replaced.add(worker)
         self._grow()
 
     def close(self) -> None:
         """Let every thread end after the jobs that are queued; returns at once."""
         with self._lock:
             self._closed = True
-            count = len(self._workers)
+            # One that was replaced as its job returned waits for another one.
+            count = len(self._workers) + len(self._replaced)
         for _ in range(count):
             self._queue.put(None)
 
@@ -114,7 +119,7 @@ class WorkerPool:
             daemon=True,
         )
         with self._lock:
-            if len(self._workers) < self.max_workers:
+            if self._closed or len(self._workers) < self.max_workers:
                 # Started under the lock, so that whoever sees the worker can join it.
                 worker.thread.start()
                 self._workers.add(worker)
@@ -136,12 +141,13 @@ class WorkerPool:
                     return
                 try:
                     job()
-                except Exception:
+                except BaseException:  # whoever waits for the thread would wait for ever
                     _LOGGER.exception("a job of pool %s raised", self._name)
                 del job  # an idle thread keeps nothing of the last run alive
         finally:
             with self._lock:
                 self._workers.discard(worker)
+                self._replaced.discard(worker)
 
 
 class TimerEntry:
