@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A guard against hangs, in seconds; nothing is measured with it.
-PATIENCE_S = 90
+PATIENCE_S = 180
 
 #: A component manager for maps of internal steps.
 MANAGER = """
 import time
+from pathlib import Path
 
 
 class Manager:
@@ -26,10 +29,12 @@ class Manager:
 
     def until_aborted(self, task_callback=None, task_abort_event=None):
         task_callback(progress=10)
+        Path("begun").touch()
         task_abort_event.wait()
         return 7, "stopped"
 
     def deaf(self):
+        Path("begun").touch()
         time.sleep(600)
 """
 
@@ -99,11 +104,23 @@ def taskgrove(
     )
 
 
-def start(
-    *arguments: str, cwd: Path, env: dict[str, str] | None = None, **options: Any
-) -> subprocess.Popen[str]:
-    """Start the command line; the caller waits for it or kills it."""
-    return subprocess.Popen(
+class Started(subprocess.Popen[str]):
+    """A process that ends with the test that started it, also where that fails."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is not None:
+            self.kill()
+        super().__exit__(exc_type, value, traceback)
+
+
+def start(*arguments: str, cwd: Path, env: dict[str, str] | None = None, **options: Any) -> Started:
+    """Start the command line; the caller waits for it, as its context or by itself."""
+    return Started(
         command(*arguments),
         cwd=cwd,
         env=env or environment(),
@@ -112,6 +129,14 @@ def start(
         encoding="utf-8",
         **options,
     )
+
+
+def begun(place: Path) -> None:
+    """Wait until a step of a manager has begun: the words of its run come before that."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (place / "begun").exists():
+        assert time.monotonic() < deadline, "no step has begun"
+        time.sleep(0.01)
 
 
 def read_until(stream: Any, word: str) -> str:

@@ -298,7 +298,7 @@ def test_ctrl_c_cancels_it(site: Path) -> None:
 
 def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process(site: Path) -> None:
     arguments = ("analyse", "site.yaml", "Wait", *SITE, "--set", "deaf=true", "--no-record")
-    with start(*arguments, cwd=site) as process:
+    with start(*arguments, "--grace", "3000", cwd=site) as process:
         words = read_until(process.stdout, "it waits")
         process.send_signal(signal.SIGINT)
         read_until(process.stdout, "Once more ends at once")

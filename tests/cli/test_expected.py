@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from taskgrove.store.store import Store
@@ -26,8 +27,10 @@ def test_a_run_says_how_long_it_usually_takes(place: Path) -> None:
     assert "usually" not in done.stdout
     done = taskgrove(*RUN, cwd=place)
     assert done.returncode == 0, done.stderr
-    lines = [line.split(maxsplit=2)[2] for line in done.stdout.splitlines()[:2]]
-    assert lines == ["good: started", "usually 0 to 23 s (5 runs)"]
+    first, second = (line.split(maxsplit=2)[2] for line in done.stdout.splitlines()[:2])
+    assert first == "good: started"
+    # The shortest of the five is the one of a moment ago, which a busy machine may have delayed.
+    assert re.fullmatch(r"usually \d+ to 23 s \(5 runs\)", second), second
 
 
 def test_events_as_json_lines_stay_events(place: Path) -> None:

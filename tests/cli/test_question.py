@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,8 +47,10 @@ def asked() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def shown(terminal: int, words: bytes) -> None:
-    seen = b""
+    seen, deadline = b"", time.monotonic() + PATIENCE_S
     while words not in seen:
+        left = max(0.0, deadline - time.monotonic())
+        assert select.select([terminal], [], [], left)[0], f"{words!r} never came, only {seen!r}"
         seen += os.read(terminal, 1000)
 
 

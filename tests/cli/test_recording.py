@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from taskgrove import TaskStatus
 from taskgrove.events import decode_event
-from tests.cli.command_line import environment, read_until, start, taskgrove
+from tests.cli.command_line import PATIENCE_S, begun, environment, read_until, start, taskgrove
 from tests.store.recording import Kept, kept
 
 MANAGER = ("--manager", "site_manager:Manager")
@@ -123,17 +124,17 @@ def test_without_the_extra_a_run_is_not_recorded_and_says_so(place: Path) -> Non
 
 
 def test_trouble_in_mid_run_is_told_at_once(place: Path) -> None:
-    process = start("run", "map.yaml", "long", *MANAGER, "--db", "runs.db", cwd=place)
-    assert process.stdout is not None
-    read_until(process.stdout, "long: started")
-    holder = sqlite3.connect(place / "runs.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    process.send_signal(signal.SIGINT)
-    words = read_until(process.stdout, "locked")
-    assert "record: " in words
-    holder.execute("ROLLBACK")
-    holder.close()
-    process.communicate(timeout=60)
+    with start("run", "map.yaml", "long", *MANAGER, "--db", "runs.db", cwd=place) as process:
+        read_until(process.stdout, "long: started")
+        begun(place)
+        holder = sqlite3.connect(place / "runs.db", isolation_level=None, timeout=PATIENCE_S)
+        with closing(holder):
+            holder.execute("BEGIN IMMEDIATE")
+            process.send_signal(signal.SIGINT)
+            words = read_until(process.stdout, "locked")
+            assert "record: " in words
+            holder.execute("ROLLBACK")
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
     with sqlite3.connect(place / "runs.db") as connection:
         (run_id,) = connection.execute("SELECT run_id FROM runs").fetchone()
@@ -142,13 +143,14 @@ def test_trouble_in_mid_run_is_told_at_once(place: Path) -> None:
 
 
 def test_what_was_seen_before_the_second_interrupt_is_on_record(place: Path) -> None:
-    process = start("run", "map.yaml", "deaf", *MANAGER, "--db", "runs.db", cwd=place)
-    assert process.stdout is not None
-    read_until(process.stdout, "deaf: started")
-    process.send_signal(signal.SIGINT)
-    read_until(process.stdout, "Ctrl-C")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    words = ("run", "map.yaml", "deaf", *MANAGER, "--db", "runs.db", "--grace", "3000")
+    with start(*words, cwd=place) as process:
+        read_until(process.stdout, "deaf: started")
+        begun(place)
+        process.send_signal(signal.SIGINT)
+        read_until(process.stdout, "Ctrl-C")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
     with sqlite3.connect(place / "runs.db") as connection:
         ((run_id, state),) = connection.execute("SELECT run_id, state FROM runs").fetchall()

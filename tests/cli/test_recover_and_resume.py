@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -13,17 +14,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from taskgrove.cli.app import app
+from taskgrove.store import recovery
 from tests.cli.command_line import PATIENCE_S, command, environment, taskgrove
 
 MANAGER = """
 import os
 import signal
+import sqlite3
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
+
+
+def is_on_record():
+    \"\"\"Return whether the record holds that the step has started.\"\"\"
+    options = dict(zip(sys.argv, sys.argv[1:]))
+    file = Path(options.get("--db") or os.environ["TASKGROVE_DB"])
+    with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as record:
+        query = "SELECT body FROM events ORDER BY run_key DESC, sequence"
+        bodies = [bytes(body) for (body,) in record.execute(query)]
+    return any(b"parts/two" in body and b'"started"' in body for body in bodies)
 
 
 class Manager:
@@ -39,8 +56,8 @@ class Manager:
 
     def two(self):
         if Path("die").exists():
-            # Not before the record holds what came before.
-            import time; time.sleep(0.5)
+            while not is_on_record():
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         return (3, "two is broken") if Path("broken").exists() else 0
 
@@ -135,6 +152,23 @@ def test_a_killed_run_is_told_of_at_the_next_start_and_recovered(
     again = verb("recover", lost)
     assert again.returncode == 2
     assert "has ended: there is nothing to recover" in again.stderr
+    assert verb("recover").stdout.strip() == "No run is lost."
+
+
+def test_an_interrupt_as_a_recovery_begins_leaves_no_run_claimed(
+    verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_killed(verb)
+    claim = recovery._claim
+
+    def interrupted(*arguments: Any) -> None:
+        claim(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(recovery, "_claim", interrupted)
+    done = verb("recover", "last-lost")
+    assert "Ctrl-C: aborting" in done.stdout + done.stderr
+    assert "it was running in the process that was lost" in done.stdout
     assert verb("recover").stdout.strip() == "No run is lost."
 
 
@@ -249,13 +283,18 @@ def test_on_a_terminal_it_asks(verb: Verb, tmp_path: Path) -> None:
         stderr=other,
     )
     os.close(other)
-    asked = b""
-    while b"[y/N]" not in asked:
-        asked += os.read(main, 1000)
-    assert b"Do it?" in asked
-    os.write(main, b"n\n")
-    words, _ = process.communicate(timeout=PATIENCE_S)
-    os.close(main)
+    try:
+        asked = b""
+        while b"[y/N]" not in asked:
+            assert select.select([main], [], [], PATIENCE_S)[0], asked
+            asked += os.read(main, 1000)
+        assert b"Do it?" in asked
+        os.write(main, b"n\n")
+        words, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(main)
     assert process.returncode == 5
     assert b"Nothing was started." in words
 

@@ -16,7 +16,15 @@ import pytest
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import decode_event
 from taskgrove.view.snapshot import RunView
-from tests.cli.command_line import PATIENCE_S, command, environment, read_until, start, taskgrove
+from tests.cli.command_line import (
+    PATIENCE_S,
+    begun,
+    command,
+    environment,
+    read_until,
+    start,
+    taskgrove,
+)
 
 MANAGER = ("--manager", "site_manager:Manager")
 
@@ -104,6 +112,7 @@ def test_a_reader_that_goes_away_ends_the_words_quietly(place: Path) -> None:
 def test_ctrl_c_aborts_and_says_so(place: Path) -> None:
     with start("run", "map.yaml", "long", *MANAGER, cwd=place) as process:
         read_until(process.stdout, "long: started")
+        begun(place)
         process.send_signal(signal.SIGINT)
         words, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
@@ -115,6 +124,7 @@ def test_ctrl_c_aborts_and_says_so(place: Path) -> None:
 def test_sigterm_is_like_ctrl_c(place: Path) -> None:
     with start("run", "map.yaml", "long", *MANAGER, cwd=place) as process:
         read_until(process.stdout, "long: started")
+        begun(place)
         process.send_signal(signal.SIGTERM)
         words, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
@@ -124,6 +134,7 @@ def test_sigterm_is_like_ctrl_c(place: Path) -> None:
 def test_what_ignores_the_abort_is_abandoned_and_named(place: Path) -> None:
     with start("run", "map.yaml", "deaf", *MANAGER, "--grace", "0.3", cwd=place) as process:
         read_until(process.stdout, "deaf: started")
+        begun(place)
         process.send_signal(signal.SIGINT)
         words, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
@@ -133,6 +144,7 @@ def test_what_ignores_the_abort_is_abandoned_and_named(place: Path) -> None:
 def test_a_second_ctrl_c_ends_at_once(place: Path) -> None:
     with start("run", "map.yaml", "deaf", *MANAGER, "--grace", "3000", cwd=place) as process:
         read_until(process.stdout, "deaf: started")
+        begun(place)
         process.send_signal(signal.SIGINT)
         read_until(process.stdout, "Once more ends at once")
         process.send_signal(signal.SIGINT)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,16 @@ from taskgrove.cli.app import app
 from taskgrove.cli.session import MapSession
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.store.history import History
-from tests.cli.command_line import PATIENCE_S, command, environment, read_until, start, taskgrove
+from tests.cli.command_line import (
+    PATIENCE_S,
+    Started,
+    begun,
+    command,
+    environment,
+    read_until,
+    start,
+    taskgrove,
+)
 
 MANAGER = ("--manager", "site_manager:Manager")
 #: Steps that tell, by files, that they have begun, and end when a file says so.
@@ -91,11 +102,14 @@ def on_a_terminal(
         process.wait()
 
 
-def see(terminal: int, word: str) -> None:
-    """Read what is shown until a word is."""
-    shown = b""
+def see(terminal: int, word: str) -> str:
+    """Read what is shown until a word is; return it all."""
+    shown, deadline = b"", time.monotonic() + PATIENCE_S
     while word.encode() not in shown:
+        left = max(0.0, deadline - time.monotonic())
+        assert select.select([terminal], [], [], left)[0], f"{word!r} never came, only {shown!r}"
         shown += os.read(terminal, 65536)
+    return shown.decode(errors="replace")
 
 
 def run_of(name: str) -> tuple[str, ...]:
@@ -113,6 +127,7 @@ def recorded(here: Path) -> tuple[str, str]:
 def test_a_terminal_that_closes_aborts_the_run_and_the_record_says_so(here: Path) -> None:
     with on_a_terminal(here, *run_of("long")) as (process, terminal):
         see(terminal, "running")
+        begun(here)
         os.close(terminal)
         assert process.wait(PATIENCE_S) == 5
     outcome, why = recorded(here)
@@ -128,6 +143,7 @@ def test_sigterm_inside_a_batch_job_names_the_job(here: Path, ends_at: str, word
     batch = environment(SLURM_JOB_ID="7", SLURM_JOB_END_TIME=ends_at)
     with start(*run_of("long"), cwd=here, env=batch) as process:
         read_until(process.stdout, "long: started")
+        begun(here)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
@@ -150,6 +166,7 @@ def test_a_second_interrupt_ends_at_once_although_the_terminal_is_gone(here: Pat
     arguments = (*run_of("deaf"), "--grace", "3000")
     with on_a_terminal(here, *arguments, ignoring=str(int(signal.SIGHUP))) as (process, terminal):
         see(terminal, "running")
+        begun(here)
         os.close(terminal)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
@@ -159,6 +176,7 @@ def test_a_second_interrupt_ends_at_once_although_the_terminal_is_gone(here: Pat
 def test_hang_ups_are_one_interrupt_and_never_the_second(here: Path) -> None:
     with start(*run_of("deaf"), "--grace", "1", cwd=here) as process:
         read_until(process.stdout, "deaf: started")
+        begun(here)
         process.send_signal(signal.SIGHUP)
         words = read_until(process.stdout, "SIGHUP: aborting the command")
         assert "Once more" not in words
@@ -175,6 +193,7 @@ def test_hang_ups_are_one_interrupt_and_never_the_second(here: Path) -> None:
 def test_ctrl_c_twice_after_a_hang_up_ends_at_once(here: Path) -> None:
     with start(*run_of("deaf"), "--grace", "3000", cwd=here) as process:
         read_until(process.stdout, "deaf: started")
+        begun(here)
         process.send_signal(signal.SIGHUP)
         read_until(process.stdout, "SIGHUP: aborting")
         process.send_signal(signal.SIGINT)
@@ -187,7 +206,7 @@ def test_ctrl_c_twice_after_a_hang_up_ends_at_once(here: Path) -> None:
 
 def test_what_a_background_job_ignores_stays_ignored(here: Path) -> None:
     words = " ".join(f"'{word}'" for word in command(*run_of("told")))
-    with subprocess.Popen(
+    with Started(
         ["bash", "-c", f"trap '' INT; exec {words}"],
         cwd=here,
         env=environment(),
@@ -230,10 +249,7 @@ def test_ctrl_c_at_a_question_is_an_interrupt(here: Path) -> None:
     with on_a_terminal(here, *again) as (process, terminal):
         see(terminal, "[y/N]")
         os.write(terminal, b"\x03")
-        shown = b""
-        while b"Interrupted." not in shown:
-            shown += os.read(terminal, 65536)
-        assert b"unexpected" not in shown
+        assert "unexpected" not in see(terminal, "Interrupted.")
         assert process.wait(PATIENCE_S) == 5
         os.close(terminal)
 

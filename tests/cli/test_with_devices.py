@@ -52,7 +52,8 @@ RUN = ("run", "map.yaml", "configure", "--argin", "argin.yaml")
 def devices(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory with a map of simulated devices that run while the test does.
 
-    A command takes 2 s at the speed 1, which a test may set as the fixture's parameter.
+    A command takes 2 s at the speed 1, which a test may set as the fixture's parameter; a test that
+    interrupts one has it take so long that it is never over before.
     """
     speed = getattr(request, "param", "5")
     (tmp_path / "plain.yaml").write_text(MAP)
@@ -88,7 +89,7 @@ def test_events_of_devices_are_json_lines(devices: Path) -> None:
     assert "PST success 2/3" in done.stderr
 
 
-@pytest.mark.parametrize("devices", ["0.2"], indirect=True)  # it shall not end by itself
+@pytest.mark.parametrize("devices", ["0.1"], indirect=True)  # it shall not end by itself
 def test_ctrl_c_aborts_the_command_on_the_devices(devices: Path) -> None:
     with start(*RUN, "--json", cwd=devices) as process:
         assert process.stdout is not None
@@ -207,7 +208,8 @@ def test_the_demo_says_when_an_act_ends_otherwise(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_demo_and_all_its_processes(tmp_path: Path) -> None:
-    with start("demo", "--act", "1", cwd=tmp_path) as process:
+    # Its commands take 4 s at the speed 1: here they are still under way, however busy the machine.
+    with start("demo", "--act", "1", "--speed", "0.1", cwd=tmp_path) as process:
         read_until(process.stdout, "configure: started")
         process.send_signal(signal.SIGINT)
         words, errors = process.communicate(timeout=PATIENCE_S)

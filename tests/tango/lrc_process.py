@@ -14,7 +14,7 @@ from typing import Any
 
 import tango
 
-from tests.tango.replay_process import free_port
+from tests.free_port import free_port
 
 SCRIPT = Path(__file__).parent / "servers" / "lrc_devices.py"
 GUARD_S = 40.0
@@ -50,8 +50,7 @@ class LrcServer:
     def __enter__(self) -> LrcServer:
         for _attempt in range(3):
             self.port = free_port()
-            self.start()
-            if self.process.poll() is None:
+            if self.start():
                 return self
             self.kill()
         raise RuntimeError("the server under test does not start")
@@ -59,8 +58,8 @@ class LrcServer:
     def __exit__(self, *_exc: object) -> None:
         self.kill()
 
-    def start(self) -> None:
-        """Start the process (again, on the same port) and wait until it is the one that answers."""
+    def start(self) -> bool:
+        """Start the process (again, on the same port); return whether it answers, or has ended."""
         names = ",".join(f"lrc/test/{n}" for n in range(1, self.members + 1))
         arguments = ["lrc", f"LrcDeviceV{self.protocol}", "-nodb", "-dlist", names]
         arguments += ["-ORBendPoint", f"giop:tcp:127.0.0.1:{self.port}"]
@@ -72,12 +71,15 @@ class LrcServer:
             env={**os.environ, **self.environment},
         )
         assert self.process.stdout is not None
-        ready = threading.Event()
+        told, self._ready = threading.Event(), threading.Event()
         self.executions = []
-        reader = threading.Thread(target=_read, args=(self.process.stdout, ready, self.executions))
-        reader.start()
-        self._reader = reader
-        assert ready.wait(GUARD_S), "the server under test neither starts nor ends"
+        words = (self.process.stdout, told, self._ready, self.executions)
+        self._reader = threading.Thread(target=_read, args=words)
+        self._reader.start()
+        if not told.wait(GUARD_S):
+            self.kill()
+            raise RuntimeError("the server under test neither starts nor ends")
+        return self._ready.is_set()
 
     def kill(self) -> None:
         """End the process at once, as kill -9 does."""
@@ -117,13 +119,16 @@ class LrcServer:
         return eventually(value, f"{name} can be read")[0]
 
 
-def _read(stream: Any, ready: threading.Event, executions: list[bytes]) -> None:
+def _read(
+    stream: Any, told: threading.Event, ready: threading.Event, executions: list[bytes]
+) -> None:
     for line in stream:
         if line.startswith(b"EXECUTED"):
             executions.append(line)
         if b"Ready to accept" in line:
             ready.set()
-    ready.set()
+            told.set()
+    told.set()
 
 
 def eventually(condition: Callable[[], Any], what: str, guard_s: float = GUARD_S) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import random
-import socket
 import subprocess
 import sys
 import threading
@@ -17,24 +15,14 @@ from typing import Any
 import tango
 import yaml
 
+from tests.free_port import free_port
+
 HERE = Path(__file__).parent
 SCENARIOS_FILE = HERE / "replay_scenarios.yaml"
 SCENARIOS: dict[str, dict[str, Any]] = yaml.safe_load(SCENARIOS_FILE.read_text(encoding="utf-8"))
 
 START_GUARD_S = 40.0
 GUARD_S = 30.0
-
-
-def free_port() -> int:
-    """Return a port below the ephemeral range that nobody listens on now."""
-    while True:
-        port = random.randrange(15000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 class ReplayServer:
@@ -76,7 +64,11 @@ class ReplayServer:
         self._reader = reader
         deadline = time.monotonic() + START_GUARD_S
         while True:
-            line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            try:
+                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.stop()
+                raise RuntimeError("the replay server neither starts nor ends") from None
             if line.startswith("READY") or not line:
                 return
 

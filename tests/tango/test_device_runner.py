@@ -35,7 +35,7 @@ def server() -> Iterator[LrcServer]:
 def executor() -> Iterator[MainTaskExecutor]:
     runner = DeviceRunner(poll_interval_s=0.5)
     runners = {TaskExecutionType.DEVICE: runner}
-    with MainTaskExecutor(max_workers=2, runners=runners, grace_s=3.0) as made:
+    with MainTaskExecutor(max_workers=2, runners=runners, grace_s=GUARD_S) as made:
         yield made
     runner.close()
 
@@ -100,10 +100,14 @@ def test_abort_reaches_the_devices(server: LrcServer, executor: MainTaskExecutor
 def test_a_timeout_is_told_and_the_device_goes_on(
     server: LrcServer, executor: MainTaskExecutor
 ) -> None:
-    outcome = run(executor, tree(leaf(server, 1, {"duration": 0.8}, timeout=0.2)))
-    assert outcome.status is TaskStatus.FAILED
-    assert "0.2" in outcome.message
-    assert "COMPLETED" not in server.read("longRunningCommandStatus", 1)[-1]
+    device = tango.DeviceProxy(server.trl(1))
+    try:
+        outcome = run(executor, tree(leaf(server, 1, {"duration": 600}, timeout=1.0)))
+        assert outcome.status is TaskStatus.FAILED
+        assert "timed out after 1 s" in outcome.message
+        assert server.read("longRunningCommandStatus", 1)[-1] == "IN_PROGRESS"
+    finally:
+        device.command_inout("Abort")
 
 
 def test_a_rejected_leaf_is_tried_again(server: LrcServer, executor: MainTaskExecutor) -> None:
@@ -135,6 +139,7 @@ def test_attach_follows_a_command_that_runs(server: LrcServer) -> None:
     context = SimpleNamespace(
         leaf=leaf(server),
         is_over=False,
+        abort_event=threading.Event(),
         started=lambda kind, uid: told.append((kind, uid)),
         note=lambda topic, text, **data: told.append((topic, text)),
         update=lambda **fields: told.append(fields),

@@ -230,3 +230,56 @@ def test_close_ends_both_threads_in_mid_command():
         assert threading.active_count() == before + 2
     assert threading.active_count() == before
     assert lrc.submit(Job("Scan", lambda *_: None))[1] == "The device is stopping"
+
+
+def test_an_abort_that_comes_as_another_ends_is_ended_by_itself():
+    calls: list[str] = []
+    second: list[str] = []
+    with engine() as (lrc, sink):
+
+        def aborted() -> None:
+            if not second:  # at the very end of the first one
+                second.append(lrc.abort()[1])
+            calls.append("aborted")
+
+        lrc._on_aborting = lambda: calls.append("aborting")
+        lrc._on_aborted = aborted
+        _, first = lrc.abort()
+        sink.wait_final(first)
+        sink.wait_final(second[0])
+    assert calls == ["aborting", "aborting", "aborted", "aborted"]
+
+
+def test_a_hook_that_raises_does_not_keep_an_abort_from_its_end(caplog):
+    def boom() -> None:
+        raise RuntimeError("no monitor")
+
+    with engine(on_aborted=boom) as (lrc, sink):
+        _, uid = lrc.abort()
+        assert sink.wait_final(uid)["status"] == TaskStatus.COMPLETED
+        _, uid = lrc.submit(Job("Scan", lambda *_: None))
+        assert sink.wait_final(uid)["status"] == TaskStatus.COMPLETED
+    assert "no monitor" in caplog.text
+
+
+def test_a_command_that_exits_has_failed_and_the_next_one_runs():
+    def quits(*_: object) -> None:
+        raise SystemExit(3)
+
+    with engine() as (lrc, sink):
+        _, uid = lrc.submit(Job("Scan", quits))
+        assert sink.wait_final(uid)["status"] == TaskStatus.FAILED
+        _, uid = lrc.submit(Job("Scan", lambda *_: None))
+        assert sink.wait_final(uid)["status"] == TaskStatus.COMPLETED
+
+
+def test_a_shape_that_raises_keeps_nothing_from_its_end(caplog):
+    def boom(_update: object) -> list:
+        raise RuntimeError("no shape")
+
+    with engine() as (lrc, sink):
+        _, uid = lrc.submit(Job("Scan", lambda *_: None, shape=boom))
+        assert sink.wait_final(uid)["status"] == TaskStatus.COMPLETED
+        _, uid = lrc.submit(Job("Scan", lambda *_: None))
+        assert sink.wait_final(uid)["status"] == TaskStatus.COMPLETED
+    assert "no shape" in caplog.text

@@ -17,7 +17,7 @@ import tango
 import taskgrove
 from taskgrove.tango.lrc_server import long_running_command
 from taskgrove.tango.simulation.server import reserve_port
-from tests.tango.bare_client import EventLog, invoke, wait_status, wait_up
+from tests.tango.bare_client import GUARD_S, EventLog, invoke, wait_status, wait_up
 
 pytestmark = pytest.mark.tango
 
@@ -94,13 +94,13 @@ def motor(tmp_path_factory):
             env=environment,
             stdout=subprocess.DEVNULL,
         ) as process:
-            log = log_when_up(f"tango://127.0.0.1:{port}/lab/motor/1#dbase=no")
             try:
+                log = log_when_up(f"tango://127.0.0.1:{port}/lab/motor/1#dbase=no")
                 assert log.proxy.command_inout("Pid") == process.pid
                 yield log
                 log.close()
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(20) == 0
+                assert process.wait(GUARD_S) == 0
             finally:
                 process.kill()
 

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.tango
 
 V2_ONLY = {"_lrcEvent", "lrcQueue", "lrcExecuting", "lrcFinished"}
 SETTINGS = {"duration_s": 0.08, "steps": 4}
+#: Of devices whose server dies in mid command: not before the reply to the call has come.
+MORTAL = {"duration_s": 1.0, "steps": 4}
 DEVICES = [f"low-pst/beam/{number:02d}" for number in range(1, 5)]
 V1, OLD, RAISES, STRICT, SLOW_PUSH = (
     f"sim/{word}/01" for word in ("v1", "old", "raises", "strict", "flush")
@@ -185,11 +187,11 @@ def test_slow_takes_its_factor_longer(beam):
 
 def test_stall_holds_the_call_but_the_command_is_executed(beam):
     set_fault(beam, "stall,for_s=1.5,times=1")
-    beam.proxy.set_timeout_millis(500)
     before = json.loads(beam.proxy.command_inout("SimInfo"))["calls"].get("Configure", 0)
+    beam.proxy.set_timeout_millis(500)
     with pytest.raises(tango.CommunicationFailed):
         invoke(beam.proxy, "Configure")
-    beam.proxy.set_timeout_millis(5000)
+    beam.proxy.set_timeout_millis(int(GUARD_S * 1000))
     calls = json.loads(beam.proxy.command_inout("SimInfo"))["calls"]
     assert calls["Configure"] == before + 1
 
@@ -355,7 +357,7 @@ def test_init_starts_the_device_anew_also_in_mid_command(fleet):
 
 def test_crash_ends_the_process_in_mid_command():
     faults = ["low-cbf/subarray/01:Configure=crash,at=40"]
-    with SimulatedFleet(["low-cbf/subarray/01"], settings=SETTINGS, faults=faults) as fleet:
+    with SimulatedFleet(["low-cbf/subarray/01"], settings=MORTAL, faults=faults) as fleet:
         proxy = tango.DeviceProxy(fleet.trl("low-cbf/subarray/01"))
         assert invoke(proxy, "Configure")[0] == 2
         wait_down(proxy)
@@ -368,7 +370,7 @@ def test_crash_ends_the_process_in_mid_command():
 def test_restart_brings_the_device_back_without_its_memory():
     device = "low-cbf/subarray/01"
     faults = {device: {"Configure": {"restart": {"at": 40, "for_s": 0.2, "times": 1}}}}
-    with SimulatedFleet([device], settings=SETTINGS, faults=faults) as fleet:
+    with SimulatedFleet([device], settings=MORTAL, faults=faults) as fleet:
         old_pid = fleet.pid(device)
         trl = fleet.trl(device)
         proxy = tango.DeviceProxy(trl)

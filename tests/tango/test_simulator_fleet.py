@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import tango
 import taskgrove
 from taskgrove.errors import DeviceError, MissingExtraError, UsageError
 from taskgrove.tango.simulation import fleet as fleet_module
-from taskgrove.tango.simulation.server import Report, reserve_port
+from taskgrove.tango.simulation.server import Nursery, Report, _Group, reserve_port
 from taskgrove.tango.simulator import SimulatedFleet, device_names, run_simulator
 from tests.tango.bare_client import (
     GUARD_S,
@@ -185,11 +186,13 @@ def test_no_process_outlives_the_one_that_it_belongs_to(victim):
         text=True,
         env={**os.environ, "PYTHONPATH": root},
     ) as parent:
-        nursery, *servers = map(int, parent.stdout.readline().split())
-        assert len(servers) == 3
-        os.kill(parent.pid if victim == "parent" else nursery, signal.SIGKILL)
-        wait_gone([*servers, nursery])
-        parent.kill()
+        try:
+            nursery, *servers = map(int, parent.stdout.readline().split())
+            assert len(servers) == 3
+            os.kill(parent.pid if victim == "parent" else nursery, signal.SIGKILL)
+            wait_gone([*servers, nursery])
+        finally:
+            parent.kill()
 
 
 def test_a_fleet_whose_nursery_died_says_so():
@@ -301,3 +304,27 @@ def test_without_pytango_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tango", None)
     with pytest.raises(MissingExtraError, match=r"taskgrove\[tango\]"):
         SimulatedFleet([CBF]).start()
+
+
+def test_a_server_that_is_killed_as_it_wants_to_be_restarted_stays_away() -> None:
+    ours, theirs = socket.socketpair()
+    read_end, write_end = os.pipe()
+    with (
+        ours, theirs, reserve_port("127.0.0.1") as reserved,
+        subprocess.Popen(["/bin/sleep", "600"]) as process,
+    ):  # fmt: skip
+        nursery = Nursery(theirs)
+        group = _Group(0, {}, "127.0.0.1", reserved, pid=process.pid, pipe=read_end)
+        nursery._selector.register(read_end, selectors.EVENT_READ, group)
+        os.write(write_end, b'{"restart_after_s": 0.0}\n')
+        nursery._signal(group, signal.SIGKILL)
+        os.close(write_end)
+        while group.pid:
+            nursery._listen(group)
+        report = json.loads(ours.recv(65536))
+        nursery._selector.close()
+        for end in (nursery._life_read, nursery._life_write):
+            os.close(end)
+    assert (report["event"], report["reason"]) == ("ended", "signal 9")
+    assert not report["will_restart"]
+    assert group.restart_at is None

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from taskgrove.cli.follow import EventQueue, follow, surface_for
+from taskgrove.cli.interrupts import Interrupts
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.recorded import HOW_TO_RECORD
 from taskgrove.cli.recording import Recording
@@ -117,28 +118,31 @@ def recover_shown(
             MainTaskExecutor(runners=runners_for_recovery(runners), grace_s=GRACE_S)
         )
         record.recorder.forward(row.run_id, events)
-        recovery = start_recovery(
-            store,
-            row.run_id,
-            executor=executor,
-            runners=runners,
-            recorder=record.recorder,
-            give_up=give_up,
-        )
-        surface = surface_for(terminal, view, json=json)
+        # From the claim of the run on, an interrupt is heeded by the following.
+        with Interrupts() as heard:
+            recovery = start_recovery(
+                store,
+                row.run_id,
+                executor=executor,
+                runners=runners,
+                recorder=record.recorder,
+                give_up=give_up,
+            )
+            surface = surface_for(terminal, view, json=json)
 
-        def frame(_view: RunView) -> None:
-            record.tell(surface.notice)
+            def frame(_view: RunView) -> None:
+                record.tell(surface.notice)
 
-        interrupts = follow(
-            recovery.handle,
-            events,
-            view,
-            surface,
-            grace_s=GRACE_S,
-            at_once=record.at_once,
-            each_frame=frame,
-        )
+            interrupts = follow(
+                recovery.handle,
+                events,
+                view,
+                surface,
+                grace_s=GRACE_S,
+                at_once=record.at_once,
+                each_frame=frame,
+                interrupts=heard,
+            )
         outcome = recovery.handle.outcome
         assert outcome is not None
         terminal.say_explanation(explain(outcome, view))

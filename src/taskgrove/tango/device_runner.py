@@ -2,8 +2,8 @@
 
 Threads: the executor calls ``start`` and ``attach`` on its pool and ``abort`` on its timer
 thread; updates arrive on the client's dispatcher thread. ``_lock`` guards the client's
-creation and end only. No thread waits for a command: the number of threads is the same for
-one command in flight and for hundreds.
+creation and end, ``_calls_lock`` what may be called and what an abort reaches. No thread waits
+for a command: the number of threads is the same for one command in flight and for hundreds.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ class DeviceRunner:
         self._owns_client = client is None
         self._closed = False
         self._lock = threading.Lock()
+        self._calls_lock = threading.Lock()
         #: Leaves whose command may have been sent, and has not ended. Only for these an abort
         #: reaches the device: Abort there is device-wide, and would stop somebody else's work.
-        self._called: dict[int, LeafContext] = {}
+        self._called: dict[int, _Follower] = {}
 
     def __enter__(self) -> DeviceRunner:
         return self
@@ -114,42 +115,51 @@ class DeviceRunner:
     def start(self, context: LeafContext) -> None:
         """Call the leaf's command; return when the device has answered the call."""
         leaf = context.leaf
+        follower = _Follower(context, self._called)
         self.client.invoke(
             target_name(leaf),
             leaf.command_name,
             leaf.argin,
-            on_update=_Follower(context, self._called),
-            may_call=lambda: self._may_call(context),
+            on_update=follower,
+            may_call=lambda: self._may_call(follower),
         )
-        if context.abort_event.is_set() and not context.is_over:
-            # Asked to stop while the call was out: the device may not have known it yet.
+        if follower.abort_asked and id(context) in self._called:
+            # Asked while the call was out: the device may not have known the command yet.
             self.abort(context, "asked while the command was being called")
 
-    def _may_call(self, context: LeafContext) -> bool:
-        # Entered first and asked then: an abort in between sees one or the other.
-        self._called[id(context)] = context
-        if context.is_over or context.abort_event.is_set():
-            self._called.pop(id(context), None)
-            return False
-        return True
+    def _may_call(self, follower: _Follower) -> bool:
+        context = follower.context
+        with self._calls_lock:  # an abort comes before this, or finds the command
+            if context.is_over or context.abort_event.is_set():
+                return False
+            self._called[id(context)] = follower
+            return True
 
     def attach(self, context: LeafContext, outside_id: str) -> None:
         """Follow a command that runs already, by its id."""
         leaf = context.leaf
-        self._called[id(context)] = context
+        follower = _Follower(context, self._called, attached=True)
+        with self._calls_lock:
+            # A limit that only tells has ended the leaf before it sets the event.
+            stopped = context.abort_event.is_set()
+            follower.abort_asked = stopped and (not context.is_over or leaf.abort_on_timeout)
+            self._called[id(context)] = follower
         self.client.attach(
-            target_name(leaf),
-            outside_id,
-            on_update=_Follower(context, self._called, attached=True),
-            command_name=leaf.command_name,
+            target_name(leaf), outside_id, on_update=follower, command_name=leaf.command_name
         )
+        if follower.abort_asked and id(context) in self._called:
+            self.abort(context, "asked before the command was followed")
 
     def abort(self, context: LeafContext, reason: str) -> None:
         """Ask the leaf's device to abort; returns at once, the answer becomes a note.
 
         A device whose command was never sent is left alone.
         """
-        if id(context) not in self._called:
+        with self._calls_lock:
+            follower = self._called.get(id(context))
+            if follower is not None:
+                follower.abort_asked = True
+        if follower is None:
             context.note("info", "its command had not been sent, so its device is left alone")
             return
 
@@ -175,18 +185,20 @@ class DeviceRunner:
 class _Follower:
     """Turns the updates of one command into those of its leaf."""
 
-    __slots__ = ("_attached", "_called", "_context", "_started")
+    __slots__ = ("_attached", "_called", "_started", "abort_asked", "context")
 
     def __init__(
-        self, context: LeafContext, called: dict[int, LeafContext], *, attached: bool = False
+        self, context: LeafContext, called: dict[int, _Follower], *, attached: bool = False
     ) -> None:
-        self._context = context
+        self.context = context
+        #: Whether its device was to be aborted.
+        self.abort_asked = False
         self._called = called
         self._attached = attached
         self._started = False
 
     def __call__(self, update: LrcUpdate) -> None:
-        context = self._context
+        context = self.context
         if update.command_id and not self._started:
             self._started = True
             context.started("command", update.command_id)

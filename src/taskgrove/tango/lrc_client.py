@@ -12,8 +12,8 @@ processes start; the client does not, because the variable holds for the whole p
 Threads: any thread may call any public method. ``invoke`` blocks for its call (and for the
 connection, the first time), ``close`` for the threads to end; nothing else blocks. All
 updates are delivered by the dispatcher thread, in order for each command; a callback that
-blocks delays all others. ``_lock`` guards the table of sessions, the start and the end; no
-function of PyTango is called under it.
+blocks delays all others. ``_lock`` guards the table of sessions, the commands that are
+being called, the start and the end; no function of PyTango is called under it.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class LrcClient:
         self._lock = threading.Lock()
         self._sessions: dict[str, DeviceSession] = {}
         self._desks: dict[str, AbortDesk] = {}
+        #: Commands whose call is being made: no session knows them yet.
+        self._calling: set[LrcCommand] = set()
         self._dispatcher: Dispatcher | None = None
         self._closed = False
 
@@ -115,13 +117,27 @@ class LrcClient:
             UsageError: The client is closed.
         """
         command, session, dispatcher = self._new_command(device, command_name, on_update, deadline)
+        try:
+            self._call(command, session, dispatcher, argin, may_call)
+        finally:
+            self._told(command)
+        return command
+
+    def _call(
+        self,
+        command: LrcCommand,
+        session: DeviceSession,
+        dispatcher: Dispatcher,
+        argin: Any,
+        may_call: Callable[[], bool] | None,
+    ) -> None:
         ready = self._prepare(session, dispatcher, command, argin)
         if ready is None:
-            return command
+            return
         shape, value = ready
         if may_call is not None and not may_call():
             dispatcher.post(_not_called, command)
-            return command
+            return
         sent_at = time.monotonic()
         try:
             answer = session.link.call(shape.name, value)
@@ -131,7 +147,6 @@ class LrcClient:
             reply = decode_reply(answer, coded=shape.is_coded, command_name=shape.name)
             command.command_id = reply.command_id
             dispatcher.post(self._called, session, command, reply)
-        return command
 
     def attach(
         self,
@@ -157,7 +172,8 @@ class LrcClient:
         name = command_name or command_id.rpartition("_")[2]
         command, session, dispatcher = self._new_command(device, name, on_update, deadline)
         command.command_id = command_id
-        dispatcher.post(session.attach, command, command_id)
+        dispatcher.post(self._attach, session, command, command_id)
+        self._told(command)
         return command
 
     def abort(
@@ -262,12 +278,21 @@ class LrcClient:
     ) -> tuple[LrcCommand, DeviceSession, Dispatcher]:
         session, dispatcher = self._session(device)
         command = LrcCommand(device, command_name, on_update)
+        with self._lock:
+            if self._closed:
+                raise UsageError("the client is closed", hint="make a new LrcClient")
+            self._calling.add(command)
         command.on_release(lambda item: dispatcher.post(session.forget, item))
         if deadline is not None:
             dispatcher.post(
                 lambda: dispatcher.at(deadline - time.monotonic(), lambda: session.give_up(command))
             )
         return command, session, dispatcher
+
+    def _told(self, command: LrcCommand) -> None:
+        """Take note that what came of a call is in the inbox."""
+        with self._lock:
+            self._calling.discard(command)
 
     def _prepare(
         self, session: DeviceSession, dispatcher: Dispatcher, command: LrcCommand, argin: Any
@@ -277,8 +302,8 @@ class LrcClient:
         try:
             link.ensure()
             if not session.has_learnt:
-                session.has_learnt = True
-                dispatcher.post(session.learn, link.poll(()), time.monotonic())
+                with session.learning:
+                    self._learn(session, dispatcher)
             shape = link.describe(command.command_name)
         except Exception as exc:  # noqa: BLE001 - told in the final update
             failure = classify(exc)
@@ -291,6 +316,13 @@ class LrcClient:
             dispatcher.post(_refused, command, text, None, True)
             return None
         return shape, checked.value
+
+    @staticmethod
+    def _learn(session: DeviceSession, dispatcher: Dispatcher) -> None:
+        """Look at the ids that are there before anything is called; held by ``learning``."""
+        if not session.has_learnt:
+            dispatcher.post(session.learn, session.link.poll(()), time.monotonic())
+            session.has_learnt = True
 
     def _why_not(self, session: DeviceSession, name: str, failure: Failure) -> str:
         link = session.link
@@ -324,6 +356,7 @@ class LrcClient:
         failure: Failure,
     ) -> None:
         if failure.kind.is_unknown:
+            self._desks[command.device].note_command()  # it may run
             if shape.is_coded:
                 session.doubt(command, sent_at, failure)
             else:
@@ -339,14 +372,20 @@ class LrcClient:
         text = self._why_not(session, command.command_name, failure)
         refuse(command, text, failure, rejected=False)
 
+    def _attach(self, session: DeviceSession, command: LrcCommand, command_id: str) -> None:
+        self._desks[command.device].note_command()  # it may be younger than the last Abort
+        session.attach(command, command_id)
+
     def _ask_abort(
         self, session: DeviceSession, on_answer: Callable[[AbortAnswer], object] | None
     ) -> None:
         self._desks[session.link.device].ask(on_answer, slow=session.is_slow)
 
     def _end_all(self) -> None:
-        for session in self._sessions.values():
-            for command in session.in_flight():
+        with self._lock:
+            calling = list(self._calling)
+        for commands in (calling, *(session.in_flight() for session in self._sessions.values())):
+            for command in commands:
                 command.fail("the client was closed; the command may go on", may_retry=False)
 
 

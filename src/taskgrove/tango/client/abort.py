@@ -8,12 +8,15 @@ Threads: used on the client's dispatcher thread only; the call itself runs on a 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from taskgrove.tango.client.failure import Failure, FailureKind, classify
 from taskgrove.tango.client.link import DeviceLink
 from taskgrove.tango.client.protocol import ReplyKind, decode_reply
+
+_LOGGER = logging.getLogger(__name__)
 
 _COMMANDS = ("Abort", "AbortCommands")
 
@@ -46,22 +49,33 @@ class AbortDesk:
         self._waiting: list[Callable[[AbortAnswer], object]] = []
         self._asking = False
         self._standing: AbortAnswer | None = None
+        # A command that came while an Abort was out may have reached the device after it: whoever
+        # asks then has another Abort sent.
+        self._overtaken = False
+        self._next: list[Callable[[AbortAnswer], object]] = []
+        self._again = self._is_slow = False
 
     def note_command(self) -> None:
         """Take note that the device was given a command: an earlier Abort is used up."""
         self._standing = None
+        self._overtaken = self._asking
 
     def ask(self, on_answer: Callable[[AbortAnswer], object] | None, *, slow: bool) -> None:
         """Have the device aborted, unless it has been since its last command."""
+        self._is_slow = slow
         if on_answer is not None:
-            self._waiting.append(on_answer)
+            (self._next if self._overtaken else self._waiting).append(on_answer)
         if self._asking:
+            self._again = self._again or self._overtaken
             return
         if self._standing is not None:
             self._answer(self._standing)
             return
+        self._send()
+
+    def _send(self) -> None:
         self._asking = True
-        self._submit(self._call, self._called, slow=slow)
+        self._submit(self._call, self._called, slow=self._is_slow)
 
     def _call(self) -> AbortAnswer:
         """Call the device; runs on a lane."""
@@ -85,15 +99,23 @@ class AbortDesk:
 
     def _called(self, answer: Any, failure: Failure | None) -> None:
         self._asking = False
+        overtaken, self._overtaken = self._overtaken, False
         if failure is not None:
             fate = "may have been heard" if failure.kind.is_unknown else "was not heard"
             if failure.kind is not FailureKind.RAISED:
                 self._link.mark_stale()
             answer = AbortAnswer(False, f"the request to abort {fate}: {failure.text}")
-        self._standing = answer if answer.acknowledged else None
+        self._standing = answer if answer.acknowledged and not overtaken else None
         self._answer(answer)
+        if self._again:
+            self._again = False
+            self._waiting, self._next = self._next, []
+            self._send()
 
     def _answer(self, answer: AbortAnswer) -> None:
         waiting, self._waiting = self._waiting, []
         for on_answer in waiting:
-            on_answer(answer)
+            try:
+                on_answer(answer)
+            except Exception:
+                _LOGGER.exception("%s: who asked for an abort raised", self._link.device)

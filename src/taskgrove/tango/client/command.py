@@ -251,5 +251,5 @@ class LrcCommand:
             return
         try:
             callback(update)
-        except Exception:
+        except BaseException:  # an exit, too: the dispatcher thread belongs to all commands
             _LOGGER.exception("on_update of %s %s raised", self.device, self.command_name)

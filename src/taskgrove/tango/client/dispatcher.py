@@ -112,5 +112,5 @@ class Dispatcher:
     def _guarded(self, function: Callable[..., object], *args: Any) -> None:
         try:
             function(*args)
-        except Exception:
+        except BaseException:  # without this thread every command would wait for ever
             _LOGGER.exception("the dispatcher of the command client met an unexpected error")

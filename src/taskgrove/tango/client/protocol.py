@@ -280,7 +280,7 @@ def _load(text: Any) -> Any:
         return None
     try:
         return _DECODE(text)
-    except (ValueError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):
         # Written by the standard library, which writes NaN, or broken.
         try:
             return json.loads(text)

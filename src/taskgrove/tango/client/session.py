@@ -10,6 +10,7 @@ block is handed to the lanes, and its outcome comes back through the client's in
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -68,6 +69,8 @@ class DeviceSession:
         self.is_slow = False
         #: False until the ids that were there before were looked at.
         self.has_learnt = False
+        #: Held by the thread that looks at them; what others call comes after.
+        self.learning = threading.Lock()
         self._settings = settings
         self._at = at
         self._strangers = Strangers()

@@ -17,13 +17,13 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.tango.server.dialect import UNSET
 from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError
-from taskgrove.tango.server.ledger import MAX_EXECUTING, MAX_QUEUED, CommandLedger
+from taskgrove.tango.server.ledger import MAX_EXECUTING, MAX_QUEUED, CommandLedger, Push
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class LrcEngine:
                 reason = (ResultCode.NOT_ALLOWED, "Command is not allowed")
                 self._finish(job, TaskStatus.REJECTED, reason)
                 return
-        except Exception as error:  # noqa: BLE001 - whatever the guard raises is the reason
+        except BaseException as error:  # noqa: BLE001 - whatever the guard raises is the reason
             reason = (ResultCode.REJECTED, f"Exception from 'is_cmd_allowed' method: {error}")
             self._finish(job, TaskStatus.REJECTED, reason)
             return
@@ -198,7 +198,7 @@ class LrcEngine:
             result = job.run(_Reporter(self, job.uid), job.abort_event)
         except LrcAbortedError:
             self._finish(job, TaskStatus.ABORTED, _ABORTED_RESULT)
-        except Exception as error:  # noqa: BLE001 - an abnormal end is the command's outcome
+        except BaseException as error:  # noqa: BLE001 - an abnormal end is the command's outcome
             text = f"Unhandled exception during execution: {error}"
             self._finish(job, TaskStatus.FAILED, (ResultCode.FAILED, text))
         else:
@@ -216,9 +216,14 @@ class LrcEngine:
         with self._lock:
             if not self._aborts or self._live or self.closing.is_set():
                 return
-        self._on_aborted()
+            count = len(self._aborts)
+        try:
+            self._on_aborted()
+        except Exception:
+            _LOGGER.exception("what an abort ends with raised")
         with self._lock:
-            aborts, self._aborts = self._aborts, []
+            # One that came meanwhile has shown its beginning, and ends by itself.
+            aborts, self._aborts = self._aborts[:count], self._aborts[count:]
         for uid in filter(None, aborts):
             done = (ResultCode.OK, f"{self._ledger.name_of(uid)} completed OK")
             shaped = self._ledger.dialect.shape_result(done, abnormal=False)
@@ -243,14 +248,22 @@ class LrcEngine:
 
     def _send_now(self, updates: list[LedgerUpdate]) -> None:
         for update in updates:
-            pushes = update.pushes if update.shape is None else update.shape(update)
-            for attribute_name, value in pushes:
+            for attribute_name, value in self._shaped(update):
                 if self.closing.is_set():
                     return
                 try:
                     self._push(attribute_name, value)
                 except Exception:
                     _LOGGER.exception("an event of %s could not be sent", attribute_name)
+
+    @staticmethod
+    def _shaped(update: LedgerUpdate) -> Iterable[Push]:
+        if update.shape is not None:
+            try:
+                return list(update.shape(update))
+            except Exception:
+                _LOGGER.exception("the events of %s are sent unshaped", update.name)
+        return update.pushes
 
     # Called with the lock held.
 

@@ -87,6 +87,7 @@ class _Group:
     unread: bytes = b""
     token: str = ""
     is_ready: bool = False
+    is_killed: bool = False
     restart_after_s: float | None = None
     restart_at: float | None = None
 
@@ -171,6 +172,7 @@ class Nursery:
                 group.restart_at = None  # killed while it was away: it stays away
             self._tell(group, "ended", reason="not running")
             return
+        group.is_killed = group.is_killed or number == signal.SIGKILL
         os.kill(group.pid, number)  # not reaped yet, so the id is still this process'
         if number == signal.SIGSTOP:
             os.waitid(os.P_PID, group.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -185,6 +187,7 @@ class Nursery:
 
     def _fork(self, group: _Group) -> None:
         group.restart_at = group.restart_after_s = None
+        group.is_killed = False
         group.token = secrets.token_hex(8)
         read_end, write_end = os.pipe()
         pid = os.fork()
@@ -227,6 +230,8 @@ class Nursery:
         _, status = os.waitpid(group.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if group.is_killed:  # it wanted to come back, but was killed meanwhile
+            group.restart_after_s = None
         again = group.restart_after_s is not None
         self._tell(group, "ended", reason=reason, will_restart=again)
         group.pid, group.pipe, group.is_ready = 0, -1, False
