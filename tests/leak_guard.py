@@ -28,7 +28,7 @@ import psutil
 import pytest
 
 #: How long a thread, a process or a socket may take to go away after the test, in seconds.
-SETTLE_S = 2.0
+SETTLE_S = 5.0
 FIRST_PAUSE_S = 0.005
 
 _OUTCOME = pytest.StashKey[str]()

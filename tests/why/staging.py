@@ -25,7 +25,8 @@ from taskgrove.view.why import Why, why
 from tests.cli.command_line import PATIENCE_S, environment, start
 
 GUARD_S = 60.0
-GRACE_S = 0.4
+#: For what never stops when it is asked to.
+SHORT_GRACE_S = 0.4
 SEQUENTIAL, PARALLEL = TaskExecutionType.SEQUENTIAL, TaskExecutionType.PARALLEL
 
 CBF = "low-cbf/subarray/01"
@@ -75,6 +76,7 @@ class Stage:
         *,
         end: bool = True,
         workers: int = 32,
+        grace_s: float = GUARD_S,
         **settings: float,
     ) -> Ended:
         """Run a tree on the devices, do something meanwhile, and return what why says of it."""
@@ -82,7 +84,7 @@ class Stage:
         runner = DeviceRunner(poll_interval_s=0.2, **settings)
         runners = {TaskExecutionType.DEVICE: runner}
         try:
-            with MainTaskExecutor(workers, runners=runners, grace_s=GRACE_S) as executor:
+            with MainTaskExecutor(workers, runners=runners, grace_s=grace_s) as executor:
                 handle = executor.submit_main_task(root, observers=[log])
                 if meanwhile is not None:
                     meanwhile(handle, log)
@@ -131,7 +133,7 @@ class Manager:
         return 3, "only 3 of 8 fibres are connected"
 
     def takes_a_while(self, task_abort_event: threading.Event) -> Any:
-        task_abort_event.wait(0.75)
+        task_abort_event.wait(1.7)
         return 0, "done"
 
 

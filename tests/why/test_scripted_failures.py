@@ -49,7 +49,7 @@ def ran(
     """Run a tree and explain it; every surface's words are compared on the way."""
     log, fake = EventLog(), FakeDeviceRunner(scripts)
     runners = {TaskExecutionType.DEVICE: fake}
-    with MainTaskExecutor(workers, runners, grace_s=0.3) as executor:
+    with MainTaskExecutor(workers, runners, grace_s=GUARD_S) as executor:
         handle = executor.submit_main_task(tree, observers=[log])
         if meanwhile is not None:
             meanwhile(handle, fake)
@@ -192,13 +192,13 @@ def test_a_retry_that_succeeds_is_no_failure() -> None:
 
 
 def test_a_limit_of_a_parent_whose_children_run() -> None:
-    group = parallel("configure_pst", *map(leaf, BEAMS), timeout=0.3)
+    group = parallel("configure_pst", *map(leaf, BEAMS), timeout=1.0)
     hanging = dict.fromkeys(BEAMS[:3], Script(hangs=True))
     ended, _ = ran(root("configure", group, leaf(PSS)), hanging, workers=4)
     told(
         ended,
         "PST success 1/4; 3 of 5 leaves failed, 1 cause",
-        "did not finish Configure within 0.3 s (the limit set by configure/configure_pst)",
+        "did not finish Configure within 1 s (the limit set by configure/configure_pst)",
         "raise that limit in the map",
     )
     assert [group.count for group in ended.explanation.groups] == [3]

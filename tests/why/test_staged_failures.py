@@ -19,6 +19,7 @@ from tests.why.staging import (
     MORTAL,
     NARROW,
     PSS,
+    SHORT_GRACE_S,
     Ended,
     Manager,
     Stage,
@@ -248,8 +249,8 @@ def test_a_frozen_device(stage: Stage) -> None:
     ended = stage.run(
         root("configure", stage.leaf(device), stage.leaf(PSS)),
         freeze,
-        rpc_timeout_s=0.3,
-        lost_after_s=1.0,
+        rpc_timeout_s=1.0,
+        lost_after_s=1.5,
     )
     stage.fleet.resume(device)
     told(ended, device, "stopped answering while Configure ran", never_first=("pss",))
@@ -268,13 +269,13 @@ def test_a_limit_of_the_root_names_the_leaf_that_hung(stage: Stage) -> None:
                 parallel("inner", stage.beams([BEAMS[3], HANGING[0]]), stage.leaf(CBF)),
             ),
             stage.leaf(PSS),
-            timeout=1.0,
+            timeout=3.0,
         )
     )
     told(
         ended,
         "pst-beam-81 on low-pst/beam/81",
-        "did not finish Configure within 1 s (the limit set by configure)",
+        "did not finish Configure within 3 s (the limit set by configure)",
         never_first=("pss", "pst-beam-04"),
     )
 
@@ -291,7 +292,7 @@ def test_a_limit_that_an_earlier_step_used_up(stage: Stage, manager: Manager) ->
                 stage.leaf(HANGING[1]),
                 stage.leaf(PSS),
                 skip=False,
-                timeout=1.0,
+                timeout=2.5,
             ),
             stage.leaf(BEAMS[0]),
         )
@@ -300,7 +301,7 @@ def test_a_limit_that_an_earlier_step_used_up(stage: Stage, manager: Manager) ->
         ended,
         "cbf-subarray-82 on low-cbf/subarray/82",
         "the limit set by configure/prepare",
-        "takes_a_while before it took 0.",
+        "takes_a_while before it took ",
         "1 leaf was not started any more",
     )
 
@@ -308,13 +309,14 @@ def test_a_limit_that_an_earlier_step_used_up(stage: Stage, manager: Manager) ->
 def test_a_method_that_hangs(stage: Stage, manager: Manager) -> None:
     stage.fault(CBF, "slow,factor=6")
     ended = stage.run(
-        root("configure", method(manager, "deaf", timeout=0.2), stage.leaf(CBF), skip=False),
+        root("configure", method(manager, "deaf", timeout=0.5), stage.leaf(CBF), skip=False),
         lambda _, log: log.wait_for(topic="abandoned", timeout_s=30),
+        grace_s=SHORT_GRACE_S,
     )
     stage.fault(CBF, None)
     told(
         ended,
-        "step deaf did not finish deaf within 0.2 s (its own limit)",
+        "step deaf did not finish deaf within 0.5 s (its own limit)",
         "it could not be stopped and goes on",
         "find out why Manager.deaf takes so long",
     )
@@ -398,7 +400,7 @@ def test_an_abort_that_nobody_hears(stage: Stage, manager: Manager) -> None:
 
     stage.fault(CBF, "slow,factor=4")
     tree = parallel("configure", method(manager, "deaf"), stage.leaf(CBF), is_root=True)
-    ended = stage.run(tree, stop)
+    ended = stage.run(tree, stop, grace_s=SHORT_GRACE_S)
     manager.let_go.set()
     stage.fault(CBF, None)
     told(ended, "interrupted by SIGTERM", "deaf did not stop when asked and may still be running")
