@@ -75,7 +75,7 @@ def why_no_root() -> str | None:
             far, _ = listener.accept()
             with far:
                 command = ["ss", "-K", "dst", "127.0.0.1", "dport", "=", f":{port}"]
-                subprocess.run(command, capture_output=True, check=False, timeout=20)
+                subprocess.run(command, capture_output=True, check=False, timeout=200)
                 try:
                     near.sendall(b"?")
                 except OSError:

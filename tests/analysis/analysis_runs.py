@@ -20,7 +20,7 @@ from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 from tests.analysis.sample_tasks import SampleParameters, Script
 
 #: No analysis of a test takes that long, in seconds.
-GUARD_S = 40.0
+GUARD_S = 200.0
 
 
 class Heard:

@@ -36,7 +36,7 @@ def table(head: str) -> dict[str, str]:
 def test_a_sample_prints_what_is_shown(sample: str, shown: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", sample],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout == shown
@@ -58,7 +58,7 @@ def test_the_class_of_the_page_runs(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(program)
     done = subprocess.run(
         [sys.executable, "-W", "error", "main.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=200,
     )  # fmt: skip
     assert done.stdout == "{'frames': 100}\n{'frames': 7}\n"
     assert done.stderr == ""

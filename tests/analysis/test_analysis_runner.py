@@ -31,7 +31,7 @@ from tests.analysis.leaf_samples import registry
 
 ANALYSIS = TaskExecutionType.ANALYSIS
 PARALLEL = TaskExecutionType.PARALLEL
-GUARD_S = 60.0
+GUARD_S = 200.0
 
 
 class Bench:

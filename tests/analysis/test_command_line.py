@@ -168,7 +168,7 @@ def test_f5_a_value_with_spaces_is_one_argument(tmp_path: Path) -> None:
         name: str = text
 
     done = subprocess.run(
-        render_argv(Echo()), capture_output=True, text=True, timeout=60, check=True
+        render_argv(Echo()), capture_output=True, text=True, timeout=200, check=True
     )
     assert __import__("json").loads(done.stdout) == ["--name", text]
 

@@ -293,7 +293,7 @@ def test_the_default_supervisor_is_shared_and_a_fork_begins_anew() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=200,
     )  # fmt: skip
     assert done.stdout == "3\n"
 
@@ -309,7 +309,7 @@ def test_the_child_imports_only_what_it_must(analyses: Runs) -> None:
 def test_the_child_is_not_started_by_hand() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "taskgrove.analysis.child", "x:Y"],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert done.returncode == 70
     assert "there is no channel to an executor" in done.stderr

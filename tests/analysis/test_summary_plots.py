@@ -107,7 +107,7 @@ def test_only_the_library_of_the_figure_is_imported(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "."},
     )

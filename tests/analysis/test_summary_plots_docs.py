@@ -39,7 +39,7 @@ def test_a_sample_prints_what_is_shown(program: str, shown: str, tmp_path: Path)
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.stderr == ""
@@ -57,7 +57,7 @@ def test_the_analysis_of_a_scan_publishes_its_page(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A guard against hangs, in seconds; nothing is measured with it.
-PATIENCE_S = 180
+PATIENCE_S = 200
 
 #: A component manager for maps of internal steps.
 MANAGER = """

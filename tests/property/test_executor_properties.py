@@ -15,7 +15,7 @@ from taskgrove.events import decode_event, encode_event
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build, roots
 
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 DEVICE = TaskExecutionType.DEVICE
 
 

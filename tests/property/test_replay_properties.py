@@ -19,7 +19,7 @@ from taskgrove.events import TaskEvent, decode_event, encode_event
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build, roots
 
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 DEVICE = TaskExecutionType.DEVICE
 #: Where a log is cut, of its length: the threads make it a little longer or shorter each time.
 SHARES = st.floats(0.0, 1.0)

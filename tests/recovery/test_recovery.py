@@ -41,7 +41,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, cut, record
 from tests.store.recording import eventually
 
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.property.tree_strategies import build as build_any
 from tests.property.tree_strategies import roots
 from tests.recovery.cut_runs import DEVICE, cut, record
 
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, record
 from tests.recovery.test_recovery import tree
 
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from taskgrove.store.recording.node_rows import change_of, identity_of
 from taskgrove.store.store import Store
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
-HANG_GUARD_S = 60
+HANG_GUARD_S = 200
 SECOND_NS = 1_000_000_000
 #: When the first run of a test began.
 START = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)

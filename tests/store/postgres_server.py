@@ -24,7 +24,7 @@ _GUARD = """
 """
 
 #: A guard against hangs, in seconds.
-PATIENCE_S = 60
+PATIENCE_S = 200
 
 
 @functools.cache

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pytest
 
 #: A guard against hangs, in seconds.
-PATIENCE_S = 30
+PATIENCE_S = 200
 OK = AggregationOutcome(TaskStatus.COMPLETED, ResultCode.OK, "")
 
 

@@ -210,7 +210,7 @@ def test_opening_again_needs_no_alembic(tmp_path: Path) -> None:
         "from taskgrove.store import Store\n"
         f"Store.open({str(tmp_path / 'runs.db')!r}).close()\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 
 
 def test_a_migration_waits_for_whoever_writes(tmp_path: Path, next_scripts: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_commit_reaches_the_disk_before_it_returns(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [strace, "-f", "-e", "trace=write,fsync,fdatasync,pwrite64", sys.executable, "-c", code],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     if "MARK" not in done.stderr:
         pytest.skip("strace does not work here")

@@ -27,7 +27,7 @@ SNIPPETS = re.findall(
 def test_a_snippet_prints_what_is_shown(tmp_path: Path, text: str, shown: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", text],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == (shown, "")
     assert (tmp_path / "runs.db").stat().st_size

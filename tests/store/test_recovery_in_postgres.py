@@ -26,7 +26,7 @@ from tests.store.postgres_server import PostgresServer
 from tests.store.recording import eventually
 
 pytestmark = pytest.mark.postgres
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 
 
 def test_of_several_that_look_and_recover_at_once_one_goes_on(

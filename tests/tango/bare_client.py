@@ -10,7 +10,7 @@ from typing import Any
 
 import tango
 
-GUARD_S = 30.0
+GUARD_S = 200.0
 
 Seen = tuple[str, Any]
 

@@ -14,7 +14,7 @@ from typing import Any
 def cut_by_kernel(port: int) -> None:
     """Have the kernel destroy every connection to a local port (needs root)."""
     filters = ["dst", "127.0.0.1", "dport", "=", f":{port}"]
-    subprocess.run(["ss", "-K", *filters], check=False, capture_output=True, timeout=20)
+    subprocess.run(["ss", "-K", *filters], check=False, capture_output=True, timeout=200)
 
 
 class Wire:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tango
 
-START_GUARD_S = 40.0
+START_GUARD_S = 200.0
 
 
 class Process:

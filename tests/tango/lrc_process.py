@@ -17,7 +17,7 @@ import tango
 from tests.free_port import free_port
 
 SCRIPT = Path(__file__).parent / "servers" / "lrc_devices.py"
-GUARD_S = 40.0
+GUARD_S = 200.0
 
 
 class LrcServer:

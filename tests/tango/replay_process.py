@@ -21,8 +21,8 @@ HERE = Path(__file__).parent
 SCENARIOS_FILE = HERE / "replay_scenarios.yaml"
 SCENARIOS: dict[str, dict[str, Any]] = yaml.safe_load(SCENARIOS_FILE.read_text(encoding="utf-8"))
 
-START_GUARD_S = 40.0
-GUARD_S = 30.0
+START_GUARD_S = 200.0
+GUARD_S = 200.0
 
 
 class ReplayServer:

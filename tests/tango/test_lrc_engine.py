@@ -13,7 +13,7 @@ from taskgrove.tango.server.engine import LrcEngine
 from taskgrove.tango.server.job import Job, LrcAbortedError
 from taskgrove.tango.server.ledger import MAX_QUEUED, CommandLedger
 
-GUARD_S = 20.0
+GUARD_S = 200.0
 
 
 class Sink:

@@ -30,7 +30,7 @@ def test_an_unknown_part_is_told_and_nothing_runs() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
     assert done.returncode == 2
     assert "'nonsense'" in done.stderr

@@ -51,7 +51,7 @@ def inner_run(tmp_path: Path) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     return done.stdout + done.stderr

@@ -26,7 +26,7 @@ from taskgrove.testing import EventLog
 
 SEQUENTIAL = TaskExecutionType.SEQUENTIAL
 PARALLEL = TaskExecutionType.PARALLEL
-GUARD_S = 30.0
+GUARD_S = 200.0
 #: How long a moment is held open for somebody whom a lock now keeps out of it.
 HELD_S = 0.2
 

@@ -39,7 +39,7 @@ def modules_after(statement: str) -> set[str]:
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=True,
     )
     return {name.partition(".")[0] for name in json.loads(done.stdout)}

@@ -13,7 +13,7 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 
-HANG_GUARD_S = 30.0
+HANG_GUARD_S = 200.0
 
 
 class ComponentManager:

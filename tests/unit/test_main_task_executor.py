@@ -25,7 +25,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 PARALLEL = TaskExecutionType.PARALLEL
 DEVICE = TaskExecutionType.DEVICE
-HANG_GUARD_S = 30.0
+HANG_GUARD_S = 200.0
 
 
 def leaf(name, fn=lambda: None, **options):

@@ -17,7 +17,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 DEVICE = TaskExecutionType.DEVICE
 PARALLEL = TaskExecutionType.PARALLEL
 OK = (TaskStatus.COMPLETED, (ResultCode.OK, "done"))

@@ -24,7 +24,7 @@ def test_the_python_prints_what_is_shown(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.stderr == ""

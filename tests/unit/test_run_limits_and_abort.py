@@ -15,7 +15,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 PARALLEL = TaskExecutionType.PARALLEL
 DEVICE = TaskExecutionType.DEVICE
-HANG_GUARD_S = 30.0
+HANG_GUARD_S = 200.0
 #: Long enough that what it is set for has begun before it expires, on a busy machine, too.
 LIMIT_S = 0.4
 

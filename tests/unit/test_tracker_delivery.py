@@ -14,7 +14,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError, TaskgroveError
 from taskgrove.testing import CallbackRecorder, EventLog
 
-HANG_GUARD_S = 30.0
+HANG_GUARD_S = 200.0
 OK = (ResultCode.OK, "done")
 
 

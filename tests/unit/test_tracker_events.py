@@ -13,7 +13,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import EventBus, TaskEvent, decode_event, encode_event
 from taskgrove.testing import CallbackRecorder, EventLog
 
-HANG_GUARD_S = 30.0
+HANG_GUARD_S = 200.0
 IN_PROGRESS, COMPLETED, FAILED = TaskStatus.IN_PROGRESS, TaskStatus.COMPLETED, TaskStatus.FAILED
 
 

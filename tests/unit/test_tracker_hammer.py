@@ -16,7 +16,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.testing import EventLog
 
 THREADS = 8
-HANG_GUARD_S = 60.0
+HANG_GUARD_S = 200.0
 FINAL = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.ABORTED, TaskStatus.REJECTED)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 
-HANG_GUARD_S = 30.0
+HANG_GUARD_S = 200.0
 
 
 @pytest.fixture

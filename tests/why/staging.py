@@ -24,7 +24,7 @@ from taskgrove.view.reasons.story import RunStory, story_of_events
 from taskgrove.view.why import Why, why
 from tests.cli.command_line import PATIENCE_S, environment, start
 
-GUARD_S = 60.0
+GUARD_S = 200.0
 #: For what never stops when it is asked to.
 SHORT_GRACE_S = 0.4
 SEQUENTIAL, PARALLEL = TaskExecutionType.SEQUENTIAL, TaskExecutionType.PARALLEL

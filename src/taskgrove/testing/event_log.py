@@ -17,7 +17,7 @@ from taskgrove.events import EventKind, NoteDetail, TaskEvent
 
 #: How long the blocking calls wait unless told otherwise, in seconds: a guard
 #: against a test that hangs, far above what any of them should need.
-WAIT_LIMIT_S: Final = 10.0
+WAIT_LIMIT_S: Final = 60.0
 
 #: How many of the last events the text of a failed assertion shows.
 _SHOWN: Final = 40
