@@ -11,9 +11,9 @@ from taskgrove.tango.lrc_client import LrcClient
 from tests.tango.replay_process import GUARD_S
 
 #: What nobody but a poll can know is found within seconds; where an event must tell it, the
-#: poll is made so slow that it cannot help.
+#: poll is made so slow that it helps only where an event was lost.
 QUICK_POLL_S = 0.2
-NO_POLL_S = 600.0
+NO_POLL_S = 20.0
 
 ARGIN = '{"band": "5a"}'
 

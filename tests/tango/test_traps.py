@@ -131,7 +131,7 @@ def test_a_restarted_server_is_heard_at_once() -> None:
     # PyTango's own tick, every ten seconds, may come just then and hide the trap once.
     assert any(deaf_after_restart() for _attempt in range(3))
 
-    with LrcServer() as server, LrcClient(poll_interval_s=600.0) as client:
+    with LrcServer() as server, LrcClient(poll_interval_s=30.0) as client:
         first = Updates()
         assert client.invoke(server.trl(), "Configure", {}, on_update=first).wait(GUARD_S)
         server.kill()
