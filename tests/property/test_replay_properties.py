@@ -5,6 +5,8 @@ A run whose log was cut off after any event goes on to a whole log with one end 
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -61,15 +63,16 @@ def coalesced(events):
 
 
 @settings(max_examples=80)
-@given(roots, st.randoms(use_true_random=False))
-def test_a_log_in_any_order_and_coalesced_replays_to_the_run(spec, random):
+@given(roots, st.integers(0, 2**32))
+def test_a_log_in_any_order_and_coalesced_replays_to_the_run(spec, seed):
     _, outcome, events = ran(spec, workers=4)
     whole = rebuild(events)
     assert whole.run_id == "r1"
     assert whole.outcome == outcome
     assert (whole.uncomposed, whole.unplaced) == ((), ())
     shuffled = coalesced(events)
-    random.shuffle(shuffled)
+    # By a seed: how many there are depends on the threads, and Hypothesis must not notice.
+    random.Random(seed).shuffle(shuffled)
     again = rebuild(shuffled)
     assert again.outcome == outcome
     assert again.statuses == whole.statuses
