@@ -176,15 +176,15 @@ def test_anchors_and_merge_keys_are_followed() -> None:
     assert quoted.command_name == "C"
 
 
-def test_two_hundred_levels_of_tasks_load() -> None:
+def test_ninety_levels_of_tasks_load() -> None:
     data: dict[str, Any] = {"cbf": {"command_name": "On"}}
-    for level in range(200):
+    for level in range(90):
         data = {f"level{level}": {"type": "sequential", "tasks": data}}
     for loaded in (load_command_map(data), parse_command_map(json.dumps(data), syntax="json")):
         depth, entry = 0, next(iter(loaded.commands.values()))
         while isinstance(entry, CompositeEntry):
             depth, entry = depth + 1, next(iter(entry.tasks.values()))
-        assert depth == 200
+        assert depth == 90
         assert load_command_map(loaded.to_dict()).commands.keys() == loaded.commands.keys()
 
 
@@ -310,15 +310,15 @@ def test_a_dict_has_no_lines_but_paths() -> None:
 
 def test_a_wrong_type_deep_inside_is_found() -> None:
     text = "cbf: {command_name: A, retries: no}"
-    for level in range(100):
+    for level in range(90):
         indented = "".join(f"    {line}\n" for line in text.splitlines())
         text = f"l{level}:\n  type: sequential\n  tasks:\n{indented}"
     error = problem(text)
-    assert error.line == 301
+    assert error.line == 271
     assert error.found == "no"
     assert error.map_path is not None
     assert error.map_path.endswith(".l0.tasks.cbf.retries")
-    assert error.map_path.count(".tasks.") == 100
+    assert error.map_path.count(".tasks.") == 90
 
 
 def test_all_problems_are_told_in_the_order_of_their_lines() -> None:
@@ -512,15 +512,32 @@ def test_ten_thousand_levels_are_refused(
     monkeypatch.setattr(yaml_text, "_LOADER", getattr(yaml, loader))
     text = nested(10_000)[kind]
     error = problem(text, syntax="json" if kind == "json" else "yaml")
-    assert "nested deeper than 900 levels" in str(error) or "1,000 aliases" in str(error)
+    assert "nested deeper than 200 levels" in str(error) or "1,000 aliases" in str(error)
     assert len(str(error)) < 500
+
+
+@pytest.mark.parametrize("levels", [201, 1_000, 1_001, 1_100, 5_000])
+@pytest.mark.parametrize("opening", ["[", "[ ", "{a: ", "{a: [", '{"]]": '])
+@pytest.mark.parametrize("before", ["", "x: ", "x: [1, {b: 2}]\ny: "])
+def test_the_limit_of_depth_speaks_before_those_of_the_parser(
+    levels: int, opening: str, before: str
+) -> None:
+    error = problem(f"{before}{opening * levels}")
+    assert "nested deeper than 200 levels" in str(error)
+    assert error.line == before.count("\n") + 1
+
+
+def test_an_error_of_a_text_with_many_brackets_is_told_as_it_is() -> None:
+    error = problem("x: [" + "[1]," * 300 + "}\n")
+    assert "nested" not in str(error)
+    assert error.line == 1
 
 
 def test_ten_thousand_levels_of_a_dict_are_refused() -> None:
     data: Any = {}
     for _ in range(10_000):
         data = {"a": data}
-    assert "nested deeper than 900 levels" in str(problem(data))
+    assert "nested deeper than 200 levels" in str(problem(data))
 
 
 def test_a_deep_argument_is_refused_where_it_stands() -> None:

@@ -39,7 +39,7 @@ class MapLimits:
     """
 
     max_bytes: int = 4 * 1024 * 1024
-    max_depth: int = 900
+    max_depth: int = 200
     max_nodes: int = 250_000
     max_aliases: int = 1_000
 

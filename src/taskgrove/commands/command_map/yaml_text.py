@@ -6,6 +6,7 @@ states of devices, stay words: only ``true`` and ``false`` are booleans.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
@@ -17,6 +18,10 @@ from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, sho
 
 # The parser of libyaml is ten times faster; PyYAML is built without it on some machines.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_LOOKAHEAD: Final = 1_024
+#: So many levels may begin within libyaml's look ahead: then the slow parser is asked.
+_DENSE: Final = 200
 
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _BASED_INT = re.compile(r"0(?:o[0-7]+|x[0-9a-fA-F]+)\Z")
@@ -74,7 +79,7 @@ def yaml_pieces(
     """
     documents = 0
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in _events(text):
             place = event.start_mark
             mark = NOWHERE if place is None else Mark(place.line + 1, place.column + 1)
             if isinstance(event, yaml.DocumentStartEvent):
@@ -99,6 +104,26 @@ def yaml_pieces(
     except yaml.YAMLError as exc:
         said = str(getattr(exc, "reason", exc))
         raise problems.stop(f"this is not YAML: {said}", "", _reader_mark(text, exc)) from exc
+
+
+def _events(text: str) -> Iterator[Any]:
+    """Yield the events of a YAML text, in order, until its first error.
+
+    libyaml reads up to 1,024 characters ahead, to see whether a bracket begins a key, and from
+    0.2.6 on it refuses more than 1,000 levels. So it may refuse a text before it has told of a
+    single level, and our own limit could not speak. PyYAML's parser goes on from there.
+    """
+    told = 0
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            told += 1
+            yield event
+    except yaml.MarkedYAMLError as exc:
+        at = 0 if exc.problem_mark is None else exc.problem_mark.index
+        ahead = text[max(at - _LOOKAHEAD, 0) : at]
+        if ahead.count("[") + ahead.count("{") < _DENSE:  # any other error
+            raise
+        yield from itertools.islice(yaml.parse(text, Loader=yaml.SafeLoader), told, None)
 
 
 def _reader_mark(text: str, exc: yaml.YAMLError) -> Mark:
