@@ -13,8 +13,8 @@ import subprocess
 import tempfile
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from tests.examples import register_profiles
 from tests.store.postgres_server import why_no_postgres
 
 pytest_plugins = ["pytester", "tests.leak_guard", "tests.failures_at_once"]
@@ -47,18 +47,14 @@ for _number, _default in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _default)
 
-# The same examples in every run, so that a failure belongs to the change that it came with;
-# `--hypothesis-profile=search` looks for new ones.
-settings.register_profile("default", deadline=None, derandomize=True)
-settings.register_profile(
-    "ci",
-    settings.get_profile("default"),
-    database=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],  # the machine is shared
-)
-settings.register_profile("search", deadline=None, derandomize=False, max_examples=2000)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+register_profiles()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite side by side (most tests wait), and named tests where one sees them."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    return (os.cpu_count() or 1) + 1 if whole else 0
 
 
 @functools.cache

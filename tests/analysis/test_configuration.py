@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
@@ -399,14 +399,12 @@ DATA = st.recursive(
 )
 
 
-@settings(max_examples=60)
 @given(DATA)
 def test_a_configuration_without_placeholders_is_what_yaml_says(data: Any) -> None:
     text = json.dumps({"FindPeaks": {"anything": data}}, ensure_ascii=False)  # JSON is YAML
     assert parse(text).parameters_for(PEAKS).anything == data  # type: ignore[attr-defined]
 
 
-@settings(max_examples=60)
 @given(st.text(max_size=60))
 def test_any_text_is_a_configuration_or_one_clear_error(text: str) -> None:
     for given_text in (text, f"header: {{}}\nFindPeaks:\n  out_file: {text}\n"):

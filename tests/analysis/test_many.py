@@ -44,7 +44,6 @@ def test_a_hundred_in_parallel_leave_nothing(analyses: Runs) -> None:
     assert children <= {analyses.supervisor.guardian_pid}
 
 
-@pytest.mark.slow
 def test_a_hundred_first_party_analyses_in_parallel(analyses: Runs) -> None:
     handles = [analyses.start(tasks.Count, SampleParameters(n=n)) for n in range(100)]
     assert all(handle.wait(200) for handle in handles)

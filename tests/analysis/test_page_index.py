@@ -108,7 +108,7 @@ def test_what_analyses_say_is_escaped(tmp_path: Path) -> None:
     assert "\x1b" not in page
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=3))
 def test_every_link_leads_to_its_page(tmp_path: Path, parts: list[str]) -> None:
     name = "/".join(parts)

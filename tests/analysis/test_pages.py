@@ -224,7 +224,7 @@ _PIECES = st.one_of(
 @example(["..", "x"])
 @example(["a" * 255])
 @given(st.lists(_PIECES, min_size=1, max_size=6))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_name_leaves_the_root(tmp_path: Path, pieces: list[str]) -> None:
     name = "/".join(pieces)
     root = tmp_path / "root"

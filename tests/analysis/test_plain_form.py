@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import BaseModel, Field, RootModel
@@ -158,13 +158,11 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60)
 @given(VALUES)
 def test_every_value_comes_back_as_it_was(value: Any) -> None:
     assert same(there_and_back(value), value)
 
 
-@settings(max_examples=60)
 @given(hnp.arrays(DTYPES, SHAPES), st.sampled_from(["C", "F", "step", "transposed"]))
 def test_every_array_comes_back_as_it_was(array: Any, layout: str) -> None:
     if layout == "step" and array.ndim:
@@ -178,14 +176,12 @@ def test_every_array_comes_back_as_it_was(array: Any, layout: str) -> None:
     assert found.flags.writeable or not found.size
 
 
-@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["$", "v", "d", "s", "o", "b", "c", "n"]), VALUES))
 def test_a_users_dict_never_passes_for_something_else(value: dict[str, Any]) -> None:
     assert same(there_and_back(value), value)
     assert same(there_and_back(to_plain(value)), to_plain(value))  # also one that was plain before
 
 
-@settings(max_examples=30)
 @given(st.frozensets(HASHABLE), st.sets(st.integers()))
 def test_sets(frozen: frozenset[Any], plain: set[int]) -> None:
     assert there_and_back({"a": frozen, "b": plain}) == {"a": frozen, "b": plain}

@@ -150,7 +150,6 @@ def test_a_missing_device_is_skipped_or_rejects_as_the_map_says(devices: Path) -
     assert "pst-beam-03 (low-pst/beam/03): left out: no answer" in note
 
 
-@pytest.mark.slow
 def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
     done = taskgrove("demo", "--speed", "3", cwd=tmp_path, env=environment(TMPDIR=str(tmp_path)))
     assert done.returncode == 0, done

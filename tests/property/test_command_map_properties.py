@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.command_map import (
@@ -59,13 +59,11 @@ def test_any_text_gives_a_map_or_a_map_error(text: str | bytes, syntax: str) -> 
 
 
 @given(st.text(alphabet="{}[]:,-&*<! \n\t'\"#|>%@`?~a1.", max_size=60))
-@settings(max_examples=300)
 def test_any_yaml_gives_a_map_or_a_map_error(text: str) -> None:
     load(text, "yaml")
 
 
 @given(near_maps)
-@settings(max_examples=300)
 def test_whatever_is_like_a_map_gives_a_map_or_a_map_error(data: Any) -> None:
     text = yaml.safe_dump(data, allow_unicode=True)
     result = load(text, "yaml")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.aggregation.base import SubtaskResult
@@ -64,7 +64,6 @@ def expected(node, scripts):
     )
 
 
-@settings(max_examples=150)
 @given(roots, st.sampled_from([1, 4]))
 def test_any_tree_ends_as_the_policy_says_and_its_events_replay_to_it(spec, workers):
     scripts: dict[str, Script] = {}

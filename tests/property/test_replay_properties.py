@@ -62,7 +62,6 @@ def coalesced(events):
     return kept
 
 
-@settings(max_examples=80)
 @given(roots, st.integers(0, 2**32))
 def test_a_log_in_any_order_and_coalesced_replays_to_the_run(spec, seed):
     _, outcome, events = ran(spec, workers=4)
@@ -88,7 +87,6 @@ def said(events, path):
     return (ended[0] if ended else None), own
 
 
-@settings(max_examples=60)
 @given(roots, SHARES)
 def test_any_prefix_replays_and_claims_no_more_than_it_says(spec, share):
     _, _, events = ran(spec)
@@ -164,7 +162,7 @@ def check_merged(prefix, handle, log, uncut):
     return replayed
 
 
-@settings(max_examples=40, phases=[Phase.explicit, Phase.generate, Phase.target])
+@settings(phases=[Phase.explicit, Phase.generate, Phase.target])
 @given(roots)
 def test_a_log_cut_after_any_event_goes_on_to_one_end_a_node(spec):
     scripts, outcome, events = ran(spec)
@@ -191,7 +189,6 @@ def test_a_log_cut_after_any_event_goes_on_to_one_end_a_node(spec):
             assert handle.outcome == outcome
 
 
-@settings(max_examples=25)
 @given(roots, SHARES, SHARES)
 def test_a_log_of_several_workers_goes_on_too_and_is_cut_twice(spec, first, second):
     scripts, _, events = ran(spec, workers=4)

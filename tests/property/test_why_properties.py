@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
@@ -83,7 +83,6 @@ def check(found: Why, nodes) -> None:
     assert found.sentence.isprintable()
 
 
-@settings(max_examples=100)
 @given(roots, st.sampled_from([1, 4]))
 def test_a_leaf_that_really_failed_is_named_whenever_the_outcome_is_not_ok(spec, workers):
     scripts: dict[str, Script] = {}
@@ -123,7 +122,6 @@ def test_a_leaf_that_really_failed_is_named_whenever_the_outcome_is_not_ok(spec,
         assert nodes[found.first.path].message.split(": ")[-1] in told.headline
 
 
-@settings(max_examples=40)
 @given(roots, st.data())
 def test_every_beginning_of_a_run_is_explained(spec, data):
     scripts: dict[str, Script] = {}
@@ -218,7 +216,6 @@ def any_nodes(draw):
     return nodes
 
 
-@settings(max_examples=120)
 @given(
     any_nodes(),
     st.sampled_from(["running", "final", "lost", "unknown"]),

@@ -102,7 +102,6 @@ def check_recovered(
             assert facts.nodes[rest[0]].status.name == rest[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("when", ["enqueued", "committed"])
 def test_killed_at_every_event(

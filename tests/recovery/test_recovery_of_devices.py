@@ -24,7 +24,7 @@ from taskgrove.view.snapshot import RunView
 from tests.cli.command_line import PATIENCE_S, start, taskgrove
 
 pytest.importorskip("tango")
-pytestmark = [pytest.mark.tango, pytest.mark.slow]
+pytestmark = pytest.mark.tango
 
 BEAMS = [f"low-pst/beam/0{number}" for number in (1, 2, 3)]
 DEVICE = TaskExecutionType.DEVICE

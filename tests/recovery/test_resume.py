@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.node_facts import NodeFacts, NoteFact
@@ -204,7 +204,6 @@ def test_only_a_clean_end_is_reused() -> None:
     assert action() == "redo"
 
 
-@settings(max_examples=30)
 @given(roots)
 def test_a_resume_runs_exactly_what_did_not_go_well(spec: Any) -> None:
     """After enough resumes with devices that are well, any tree ends OK."""

@@ -23,6 +23,7 @@ from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.queries.run_outcome import RUN_OUTCOMES, outcome_word
 from taskgrove.store.store import Store
 from taskgrove.testing import Script
+from tests.examples import share_of_examples
 from tests.property.tree_strategies import build, roots
 from tests.store.kept_runs import START, keep, ran, retimed
 
@@ -115,7 +116,6 @@ def kept(given_runs: list[Any]) -> Iterator[tuple[History, list[Model]]]:
         yield History(store), models
 
 
-@settings(max_examples=25)
 @given(RUNS, st.lists(FILTERS, min_size=1, max_size=8))
 def test_lists_show_and_filters_are_those_of_the_events(
     given_runs: list[Any], filters: list[RunFilter]
@@ -137,7 +137,7 @@ def test_lists_show_and_filters_are_those_of_the_events(
             assert history.diff(run, run).same
 
 
-@settings(max_examples=10)
+@settings(max_examples=share_of_examples(2))
 @given(RUNS)
 def test_an_export_holds_every_event(given_runs: list[Any]) -> None:
     with kept(given_runs) as (history, models):
@@ -150,7 +150,7 @@ def test_an_export_holds_every_event(given_runs: list[Any]) -> None:
             assert by_id[model.run_id].header["labels"] == model.labels
 
 
-@settings(max_examples=15)
+@settings(max_examples=share_of_examples(2))
 @given(RUNS)
 def test_statistics_are_those_of_the_events(given_runs: list[Any]) -> None:
     with kept(given_runs) as (history, models):

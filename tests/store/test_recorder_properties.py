@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgrove import MainTaskExecutor, TaskStatus
@@ -24,6 +24,7 @@ from taskgrove.events import (
 )
 from taskgrove.store import Store
 from taskgrove.testing import EventLog, FakeDeviceRunner
+from tests.examples import share_of_examples
 from tests.store.recording import OK, PATIENCE_S, Kept, end_and_wait, event, new_recorder, tree
 
 TEXT = st.sampled_from(["", "", "fine", "no lock ✓", "half \ud800", "nul \0"])
@@ -75,7 +76,6 @@ def logs(draw: st.DrawFn) -> list[TaskEvent]:
     return events
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     logs(),
     st.lists(st.integers(0, 25), max_size=4),
@@ -117,7 +117,7 @@ def test_the_rows_say_what_the_log_says(
     )
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=share_of_examples(3))
 @given(st.integers(1, 12), st.booleans(), st.integers(1, 8))
 def test_a_run_is_recorded_as_its_observers_saw_it(leaves: int, fails: bool, workers: int) -> None:
     log = EventLog()

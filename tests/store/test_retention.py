@@ -17,6 +17,7 @@ from taskgrove.store.history import History
 from taskgrove.store.retention import prune
 from taskgrove.store.store import Store
 from taskgrove.testing import ManualClock
+from tests.examples import share_of_examples
 from tests.store.kept_runs import START, keep_beams, ns, ran, retimed
 from tests.store.kept_runs import beams as beams_tree
 from tests.store.kept_runs import keep as keep_run
@@ -119,7 +120,7 @@ def test_a_record_that_cannot_be_written_is_told(tmp_path: Path, clock: ManualCl
             prune(store, keep_last=1, clock=clock)
 
 
-@settings(max_examples=15)
+@settings(max_examples=share_of_examples(2))
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=6),
     st.one_of(st.none(), st.integers(0, 9)),

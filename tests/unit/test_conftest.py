@@ -21,8 +21,9 @@ def test_environment_is_clean():
     assert "FORCE_COLOR" not in os.environ
     assert os.environ["KEPT"] == "yes"
 
-def test_examples_are_the_same_in_every_run():
-    assert settings.default.derandomize
+def test_every_run_tries_other_examples_and_says_how_to_try_them_again():
+    assert not settings.default.derandomize
+    assert settings.default.print_blob
     assert settings.default.deadline is None
 
 @pytest.mark.root

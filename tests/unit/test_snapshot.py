@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -76,14 +76,12 @@ EVENTS = eventful().events
 
 
 @given(st.permutations(EVENTS), st.lists(st.sampled_from(EVENTS), max_size=30))
-@settings(max_examples=150, deadline=None)
 def test_any_order_and_any_repetition_give_the_same_view(shuffled: Any, repeated: Any) -> None:
     expected = all_facts(RunView(RUN_ID).apply_all(EVENTS))
     assert all_facts(RunView(RUN_ID).apply_all([*shuffled, *repeated])) == expected
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
 def test_counts_agree_with_the_nodes_after_any_part_of_a_run(data: Any) -> None:
     part = data.draw(st.lists(st.sampled_from(EVENTS), max_size=60))
     view = RunView(RUN_ID).apply_all(part)

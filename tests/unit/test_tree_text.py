@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -57,7 +57,6 @@ def test_many_failures_are_counted_where_not_all_fit() -> None:
     beams=st.integers(1, 120),
     data=st.data(),
 )
-@settings(max_examples=80, deadline=None)
 def test_it_always_fits(height: int, width: int, beams: int, data: st.DataObject) -> None:
     numbers = st.sets(st.integers(1, beams), max_size=20)
     view = view_of_beams(beams, failed=data.draw(numbers), running=data.draw(numbers))
