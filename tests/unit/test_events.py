@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -18,6 +18,9 @@ from taskgrove.events import (
     SLOW_CALLS_LIMIT,
     SLOW_LIMIT_S,
     STALL_LIMIT_S,
+    Cause,
+    CauseKind,
+    ChainLink,
     ComposedDetail,
     EventBus,
     FinishedDetail,
@@ -31,6 +34,15 @@ from taskgrove.events import (
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 COUNT = st.integers(0, 2**31)
 MAYBE_TEXT = st.none() | TEXT
+CAUSES = st.builds(
+    Cause,
+    kind=st.sampled_from(get_args(CauseKind)),
+    said=TEXT,
+    limit_s=st.none() | st.floats(0, 1e9),
+    limit_owner=MAYBE_TEXT,
+    last_answer_ns=st.none() | COUNT,
+    chain=st.lists(st.builds(ChainLink, TEXT, TEXT), max_size=3).map(tuple),
+)
 DETAILS = st.one_of(
     st.none(),
     st.builds(
@@ -54,6 +66,7 @@ DETAILS = st.one_of(
         skipped=st.booleans(),
         severe=st.booleans(),
         error=MAYBE_TEXT,
+        cause=st.none() | CAUSES,
     ),
     st.builds(NoteDetail, topic=TEXT, data=st.dictionaries(TEXT, TEXT, max_size=4)),
 )

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import AnalysisDetail, PageDetail
+from taskgrove.events import AnalysisDetail, Cause, NoteDetail, PageDetail
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class LeafContext(Protocol):
         result: Any = None,
         *,
         may_retry: bool = False,
+        cause: Cause | None = None,
         **fields: Any,
     ) -> bool:
         """End this attempt; the first call counts, a later one becomes a note.
@@ -114,6 +115,8 @@ class LeafContext(Protocol):
             result: A result in any form of SPEC S2.1.
             may_retry: True only where it is proved that the work never started or has
                 ended (SPEC S7.4); the leaf's ``retries`` are used then.
+            cause: Why it ended so, as data; the event of the end carries it, or the note of
+                a retry.
             **fields: As ``TaskTracker.update_task`` takes them.
 
         Returns:
@@ -145,8 +148,8 @@ class LeafContext(Protocol):
         """
         ...
 
-    def tell(self, detail: AnalysisDetail | PageDetail, text: str = "") -> None:
-        """Publish a note that carries a typed fact: an analysis described, a page published.
+    def tell(self, detail: AnalysisDetail | PageDetail | NoteDetail, text: str = "") -> None:
+        """Publish a note that carries a typed fact: an analysis described, a page, a cause.
 
         Args:
             detail: The fact.

@@ -15,6 +15,7 @@ from typing import Final
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
 from taskgrove.events import (
     AnalysisDetail,
+    Cause,
     ComposedDetail,
     FinishedDetail,
     NoteDetail,
@@ -38,12 +39,14 @@ class NoteFact:
         text: The words.
         wall_ns: When, UTC, nanoseconds since the epoch.
         data: Small facts that belong to it.
+        cause: Why an attempt ended so, where the note tells of a retry.
     """
 
     topic: str
     text: str
     wall_ns: int
     data: dict[str, str] = field(default_factory=dict)
+    cause: Cause | None = None
 
 
 def outside_end_of(event: TaskEvent) -> int | None:
@@ -176,10 +179,10 @@ class NodeFacts:
         elif isinstance(detail, PageDetail):
             self.pages.append(detail)
         else:
-            topic, data = ("info", {}) if not isinstance(detail, NoteDetail) else (
-                detail.topic, dict(detail.data),
-            )  # fmt: skip
-            self.notes.append(NoteFact(topic, event.message, event.wall_ns, data))
+            told = detail if isinstance(detail, NoteDetail) else NoteDetail("info")
+            self.notes.append(
+                NoteFact(told.topic, event.message, event.wall_ns, dict(told.data), told.cause)
+            )
             del self.notes[:-MAX_NOTES]
             self._outside_end_ns = outside_end_of(event) or self._outside_end_ns
 

@@ -181,7 +181,7 @@ class TaskTracker(TrackerDelivery):
             error: TANGO errors, kept for the completion payload.
             **kwargs: ``device_name``, ``devices``, ``failed_devices``, ``operation``,
                 ``obs_mode``, ``source``, ``health_state``, ``severe``, ``skipped``,
-                ``attempt``; anything else is ignored.
+                ``attempt``, ``cause``; anything else is ignored.
         """
         try:
             record = self.subtasks.get(task_name)
@@ -420,6 +420,7 @@ class TaskTracker(TrackerDelivery):
                         done,
                         ctx.attempt,
                         error,
+                        ctx.cause,
                         record.name,
                         record.status,
                         record.result_code,

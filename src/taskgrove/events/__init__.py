@@ -9,6 +9,12 @@ from taskgrove.events.bus import SLOW_LIMIT_S as SLOW_LIMIT_S
 from taskgrove.events.bus import STALL_LIMIT_S as STALL_LIMIT_S
 from taskgrove.events.bus import EventBus as EventBus
 from taskgrove.events.bus import Subscription as Subscription
+from taskgrove.events.cause import Cause as Cause
+from taskgrove.events.cause import CauseKind as CauseKind
+from taskgrove.events.cause import ChainLink as ChainLink
+from taskgrove.events.cause import cause_of as cause_of
+from taskgrove.events.cause import chain_of as chain_of
+from taskgrove.events.cause import exception_text as exception_text
 from taskgrove.events.details import AnalysisDetail as AnalysisDetail
 from taskgrove.events.details import ComposedDetail as ComposedDetail
 from taskgrove.events.details import EventDetail as EventDetail

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from taskgrove.events.cause import Cause
+
 ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
 
 
@@ -69,6 +71,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         skipped: True for a step that was not run because an earlier one failed.
         severe: True when the outcome was severe by SPEC S3.5.
         error: The error that ended it, as text.
+        cause: Why a leaf ended so, or why a node was not begun; None: nothing more is known.
     """
 
     rule: str | None = None
@@ -79,6 +82,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
     skipped: bool = False
     severe: bool = False
     error: str | None = None
+    cause: Cause | None = None
 
 
 class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
@@ -89,10 +93,12 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             ``timeout``, ``retry``, ``late``, ``refused``, ``reconciled``, ``limit``,
             ``observer``, ``operator``, ``reused``, ``recovered``, ``lost``, ``info``.
         data: Small facts that belong to it, as text.
+        cause: With the topic ``retry``: why the attempt ended so.
     """
 
     topic: str
     data: dict[str, str] = {}
+    cause: Cause | None = None
 
 
 class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analysis"):

@@ -142,7 +142,7 @@ def _events_of(run_id: str, node: NodeFacts) -> Iterator[TaskEvent]:
     if node.composed is not None:
         yield event("composed", node.queued_ns, detail=node.composed, devices=node.devices)
     for note in node.notes:
-        detail = NoteDetail(note.topic, note.data)
+        detail = NoteDetail(note.topic, note.data, note.cause)
         yield event("note", note.wall_ns, message=note.text, detail=detail)
     if node.started_ns is not None:
         outside = StartedDetail(node.outside_kind, node.outside_id)

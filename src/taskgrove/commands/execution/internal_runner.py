@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.task import LeafTask
-from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus, as_task_status
+from taskgrove.control_model import (
+    IS_FINAL,
+    PROBLEM_CODES,
+    ResultCode,
+    TaskStatus,
+    as_task_status,
+)
+from taskgrove.events import Cause, exception_text
 
 if TYPE_CHECKING:
     import asyncio
@@ -105,10 +112,7 @@ class _TaskCallback:
 
 def describe(exc: BaseException) -> str:
     """Return ``ExceptionType: text`` (SPEC S7.6)."""
-    try:
-        text = str(exc)
-    except Exception as broken:  # noqa: BLE001 - an exception whose text cannot be had
-        text = f"<its text raised {type(broken).__name__}>"
+    text = exception_text(exc)
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
 
 
@@ -211,6 +215,7 @@ class InternalRunner:
                 context.finish(
                     TaskStatus.ABORTED,
                     (ResultCode.ABORTED, "returned after it was asked to stop"),
+                    cause=Cause(kind="aborted"),
                 )
                 return
             context.finish(TaskStatus.COMPLETED)
@@ -231,7 +236,10 @@ class InternalRunner:
             value = (ResultCode.OK, value if isinstance(value, str) else "")
         elif parsed.code is ResultCode.ABORTED and context.abort_event.is_set():
             status = TaskStatus.ABORTED
-        context.finish(status, value, may_retry=True)
+        cause = None
+        if parsed.code in PROBLEM_CODES:
+            cause = Cause(kind="reported", said=parsed.message)
+        context.finish(status, value, may_retry=True, cause=cause)
 
     @staticmethod
     def _acknowledged(
@@ -312,7 +320,9 @@ class InternalRunner:
     ) -> None:
         if future.cancelled():
             context.finish(
-                TaskStatus.ABORTED, (ResultCode.ABORTED, "cancelled before it came to its end")
+                TaskStatus.ABORTED,
+                (ResultCode.ABORTED, "cancelled before it came to its end"),
+                cause=Cause(kind="aborted"),
             )
             return
         value, exc = future.result()

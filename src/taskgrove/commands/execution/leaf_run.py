@@ -29,10 +29,12 @@ from taskgrove.control_model import (
 )
 from taskgrove.events import (
     AnalysisDetail,
+    Cause,
     EventBus,
     NoteDetail,
     PageDetail,
     StartedDetail,
+    cause_of,
 )
 
 _LOGGER = logging.getLogger(__name__)
@@ -201,6 +203,7 @@ class LeafRun:
         result: Any = None,
         *,
         may_retry: bool = False,
+        cause: Cause | None = None,
         exception: BaseException | None = None,
         **fields: Any,
     ) -> bool:
@@ -222,10 +225,14 @@ class LeafRun:
                 f"ended {known.name} {took:.1f} s after it was asked to stop",
                 after_s=f"{took:.3f}",
             )
-        if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result):
+        if cause is None and exception is not None:
+            cause = cause_of(exception)
+        if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result, cause):
             return True
         if exception is not None:
             self.run.remember(exception)
+        if cause is not None:
+            fields["cause"] = cause
         try:
             self._report_end(known, result, fields)
         finally:  # a callback may raise what ends programs
@@ -263,7 +270,7 @@ class LeafRun:
                 detail=NoteDetail(topic=topic, data=data),
             )
 
-    def tell(self, detail: AnalysisDetail | PageDetail, text: str = "") -> None:
+    def tell(self, detail: AnalysisDetail | PageDetail | NoteDetail, text: str = "") -> None:
         """Publish a note that carries a typed fact."""
         bus = self.run.bus
         if bus.active:
@@ -301,14 +308,20 @@ class LeafRun:
         self.in_call = False
 
     def cut_off(
-        self, status: TaskStatus, code: ResultCode, text: str, *, if_not_started: bool = False
+        self,
+        status: TaskStatus,
+        code: ResultCode,
+        text: str,
+        cause: Cause,
+        *,
+        if_not_started: bool = False,
     ) -> bool:
         """End the attempt from the executor's side, whatever its runner does; True: it did."""
         with self.run.lock:
             if self._over or (if_not_started and self._started):
                 return False
             self._over = True
-        tell(self._report_end, status, (code, text), {})
+        tell(self._report_end, status, (code, text), {"cause": cause})
         return True
 
     def ask_to_stop(self, *, unless_over: bool = False) -> bool:
@@ -347,7 +360,7 @@ class LeafRun:
         self._add_origin(fields)
         self.leaf.report(status=status, result=result, **fields)
 
-    def _retry(self, status: TaskStatus, result: Any) -> bool:
+    def _retry(self, status: TaskStatus, result: Any, cause: Cause | None) -> bool:
         """Start another attempt if this one failed and the run allows it."""
         if status is TaskStatus.ABORTED:
             return False
@@ -356,8 +369,8 @@ class LeafRun:
             return False
         if not self.run.may_try_again(self):
             return False
-        self.note(
-            "retry",
+        self.tell(
+            NoteDetail(topic="retry", cause=cause),
             f"attempt {self.attempt} of {self.leaf.retries + 1} ended {status.name}:"
             f" {parsed.message}",
         )

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from taskgrove.commands.execution.composite import Composite
+from taskgrove.commands.execution.composite import Composite, limit_cause
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun, tell
 from taskgrove.commands.execution.stopping import StoppableRun
@@ -32,7 +32,7 @@ from taskgrove.commands.prior import (
 )
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, NoteDetail
+from taskgrove.events import Cause, EventBus, NoteDetail
 
 
 class _Start(NamedTuple):
@@ -194,11 +194,15 @@ class Run(StoppableRun):
                 TaskStatus.ABORTED,
                 ResultCode.ABORTED,
                 f"not started: {self.abort_reason}",
+                Cause(kind="not_started", said=self.abort_reason),
             )
             return True
         if self._start_nothing is not None and leaf_run.outside_id is None:
             leaf_run.cut_off(
-                TaskStatus.ABORTED, ResultCode.ABORTED, f"not started: {self._start_nothing}"
+                TaskStatus.ABORTED,
+                ResultCode.ABORTED,
+                f"not started: {self._start_nothing}",
+                Cause(kind="not_started", said=self._start_nothing),
             )
             return True
         limit = leaf_run.limit
@@ -207,6 +211,7 @@ class Run(StoppableRun):
                 TaskStatus.FAILED,
                 ResultCode.FAILED,
                 f"not started: the limit of {limit.length_s:g} s set by {limit.owner} expired",
+                limit_cause(limit, "not_started"),
             )
             return True
         return False
@@ -242,7 +247,7 @@ class Run(StoppableRun):
                 # What is not started for want of a runner breaks nothing: nor is the rest.
                 words = composite.broken_by(child, by_abort=self._start_nothing is None)
                 if words is not None:
-                    self._skip_rest(composite, words)
+                    self._skip_rest(composite, words, f"{composite.path}/{child.name}")
                     self._composite_done(composite, steps)
                     return
             following = composite.task.subtasks[composite.next_index]
@@ -262,16 +267,17 @@ class Run(StoppableRun):
             # because what follows may depend on this composite's outcome.
             composite.tracker.when_closed(lambda: self._advance([done]))
 
-    def _skip_rest(self, composite: Composite, words: str) -> None:
+    def _skip_rest(self, composite: Composite, words: str, because_of: str) -> None:
         """Make casualties of the steps that are left (S7.2)."""
         message = f"skipped: {words}"
+        cause = Cause(kind="skipped", because_of=because_of)
         composite.tracker.hold()  # the end of the whole comes after those of its steps
         try:
             for child in composite.task.subtasks[composite.next_index :]:
                 if self._is_recorded(f"{composite.path}/{child.name}"):
                     continue
                 if isinstance(child, Task):
-                    self._skip_tree(child, message)
+                    self._skip_tree(child, message, cause)
                 else:
                     assert isinstance(child, LeafTask)
                     tell(
@@ -279,11 +285,12 @@ class Run(StoppableRun):
                         status=TaskStatus.REJECTED,
                         result=(ResultCode.REJECTED, message),
                         skipped=True,
+                        cause=cause,
                     )
         finally:
             tell(composite.tracker.release)
 
-    def _skip_tree(self, task: Task, message: str) -> None:
+    def _skip_tree(self, task: Task, message: str, cause: Cause) -> None:
         if not task.subtasks:  # complete from the start: only its parent can tell
             assert task.parent is not None
             tell(
@@ -292,9 +299,12 @@ class Run(StoppableRun):
                 status=TaskStatus.REJECTED,
                 result=(ResultCode.REJECTED, message),
                 skipped=True,
+                cause=cause,
             )
             return
-        verdict = Unbegun(TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True)
+        verdict = Unbegun(
+            TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True, cause=cause
+        )
         for path, node in task.walk():
             if not self._is_recorded(path):
                 tell(end_without_parent, self.bus, path, node, verdict)

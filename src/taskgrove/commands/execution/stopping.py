@@ -16,12 +16,12 @@ import threading
 import time
 from abc import abstractmethod
 
-from taskgrove.commands.execution.composite import Limit, limit_from
+from taskgrove.commands.execution.composite import Limit, limit_cause, limit_from
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, NoteDetail
+from taskgrove.events import Cause, EventBus, NoteDetail
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -89,7 +89,8 @@ class StoppableRun:
             if began
             else f"not started: the limit of {limit.length_s:g} s set by {limit.owner} expired"
         )
-        if not leaf_run.cut_off(TaskStatus.FAILED, ResultCode.FAILED, text):
+        cause = limit_cause(limit, "timed_out" if began else "not_started")
+        if not leaf_run.cut_off(TaskStatus.FAILED, ResultCode.FAILED, text, cause):
             return
         leaf_run.note("timeout", text, limit_s=f"{limit.length_s:g}", owner=limit.owner)
         self.remember(TimeoutError(f"{leaf_run.path}: {text}"))
@@ -138,7 +139,13 @@ class StoppableRun:
         reason = self.abort_reason or "aborted"
         if not leaf_run.is_started and leaf_run.outside_id is None:
             text = f"not started: {reason}"
-            if leaf_run.cut_off(TaskStatus.ABORTED, ResultCode.ABORTED, text, if_not_started=True):
+            if leaf_run.cut_off(
+                TaskStatus.ABORTED,
+                ResultCode.ABORTED,
+                text,
+                Cause(kind="not_started", said=reason),
+                if_not_started=True,
+            ):
                 self.ended(leaf_run)
                 return
         if not leaf_run.ask_to_stop(unless_over=True):
@@ -165,7 +172,8 @@ class StoppableRun:
         """Give up on a leaf that did not end within the grace period (S7.5)."""
         grace_s = self.engine.grace_s
         text = f"abandoned: it did not end within {grace_s:g} s of being asked to stop"
-        if leaf_run.cut_off(TaskStatus.ABORTED, ResultCode.ABORTED, text):
+        cause = Cause(kind="abandoned", said=self.abort_reason or "", limit_s=grace_s)
+        if leaf_run.cut_off(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause):
             leaf_run.note("abandoned", text, grace_s=f"{grace_s:g}")
             with self.lock:
                 self.abandoned = (*self.abandoned, leaf_run.path)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, FinishedDetail
+from taskgrove.events import Cause, EventBus, FinishedDetail
 
 
 class Unbegun(NamedTuple):
@@ -25,12 +25,14 @@ class Unbegun(NamedTuple):
         code: Its result code.
         message: Why.
         skipped: Whether it is a casualty (S3).
+        cause: Why, as data.
     """
 
     status: TaskStatus
     code: ResultCode
     message: str
     skipped: bool
+    cause: Cause | None = None
 
 
 def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegun) -> None:
@@ -44,7 +46,11 @@ def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegu
     """
     if isinstance(node, Task) and node.subtasks:
         node.tracker.conclude(
-            verdict.status, verdict.code, verdict.message, skipped=verdict.skipped
+            verdict.status,
+            verdict.code,
+            verdict.message,
+            skipped=verdict.skipped,
+            cause=verdict.cause,
         )
         return
     if isinstance(node, LeafTask) and verdict.skipped:
@@ -56,7 +62,7 @@ def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegu
             status=verdict.status,
             result_code=verdict.code,
             message=verdict.message,
-            detail=FinishedDetail(skipped=verdict.skipped),
+            detail=FinishedDetail(skipped=verdict.skipped, cause=verdict.cause),
         )
 
 

@@ -21,6 +21,7 @@ from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
+from taskgrove.events import Cause, cause_of
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -61,6 +62,8 @@ class TrackerDelivery(TrackerRecords):
         self._lock = threading.Lock()
         self._event = threading.Event()
         self._completion_context = NO_CONTEXT
+        #: Why the task ended as it did, where no policy decided.
+        self._verdict_cause: Cause | None = None
         self._outbox: deque[Payload] = deque()
         self._deliverer: int | None = None
         self._held = False
@@ -160,6 +163,7 @@ class TrackerDelivery(TrackerRecords):
         *,
         skipped: bool = False,
         health_state: str | None = None,
+        cause: Cause | None = None,
     ) -> None:
         """End the task with a verdict from outside; does nothing when it is complete.
 
@@ -171,6 +175,7 @@ class TrackerDelivery(TrackerRecords):
             message: The cause.
             skipped: Whether the task is a casualty (S3: not run because an earlier step failed).
             health_state: ``DEGRADED``, ``FAILED`` or None.
+            cause: The same as data, or None.
         """
         with self._lock:
             if self._is_over:
@@ -178,6 +183,7 @@ class TrackerDelivery(TrackerRecords):
             self._is_over = True
             self._final_outcome = AggregationOutcome(status, result, message, health_state)
             self._completion_context = UpdateContext(skipped=skipped)
+            self._verdict_cause = cause
             self._post_completion()
         deliver(self)
 
@@ -240,6 +246,7 @@ class TrackerDelivery(TrackerRecords):
         with self._lock:
             if not self._is_over:
                 self._is_over = True
+                self._verdict_cause = cause_of(exc)
                 self._final_outcome = failure
                 self._post_completion()
 
@@ -288,7 +295,7 @@ class TrackerDelivery(TrackerRecords):
             return
         try:
             if complete:
-                events.task_finished(self.outcome(), payload)
+                events.task_finished(self.outcome(), payload, self._verdict_cause)
             else:
                 events.task_progress(payload)
         except Exception:

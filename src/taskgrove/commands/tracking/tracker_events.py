@@ -11,6 +11,7 @@ from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResul
 from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import (
+    Cause,
     EventBus,
     EventKind,
     FinishedDetail,
@@ -43,6 +44,7 @@ class SubtaskChange(NamedTuple):
         progress: What the subtask has reported, percent done.
         attempt: The attempt that the update belongs to, from 1.
         error: The error that came with the update.
+        cause: Why it ended so, or None.
         name: As in SubtaskResult; so are all that follow.
     """
 
@@ -51,6 +53,7 @@ class SubtaskChange(NamedTuple):
     progress: int
     attempt: int
     error: Any
+    cause: Cause | None
     name: str
     status: TaskStatus | None
     result_code: ResultCode | None
@@ -99,7 +102,9 @@ class TrackerEvents:
             if status is not None and status.is_final:
                 kind = "finished"
                 text = text_of(change.error)[:_ERROR_TEXT_LIMIT] or None
-                detail = FinishedDetail(skipped=change.skipped, severe=change.severe, error=text)
+                detail = FinishedDetail(
+                    skipped=change.skipped, severe=change.severe, error=text, cause=change.cause
+                )
             else:
                 kind = _KINDS[status]
         self.bus.emit(
@@ -144,11 +149,13 @@ class TrackerEvents:
             progress=progress,
         )
 
-    def task_finished(self, outcome: AggregationOutcome, payload: dict[str, Any]) -> None:
-        """Publish the task's completion, with the sum that decided it."""
+    def task_finished(
+        self, outcome: AggregationOutcome, payload: dict[str, Any], cause: Cause | None = None
+    ) -> None:
+        """Publish the task's completion, with the sum, or the cause, that decided it."""
         decision = outcome.decision
         skipped = payload.get("skipped", False)
-        detail = FinishedDetail(skipped=skipped)
+        detail = FinishedDetail(skipped=skipped, cause=cause)
         if decision is not None:
             detail = FinishedDetail(
                 rule=decision.rule,

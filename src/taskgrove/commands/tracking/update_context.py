@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import device_list, health_name
+from taskgrove.events import Cause
 
 
 class UpdateContext(NamedTuple):
@@ -22,6 +23,7 @@ class UpdateContext(NamedTuple):
         severe: Whether the subtask's own outcome was severe (SPEC S3.5).
         skipped: Whether the subtask is a casualty: not run because an earlier step failed.
         attempt: The attempt that the update belongs to, from 1.
+        cause: Why the subtask ended so, or None.
     """
 
     device_name: str | None = None
@@ -34,6 +36,7 @@ class UpdateContext(NamedTuple):
     severe: bool = False
     skipped: bool = False
     attempt: int = 1
+    cause: Cause | None = None
 
 
 NO_CONTEXT: Final = UpdateContext()
@@ -42,7 +45,7 @@ NO_CONTEXT: Final = UpdateContext()
 def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
     """Return the context that the keyword arguments of an update hold; never raises."""
     get = kwargs.get
-    attempt = get("attempt")
+    attempt, cause = get("attempt"), get("cause")
     return UpdateContext(
         _word(get("device_name")),
         device_list(get("devices")),
@@ -54,6 +57,7 @@ def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
         get("severe") is True,
         get("skipped") is True,
         attempt if type(attempt) is int else 1,
+        cause if type(cause) is Cause else None,
     )
 
 

@@ -1,0 +1,122 @@
+"""Why something ended, as data: made by the code that knows it, and carried by the event.
+
+Readers decide by the fields. The words of a message are for people, and no code reads them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+#: The set grows by addition.
+CauseKind: TypeAlias = Literal[
+    "reported",
+    "raised",
+    "promised",
+    "timed_out",
+    "aborted",
+    "abandoned",
+    "skipped",
+    "not_started",
+]
+
+#: A chain of more exceptions is cut, and so is a longer text of one (in characters).
+CHAIN_LIMIT: Final = 50
+TEXT_LIMIT: Final = 65_536
+
+
+class ChainLink(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One exception of a chain.
+
+    Attributes:
+        type: The name of its class.
+        text: Its text and, on lines of their own, its notes.
+    """
+
+    type: str
+    text: str = ""
+
+
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Why a node ended as it did, or why an attempt did.
+
+    Attributes:
+        kind: ``reported``: the work itself told that it failed; ``raised``: an exception;
+            ``promised``: a method gave a promise of work in place of its end; ``timed_out``: a
+            limit expired; ``aborted``: it ended because it was asked to stop; ``abandoned``: it
+            did not end after it was asked to stop; ``skipped``: an earlier step failed;
+            ``not_started``: it was not begun any more.
+        said: The words of a device, a method, a program or a person. They are quoted, and never
+            interpreted.
+        limit_s: The limit that expired, in seconds.
+        limit_owner: The path of the node that set the limit, or the limit's origin.
+        because_of: The path of the node whose end led to this one.
+        last_answer_ns: When the target last answered, UTC, nanoseconds since the epoch.
+        outside_id: The id under which the work ran outside.
+        device: The device that the cause speaks of.
+        chain: The exceptions, from the one that arrived to the deepest.
+        output_file: The file that holds the output of the work.
+        attempt: The attempt that the cause speaks of; None: that of the event.
+    """
+
+    kind: CauseKind
+    said: str = ""
+    limit_s: float | None = None
+    limit_owner: str | None = None
+    because_of: str | None = None
+    last_answer_ns: int | None = None
+    outside_id: str | None = None
+    device: str | None = None
+    chain: tuple[ChainLink, ...] = ()
+    output_file: str | None = None
+    attempt: int | None = None
+
+
+def cause_of(exc: BaseException) -> Cause:
+    """Return the cause that an exception is."""
+    return Cause(kind="raised", chain=chain_of(exc))
+
+
+def chain_of(exc: BaseException) -> tuple[ChainLink, ...]:
+    """Return an exception, those of its group, and those that led to each; never raises."""
+    links: list[ChainLink] = []
+    seen: set[int] = set()
+    left: list[BaseException] = [exc]
+    while left and len(links) < CHAIN_LIMIT:
+        link = left.pop()
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        links.append(ChainLink(type(link).__name__, _text_of(link)))
+        with contextlib.suppress(BaseException):  # its attributes are foreign; its text is told
+            left.extend(_behind(link))
+    return tuple(links)
+
+
+def _behind(exc: BaseException) -> list[BaseException]:
+    """Return what led to an exception, and then those of its group: the last one is told first."""
+    earlier = exc.__cause__
+    if earlier is None and not exc.__suppress_context__:
+        earlier = exc.__context__
+    behind = [] if earlier is None else [earlier]
+    if isinstance(exc, BaseExceptionGroup):
+        behind.extend(reversed(exc.exceptions))
+    return behind
+
+
+def exception_text(exc: BaseException) -> str:
+    """Return the text of an exception, whatever its class does when it is asked."""
+    try:
+        text = str(exc)
+        return text if type(text) is str else str.__str__(text)
+    except BaseException as broken:  # noqa: BLE001 - its text is foreign code
+        return f"<its text raised {type(broken).__name__}>"
+
+
+def _text_of(exc: BaseException) -> str:
+    lines = [exception_text(exc)]
+    with contextlib.suppress(BaseException):  # most have no notes, and some raise
+        lines.extend(note for note in exc.__notes__ if type(note) is str)
+    return "\n".join(lines)[:TEXT_LIMIT]
