@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import pytest
@@ -30,6 +30,9 @@ from taskgrove.commands.command_map.schema import (
 from taskgrove.events import (
     SCHEMA_VERSION,
     AnalysisDetail,
+    Cause,
+    CauseKind,
+    ChainLink,
     ComposedDetail,
     FinishedDetail,
     NoteDetail,
@@ -206,12 +209,14 @@ def test_the_limits_of_a_map_are_as_said() -> None:
 
 def test_every_field_of_an_event_is_explained() -> None:
     rows = table(LIBRARY, "field of `TaskEvent`")
-    details = {"composed", "started", "finished", "note", "analysis", "page"}
+    details = {"composed", "started", "finished", "note", "analysis", "page", "cause"}
     assert words(rows) - details == set(TaskEvent.__struct_fields__)
     assert rows["`schema`"] == [f"version of this schema: {SCHEMA_VERSION}"]
     for detail in (ComposedDetail, StartedDetail, FinishedDetail, AnalysisDetail, PageDetail):
         cell = rows[f"`detail`: `{detail.__struct_config__.tag}`"]
         assert words(cell) == set(detail.__struct_fields__)
+    fields = {*Cause.__struct_fields__, *ChainLink.__struct_fields__}
+    assert words(rows["`cause`"]) == fields | set(get_args(CauseKind))
     topics = set(re.findall(r"``([\w-]+)``", str(NoteDetail.__doc__)))
     assert words(rows["`detail`: `note`"]) == topics | set(NoteDetail.__struct_fields__)
 
