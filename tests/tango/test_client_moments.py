@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -232,6 +234,25 @@ def test_an_abort_after_attaching_or_a_lost_reply_is_sent(client: LrcClient, lin
     assert link.log.count("call") == 3
 
 
+class CommunicationFailed(Exception):  # noqa: N818 - PyTango's name, which tells what was sent
+    """As PyTango's: the connection broke after something may have been sent."""
+
+    def __init__(self) -> None:
+        super().__init__(SimpleNamespace(reason="API_CorbaException", desc="CORBA: broken"))
+
+
+@pytest.mark.parametrize(("step", "sent"), [("ensure", False), ("call", True)])
+def test_an_abort_is_said_to_be_sent_where_it_may_have_been(
+    client: LrcClient, link: Link, step: str, sent: bool
+) -> None:
+    link.raises[step] = [CommunicationFailed()]
+    answers: queue.Queue[AbortAnswer] = queue.Queue()
+    client.abort(DEVICE, "asked", on_acknowledged=answers.put)
+    answer = answers.get(timeout=GUARD_S)
+    assert (answer.acknowledged, answer.sent) == (False, sent)
+    assert ("may have been heard" in answer.text) is sent
+
+
 # -- the runner ---------------------------------------------------------------------------------
 
 
@@ -245,9 +266,11 @@ class Context:
         self.abort_event = threading.Event()
         self.is_over = False
         self.notes: list[str] = []
+        self.fates: list[str] = []
 
-    def note(self, _topic: str, text: str, **_: str) -> None:
+    def note(self, topic: str, text: str, **data: str) -> None:
         self.notes.append(text)
+        self.fates.append(data.get("fate", topic))
 
     def update(self, **_: Any) -> None: ...
     def started(self, *_: Any) -> None: ...
@@ -264,6 +287,7 @@ class Client:
         self.sent = 0
         self.during: Callable[[], object] = lambda: None
         self.reply = LrcUpdate("1_2_Configure", TaskStatus.QUEUED)
+        self.answer = AbortAnswer(True, "the device accepted Abort", "Abort")
 
     def invoke(self, *_: Any, on_update: Any, may_call: Callable[[], bool]) -> None:
         if may_call():
@@ -274,8 +298,9 @@ class Client:
     def attach(self, *_: Any, **__: Any) -> None:
         self.during()
 
-    def abort(self, device: str, *_: Any, **__: Any) -> None:
+    def abort(self, device: str, *_: Any, on_acknowledged: Any, **__: Any) -> None:
         self.aborts.append(device)
+        on_acknowledged(self.answer)
 
 
 @pytest.fixture
@@ -304,6 +329,31 @@ def test_an_abort_at_a_limit_while_the_command_is_called_is_asked_again(made: An
     client.during = expire
     runner.start(context)
     assert client.aborts == [DEVICE, DEVICE]  # the first may have come before the command
+    assert context.fates == ["asked again", "abort-acknowledged"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "fate"),
+    [
+        (AbortAnswer(True, "accepted"), "abort-acknowledged"),
+        (AbortAnswer(False, "refused"), "not acknowledged"),
+        (AbortAnswer(False, "cannot be reached", sent=False), "not sent"),
+    ],
+)
+def test_what_came_of_an_abort_is_told_as_data(made: Any, answer: AbortAnswer, fate: str) -> None:
+    runner, client, context = made
+    client.answer = answer
+    runner.start(context)
+    runner.abort(context, "asked")
+    assert context.fates == [fate]
+
+
+def test_an_abort_of_what_was_never_sent_is_said_to_be_needless(made: Any) -> None:
+    runner, client, context = made
+    context.abort_event.set()
+    runner.start(context)
+    runner.abort(context, "asked")
+    assert (client.sent, client.aborts, context.fates) == (0, [], ["not needed"])
 
 
 def test_a_limit_that_only_tells_aborts_no_device(made: Any) -> None:

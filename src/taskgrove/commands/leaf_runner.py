@@ -184,8 +184,10 @@ class LeafRunner(Protocol):
         Work that was attached to while it was to be stopped is asked once more: it may not have
         been known here the first time.
 
-        Report ``abort-acknowledged`` with ``context.note`` when the work has heard it,
-        and the end with ``context.finish``, whatever the end is.
+        Report ``abort-acknowledged`` with ``context.note`` when the work has heard it, or
+        ``abort-unheard`` with the data ``fate`` (``not sent``, ``not acknowledged`` or
+        ``not needed``). The end of a leaf whose limit asks for an abort is told after that.
+        Report the end with ``context.finish``, whatever the end is.
         """
         ...
 

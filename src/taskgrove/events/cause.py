@@ -22,6 +22,9 @@ CauseKind: TypeAlias = Literal[
     "not_started",
 ]
 
+#: What became of an Abort that an expired limit asked for.
+AbortFate: TypeAlias = Literal["acknowledged", "not sent", "not acknowledged"]
+
 #: A chain of more exceptions is cut, and so is a longer text of one (in characters).
 CHAIN_LIMIT: Final = 50
 TEXT_LIMIT: Final = 65_536
@@ -59,6 +62,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         chain: The exceptions, from the one that arrived to the deepest.
         output_file: The file that holds the output of the work.
         attempt: The attempt that the cause speaks of; None: that of the event.
+        abort: What became of the Abort that an expired limit asked for; None: none was asked for.
     """
 
     kind: CauseKind
@@ -72,6 +76,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     chain: tuple[ChainLink, ...] = ()
     output_file: str | None = None
     attempt: int | None = None
+    abort: AbortFate | None = None
 
 
 def cause_of(exc: BaseException) -> Cause:

@@ -89,9 +89,10 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
     """Something worth telling that changes no status.
 
     Attributes:
-        topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-ended``, ``abandoned``,
-            ``timeout``, ``retry``, ``late``, ``refused``, ``reconciled``, ``limit``,
-            ``observer``, ``operator``, ``reused``, ``recovered``, ``lost``, ``info``.
+        topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-unheard``,
+            ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``late``, ``refused``,
+            ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``, ``recovered``,
+            ``lost``, ``info``.
         data: Small facts that belong to it, as text.
         cause: With the topic ``retry``: why the attempt ended so.
     """

@@ -116,6 +116,7 @@ class DeviceRunner:
         """Call the leaf's command; return when the device has answered the call."""
         leaf = context.leaf
         follower = _Follower(context, self._called)
+        follower.is_calling = True
         self.client.invoke(
             target_name(leaf),
             leaf.command_name,
@@ -123,6 +124,8 @@ class DeviceRunner:
             on_update=follower,
             may_call=lambda: self._may_call(follower),
         )
+        with self._calls_lock:
+            follower.is_calling = False
         if follower.abort_asked and id(context) in self._called:
             # Asked while the call was out: the device may not have known the command yet.
             self.abort(context, "asked while the command was being called")
@@ -159,13 +162,20 @@ class DeviceRunner:
             follower = self._called.get(id(context))
             if follower is not None:
                 follower.abort_asked = True
+                # Until the call has returned the device may not know the command: asked again.
+                fate = "asked again" if follower.is_calling else ""
         if follower is None:
-            context.note("info", "its command had not been sent, so its device is left alone")
+            text = "its command had not been sent, so its device is left alone"
+            context.note("abort-unheard", text, fate="not needed")
             return
 
         def answered(answer: AbortAnswer) -> None:
-            topic = "abort-acknowledged" if answer.acknowledged else "info"
-            context.note(topic, answer.text, command=answer.command_name)
+            if answer.acknowledged:
+                topic, told = "abort-acknowledged", fate or "abort-acknowledged"
+            else:
+                told = fate or ("not acknowledged" if answer.sent else "not sent")
+                topic = "abort-unheard"
+            context.note(topic, answer.text, command=answer.command_name, fate=told)
 
         self.client.abort(target_name(context.leaf), reason, on_acknowledged=answered)
 
@@ -185,7 +195,7 @@ class DeviceRunner:
 class _Follower:
     """Turns the updates of one command into those of its leaf."""
 
-    __slots__ = ("_attached", "_called", "_started", "abort_asked", "context")
+    __slots__ = ("_attached", "_called", "_started", "abort_asked", "context", "is_calling")
 
     def __init__(
         self, context: LeafContext, called: dict[int, _Follower], *, attached: bool = False
@@ -193,6 +203,8 @@ class _Follower:
         self.context = context
         #: Whether its device was to be aborted.
         self.abort_asked = False
+        #: While its call is out.
+        self.is_calling = False
         self._called = called
         self._attached = attached
         self._started = False

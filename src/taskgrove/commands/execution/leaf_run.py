@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.execution.composite import Composite, Limit
@@ -38,6 +38,9 @@ from taskgrove.events import (
 )
 
 _LOGGER = logging.getLogger(__name__)
+
+#: Topics of the notes that tell how a request to abort was answered.
+_ANSWERS: Final = ("abort-acknowledged", "abort-unheard")
 
 
 def tell(function: Callable[..., object], *args: Any, **fields: Any) -> None:
@@ -91,6 +94,7 @@ class LeafRun:
         "_abort_event",
         "_over",
         "_started",
+        "_waiting",
         "abort_asked_at",
         "attempt",
         "began_ns",
@@ -135,6 +139,8 @@ class LeafRun:
         self._abort_event: threading.Event | None = None
         self._over = False
         self._started = False
+        #: Who waits for a sign that the work has stopped, and for which signs.
+        self._waiting: tuple[frozenset[str], Callable[[str], object]] | None = None
 
     # -- what a runner reads --------------------------------------------------------------
 
@@ -217,6 +223,7 @@ class LeafRun:
             result = (ResultCode.FAILED, f"its runner ended it with {status!r}, which is no end")
         if not first:
             self._late(known, result)
+            self.sign("ended")
             return False
         if self.abort_asked_at is not None:
             took = time.monotonic() - self.abort_asked_at
@@ -269,6 +276,8 @@ class LeafRun:
                 message=text,
                 detail=NoteDetail(topic=topic, data=data),
             )
+        if topic in _ANSWERS:
+            self.sign(data.get("fate", topic))
 
     def tell(self, detail: AnalysisDetail | PageDetail | NoteDetail, text: str = "") -> None:
         """Publish a note that carries a typed fact."""
@@ -306,6 +315,8 @@ class LeafRun:
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
             self.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
         self.in_call = False
+        if self._waiting is not None:
+            self.sign("returned")
 
     def cut_off(
         self,
@@ -317,12 +328,35 @@ class LeafRun:
         if_not_started: bool = False,
     ) -> bool:
         """End the attempt from the executor's side, whatever its runner does; True: it did."""
+        if not self.decide_end(if_not_started=if_not_started):
+            return False
+        self.tell_end(status, code, text, cause)
+        return True
+
+    def decide_end(self, *, if_not_started: bool = False) -> bool:
+        """Take the attempt from its runner; True: this call did, and must see its end told."""
         with self.run.lock:
             if self._over or (if_not_started and self._started):
                 return False
             self._over = True
+            return True
+
+    def tell_end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
+        """Report the end that was decided; everything that belongs to it was told before."""
         tell(self._report_end, status, (code, text), {"cause": cause})
-        return True
+
+    def when_stopped(self, signs: frozenset[str], then: Callable[[str], object]) -> None:
+        """Have ``then`` called once, with the first of these signs, on a control thread."""
+        with self.run.lock:
+            self._waiting = (signs, then)
+
+    def sign(self, name: str) -> None:
+        """Take a sign of the work: how an abort was answered, that its call returned, its end."""
+        with self.run.lock:
+            if self._waiting is None or name not in self._waiting[0]:
+                return
+            then, self._waiting = self._waiting[1], None
+        self.run.engine.control.submit(lambda: then(name))
 
     def ask_to_stop(self, *, unless_over: bool = False) -> bool:
         """Set the abort event, now or when it is first asked for.

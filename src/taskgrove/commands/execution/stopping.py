@@ -15,6 +15,9 @@ import logging
 import threading
 import time
 from abc import abstractmethod
+from typing import Final
+
+import msgspec
 
 from taskgrove.commands.execution.composite import Limit, limit_cause, limit_from
 from taskgrove.commands.execution.engine import Engine
@@ -22,8 +25,21 @@ from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, EventBus, NoteDetail
+from taskgrove.events.cause import AbortFate, CauseKind
 
 _LOGGER = logging.getLogger(__name__)
+
+#: What became of the Abort that a limit asked for, by the sign that came.
+_FATES: Final[dict[str, AbortFate]] = {
+    "abort-acknowledged": "acknowledged",
+    "not sent": "not sent",
+    "not acknowledged": "not acknowledged",
+    "grace": "not acknowledged",
+}
+_FATE_WORDS: Final[dict[AbortFate | None, str]] = {
+    "not sent": "; Abort could not be sent",
+    "not acknowledged": "; Abort was sent, not acknowledged",
+}
 
 
 class StoppableRun:
@@ -81,7 +97,7 @@ class StoppableRun:
     def _expire(self, leaf_run: LeafRun) -> None:
         """End a leaf whose limit has expired (S7.4)."""
         limit = leaf_run.limit
-        if limit is None or leaf_run.is_over:
+        if limit is None or not leaf_run.decide_end():
             return
         began = leaf_run.is_started
         text = (
@@ -89,26 +105,73 @@ class StoppableRun:
             if began
             else f"not started: the limit of {limit.length_s:g} s set by {limit.owner} expired"
         )
-        cause = limit_cause(limit, "timed_out" if began else "not_started")
-        if not leaf_run.cut_off(TaskStatus.FAILED, ResultCode.FAILED, text, cause):
-            return
         leaf_run.note("timeout", text, limit_s=f"{limit.length_s:g}", owner=limit.owner)
         self.remember(TimeoutError(f"{leaf_run.path}: {text}"))
         if began:
-            self._stop_expired(leaf_run)
-        self.ended(leaf_run)
+            self._stop_expired(leaf_run, text)
+        else:
+            self._end_expired(leaf_run, text)
 
-    def _stop_expired(self, leaf_run: LeafRun) -> None:
+    def _stop_expired(self, leaf_run: LeafRun, text: str) -> None:
+        """Ask expired work to stop; its end is told when the work has heard, or the grace is over.
+
+        What follows the end, the end of the run with it, may take away what the request needs.
+        """
         leaf = leaf_run.leaf
-        enforced = leaf_run.runner.limits(leaf).timeout == "enforced"
+        enforced = self._is_enforced(leaf_run)
+        asks = enforced or leaf.abort_on_timeout
+        signs = {"ended", "grace"}
+        if leaf.abort_on_timeout:
+            signs |= _FATES.keys()
+            if leaf_run.outside_id is None:  # else it is asked once more when it is attached to
+                signs.add("not needed")
+        elif not enforced:
+            signs.add("returned")
+        leaf_run.when_stopped(
+            frozenset(signs), functools.partial(self._expired_stopped, leaf_run, text)
+        )
+        self.engine.timer.at(
+            time.monotonic() + self.engine.grace_s, functools.partial(leaf_run.sign, "grace")
+        )
         leaf_run.ask_to_stop()
-        if enforced or leaf.abort_on_timeout:
+        if asks:
             self._call_abort(leaf_run, "its limit expired")
-        if leaf_run.in_call:
-            self.engine.timer.at(
-                time.monotonic() + self.engine.grace_s,
-                functools.partial(self._free_slot, leaf_run),
-            )
+        elif not leaf_run.in_call:
+            leaf_run.sign("returned")
+
+    def _is_enforced(self, leaf_run: LeafRun) -> bool:
+        try:
+            return leaf_run.runner.limits(leaf_run.leaf).timeout == "enforced"
+        except BaseException:  # the end must be told, whatever a runner does
+            _LOGGER.exception("run %s: the limits of %s", self.bus.run_id, leaf_run.path)
+            return False
+
+    def _expired_stopped(self, leaf_run: LeafRun, text: str, sign: str) -> None:
+        """Go on after expired work has given a sign, or none within the grace period."""
+        asked = leaf_run.leaf.abort_on_timeout
+        if sign == "grace" and (leaf_run.in_call or not asked):
+            self._give_up_expired(leaf_run)
+        fate = _FATES.get(sign) if asked else None
+        self._end_expired(leaf_run, text + _FATE_WORDS.get(fate, ""), fate)
+
+    def _give_up_expired(self, leaf_run: LeafRun) -> None:
+        grace_s = self.engine.grace_s
+        replaced = "; its slot was replaced" if leaf_run.in_call else ""
+        leaf_run.note(
+            "abandoned",
+            f"it goes on {grace_s:g} s after its limit expired{replaced}",
+            grace_s=f"{grace_s:g}",
+        )
+        with self.lock:
+            self.abandoned = (*self.abandoned, leaf_run.path)
+        self._replace_slot(leaf_run)
+
+    def _end_expired(self, leaf_run: LeafRun, text: str, abort: AbortFate | None = None) -> None:
+        assert leaf_run.limit is not None
+        kind: CauseKind = "timed_out" if leaf_run.is_started else "not_started"
+        cause = msgspec.structs.replace(limit_cause(leaf_run.limit, kind), abort=abort)
+        leaf_run.tell_end(TaskStatus.FAILED, ResultCode.FAILED, text, cause)
+        self.ended(leaf_run)
 
     # -- abort ----------------------------------------------------------------------------
 
@@ -166,31 +229,21 @@ class StoppableRun:
             leaf_run.runner.abort(leaf_run, reason)
         except Exception as exc:
             _LOGGER.exception("run %s: the abort of %s raised", self.bus.run_id, leaf_run.path)
-            leaf_run.note("info", f"its abort could not be sent: {type(exc).__name__}: {exc}")
+            text = f"its abort could not be sent: {type(exc).__name__}: {exc}"
+            leaf_run.note("abort-unheard", text, fate="not sent")
 
     def _abandon(self, leaf_run: LeafRun) -> None:
         """Give up on a leaf that did not end within the grace period (S7.5)."""
         grace_s = self.engine.grace_s
         text = f"abandoned: it did not end within {grace_s:g} s of being asked to stop"
         cause = Cause(kind="abandoned", said=self.abort_reason or "", limit_s=grace_s)
-        if leaf_run.cut_off(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause):
+        if leaf_run.decide_end():
             leaf_run.note("abandoned", text, grace_s=f"{grace_s:g}")
             with self.lock:
                 self.abandoned = (*self.abandoned, leaf_run.path)
             self._replace_slot(leaf_run)
+            leaf_run.tell_end(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause)
             self.ended(leaf_run)
-
-    def _free_slot(self, leaf_run: LeafRun) -> None:
-        """Take the slot from a method that goes on after its limit."""
-        if leaf_run.in_call:
-            grace_s = self.engine.grace_s
-            leaf_run.note(
-                "abandoned",
-                f"it goes on {grace_s:g} s after its limit expired; its slot was replaced",
-            )
-            with self.lock:
-                self.abandoned = (*self.abandoned, leaf_run.path)
-            self._replace_slot(leaf_run)
 
     def _replace_slot(self, leaf_run: LeafRun) -> None:
         worker = leaf_run.worker

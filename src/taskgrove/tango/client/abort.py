@@ -28,11 +28,13 @@ class AbortAnswer(NamedTuple):
         acknowledged: True when the device has accepted the request.
         text: What it answered, or why it could not be asked, as a sentence.
         command_name: The command that was called, or empty.
+        sent: False when the request provably never left.
     """
 
     acknowledged: bool
     text: str
     command_name: str = ""
+    sent: bool = True
 
 
 class AbortDesk:
@@ -53,7 +55,7 @@ class AbortDesk:
         # asks then has another Abort sent.
         self._overtaken = False
         self._next: list[Callable[[AbortAnswer], object]] = []
-        self._again = self._is_slow = False
+        self._again = self._is_slow = self._may_be_sent = False
 
     def note_command(self) -> None:
         """Take note that the device was given a command: an earlier Abort is used up."""
@@ -79,6 +81,7 @@ class AbortDesk:
 
     def _call(self) -> AbortAnswer:
         """Call the device; runs on a lane."""
+        self._may_be_sent = False
         self._link.ensure()
         for name in _COMMANDS:
             try:
@@ -88,6 +91,7 @@ class AbortDesk:
                     continue
                 raise
             argin = None if shape.in_type == "DevVoid" else ""
+            self._may_be_sent = True
             reply = decode_reply(
                 self._link.call(shape.name, argin), coded=shape.is_coded, command_name=shape.name
             )
@@ -95,16 +99,19 @@ class AbortDesk:
                 return AbortAnswer(False, f"the device refused {name}: {reply.result[1]}", name)
             return AbortAnswer(True, f"the device accepted {name}", name)
         text = "the device has neither Abort nor AbortCommands: nothing can stop its commands"
-        return AbortAnswer(False, text)
+        return AbortAnswer(False, text, sent=False)
 
     def _called(self, answer: Any, failure: Failure | None) -> None:
         self._asking = False
         overtaken, self._overtaken = self._overtaken, False
         if failure is not None:
-            fate = "may have been heard" if failure.kind.is_unknown else "was not heard"
+            unknown = self._may_be_sent and failure.kind.is_unknown
+            fate = "may have been heard" if unknown else "was not heard"
             if failure.kind is not FailureKind.RAISED:
                 self._link.mark_stale()
-            answer = AbortAnswer(False, f"the request to abort {fate}: {failure.text}")
+            text = f"the request to abort {fate}: {failure.text}"
+            sent = unknown or (self._may_be_sent and failure.kind is FailureKind.RAISED)
+            answer = AbortAnswer(False, text, sent=sent)
         self._standing = answer if answer.acknowledged and not overtaken else None
         self._answer(answer)
         if self._again:
