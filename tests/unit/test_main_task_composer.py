@@ -433,6 +433,12 @@ class Plain(Enum):
         (2, "IDLE", "obsState", True),
         (2, "IDLE", "obs_state", True),
         (2, "IDLE", "other", False),
+        (5, "IDLE", "obsState", False),
+        (2, "SCANNING", "obsState", False),
+        ("IDLE", 4, "obsState", False),
+        (5, "SCANNING", "obsState", True),
+        (99, "IDLE", "obsState", False),
+        (2, "IDEL", "obsState", False),
         (2.0, 2, "other", True),
         ("IDLE", 2, "obsState", True),
         ("2", 2, "x", True),
@@ -547,6 +553,14 @@ def test_beams_are_selected_also_where_the_map_sets_the_argument() -> None:
     assert [note for note in root.composition_notes if "not used" in note] == [
         "configure/configure_pst/pst-beam-02: resources['pst'] not used: the map sets argin"
     ]
+
+
+def test_a_subsystem_that_is_listed_under_csp_subs_keeps_its_own_keyword() -> None:
+    manager = Manager()
+    parts = manager.components
+    parts["csp_subs"] = [parts["cbf"], Device("mid-lmc/control/0"), *parts["pst"]]
+    root = compose({"csp_subs": CONFIGURE}, manager, resources={"pst": {"2": "b"}, "cbf": "c"})
+    assert argins(root) == {"cbf-subarray-01": "c", "lmc-control-0": None, "pst-beam-02": "b"}
 
 
 def test_the_beams_of_csp_subs_are_selected_too() -> None:

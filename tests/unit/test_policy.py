@@ -281,6 +281,15 @@ def test_a_failed_cbf_outweighs_a_rejected_one_in_any_order() -> None:
         assert verdict(aggregate(*order)) == SEVERE
 
 
+def test_of_two_cbf_refusals_the_graver_code_is_told_in_any_order() -> None:
+    subs = [
+        bad("a", CBF, REJECTED, ResultCode.REJECTED),
+        bad("b", CBF, REJECTED, ResultCode.NOT_ALLOWED),
+    ]
+    for order in itertools.permutations(subs):
+        assert verdict(aggregate(*order)) == (REJECTED, ResultCode.NOT_ALLOWED, None)
+
+
 def test_a_rejected_cbf_has_the_sentence_of_a_rejection() -> None:
     outcome = aggregate(bad("a", CBF, REJECTED, ResultCode.REJECTED, "busy"), ok())
     assert outcome.message == f"Task t rejected\nCauses:\n- {CBF}: busy"

@@ -112,6 +112,34 @@ def test_the_nearest_limit_counts(gate):
     assert "limit set by root/t/a" in outcome.message
 
 
+def test_a_longer_limit_below_lifts_none_from_above():
+    """Neither that of a composite nor that of a leaf: both would go on after the whole ended."""
+    deadlines = {}
+
+    class Notes:
+        def limits(self, leaf):
+            return LeafLimits("ask", "reported")
+
+        def start(self, context):
+            deadlines[context.leaf.name] = context.deadline
+            context.finish(TaskStatus.COMPLETED)
+
+        def abort(self, context, reason):
+            pass
+
+        def attach(self, context, outside_id):
+            pass
+
+    def step(name, **options):
+        return LeafTask(name, "x/y/z", "Scan", **options)
+
+    inner = Task("inner", subtasks=[step("below"), step("own", timeout=3000)], timeout=2000)
+    with MainTaskExecutor(runners={DEVICE: Notes()}) as executor:
+        ended(executor.submit_main_task(root(step("beside"), inner, timeout=1000)))
+    assert deadlines["below"] == deadlines["own"] == deadlines["beside"]
+    assert deadlines["beside"] is not None
+
+
 def test_a_leaf_that_waits_for_a_slot_is_held_to_the_composite_limit(gate):
     with MainTaskExecutor(max_workers=1, grace_s=0.05) as executor:
         tree = root(leaf("a", gate.hang), leaf("b"), task_type=PARALLEL, timeout=0.1)

@@ -30,6 +30,20 @@ def test_jobs_that_wait_for_each_other_run_within_the_bound(pool):
             assert done.acquire(timeout=HANG_GUARD_S)
 
 
+def test_a_pool_that_was_idle_runs_its_jobs_side_by_side_again(pool):
+    """An idle thread is promised to one job, not to all that follow."""
+    pool.submit(lambda: None)
+    deadline = time.monotonic() + HANG_GUARD_S
+    while not pool._idle:  # its only thread waits for its next job
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    barrier, met = threading.Barrier(2, timeout=HANG_GUARD_S / 6), threading.Semaphore(0)
+    for _ in range(2):
+        pool.submit(lambda: (barrier.wait(), met.release()))
+    for _ in range(2):
+        assert met.acquire(timeout=HANG_GUARD_S / 6)
+
+
 def test_never_more_threads_than_the_bound(pool):
     lock = threading.Lock()
     running = [0, 0]
