@@ -24,7 +24,7 @@ from taskgrove.errors import StoreError
 from taskgrove.events import TaskEvent
 from taskgrove.store import Recorder, Store
 from taskgrove.store.recording.inbox import Inbox
-from taskgrove.store.recording.orphans import adopt_orphans
+from taskgrove.store.recording.orphans import TakenIn, adopt_orphans
 from taskgrove.store.recording.run_state import RunState
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.testing import EventLog
@@ -230,9 +230,9 @@ def test_a_run_that_was_killed_in_an_outage_is_there_and_not_final(tmp_path: Pat
         with process:
             process.stdout.read()
     with Store.open(file) as store:
-        (told,) = adopt_orphans(store, tmp_path / "spill")
+        (told,) = adopt_orphans(store, tmp_path / "spill").told
         assert "1 run" in told
-        assert adopt_orphans(store, tmp_path / "spill") == []
+        assert adopt_orphans(store, tmp_path / "spill") == TakenIn()
     found = kept(file, "run-0")
     assert found.run["state"] == "running"
     assert found.leases[0].pid == process.pid
@@ -249,7 +249,7 @@ def test_a_spill_that_somebody_still_uses_is_left_alone(tmp_path: Path) -> None:
             eventually(lambda: recorder.trouble is not None)
             eventually(lambda: any((tmp_path / "spill").glob("*.spill")))
             with Store.open(tmp_path / "other.db") as other:
-                assert adopt_orphans(other, tmp_path / "spill") == []
+                assert adopt_orphans(other, tmp_path / "spill") == TakenIn()
         eventually(lambda: recorder.trouble is None)
         end_and_wait(recorder, "run-1")
     kept(file, "run-1").assert_final()

@@ -9,21 +9,29 @@ from taskgrove.errors import TaskgroveError
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
+    from taskgrove.store.history import History
     from taskgrove.store.interrupted.lost import LostRun
     from taskgrove.store.store import Store
 
 
-def tell_lost(terminal: Terminal, store: Store | None) -> None:
+def tell_lost(terminal: Terminal, store: Store | None, history: History | None = None) -> None:
     """Look for runs that are lost, mark them, and say one line about each that is new.
+
+    What earlier processes could not write is taken in first.
 
     Args:
         terminal: Where it is said.
         store: The record, or None where it could not be opened.
+        history: The same, where somebody reads it already.
     """
     if store is None:
         return
+    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
     from taskgrove.store.interrupted.lost import find_lost  # noqa: PLC0415 - an extra
 
+    _tell_aside(terminal, history or History(store))
+    if store.read_only:
+        return
     try:
         found = find_lost(store)
     except TaskgroveError as exc:
@@ -31,6 +39,15 @@ def tell_lost(terminal: Terminal, store: Store | None) -> None:
         return
     for lost in found:
         terminal.say(safe_text(_line(lost, store.location)), "yellow")
+
+
+def _tell_aside(terminal: Terminal, history: History) -> None:
+    """Take in what earlier processes could not write, and name what is left aside."""
+    taken = history.take_in()
+    for text in taken.told:
+        terminal.say(safe_text(f"note: {text}"), "yellow")
+    for file in taken.left:
+        terminal.say(safe_text(f"warning: {file.words}"), "yellow")
 
 
 def _line(lost: LostRun, location: str) -> str:

@@ -84,13 +84,15 @@ def open_history(database: str | None, *, mark_lost: bool = True) -> History | N
     """
     from taskgrove.store.database.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
+    from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
 
     named = bool(database or os.environ.get(DB_VARIABLE))
-    if not named and not default_file().exists():
+    file = default_file()
+    if not named and not file.exists() and not orphans_of(str(file)):
         return None
     history = History.open(database)
-    if mark_lost and not history.store.read_only:
-        tell_lost(Terminal(json=True), history.store)
+    if mark_lost:
+        tell_lost(Terminal(json=True), history.store, history)
     if history.disk_is_full:
         where = safe_text(history.store.location)
         words = f"note: the disk of {where} is full; the record is read, and stays as it is"

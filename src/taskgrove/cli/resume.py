@@ -117,7 +117,7 @@ def _settled(
     from taskgrove.store.resuming import check_resumable  # noqa: PLC0415 - an extra
 
     history = History(store)
-    row = history.find(run)
+    row = history.find_to_act(run)
     if row.state == "lost":
         if options.dry_run:
             terminal.say("The run was lost; before it is resumed, it is recovered:")

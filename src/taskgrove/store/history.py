@@ -5,6 +5,8 @@ Threads: any thread may call any method of a :class:`History`; it holds nothing 
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
-from taskgrove.errors import StoreError
+from taskgrove.errors import StoreError, UsageError
 from taskgrove.events import AnalysisDetail, TaskEvent, decode_event
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_node_facts
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
     from taskgrove.store.queries.estimate import Estimate
     from taskgrove.store.queries.run_diff import RunDiff
     from taskgrove.store.queries.statistics import Statistics
+    from taskgrove.store.recording.orphans import KeptAside, TakenIn
     from taskgrove.store.store import Store
+
+_LOGGER = logging.getLogger(__name__)
 
 _EVENTS: Final = (
     "SELECT sequence, body FROM events WHERE run_key = ? AND sequence > ?"  # noqa: S608
@@ -64,7 +69,9 @@ class History:
             for run in history.runs(RunFilter(outcomes=("failed",), limit=5)):
                 print(run.run_id, run.headline)
 
-    A run is given by what :meth:`find` understands, or by a row that was read before.
+    A run is given by what :meth:`find` understands, or by a row that was read before. Before a
+    run is looked for, or runs are listed, what earlier processes could not write is taken into
+    the record (:meth:`take_in`); what cannot be is told in the log.
 
     Args:
         store: An open store; it stays the caller's to close.
@@ -73,17 +80,23 @@ class History:
         store: The store.
         disk_is_full: The store could only be opened for reading, because there is no room to
             write; nobody else can use it until it is closed.
+        kept_aside: What is not in the record although it happened, as the last look found it.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.disk_is_full = False
+        self.kept_aside: tuple[KeptAside, ...] = ()
+        self._told_aside: set[str] = set()
         self._reader = Reader(store)
         self._owns_store = False
 
     @classmethod
     def open(cls, location: str | Path | None = None) -> History:
         """Open a store for reading; the history closes it.
+
+        Nothing is made, unless an earlier process kept something aside for a record that could
+        not be made then.
 
         Args:
             location: As :meth:`taskgrove.store.store.Store.open`.
@@ -93,13 +106,16 @@ class History:
         """
         from taskgrove.store.database.full_disk import lacks_room  # noqa: PLC0415 - an extra
         from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
+        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
         from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
 
         # A record of an older version is brought up to date, unless it cannot be written.
-        file = find_location(location).file
+        where = find_location(location)
+        file = where.file
         fixed = file is not None and file.exists() and not _may_be_written(file)
         try:
-            history = cls(Store.open(location, create=False, read_only=fixed))
+            create = bool(orphans_of(where.shown))
+            history = cls(Store.open(location, create=create and not fixed, read_only=fixed))
         except StoreError as exc:
             if not lacks_room(exc):
                 raise
@@ -124,6 +140,61 @@ class History:
     ) -> None:
         self.close()
 
+    def take_in(self) -> TakenIn:
+        """Write into the record what earlier processes could not, as far as that is possible.
+
+        Returns:
+            What was written, and what is left aside: which runs, where, why, and what to do.
+        """
+        from taskgrove.store.recording.orphans import (  # noqa: PLC0415 - an extra
+            TakenIn,
+            adopt_orphans,
+            unwritable,
+        )
+        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
+
+        store = self.store
+        if not orphans_of(store.location):
+            self.kept_aside = ()
+            return TakenIn()
+        try:
+            if store.read_only:
+                raise self._why_read_only()
+            taken = adopt_orphans(store)
+        except StoreError as exc:
+            taken = unwritable(store.location, exc)
+        left = tuple(filter(None, map(self._without_kept, taken.left)))
+        self.kept_aside = left
+        self._told_aside.update(file.words for file in left)
+        return TakenIn(taken.told, left)
+
+    def _why_read_only(self) -> StoreError:
+        where = self.store.location
+        if self.disk_is_full:
+            return StoreError(f"the disk of {where} is full", hint="make room on it")
+        return StoreError(f"the record at {where} is open for reading only")
+
+    def _without_kept(self, file: KeptAside) -> KeptAside | None:
+        """Return what a file says that lives with its process without runs of the record."""
+        if not file.is_held:
+            return file
+        marks = ", ".join("?" for _ in file.runs) or "NULL"
+        known = self._reader.rows(
+            f"SELECT run_id FROM runs WHERE run_id IN ({marks})",  # noqa: S608 - marks
+            [run.run_id for run in file.runs],
+        )
+        names = {name for (name,) in known}
+        runs = tuple(run for run in file.runs if run.run_id not in names)
+        return dataclasses.replace(file, runs=runs) if runs else None
+
+    def _look_aside(self) -> None:
+        told = set(self._told_aside)
+        for text in self.take_in().told:
+            _LOGGER.info("%s", text)
+        for file in self.kept_aside:
+            if file.words not in told:
+                _LOGGER.warning("%s", file.words)
+
     @property
     def reader(self) -> Reader:
         """What reads the tables; for the modules of this room."""
@@ -141,7 +212,31 @@ class History:
         Raises:
             UnknownRunError: There is none, or there are several; it names near misses.
         """
+        self._look_aside()
         return find_run(self._reader, run)
+
+    def find_to_act(self, run: str) -> RunRow:
+        """Return the run that a text means, for who does something with it.
+
+        Raises:
+            UsageError: The text (``last``) may mean a run that is kept aside, or something of
+                the run itself is.
+            UnknownRunError: As :meth:`find`.
+        """
+        row = self.find(run)
+        by_id = row.run_id.startswith(run.strip())
+        for file in self.kept_aside:
+            if any(item.run_id == row.run_id for item in file.runs):
+                raise UsageError(f"run {row.run_id} is not whole: {file.words}")
+            newer = not file.runs or any(
+                item.created_ns is None or item.created_ns > row.created_ns for item in file.runs
+            )
+            if newer and not by_id:
+                raise UsageError(
+                    f"{run.strip()!r} may mean a run that is not in the record: {file.words}",
+                    hint=f"name the run by its id; of those in the record it is {row.run_id}",
+                )
+        return row
 
     def run(self, run: RunSummary | str) -> RunRow:
         """Return a run with all that the record keeps of it besides nodes and events.
@@ -155,6 +250,7 @@ class History:
 
     def runs(self, which: RunFilter = ALL_RUNS) -> Listing[RunSummary]:
         """Return the runs that a filter lets through, newest first."""
+        self._look_aside()
         where, parameters = conditions_of(self._reader, which)
         limit = "" if which.limit is None else f" LIMIT {int(which.limit)}"
         rows = self._reader.rows(
@@ -184,6 +280,7 @@ class History:
         Raises:
             UnknownRunError: As :meth:`find`.
         """
+        self._look_aside()
         return read_whole_run(self._reader, run)
 
     def events(self, run: RunSummary | str, *, first_sequence: int = 1) -> Iterator[TaskEvent]:
@@ -242,6 +339,7 @@ class History:
         """Return the statistics of runs; see :mod:`taskgrove.store.queries.statistics`."""
         from taskgrove.store.queries.statistics import statistics_of  # noqa: PLC0415 - see above
 
+        self._look_aside()
         return statistics_of(self, which)
 
     def estimate(

@@ -188,9 +188,10 @@ def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
     Raises:
         UsageError: It is not lost, or nothing of it is on record.
     """
-    find_lost(store)
     history = History(store)
-    row = history.find(run)
+    known = history.find_to_act(run)
+    find_lost(store)
+    row = history.find(known.run_id)
     if row.state == "final":
         raise UsageError(f"run {row.run_id} has ended: there is nothing to recover")
     if row.state == "running":

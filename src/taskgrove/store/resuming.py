@@ -107,7 +107,7 @@ def plan_resume(
         StoreError: The record cannot be read.
     """
     history = History(store)
-    row = history.find(run)
+    row = history.find_to_act(run)
     check_resumable(row, store.location)
     nodes = history.nodes(row)
     if nodes and nodes[0].path != task.path:
@@ -170,8 +170,9 @@ def resume(
     assert used is not None
     own: Recorder | None = None
     try:
+        known = History(used).find_to_act(run)
         find_lost(used)
-        ready = plan_resume(used, run, task, redo=redo)
+        ready = plan_resume(used, known.run_id, task, redo=redo)
         own = Recorder(used) if recorder is None else None
         with MainTaskExecutor(max_workers, runners, grace_s=grace_s) as executor:
             handle = executor.submit_main_task(

@@ -69,7 +69,7 @@ def give_verdict(
             hint="--why 'the receiver was replaced'",
         )
     history = History(store)
-    row = history.find(run)
+    row = history.find_to_act(run)
     show = quoted_line(store.location, "runs", "show", row.run_id)
     _check_path(path, [node.path for node in history.nodes(row)], row.run_id, show)
     teller = (who or "").strip() or user_name()

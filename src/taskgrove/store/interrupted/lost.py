@@ -55,7 +55,8 @@ class LostRun:
 def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     """Mark the runs whose lease is expired, and return those that were newly found.
 
-    Cheap where there is none: one query for the runs that are being recorded.
+    What processes that are gone had kept aside is written into the record first. Cheap where
+    there is none: a look into a folder, one query for the runs that are being recorded.
 
     Args:
         store: The record, open for writing.
@@ -65,14 +66,14 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
         StoreError: The record cannot be read or written.
     """
     now = SYSTEM_CLOCK.wall_ns() if now_ns is None else now_ns
-    suspects = [row for row in _leased(store) if why_expired(row, now) is not None]
-    if not suspects:
-        return []
     from taskgrove.store.recording.orphans import adopt_orphans  # noqa: PLC0415 - an extra
 
-    adopt_orphans(store)  # what their recorders had kept aside may hold their ends
+    # What dead recorders had kept aside may hold ends of runs, and runs that have no row yet.
+    aside = {run.run_id for file in adopt_orphans(store).left for run in file.runs}
     found: list[LostRun] = []
-    for row in suspects:
+    for row in _leased(store):
+        if row.run_id in aside or why_expired(row, now) is None:
+            continue  # of a run whose end may be kept aside, nobody says that it was lost
         with store.writing() as connection:
             lost = _mark(connection, store.dialect, row.run_key, now)
         if lost is not None:
@@ -134,7 +135,7 @@ def _leased(store: Store) -> list[Any]:
     from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
 
     statement = (
-        select(runs.c.run_key.label("run_key"), *_lease_columns())
+        select(runs.c.run_key.label("run_key"), runs.c.run_id, *_lease_columns())
         .select_from(runs.outerjoin(leases, leases.c.run_key == runs.c.run_key))
         .where(runs.c.state == "running")
         .order_by(runs.c.created_ns)

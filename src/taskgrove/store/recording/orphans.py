@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.errors import StoreError
 from taskgrove.events import decode_event
+from taskgrove.store.database.faults import is_outage, words_of
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.recording.run_writer import BrokenRunError, RunWriter
 from taskgrove.store.recording.spill import (
@@ -17,6 +21,7 @@ from taskgrove.store.recording.spill import (
     Entry,
     EventEntry,
     RunEntry,
+    keep_only,
     orphans_of,
     read_entries,
     take_orphan,
@@ -28,25 +33,83 @@ if TYPE_CHECKING:
 
 #: Events that are written in one transaction.
 _CHUNK: Final = 5_000
+#: Runs that a sentence names.
+_NAMED: Final = 5
 
 
-def adopt_orphans(store: Store, folder: Path | None = None) -> list[str]:
+class AsideRun(NamedTuple):
+    """A run of which something is kept aside.
+
+    Attributes:
+        run_id: The run.
+        command: Its command; empty where its row was in the record before.
+        created_ns: When it was made, UTC, nanoseconds since the epoch; None: as above.
+    """
+
+    run_id: str
+    command: str
+    created_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAside:
+    """A file of what could not be written, and is not in the record.
+
+    Attributes:
+        path: The file.
+        runs: The runs that it holds something of, oldest first; empty where it cannot be read.
+        why: Why it is not in the record, in words.
+        hint: What to do about it.
+        is_held: Whether a process that lives writes it, and will bring it into the record.
+    """
+
+    path: Path
+    runs: tuple[AsideRun, ...]
+    why: str
+    hint: str
+    is_held: bool = False
+
+    @property
+    def words(self) -> str:
+        """What people must know of it, as a sentence."""
+        named = [f"{run.run_id} ({run.command})" if run.command else run.run_id
+                 for run in self.runs[-_NAMED:]]  # fmt: skip
+        more = f" and {len(self.runs) - _NAMED} more" if len(self.runs) > _NAMED else ""
+        one = len(self.runs) == 1
+        what = f"{'run' if one else 'runs'} {', '.join(named)}{more}" if named else "something"
+        return (
+            f"not all of the record is in it: {what} {'is' if one or not named else 'are'} kept"
+            f" aside in {self.path}: {self.why}; {self.hint}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What came of taking in what was kept aside.
+
+    Attributes:
+        told: A sentence for people about each file that was written into the record.
+        left: What could not be written.
+    """
+
+    told: tuple[str, ...] = ()
+    left: tuple[KeptAside, ...] = ()
+
+
+def adopt_orphans(store: Store, folder: Path | None = None) -> TakenIn:
     """Write into a record what processes that are gone had kept aside for it.
 
-    A recorder does this when it starts; who looks for interrupted runs does it first.
+    A recorder does this when it starts; who reads the record, or looks for interrupted runs,
+    does it first.
 
     Args:
         store: The record, open for writing.
         folder: Where such files are; None looks where they are made.
 
-    Returns:
-        A sentence for people about each file that was found.
-
     Raises:
         StoreError: The record cannot be written.
     """
-    writer = RunWriter(store.dialect)
-    return adopt(store.location, writer, store.writing, folder)
+    return adopt(store.location, RunWriter(store.dialect), store.writing, folder)
 
 
 def adopt(
@@ -54,99 +117,163 @@ def adopt(
     writer: RunWriter,
     transaction: Callable[[], AbstractContextManager[Connection]],
     folder: Path | None = None,
-) -> list[str]:
+) -> TakenIn:
     """As :func:`adopt_orphans`, through a writer and its transactions."""
     told: list[str] = []
+    left: list[KeptAside] = []
     for path in orphans_of(location, folder):
         fd = take_orphan(path)
         if fd is None:
+            held = look_at(path, *_HELD, is_held=True)
+            left += [held] if held else []
             continue
         try:
-            told.append(_adopt_file(path, fd, writer, transaction))
+            file = _File(path, fd, writer, transaction)
+            told.append(file.adopt())
+            left += [file.left] if file.left else []
         finally:
             os.close(fd)
-    return told
+    return TakenIn(tuple(told), tuple(left))
 
 
-def _adopt_file(
-    path: Path,
-    fd: int,
-    writer: RunWriter,
-    transaction: Callable[[], AbstractContextManager[Connection]],
-) -> str:
-    states: dict[str, RunState] = {}
-    read_to = 0
-    events = 0
-    entries: list[Entry] = []
-    for entry, end in read_entries(fd):
-        entries.append(entry)
-        read_to = end
-        if len(entries) >= _CHUNK:
-            events += _write(entries, states, writer, transaction)
-            entries = []
-    events += _write(entries, states, writer, transaction)
-    for state in states.values():
-        if state.broken is None:
-            _write_rows(state, writer, transaction)
-    words = f"{_count(events, 'event')} of {_count(len(states), 'run')} that an earlier process"
-    words += " could not write are in the record now"
-    broken = [state.broken for state in states.values() if state.broken is not None]
-    if broken:
-        words += f"; {'; '.join(broken)}"
-    if read_to < os.fstat(fd).st_size:
-        words += f"; the end of {path} was cut off"
-    path.unlink()
-    return words
+_HELD: Final = (
+    "the process that writes it still runs, and the record could not be written by it yet",
+    "it is written as soon as that works again, or by the next command once the process has ended",
+)
 
 
-def _write(
-    entries: Iterable[Entry],
-    states: dict[str, RunState],
-    writer: RunWriter,
-    transaction: Callable[[], AbstractContextManager[Connection]],
-) -> int:
-    rows: dict[str, list[tuple[int, bytes]]] = {}
-    for entry in entries:
-        state = states.get(entry.run_id)
-        if state is None:
-            state = states[entry.run_id] = orphan_state(entry)
-        if isinstance(entry, EventEntry):
-            rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
-            state.adopt(decode_event(entry.body))
-        elif isinstance(entry, EndEntry):
-            state.ending = Ending(*entry.ending)
-    written = 0
-    for run_id, of_run in rows.items():
-        state = states[run_id]
-        if state.broken is not None:
-            continue
-        try:
-            with transaction() as connection:
-                done = writer.write(
-                    connection,
-                    [state],
-                    [(state, of_run)],
-                    now_ns=_lease_ns(state),
-                    log_only=True,
-                )
-            writer.committed([state], done, log_only=True)
-            written += len(of_run)
-        except BrokenRunError as exc:
-            state.broken = str(exc)
-    return written
+def look_at(path: Path, why: str, hint: str, *, is_held: bool = False) -> KeptAside | None:
+    """Return what a file holds, which is left where it is; None where it holds nothing.
 
-
-def _write_rows(
-    state: RunState,
-    writer: RunWriter,
-    transaction: Callable[[], AbstractContextManager[Connection]],
-) -> None:
+    Args:
+        path: The file.
+        why: Why it is not in the record.
+        hint: What to do about it.
+        is_held: As :class:`KeptAside`.
+    """
     try:
-        with transaction() as connection:
-            done = writer.write(connection, [state], (), now_ns=_lease_ns(state), lazy=True)
-        writer.committed([state], done, lazy=True)
-    except BrokenRunError as exc:
-        state.broken = str(exc)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:  # it was written meanwhile
+        return None
+    except OSError as exc:
+        words = f"the file cannot be opened: {exc.strerror}"
+        return KeptAside(path, (), words, "make it readable for this user", is_held)
+    found: dict[str, AsideRun] = {}
+    try:
+        for entry, _ in read_entries(fd):
+            if isinstance(entry, RunEntry):
+                created = int(entry.row.get("created_ns") or 0) or None
+                command = str(entry.row.get("command", ""))
+                found[entry.run_id] = AsideRun(entry.run_id, command, created)
+            else:
+                found.setdefault(entry.run_id, AsideRun(entry.run_id, "", None))
+    except Exception as exc:  # noqa: BLE001 - of another version, or damaged: it is told
+        why = f"the file cannot be read: {type(exc).__name__}: {exc}"
+    finally:
+        os.close(fd)
+    runs = tuple(sorted(found.values(), key=lambda run: run.created_ns or 0))
+    return KeptAside(path, runs, why, hint, is_held) if runs else None
+
+
+@dataclass(slots=True)
+class _File:
+    """One file, on its way into the record."""
+
+    path: Path
+    fd: int
+    writer: RunWriter
+    transaction: Callable[[], AbstractContextManager[Connection]]
+    states: dict[str, RunState] = field(default_factory=dict)
+    left: KeptAside | None = None
+
+    def adopt(self) -> str:
+        """Write the file's runs, each for itself, and return a sentence about it."""
+        read_to = events = 0
+        entries: list[Entry] = []
+        for entry, end in read_entries(self.fd):
+            entries.append(entry)
+            read_to = end
+            if len(entries) >= _CHUNK:
+                events += self._write(entries)
+                entries = []
+        events += self._write(entries)
+        for state in self.states.values():
+            self._guarded(state, self._write_rows)
+        well = sum(state.broken is None for state in self.states.values())
+        words = f"{_count(events, 'event')} of {_count(well, 'run')} that an earlier process"
+        words += " could not write are in the record now"
+        if read_to < os.fstat(self.fd).st_size:
+            words += f"; the end of {self.path} was cut off"
+        self._put_away()
+        return words
+
+    def _put_away(self) -> None:
+        """Remove the file; what could not be written of it stays in one of the same name."""
+        broken = {run_id for run_id, state in self.states.items() if state.broken is not None}
+        if not broken:
+            self.path.unlink()
+            return
+        keep_only(self.path, self.fd, broken)
+        why = "; ".join(dict.fromkeys(str(self.states[run_id].broken) for run_id in broken))
+        hint = f"remove the file when nobody needs it: rm {shlex.quote(str(self.path))}"
+        self.left = look_at(self.path, why, hint)
+
+    def _write(self, entries: Iterable[Entry]) -> int:
+        rows: dict[str, list[tuple[int, bytes]]] = {}
+        for entry in entries:
+            state = self.states.get(entry.run_id)
+            if state is None:
+                state = self.states[entry.run_id] = orphan_state(entry)
+            if isinstance(entry, EventEntry):
+                rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
+            elif isinstance(entry, EndEntry):
+                state.ending = Ending(*entry.ending)
+        return sum(
+            len(of_run)
+            for run_id, of_run in rows.items()
+            if self._guarded(self.states[run_id], self._write_log, of_run)
+        )
+
+    def _guarded(self, state: RunState, write: Callable[..., None], *arguments: object) -> bool:
+        """Write something of a run; what cannot be written of one is no harm to the others."""
+        if state.broken is not None:
+            return False
+        try:
+            write(state, *arguments)
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            state.broken = str(exc) if isinstance(exc, BrokenRunError) else words_of(exc)
+            return False
+        return True
+
+    def _write_log(self, state: RunState, of_run: Sequence[tuple[int, bytes]]) -> None:
+        for _, body in of_run:
+            state.adopt(decode_event(body))
+        with self.transaction() as connection:
+            now_ns = _lease_ns(state)
+            log = [(state, of_run)]
+            done = self.writer.write(connection, [state], log, now_ns=now_ns, log_only=True)
+        self.writer.committed([state], done, log_only=True)
+
+    def _write_rows(self, state: RunState) -> None:
+        with self.transaction() as connection:
+            done = self.writer.write(connection, [state], (), now_ns=_lease_ns(state), lazy=True)
+        self.writer.committed([state], done, lazy=True)
+
+
+def unwritable(location: str, error: StoreError, folder: Path | None = None) -> TakenIn:
+    """Return what is kept aside for a record that cannot be written, and stays so.
+
+    Args:
+        location: The record.
+        error: Why it cannot be written.
+        folder: As :func:`adopt_orphans`.
+    """
+    hint = "the next command writes it into the record, once that can be written"
+    hint = f"{error.hint}; {hint}" if error.hint else hint
+    found = [look_at(path, error.message, hint) for path in orphans_of(location, folder)]
+    return TakenIn(left=tuple(item for item in found if item is not None))
 
 
 def orphan_state(entry: Entry) -> RunState:

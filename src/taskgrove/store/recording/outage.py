@@ -170,8 +170,8 @@ class Outage:
         # Ends are written last: they are owed even where every event is in the log by now.
         if self._spill.held_bytes or self._ends_kept:
             if self._spill.durable:
-                words = f"it is kept in {self._spill.path} and written when the record is opened"
-                words += " for a run next time"
+                words = f"it is kept in {self._spill.path}, and the next command that can write"
+                words += " the record takes it in"
             else:
                 words = "it is lost"
             self._teller.say(

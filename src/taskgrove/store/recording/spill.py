@@ -23,7 +23,7 @@ import struct
 import tempfile
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -278,6 +278,24 @@ def take_orphan(path: Path) -> int | None:
         pass  # its owner lives
     os.close(fd)
     return None
+
+
+def keep_only(path: Path, fd: int, run_ids: Set[str]) -> None:
+    """Leave in a spill what it holds of some runs; the rest is in the record.
+
+    Args:
+        path: The file; another takes its place, so a crash leaves one of the two.
+        fd: Its descriptor, locked.
+        run_ids: The runs that stay.
+    """
+    rest = path.with_suffix(f"{_SUFFIX}-rest")
+    with open(os.open(rest, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        for entry, _ in read_entries(fd):
+            if entry.run_id in run_ids:
+                file.write(_framed(entry))
+        file.flush()
+        os.fsync(file.fileno())
+    rest.replace(path)
 
 
 def read_entries(fd: int, start: int = 0, end: int | None = None) -> Iterator[tuple[Entry, int]]:

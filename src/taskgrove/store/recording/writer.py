@@ -257,7 +257,8 @@ class Writer:
     def _adopt(self, writer: RunWriter) -> None:
         transaction = self._link.transaction
         try:
-            for text in adopt(self._location, writer, transaction, self._spill_folder):
+            taken = adopt(self._location, writer, transaction, self._spill_folder)
+            for text in (*taken.told, *(file.words for file in taken.left if not file.is_held)):
                 self._teller.say(text)
         except Exception as exc:
             if is_outage(exc):

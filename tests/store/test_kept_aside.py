@@ -1,0 +1,288 @@
+"""What an earlier process could not write is taken in before a question is answered."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from taskgrove import LeafTask, Task, TaskStatus
+from taskgrove.cli.app import app
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.errors import StoreError, UsageError
+from taskgrove.store import History, Recorder, Store, find_lost, resume
+from taskgrove.store.database import location as location_module
+from taskgrove.store.recording.orphans import adopt_orphans
+from taskgrove.store.recording.run_writer import RunWriter
+from taskgrove.store.recording.spill import orphans_of
+from taskgrove.store.verdicts import give_verdict
+from tests.store.recording import end_and_wait, feed, kept, life, run_recorded
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a state folder of its own, where the recorder keeps things aside."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@contextmanager
+def outage() -> Iterator[None]:
+    """Have nobody write a run meanwhile."""
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunWriter, "write", full)
+        yield
+
+
+def one_step(name: str, *, fails: bool = False, done: list[str] | None = None) -> Task:
+    def step() -> tuple[int, str]:
+        if done is not None:
+            done.append(name)
+        return (3, "no lock") if fails else (0, "")
+
+    return Task(name, subtasks=[LeafTask.from_callable(step, name="a")])
+
+
+def stow_then_configure(url: str | Path) -> None:
+    """Record ``stow``, which fails; then ``configure`` fails while nothing can be written."""
+    with Recorder(str(url)) as recorder:
+        run_recorded(recorder, "old", one_step("stow", fails=True), RunAbout("stow"))
+        with outage():
+            run_recorded(recorder, "new", one_step("configure", fails=True), RunAbout("configure"))
+            recorder.close()
+    assert aside(url)
+
+
+def aside(url: str | Path) -> list[Path]:
+    return orphans_of(location_module.find_location(str(url)).shown)
+
+
+def test_the_last_run_is_the_one_that_was_kept_aside(record_url: str) -> None:
+    stow_then_configure(record_url)
+    with History.open(record_url) as history:
+        assert history.find("last").run_id == "new"
+    assert not aside(record_url)
+    kept(record_url, "new").assert_final()
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda history: [run.run_id for run in history.runs()] == ["new", "old"],
+        lambda history: history.whole("last-failed").run.run_id == "new",
+        lambda history: history.stats().run_count == 2,
+        lambda history: history.run("last:configure").outcome == "failed",
+    ],
+)
+def test_every_question_takes_it_in_first(tmp_path: Path, question: Any) -> None:
+    stow_then_configure(tmp_path / "runs.db")
+    with Store.open(tmp_path / "runs.db") as store:
+        assert question(History(store))
+        assert not aside(tmp_path / "runs.db")
+
+
+def test_a_record_that_may_only_be_read_names_what_is_kept_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "runs.db"
+    stow_then_configure(file)
+    with Store.open(file, read_only=True) as store:
+        history = History(store)
+        with caplog.at_level(logging.WARNING, logger="taskgrove"):
+            assert history.find("last").run_id == "old"
+            assert history.find("last").run_id == "old"
+        (left,) = history.kept_aside
+        assert [(run.run_id, run.command) for run in left.runs] == [("new", "configure")]
+        (words,) = [record.getMessage() for record in caplog.records if "history" in record.name]
+        for fact in ("new", "configure", str(left.path), "reading only"):
+            assert fact in words
+        assert aside(file) == [left.path]
+
+
+def test_nobody_acts_on_a_run_that_may_not_be_the_newest(tmp_path: Path) -> None:
+    file, done = tmp_path / "runs.db", list[str]()
+    stow_then_configure(file)
+    with outage():
+        with pytest.raises(UsageError, match="configure") as told:
+            resume("last", one_step("stow", done=done), store=file)
+        assert str(aside(file)[0]) in str(told.value)
+        with Store.open(file) as store, pytest.raises(UsageError, match="new"):
+            give_verdict(store, "last-failed", "stow/a", "ok", why="it was replaced")
+    assert done == []
+    with Store.open(file) as store:
+        assert History(store).find("old").run_id == "old"
+    # Once it can be written, `last` is the newest.
+    outcome = resume("last", one_step("configure", done=done), store=file)
+    assert outcome.status is TaskStatus.COMPLETED
+    assert done == ["configure"]
+
+
+def test_a_run_may_be_named_by_its_id_while_a_newer_one_is_kept_aside(tmp_path: Path) -> None:
+    stow_then_configure(tmp_path / "runs.db")
+    with outage(), Store.open(tmp_path / "runs.db") as store:
+        assert History(store).find_to_act("old").run_id == "old"
+
+
+def test_a_run_of_which_the_end_is_kept_aside_is_not_acted_on(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    with Recorder(file) as recorder:
+        observe = recorder.begin_run("half", RunAbout("stow"))
+        with outage():
+            feed(observe, life("half"))
+            end_and_wait(recorder, "half")
+            recorder.close()
+    with outage(), Store.open(file) as store, pytest.raises(UsageError, match="not whole"):
+        History(store).find_to_act("half")
+
+
+def test_one_run_that_cannot_be_taken_in_keeps_no_other_out(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    with Recorder(file) as recorder, outage():
+        for run_id in ("first", "taken", "third"):
+            feed(recorder.begin_run(run_id, RunAbout("scan")), life(run_id))
+            end_and_wait(recorder, run_id)
+        recorder.close()
+    with Recorder(tmp_path / "other.db") as other:
+        run_recorded(other, "taken")  # the id is in use by the time that the file is read
+    (tmp_path / "other.db").rename(file)
+    with Store.open(file) as store:
+        taken = History(store).take_in()
+        (left,) = taken.left
+        assert [run.run_id for run in left.runs] == ["taken"]
+        assert "another run taken" in left.words
+        assert f"rm {left.path}" in left.words
+        again = adopt_orphans(store)
+        assert [item.words for item in again.left] == [left.words]
+        assert "0 events of 0 runs" in again.told[0]
+    for run_id in ("first", "third"):
+        kept(file, run_id).assert_final()
+
+
+def test_a_record_that_could_not_be_made_is_made_from_what_was_kept_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKGROVE_DB", str(tmp_path / "no" / "runs.db"))
+    with Recorder(must_open=False, patience_s=0.2) as recorder:
+        run_recorded(recorder, "new", one_step("configure"), RunAbout("configure"))
+    (tmp_path / "no").mkdir()
+    with History.open() as history:
+        assert history.find("last").run_id == "new"
+
+
+def test_a_run_is_not_lost_while_its_end_is_kept_aside(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    with Recorder(file) as recorder:
+        observe = recorder.begin_run("half", RunAbout("stow"))
+        with outage():
+            feed(observe, life("half"))
+            end_and_wait(recorder, "half")
+            recorder.close()
+    with Store.open(file) as store:
+        with store.writing() as connection:  # as if the runner had been another process
+            connection.exec_driver_sql("UPDATE leases SET pid = 4194305, pid_started = 1")
+        with outage():
+            with pytest.raises(StoreError):
+                find_lost(store)
+            assert kept(file, "half").run["state"] == "running"
+        assert find_lost(store) == []
+    kept(file, "half").assert_final()
+
+
+def test_nobody_says_lost_of_a_run_whose_end_cannot_be_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "runs.db"
+    with Recorder(file) as recorder:
+        observe = recorder.begin_run("half", RunAbout("stow"))
+        with outage():
+            feed(observe, life("half"))
+            end_and_wait(recorder, "half")
+            recorder.close()
+
+    def refused(*_: object) -> None:
+        raise sqlite3.IntegrityError("not this one")
+
+    with Store.open(file) as store:
+        with store.writing() as connection:
+            connection.exec_driver_sql("UPDATE leases SET pid = 4194305, pid_started = 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(RunWriter, "_write_run", refused)
+            assert find_lost(store) == []
+        assert kept(file, "half").run["state"] == "running"
+        assert find_lost(store) == []
+    kept(file, "half").assert_final()
+
+
+def test_a_file_of_a_runner_that_lives_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    Store.open(file).close()
+    with Recorder(file) as recorder, outage():
+        feed(recorder.begin_run("now", RunAbout("stow")), life("now"))
+        end_and_wait(recorder, "now")
+        with Store.open(file, read_only=True) as store:
+            (left,) = History(store).take_in().left
+            assert [run.run_id for run in left.runs] == ["now"]
+    kept(file, "now").assert_final()
+
+
+# -- the command line -------------------------------------------------------------------------
+
+
+def ask(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+
+
+def test_the_command_line_takes_in_first(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    stow_then_configure(file)
+    done = ask("why", "last", "--db", str(file))
+    assert "configure" in done.stdout
+    assert "1 run that an earlier process could not write" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("why", "last"),
+        ("runs", "list"),
+        ("runs", "show", "last"),
+        ("runs", "stats"),
+        ("runs", "diff", "last", "last"),
+        ("runs", "export", "last"),
+    ],
+)
+def test_the_command_line_warns_where_the_record_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "runs.db"
+    stow_then_configure(file)
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))
+    done = ask(*words, "--db", str(file))
+    assert done.exit_code == 0, done.output
+    told = [line for line in done.stderr.splitlines() if "kept aside" in line]
+    assert len(told) == 1
+    assert "new (configure)" in told[0]
+    assert str(aside(file)[0]) in told[0]
+
+
+@pytest.mark.parametrize("words", [("resume", "last", "--yes"), ("recover", "last")])
+def test_the_command_line_does_not_act_on_an_older_run(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "runs.db"
+    stow_then_configure(file)
+    with outage():
+        done = ask(*words, "--db", str(file))
+    assert done.exit_code == 2
+    assert str(aside(file)[0]) in done.stderr
