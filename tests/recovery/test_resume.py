@@ -12,7 +12,7 @@ from hypothesis import given
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.node_facts import NodeFacts, NoteFact
 from taskgrove.commands.run_recorder import RunAbout
-from taskgrove.commands.task import LeafTask, Task
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import ComposedDetail, FinishedDetail
@@ -28,6 +28,7 @@ from tests.property.tree_strategies import build as build_any
 from tests.property.tree_strategies import roots
 from tests.recovery.cut_runs import DEVICE, cut, record
 
+PARALLEL = TaskExecutionType.PARALLEL
 HANG_GUARD_S = 200.0
 
 
@@ -44,7 +45,7 @@ def tree(*extra: LeafTask, command: str = "Configure") -> Task:
         skip_subtasks=True,
         subtasks=[
             LeafTask("check", "low-cbf/x/1", "On"),
-            Task("configure_pst", subtasks=[*beams, *extra], rule="all"),
+            Task("configure_pst", PARALLEL, subtasks=[*beams, *extra], rule="all"),
             LeafTask("scan", "low-cbf/x/1", "Scan"),
         ],
     )

@@ -1,7 +1,8 @@
 """What a resume will do with each leaf: reuse its end, do it again, or leave it out.
 
 Everything here is pure. A leaf is reused when it completed well in the earlier run, or when an
-operator said to treat it as OK; and only when it is still the same command of the same target.
+operator said to treat it as OK; only when it is still the same command of the same target; and
+only when the order of the steps allows it (see ``resume_order``).
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from typing import Literal, TypeAlias
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import LeafTask, Task
-from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.store.interrupted.earlier_runs import (
+    Earlier,
+    EarlierRun,
+    family_of_one,
+    went_well,
+)
 from taskgrove.store.interrupted.lost import moment_text
 from taskgrove.store.interrupted.path_globs import match_paths
 from taskgrove.store.interrupted.recovery_plan import DOUBT
+from taskgrove.store.interrupted.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
-from taskgrove.store.verdicts import taken_as_ok
 
 Action: TypeAlias = Literal["reuse", "redo", "skip"]
 
@@ -34,12 +41,15 @@ class PlannedLeaf:
         why: Why, as words for people.
         doubt: Of a leaf that is done again: what is not known of it, or may still go on, so that
             its work may be done twice; empty where it certainly is not.
+        because: Of a leaf that is done again although it went well: the path of the leaf because
+            of which the order of the steps demands that; else empty.
     """
 
     path: str
     action: Action
     why: str
     doubt: str = ""
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ def plan_resume_of(
     run_id: str,
     redo: Iterable[str] = (),
     verdicts: Iterable[VerdictRow] = (),
+    family: Sequence[EarlierRun] = (),
 ) -> ResumePlan:
     """Return what a resume will do with each leaf of a fresh tree.
 
@@ -82,6 +93,8 @@ def plan_resume_of(
         run_id: The earlier run.
         redo: Patterns of leaves to do again, whatever became of them.
         verdicts: What operators said, in order.
+        family: The earlier run and the others of its chain of resumes, in the order in which
+            they began; empty: there is no other one.
 
     Raises:
         UsageError: A pattern matches no leaf.
@@ -90,17 +103,26 @@ def plan_resume_of(
     leaves = [(path, node) for path, node in tree if isinstance(node, LeafTask)]
     composites = [path for path, node in tree if isinstance(node, Task)]
     wanted = match_paths(redo, [path for path, _ in leaves], composites)
-    known = {node.path: node for node in nodes}
-    fine = taken_as_ok(verdicts)
+    earlier = Earlier(run_id, family or family_of_one(run_id, nodes, verdicts))
+    decided: dict[str, tuple[PriorEnd | None, str]] = {}
+    for path, leaf in leaves:
+        decided[path] = _decide(path, leaf, earlier, wanted)
+    due = {path: why for path, (end, why) in decided.items() if end is None}
+    pasts = {path: earlier.past_of(path) for path, _ in leaves}
+    demands = demanded_by_order(task, due, pasts)
     planned: list[PlannedLeaf] = []
     prior: dict[str, Prior] = {}
     for path, leaf in leaves:
-        end, why = _decide(path, leaf, known.get(path), wanted, fine, run_id)
-        if end is not None:
+        end, why = decided[path]
+        demand = demands.get(path)
+        if demand is not None:
+            planned.append(PlannedLeaf(path, "redo", demand.why, because=demand.because))
+        elif end is not None:
             planned.append(PlannedLeaf(path, "reuse", why))
             prior[path] = end
         else:
-            planned.append(PlannedLeaf(path, "redo", why, _doubt(leaf, known.get(path))))
+            doubt = _doubt(leaf, earlier.facts_of(path)[1])
+            planned.append(PlannedLeaf(path, "redo", why, doubt))
     there = {path for path, _ in tree}
     for node in nodes:
         if node.is_leaf and node.path not in there:
@@ -109,27 +131,30 @@ def plan_resume_of(
 
 
 def _decide(
-    path: str,
-    leaf: LeafTask,
-    facts: NodeFacts | None,
-    wanted: Mapping[str, str],
-    fine: Mapping[str, VerdictRow],
-    run_id: str,
+    path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, str]
 ) -> tuple[PriorEnd | None, str]:
     """Return the end to take over, or None, and why."""
     if path in wanted:
         return None, f"asked for by --redo {wanted[path]}"
+    run_id, facts = earlier.facts_of(path)
     if facts is None:
         return None, "it was not part of the earlier run"
-    changed = _changed(leaf, facts)
+    since = earlier.began_since(path)
+    changed = _changed(leaf, facts) or (since and f"it has run since, in run {since}")
     if changed:
         return None, changed
-    if _went_well(facts):
+    return _end_of(facts, run_id, earlier.verdict_on(path))
+
+
+def _end_of(
+    facts: NodeFacts, run_id: str, verdict: VerdictRow | None
+) -> tuple[PriorEnd | None, str]:
+    """Return the end that the record, or an operator, gives a leaf; None where it is no good."""
+    if went_well(facts):
         when = "" if facts.ended_ns is None else f" at {moment_text(facts.ended_ns)}"
         note = f"reused from run {run_id}, where it completed{when}"
         result = (ResultCode.OK, facts.message)
         return PriorEnd(TaskStatus.COMPLETED, result, note, _fields(facts)), f"completed{when}"
-    verdict = _verdict_on(path, fine)
     if verdict is not None:
         words = f"{verdict.who} said to treat it as OK: {verdict.why}"
         note = f"taken as OK in place of {_ended(facts)} in run {run_id}: {words}"
@@ -149,24 +174,6 @@ def _changed(leaf: LeafTask, facts: NodeFacts) -> str:
     if leaf.device_name is not None and composed.target != leaf.device_name:
         return f"its device is {leaf.device_name} now, and was {composed.target}"
     return ""
-
-
-def _went_well(facts: NodeFacts) -> bool:
-    return (
-        facts.status is TaskStatus.COMPLETED
-        and facts.result_code not in PROBLEM_CODES
-        and facts.health_state is None
-        and not facts.skipped
-    )
-
-
-def _verdict_on(path: str, fine: Mapping[str, VerdictRow]) -> VerdictRow | None:
-    """Return the verdict on a leaf, or on the nearest composite above it."""
-    while path:
-        if path in fine:
-            return fine[path]
-        path = path.rpartition("/")[0]
-    return None
 
 
 def _doubt(leaf: LeafTask, facts: NodeFacts | None) -> str:
