@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from taskgrove.store import Recorder, Store, recovery
 from taskgrove.store.recording import link as link_module
 from taskgrove.store.recording import spill as spill_module
 from taskgrove.store.recording import writer as writer_module
-from taskgrove.store.recording.inbox import Begin, Inbox, Item, Waiter
+from taskgrove.store.recording.inbox import Begin, End, Inbox, Item, Waiter
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.spill import EventEntry, Spill, orphans_of, take_orphan
 from taskgrove.store.recording.watch import Watch
+from taskgrove.store.recording.writer import Writer
 from taskgrove.store.schema import runs
 from tests.recovery.cut_runs import cut
 from tests.store.recording import (
@@ -247,6 +248,31 @@ def test_a_sign_of_life_that_cannot_be_given_is_not_tried_without_a_pause(
         eventually(lambda: bool(tries))
         assert tries[0] > 0
         monkeypatch.undo()
+
+
+def test_the_end_of_a_run_waits_for_an_event_that_another_thread_is_about_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, ended, step = threading.Event(), threading.Event(), Writer._step
+
+    def looks(writer: Writer, items: Sequence[Item], *, last: bool) -> None:
+        step(writer, items, last=last)
+        if any(isinstance(item, End) for item in items):
+            looked.set()
+
+    monkeypatch.setattr(writer_module, "STRAGGLERS_S", EVER_S)
+    monkeypatch.setattr(Writer, "_step", looks)
+    *told, late, last = life("run-1")
+    with new_recorder(tmp_path / "runs.db", tmp_path) as recorder:
+        observe = recorder.begin_run("run-1", RunAbout())
+        feed(observe, [*told, last])
+        recorder.end_run("run-1", OK, ended.set)
+        assert looked.wait(PATIENCE_S)
+        was_kept = ended.is_set()
+        feed(observe, [late])
+        assert ended.wait(PATIENCE_S)
+    assert not was_kept
+    kept(tmp_path / "runs.db", "run-1").assert_final()
 
 
 # -- recovery ---------------------------------------------------------------------------------

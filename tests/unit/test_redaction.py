@@ -109,6 +109,11 @@ def test_plain_data_is_redacted_at_any_depth_and_left_as_it_was() -> None:
     assert not holds_redacted(data)
 
 
+@pytest.mark.parametrize("value", [1234, 0, -1, 1.5, b"x", ["a"], [], {"a": 1}, object()])
+def test_a_secret_of_any_type_is_redacted(value: object) -> None:
+    assert RULE.plain({"password": value}) == {"password": REDACTED}
+
+
 def test_a_map_in_text_is_redacted_and_stays_a_map() -> None:
     text = (
         "configure:\n"
@@ -135,6 +140,10 @@ def test_a_map_in_text_is_redacted_and_stays_a_map() -> None:
     ("text", "shown"),
     [
         ("password: two words, and more\nn: 3\n", f"password: {REDACTED}\nn: 3\n"),
+        ("password: 1234\nn: 3\n", f"password: {REDACTED}\nn: 3\n"),
+        ("password: abc\n  def\n  ghi\nn: 3\n", f"password: {REDACTED}\nn: 3\n"),
+        ("a:\n  token: abc\n\n    def\n  n: 3\n", f"a:\n  token: {REDACTED}\n  n: 3\n"),
+        ("{token: abc\n  def, n: 3}\n", f"{{token: {REDACTED}, n: 3}}\n"),
         ("password: ab,cd}\nn: 3\n", f"password: {REDACTED}}}\nn: 3\n"),
         ("Authorization: Bearer abc\nn: 3\n", f"Authorization: {REDACTED}\nn: 3\n"),
         ("password: !!str &x abc\nn: 3\n", f"password: {REDACTED}\nn: 3\n"),

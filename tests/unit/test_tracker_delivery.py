@@ -591,6 +591,17 @@ def test_a_completion_that_is_there_beats_a_timeout_that_is_there():
     assert tracker.wait_for_task_completion(expired) is True
 
 
+def test_a_completion_that_comes_with_the_timeout_beats_it():
+    tracker = TaskTracker("configure", 1)
+
+    class Expires(threading.Event):
+        def is_set(self):
+            end(tracker)  # after the wait for it has given up
+            return True
+
+    assert tracker.wait_for_task_completion(Expires()) is True
+
+
 def test_the_timeout_event_has_the_documented_name():
     tracker = TaskTracker("configure", 0)
     assert tracker.wait_for_task_completion(timeout_event=None) is True

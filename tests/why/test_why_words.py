@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from taskgrove.commands.node_facts import NodeFacts
@@ -118,6 +119,18 @@ def test_the_first_to_end_is_first_and_not_the_first_in_the_tree() -> None:
     assert found.first.path == "configure/two"
     assert "2 of 2 leaves failed, 2 causes" in found.sentence
     assert [group.cause for group in found.groups] == ["no clock", "no power"]
+
+
+def test_a_clock_that_is_set_back_does_not_change_which_failure_was_first() -> None:
+    stream = tree("one", "two", execution="PARALLEL")
+    stream.ended("configure/two", code=ResultCode.FAILED, message="low-cbf/unit/two: no clock")
+    before = stream.events[-1].wall_ns - 3600 * SECOND
+    stream.ended("configure/one", code=ResultCode.FAILED, message="low-cbf/unit/one: no power")
+    stream.events[-1] = msgspec.structs.replace(stream.events[-1], wall_ns=before)
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    found = explained(stream)
+    assert found.first is not None
+    assert found.first.path == "configure/two"
 
 
 def test_an_attempt_that_failed_before_is_no_failure() -> None:
@@ -269,6 +282,32 @@ def test_a_limit_from_above_is_told_of_a_living_run() -> None:
     assert "configure's limit of 60 s has 12.0 s left" in found.sentence
     late = explained(stream, now_ns=at + 75 * SECOND)
     assert "configure's limit of 60 s has passed" in late.sentence
+
+
+def test_of_several_limits_the_one_that_expires_first_is_told() -> None:
+    """It need be neither the nearest nor the shortest: a later one may have begun earlier."""
+    for root_s, group_s, leaf_s, told in (
+        (60.0, 90.0, 120.0, "configure's limit of 60 s has 12.0 s left"),
+        (200.0, 50.0, 120.0, "configure/part's limit of 50 s has"),
+        (200.0, 90.0, 52.0, "its limit of 52 s has"),
+        (60.0, 15.0, 59.0, "configure's limit of 60 s has 12.0 s left"),
+    ):
+        stream = Stream()
+        stream.composed("configure", "SEQUENTIAL", ("part",), root=True, timeout_s=root_s)
+        stream.composed("configure/part", "PARALLEL", ("one",), timeout_s=group_s)
+        stream.composed(
+            "configure/part/one", "DEVICE", target="a/b/c", command_name="Scan", timeout_s=leaf_s
+        )
+        stream.running("configure")
+        at = stream.events[-1].wall_ns
+        stream.running("configure/part")
+        stream.running("configure/part/one")
+        if group_s == 15.0:  # these two have just begun
+            for place in (-2, -1):
+                begun = {"wall_ns": at + 47 * SECOND}
+                stream.events[place] = msgspec.structs.replace(stream.events[place], **begun)
+        found = explained(stream, now_ns=at + 48 * SECOND)
+        assert told in found.sentence
 
 
 def test_a_run_that_fails_without_a_leaf_says_what_the_root_says() -> None:
