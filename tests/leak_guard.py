@@ -30,6 +30,8 @@ import pytest
 #: How long a thread, a process or a socket may take to go away after the test, in seconds.
 SETTLE_S = 5.0
 FIRST_PAUSE_S = 0.005
+#: The ids of processes that the tests of a session share, and that end with it.
+SHARED_PROCESSES: set[int] = set()
 
 _OUTCOME = pytest.StashKey[str]()
 _TOLERATED = pytest.StashKey["Resources"]()
@@ -74,11 +76,19 @@ def _threads() -> Iterator[threading.Thread]:
             yield thread
 
 
-def _may_have_children() -> bool:
+def _helpers() -> set[int | None]:
+    return {
+        getattr(resource_tracker._resource_tracker, "_pid", None),
+        getattr(forkserver._forkserver, "_forkserver_pid", None),
+        *SHARED_PROCESSES,
+    }
+
+
+def _may_have_children(beyond: set[int | None]) -> bool:
     # Asking psutil costs a walk through all processes; most tests have no child at all.
     for task in Path("/proc/self/task").iterdir():
         try:
-            if (task / "children").read_bytes():
+            if set(map(int, (task / "children").read_bytes().split())) - beyond:
                 return True
         except FileNotFoundError:  # the thread has ended, or the kernel does not offer this
             if task.exists():
@@ -87,12 +97,9 @@ def _may_have_children() -> bool:
 
 
 def _descendants() -> Iterator[psutil.Process]:
-    if not _may_have_children():
+    helpers = _helpers()
+    if not _may_have_children(helpers):
         return
-    helpers = {
-        getattr(resource_tracker._resource_tracker, "_pid", None),
-        getattr(forkserver._forkserver, "_forkserver_pid", None),
-    }
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             # A zombie runs no more: it only waits to be reaped by whoever holds its Popen.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import subprocess
 import sys
@@ -9,6 +11,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tests.cli.warm_interpreter import WarmInterpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A guard against hangs, in seconds; nothing is measured with it.
@@ -89,19 +93,52 @@ def command(*arguments: str) -> list[str]:
 
 
 def taskgrove(
-    *arguments: str, cwd: Path, env: dict[str, str] | None = None, **options: Any
+    *arguments: str,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    input: str | None = None,  # noqa: A002 - as subprocess names it
+    fresh: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end and return what it said and its exit code."""
-    return subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env=env or environment(),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PATIENCE_S,
-        check=False,
-        **options,
-    )
+    """Run the command line to its end and return what it said and its exit code.
+
+    Args:
+        *arguments: The words behind ``taskgrove``.
+        cwd: Where.
+        env: The whole environment; None is ``environment()``.
+        input: What it reads from its standard input; None is that of the tests.
+        fresh: In an interpreter of its own, where the start of one matters; otherwise the
+            process is forked from one that has imported what every command line imports.
+    """
+    env = environment() if env is None else env
+    given = None if input is None else input.encode()
+    done = None
+    if not fresh:
+        done = _warm().run(arguments, cwd.absolute(), env, given, PATIENCE_S)
+    if done is None:
+        process = subprocess.run(
+            command(*arguments),
+            cwd=cwd,
+            env=env,
+            input=given,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        done = process.returncode, process.stdout, process.stderr
+    code, output, errors = done
+    said = (_text(data) for data in (output, errors))
+    return subprocess.CompletedProcess(command(*arguments), code, *said)
+
+
+def _text(data: bytes) -> str:
+    return data.decode().replace("\r\n", "\n")
+
+
+@functools.cache
+def _warm() -> WarmInterpreter:
+    interpreter = WarmInterpreter(ROOT, environment())
+    atexit.register(interpreter.close)
+    return interpreter
 
 
 class Started(subprocess.Popen[str]):

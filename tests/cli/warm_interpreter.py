@@ -1,0 +1,219 @@
+"""A Python that has imported taskgrove, and forks a process for each command line.
+
+A command line that starts from nothing spends most of its time with imports. Here each one is
+still a process of its own: its working directory, environment, descriptors, signals and exit are
+its own, and nothing that it does can reach the next. What decides how an interpreter starts (its
+flags, its encoding) is the same for all: whoever tests that starts a fresh one.
+
+The orders come as lines of JSON. The answers are two lines: the process id, once the child holds
+its descriptors, and the exit code. Python ends the child as it ends every program: it waits for
+threads, runs ``atexit``, and tells a traceback.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from tests.leak_guard import SHARED_PROCESSES
+
+#: What verbs import when they need it, and no import of which has an effect of its own.
+_PRELOADED = (
+    "taskgrove.cli.app",
+    "taskgrove.cli.recording",
+    "taskgrove.store.recorder",
+    "taskgrove.store.recovery",
+    "taskgrove.store.resuming",
+    "taskgrove.store.history",
+    "alembic.command",
+    "psutil",
+    "rich.live",
+    "sqlalchemy.dialects.sqlite",
+)
+#: So much input a pipe holds before anybody reads it, in bytes.
+PIPE_HOLDS = 65536
+
+
+class WarmInterpreter:
+    """Runs command lines, one at a time.
+
+    Args:
+        folder: That of ``tests``, for the server; each command line has its own.
+        env: Its environment; likewise.
+    """
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self._starts_with = _heeded_at_start(env)
+        self._busy = threading.Lock()
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            cwd=folder,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._orders, self._answers = self._server.stdin, self._server.stdout
+        SHARED_PROCESSES.add(self._server.pid)
+
+    def run(
+        self,
+        arguments: tuple[str, ...],
+        cwd: Path,
+        env: dict[str, str],
+        given: bytes | None,
+        limit_s: float,
+    ) -> tuple[int, bytes, bytes] | None:
+        """Run ``python -m taskgrove`` to its end, and until nobody holds its output.
+
+        Args:
+            arguments: The words behind it.
+            cwd: Where.
+            env: The whole environment.
+            given: Its standard input; None is that of this process.
+            limit_s: A guard against hangs, in seconds.
+
+        Returns:
+            The exit code (negative: by a signal), output and errors; None when only a fresh
+            interpreter can do this: another command line runs, or it would start differently.
+
+        Raises:
+            subprocess.TimeoutExpired: It did not end; it was killed.
+        """
+        if _heeded_at_start(env) != self._starts_with or len(given or b"") > PIPE_HOLDS:
+            return None
+        if not self._busy.acquire(blocking=False):
+            return None
+        try:
+            return self._run(arguments, cwd, env, given, limit_s)
+        finally:
+            self._busy.release()
+
+    def _run(
+        self,
+        arguments: tuple[str, ...],
+        cwd: Path,
+        env: dict[str, str],
+        given: bytes | None,
+        limit_s: float,
+    ) -> tuple[int, bytes, bytes]:
+        stdin = 0
+        if given is not None:
+            stdin, feed = os.pipe()
+            os.write(feed, given)
+            os.close(feed)
+        ours, theirs = zip(os.pipe(), os.pipe(), strict=True)
+        order = {
+            "arguments": arguments,
+            "cwd": str(cwd),
+            "env": env,
+            "umask": _umask(),
+            "descriptors": [stdin, *theirs],
+        }
+        self._orders.write(json.dumps(order).encode() + b"\n")
+        self._orders.flush()
+        pid = int(self._answers.readline())
+        for descriptor in theirs if given is None else (stdin, *theirs):
+            os.close(descriptor)
+        try:
+            output = _read_to_end(ours, limit_s)
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+            self._answers.readline()
+            raise subprocess.TimeoutExpired(["taskgrove", *arguments], limit_s) from None
+        finally:
+            for descriptor in ours:
+                os.close(descriptor)
+        return int(self._answers.readline()), *output
+
+    def close(self) -> None:
+        """End the server."""
+        SHARED_PROCESSES.discard(self._server.pid)
+        self._orders.close()
+        self._server.wait()
+        self._answers.close()
+
+
+def _heeded_at_start(env: dict[str, str]) -> dict[str, str]:
+    return {name: env[name] for name in env if name.startswith(("PYTHON", "LC_", "LANG"))}
+
+
+def _umask() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+
+
+def _read_to_end(descriptors: tuple[int, ...], limit_s: float) -> list[bytes]:
+    deadline = time.monotonic() + limit_s
+    read: dict[int, list[bytes]] = {descriptor: [] for descriptor in descriptors}
+    with selectors.DefaultSelector() as open_ones:
+        for descriptor in descriptors:
+            open_ones.register(descriptor, selectors.EVENT_READ)
+        while open_ones.get_map():
+            ready = open_ones.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                data = os.read(key.fd, 65536)
+                read[key.fd].append(data)
+                if not data:
+                    open_ones.unregister(key.fd)
+    return [b"".join(parts) for parts in read.values()]
+
+
+def _serve() -> None:
+    """Fork a process for each order; return in a child, with what it is to run in place."""
+    # Read and written without Python's own streams, which are the child's.
+    unread = b""
+    while True:
+        while b"\n" not in unread:
+            data = os.read(0, 65536)
+            if not data:
+                os._exit(0)
+            unread += data
+        line, _, unread = unread.partition(b"\n")
+        order = json.loads(line)
+        modes = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
+        descriptors = [
+            os.open(f"/proc/{os.getppid()}/fd/{number}", mode)
+            for number, mode in zip(order["descriptors"], modes, strict=True)
+        ]
+        pid = os.fork()
+        if pid == 0:
+            for number, descriptor in enumerate(descriptors):
+                os.dup2(descriptor, number)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if pid == 0:
+            break
+        os.write(1, f"{pid}\n".encode())
+        _, status = os.waitpid(pid, 0)
+        os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os.chdir(order["cwd"])
+    os.umask(order["umask"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    time.tzset()
+    sys.argv[1:] = order["arguments"]
+    sys.path[0] = order["cwd"]  # as `python -m` does
+    importlib.invalidate_caches()
+
+
+if __name__ == "__main__":
+    for _module in _PRELOADED:
+        importlib.import_module(_module)
+    gc.collect()
+    gc.freeze()  # or the collector would copy every page of every child
+    _serve()
+    runpy.run_module("taskgrove", run_name="__main__", alter_sys=True)
