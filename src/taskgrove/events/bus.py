@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +28,6 @@ STALL_LIMIT_S: Final = 1.0
 #: An observer that takes longer than this in ``SLOW_CALLS_LIMIT`` calls running is detached.
 SLOW_LIMIT_S: Final = 0.05
 SLOW_CALLS_LIMIT: Final = 5
-#: For so long, in seconds, progress takes it that the wall clock is ahead of the monotonic one as
-#: much as before: where somebody turns the wall clock, progress may tell it so much later.
-CLOCKS_HOLD_S: Final = 0.02
 
 
 class Subscription:
@@ -64,6 +60,10 @@ class Subscription:
 class EventBus:
     """The stream of events of one run.
 
+    The wall clock is read once, when the bus is made; from there the monotonic clock goes on. So
+    the instants of a run lie apart by the time that truly passed, whatever is done to the wall
+    clock meanwhile, and every duration that is told from them is right.
+
     Args:
         run_id: The run whose events these are.
         clock: Where the events' times come from.
@@ -73,15 +73,14 @@ class EventBus:
         run_id: The run whose events these are.
         active: True while somebody observes; a producer need not build events otherwise.
         monotonic: Returns the monotonic time of an event that is made now, in seconds.
-        wall_ns: Returns its wall time, UTC, nanoseconds since the epoch.
+        offset_ns: What the wall clock was ahead of the monotonic one when the bus was made.
         next_sequence: Takes the next number; whoever takes one must publish an event with it.
         numbers: The numbers; ``next`` of it is the same, and costs half as much.
     """
 
     __slots__ = (
-        "_draft_takers", "_lock", "_offset_holds_s", "_offset_ns", "_offset_until_s", "_others",
-        "_subscriptions", "_take_draft", "active", "monotonic", "next_sequence", "numbers",
-        "run_id", "wall_ns",
+        "_draft_takers", "_lock", "_others", "_subscriptions", "_take_draft", "active",
+        "monotonic", "next_sequence", "numbers", "offset_ns", "run_id",
     )  # fmt: skip
 
     def __init__(
@@ -89,18 +88,14 @@ class EventBus:
     ) -> None:
         self.run_id = run_id
         self.active = False
-        # The machine's clock without a detour: every event asks it twice.
+        # The machine's clock without a detour: every event asks it.
         system = clock is SYSTEM_CLOCK
         self.monotonic: Callable[[], float] = time.monotonic if system else clock.monotonic
-        self.wall_ns: Callable[[], int] = time.time_ns if system else clock.wall_ns
+        self.offset_ns = clock.wall_ns() - int(self.monotonic() * 1e9)
         self._lock = threading.Lock()
         # Taken under trackers' locks: a call of Python's own there would be felt (SPEC S4.3).
         self.numbers: Iterator[int] = itertools.count(first_sequence)
         self.next_sequence: Callable[[], int] = self.numbers.__next__
-        # What the wall clock is ahead, until when and for how long that is believed.
-        self._offset_ns = 0
-        self._offset_until_s = -math.inf
-        self._offset_holds_s = CLOCKS_HOLD_S if system else -math.inf
         self._subscriptions: tuple[Subscription, ...] = ()
         # Of the subscriptions: who takes drafts, and whether anybody does not.
         self._draft_takers: tuple[Callable[[Any], object], ...] = ()
@@ -139,14 +134,15 @@ class EventBus:
             if not self.active:
                 return
             sequence = self.next_sequence()
+        now_s = self.monotonic()
         self.publish(
             TaskEvent(
                 run_id=self.run_id,
                 sequence=sequence,
                 path=path,
                 kind=kind,
-                monotonic_s=self.monotonic(),
-                wall_ns=self.wall_ns(),
+                monotonic_s=now_s,
+                wall_ns=self.offset_ns + int(now_s * 1e9),
                 **fields,
             )
         )
@@ -154,19 +150,12 @@ class EventBus:
     def publish_progress(self, facts: SubtaskFacts, sequence: int, progress: int) -> None:
         """Publish plain progress; its event is made where somebody needs one.
 
-        The two clocks of the machine are compared now and then only: reading a clock is most of
-        what a draft costs.
-
         Args:
             facts: What it says besides the percentage.
             sequence: Its number, from :attr:`numbers`.
             progress: Percent done, 0..100.
         """
-        now_s = self.monotonic()
-        if now_s > self._offset_until_s:
-            self._offset_ns = self.wall_ns() - int(now_s * 1e9)
-            self._offset_until_s = now_s + self._offset_holds_s
-        self._take_draft(ProgressDraft(facts, sequence, progress, now_s, self._offset_ns))
+        self._take_draft(ProgressDraft(facts, sequence, progress, self.monotonic(), self.offset_ns))
 
     def _publish_draft(self, draft: ProgressDraft) -> None:
         for take in self._draft_takers:

@@ -4,8 +4,9 @@ How it is counted:
 
 - Percentiles are by nearest rank (:mod:`taskgrove.store.queries.percentiles`) over the nodes that
   completed well or degraded: the time that a failure took says nothing about how long the
-  work takes. A duration runs from the node's first start to its end, retries included, by the
-  wall clock; where that was set back in between there is no duration.
+  work takes. A duration runs from the node's first start to its end, retries included. The
+  instants of a run go on by the monotonic clock of its process, so a step of the wall clock
+  spoils no duration; what an older version recorded over a step back has none.
 - A run that took over ends from an earlier one, or that was recovered, has no durations: what
   was taken over took no time in it, and what recovery followed had ended before it was seen.
 - The failure rate is failures / ends. An end is a node that ran to a final state; a casualty
