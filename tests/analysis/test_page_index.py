@@ -222,3 +222,36 @@ def test_records_that_lie_about_their_place_are_not_believed(tmp_path: Path) -> 
     publisher.publish(plots("b"))
     addresses = [address for address, _ in index_page(tmp_path).links]
     assert addresses == ["./b/report.html", "./javascript%3Aalert%281%29/report.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("index.html", "<h1>Welcome to beamline 7</h1>"), ("index.json", '{"beamline": 7}')],
+)
+def test_an_index_that_somebody_else_made_is_left_as_it_is(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    page = PagePublisher(tmp_path).publish(plots("a"))
+    assert page.file.exists()
+    assert page.index_trouble is not None
+    assert f"{tmp_path / name} was not written by taskgrove" in page.index_trouble
+    assert (tmp_path / name).read_text() == text
+    (tmp_path / name).unlink()
+    assert PagePublisher(tmp_path).publish(plots("b")).index_trouble is None
+    assert [text for _, text in index_page(tmp_path).links] == ["a", "b"]
+
+
+@pytest.mark.parametrize("keep_versions", [0, 1])
+def test_a_page_that_somebody_else_made_is_kept_for_good(
+    tmp_path: Path, keep_versions: int
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "report.html").write_text("by hand")
+    publisher = PagePublisher(tmp_path, keep_versions=keep_versions)
+    first = publisher.publish(plots("a"))
+    assert first.former is not None
+    for _ in range(3):
+        publisher.publish(plots("a"))
+    assert first.former.read_text() == "by hand"
+    assert len(list((tmp_path / "a").glob("report-*.html"))) == 1 + keep_versions

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,8 @@ def test_a_template_sees_every_parameter(root: Path) -> None:
     text += "g={{ gain }} {{ extra }} <&>\n"
     found = render(root, text, peaks={"rings": [1, 2]}, extra="a b")
     assert found == "exp=mfx1\nr=1\nr=2\ng=1.5 a b <&>\n"  # text, not a page: nothing is escaped
-    assert sorted(item.name for item in root.parent.iterdir()) == ["out.cfg", "templates"]
+    names = sorted(item.name for item in root.parent.iterdir())
+    assert names == [".out.cfg.taskgrove", "out.cfg", "templates"]
 
 
 def test_without_a_template_nothing_is_written(root: Path) -> None:
@@ -180,3 +183,62 @@ def test_without_jinja_the_extra_is_named(root: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match="'analysis'"):
         render(root, "x")
+
+
+def test_a_file_that_somebody_else_made_is_never_written_over(root: Path) -> None:
+    target = root.parent / "out.cfg"
+    target.write_text("by hand", encoding="utf-8")
+    with pytest.raises(AnalysisError, match="no template made") as told:
+        render(root, "gain={{ gain }}")
+    assert target.read_text(encoding="utf-8") == "by hand"
+    words = shlex.split(str(told.value.hint).rpartition(": ")[2])
+    subprocess.run(words, check=True)  # the advice works as it is printed
+    assert render(root, "gain={{ gain }}") == "gain=1.5"
+    assert (root.parent / "out.cfg.kept").read_text(encoding="utf-8") == "by hand"
+
+
+def test_a_file_of_ours_is_made_anew_until_somebody_changes_it(root: Path) -> None:
+    assert render(root, "gain={{ gain }}") == "gain=1.5"
+    assert render(root, "gain={{ gain }}", gain=2) == "gain=2.0"
+    assert render(root, "gain={{ gain }}") == "gain=1.5"
+    target = root.parent / "out.cfg"
+    target.write_text("gain=1.75 # tuned by hand", encoding="utf-8")
+    with pytest.raises(AnalysisError, match="changed since"):
+        render(root, "gain={{ gain }}")
+    assert target.read_text(encoding="utf-8") == "gain=1.75 # tuned by hand"
+
+
+def test_what_is_there_already_is_left_and_stays_somebody_elses(root: Path) -> None:
+    target = root.parent / "out.cfg"
+    target.write_text("gain=1.5", encoding="utf-8")
+    before = target.stat()
+    assert render(root, "gain={{ gain }}") == "gain=1.5"
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    with pytest.raises(AnalysisError, match="no template made"):
+        render(root, "gain={{ gain }}", gain=2)
+
+
+def test_a_link_where_the_file_should_be_is_somebody_elses(root: Path) -> None:
+    (root / "a.cfg").write_text("x", encoding="utf-8")
+    (root.parent / "out.cfg").symlink_to("nowhere")
+    with pytest.raises(AnalysisError, match="no template made"):
+        render_template(tool(output=str(root.parent / "out.cfg")), template_root=root)
+    assert os.readlink(root.parent / "out.cfg") == "nowhere"
+
+
+def test_what_was_cut_off_between_mark_and_file_is_ours(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert render(root, "gain={{ gain }}") == "gain=1.5"
+    real = Path.replace
+
+    def refuses(self: Path, target: Path) -> Path:
+        if target.name == "out.cfg":
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", refuses)
+        with pytest.raises(AnalysisError, match="No space left"):
+            render(root, "gain={{ gain }}", gain=2)
+    assert render(root, "gain={{ gain }}", gain=3) == "gain=3.0"

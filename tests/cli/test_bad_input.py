@@ -245,3 +245,13 @@ def test_a_map_that_cannot_be_written_is_refused_before_anything_starts(tmp_path
         assert done.returncode == 2, done
         assert "cannot be written" in done.stderr
         assert "Starting" not in done.stdout
+
+
+def test_the_map_that_is_read_is_not_written_over(place: Path) -> None:
+    pytest.importorskip("tango")
+    text = "go: {type: parallel, tasks: {cbf: {command_name: On}}}\ncomponents: {cbf: a/b/c}\n"
+    (place / "d.yaml").write_text(text)
+    done = taskgrove("simulate", "d.yaml", "--write-map", "./d.yaml", cwd=place)
+    assert done.returncode == 2, done
+    assert "is the map that is read" in done.stderr
+    assert (place / "d.yaml").read_text() == text

@@ -198,6 +198,14 @@ def test_export_as_page_and_as_parquet(db: str, tmp_path: Path) -> None:
     assert (tmp_path / "out.parquet" / "events.parquet").is_file()
 
 
+def test_an_export_never_writes_over_the_record_that_it_reads(db: str, tmp_path: Path) -> None:
+    (tmp_path / "link.html").symlink_to(db)
+    for target in (db, str(tmp_path / "link.html")):
+        told = ask("export", "last", "--format", "html", "--db", db, "-o", target, code=2)
+        assert "belongs to the record that is read" in told
+    assert ask("show", "last", "--db", db)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -246,7 +246,7 @@ class PagePublisher:
         )
 
     def _keep_former(self, folder: Folder, former: PageRecord) -> VersionRecord | None:
-        if self._keep_versions == 0:
+        if self._keep_versions == 0 and not former.strange:
             return None
         name = version_file(former.published_ns)
         if folder.are_same(PAGE_FILE, name):  # a writer was killed after it had kept it
@@ -260,9 +260,11 @@ class PagePublisher:
     def _pruned(
         self, folder: Folder, versions: tuple[VersionRecord, ...]
     ) -> tuple[VersionRecord, ...]:
-        for version in versions[self._keep_versions :]:
+        ours = [version for version in versions if not version.strange]
+        gone = ours[self._keep_versions :]
+        for version in gone:
             folder.remove(version.file)
-        return versions[: self._keep_versions]
+        return tuple(version for version in versions if version not in gone)
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[None]:

@@ -72,6 +72,7 @@ def export_runs(
         raise UsageError("Parquet goes into a folder", hint="name it with --output FOLDER")
     terminal = Terminal(json=True)
     with history_of_runs(db) as history:
+        _check_target(target, history.store.file)
         chosen: Sequence[RunSummary] = (
             [history.find(run) for run in runs] if runs else history.runs(which)
         )
@@ -87,6 +88,17 @@ def export_runs(
         many = f"{len(chosen):,} runs" if len(chosen) != 1 else "1 run"
         terminal.say(f"wrote {many} to {target}")
     return ExitCode.OK
+
+
+def _check_target(target: str | None, record: Path | None) -> None:
+    if target is None or record is None:
+        return
+    own = [record, *(Path(f"{record}{suffix}") for suffix in ("-wal", "-shm"))]
+    if Path(target).exists() and any(it.exists() and it.samefile(target) for it in own):
+        raise UsageError(
+            f"{target} belongs to the record that is read: it is not written over",
+            hint="name another file",
+        )
 
 
 def _format_of(given: str | None, output: str | None) -> str:

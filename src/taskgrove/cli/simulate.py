@@ -69,6 +69,8 @@ def simulate(
         raise UsageError(
             f"{write_map} cannot be written", hint="name a file in a folder that is there"
         )
+    if write_map is not None and map_file is not None:
+        _check_target(write_map, Path(map_file))
     terminal = Terminal()
     stop = _Stop()
     terminal.say("Starting …", "dim")
@@ -116,6 +118,14 @@ class _Stop:
 
     def _heard(self, _number: int, _frame: FrameType | None) -> None:
         self._asked.set()
+
+
+def _check_target(file: Path, map_file: Path) -> None:
+    if file.exists() and map_file.exists() and file.samefile(map_file):
+        raise UsageError(
+            f"{file} is the map that is read: it is not written over",
+            hint="name another file; the map with the addresses goes there",
+        )
 
 
 def _write(file: Path, text: str) -> None:

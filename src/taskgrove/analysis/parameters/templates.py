@@ -3,12 +3,19 @@
 A template is data, not code: it runs in Jinja's sandbox, sees plain data only, and a name that
 is not there is an error. Both the template and the file that is written lie under folders that
 the caller names; a link that leads out of one is refused.
+
+A file that was not made here is never written over. Which ones were is kept beside them: for
+``out.cfg`` the hidden file ``.out.cfg.taskgrove`` holds the hash of each content that was written.
+So it is known in a folder that several users or machines share, and a file that somebody has
+changed by hand since is theirs again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shlex
 import uuid
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +32,8 @@ from taskgrove.errors import AnalysisError, MissingExtraError, nearest
 
 #: Longest file that a template may make, in characters.
 MAX_OUTPUT: Final = 64 << 20
+#: So many hashes of what was written are kept beside a file, the latest ones.
+_HASHES: Final = 100
 
 
 def template_config(parameters: TaskParameters) -> TemplateConfig | None:
@@ -74,7 +83,7 @@ def render_template(
     Raises:
         AnalysisError: A path leads out of its folder; the template is not there, is wrong, or
             uses a name that is no parameter (the error has template and line); the file cannot
-            be written.
+            be written, or one is there that was not made here, or was changed since.
         MissingExtraError: Jinja2 is not installed.
     """
     config = template_config(parameters)
@@ -193,15 +202,58 @@ def _place_of(exc: BaseException, base: Path, source: Path) -> tuple[Path, int |
 
 
 def _write(target: Path, text: str) -> None:
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        if target.is_file() and not target.is_symlink() and target.read_bytes() == data:
+            return  # whoever wrote it: there is nothing to change
+        known = _known_hashes(target)
+        if os.path.lexists(target) and not _is_ours(target, known):
+            raise _not_ours(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # First, so that what a crash leaves here is known for ours.
+        hashes = [*known, hashlib.sha256(data).hexdigest()][-_HASHES:]
+        _replace(_mark_of(target), "".join(f"{it}\n" for it in hashes).encode())
+        _replace(target, data)
+    except (OSError, UnicodeError) as exc:
+        raise AnalysisError(f"{str(target)!r} cannot be written: {exc}", key="output_path") from exc
+
+
+def _replace(target: Path, data: bytes) -> None:
     temporary = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except (OSError, UnicodeError) as exc:
+    except OSError:
         with contextlib.suppress(OSError):  # the error that is told is the first one
             temporary.unlink(missing_ok=True)
-        raise AnalysisError(f"{str(target)!r} cannot be written: {exc}", key="output_path") from exc
+        raise
+
+
+def _mark_of(target: Path) -> Path:
+    return target.with_name(f".{target.name[:200]}.taskgrove")
+
+
+def _known_hashes(target: Path) -> list[str]:
+    try:
+        return _mark_of(target).read_text("ascii", "replace").split()
+    except FileNotFoundError:
+        return []
+
+
+def _is_ours(target: Path, known: list[str]) -> bool:
+    if target.is_symlink() or not target.is_file():
+        return False
+    return hashlib.sha256(target.read_bytes()).hexdigest() in known
+
+
+def _not_ours(target: Path) -> AnalysisError:
+    away = shlex.join(["mv", str(target), f"{target}.kept"])
+    return AnalysisError(
+        f"{str(target)!r} is not written: a file is there that no template made, or that was"
+        " changed since",
+        key="output_path",
+        hint=f"give another output_path, or move it away: {away}",
+    )

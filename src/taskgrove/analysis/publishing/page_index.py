@@ -37,6 +37,8 @@ from taskgrove.analysis.publishing.page_record import SCHEMA, PageRecord, Versio
 from taskgrove.errors import AnalysisError
 
 _POLICY: Final = "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
+#: In every index that was written here: where its style is.
+_OUR_STYLE: Final = f'href="{OWN_FOLDER}/{ASSET_FOLDER}/'.encode()
 _STYLE: Final = """\
 :root { color-scheme: light dark; --line: #d0d7de; --quiet: #59636e; --link: #0969da; }
 @media (prefers-color-scheme: dark) {
@@ -76,6 +78,7 @@ def update_index(root: Folder, record: PageRecord, now_ns: int) -> None:
 
     Raises:
         OSError: The index cannot be written; the former one is still there.
+        AnalysisError: Somebody else made the one that is there.
     """
     known = _read_index(root)
     records = _scan(root) if known is None else {page.display_name: page for page in known.pages}
@@ -88,6 +91,7 @@ def rebuild_index(root: Folder, now_ns: int) -> Index:
 
     Raises:
         OSError: It cannot be written, or the root cannot be read.
+        AnalysisError: Somebody else made the one that is there.
     """
     return _write_index(root, _scan(root), now_ns)
 
@@ -118,6 +122,7 @@ def _scan(root: Folder) -> dict[str, PageRecord]:
 
 
 def _write_index(root: Folder, records: Mapping[str, PageRecord], now_ns: int) -> Index:
+    _check_ours(root)
     index = Index(SCHEMA, now_ns, tuple(records[name] for name in sorted(records, key=_natural)))
     with root.enter(OWN_FOLDER, ASSET_FOLDER) as assets:
         style = keep_asset(assets, "index", _STYLE.encode(), "css")
@@ -127,6 +132,21 @@ def _write_index(root: Folder, records: Mapping[str, PageRecord], now_ns: int) -
     page = _page_of(index, style).encode("utf-8", "replace")
     root.replace(INDEX_PAGE, page, durable=False)
     return index
+
+
+def _check_ours(root: Folder) -> None:
+    """Refuse to write over an index that somebody else made."""
+    page, data = root.read(INDEX_PAGE), root.read(INDEX_FILE)
+    if page:
+        strange = None if _OUR_STYLE in page else INDEX_PAGE
+    else:  # beside a page of ours it would be ours, and spoilt
+        strange = INDEX_FILE if data and _read_index(root) is None else None
+    if strange is not None:
+        raise AnalysisError(
+            f"{root.path / strange} was not written by taskgrove and is left as it is",
+            file=root.path / strange,
+            hint="move it away, and the next page that is published writes the index",
+        )
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

@@ -24,6 +24,7 @@ class VersionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         size_bytes: Its size.
         sha256: The hash of its content, in hex.
         origin: Where it came from; None: not known.
+        strange: It was not published by taskgrove, so it is never removed.
     """
 
     file: str
@@ -31,6 +32,7 @@ class VersionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int
     sha256: str
     origin: PageOrigin | None = None
+    strange: bool = False
 
 
 class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,6 +46,7 @@ class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         origin: Where it came from; None: not known, it was not published by taskgrove.
         versions: Its former versions, the latest first.
         foreign: Addresses on the network that it loads something from.
+        strange: It was not published by taskgrove.
     """
 
     display_name: str
@@ -53,6 +56,7 @@ class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: PageOrigin | None = None
     versions: tuple[VersionRecord, ...] = ()
     foreign: tuple[str, ...] = ()
+    strange: bool = False
 
 
 def read_record(folder: Folder, display_name: str) -> PageRecord | None:
@@ -71,12 +75,16 @@ def read_record(folder: Folder, display_name: str) -> PageRecord | None:
     versions = tuple(_versions(folder, told))
     if told is not None and told.sha256 == digest:
         return msgspec.structs.replace(told, display_name=display_name, versions=versions)
-    return PageRecord(display_name, found.st_mtime_ns, len(content), digest, versions=versions)
+    return PageRecord(
+        display_name, found.st_mtime_ns, len(content), digest, versions=versions, strange=True
+    )
 
 
 def as_version(record: PageRecord, file: str) -> VersionRecord:
     """Return what is kept of a page when a new one takes its place."""
-    return VersionRecord(file, record.published_ns, record.size_bytes, record.sha256, record.origin)
+    return VersionRecord(
+        file, record.published_ns, record.size_bytes, record.sha256, record.origin, record.strange
+    )
 
 
 def write_record(folder: Folder, record: PageRecord) -> None:

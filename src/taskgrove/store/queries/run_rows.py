@@ -112,7 +112,8 @@ class RunSummary:
     def duration_s(self) -> float | None:
         """How long it took from its submission, in seconds; None before its end.
 
-        It is a difference of wall clocks; a clock that was set back gives 0.
+        Where another process went on with the run it is a difference of wall clocks; one that
+        was set back gives 0.
         """
         if self.ended_ns is None:
             return None

@@ -1,0 +1,151 @@
+"""A record that a former version left is read, explained, recovered and resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from taskgrove.cli.app import app
+from taskgrove.store import Store
+from taskgrove.store.history import History
+from taskgrove.store.interrupted.lost import find_lost
+from taskgrove.store.queries.export_jsonl import read_jsonl
+from tests.cli.command_line import taskgrove
+from tests.store.former import RUNS, lay_out, lay_out_site
+
+EXPECTED = [tuple(run.split()) for run in RUNS.replace("\n", " ").split(", ")]
+
+
+@pytest.fixture
+def former(record_url: str) -> str:
+    """The record of version 1, as it was left."""
+    lay_out(record_url)
+    return record_url
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Its map and modules, in a folder of their own."""
+    lay_out_site(tmp_path / "site")
+    return tmp_path / "site"
+
+
+def ask(code: int, *words: str) -> str:
+    """Run the command line in this process; return what it said on standard output."""
+    done = CliRunner().invoke(app, words, env={"TASKGROVE_DB": None})
+    assert done.exit_code == code, (words, done.output, done.exception)
+    return done.stdout
+
+
+def run_ids(former: str) -> list[str]:
+    """Return the ids of its runs, oldest first."""
+    with History.open(former) as history:
+        return [run.run_id for run in reversed(history.runs())]
+
+
+def test_every_run_is_listed_as_it_ended(former: str) -> None:
+    with Store.open(former) as store:
+        find_lost(store)
+    with History.open(former) as history:
+        found = [(run.command, run.outcome) for run in reversed(history.runs())]
+    assert found == EXPECTED
+
+
+def test_every_run_is_read_whole(former: str) -> None:
+    with History.open(former) as history:
+        runs = history.runs()
+        for run in runs:
+            events = list(history.events(run))
+            assert max([0, *(event.sequence for event in events)]) == run.last_sequence
+            # What the events tell is what the rows beside them tell.
+            assert {node.path: node.status for node in history.nodes(run)} == {
+                path: node.status for path, node in history.facts(run).nodes.items()
+            }
+            assert run.lost_event_count == 0
+        analyses = [row for run in runs for row in history.analyses(run)]
+        assert len(analyses) == 20
+        assert "frames drawn" in {row.summary for row in analyses}
+        assert [row.display_name for run in runs for row in history.pages(run)] == 2 * [
+            "run7/frames"
+        ]
+        said = [row.why for run in runs for row in history.verdicts(run)]
+        assert sorted(said) == ["known", "lit by hand", "the fuse?"]
+        whole = {run.command: history.run(run) for run in runs}
+        assert "hunter" not in json.dumps(dict(whole["secret"].source))
+        resumed = [run for run in runs if run.parent_run_id]
+        assert [run.command for run in resumed] == ["bad"]
+
+
+def test_every_run_is_shown_explained_and_exported(former: str, tmp_path: Path) -> None:
+    ids = run_ids(former)
+    for run, (command, _) in zip(ids, EXPECTED, strict=True):
+        for verb in (("runs", "show"), ("why",)):
+            assert command in ask(0, *verb, run, "--db", former)
+            assert json.loads(ask(0, *verb, run, "--json", "--db", former))
+    for name in ("all.html", "all.jsonl", "all.parquet"):
+        if name.endswith("parquet"):
+            pytest.importorskip("pyarrow")
+        ask(0, "runs", "export", *ids, "--db", former, "-o", str(tmp_path / name))
+    exported = read_jsonl((tmp_path / "all.jsonl").read_bytes().splitlines())
+    assert [run.header["run_id"] for run in exported] == ids
+    assert (tmp_path / "all.html").read_text(encoding="utf-8").count("<article") == len(ids)
+
+
+def test_runs_are_compared_and_counted(former: str) -> None:
+    ids = run_ids(former)
+    with History.open(former) as history:
+        diff = history.diff(ids[16], ids[18])
+        assert ("ok", "degraded") in {(d.first, d.second) for d in diff.of("outcome")}
+        commands = {item.command: item.run_count for item in history.stats().commands}
+    assert commands["configure"] == 5
+    assert commands["long"] == 3
+
+
+@pytest.mark.parametrize(("number", "command"), [(24, "scan"), (26, "waits"), (27, "long")])
+def test_what_was_lost_is_recovered(former: str, number: int, command: str) -> None:
+    run = run_ids(former)[number]
+    ask(1, "recover", run, "--give-up", "--no-live", "--db", former)
+    with History.open(former) as history:
+        found = history.run(run)
+        assert (found.command, found.state, found.outcome) == (command, "final", "failed")
+        assert found.lease is None
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "outcome"),
+    [
+        (8, ("--manager", "site_steps:Steps"), "ok"),  # it was resumed before, as its child says
+        (10, ("--manager", "site_steps:Steps"), "ok"),  # with a verdict
+        (13, ("--analyses", "site_analyses"), "ok"),  # an analysis by itself
+        (25, ("--manager", "site_steps:Steps"), "ok"),  # recovered before
+    ],
+)
+def test_what_failed_is_resumed(
+    former: str, site: Path, number: int, options: tuple[str, str], outcome: str
+) -> None:
+    run = run_ids(former)[number]
+    words = ("resume", run, "--yes", "--no-live", "--db", former, *options)
+    done = taskgrove(*words, cwd=site)  # a process: it imports the site's modules
+    assert done.returncode == 0, done
+    with History.open(former) as history:
+        newest = history.runs()[0]
+        assert (newest.parent_run_id, newest.outcome) == (run, outcome)
+
+
+def test_a_resume_whose_files_are_gone_says_which(former: str, site: Path) -> None:
+    run = run_ids(former)[12]
+    words = ("resume", run, "--yes", "--no-live", "--db", former, "--analyses", "site_analyses")
+    done = taskgrove(*words, cwd=site)
+    assert done.returncode == 4, done
+    assert "/srv/beam/site.yaml: the file cannot be read" in done.stderr
+
+
+def test_the_kept_record_says_nothing_of_the_machine_on_which_it_was_made(former: str) -> None:
+    with History.open(former) as history:
+        for summary in history.runs():
+            run = history.run(summary)
+            assert (run.host, run.user) == ("control-01", "operator")
+            assert run.argv[0].startswith("/opt/taskgrove/")
