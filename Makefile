@@ -3,24 +3,30 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
+PIP_OPTIONS := --quiet --disable-pip-version-check --constraint constraints.txt
+# The file names versions only: no folder, no index, no way in which a package got there.
+COMPILE := --universal --python-version 3.11 --all-extras --no-annotate --custom-compile-command 'make newest'
 # Further arguments for the tool that a target runs: make test ARGS="-k tracker"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench clean FORCE
+.PHONY: help demo test test-all lint format bench newest clean FORCE
 
 help: ## Say what each target does
 	@echo "make <target> [ARGS='...'] [PYTHON=python3.12]   (PYTHON counts when $(VENV) is made)"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile \
-	  | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile \
+	  | while IFS='|' read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.ready-demo ## Run a telescope command on 18 simulated TANGO devices, three times, then analyses of a scan
 	@"$(PY)" -m taskgrove demo $(ARGS)
 
-test: $(VENV)/.ready-test ## Run the whole test suite
+test: $(VENV)/.ready-test ## Run the test suite
 	"$(PY)" -m pytest $(ARGS)
+
+test-all: $(VENV)/.ready-test ## Run all tests, the thorough ones too, with many more examples of each property
+	"$(PY)" -m pytest --hypothesis-profile=thorough -m '' $(ARGS)
 
 lint: $(VENV)/.ready-dev ## Check style, types and the direction of imports
 	"$(PY)" -m ruff check .
@@ -35,22 +41,31 @@ format: $(VENV)/.ready-dev ## Put the code into the house style
 bench: $(VENV)/.ready-test ## Measure speed and memory, as ratios within one run
 	"$(PY)" -m benchmarks $(ARGS)
 
+newest: $(VENV)/.ready-dev ## Take the newest versions of all packages into constraints.txt, and say what changed
+	@cp constraints.txt $(VENV)/constraints.before
+	@"$(PY)" -m uv --quiet pip compile --upgrade $(COMPILE) --output-file constraints.txt pyproject.toml >/dev/null
+	@diff --old-line-format='- %L' --new-line-format='+ %L' --unchanged-line-format='' \
+	  $(VENV)/constraints.before constraints.txt && echo "constraints.txt has the newest versions already" || [ $$? -eq 1 ]
+
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- set-up ---------------------------------------------------------------------------------
-# One stamp for each set of extras. A stamp older than pyproject.toml, or written when the
-# clone stood elsewhere (an editable install holds the absolute path), is made anew, and so is
-# an environment whose Python is gone.
+# constraints.txt holds the version of every package, for each Python: a clone made next year gets
+# what was tested today. The build backend is installed by it, too: pip would take the newest one.
+# One stamp for each set of extras. A stamp older than pyproject.toml or constraints.txt, or
+# written when the clone stood elsewhere (an editable install holds the absolute path), is made
+# anew, and so is an environment whose Python is gone.
 
 ifneq "$(shell test -x $(PY) && cat $(VENV)/.place 2>/dev/null)" "$(shell pwd)"
 $(VENV)/.created: FORCE
 endif
 
-$(VENV)/.ready-%: $(VENV)/.created pyproject.toml
+$(VENV)/.ready-%: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) for '$*' (once; about a minute) ..."
-	@"$(PY)" -m pip install --quiet --disable-pip-version-check --editable '.[$*]' || { \
+	@"$(PY)" -m pip install $(PIP_OPTIONS) hatchling editables && \
+	"$(PY)" -m pip install $(PIP_OPTIONS) --no-build-isolation --editable '.[$*]' || { \
 	  echo "make: could not install taskgrove with its extra '$*'; this step needs a package index" >&2; \
 	  exit 1; }
 	@# dev holds test, and test holds demo: what came along need not be installed again.

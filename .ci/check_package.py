@@ -14,6 +14,7 @@ SDIST_NEEDS = (
     "CHANGELOG.md",
     "LICENSE",
     "Makefile",
+    "constraints.txt",
     "README.md",
     "pyproject.toml",
     "tests/conftest.py",
@@ -63,7 +64,8 @@ def check_light_install(wheel: Path, work: Path) -> None:
     """Install the wheel without extras: it imports, and says what its command line lacks."""
     run(sys.executable, "-m", "venv", work / "bare")
     python = work / "bare" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*pip, "--constraint", "constraints.txt", wheel)
     # In an empty folder, so that only what was installed can be imported.
     run(python, "-c", "import taskgrove", cwd=work)
     try:
@@ -83,7 +85,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         try:
-            run(sys.executable, "-m", "build", "--outdir", work / "dist", ".")
+            # The build backend is that of constraints.txt, not the newest one.
+            run(
+                sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", ".",
+            )  # fmt: skip
             [wheel] = (work / "dist").glob("*.whl")
             [sdist] = (work / "dist").glob("*.tar.gz")
             check_archives(wheel, sdist)
