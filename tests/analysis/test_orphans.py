@@ -291,3 +291,32 @@ def test_the_mark_is_inherited_and_found() -> None:
 
         until(is_gone)
         shell.wait()
+
+
+def test_a_batch_job_that_inherited_the_mark_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = f"fade{os.getpid()}"
+    environment = {**os.environ, leftovers.MARK_VARIABLE: f"{mark}.1"}
+    sleep = ["/bin/sleep", "60"]
+    groups: dict[int | str, bytes] = {"self": b"0::/ours\n"}
+    monkeypatch.setattr(leftovers, "cgroup_of", lambda pid: groups.get(pid, b"0::/ours\n"))
+    gone = subprocess.Popen(["/bin/true"])
+    owner = Owner(boot_id(), os.uname().nodename, gone.pid, start_time(gone.pid) or 1, mark)
+    gone.wait()
+    path = tmp_path / "ledger"
+    path.write_text(owner.line())
+    with (
+        subprocess.Popen(sleep, env=environment, start_new_session=True) as part,
+        subprocess.Popen(sleep, env=environment, start_new_session=True) as job,
+    ):
+        try:
+            until(lambda: len(leftovers.marked_processes(mark)) == 2)
+            groups[job.pid] = b"0::/slurm/job_7\n"
+            assert leftovers.marked_processes(mark) == [part.pid]
+            assert end_leftovers(str(path)) == [part.pid]
+            assert part.wait(GUARD_S) == -signal.SIGTERM
+            assert job.poll() is None
+        finally:
+            part.kill()
+            job.kill()

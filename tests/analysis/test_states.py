@@ -133,6 +133,19 @@ def test_a_stopped_one_can_be_cancelled(analyses: Runs) -> None:
     assert handle.status is TaskStatus.CANCELLED
 
 
+def test_a_stopped_one_that_is_cancelled_cleans_up(analyses: Runs, tmp_path: Path) -> None:
+    heard = Heard()
+    handle = analyses.ready(tasks.Waits, SampleParameters(folder=tmp_path), grace_s=30.0)
+    handle.on_event(heard)
+    handle.stop()
+    heard.wait_for("stopped")
+    handle.cancel("enough")
+    assert handle.wait(GUARD_S)
+    assert handle.outcome is not None
+    assert handle.outcome.return_code == 128 + signal.SIGTERM  # not killed after the grace
+    assert (tmp_path / "cleaned").read_text() == "yes"
+
+
 def test_sigterm_that_another_thread_took_is_heard(analyses: Runs) -> None:
     """The main thread alone can act on it, and would sleep on in its system call."""
     handle = analyses.run(tasks.LeavesSigtermToAnother)

@@ -7,17 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import TaskStatus
 from taskgrove.store import Store
 from taskgrove.store.history import History
+from taskgrove.store.interrupted import lost
 from taskgrove.store.interrupted.lost import find_lost, lost_runs
-from taskgrove.store.schema import events, leases
+from taskgrove.store.schema import events, leases, runs
 from tests.recovery.cut_runs import cut, record
 
 S = 1_000_000_000
@@ -36,11 +38,11 @@ def states(store: Store) -> list[str]:
 
 def test_a_process_that_is_gone_is_lost_at_once(store: Store) -> None:
     cut(store, "r1", 30)
-    [lost] = find_lost(store)
-    assert (lost.run_id, lost.command, lost.ended) == ("r1", "configure", False)
-    assert "is gone; last sign of life 20" in lost.note
+    [found] = find_lost(store)
+    assert (found.run_id, found.command, found.ended) == ("r1", "configure", False)
+    assert "is gone; last sign of life 20" in found.note
     row = History(store).find("r1")
-    assert (row.state, row.state_note, row.lease) == ("lost", lost.note, None)
+    assert (row.state, row.state_note, row.lease) == ("lost", found.note, None)
     assert [run.run_id for run in lost_runs(store)] == ["r1"]
     assert find_lost(store) == []
     with store.engine.connect() as connection:
@@ -64,8 +66,8 @@ def test_a_dead_process_that_nobody_waited_for_is_gone(store: Store) -> None:
 
 def test_another_process_of_the_same_number_is_not_the_runner(store: Store) -> None:
     cut(store, "r1", 30, pid=os.getpid(), pid_started=5.0, heartbeat_ns=S)
-    [lost] = find_lost(store)
-    assert "another process' now" in lost.note
+    [found] = find_lost(store)
+    assert "another process' now" in found.note
 
 
 def test_a_clock_that_was_set_does_not_make_a_living_process_another_one(store: Store) -> None:
@@ -76,16 +78,55 @@ def test_a_clock_that_was_set_does_not_make_a_living_process_another_one(store: 
 
 
 @pytest.mark.parametrize("boot", [{"host": "elsewhere", "boot_id": "b"}, {"boot_id": "older boot"}])
-@pytest.mark.parametrize(("silent_s", "lost"), [(2, False), (-3600, False), (9, False), (11, True)])
+@pytest.mark.parametrize(
+    ("silent_s", "expired"), [(2, False), (-3600, False), (9, False), (11, True)]
+)
 def test_elsewhere_the_heartbeat_decides(
-    store: Store, boot: dict[str, str], silent_s: int, lost: bool
+    store: Store, boot: dict[str, str], silent_s: int, expired: bool
 ) -> None:
     now = SYSTEM_CLOCK.wall_ns()
     cut(store, "r1", 30, heartbeat_ns=now - silent_s * S, **boot)
     found = find_lost(store, now_ns=now)
-    assert [run.run_id for run in found] == (["r1"] if lost else [])
-    if lost:
+    assert [run.run_id for run in found] == (["r1"] if expired else [])
+    if expired:
         assert "no sign of life for 11 s" in found[0].note
+
+
+def test_a_sign_of_life_that_comes_while_it_is_looked_at_keeps_a_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SYSTEM_CLOCK.wall_ns()
+    cut(store, "r1", 30, host="elsewhere", boot_id="b", heartbeat_ns=now - 60 * S)
+    before = History(store).find("r1")
+    look = lost._leased
+
+    def looked(store: Store) -> list[Any]:
+        rows = look(store)
+        assert [row.heartbeat_ns for row in rows] == [now - 60 * S]
+        with store.writing() as connection:
+            connection.execute(update(leases).values(heartbeat_ns=now))
+        return rows
+
+    monkeypatch.setattr(lost, "_leased", looked)
+    assert find_lost(store, now_ns=now) == []
+    assert History(store).find("r1").state == before.state == "running"
+
+
+def test_an_end_that_comes_while_it_is_looked_at_keeps_a_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(store, "r1", 30)
+    look = lost._leased
+
+    def looked(store: Store) -> list[Any]:
+        rows = look(store)
+        with store.writing() as connection:
+            connection.execute(update(runs).values(state="final"))
+        return rows
+
+    monkeypatch.setattr(lost, "_leased", looked)
+    assert find_lost(store) == []
+    assert History(store).find("r1").state == "final"
 
 
 def test_a_slow_heartbeat_is_waited_for(store: Store) -> None:
@@ -97,8 +138,8 @@ def test_a_slow_heartbeat_is_waited_for(store: Store) -> None:
 
 def test_a_run_without_a_lease_is_lost(store: Store) -> None:
     cut(store, "r1", 30, lease=None)
-    [lost] = find_lost(store)
-    assert "nobody holds it" in lost.note
+    [found] = find_lost(store)
+    assert "nobody holds it" in found.note
 
 
 def test_an_end_on_record_makes_it_final_and_never_lost(store: Store) -> None:

@@ -120,7 +120,8 @@ class LrcClient:
         try:
             self._call(command, session, dispatcher, argin, may_call)
         finally:
-            self._told(command)
+            # Behind what came of the call: until then the session knows that it is out.
+            dispatcher.post(self._told, command)
         return command
 
     def _call(
@@ -173,7 +174,7 @@ class LrcClient:
         command, session, dispatcher = self._new_command(device, name, on_update, deadline)
         command.command_id = command_id
         dispatcher.post(self._attach, session, command, command_id)
-        self._told(command)
+        dispatcher.post(self._told, command)
         return command
 
     def abort(
@@ -270,8 +271,13 @@ class LrcClient:
             fresh_s=_FRESH_S,
             on_broken=self._server_broken,
         )
+        session.calling = lambda: self._calls_out(device)
         self._desks[device] = AbortDesk(session.link, dispatcher.submit)
         return session
+
+    def _calls_out(self, device: str) -> list[LrcCommand]:
+        with self._lock:
+            return [command for command in self._calling if command.device == device]
 
     def _new_command(
         self, device: str, command_name: str, on_update: UpdateCallback, deadline: float | None
@@ -290,7 +296,7 @@ class LrcClient:
         return command, session, dispatcher
 
     def _told(self, command: LrcCommand) -> None:
-        """Take note that what came of a call is in the inbox."""
+        """Take note that what came of a call was told; on the dispatcher thread."""
         with self._lock:
             self._calling.discard(command)
 

@@ -5,6 +5,7 @@ Pure, without TANGO.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from taskgrove.tango.client.command import LrcCommand
@@ -34,13 +35,27 @@ def unknown_fate(doubt: Doubt) -> str:
     )
 
 
-def candidates(doubt: Doubt, doubts: list[Doubt], strangers: Strangers) -> list[str]:
+def candidates(doubt: Doubt, rivals: Collection[LrcCommand], strangers: Strangers) -> list[str]:
     """Return the ids that the call in doubt can have started.
 
-    Exactly one may be adopted. Two calls of one command in doubt cannot be told apart, so
-    each of them then has as many candidates as there are, and one more.
+    Exactly one may be adopted. Calls of one command that are in doubt, or out, cannot be told
+    apart, so each of them then has as many candidates as there are, and one more.
+
+    Args:
+        doubt: The call.
+        rivals: The commands of the device that are in doubt, this one included, or whose call is
+            out.
+        strangers: The ids that nobody has asked for.
     """
+    new = strangers.since(doubt.sent_at, doubt.command.command_name)
+    return new + new[: len(_alike(doubt, rivals)) - 1]
+
+
+def is_called_again(doubt: Doubt, calling: Collection[LrcCommand]) -> bool:
+    """Return True while another call of the same command is out."""
+    return bool(_alike(doubt, calling))
+
+
+def _alike(doubt: Doubt, commands: Collection[LrcCommand]) -> list[LrcCommand]:
     name = doubt.command.command_name.lower()
-    new = strangers.since(doubt.sent_at, name)
-    rivals = [item for item in doubts if item.command.command_name.lower() == name]
-    return new + new[: len(rivals) - 1]
+    return [command for command in commands if command.command_name.lower() == name]

@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from taskgrove.control_model import TaskStatus
 from taskgrove.tango.client.command import LrcCommand, Source
-from taskgrove.tango.client.doubt import Doubt, candidates, unknown_fate
+from taskgrove.tango.client.doubt import Doubt, candidates, is_called_again, unknown_fate
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.link import CONNECT_PAUSE_S, DeviceLink
 from taskgrove.tango.client.lists import Snapshot
@@ -66,6 +66,8 @@ class DeviceSession:
         #: By id; more than one follows an id that was attached to as well.
         self.commands: dict[str, list[LrcCommand]] = {}
         self.doubts: list[Doubt] = []
+        #: Returns the commands whose call is out; set by the client.
+        self.calling: Callable[[], Collection[LrcCommand]] = tuple
         self.is_slow = False
         #: False until the ids that were there before were looked at.
         self.has_learnt = False
@@ -351,14 +353,18 @@ class DeviceSession:
 
     def _settle_doubts(self, now: float) -> None:
         """Adopt the one command that a broken call can have started, or tell the truth."""
-        searched_s = now - (self._found_at or now)
-        for doubt in self.doubts[:]:
-            new = candidates(doubt, self.doubts, self._strangers)
+        is_over = now - (self._found_at or now) > self._settings.adopt_grace_s
+        rivals = [doubt.command for doubt in self.doubts] + list(self.calling())
+        # Of all doubts before any is closed: a closed one is a rival no longer.
+        found = [(doubt, candidates(doubt, rivals, self._strangers)) for doubt in self.doubts]
+        for doubt, new in found:
+            if len(new) > 1 and not is_over and is_called_again(doubt, self.calling()):
+                continue  # the reply of that call will name what it has started
             if len(new) == 1:
                 self.doubts.remove(doubt)
                 note = "the call's reply was lost; the command was found on the device"
                 self.accept(doubt.command, new[0], TaskStatus.QUEUED, "poll", note)
-            elif new or searched_s > self._settings.adopt_grace_s:
+            elif new or is_over:
                 self._close(doubt.command, unknown_fate(doubt), failure=doubt.failure)
         if self.doubts:
             self._found_at = self._found_at or now
