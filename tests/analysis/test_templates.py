@@ -18,6 +18,7 @@ from taskgrove.analysis.parameters import (
     ThirdPartyParameters,
     render_template,
     template_sandbox,
+    template_weight,
 )
 from taskgrove.analysis.parameters import templates as module
 from taskgrove.errors import AnalysisError, MissingExtraError
@@ -134,6 +135,111 @@ def test_errors_of_a_template_have_its_line(
     assert caught.value.line == line
     assert str(caught.value).startswith(f"a.cfg:{line}: ")  # the cause of the analysis is this text
     assert not (root.parent / "out.cfg").exists()
+
+
+#: Each asks for ten thousand million letters or items, or for as many as there are in sixty
+#: doublings; none may be begun.
+ENDLESS = {
+    "center": "{{ 'a'.center(10**10) }}",
+    "ljust": "{{ 'a'.ljust(10**10) }}",
+    "zfill": "{{ '1'.zfill(10**10) }}",
+    "expandtabs": "{{ ('\t' * 10**6).expandtabs(10**6) }}",
+    "replace": "{{ ('a' * 10**6).replace('', 'b' * 10**6) }}",
+    "translate": "{{ ('a' * 10**6).translate({97: 'b' * 10**6}) }}",
+    "join": "{{ ('a' * 10**6).join('b' * 10**6) }}",
+    "bytes": "{{ 'a'.encode().center(10**10) }}",
+    "to_bytes": "{{ (1).to_bytes(10**10, 'big') }}",
+    "by name": "{{ 'a'|attr('center')(10**10) }}",
+    "format": "{{ '{:10000000000}'.format(1) }}",
+    "format, precise": "{{ '{0:.10000000000f}'.format(1.0) }}",
+    "format, nested": "{{ '{:{}}'.format(1, 10**10) }}",
+    "format_map": "{{ '{:{w}}'.format_map({'w': 10**10}) }}",
+    "format, repeated": "{{ ('{0}' * 10**5).format('a' * 10**5) }}",
+    "percent": "{{ '%10000000000d' % 1 }}",
+    "percent, star": "{{ '%*d' % (10**10, 1) }}",
+    "percent, repeated": "{{ ('%(a)s' * 10**5) % {'a': 'x' * 10**5} }}",
+    "filter center": "{{ 'a'|center(10**10) }}",
+    "filter format": "{{ '%10000000000d'|format(1) }}",
+    "filter indent": "{{ ('\\n' * 10**6)|indent(10**6) }}",
+    "filter batch": "{{ [1]|batch(10**9, 0)|list|length }}",
+    "filter slice": "{{ [1]|slice(10**9)|list|length }}",
+    "filter tojson": "{{ [1]|tojson(indent=10**9) }}",
+    "filter join": "{{ range(10**5)|join('a' * 10**6) }}",
+    "filter replace": "{{ ('a' * 10**6)|replace('a', 'b' * 10**6) }}",
+    "filter wordwrap": "{{ ('a b ' * 10**5)|wordwrap(1, wrapstring='x' * 10**6) }}",
+    "filter round": "{{ 1.5|round(10**9, 'ceil') }}",
+    "filter sum": "{{ ([[1] * 10**4] * 10**4)|sum(start=[])|length }}",
+    "filter of a map": "{{ ['a']|map('center', 10**10)|list }}",
+    "filter of a block": "{% filter center(10**10) %}a{% endfilter %}",
+    "filter of a constant": (
+        "{% set x %}{% for i in range(10**5) %}{{ 'a'|center(10**6) }}{% endfor %}{% endset %}"
+    ),
+    "text of a loop": (
+        "{% set x %}{% for i in range(10**5) %}" + "text" * 10**4 + "{% endfor %}{% endset %}"
+    ),
+    "lists in lists": "{{ [[1] * 10**5] * 10**5 }}",
+    "plus": "{% set a = 'a' %}" + "{% set a = a + a %}" * 60 + "{{ a }}",
+    "tilde": "{% set a = 'a' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
+    "set": "{% set a = 'ab' %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60 + "{{ a }}",
+    "list": "{% set a = [1] %}" + "{% set a = [a, a] %}" * 60 + "{{ a }}",
+    "tuple": "{% set a = [1] %}" + "{% set a = (a, a) %}" * 60 + "{{ a|string }}",
+    "dict": "{% set a = [1] %}" + "{% set a = {'a': a, 'b': a} %}" * 60 + "{{ a|tojson }}",
+    "compared": (
+        "{% set a = [1] %}{% set b = [1] %}"
+        + "{% set a = [a, a] %}{% set b = [b, b] %}" * 60
+        + "{{ a == b }}"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_no_expression_makes_what_is_too_large(
+    name: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_weight, "MAX_ITEMS", 20_000)  # to count them takes time
+    with pytest.raises(AnalysisError, match=r"is too large|letters and items") as caught:
+        render(root, ENDLESS[name])
+    assert str(caught.value).startswith("a.cfg:1: ")
+
+
+def test_a_template_has_no_text_of_its_own_in_any_amount(root: Path) -> None:
+    with pytest.raises(AnalysisError, match="'lipsum' is undefined"):
+        render(root, "{{ lipsum(10**9) }}")
+
+
+def test_the_time_of_a_template_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_sandbox, "MAX_SECONDS", -1.0)
+    with pytest.raises(AnalysisError, match="filling it takes more than"):
+        render(root, "{{ 1 }}")
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("{{ 'abc'.center(7) }}|{{ 'abc'|center(7) }}|{{ '%-3s' % 'a' }}|", "  abc  |  abc  |a  |"),
+        ("{{ '%05d %s %.3f'|format(3, 'x', 1.25) }} {{ '%d%%' % 5 }}", "00003 x 1.250 5%"),
+        ("{{ '%d' % 1700000000 }}{{ ' run 1700000000: %d' % 3 }}", "1700000000 run 1700000000: 3"),
+        ("{{ '{:>8.3f} {}'.format(1.25, 3) }}", "   1.250 3"),
+        ("{{ 1700000000.123|round(1) }} {{ 3|default(1700000000) }}", "1700000000.1 3"),
+        ("{{ [3, 1]|sort|map('string')|join(', ') }} {{ [1, 2]|sum }}", "1, 3 3"),
+        ("{{ {'a': [1]}|tojson(indent=2) }}", '{\n  "a": [\n    1\n  ]\n}'),
+        ("{{ ('line\\n' * 10000)|indent(8)|length }}", "129992"),
+        ("{{ ('some text ' * 1000).replace('text', 'words')|length }}", "11000"),
+        ("{{ range(10000)|join(',')|length }} {{ range(100000)|list|length }}", "48889 100000"),
+        ("{% for x in [1, 2, 3]|batch(2, '-') %}{{ x|join }};{% endfor %}", "12;3-;"),
+        ("{% set ns = namespace(t=[]) %}{% for i in range(3) %}{% set ns.t = ns.t + [i] %}"
+         "{% endfor %}{{ ns.t ~ '-' ~ 1.5 }}", "[0, 1, 2]-1.5"),
+        ("{% for a, b in [(1, 2), (3, 4)] %}{{ a }}{{ b }}{% endfor %}", "1234"),
+    ],
+)  # fmt: skip
+def test_what_templates_usually_do_is_done(text: str, made: str, root: Path) -> None:
+    assert render(root, text) == made
+
+
+def test_a_template_extends_another(root: Path) -> None:
+    (root / "base").write_text("<{% block inner %}b{% endblock %}>", encoding="utf-8")
+    text = "{% extends 'base' %}{% block inner %}{{ super() }}{{ 'x' ~ 1 }}{% endblock %}"
+    assert render(root, text) == "<bx1>"
 
 
 def test_an_error_in_an_included_template_names_that_one(root: Path) -> None:

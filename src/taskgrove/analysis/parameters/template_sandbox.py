@@ -1,57 +1,147 @@
 """The environment in which templates are filled: Jinja's sandbox, which also comes to an end.
 
-The sandbox keeps a template from code, but not from loops within loops or numbers without end;
-and a template is filled before its program starts, when no limit of an analysis holds yet.
+The sandbox keeps a template from code, but not from loops within loops, nor from numbers, texts
+and lists without end; and a template is filled before its program starts, when no limit of an
+analysis holds yet. So everything that makes a value (an operator, a filter, a call, a list) is
+weighed before or when it makes one, and everything that repeats counts what it repeats.
+
 Imported only where there is a template: Jinja2 belongs to an extra.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from jinja2 import nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+from taskgrove.analysis.parameters.template_weight import MAX_VALUE, grown, listed, weight
 
 #: How often all loops and macros of a template may go round.
 MAX_TURNS: Final = 1_000_000
 #: Longest text or list that ``*`` makes, and most bits of a number that ``*`` and ``**`` make.
 MAX_PRODUCT: Final = 1 << 20
-#: No template can name it.
-_COUNTER: Final = "taskgrove: one turn"
-_REPEATED: Final = (nodes.For, nodes.Macro, nodes.CallBlock)
+#: What all values that a template makes, and all text that it repeats, may weigh together.
+MAX_WORK: Final = 1 << 27
+#: Time of the processor that filling a template may take, in seconds.
+MAX_SECONDS: Final = 30.0
+#: No template can name them.
+_COUNT: Final = "taskgrove: one turn"
+_MADE: Final = "taskgrove: a value was made"
+_JOINED: Final = "taskgrove: joined by ~"
+#: What Jinja gives to a filter that asks for it, besides its arguments.
+_HIDDEN: Final[dict[str, Callable[[Context], Any]]] = {
+    "context": lambda context: context,
+    "eval_context": lambda context: context.eval_ctx,
+    "environment": lambda context: context.environment,
+}
+_REPEATED: Final = (nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """A sandbox for filling one template, once."""
 
-    intercepted_binops = frozenset({"*", "**"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(finalize=self._made, **options)
         self._turns = 0
+        self._work = 0
+        self._ends_at = time.thread_time() + MAX_SECONDS
+        self.globals.pop("lipsum", None)  # text that nobody needs, in any amount
+        self.filters = {name: self._bounded(name, made) for name, made in self.filters.items()}
 
         @pass_context  # else a constant argument would be worked out at once
-        def count(_: Context, _nothing: None) -> None:
+        def count(_: Context, repeated: int) -> None:
             self._turns += 1
             if self._turns > MAX_TURNS:
                 raise SecurityError(f"its loops go round more than {MAX_TURNS:,} times")
+            self._spend(repeated)
 
-        self.filters[_COUNTER] = count
+        self.filters[_COUNT] = count
+        self.filters[_MADE] = self._made
+        self.filters[_JOINED] = lambda parts: self._made("".join(map(str, parts)))
 
     def _generate(self, source: nodes.Template, *args: Any, **options: Any) -> str:
-        for node in source.find_all(_REPEATED):
-            turn = nodes.Filter(nodes.Const(None), _COUNTER, [], [], None, None)
-            assert isinstance(node, _REPEATED)
+        source = _Weighed().visit(source)
+        for node in (source, *source.find_all(_REPEATED)):
+            fixed = sum(len(part.data) for part in node.find_all(nodes.TemplateData))
+            turn = nodes.Filter(nodes.Const(fixed), _COUNT, [], [], None, None)
+            assert isinstance(node, (nodes.Template, *_REPEATED))
             node.body.insert(0, nodes.ExprStmt(turn).set_lineno(node.lineno))
         return super()._generate(source, *args, **options)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Work out a product or a power that does not become too large."""
-        if _size(left, operator, right) > MAX_PRODUCT:
+        """Work out an operator whose result does not become too large."""
+        size = _size(left, operator, right)
+        if size > MAX_PRODUCT and operator in ("*", "**"):
             raise SecurityError(f"the result of {operator} is too large")
-        return super().call_binop(context, operator, left, right)
+        if operator == "%" and isinstance(left, (str, bytes)):
+            self._check(grown("%", (left, right), {}), "%")
+        return self._made(super().call_binop(context, operator, left, right))
+
+    def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method or a macro; what it returns does not become too large."""
+        name = getattr(called, "__name__", "")
+        owner = getattr(getattr(called, "__wrapped__", called), "__self__", None)
+        given = args if owner is None or owner is self else (owner, *args)
+        self._check(grown(name, given, kwargs), name)
+        return self._made(super().call(context, called, *args, **kwargs))
+
+    def _bounded(self, name: str, made: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a filter that refuses to make what is too large."""
+        first = getattr(getattr(made, "jinja_pass_arg", None), "name", None)
+
+        @pass_context  # so Jinja cannot work it out beforehand, when nobody counts how often
+        def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
+            given = tuple(listed(item) for item in args)
+            self._check(grown(name, given, kwargs), name)
+            hidden = () if first is None else (_HIDDEN[first](context),)
+            return self._made(listed(made(*hidden, *given, **kwargs)))
+
+        return bounded
+
+    def _check(self, size: int, name: str) -> None:
+        if size > MAX_VALUE:
+            raise SecurityError(f"the result of {name} is too large")
+
+    def _made(self, value: Any) -> Any:
+        """Count a value that the template made, or puts into its text."""
+        size = weight(value)
+        self._check(size, "an expression")
+        self._spend(size)
+        return value
+
+    def _spend(self, work: int) -> None:
+        self._work += work
+        if self._work > MAX_WORK:
+            raise SecurityError(f"its values have more than {MAX_WORK:,} letters and items")
+        if time.thread_time() > self._ends_at:
+            raise SecurityError(f"filling it takes more than {MAX_SECONDS:g} s")
+
+
+class _Weighed(NodeTransformer):
+    """Puts a weighing filter around what Jinja makes without asking its environment."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja names it so
+        self.generic_visit(node)
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(parts, _JOINED, [], [], None, None, lineno=node.lineno)
+
+    def _literal(self, node: Any) -> nodes.Node:
+        self.generic_visit(node)
+        if getattr(node, "ctx", "load") != "load" or not any(
+            node.find_all((nodes.Name, nodes.Filter, nodes.Call, nodes.Getattr, nodes.Getitem))
+        ):
+            return node  # type: ignore[no-any-return]
+        return nodes.Filter(node, _MADE, [], [], None, None, lineno=node.lineno)
+
+    visit_List = visit_Dict = visit_Tuple = _literal  # noqa: N815
 
 
 def _size(left: Any, operator: str, right: Any) -> int:
