@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.store import Store
+from taskgrove.store.database.faults import is_outage, words_of
 from taskgrove.store.database.location import find_location
 from tests.store.recording import kept, new_recorder, run_recorded
 
@@ -259,6 +261,29 @@ def test_a_database_that_does_not_exist_is_told(postgres_server: object) -> None
     with pytest.raises(StoreError, match='database "nowhere" does not exist') as caught:
         Store.open(url)
     assert "createdb" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outage", "words"),
+    [
+        ("InsufficientPrivilege", True, "does not allow that: permission denied for table runs"),
+        ("ReadOnlySqlTransaction", True, "lets this user only read"),
+        ("DiskFull", True, "the disk of its server is full"),
+        ("QueryCanceled", True, "did not answer in time"),
+        ("UndefinedTable", True, "lacks a table"),
+        ("AdminShutdown", True, "permission denied for table runs"),
+        ("UntranslatableCharacter", False, "permission denied for table runs"),
+        ("UniqueViolation", False, "permission denied for table runs"),
+        ("ProgramLimitExceeded", False, "permission denied for table runs"),
+    ],
+)
+def test_what_is_no_fault_of_the_data_is_an_outage(kind: str, outage: bool, words: str) -> None:
+    errors = pytest.importorskip("psycopg.errors")
+    told = getattr(errors, kind)("permission denied for table runs\nLINE 1: INSERT INTO runs")
+    wrapped = ProgrammingError("INSERT INTO runs VALUES (1)", {}, told)
+    assert is_outage(wrapped) is outage
+    assert words in words_of(wrapped)
+    assert "INSERT" not in words_of(wrapped)
 
 
 @pytest.mark.parametrize(

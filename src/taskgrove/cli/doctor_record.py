@@ -127,12 +127,14 @@ def _tell_current(terminal: Terminal, where: Location, store: Store, version: in
 
     from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
     from taskgrove.store.interrupted.lost import lost_runs  # noqa: PLC0415 - an extra
+    from taskgrove.store.recording.rights import check_rights  # noqa: PLC0415 - an extra
     from taskgrove.store.schema import runs  # noqa: PLC0415 - an extra
 
     with store.engine.connect() as connection:
         count = connection.execute(select(func.count()).select_from(runs)).scalar_one()
     can_write = True
     try:
+        check_rights(store)
         with store.writing():
             pass
     except StoreError as exc:

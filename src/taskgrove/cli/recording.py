@@ -127,7 +127,7 @@ class Recording:
         """Say under which id a run is recorded, and what shows it, in one dim line."""
         self.tell(lambda text: terminal.say(safe_text(text), "yellow"))
         store = None if self.recorder is None else self.recorder.store
-        if self.recorder is None or self.recorder.trouble is not None or store is None:
+        if self.recorder is None or store is None or not self.recorder.is_kept(run_id):
             return  # told, and what happens to what was kept aside is told at the end
         from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
 

@@ -32,6 +32,7 @@ from taskgrove.store.database.plain_bytes import clean_text, json_text
 from taskgrove.store.recording.inbox import Begin, End, Inbox, Stop, Waiter, events_in
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process, user_name
 from taskgrove.store.recording.link import Link
+from taskgrove.store.recording.rights import check_rights
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.telling import Forwarder, Teller
@@ -119,6 +120,16 @@ class Recorder:
         """What keeps the record from being written at the moment, or None."""
         return self._teller.trouble
 
+    def is_kept(self, run_id: str) -> bool:
+        """Return whether a run of this recorder is in the record, with all that came so far.
+
+        False where it cannot be recorded, and while the record cannot be written.
+
+        Args:
+            run_id: The run.
+        """
+        return self._teller.trouble is None and run_id not in self._writer.not_kept
+
     # -- a RunRecorder ------------------------------------------------------------------------
 
     def begin_run(self, run_id: str, about: RunAbout, *, resumed: bool = False) -> Observer:
@@ -133,17 +144,18 @@ class Recorder:
         state.unread = resumed
         if len(run_id) > _ID_LIMIT:
             state.broken = f"its id has more than {_ID_LIMIT} characters"
+            self._writer.not_kept.add(run_id)
             self._teller.say(f"run {run_id[:40]}… is not recorded: {state.broken}")
         begin = Begin(state)
         observer = self._inbox.observer()
         if self._inbox.is_dead:
-            self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
+            self._tell_closed(run_id)
             return observer
         self._inbox.put(begin)
         if not self._inbox.is_dead and not begin.done.wait(self._patience_s):
             self._tell_stuck()
         if self._inbox.is_dead and not begin.taken:  # it was closed in this moment
-            self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
+            self._tell_closed(run_id)
         return observer
 
     def end_run(
@@ -270,6 +282,10 @@ class Recorder:
 
         self._forwarder.send_ahead(run_id, left)
 
+    def _tell_closed(self, run_id: str) -> None:
+        self._writer.not_kept.add(run_id)
+        self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
+
     def _tell_stuck(self) -> None:
         self._teller.begin(
             f"the record at {self.location} does not answer; the command goes on, and what"
@@ -287,6 +303,7 @@ def _open(
                 f"the record at {store.location} was opened for reading only",
                 location=store.location,
             )
+        check_rights(store)
         return store, store.location, None
     try:
         opened = Store.open(store)
@@ -294,4 +311,10 @@ def _open(
         if must_open:
             raise
         return None, find_location(store).shown, None
+    if must_open:
+        try:
+            check_rights(opened)
+        except BaseException:
+            opened.close()
+            raise
     return opened, opened.location, opened

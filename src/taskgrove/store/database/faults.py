@@ -60,6 +60,28 @@ _SQLITE_EXTENDED: Final[dict[int, Fault]] = {
 }
 
 
+#: Of PostgreSQL, by the code that the server gives (SQLSTATE). {text}: its own first line.
+_POSTGRES: Final[dict[str, Fault]] = {
+    "42501": Fault(
+        "does not allow that: {text}",
+        "ask the owner of the database for the right to read and write its tables and sequences,"
+        " or name another record",
+        True,
+    ),
+    "25006": Fault(
+        "cannot be written: its server lets this user only read",
+        "name another user or server, or another record",
+        True,
+    ),
+    "53100": Fault("cannot be written: the disk of its server is full", "make room on it", True),
+    "57014": Fault("did not answer in time: {text}", None, True),
+    "55P03": Fault("is locked: another process writes to it and does not let go", None, True),
+    "42P01": Fault("lacks a table: {text}", "restore a copy, or name another record", True),
+}
+#: What of PostgreSQL's classes of errors the data is to blame for: whatever else, it may pass.
+_OF_DATA: Final = ("22", "23", "54")
+
+
 def fault_of(error: BaseException) -> Fault:
     """Return what an error of a database, or of the file system, means."""
     cause: BaseException = getattr(error, "orig", None) or error
@@ -68,11 +90,24 @@ def fault_of(error: BaseException) -> Fault:
         return _SQLITE_EXTENDED[code]
     if isinstance(code, int) and (code & 0xFF) in _SQLITE:
         return _SQLITE[code & 0xFF]
+    state = sqlstate_of(error)
+    if state in _POSTGRES:
+        found = _POSTGRES[state]
+        text = (str(cause).strip().splitlines() or [""])[0]
+        return found._replace(words=found.words.replace("{text}", text))
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _SQLITE[sqlite3.SQLITE_FULL]
     lines = without_url_passwords(str(cause)).strip().splitlines() or [type(cause).__name__]
-    words = "; ".join(dict.fromkeys(line.strip() for line in lines[:3] if line.strip()))
+    # A connection that fails tells of each attempt; below a server's answer stands our statement.
+    some = lines[: 3 if state is None else 1]
+    words = "; ".join(dict.fromkeys(line.strip() for line in some if line.strip()))
     return Fault(f"cannot be used: {words}", None, not isinstance(cause, sqlite3.DatabaseError))
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return the code of an error that a PostgreSQL server told, or None."""
+    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return state if isinstance(state, str) else None
 
 
 def store_error(error: BaseException, location: str) -> StoreError:
@@ -92,9 +127,12 @@ def words_of(error: BaseException) -> str:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return True where the database could not be used at all: the data is not to blame."""
+    """Return True where the database could not be used: the data is not to blame."""
     if isinstance(error, (StoreError, OSError, MemoryError)):
         return True
+    state = sqlstate_of(error)
+    if state is not None:
+        return not state.startswith(_OF_DATA)
     cause: BaseException = getattr(error, "orig", None) or error
     kinds = {kind.__name__ for kind in type(cause).__mro__}
     if isinstance(cause, sqlite3.DatabaseError):

@@ -99,6 +99,8 @@ class Writer:
         self._orphans_looked_for = False
         self.outage = Outage(spill, teller, location)
         self.in_flight: Mapping[str, Sequence[Heard]] = {}
+        #: Runs that are not in the record, or not all of them; it only grows.
+        self.not_kept: set[str] = set()
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -264,7 +266,7 @@ class Writer:
             if is_outage(exc):
                 raise
             # The runs of this process are written; they have no part in it.
-            _LOGGER.exception("what an earlier process kept aside could not be written")
+            _LOGGER.info("what an earlier process kept aside could not be written", exc_info=exc)
             self._teller.say(
                 f"what an earlier process kept aside could not be written: {words_of(exc)}"
             )
@@ -329,8 +331,9 @@ class Writer:
     def _give_up(self, state: RunState, error: Exception) -> None:
         why = str(error) if isinstance(error, BrokenRunError) else words_of(error)
         state.broken = why
+        self.not_kept.add(state.run_id)
         if not isinstance(error, BrokenRunError):
-            _LOGGER.error("run %s cannot be recorded", state.run_id, exc_info=error)
+            _LOGGER.info("run %s cannot be recorded", state.run_id, exc_info=error)
         self._teller.say(f"run {state.run_id} is not recorded from here on: {why}")
 
     def _start_over(self, kept: Kept) -> None:

@@ -1,0 +1,70 @@
+"""Whether a user of PostgreSQL may write a record, asked before anything is started.
+
+A SQLite file tells that when it is opened; a server lets a user in who may only read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from taskgrove.errors import StoreError
+from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.opening import sqlalchemy_error
+
+if TYPE_CHECKING:
+    from taskgrove.store.store import Store
+
+#: What a recorder does with which tables, besides adding rows to all of them.
+_CHANGED: Final = ("runs", "leases", "nodes")
+_KEYS: Final = (("runs", "run_key"), ("paths", "path_key"))
+
+
+def check_rights(store: Store) -> None:
+    """Make sure that runs can be recorded, where a server decides that.
+
+    Args:
+        store: The record.
+
+    Raises:
+        StoreError: They cannot; the text says what is missing.
+    """
+    if store.dialect != "postgresql":
+        return
+    location = store.location
+    try:
+        with store.engine.connect() as connection:
+            ask = connection.exec_driver_sql
+            user = ask("SELECT current_user").scalar_one()
+            read_only = ask("SHOW transaction_read_only").scalar_one() == "on"
+            missing = [] if read_only else ask(_missing_rights()).scalars().all()
+    except sqlalchemy_error() as exc:
+        raise store_error(exc, location) from exc
+    if read_only:
+        raise StoreError(
+            f"the record at {location} cannot be written: its server lets user {user} only read",
+            location=location,
+            hint="name another user or server, or another record",
+        )
+    if missing:
+        raise StoreError(
+            f"the record at {location} may not be written by user {user}: no right to write"
+            f" {', '.join(missing)}",
+            location=location,
+            hint="ask the owner of the database for the right to read and write its tables and"
+            " sequences, or name another record",
+        )
+
+
+def _missing_rights() -> str:
+    from taskgrove.store.schema import metadata  # noqa: PLC0415 - an extra
+
+    wanted = [(name, right) for name in metadata.tables for right in ("SELECT", "INSERT")]
+    wanted += [(name, right) for name in _CHANGED for right in ("UPDATE", "DELETE")]
+    rights = ", ".join(f"('{name}', '{right}')" for name, right in wanted)
+    keys = ", ".join(f"(pg_get_serial_sequence('{table}', '{key}'))" for table, key in _KEYS)
+    return (
+        f"SELECT DISTINCT name FROM (VALUES {rights}) AS wanted(name, privilege)"  # noqa: S608 - our own names
+        " WHERE NOT has_table_privilege(name, privilege)"
+        f" UNION SELECT name FROM (VALUES {keys}) AS keys(name)"
+        " WHERE name IS NOT NULL AND NOT has_sequence_privilege(name, 'USAGE') ORDER BY 1"
+    )
