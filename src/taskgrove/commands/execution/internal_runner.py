@@ -360,7 +360,12 @@ def _is_meant_as_result(value: Any) -> bool:
         if len(first) != 1 or len(second) != 1:
             return False
         first, second = first[0], second[0]
-    return isinstance(second, str) and parse_result(value).code is not ResultCode.UNKNOWN
+    if second is None and (isinstance(first, str) or type(first).__name__ == "ResultCode"):
+        second = ""
+    if not isinstance(second, str):
+        return False
+    parsed = parse_result((first, ""))  # which has something to say where it knows no such code
+    return parsed.code is not ResultCode.UNKNOWN or not parsed.message
 
 
 async def _guarded(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:

@@ -1,0 +1,253 @@
+"""What a runner, a recorder or a method may tell, and what the executor makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.run_handle import RunHandle
+from taskgrove.commands.leaf_runner import LeafLimits
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.prior import PriorStart, PriorWork
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+
+DEVICE = TaskExecutionType.DEVICE
+GUARD_S = 200.0
+
+
+class Says:
+    """A runner that does with each leaf what a test says."""
+
+    def __init__(self, does: Callable[[Any], object], *, queues: bool = False) -> None:
+        self._does = does
+        self._limits = LeafLimits("ask", "reported", queues=queues)
+
+    def limits(self, _leaf: LeafTask) -> LeafLimits:
+        return self._limits
+
+    def start(self, context: Any) -> None:
+        self._does(context)
+
+    def attach(self, context: Any, _outside_id: str) -> None:
+        self._does(context)
+
+    def abort(self, context: Any, _reason: str) -> None: ...
+
+
+def scan(name: str = "scan", **options: Any) -> LeafTask:
+    return LeafTask(name, "low-cbf/subarray/01", "Scan", **options)
+
+
+def root(*children: Any, **options: Any) -> Task:
+    return Task("root", is_root=True, subtasks=children, **options)
+
+
+def ran(tree: Task, runner: Any = None, **options: Any) -> tuple[RunHandle, EventLog]:
+    log = EventLog()
+    runners = {} if runner is None else {DEVICE: runner}
+    with MainTaskExecutor(runners=runners) as executor:
+        handle = executor.submit_main_task(tree, observers=[log], **options)
+        assert handle.wait(GUARD_S)
+    return handle, log
+
+
+# -- ends ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [TaskStatus.IN_PROGRESS, TaskStatus.NOT_FOUND, 99, None])
+def test_an_end_that_is_none_is_a_failure_that_says_so(status: Any) -> None:
+    _, log = ran(root(scan()), Says(lambda context: context.finish(status)))
+    end = log.assert_one_end("root/scan", TaskStatus.FAILED)
+    assert "which is no end" in end.message
+
+
+def test_a_final_status_in_an_update_is_the_end() -> None:
+    def tells(context: Any) -> None:
+        context.update(status=TaskStatus.COMPLETED, progress=30, result=(ResultCode.OK, "done"))
+        context.update(progress=50)
+
+    _, log = ran(root(scan()), Says(tells))
+    assert log.assert_one_end("root/scan", TaskStatus.COMPLETED).result_code is ResultCode.OK
+
+
+def test_success_is_not_tried_again_whatever_the_runner_allows() -> None:
+    fake = FakeDeviceRunner({"scan": Script(may_retry=True)})
+    ran(root(scan(retries=3)), fake)
+    fake.assert_calls(["scan"])
+
+
+def test_a_leaf_waits_in_a_queue_once_and_each_attempt_is_told() -> None:
+    def tells(context: Any) -> None:
+        context.update(status=TaskStatus.QUEUED)
+        context.update(status=TaskStatus.IN_PROGRESS)
+        failed = (ResultCode.FAILED, f"attempt {context.attempt}")
+        context.finish(TaskStatus.FAILED, failed, may_retry=True)
+
+    _, log = ran(root(scan(retries=1)), Says(tells))
+    assert log.statuses("root/scan") == (
+        TaskStatus.QUEUED, TaskStatus.IN_PROGRESS, TaskStatus.FAILED,
+    )  # fmt: skip
+    assert log.assert_one_end("root/scan").attempt == 2
+    assert not log.select(topic="refused")
+
+
+# -- steps after one that was cut off -------------------------------------------------------------
+
+
+def test_every_step_after_an_expired_limit_ends_and_is_not_started() -> None:
+    fake = FakeDeviceRunner({"a": Script(hangs=True)})
+    steps = [scan(name) for name in ("a", "b", "c")]
+    handle, log = ran(root(Task("part", subtasks=steps, timeout=0.2), scan("after")), fake)
+    for name in ("b", "c"):
+        end = log.assert_one_end(f"root/part/{name}", TaskStatus.FAILED)
+        assert "not started: the limit of 0.2 s set by root/part expired" in end.message
+    fake.assert_calls(["a", "after"], action="start")
+    assert handle.outcome is not None
+    fake.release_all()
+
+
+def test_every_step_after_one_that_was_abandoned_ends() -> None:
+    fake = FakeDeviceRunner({"a": Script(hangs=True, heeds_abort=False)})
+    log = EventLog()
+    tree = root(Task("part", subtasks=[scan("a"), scan("b")]), scan("c"))
+    with MainTaskExecutor(runners={DEVICE: fake}, grace_s=0.05) as executor:
+        handle = executor.submit_main_task(tree, observers=[log])
+        fake.wait_for_call("a", timeout_s=GUARD_S)
+        handle.abort("operator asked")
+        assert handle.wait(GUARD_S)
+    for path in ("root/part/b", "root/c"):
+        assert "not started" in log.assert_one_end(path, TaskStatus.ABORTED).message
+    fake.assert_calls(["a"], action="start")
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+def test_the_limit_of_a_composite_goes_on_where_it_was() -> None:
+    deadlines: list[float] = []
+    runner = Says(lambda c: (deadlines.append(c.deadline), c.finish(TaskStatus.COMPLETED)))
+    before = time.monotonic()
+    began_ns = SYSTEM_CLOCK.wall_ns() - 4000 * 1_000_000_000
+    ran(root(scan(), timeout=9000), runner, prior={"root": PriorStart(began_ns)})
+    ran(root(scan(), timeout=9000), runner)
+    assert deadlines[0] < before + 9000 <= deadlines[1]
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_leaf_that_queues_has_no_limit_before_it_begins_unless_it_has_begun(
+    attached: bool,
+) -> None:
+    deadlines: list[float | None] = []
+
+    def does(context: Any) -> None:
+        deadlines.append(context.deadline)
+        context.begin_limit()
+        deadlines.append(context.deadline)
+        context.finish(TaskStatus.COMPLETED)
+
+    prior = {"root/scan": PriorWork("1_2_Scan")} if attached else None
+    ran(root(scan(timeout=3000)), Says(does, queues=True), prior=prior)
+    assert (deadlines[0] is not None) is attached
+    assert deadlines[1] is not None
+
+
+# -- what fails around a run ---------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_begin_has_one_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_run: Run) -> None:
+        raise RuntimeError("no threads left")
+
+    monkeypatch.setattr(Run, "begin", broken)
+    handle, log = ran(root(scan()), FakeDeviceRunner())
+    assert handle.outcome is not None
+    assert handle.outcome.status is TaskStatus.FAILED
+    assert "no threads left" in handle.outcome.message
+    log.assert_one_end("root", TaskStatus.FAILED)
+
+
+def test_a_recorder_that_fails_at_the_end_keeps_nobody_waiting() -> None:
+    class Broken:
+        def begin_run(self, _run_id: str, _about: Any, *, resumed: bool) -> Any:
+            assert not resumed
+            return lambda _event: None
+
+        def end_run(self, *_: Any) -> None:
+            raise OSError("disk full")
+
+    handle, _ = ran(root(scan()), FakeDeviceRunner(), recorder=Broken())
+    assert handle.outcome is not None
+    assert handle.outcome.status is TaskStatus.COMPLETED
+
+
+def test_a_shutdown_that_does_not_wait_leaves_no_thread_behind() -> None:
+    fake, threads = FakeDeviceRunner({"a": Script(hangs=True)}), list[threading.Thread]()
+    before = set(threading.enumerate())
+    executor = MainTaskExecutor(runners={DEVICE: fake})
+    handle = executor.submit_main_task(root(scan("a")))
+    fake.wait_for_call("a", timeout_s=GUARD_S)
+    executor.shutdown(wait=False)
+    threads += set(threading.enumerate()) - before
+    fake.release("a")
+    assert handle.wait(GUARD_S)
+    for thread in threads:
+        thread.join(GUARD_S / 6)
+    assert threads
+    assert not [thread.name for thread in threads if thread.is_alive()]
+
+
+# -- methods -------------------------------------------------------------------------------------
+
+
+def test_a_coroutine_that_takes_an_abort_event_is_told_and_not_cancelled() -> None:
+    began = threading.Event()
+
+    async def heeds(task_abort_event: threading.Event) -> tuple[ResultCode, str]:
+        began.set()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, task_abort_event.wait, GUARD_S)
+        await asyncio.sleep(0)
+        return ResultCode.OK, "came to its end"
+
+    with MainTaskExecutor() as executor:
+        handle = executor.submit_main_task(root(LeafTask.from_callable(heeds, name="a")))
+        assert began.wait(GUARD_S)
+        handle.abort()
+        assert handle.wait(GUARD_S)
+    record = handle.task.tracker.subtasks["a"]
+    assert (record.status, record.message) == (TaskStatus.COMPLETED, "came to its end")
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ((ResultCode.UNKNOWN, "lost contact"), ResultCode.UNKNOWN),
+        ((4, "lost contact"), ResultCode.UNKNOWN),
+        (("UNKNOWN", "lost contact"), ResultCode.UNKNOWN),
+        ((ResultCode.FAILED, None), ResultCode.FAILED),
+        (("FAILED", None), ResultCode.FAILED),
+        ([[3], ["no lock"]], ResultCode.FAILED),
+        ([[3, 3], ["no", "lock"]], ResultCode.OK),
+        ((99, "lost contact"), ResultCode.OK),
+        (("ann", "bob"), ResultCode.OK),
+        ((3, None), ResultCode.OK),
+        ((3, 7), ResultCode.OK),
+    ],
+)
+def test_a_pair_that_a_function_returns_is_a_result_only_where_it_has_a_code(
+    value: Any, code: ResultCode
+) -> None:
+    tree = root(LeafTask.from_callable(lambda: value, name="a"))
+    handle, _ = ran(tree)
+    assert handle.task.tracker.subtasks["a"].result_code is code
+    assert handle.outcome is not None
+    assert (handle.outcome.result is ResultCode.OK) is (code is ResultCode.OK)
