@@ -8,17 +8,32 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import Column, MetaData, inspect
+from typer.testing import CliRunner
 
+from taskgrove.cli.app import app
 from taskgrove.errors import StoreError
-from taskgrove.store import Store
+from taskgrove.store import Store, schema
+from taskgrove.store.database.holders import boot_id
 from taskgrove.store.database.location import find_location
-from taskgrove.store.database.migrate import SCRIPTS, VERSION_TABLE, bring_up_to_date, version_of
+from taskgrove.store.database.migrate import (
+    SCRIPTS,
+    VERSION_TABLE,
+    OlderRecordError,
+    bring_up_to_date,
+    version_of,
+)
 from taskgrove.store.database.opening import make_engine
+from taskgrove.store.history import History
 from taskgrove.store.schema import STORE_VERSION, metadata
+from tests.cli.command_line import MANAGER, MAP
+from tests.store.kept_runs import beams, keep, keep_beams, ran
 from tests.store.recording import PATIENCE_S, kept, new_recorder, run_recorded
 
 ROOT = Path(__file__).parents[2]
@@ -264,3 +279,117 @@ def test_migrating_writes_no_byte_code(
     for step in (next_scripts / "versions").glob("*.py"):
         assert not Path(importlib.util.cache_from_source(str(step))).exists()
     assert not sys.dont_write_bytecode
+
+
+@pytest.fixture
+def runner() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds leases; what it does else does not matter."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def hold_lease(location: str, process: subprocess.Popen[bytes], **changes: object) -> None:
+    """Leave a run in a record that a process records, as an older taskgrove does."""
+    lease = {
+        "host": "control-01",
+        "boot_id": boot_id(),
+        "pid": process.pid,
+        "pid_started": psutil.Process(process.pid).create_time(),
+        "heartbeat_ns": time.time_ns(),
+        "interval_s": 2.0,
+        **changes,
+    }
+    columns = {"state": "running", "status": 2, "result_code": 1, "ended_ns": None}
+    with Store.open(location) as store:
+        keep(store, ran(beams(), {}, run_id="run-1")[:4], lease=lease, **columns)
+
+
+def end_lease(location: str) -> None:
+    with Store.open(location) as store, store.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM leases")
+
+
+def test_a_record_is_not_migrated_while_an_older_version_records_in_it(
+    record_url: str, next_scripts: Path, runner: subprocess.Popen[bytes]
+) -> None:
+    hold_lease(record_url, runner)
+    with pytest.raises(OlderRecordError) as told:
+        migrate(record_url, next_scripts)
+    words = f"an older taskgrove records run run-1 (configure) in it: process {runner.pid} on"
+    assert words in told.value.message
+    assert "when that run has ended" in str(told.value.hint)
+    with Store.open(record_url) as store:  # the older version finds what it left
+        assert store.backup is None
+        assert len(list(History(store).events("run-1"))) == 4
+    end_lease(record_url)
+    migrate(record_url, next_scripts)
+    with pytest.raises(StoreError, match=f"has version {NEXT}"):
+        Store.open(record_url)
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        {"pid_started": 1.0, "heartbeat_ns": 1},  # the number is another process' now
+        {"boot_id": "another boot", "heartbeat_ns": 1},
+    ],
+)
+def test_a_lease_that_ran_out_holds_up_no_migration(
+    record_url: str, next_scripts: Path, runner: subprocess.Popen[bytes], dead: dict[str, object]
+) -> None:
+    hold_lease(record_url, runner, **dead)
+    migrate(record_url, next_scripts)
+
+
+def test_the_command_line_reads_a_copy_meanwhile_and_records_nothing(
+    record_url: str,
+    tmp_path: Path,
+    next_scripts: Path,
+    runner: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hold_lease(record_url, runner)
+    (tmp_path / "map.yaml").write_text(MAP)
+    (tmp_path / "later_steps.py").write_text(MANAGER)
+    with monkeypatch.context() as later:
+        later.setattr(schema, "STORE_VERSION", NEXT)
+        later.setitem(bring_up_to_date.__kwdefaults__, "scripts", next_scripts)
+        later.setattr(sys, "path", [str(tmp_path), *sys.path])
+        given = ("--db", record_url)
+        for words in (("runs", "list"), ("runs", "show", "run-1"), ("why", "run-1")):
+            done = CliRunner().invoke(app, [*words, *given], env={"TASKGROVE_DB": None})
+            assert f"process {runner.pid} on control-01" in done.stderr
+            if "://" in record_url:  # a server's tables cannot be copied aside
+                assert (done.exit_code, done.stdout) == (2, "")
+                continue
+            assert done.exit_code == 0, done.output
+            assert "configure" in done.stdout
+            assert "a copy of it is read" in done.stderr
+        line = ["run", str(tmp_path / "map.yaml"), "good", "--manager", "later_steps:Manager"]
+        done = CliRunner().invoke(app, [*line, *given], env={"TASKGROVE_DB": None})
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert f"process {runner.pid} on control-01" in done.stderr
+    with Store.open(record_url) as store:
+        assert [run.run_id for run in History(store).runs()] == ["run-1"]
+    assert not list(tmp_path.glob("*.bak"))
+
+
+def test_an_older_record_that_may_not_be_written_is_read_as_a_copy(
+    tmp_path: Path, next_scripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "runs.db"
+    with Store.open(file) as store:
+        keep_beams(store, "run-1")
+    before = file.read_bytes()
+    monkeypatch.setattr(schema, "STORE_VERSION", NEXT)
+    monkeypatch.setitem(bring_up_to_date.__kwdefaults__, "scripts", next_scripts)
+    with Store.open(file, read_only=True) as store:
+        assert "older version" in str(store.copied)
+        assert store.location == str(file)
+        assert History(store).find("last").run_id == "run-1"
+        copies = [Path(row[2]) for row in store.engine.raw_connection().cursor().execute(
+            "PRAGMA database_list")]  # fmt: skip
+        assert copies[0].exists()
+    assert file.read_bytes() == before
+    assert not copies[0].exists()

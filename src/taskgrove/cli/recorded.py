@@ -93,6 +93,9 @@ def open_history(database: str | None, *, mark_lost: bool = True) -> History | N
     history = History.open(database)
     if mark_lost:
         tell_lost(Terminal(json=True), history.store, history)
+    if history.store.copied is not None:
+        words = f"note: {history.store.copied}; a copy of it is read"
+        Terminal(json=True).say(safe_text(words), "yellow")
     if history.disk_is_full:
         where = safe_text(history.store.location)
         words = f"note: the disk of {where} is full; the record is read, and stays as it is"

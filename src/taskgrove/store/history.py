@@ -106,10 +106,12 @@ class History:
         """
         from taskgrove.store.database.full_disk import lacks_room  # noqa: PLC0415 - an extra
         from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.migrate import OlderRecordError  # noqa: PLC0415 - an extra
         from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
         from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
 
-        # A record of an older version is brought up to date, unless it cannot be written.
+        # A record of an older version is brought up to date, unless it cannot be written or a
+        # taskgrove of that version records in it: then a copy is.
         where = find_location(location)
         file = where.file
         fixed = file is not None and file.exists() and not _may_be_written(file)
@@ -117,10 +119,13 @@ class History:
             create = bool(orphans_of(where.shown))
             history = cls(Store.open(location, create=create and not fixed, read_only=fixed))
         except StoreError as exc:
-            if not lacks_room(exc):
+            older = isinstance(exc, OlderRecordError) and file is not None
+            if not older and not lacks_room(exc):
                 raise
             history = cls(Store.open(location, create=False, read_only=True))
-            history.disk_is_full = True
+            history.disk_is_full = not older
+            if older:  # somebody records in it
+                history.store.copied = exc.message
         history._owns_store = True
         return history
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class Store:
         engine: SQLAlchemy's engine.
         read_only: True when nothing can be written through it.
         backup: The copy that opening made of a SQLite file before it was migrated, or None.
+        copied: Why a copy of the record is read in its place, or None.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Store:
         self.engine = engine
         self.read_only = read_only
         self.backup = backup
+        self.copied: str | None = None
+        self._folder: TemporaryDirectory[str] | None = None
 
     @classmethod
     def open(
@@ -56,7 +60,8 @@ class Store:
             location: A file, ``sqlite:///FILE`` or ``postgresql://…``; None takes
                 ``TASKGROVE_DB``, and without it the file in the user's data folder.
             create: Whether a SQLite file is made where there is none.
-            read_only: Nothing is made, migrated or written.
+            read_only: Nothing is made, migrated or written. A SQLite file of an older version is
+                read as a copy, which is migrated in its place.
 
         Raises:
             StoreError: It cannot be opened, is damaged, is no record, or is of a newer
@@ -67,7 +72,10 @@ class Store:
             from taskgrove.store.schema import STORE_VERSION  # noqa: PLC0415 - an extra
         except ImportError as exc:
             raise MissingExtraError("store", "the record of runs") from exc
-        from taskgrove.store.database.migrate import bring_up_to_date  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.migrate import (  # noqa: PLC0415 - an extra
+            OlderRecordError,
+            bring_up_to_date,
+        )
         from taskgrove.store.database.opening import make_engine  # noqa: PLC0415 - an extra
 
         where = find_location(location)
@@ -76,10 +84,35 @@ class Store:
         engine = make_engine(where, create=create, read_only=read_only)
         try:
             backup = bring_up_to_date(engine, where, STORE_VERSION, read_only=read_only)
-        except BaseException:
+        except BaseException as exc:
             engine.dispose()
+            if isinstance(exc, OlderRecordError) and read_only and where.file is not None:
+                return cls._open_copy(where, STORE_VERSION, exc.message)
             raise
         return cls(where, engine, read_only=read_only, backup=backup)
+
+    @classmethod
+    def _open_copy(cls, where: Location, newest: int, why: str) -> Store:
+        from taskgrove.store.database.migrate import (  # noqa: PLC0415 - an extra
+            bring_up_to_date,
+            copy_aside,
+        )
+        from taskgrove.store.database.opening import make_engine  # noqa: PLC0415 - an extra
+
+        folder = TemporaryDirectory(prefix="taskgrove-")
+        try:
+            copy = copy_aside(where, Path(folder.name))
+            engine = make_engine(copy, create=False, read_only=False)
+            try:
+                bring_up_to_date(engine, copy, newest, is_copy=True)
+            finally:
+                engine.dispose()
+            store = cls(where, make_engine(copy, create=False, read_only=True), read_only=True)
+        except BaseException:
+            folder.cleanup()
+            raise
+        store.copied, store._folder = why, folder
+        return store
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -105,6 +138,8 @@ class Store:
     def close(self) -> None:
         """Close every connection; calling it twice does no harm."""
         self.engine.dispose()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def __enter__(self) -> Store:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskgrove.store.database.advice import quoted_line
-from taskgrove.store.interrupted.lost import why_expired
+from taskgrove.store.database.holders import why_expired
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.terminal_text import duration_text
 

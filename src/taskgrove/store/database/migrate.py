@@ -3,6 +3,8 @@
 Two processes never migrate at once: the one that holds the writer's lock (SQLite) or an
 advisory lock (PostgreSQL) looks again at the version before it begins. A migration is one
 transaction: it happens as a whole or not at all. A SQLite file is copied before it is changed.
+A record in which a taskgrove of the older version still records a run is left as it is until that
+run has ended: its process would go on writing by the old tables.
 
 Threads: any thread may open a store; ``_ALEMBIC`` keeps Alembic, whose context is global to
 the process, to one of them at a time.
@@ -20,10 +22,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError, TaskgroveError
 from taskgrove.store.database.faults import store_error
-from taskgrove.store.database.location import Location
-from taskgrove.store.database.opening import WRITES, sqlalchemy_error
+from taskgrove.store.database.holders import why_expired
+from taskgrove.store.database.location import Location, find_location
+from taskgrove.store.database.opening import WRITES, sqlalchemy_error, uri_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -36,7 +40,17 @@ _ADVISORY_KEY: Final = 0x7467_7265_6F76_6531
 #: How long one process waits for another that migrates, in seconds.
 _WAIT_S: Final = 60
 
+#: The leases of every version so far.
+_LEASES: Final = (
+    "SELECT r.run_id, r.command, l.host, l.boot_id, l.pid, l.pid_started, l.heartbeat_ns,"
+    " l.interval_s FROM leases l JOIN runs r ON r.run_key = l.run_key ORDER BY r.run_key"
+)
+
 _ALEMBIC: Final = threading.Lock()
+
+
+class OlderRecordError(StoreError):
+    """A record has tables of an older version, and they stay as they are for now."""
 
 
 def bring_up_to_date(
@@ -45,6 +59,7 @@ def bring_up_to_date(
     newest: int,
     *,
     read_only: bool = False,
+    is_copy: bool = False,
     scripts: Path = SCRIPTS,
 ) -> Path | None:
     """Migrate a record where it is older than ``newest``.
@@ -54,12 +69,14 @@ def bring_up_to_date(
         location: Where it is.
         newest: The version to bring it to.
         read_only: Nothing may be changed; an older record is an error then.
+        is_copy: Nobody else has it, whoever holds leases in it; it is not copied again.
         scripts: Alembic's folder.
 
     Returns:
         The copy that was made of a SQLite file before, or None.
 
     Raises:
+        OlderRecordError: It is older, and read only; or runs are being recorded in it.
         StoreError: It is of a newer version, or cannot be migrated.
     """
     try:
@@ -68,7 +85,7 @@ def bring_up_to_date(
         if found == newest:
             return None
         _check(found, newest, location, read_only=read_only)
-        return _migrate(engine, location, newest, scripts)
+        return _migrate(engine, location, newest, scripts, is_copy=is_copy)
     except sqlalchemy_error() as exc:
         raise store_error(exc, location.shown) from exc
 
@@ -116,15 +133,37 @@ def _check(found: int, newest: int, location: Location, *, read_only: bool) -> N
             hint="a newer taskgrove wrote it: use that one, or name another record with --db",
         )
     if read_only:
-        words = "holds no record yet" if not found else f"has the older version {found}"
-        raise StoreError(
-            f"the record at {location.shown} {words}",
+        if not found:
+            raise StoreError(
+                f"the record at {location.shown} holds no record yet", location=location.shown
+            )
+        raise OlderRecordError(
+            f"the record at {location.shown} has the older version {found}",
             location=location.shown,
-            hint=None if not found else "open it once for writing: that brings it up to date",
+            hint="open it once for writing: that brings it up to date",
         )
 
 
-def _migrate(engine: Engine, location: Location, newest: int, scripts: Path) -> Path | None:
+def _check_unused(connection: Connection, found: int, newest: int, location: Location) -> None:
+    """Make sure that nobody records a run by the older tables."""
+    now_ns = SYSTEM_CLOCK.wall_ns()
+    leases = connection.exec_driver_sql(_LEASES).all()
+    alive = [lease for lease in leases if why_expired(lease, now_ns) is None]
+    if not alive:
+        return
+    first, more = alive[0], len(alive) - 1
+    raise OlderRecordError(
+        f"the record at {location.shown} has version {found} and is not brought up to {newest}"
+        f" while an older taskgrove records run {first.run_id} ({first.command}) in it: process"
+        f" {first.pid} on {first.host}{f', and {more} more' if more else ''}",
+        location=location.shown,
+        hint="try again when that run has ended, or name another record with --db",
+    )
+
+
+def _migrate(
+    engine: Engine, location: Location, newest: int, scripts: Path, *, is_copy: bool
+) -> Path | None:
     copy: Path | None = None
     with engine.connect() as connection:
         connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901 - the same one
@@ -141,7 +180,9 @@ def _migrate(engine: Engine, location: Location, newest: int, scripts: Path) -> 
                 if found == newest:
                     return None
                 _check(found, newest, location, read_only=False)
-                if location.file is not None and found:
+                if found and not is_copy:
+                    _check_unused(connection, found, newest, location)
+                if location.file is not None and found and not is_copy:
                     copy = _copy_of(location.file, found)
                 _run_alembic(connection, scripts, location)
         finally:
@@ -203,4 +244,30 @@ def _copy_of(file: Path, version: int) -> Path:
             location=str(file),
             hint="make room beside it, and try again",
         ) from exc
+    return copy
+
+
+def copy_aside(location: Location, folder: Path) -> Location:
+    """Copy a SQLite record as it is, to be migrated and read in its place.
+
+    Args:
+        location: The record.
+        folder: A private folder; the copy is made in it.
+
+    Raises:
+        StoreError: It cannot be copied.
+    """
+    assert location.file is not None
+    copy = find_location(folder / location.file.name)
+    assert copy.file is not None
+    try:
+        source = sqlite3.connect(uri_of(location.file, read_only=True), uri=True)
+        target = sqlite3.connect(copy.file)
+        try:
+            source.backup(target)
+        finally:
+            target.close()
+            source.close()
+    except (sqlite3.Error, OSError) as exc:
+        raise store_error(exc, location.shown) from exc
     return copy

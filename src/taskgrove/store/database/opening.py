@@ -74,7 +74,7 @@ def _sqlite_engine(location: Location, file: Path, *, create: bool, read_only: b
     from sqlalchemy.pool import QueuePool  # noqa: PLC0415 - an extra
 
     exists = check_file(file, create=create, read_only=read_only)
-    uri = _uri(file, read_only=read_only)
+    uri = uri_of(file, read_only=read_only)
     alone = read_only and exists and _must_be_alone(file, uri, location)
 
     def connect() -> sqlite3.Connection:
@@ -167,7 +167,7 @@ def _must_be_alone(file: Path, uri: str, location: Location) -> bool:
 
 
 def _connect_to_look(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(_uri(file, read_only=True), uri=True, timeout=BUSY_S)
+    return sqlite3.connect(uri_of(file, read_only=True), uri=True, timeout=BUSY_S)
 
 
 def _check_owner(connection: sqlite3.Connection, location: Location) -> None:
@@ -181,7 +181,13 @@ def _check_owner(connection: sqlite3.Connection, location: Location) -> None:
         )
 
 
-def _uri(file: Path, *, read_only: bool) -> str:
+def uri_of(file: Path, *, read_only: bool) -> str:
+    """Return how SQLite is to open a file.
+
+    Args:
+        file: The file.
+        read_only: Nothing is written through it.
+    """
     uri = f"file:{quote(str(file))}"
     if not read_only:
         return f"{uri}?mode=rwc"

@@ -12,23 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.node_facts import RunFacts
-from taskgrove.store.recording.lease import boot_id
+from taskgrove.store.database.holders import why_expired
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from taskgrove.store.store import Store
-
-#: A lease of another machine is expired after this many of its intervals ...
-EXPIRED_INTERVALS: Final = 5.0
-#: ... and never sooner than this, in seconds.
-EXPIRED_LEAST_S: Final = 10.0
-#: Two readings of when a process began may differ by this much, in seconds.
-_START_SPREAD_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +86,6 @@ def lost_runs(store: Store) -> list[LostRun]:
             LostRun(row.run_key, row.run_id, row.command, False, row.last_ns, row.state_note)
             for row in connection.execute(statement)
         ]
-
-
-def why_expired(lease: Any, now_ns: int) -> str | None:
-    """Return why a lease is expired, as words for people; None while it is not.
-
-    Args:
-        lease: A row with the columns of ``leases``, by attribute; ``pid`` None: there is none.
-        now_ns: The time, UTC, nanoseconds since the epoch.
-    """
-    if lease.pid is None:
-        return "nobody holds it"
-    silent_s = (now_ns - lease.heartbeat_ns) / 1e9
-    # A clock that was set back makes a heartbeat of the future: that is a sign of life, too.
-    is_fresh = silent_s <= max(EXPIRED_LEAST_S, EXPIRED_INTERVALS * lease.interval_s)
-    who = f"its process {lease.pid} on {lease.host}"
-    if lease.boot_id and lease.boot_id == boot_id():
-        started = _start_of(lease.pid)
-        if started is None:
-            return f"{who} is gone"
-        if abs(started - lease.pid_started) <= _START_SPREAD_S or is_fresh:
-            return None
-        return f"{who} is gone; the number is another process' now"
-    return None if is_fresh else f"{who} has given no sign of life for {silent_s:,.0f} s"
 
 
 def moment_text(wall_ns: int) -> str:
@@ -194,18 +164,3 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
 
 def _has_ended(facts: RunFacts) -> bool:
     return facts.root is not None and facts.root.is_final
-
-
-def _start_of(pid: int) -> float | None:
-    """Return when a process began, in seconds; None when there is none (or a dead one)."""
-    import psutil  # noqa: PLC0415 - an extra
-
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return float(process.create_time())
-    except psutil.NoSuchProcess:
-        return None
-    except psutil.AccessDenied:
-        return float(psutil.Process(pid).create_time())

@@ -9,8 +9,9 @@ import functools
 import getpass
 import os
 import socket
-from pathlib import Path
 from typing import Final, NamedTuple
+
+from taskgrove.store.database.holders import boot_id
 
 #: How often a lease is renewed, in seconds.
 HEARTBEAT_S: Final = 2.0
@@ -44,19 +45,6 @@ def _holder(pid: int) -> LeaseHolder:
     return LeaseHolder(
         socket.gethostname(), boot_id(), pid, float(psutil.Process(pid).create_time())
     )
-
-
-@functools.cache
-def boot_id() -> str:
-    """Return what the kernel calls this boot and this space of pids; empty: it does not tell.
-
-    In a container of the same machine the same pid is another process.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
 
 
 @functools.cache
