@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,9 @@ class Link:
         self.inside: dict[str, threading.Event] = {}
         self.go_on: dict[str, threading.Event] = {}
         self.raises: dict[str, list[Exception]] = {}
+        self.out_type = "DevVarLongStringArray"
+        self.mute = False
+        self.within_s = 0.0
         self.reply: Any = [[int(ResultCode.QUEUED)], ["1_2_Configure"]]
 
     def hold(self, step: str) -> threading.Event:
@@ -62,11 +66,15 @@ class Link:
         return Snapshot([], {}, True)
 
     def describe(self, name: str) -> CommandShape:
-        return CommandShape(name, "DevString", "DevVarLongStringArray")
+        return CommandShape(name, "DevString", self.out_type)
 
-    def call(self, name: str, _argin: Any) -> Any:
+    def call(self, name: str, _argin: Any, *, within_s: float = 0.0) -> Any:
+        self.within_s = within_s
         self._do("call")
         return self.reply
+
+    def is_mute(self) -> bool:
+        return self.mute
 
     def near_command(self, _name: str) -> None: ...
     def mark_stale(self) -> None: ...
@@ -152,6 +160,26 @@ def test_a_callback_that_exits_keeps_nobody_else_from_the_end(
     updates = Updates()
     client.invoke(DEVICE, "Configure", "{}", on_update=updates)
     assert updates.final(GUARD_S / 6).status is TaskStatus.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("out_type", "mute", "patient"),
+    [
+        ("DevVoid", False, True),
+        ("DevString", True, True),
+        ("DevVarLongStringArray", True, True),  # coded, and nothing else will tell of it
+        ("DevVarLongStringArray", False, False),  # its end is told by events, soon or late
+    ],
+)
+def test_a_reply_that_is_the_end_may_take_as_long_as_its_step(
+    client: LrcClient, link: Link, out_type: str, mute: bool, patient: bool
+) -> None:
+    link.out_type, link.mute = out_type, mute
+    until = time.monotonic() + 1000.0
+    client.invoke(DEVICE, "Configure", "{}", on_update=Updates(), call_until=until)
+    assert (link.within_s > 500.0) is patient
+    client.invoke(DEVICE, "Configure", "{}", on_update=Updates())
+    assert link.within_s == 0.0
 
 
 # -- abort ----------------------------------------------------------------------------------------
@@ -289,7 +317,7 @@ class Client:
         self.reply = LrcUpdate("1_2_Configure", TaskStatus.QUEUED)
         self.answer = AbortAnswer(True, "the device accepted Abort", "Abort")
 
-    def invoke(self, *_: Any, on_update: Any, may_call: Callable[[], bool]) -> None:
+    def invoke(self, *_: Any, on_update: Any, may_call: Callable[[], bool], **__: Any) -> None:
         if may_call():
             self.sent += 1
             self.during()
@@ -399,3 +427,15 @@ def test_a_device_is_left_alone_when_the_abort_comes_as_its_command_may_not_be_c
     runner.start(context)
     threads[0].join(GUARD_S)
     assert (client.sent, client.aborts) == (0, [])
+
+
+@pytest.mark.parametrize(("deadline", "until"), [(None, None), (100.0, 100.5)])
+def test_a_call_is_told_of_the_limit_of_its_step(
+    made: Any, deadline: float | None, until: float | None
+) -> None:
+    runner, client, context = made
+    context.deadline = deadline
+    told: list[Any] = []
+    client.invoke = lambda *_, call_until, **__: told.append(call_until)
+    runner.start(context)
+    assert told == [until]

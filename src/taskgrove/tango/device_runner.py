@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.node_facts import OUTSIDE_END
@@ -24,6 +24,9 @@ from taskgrove.tango.lrc_client import LrcClient
 
 _DEVICE_WIDE = "Abort on a TANGO device ends every command of that device"
 _NOT_SENT = "when the limit expires the device goes on; set abort_on_timeout to have it aborted"
+
+#: How much longer than its leaf's limit a call may take, in seconds.
+_AFTER_LIMIT_S: Final = 0.5
 
 
 def target_name(leaf: LeafTask) -> str:
@@ -117,11 +120,14 @@ class DeviceRunner:
         leaf = context.leaf
         follower = _Follower(context, self._called)
         follower.is_calling = True
+        deadline = context.deadline
         self.client.invoke(
             target_name(leaf),
             leaf.command_name,
             leaf.argin,
             on_update=follower,
+            # A little longer than the limit, so that it is the limit that is told of.
+            call_until=None if deadline is None else deadline + _AFTER_LIMIT_S,
             may_call=lambda: self._may_call(follower),
         )
         with self._calls_lock:

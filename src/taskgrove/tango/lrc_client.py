@@ -35,7 +35,7 @@ from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.doubt import Doubt, unknown_fate
 from taskgrove.tango.client.failure import Failure, classify
 from taskgrove.tango.client.link import CommandShape, DeviceLink
-from taskgrove.tango.client.protocol import Reply, ReplyKind, decode_reply
+from taskgrove.tango.client.protocol import Reply, ReplyKind, decode_reply, end_by_reply
 from taskgrove.tango.client.refusal import is_refusal, refuse, why_not_called
 from taskgrove.tango.client.session import DeviceSession
 from taskgrove.tango.client.settings import LrcSettings
@@ -94,6 +94,7 @@ class LrcClient:
         *,
         on_update: UpdateCallback,
         deadline: float | None = None,
+        call_until: float | None = None,
         may_call: Callable[[], bool] | None = None,
     ) -> LrcCommand:
         """Call a command and follow it to its end; returns when the call has been answered.
@@ -109,6 +110,9 @@ class LrcClient:
             on_update: Called with each ``LrcUpdate`` on the dispatcher thread.
             deadline: Instant (``time.monotonic()``, seconds) after which it is no longer
                 waited for; None means no limit.
+            call_until: Instant (``time.monotonic()``, seconds) until which the reply of a command
+                is waited for whose reply is its end; None means ``rpc_timeout_s``, and no call
+                has less.
             may_call: Asked once, right before the command is sent, because connecting may
                 take seconds: when it answers False nothing is sent, and the command ends
                 ABORTED.
@@ -118,7 +122,7 @@ class LrcClient:
         """
         command, session, dispatcher = self._new_command(device, command_name, on_update, deadline)
         try:
-            self._call(command, session, dispatcher, argin, may_call)
+            self._call(command, session, dispatcher, argin, may_call, call_until)
         finally:
             # Behind what came of the call: until then the session knows that it is out.
             dispatcher.post(self._told, command)
@@ -131,21 +135,27 @@ class LrcClient:
         dispatcher: Dispatcher,
         argin: Any,
         may_call: Callable[[], bool] | None,
+        call_until: float | None,
     ) -> None:
         ready = self._prepare(session, dispatcher, command, argin)
         if ready is None:
             return
-        shape, value = ready
+        shape, value, is_mute = ready
         if may_call is not None and not may_call():
             dispatcher.post(_not_called, command)
             return
         sent_at = time.monotonic()
         try:
-            answer = session.link.call(shape.name, value)
+            if (is_mute or not shape.is_coded) and call_until is not None:
+                answer = session.link.call(shape.name, value, within_s=call_until - sent_at)
+            else:
+                answer = session.link.call(shape.name, value)
         except Exception as exc:  # noqa: BLE001 - what it proves is told in the final update
             dispatcher.post(self._call_failed, session, command, shape, sent_at, classify(exc))
         else:
             reply = decode_reply(answer, coded=shape.is_coded, command_name=shape.name)
+            if is_mute and reply.kind is ReplyKind.ACCEPTED:
+                reply = end_by_reply(reply, "the device tells nothing of its commands")
             command.command_id = reply.command_id
             dispatcher.post(self._called, session, command, reply)
 
@@ -302,14 +312,19 @@ class LrcClient:
 
     def _prepare(
         self, session: DeviceSession, dispatcher: Dispatcher, command: LrcCommand, argin: Any
-    ) -> tuple[CommandShape, Any] | None:
-        """Connect and check; on a problem, post the command's end and return None."""
+    ) -> tuple[CommandShape, Any, bool] | None:
+        """Connect and check; on a problem, post the command's end and return None.
+
+        Returns:
+            The command, its argument, and whether the device can tell of it by its reply only.
+        """
         link = session.link
         try:
             link.ensure()
             if not session.has_learnt:
                 with session.learning:
                     self._learn(session, dispatcher)
+            is_mute = link.is_mute()
             shape = link.describe(command.command_name)
         except Exception as exc:  # noqa: BLE001 - told in the final update
             failure = classify(exc)
@@ -321,7 +336,7 @@ class LrcClient:
             text = f"{shape.name} {checked.problem}"
             dispatcher.post(_refused, command, text, None, True)
             return None
-        return shape, checked.value
+        return shape, checked.value, is_mute
 
     @staticmethod
     def _learn(session: DeviceSession, dispatcher: Dispatcher) -> None:

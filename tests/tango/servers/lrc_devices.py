@@ -1,8 +1,8 @@
 """A purpose-made TANGO server for the tests of the long-running-command client.
 
-Two device classes: ``LrcDeviceV1`` (status, progress and result attributes only) and
-``LrcDeviceV2`` (``_lrcEvent`` and the ``lrc*`` lists as well). What a command does is said in
-its argument, a JSON object (all keys optional)::
+Three device classes: ``LrcDeviceV0`` (a plain TANGO device), ``LrcDeviceV1`` (status, progress
+and result attributes only) and ``LrcDeviceV2`` (``_lrcEvent`` and the ``lrc*`` lists as well).
+What a command of these two does is said in its argument, a JSON object (all keys optional)::
 
     duration        seconds until the end (0.2)
     progress        how many progress events are sent on the way (3)
@@ -76,6 +76,32 @@ class Pusher:
 @functools.cache
 def pusher():
     return Pusher()
+
+
+class LrcDeviceV0(Device):
+    """A device that knows nothing of long-running commands, whatever it answers."""
+
+    @command(dtype_out="DevVarLongStringArray")
+    def Started(self):
+        return [[1], ["Configure started"]]
+
+    @command(dtype_out="DevVarLongStringArray")
+    def Queued(self):
+        return [[2], ["1_2_Queued"]]
+
+    @command(dtype_in=float)
+    def Move(self, seconds):
+        time.sleep(seconds)
+
+    @command(dtype_in=float, dtype_out="DevVarLongStringArray")
+    def MoveCoded(self, seconds):
+        time.sleep(seconds)
+        return [[0], ["moved"]]
+
+    @command(dtype_in=str, dtype_out=str)
+    def Echo(self, text):
+        print("EXECUTED", flush=True)
+        return text
 
 
 class LrcDeviceV1(Device):
@@ -319,5 +345,5 @@ class LrcDeviceV2(LrcDeviceV1):
 
 
 if __name__ == "__main__":
-    chosen = {"LrcDeviceV1": LrcDeviceV1, "LrcDeviceV2": LrcDeviceV2}[sys.argv.pop(2)]
+    chosen = globals()[sys.argv.pop(2)]
     tango.server.run([chosen], args=[sys.argv[0], *sys.argv[1:]])

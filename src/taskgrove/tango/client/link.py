@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from taskgrove.errors import DeviceError, nearest
 from taskgrove.tango.client.failure import FailureKind, classify
-from taskgrove.tango.client.lists import CommandLists, Snapshot
+from taskgrove.tango.client.lists import CHECK_COMMAND, CommandLists, Snapshot
 from taskgrove.tango.client.protocol import choose_protocol
 from taskgrove.tango.client.subscriptions import Subscriptions
 
@@ -31,6 +31,8 @@ _WHERE_IS_THE_HEARTBEAT: Final = ("ZmqEventSubscriptionChange", ["info"])
 _EVENTS_AGAIN_S: Final = 10.0
 #: PyTango connects to a device at most once in this many seconds.
 CONNECT_PAUSE_S: Final = 1.05
+#: The longest limit that PyTango takes, in milliseconds.
+_LONGEST_CALL_MS: Final = 2**31 - 1
 
 
 class CommandShape(NamedTuple):
@@ -96,6 +98,7 @@ class DeviceLink:
         self._admin: Any = None
         self._heartbeat = ""
         self._shapes: dict[str, CommandShape] = {}
+        self._mute: bool | None = None
         self._sure_at = 0.0
         self._lock = threading.Lock()
         self._flight: Future[None] | None = None
@@ -151,9 +154,47 @@ class DeviceLink:
         # A link that was found stale in the meantime is repaired once more by its next user.
         self._land(mine, usable=marks == self._marks)
 
-    def call(self, name: str, argin: Any) -> Any:
-        """Call a command once and return its reply; never repeated, whatever happens."""
-        return self._proxy.command_inout(name, self._packed(name, argin))
+    def call(self, name: str, argin: Any, *, within_s: float = 0.0) -> Any:
+        """Call a command once and return its reply; never repeated, whatever happens.
+
+        Args:
+            name: The command.
+            argin: Its argument, checked.
+            within_s: How long the reply may take, in seconds, where that is more than the limit
+                of each call.
+        """
+        limit_ms = min(int(within_s * 1000), _LONGEST_CALL_MS)
+        proxy = self._proxy if limit_ms <= self._timeout_ms else self._new_proxy(limit_ms)
+        return proxy.command_inout(name, self._packed(name, argin))
+
+    def _new_proxy(self, limit_ms: int, name: str = "") -> Any:
+        proxy = self._tango.DeviceProxy(name or self.device)
+        proxy.set_transparency_reconnection(False)
+        proxy.set_timeout_millis(limit_ms)
+        return proxy
+
+    def is_mute(self) -> bool:
+        """Return True when the device can tell of its commands by their replies only.
+
+        Raises:
+            DevFailed: It cannot be reached.
+        """
+        if self.protocol:
+            return False
+        if self._mute is None:
+            readable = self._lists.read(self._proxy, self.protocol, ()).readable
+            self._mute = not readable and not self._has_check()
+        return self._mute
+
+    def _has_check(self) -> bool:
+        try:
+            self.describe(CHECK_COMMAND)
+        except self._tango.DevFailed as exc:
+            failure = classify(exc)
+            if failure.reason != "API_CommandNotFound":
+                raise
+            return False
+        return True
 
     def _packed(self, name: str, argin: Any) -> Any:
         """Return an argument with its type: for a bare value PyTango asks the device each time."""
@@ -219,10 +260,7 @@ class DeviceLink:
 
     def _establish(self, sound: bool) -> None:
         if self._proxy is None:
-            proxy = self._tango.DeviceProxy(self.device)
-            proxy.set_transparency_reconnection(False)
-            proxy.set_timeout_millis(self._timeout_ms)
-            self._proxy = proxy
+            self._proxy = self._new_proxy(self._timeout_ms)
         unbroken = self._knock()
         same = self._is_same_server()
         self._sure_at = time.monotonic()
@@ -230,6 +268,7 @@ class DeviceLink:
         if sound and unbroken and same and silent_s < _EVENTS_AGAIN_S:
             return
         self._shapes.clear()
+        self._mute = None
         self._lists.forget()
         self.subscribed_at = time.monotonic()
         self.protocol = self._subscriptions.renew(self._proxy, self._newest_protocol())
@@ -269,9 +308,7 @@ class DeviceLink:
         """
         if self._admin is None:
             self.server = str(self._proxy.adm_name())
-            self._admin = self._tango.DeviceProxy(self.server)
-            self._admin.set_transparency_reconnection(False)
-            self._admin.set_timeout_millis(self._timeout_ms)
+            self._admin = self._new_proxy(self._timeout_ms, self.server)
         before = self._heartbeat
         try:
             self._heartbeat = str(self._admin.command_inout(*_WHERE_IS_THE_HEARTBEAT)[1][0])

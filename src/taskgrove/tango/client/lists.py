@@ -19,7 +19,8 @@ from taskgrove.tango.client.protocol import (
 
 #: At most so many ids are asked for one by one in a poll.
 CHECKS_LIMIT: Final = 50
-_CHECK: Final = "CheckLongRunningCommandStatus"
+#: The command that tells of one command by its id.
+CHECK_COMMAND: Final = "CheckLongRunningCommandStatus"
 
 
 class Snapshot(NamedTuple):
@@ -89,15 +90,15 @@ class CommandLists:
         return facts, readable
 
     def _check(self, proxy: Any, command_id: str) -> CommandFacts | None:
-        if _CHECK in self._missing:
+        if CHECK_COMMAND in self._missing:
             return None
         try:
-            status = decode_status(proxy.command_inout(_CHECK, command_id))
+            status = decode_status(proxy.command_inout(CHECK_COMMAND, command_id))
         except self._tango.DevFailed as exc:
             failure = classify(exc)
             if failure.kind is not FailureKind.RAISED:
                 raise
             if failure.reason == "API_CommandNotFound":
-                self._missing.add(_CHECK)
+                self._missing.add(CHECK_COMMAND)
             return None
         return None if status is None else CommandFacts(command_id, status)

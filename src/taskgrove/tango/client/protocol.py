@@ -248,12 +248,19 @@ def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> R
             queued = code == ResultCode.QUEUED
             status = TaskStatus.QUEUED if queued else TaskStatus.IN_PROGRESS
             return Reply(ReplyKind.ACCEPTED, text, status)
-        note = "the device gave no command id, so its reply is taken as the end"
-        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, (ResultCode.OK, text), note)
+        reply = Reply(ReplyKind.ACCEPTED, text, TaskStatus.IN_PROGRESS)
+        return end_by_reply(reply, "the device gave no command id")
     if code in (ResultCode.REJECTED, ResultCode.NOT_ALLOWED):
         reason = text or "the device gave no reason"
         return Reply(ReplyKind.REJECTED, "", TaskStatus.REJECTED, (code, reason))
     return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, (code, text))
+
+
+def end_by_reply(reply: Reply, why: str) -> Reply:
+    """Return a reply that announces more as the end that it is, because no more can come."""
+    note = f"{why}, so its reply is taken as the end"
+    result = (ResultCode.OK, reply.command_id)
+    return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, result, note)
 
 
 def _decode_lrc_event(value: Any) -> list[CommandFacts]:

@@ -230,8 +230,10 @@ class DeviceSession:
         if facts is not None and facts.status is not TaskStatus.NOT_FOUND:
             self._give(command, facts, "poll")
             return
-        if command.pending_status is not None or (facts is None and not found.readable):
+        if command.pending_status is not None:
             return
+        if facts is None and not found.readable and self.link.protocol:
+            return  # what cannot be read now is followed by events
         if command.missed_since is None:
             command.missed_since = now
             self._polls.within(0.25)
