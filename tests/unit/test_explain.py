@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import FinishedDetail
 from taskgrove.view.explain import explain, grouped, split_message
@@ -71,6 +73,71 @@ def test_a_failure_leads_with_its_first_cause() -> None:
 def test_a_failure_that_ran_to_its_end_says_so() -> None:
     words = explain(FakeOutcome(TaskStatus.COMPLETED, ResultCode.FAILED, "no clock"))
     assert words.headline == "COMPLETED, FAILED: no clock"
+
+
+def test_the_cause_of_the_leaf_that_failed_first_leads_and_sums_stay_before_it() -> None:
+    stream = Stream()
+    stream.composed("r", "PARALLEL", ("a", "b"), root=True)
+    for name in "ab":
+        stream.composed(f"r/{name}", "DEVICE", target=f"x/y/{name}")
+    for name in "ba":
+        stream.ended(f"r/{name}", TaskStatus.FAILED, ResultCode.FAILED, f"x/y/{name}: no power")
+    stream.ended("r", TaskStatus.FAILED, ResultCode.FAILED)
+    view = RunView().apply_all(stream.events)
+    message = "Task r failed\nCauses:\n- p - PST success 1/3\n- x/y/a: no power\n- x/y/b: no power"
+    words = explain(FakeOutcome(TaskStatus.FAILED, ResultCode.FAILED, message, "FAILED"), view)
+    assert words.causes == ("p - PST success 1/3", "x/y/b: no power", "x/y/a: no power")
+    assert words.headline == "FAILED: x/y/b: no power (and 2 more)"
+
+
+def test_causes_keep_their_order_where_no_leaf_failed() -> None:
+    stream = Stream()
+    stream.composed("r", "PARALLEL", ("a",), root=True)
+    stream.composed("r/a", "DEVICE", target="x/y/a")
+    stream.ended("r/a")
+    message = "Task r failed\nCauses:\n- one\n- two"
+    view = RunView().apply_all(stream.events)
+    words = explain(FakeOutcome(TaskStatus.FAILED, ResultCode.FAILED, message, "FAILED"), view)
+    assert words.causes == ("one", "two")
+
+
+def test_a_degraded_outcome_without_a_sum_tells_what_decided() -> None:
+    outcome = FakeOutcome(TaskStatus.COMPLETED, ResultCode.FAILED, "Task r", "DEGRADED")
+    assert explain(outcome).headline == "COMPLETED, DEGRADED: Task r"
+    outcome.decision = FakeDecision("1 of 2 succeeded → DEGRADED")
+    assert explain(outcome).headline == "COMPLETED, DEGRADED: 1 of 2 succeeded → DEGRADED"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (True, "It was stopped on request; run the command again when ready."),
+        (False, "Not all of it was run: run the command again when ready."),
+    ],
+)
+def test_advice_after_an_abort(asked: bool, told: str) -> None:
+    stream = Stream()
+    stream.composed("r", "SEQUENTIAL", ("a",), root=True)
+    stream.composed("r/a", "DEVICE", target="x/y/a")
+    if asked:
+        stream.note("r", "abort-asked", "asked to stop: no light")
+    stream.ended("r/a", TaskStatus.ABORTED, ResultCode.ABORTED, "x/y/a: stopped")
+    stream.ended("r", TaskStatus.ABORTED, ResultCode.ABORTED)
+    view = RunView().apply_all(stream.events)
+    assert explain(outcome_of(view), view).advice == (told,)
+
+
+def test_a_step_without_a_device_is_named_by_its_path() -> None:
+    stream = Stream()
+    stream.composed("r", "SEQUENTIAL", ("a", "b"), root=True)
+    for name in "ab":
+        stream.composed(f"r/{name}", "INTERNAL", target="Manager", command_name=name)
+        stream.ended(f"r/{name}", TaskStatus.FAILED, ResultCode.FAILED, "ValueError: no")
+    stream.ended("r", TaskStatus.FAILED, ResultCode.FAILED)
+    view = RunView().apply_all(stream.events)
+    assert explain(outcome_of(view), view).advice == (
+        "Look at the steps r/a and r/b: their causes are in their own words.",
+    )
 
 
 def test_casualties_stand_apart() -> None:

@@ -164,6 +164,83 @@ def test_commands_aborted_with_the_device_are_casualties_of_the_one_that_ran_out
     assert "one on low-cbf/unit/one did not finish Configure within 2 s" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("first", "casualties"),
+    [
+        ("cannot be reached, Configure was not sent: no", ["configure/other"]),
+        ("no lock", []),  # it answered: that it cannot be reached later is a failure of its own
+    ],
+)
+def test_a_device_is_gone_only_after_something_showed_it(first: str, casualties: list[str]) -> None:
+    stream = tree("one", execution="PARALLEL")
+    stream.composed("configure/other", "DEVICE", target="low-cbf/unit/one", command_name="Scan")
+    gone = "low-cbf/unit/one: cannot be reached, Scan was not sent: no"
+    stream.ended("configure/one", FAILED, ResultCode.FAILED, f"low-cbf/unit/one: {first}")
+    stream.ended("configure/other", FAILED, ResultCode.FAILED, gone)
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    assert [item.path for item in explained(stream).casualties] == casualties
+
+
+def test_a_skipped_step_is_a_casualty_of_the_step_that_is_named_and_not_of_the_first() -> None:
+    stream = Stream()
+    steps = ("beams", "check", "rest")
+    stream.composed("go", "SEQUENTIAL", steps, root=True, skip_subtasks=True, rule="all")
+    stream.composed("go/beams", "PARALLEL", ("b1",), pst_group=True)
+    stream.composed("go/beams/b1", "DEVICE", target="low-pst/beam/01")
+    for name in ("check", "rest"):
+        stream.composed(f"go/{name}", "DEVICE", target=f"x/y/{name}", command_name="Check")
+    stream.ended("go/beams/b1", code=ResultCode.FAILED, message="low-pst/beam/01: no lock")
+    stream.ended("go/beams", code=ResultCode.FAILED, health_state="DEGRADED")
+    stream.ended("go/check", FAILED, ResultCode.FAILED, "x/y/check: no power")
+    skipped = FinishedDetail(skipped=True)
+    stream.ended("go/rest", REJECTED, ResultCode.REJECTED, "skipped: check failed", detail=skipped)
+    stream.ended("go", FAILED, ResultCode.FAILED, detail=FinishedDetail(rule="all"))
+    found = explained(stream)
+    assert found.first is not None
+    assert found.first.path == "go/beams/b1"
+    assert [(item.path, item.of) for item in found.casualties] == [("go/rest", "go/check")]
+
+
+def test_a_run_without_a_leaf_that_decided_tells_of_the_first_that_failed() -> None:
+    stream = Stream()
+    stream.composed("go", "PARALLEL", ("part",), root=True)
+    stream.composed("go/part", "PARALLEL", ("a", "b"))
+    for name in "ab":
+        stream.composed(f"go/part/{name}", "DEVICE", target=f"x/y/{name}")
+        stream.ended(f"go/part/{name}", FAILED, ResultCode.FAILED, f"x/y/{name}: no power")
+    stream.ended("go/part")  # it got over them
+    stream.ended("go", FAILED, ResultCode.FAILED)
+    found = explained(stream)
+    assert found.first is not None
+    assert found.first.path == "go/part/a"
+
+
+def test_what_an_abort_made_of_each_leaf() -> None:
+    stream = tree("a", "b", "c", "d", "e", execution="PARALLEL")
+    for name in ("", "/a", "/d", "/e"):
+        stream.running(f"configure{name}")
+    asked = "asked to stop: operator asked"
+    for name in ("", "/a", "/d", "/e"):
+        stream.note(f"configure{name}", "abort-asked", asked)
+    stream.note("configure/e", "abandoned", "it goes on after its limit expired")
+    for name, status, words in (
+        ("a", ABORTED, "abandoned: it did not end within 5 s of being asked to stop"),
+        ("b", ABORTED, "not started: operator asked"),
+        ("c", FAILED, "not started: the limit of 5 s set by configure expired"),
+        ("d", ABORTED, "Command has been aborted"),
+        ("e", FAILED, "timed out after 5 s (limit set by configure)"),
+    ):
+        stream.ended(f"configure/{name}", status, ResultCode(7), f"low-cbf/unit/{name}: {words}")
+    stream.ended("configure", ABORTED, ResultCode.ABORTED)
+    found = explained(stream)
+    assert [(item.path.rpartition("/")[2], item.kind) for item in found.casualties] == [
+        ("a", "abandoned"), ("b", "not started"), ("d", "stopped"), ("e", "abandoned"),
+    ]  # fmt: skip
+    assert found.first is not None
+    assert found.first.path == "configure/c"
+    assert "1 leaf had not begun" in found.sentence
+
+
 def test_a_leaf_that_ended_after_its_limit_says_how_late() -> None:
     stream = tree("one")
     stream.ended(
@@ -308,6 +385,23 @@ def test_of_several_limits_the_one_that_expires_first_is_told() -> None:
                 stream.events[place] = msgspec.structs.replace(stream.events[place], **begun)
         found = explained(stream, now_ns=at + 48 * SECOND)
         assert told in found.sentence
+
+
+def test_all_that_is_known_of_a_leaf_that_is_waited_for_is_told_once() -> None:
+    stream = tree("one")
+    stream.running("configure")
+    stream.running("configure/one")
+    at = stream.events[-1].wall_ns
+    begun = explained(stream, now_ns=at + 8 * SECOND)
+    assert begun.sentence == (
+        "configure has been running for 8.0 s and waits for one on low-cbf/unit/one to finish"
+        " Configure (for 8.0 s, since 00:00:00 UTC, last sign of life 8.0 s ago)"
+    )
+    stream.note("configure/one", "abort-asked", "asked to stop: operator asked")
+    stream.add("configure/one", "progress", status=TaskStatus.IN_PROGRESS, progress=40)
+    asked = explained(stream, now_ns=at + 8 * SECOND)
+    assert "(for 8.0 s, since 00:00:00 UTC, 40 % done, last sign of life" in asked.sentence
+    assert asked.sentence.endswith(", asked to stop 8.0 s ago)")
 
 
 def test_a_run_that_fails_without_a_leaf_says_what_the_root_says() -> None:

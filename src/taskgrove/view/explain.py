@@ -238,7 +238,7 @@ def advice(view: RunView, state: NodeState) -> list[str]:
             "Steps were left out after the first failure: mend that, then run it all again."
         )
     if not told and state == "aborted":
-        asked = any("abort-asked" in node.abort_ladder for node in view.nodes.values())
+        asked = any("asked" in node.abort_ladder for node in view.nodes.values())
         reason = "It was stopped on request; run" if asked else "Not all of it was run: run"
         told.append(f"{reason} the command again when ready.")
     return told
