@@ -154,5 +154,5 @@ def as_task_status(value: Any) -> TaskStatus | None:
         if isinstance(value, str):
             return TaskStatus.__members__.get(value.strip().upper())
         return TaskStatus(int(value)) if int(value) == value else None
-    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return None

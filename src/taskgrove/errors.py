@@ -6,12 +6,12 @@ class here tells of misuse, bad input or a missing part::
 
     TaskgroveError
     ├── UsageError (ValueError)            the library was called wrongly
+    │   └── SelfWaitError (RuntimeError)   a callback or step waits for its own end
     ├── CommandError (ValueError)          a command was refused before anything ran
     ├── MapError (ValueError)              a command map cannot be read or is not valid
     ├── MissingExtraError (ImportError)    an optional part is not installed
     ├── MissingRunnerError (LookupError)   no runner executes this kind of leaf
     ├── ExecutorClosedError (RuntimeError) work was handed to a closed executor
-    ├── SelfWaitError (RuntimeError)       a callback waits for its own tracker
     ├── WaitTimeoutError (TimeoutError)    waiting ended before the work did
     ├── DeviceError (ConnectionError)      a device cannot be reached or used
     ├── StoreError (OSError)               the record cannot be opened, read or written
@@ -161,8 +161,8 @@ class ExecutorClosedError(TaskgroveError, RuntimeError):
     code = "executor-closed"
 
 
-class SelfWaitError(TaskgroveError, RuntimeError):
-    """A callback waits for the tracker that is calling it: it would wait for ever."""
+class SelfWaitError(UsageError, RuntimeError):
+    """A callback or step waits for what cannot end before it goes on: it would wait for ever."""
 
     code = "self-wait"
 

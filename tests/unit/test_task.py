@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import logging
+import pickle
 
 import pytest
 
@@ -638,3 +640,119 @@ def test_run_runs_a_tree_in_one_call():
     outcome = run(Task("configure", subtasks=[LeafTask.from_callable(lambda: seen.append(1))]))
     assert outcome.status is TaskStatus.COMPLETED
     assert seen == [1]
+
+
+# -- trees that change, and copies of trees --------------------------------------------------------
+
+
+CHANGES = {
+    "append": lambda kids: kids.append(leaf("late")),
+    "extend": lambda kids: kids.extend([leaf("late")]),
+    "insert": lambda kids: kids.insert(0, leaf("late")),
+    "pop": lambda kids: kids.pop(),
+    "remove": lambda kids: kids.remove(kids[0]),
+    "clear": lambda kids: kids.clear(),
+    "reverse": lambda kids: kids.reverse(),
+    "sort": lambda kids: kids.sort(key=id),
+    "set": lambda kids: kids.__setitem__(0, leaf("late")),
+    "slice": lambda kids: kids.__setitem__(slice(0, 1), []),
+    "delete": lambda kids: kids.__delitem__(0),
+    "add": lambda kids: kids.__iadd__([leaf("late")]),
+    "multiply": lambda kids: kids.__imul__(0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_children_take_no_change_once_the_tracker_exists(change):
+    early = Task("root", subtasks=[leaf("a"), leaf("b")])
+    CHANGES[change](early.subtasks)
+    task = Task("root", subtasks=[leaf("a"), leaf("b")])
+    kids = task.subtasks
+    task.parent_callback()
+    with pytest.raises(UsageError, match="no change"):
+        CHANGES[change](kids)
+    with pytest.raises(UsageError, match="no change"):
+        task.subtasks = [leaf("late")]
+    assert [child.name for child in task.subtasks] == ["a", "b"]
+
+
+def test_a_submitted_tree_takes_no_change():
+    from taskgrove.commands.main_task_executor import MainTaskExecutor
+
+    step = LeafTask.from_callable(int, name="a")
+    task = Task("root", subtasks=[Task("part", subtasks=[step])])
+    with MainTaskExecutor() as executor:
+        handle = executor.submit_main_task(task)
+        with pytest.raises(UsageError):
+            task.subtasks[0].subtasks.append(leaf("late"))
+        handle.wait()
+
+
+def test_children_given_by_assignment_or_append_before_the_tracker_exists_are_run():
+    ran = []
+    task = Task("root", is_root=True)
+    task.subtasks = [LeafTask.from_callable(lambda: ran.append("a"), name="a")]
+    task.subtasks.append(LeafTask.from_callable(lambda: ran.append("b"), name="b"))
+    assert run(task).status is TaskStatus.COMPLETED
+    assert ran == ["a", "b"]
+
+
+def changed_behind_the_tracker(tree):
+    tree.parent_callback()
+    list.append(tree.subtasks, LeafTask.from_callable(print, name="late"))
+    return tree
+
+
+def exchanged_behind_the_tracker(tree):
+    tree.parent_callback()
+    list.__setitem__(tree.subtasks, 0, LeafTask.from_callable(print, name="a"))
+    return tree
+
+
+def copied_branch(tree):
+    return Task("other", subtasks=[copied(tree.subtasks[1])])
+
+
+def copied(node):
+    node = copy.copy(node)
+    node.parent = None
+    return node
+
+
+def copied_with_its_tracker(tree):
+    tree.parent_callback()
+    return copy.copy(tree)
+
+
+def copied_leaf_with_its_tracker(tree):
+    own = LeafTask.from_callable(print, name="a")
+    assert own.tracker
+    return copy.copy(own)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [copy.copy, copied_branch, copied_with_its_tracker, copied_leaf_with_its_tracker,
+     changed_behind_the_tracker, exchanged_behind_the_tracker],
+)  # fmt: skip
+def test_a_tree_that_could_not_end_is_refused_and_the_first_one_runs(spoil):
+    from taskgrove.commands.main_task_executor import MainTaskExecutor
+
+    part = Task("part", subtasks=[LeafTask.from_callable(int, name="b")])
+    tree = Task("root", subtasks=[LeafTask.from_callable(int, name="a"), part])
+    spoilt = spoil(tree)
+    with MainTaskExecutor() as executor:
+        with pytest.raises(UsageError):
+            executor.submit_main_task(spoilt)
+        if spoilt is not tree:
+            handle = executor.submit_main_task(tree)
+            assert handle.wait(60)
+            assert handle.outcome.status is TaskStatus.COMPLETED
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda tree: pickle.loads(pickle.dumps(tree))])
+def test_a_whole_copy_of_a_tree_that_has_not_run_runs(copier):
+    tree = Task("root", subtasks=[Task("part", subtasks=[LeafTask.from_callable(int, name="b")])])
+    for one in (copier(tree), tree):
+        assert run(one).status is TaskStatus.COMPLETED
+        assert one.subtasks[0].parent is one

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -150,6 +151,24 @@ class BaseTask:
         assert self._tracker is not None
         return self._tracker
 
+    def known_trackers(self) -> Iterator[TaskTracker]:
+        """Yield the trackers of this node and of all above it, of those that exist."""
+        node: BaseTask | None = self
+        while node is not None:
+            if node._tracker is not None:
+                yield node._tracker
+            node = node.parent
+
+    def check_own_tracker(self) -> None:
+        """Raise UsageError for a copy, which shares its tracker with another node."""
+        tracker = self._tracker
+        if tracker is not None and (tracker.owner is None or tracker.owner() is not self):
+            raise UsageError(
+                f"{self.path!r} is a copy: its tracker belongs to another task",
+                path=self.path,
+                hint="compose the tree again",
+            )
+
     def parent_callback(self) -> Callable[..., None]:
         """Return what a child calls to update this node: ``tracker.update_task``."""
         return self.tracker.update_task
@@ -172,7 +191,7 @@ class BaseTask:
         rule: AggregationRule | None = None,
         pst_group: bool | None = None,
     ) -> TaskTracker:
-        return TaskTracker(
+        tracker = TaskTracker(
             self.name,
             total_subtasks,
             self.completed_callback,
@@ -184,6 +203,8 @@ class BaseTask:
             pst_group=pst_group,
             parent=None if self.parent is None else self.parent.tracker,
         )
+        tracker.owner = weakref.ref(self)
+        return tracker
 
     def _repr_html_(self) -> str | None:
         return render_html(self)

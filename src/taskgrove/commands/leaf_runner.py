@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import AnalysisDetail, Cause, NoteDetail, PageDetail
+from taskgrove.events import AnalysisDetail, Cause, NoteDetail, PageDetail, exception_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,18 @@ class LeafLimits:
     timeout: Literal["enforced", "reported"]
     note: str = ""
     queues: bool = False
+
+
+def limits_of(runner: LeafRunner, leaf: LeafTask) -> LeafLimits:
+    """Return what a runner can enforce on a leaf; one that cannot say it enforces nothing."""
+    try:
+        limits = runner.limits(leaf)
+        if issubclass(type(limits), LeafLimits):
+            return limits
+        raise TypeError(f"limits gave an object of type {type(limits).__name__}")
+    except BaseException as exc:  # noqa: BLE001 - told with the limit of the leaf
+        words = f"{type(exc).__name__}: {exception_text(exc)}"
+        return LeafLimits("none", "reported", f"its runner cannot say what it enforces: {words}")
 
 
 class LeafContext(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,14 @@ class LeafTask(BaseTask):
         if self.parent is not None:
             # Read directly where it can be: this is on the path of every update.
             tracker = self.parent._tracker or self.parent.tracker
-            tracker.update_task(task_name=self.name, **fields)
+            try:
+                tracker.update_task(task_name=self.name, **fields)
+            finally:  # an exit that a callback raised comes out of it
+                self._report_own(fields)
+        else:
+            self._report_own(fields)
+
+    def _report_own(self, fields: dict[str, Any]) -> None:
         # Read after the parent's record was written: see the property ``tracker``.
         if self._tracker is not None:
             self._tracker.update_task(task_name=self.name, **fields)
@@ -206,11 +214,17 @@ class LeafTask(BaseTask):
 
     def _make_tracker(self) -> TaskTracker:
         # Not tied to the parent's tracker: report() updates both.
-        return TaskTracker(self.name, 1, self.completed_callback, self.logger, rule=LeafRule())
+        tracker = TaskTracker(self.name, 1, self.completed_callback, self.logger, rule=LeafRule())
+        tracker.owner = weakref.ref(self)
+        tracker.beside = None if self.parent is None else self.parent.tracker
+        return tracker
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
     while isinstance(fn, functools.partial):
         fn = fn.func
-    name = getattr(fn, "__name__", None) or type(fn).__name__
+    try:
+        name = getattr(fn, "__name__", None) or type(fn).__name__
+    except BaseException:  # noqa: BLE001 - the look-up is its own code
+        name = type(fn).__name__
     return "lambda" if name == "<lambda>" else str(name)

@@ -32,15 +32,17 @@ from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
+from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
-from taskgrove.control_model import IS_FINAL
+from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
 from taskgrove.errors import (
     ExecutorClosedError,
     MissingRunnerError,
     UsageError,
     nearest,
 )
-from taskgrove.events import EventBus, Observer
+from taskgrove.events import EventBus, Observer, exception_text
+from taskgrove.foreign_code import LOGGING
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -78,7 +80,7 @@ class MainTaskExecutor:
         self._own_runner: InternalRunner | None = None
         own: dict[TaskExecutionType, LeafRunner] = dict(runners or {})
         if TaskExecutionType.INTERNAL not in own:
-            self._own_runner = InternalRunner()
+            self._own_runner = InternalRunner(grace_s)
             own[TaskExecutionType.INTERNAL] = self._own_runner
         self._engine = Engine(max_workers, grace_s, own)
         self._lock = threading.Lock()
@@ -116,14 +118,18 @@ class MainTaskExecutor:
                 ``not started: <why>``.
 
         Raises:
-            UsageError: The tree has been submitted before, or is part of another one.
+            UsageError: The tree has been submitted before, is part of another one, a copy, or was
+                changed after its tracker was made; or the process was forked after the executor
+                was made.
             MissingRunnerError: It holds a kind of leaf that no runner executes.
             ExecutorClosedError: The executor is shut down.
         """
+        self._engine.check_process()
         observers = tuple(observers)  # what cannot be had fails before anything has begun
         root = task if isinstance(task, Task) else _wrapped(task)
         if root.parent is not None:
             raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
+        _complete(root)
         self._check_runners(root)
         known = _checked_prior(root, prior)
         bus = EventBus(run_id or new_run_id(), first_sequence=first_sequence)
@@ -153,11 +159,11 @@ class MainTaskExecutor:
                 bus.subscribe(observer, essential=True)
             for observer in observers:
                 bus.subscribe(observer)
+            # Not on the pool: methods that hang there must not keep a run from being aborted.
+            self._engine.control.submit(lambda: self._begin(handle))
         except BaseException:
             self._forget(handle)  # nothing has begun, and the executor must not wait for it
             raise
-        # Not on the pool: methods that hang there must not keep a run from being aborted.
-        self._engine.control.submit(lambda: self._begin(handle))
         return handle
 
     def shutdown(self, wait: bool = True) -> None:
@@ -167,13 +173,18 @@ class MainTaskExecutor:
             wait: Whether to wait for that; what was abandoned is not waited for longer
                 than the grace period.
         """
+        self._engine.check_process()
         with self._lock:
             self._closing = True
+            running = list(self._handles)
             idle = not self._handles
         if idle:
             self._close_engine()
         if wait:
-            if not idle and self._engine.is_own_thread:
+            if not idle and (
+                self._engine.is_own_thread
+                or any(waits_for_itself(handle.task.tracker) for handle in running)
+            ):
                 raise UsageError(
                     "a step of a running tree cannot wait for its own executor",
                     hint="call shutdown(wait=False) there",
@@ -187,6 +198,7 @@ class MainTaskExecutor:
 
     def abort_all(self, reason: str | None = None) -> None:
         """Ask every running tree to stop; returns at once."""
+        self._engine.check_process()
         with self._lock:
             handles = list(self._handles)
         for handle in handles:
@@ -210,6 +222,9 @@ class MainTaskExecutor:
     def _begin(self, handle: RunHandle) -> None:
         run = handle._run
         root = run.root
+        with self._lock:
+            if handle not in self._handles:
+                return  # there was no thread for it when it was submitted: its caller was told
         try:
             run.take_over_recorded()
             for path, node in root.walk():
@@ -223,15 +238,23 @@ class MainTaskExecutor:
                     TrackerEvents(run.bus, root.path).task_finished(root.tracker.outcome(), {})
             root.tracker.when_closed(lambda: self._end(handle))
             run.begin()
-        except Exception as exc:
+        except BaseException as exc:
             # Whatever stops a run from beginning still gives it exactly one end (S7.6).
-            self.logger.exception("run %s could not begin", handle.id)
             run.remember(exc)
-            root.tracker.fail(exc)
+            try:
+                root.tracker.fail(exc)
+            except BaseException as further:  # noqa: BLE001 - a callback's, and told with the rest
+                run.remember(further)
             self._end(handle)
+            with LOGGING:
+                self.logger.error("run %s could not begin", handle.id, exc_info=exc)
 
     def _end(self, handle: RunHandle) -> None:
-        outcome = handle.task.tracker.outcome()
+        try:
+            outcome = handle.task.tracker.outcome()
+        except BaseException as exc:  # noqa: BLE001 - there is no tracker: it could not begin
+            text = f"internal error: {type(exc).__name__}: {exception_text(exc)}"
+            outcome = AggregationOutcome(TaskStatus.FAILED, ResultCode.FAILED, text, "FAILED")
         with self._lock:
             if handle._ended:
                 return
@@ -242,10 +265,11 @@ class MainTaskExecutor:
             return
         try:
             recorder.end_run(handle.id, outcome, lambda: self._report(handle, outcome))
-        except Exception:
+        except BaseException as exc:
             # A recorder that breaks its promise must not keep the outcome from its waiters.
-            self.logger.exception("run %s: its recorder failed at the end", handle.id)
             self._report(handle, outcome)
+            with LOGGING:
+                self.logger.error("run %s: its recorder failed at the end", handle.id, exc_info=exc)
 
     def _report(self, handle: RunHandle, outcome: AggregationOutcome) -> None:
         with self._lock:
@@ -297,6 +321,15 @@ def _wrapped(leaf: BaseTask) -> Task:
     if leaf.parent is not None:
         raise UsageError(f"{leaf.path!r} is part of a tree; submit its root", path=leaf.path)
     return Task(leaf.name, subtasks=[leaf], is_root=True)
+
+
+def _complete(root: Task) -> None:
+    """Raise UsageError for a tree that could not end; from here on it takes no change."""
+    for _, node in root.walk():  # a node is checked before those below it are walked to
+        if isinstance(node, Task):
+            node.complete()
+        else:
+            node.check_own_tracker()
 
 
 def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, Prior]:

@@ -19,6 +19,7 @@ from taskgrove.commands.base_task import (
     device_name_of,
 )
 from taskgrove.commands.leaf_task import LeafTask
+from taskgrove.commands.subtasks import Subtasks
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError, nearest
 
@@ -51,13 +52,13 @@ class Task(BaseTask):
     """
 
     __slots__ = (
+        "_subtasks",
         "composition_notes",
         "obs_mode",
         "operation",
         "pst_group",
         "rule",
         "submitted",
-        "subtasks",
         "timeout",
     )
 
@@ -91,8 +92,18 @@ class Task(BaseTask):
         self.submitted = False
         #: What the composer left out and why, and limits that cannot be enforced.
         self.composition_notes: list[str] = []
-        self.subtasks: list[BaseTask] = list(subtasks)
-        self._adopt(self.subtasks)
+        self._subtasks = Subtasks(subtasks)
+        self._adopt(self._subtasks)
+
+    @property
+    def subtasks(self) -> list[BaseTask]:
+        """The children, in order; no change is taken once the tracker exists."""
+        return self._subtasks
+
+    @subtasks.setter
+    def subtasks(self, subtasks: Iterable[BaseTask]) -> None:
+        self._subtasks.check()
+        self._subtasks = Subtasks(subtasks)
 
     def add(self, *subtasks: BaseTask) -> None:
         """Append children.
@@ -102,8 +113,28 @@ class Task(BaseTask):
         """
         if self._tracker is not None:
             raise UsageError(f"{self.path} is complete: its tracker exists", path=self.path)
-        self._adopt([*self.subtasks, *subtasks])
-        self.subtasks.extend(subtasks)
+        self._adopt([*self._subtasks, *subtasks])
+        self._subtasks.extend(subtasks)
+
+    def complete(self) -> None:
+        """Take no further change of the children; raise UsageError if they are not its own.
+
+        Those of a copied node belong to another tree, and a list may have been changed behind
+        the back of its tracker.
+        """
+        self.check_own_tracker()
+        tracker = self._tracker
+        if tracker is None:
+            self._adopt(self._subtasks)
+        elif [child.name for child in self._subtasks] != list(tracker.subtasks) or any(
+            child.parent is not self for child in self._subtasks
+        ):
+            raise UsageError(
+                f"the subtasks of {self.path!r} were changed after its tracker was made",
+                path=self.path,
+                hint="complete the tree before its tracker or parent_callback() is read",
+            )
+        self._subtasks.owner_path = self.path
 
     def become_root(self) -> None:
         """Make this the root of a command: what is submitted is one, said so or not."""
@@ -118,7 +149,7 @@ class Task(BaseTask):
             path, node = stack.pop()
             yield path, node
             if isinstance(node, Task):
-                stack.extend((f"{path}/{child.name}", child) for child in reversed(node.subtasks))
+                stack.extend((f"{path}/{child.name}", child) for child in reversed(node._subtasks))
 
     def find(self, path: str) -> BaseTask:
         """Return the node at ``path`` (``configure/configure_pst/pst-beam-01``).
@@ -171,7 +202,11 @@ class Task(BaseTask):
             if child.parent is self:
                 continue
             if child.parent is not None:
-                raise UsageError(f"{child.path!r} already has a parent", path=child.path)
+                raise UsageError(
+                    f"{child.path!r} already has a parent",
+                    path=child.path,
+                    hint="a copied task does not own its subtasks: compose them again",
+                )
             if child.is_root:
                 raise UsageError(
                     f"{child.name!r} is a root; it cannot be a subtask", path=self.path
@@ -188,13 +223,14 @@ class Task(BaseTask):
             node = node.parent
 
     def _make_tracker(self) -> TaskTracker:
-        self._adopt(self.subtasks)
+        self._adopt(self._subtasks)
+        self._subtasks.owner_path = self.path
         tracker = self._new_tracker(
-            len(self.subtasks),
+            len(self._subtasks),
             operation=self.operation,
             obs_mode=self.obs_mode,
             rule=self.rule,
             pst_group=self.pst_group,
         )
-        tracker.expect(child.name for child in self.subtasks)
+        tracker.expect(child.name for child in self._subtasks)
         return tracker

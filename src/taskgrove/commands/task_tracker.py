@@ -26,6 +26,7 @@ from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEve
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext, checked_progress
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
 from taskgrove.events import EventBus, Observer, Subscription, SubtaskFacts
+from taskgrove.foreign_code import LOGGING, is_interrupt
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -215,8 +216,11 @@ class TaskTracker(TrackerDelivery):
                         due = self._post_progress()
             else:
                 due = self._take_in(task_name, status, progress, result, error, kwargs)
-        except Exception as exc:  # noqa: BLE001 - S4.6
+        except BaseException as exc:
             self._fail(exc)
+            if is_interrupt(exc):
+                deliver(self)
+                raise
             due = True
         if due:
             deliver(self)
@@ -252,9 +256,8 @@ class TaskTracker(TrackerDelivery):
             return self._take_in(name, None, progress, None, None, {})
         try:
             bus.publish_progress(facts, sequence, progress)
-        except Exception:
-            # The update itself is taken in, and what follows from it must be delivered.
-            self.logger.exception("task %s: an update could not be told", self.task_name)
+        except BaseException as exc:  # noqa: BLE001 - logged
+            self._log_untold(exc)
         return due
 
     def _begin_to_tell(self, record: SubtaskResult) -> SubtaskFacts | None:
@@ -439,20 +442,27 @@ class TaskTracker(TrackerDelivery):
             elif change is not None:
                 assert events is not None
                 events.subtask(change)
-        except Exception:
-            # The update itself is taken in, and what follows from it must be delivered.
-            self.logger.exception("task %s: an update could not be told", self.task_name)
+            if ctx.source and not (late or refused):
+                self._log_update(record, "an update of %s", status, message, ctx)
+        except BaseException as exc:  # noqa: BLE001 - logged
+            self._log_untold(exc)
         return due
+
+    def _log_untold(self, exc: BaseException) -> None:
+        # The update itself is taken in, and what follows from it must be delivered.
+        with LOGGING:
+            self.logger.error("task %s: an update could not be told", self.task_name, exc_info=exc)
 
     def _checked_status(self, task_name: str, status: Any) -> TaskStatus | None:
         checked = as_task_status(status)
         if checked is None:
-            self.logger.warning(
-                "task %s: %s reported a status that is none: %s",
-                self.task_name,
-                text_of(task_name),
-                describe(status),
-            )
+            with LOGGING:
+                self.logger.warning(
+                    "task %s: %s reported a status that is none: %s",
+                    self.task_name,
+                    text_of(task_name),
+                    describe(status),
+                )
         return checked
 
     def _tell_ignored(
@@ -465,19 +475,36 @@ class TaskTracker(TrackerDelivery):
         *,
         late: bool,
     ) -> None:
-        """Log an update that changed nothing, and note it where it says something new."""
-        if self.logger.isEnabledFor(logging.DEBUG):
-            self.logger.debug(
-                "task %s: %s update of %s ignored: it is %s, the update says %s %s",
-                self.task_name,
-                "a late" if late else "an illegal",
-                record.name,
-                record.status.name if record.status is not None else "not begun",
-                status.name if status is not None else "nothing of its status",
-                message,
-            )
+        """Note an update that changed nothing where it says something new, and log it."""
         news = (status is not None and status is not record.status) or (
             code is not None and code is not record.result_code
         )
         if self._events is not None and news and not ctx.skipped:
             self._events.ignored(record, status, code, message, late=late)
+        self._log_update(
+            record,
+            "a late update of %s ignored" if late else "an illegal update of %s ignored",
+            status,
+            message,
+            ctx,
+        )
+
+    def _log_update(
+        self,
+        record: SubtaskResult,
+        words: str,
+        status: TaskStatus | None,
+        message: str,
+        ctx: UpdateContext,
+    ) -> None:
+        with LOGGING:
+            if self.logger.isEnabledFor(logging.DEBUG):
+                self.logger.debug(
+                    f"task %s: {words}: it is %s, the update says %s %s%s",
+                    self.task_name,
+                    record.name,
+                    record.status.name if record.status is not None else "not begun",
+                    status.name if status is not None else "nothing of its status",
+                    message,
+                    f" (from {ctx.source})" if ctx.source else "",
+                )

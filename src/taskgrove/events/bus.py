@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
+from taskgrove.events.cause import exception_text
 from taskgrove.events.details import NoteDetail
 from taskgrove.events.event import EventKind, Observer, ProgressDraft, SubtaskFacts, TaskEvent
+from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -28,6 +30,15 @@ STALL_LIMIT_S: Final = 1.0
 #: An observer that takes longer than this in ``SLOW_CALLS_LIMIT`` calls running is detached.
 SLOW_LIMIT_S: Final = 0.05
 SLOW_CALLS_LIMIT: Final = 5
+
+
+class _Calling(threading.local):
+    """The buses whose observers the thread is calling, the outermost first."""
+
+    buses: tuple[EventBus, ...] = ()
+
+
+_CALLING: Final = _Calling()
 
 
 class Subscription:
@@ -48,7 +59,7 @@ class Subscription:
         self._bus = bus
         self._slow_calls = 0
         self.essential = essential
-        self.takes_drafts: bool = getattr(observer, "takes_drafts", False)
+        self.takes_drafts: bool = getattr(observer, "takes_drafts", False) is True
         self.observer = observer
         self.detached_reason: str | None = None
 
@@ -161,8 +172,8 @@ class EventBus:
         for take in self._draft_takers:
             try:
                 take(draft)
-            except Exception:
-                _LOGGER.exception("run %s: the record's observer raised", self.run_id)
+            except BaseException as exc:  # noqa: BLE001 - logged
+                self._log_record_raised(exc)
         if self._others:
             self.publish(draft.event(), drafted=True)
 
@@ -179,15 +190,20 @@ class EventBus:
             if subscription.essential:  # never detached, so never timed
                 try:
                     subscription.observer(event)
-                except Exception:
-                    _LOGGER.exception("run %s: the record's observer raised", self.run_id)
+                except BaseException as exc:  # noqa: BLE001 - logged
+                    self._log_record_raised(exc)
                 continue
+            before = _CALLING.buses
+            _CALLING.buses = (*before, self)
             began = time.perf_counter()
             try:
                 subscription.observer(event)
-            except Exception as exc:  # noqa: BLE001 - an observer harms nothing (S4.9)
-                self._detach(subscription, f"it raised {type(exc).__name__}: {exc}", event.path)
+            except BaseException as exc:  # noqa: BLE001 - an observer harms nothing (S4.9)
+                text = f"it raised {type(exc).__name__}: {exception_text(exc)}"
+                self._detach(subscription, text, event.path)
                 continue
+            finally:
+                _CALLING.buses = before
             took = time.perf_counter() - began
             if took > SLOW_LIMIT_S:
                 subscription._slow_calls += 1
@@ -195,6 +211,15 @@ class EventBus:
                     self._detach(subscription, f"it was slow: {took:.3f} s in a call", event.path)
             elif subscription._slow_calls:
                 subscription._slow_calls = 0
+
+    @property
+    def is_calling_here(self) -> bool:
+        """True on a thread that an observer of this bus holds just now."""
+        return self in _CALLING.buses
+
+    def _log_record_raised(self, exc: BaseException) -> None:
+        with LOGGING:
+            _LOGGER.error("run %s: the record's observer raised", self.run_id, exc_info=exc)
 
     def _set_subscriptions(self, subscriptions: tuple[Subscription, ...]) -> None:
         """Replace the subscriptions (lock held)."""
@@ -216,7 +241,14 @@ class EventBus:
         if not self._remove(subscription):
             return
         subscription.detached_reason = reason
-        name = getattr(subscription.observer, "__qualname__", None) or repr(subscription.observer)
-        text = f"observer {name} was detached: {reason}"
-        _LOGGER.warning("run %s: %s", self.run_id, text)
+        text = f"observer {_name_of(subscription.observer)} was detached: {reason}"
+        with LOGGING:
+            _LOGGER.warning("run %s: %s", self.run_id, text)
         self.emit(path, "note", message=text, detail=NoteDetail(topic="observer"))
+
+
+def _name_of(observer: Observer) -> str:
+    try:
+        return str(getattr(observer, "__qualname__", None) or repr(observer))
+    except BaseException:  # noqa: BLE001 - it may refuse to be named, too
+        return f"of type {type(observer).__name__}"

@@ -49,7 +49,7 @@ def device_list(value: Any) -> list[str] | None:
         if isinstance(value, str):
             return [value] if value else []
         names = [item for item in islice(value, _DEVICES_LIMIT) if isinstance(item, str) and item]
-    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return None
     return list(dict.fromkeys(names))
 
@@ -67,7 +67,7 @@ def health_name(value: Any) -> str | None:
         if value is None or isinstance(value, bool):
             return None
         return {1: DEGRADED, 2: FAILED}.get(value)
-    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return None
 
 

@@ -47,7 +47,7 @@ def text_of(value: Any) -> str:
             return "\n".join(value)
         head = f"{type(value).__name__}: " if isinstance(value, BaseException) else ""
         return f"{head}{value}"
-    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return describe(value)
 
 
@@ -58,7 +58,7 @@ def describe(value: Any) -> str:
             if isinstance(value, kinds):
                 return words(value)
         return f"an object of type {type(value).__name__:.80}"
-    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return "an object that cannot be described"
 
 

@@ -85,7 +85,7 @@ def parse_result(value: Any) -> ParsedResult:
         return _NOTHING
     try:
         return _parse(value)
-    except Exception:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return ParsedResult(ResultCode.UNKNOWN, f"unusable result: {describe(value)}")
 
 

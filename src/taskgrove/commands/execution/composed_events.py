@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.events import ComposedDetail, EventBus, ExecutionKind, NoteDetail
 
@@ -14,7 +14,7 @@ def limit_note(leaf: LeafTask, runners: Mapping[TaskExecutionType, LeafRunner]) 
     runner = runners.get(leaf.task_type)
     if leaf.timeout is None or runner is None:
         return None
-    limits = runner.limits(leaf)
+    limits = limits_of(runner, leaf)
     if limits.timeout == "enforced":
         return None
     why = f": {limits.note}" if limits.note else ""
@@ -30,8 +30,11 @@ def _address(leaf: LeafTask) -> str | None:
     if leaf.device_name is None:
         return None
     target = leaf.target
-    told = [target, getattr(target, "trl", None), getattr(target, "name", None)]
-    address = next((name for name in told if isinstance(name, str) and name), None)
+    try:
+        told = [target, getattr(target, "trl", None), getattr(target, "name", None)]
+        address = next((str(name) for name in told if isinstance(name, str) and name), None)
+    except BaseException:  # noqa: BLE001 - what runs the leaf meets it again, and tells it
+        return None
     return address if address != leaf.device_name else None
 
 

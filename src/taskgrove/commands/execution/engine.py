@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final
 
+from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import LeafTask, TaskExecutionType
+from taskgrove.errors import UsageError
 
 #: Threads for deadlines and aborts; started only when there is something for them.
 _CONTROL_THREADS: Final = 4
@@ -20,6 +23,7 @@ class Engine:
         self, max_workers: int, grace_s: float, runners: Mapping[TaskExecutionType, LeafRunner]
     ) -> None:
         self.grace_s = grace_s
+        self._pid = os.getpid()
         self.runners = runners
         self.pool = WorkerPool(max_workers, "taskgrove-worker")
         self.control = WorkerPool(_CONTROL_THREADS, "taskgrove-control")
@@ -28,6 +32,20 @@ class Engine:
     def runner_of(self, leaf: LeafTask) -> LeafRunner:
         """Return the runner for a leaf's kind; submission has checked that there is one."""
         return self.runners[leaf.task_type]
+
+    def check_process(self) -> None:
+        """Raise UsageError in a process that was forked: the threads stayed in the other one."""
+        if os.getpid() != self._pid:
+            raise UsageError(
+                f"the executor was made in process {self._pid}, whose threads a forked process"
+                " does not have",
+                hint="make an executor in the process that uses it",
+            )
+
+    def has_thread_of_coroutines(self) -> bool:
+        """Return whether the calling thread runs the coroutines of its INTERNAL leaves."""
+        runner = self.runners.get(TaskExecutionType.INTERNAL)
+        return isinstance(runner, InternalRunner) and runner.is_own_thread
 
     @property
     def is_own_thread(self) -> bool:

@@ -2,20 +2,21 @@
 
 Threads: ``start`` runs on a pool thread of the executor and calls the method there, so a
 method may hold its thread as long as it likes. Coroutine functions run on one event loop,
-which has a thread of its own, started with the first of them. ``_lock`` guards that
-thread's start and stop, and the table of running coroutines.
+which has a thread of its own, started with the first of them. ``_lock`` guards the table of
+running coroutines.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from taskgrove.commands.aggregation.base import parse_result
+from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
+from taskgrove.commands.execution.coroutines import CoroutineEnd, CoroutineLoop, RunningCoroutine
+from taskgrove.commands.execution.promises import promise_in
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import (
@@ -26,9 +27,6 @@ from taskgrove.control_model import (
     as_task_status,
 )
 from taskgrove.events import Cause, exception_text
-
-if TYPE_CHECKING:
-    import asyncio
 
 _UNCLEAR: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _JOIN_S: Final = 5.0
@@ -63,7 +61,7 @@ def _convention_of(function: Callable[..., Any]) -> _Convention:
 def _inspected(key: Callable[..., Any], function: Callable[..., Any]) -> _Convention:
     try:
         return _inspected_once(key)
-    except TypeError:  # it cannot be hashed
+    except BaseException:  # noqa: BLE001 - it cannot be hashed, or compared
         return _inspected_once.__wrapped__(function)
 
 
@@ -99,12 +97,15 @@ class _TaskCallback:
         **fields: Any,
     ) -> None:
         self.called = True
+        fields.pop("may_retry", None)  # the update of another attempt's, or task's, is not ours
         known = as_task_status(status)
         if exception is not None and result is None:
             result = (ResultCode.FAILED, describe(exception))
             if known is None:
                 known = TaskStatus.FAILED
         if known is not None and IS_FINAL[known]:
+            if exception is not None:
+                fields.setdefault("error", dev_errors_of(exception))
             self._context.finish(known, result, may_retry=True, exception=exception, **fields)
         else:
             self._context.update(status=known, progress=progress, result=result, **fields)
@@ -116,15 +117,33 @@ def describe(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
 
 
-class InternalRunner:
-    """The runner of INTERNAL leaves."""
+def dev_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
+    """Return the errors that a TANGO ``DevFailed`` holds, and None of any other exception."""
+    try:
+        args = exc.args
+        if args and all(hasattr(arg, "desc") and hasattr(arg, "reason") for arg in args):
+            return tuple(args)
+    except BaseException:  # noqa: BLE001, S110 - an exception of no use for this
+        pass
+    return None
 
-    def __init__(self) -> None:
+
+class InternalRunner:
+    """The runner of INTERNAL leaves.
+
+    Args:
+        join_s: How long coroutines that are left at its end may take to clean up, in seconds.
+    """
+
+    def __init__(self, join_s: float = _JOIN_S) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._closed = False
-        self._running: dict[LeafContext, concurrent.futures.Future[Any]] = {}
+        self._loop = CoroutineLoop(join_s)
+        self._running: dict[LeafContext, RunningCoroutine] = {}
+
+    @property
+    def is_own_thread(self) -> bool:
+        """True on the thread that runs the coroutines."""
+        return self._loop.is_own_thread
 
     def limits(self, leaf: LeafTask) -> LeafLimits:
         """Say what can be enforced: a method that never looks at its abort event, nothing."""
@@ -132,6 +151,8 @@ class InternalRunner:
             convention = _convention_of(leaf.resolve())
         except (AttributeError, TypeError):
             return LeafLimits("none", "reported", f"{leaf.command_name} does not exist")
+        except BaseException as exc:  # noqa: BLE001 - its start meets it again, and tells it
+            return LeafLimits("none", "reported", f"looking it up raised {describe(exc)}")
         if convention.takes_abort_event:
             return LeafLimits("ask", "enforced")
         if convention.is_coroutine:
@@ -148,10 +169,10 @@ class InternalRunner:
         leaf = context.leaf
         try:
             function = leaf.resolve()
-        except (AttributeError, TypeError) as exc:
+            convention = _convention_of(function)
+        except BaseException as exc:  # noqa: BLE001 - the look-up is the target's own code
             context.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
             return
-        convention = _convention_of(function)
         args = () if leaf.argin is None else (leaf.argin,)
         keywords: dict[str, Any] = {}
         callback = None
@@ -173,9 +194,9 @@ class InternalRunner:
     def abort(self, context: LeafContext, reason: str) -> None:  # noqa: ARG002 - the event tells
         """Cancel a coroutine that takes no abort event; others have been told by theirs."""
         with self._lock:
-            future = self._running.get(context)
-        if future is not None:
-            future.cancel()
+            coroutine = self._running.get(context)
+        if coroutine is not None:
+            coroutine.cancel()
 
     def attach(self, context: LeafContext, outside_id: str) -> None:
         """Refuse: a method ends with its process."""
@@ -185,18 +206,8 @@ class InternalRunner:
         )
 
     def close(self) -> None:
-        """Cancel the coroutines and end the event loop's thread, within 5 s."""
-        with self._lock:
-            self._closed = True
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-            running = list(self._running.values())
-        for future in running:
-            future.cancel()
-        if loop is None or thread is None:
-            return
-        loop.call_soon_threadsafe(loop.stop)
-        if thread is not threading.current_thread():
-            thread.join(_JOIN_S)
+        """Cancel the coroutines and end the event loop's thread."""
+        self._loop.close()
 
     # -- what came of it ----------------------------------------------------------------
 
@@ -217,9 +228,21 @@ class InternalRunner:
                     (ResultCode.ABORTED, "returned after it was asked to stop"),
                     cause=Cause(kind="aborted"),
                 )
-                return
-            context.finish(TaskStatus.COMPLETED)
-            return
+            else:
+                context.finish(TaskStatus.COMPLETED)
+        elif (promise := promise_in(value)) is not None:
+            context.finish(
+                TaskStatus.FAILED, (ResultCode.FAILED, promise), cause=Cause(kind="promised")
+            )
+        elif type(value) is AggregationOutcome:  # of a tree that the method has run
+            context.finish(
+                value.status, (value.result, value.message), health_state=value.health_state
+            )
+        else:
+            InternalRunner._told(context, value, callback)
+
+    @staticmethod
+    def _told(context: LeafContext, value: Any, callback: _TaskCallback | None) -> None:
         parsed = parse_result(value)
         if parsed.acknowledged is not None:
             InternalRunner._acknowledged(context, parsed.acknowledged, parsed.message, callback)
@@ -271,6 +294,7 @@ class InternalRunner:
             (ResultCode.FAILED, describe(exc)),
             may_retry=True,
             exception=exc,
+            error=dev_errors_of(exc),
         )
 
     # -- coroutines ---------------------------------------------------------------------
@@ -282,70 +306,55 @@ class InternalRunner:
         convention: _Convention,
         callback: _TaskCallback | None,
     ) -> None:
-        import asyncio  # noqa: PLC0415 - slow to import, and only coroutines need it
-
-        loop = self._running_loop()
-        if loop is None:  # its leaf was abandoned, and everything else has ended since
+        coroutine = self._loop.spawn(
+            awaitable, functools.partial(self._ended, context, convention, callback)
+        )
+        if coroutine is None:  # its leaf was abandoned, and everything else has ended since
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
             text = "not awaited: it came after the end of the executor"
             context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text))
             return
-        future = asyncio.run_coroutine_threadsafe(_guarded(awaitable), loop)
-        with self._lock:
-            if not convention.takes_abort_event:
-                self._running[context] = future
-        future.add_done_callback(functools.partial(self._ended, context, convention, callback))
-        if not convention.takes_abort_event and context.abort_event.is_set():
-            future.cancel()  # the abort came before there was something to cancel
+        if not convention.takes_abort_event:
+            with self._lock:
+                self._running[context] = coroutine
+            if context.abort_event.is_set():
+                coroutine.cancel()  # the abort came before there was something to cancel
+        coroutine.begin()
 
     def _ended(
         self,
         context: LeafContext,
         convention: _Convention,
         callback: _TaskCallback | None,
-        future: concurrent.futures.Future[Any],
+        end: CoroutineEnd,
     ) -> None:
         with self._lock:
             self._running.pop(context, None)
         # On another thread: what follows may call foreign code, and the loop is shared.
-        context.submit(functools.partial(self._settle, context, convention, callback, future))
+        context.submit(functools.partial(self._settle, context, convention, callback, end))
 
     def _settle(
         self,
         context: LeafContext,
         convention: _Convention,
         callback: _TaskCallback | None,
-        future: concurrent.futures.Future[Any],
+        end: CoroutineEnd,
     ) -> None:
-        if future.cancelled():
+        if end.cancelled:
             context.finish(
                 TaskStatus.ABORTED,
                 (ResultCode.ABORTED, "cancelled before it came to its end"),
                 cause=Cause(kind="aborted"),
             )
             return
-        value, exc = future.result()
-        if exc is not None:
+        if end.exception is not None:
+            self._raised(context, end.exception)
+            return
+        try:
+            self._returned(context, end.value, convention, callback)
+        except BaseException as exc:  # noqa: BLE001 - the value's own code
             self._raised(context, exc)
-        else:
-            self._returned(context, value, convention, callback)
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
-        """Return the event loop, made when it is first needed; None once the runner is closed."""
-        import asyncio  # noqa: PLC0415
-
-        with self._lock:
-            if self._loop is None and not self._closed:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_run_loop,
-                    args=(self._loop,),
-                    name="taskgrove-coroutines",
-                    daemon=True,
-                )
-                self._thread.start()
-            return self._loop
 
 
 def _is_meant_as_result(value: Any) -> bool:
@@ -366,36 +375,3 @@ def _is_meant_as_result(value: Any) -> bool:
         return False
     parsed = parse_result((first, ""))  # which has something to say where it knows no such code
     return parsed.code is not ResultCode.UNKNOWN or not parsed.message
-
-
-async def _guarded(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Await it and return its value or what it raised, cancellation excepted.
-
-    asyncio lets KeyboardInterrupt and SystemExit out of the event loop, which would end the
-    loop of every other coroutine with it.
-    """
-    import asyncio  # noqa: PLC0415
-
-    try:
-        return await awaitable, None
-    except asyncio.CancelledError:
-        raise
-    except BaseException as exc:  # noqa: BLE001 - S7.6: whatever it raises is an outcome
-        return None, exc
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    import asyncio  # noqa: PLC0415
-
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=_JOIN_S))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()

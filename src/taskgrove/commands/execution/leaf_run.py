@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from taskgrove.commands.aggregation.base import parse_result
+from taskgrove.commands.aggregation.plain_values import describe as describe_value
 from taskgrove.commands.execution.composite import Composite, Limit
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import describe
 from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
-from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import LeafTask
+from taskgrove.commands.task_tracker import TaskTracker
+from taskgrove.commands.tracking.self_wait import AT_WORK
 from taskgrove.control_model import (
     FINAL_STATUSES,
     IS_FINAL,
@@ -36,6 +39,7 @@ from taskgrove.events import (
     StartedDetail,
     cause_of,
 )
+from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,7 +56,8 @@ def tell(function: Callable[..., object], *args: Any, **fields: Any) -> None:
     try:
         function(*args, **fields)
     except BaseException:
-        _LOGGER.exception("a callback of a task raised what ends programs")
+        with LOGGING:
+            _LOGGER.exception("a callback of a task raised what ends programs")
 
 
 class LeafOwner(Protocol):
@@ -201,7 +206,7 @@ class LeafRun:
             if self.attempt > 1 and known in (TaskStatus.STAGING, TaskStatus.QUEUED):
                 known = None  # the leaf has begun long ago; its record does not go back
             self._add_origin(fields)
-            self.leaf.report(status=known, progress=progress, result=result, **fields)
+            tell(self.leaf.report, status=known, progress=progress, result=result, **fields)
 
     def finish(
         self,
@@ -220,7 +225,10 @@ class LeafRun:
         known = as_task_status(status)
         if known is None or not IS_FINAL[known]:
             known = TaskStatus.FAILED
-            result = (ResultCode.FAILED, f"its runner ended it with {status!r}, which is no end")
+            result = (
+                ResultCode.FAILED,
+                f"its runner ended it with {describe_value(status)}, which is no end",
+            )
         if not first:
             self._late(known, result)
             self.sign("ended")
@@ -232,6 +240,8 @@ class LeafRun:
                 f"ended {known.name} {took:.1f} s after it was asked to stop",
                 after_s=f"{took:.3f}",
             )
+        if not issubclass(type(exception), BaseException):
+            exception = None  # it comes from a method's own call of its task_callback
         if cause is None and exception is not None:
             cause = cause_of(exception)
         if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result, cause):
@@ -240,10 +250,8 @@ class LeafRun:
             self.run.remember(exception)
         if cause is not None:
             fields["cause"] = cause
-        try:
-            self._report_end(known, result, fields)
-        finally:  # a callback may raise what ends programs
-            self.run.ended(self)
+        tell(self._report_end, known, result, fields)
+        self.run.ended(self)
         return True
 
     def started(self, outside_kind: str, outside_id: str) -> None:
@@ -289,6 +297,10 @@ class LeafRun:
         """Run ``function`` on a thread of the executor."""
         self.run.engine.control.submit(function)
 
+    def trackers(self) -> Iterator[TaskTracker]:
+        """Return the trackers of the leaf and of all above it that exist."""
+        return self.leaf.known_trackers()
+
     # -- what the executor does with it -----------------------------------------------------
 
     def __call__(self) -> None:
@@ -300,11 +312,13 @@ class LeafRun:
             self.in_call = True
         self.worker = self.run.engine.pool.current_worker
         self.started_at = time.monotonic()
-        # What is attached to has begun long ago; what its runner queues begins later.
-        begins = self.outside_id is not None or not self.runner.limits(self.leaf).queues
-        if self.leaf.timeout is not None and begins:
-            self.run.set_own_limit(self)
+        at_work = AT_WORK.set(self)
         try:
+            # What is attached to has begun long ago; what its runner queues begins later.
+            if self.leaf.timeout is not None and (
+                self.outside_id is not None or not limits_of(self.runner, self.leaf).queues
+            ):
+                self.run.set_own_limit(self)
             if self.outside_id is None:
                 self.runner.start(self)
             else:
@@ -314,6 +328,7 @@ class LeafRun:
                     self.run.ask_attached(self)
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
             self.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
+        AT_WORK.reset(at_work)
         self.in_call = False
         if self._waiting is not None:
             self.sign("returned")
@@ -383,7 +398,8 @@ class LeafRun:
             self.timer = None
 
     def _add_origin(self, fields: dict[str, Any]) -> None:
-        """Add the device and the attempt that an update is attributed to."""
+        """Add the device and the attempt that an update is attributed to, never another name."""
+        fields.pop("task_name", None)
         if self.leaf.device_name is not None:
             fields.setdefault("device_name", self.leaf.device_name)
         if self.attempt > 1:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from taskgrove.commands.execution.composite import Composite, limit_cause
 from taskgrove.commands.execution.engine import Engine
+from taskgrove.commands.execution.internal_runner import describe
 from taskgrove.commands.execution.leaf_run import LeafRun, tell
 from taskgrove.commands.execution.stopping import StoppableRun
 from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent, missing_ends
@@ -224,7 +225,20 @@ class Run(StoppableRun):
             self._watch(leaf_run)
         if aborting:  # the abort came in between, and may have missed it
             self.engine.control.submit(functools.partial(self._abort_leaf, leaf_run))
-        self.engine.pool.submit(leaf_run)
+        try:
+            self.engine.pool.submit(leaf_run)
+        except BaseException as exc:  # noqa: BLE001 - the machine has no thread for it
+            # On another thread, where there is one: what follows may need threads, too.
+            words = (ResultCode.FAILED, f"not started: {describe(exc)}")
+            self._elsewhere(
+                functools.partial(leaf_run.finish, TaskStatus.FAILED, words, exception=exc)
+            )
+
+    def _elsewhere(self, function: Callable[[], object]) -> None:
+        try:
+            self.engine.control.submit(function)
+        except BaseException:  # noqa: BLE001 - then here: what it ends must have an end
+            function()
 
     def _done(self, child: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
         with self.lock:

@@ -13,6 +13,8 @@ from typing import Any, Final
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.display import render_html
 from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.waiting import waiting_for
+from taskgrove.commands.execution.worker_pool import current_pool
 from taskgrove.commands.run_recorder import RunRecorder
 from taskgrove.control_model import IS_FINAL, TaskStatus
 from taskgrove.errors import (
@@ -53,6 +55,7 @@ class RunHandle:
     @property
     def status(self) -> TaskStatus:
         """The root's status; final only once the run is (with a recorder: once it is kept)."""
+        self._check_process()
         status = self.task.tracker.overall_status
         if IS_FINAL[status] and not self._future.done():
             return TaskStatus.IN_PROGRESS
@@ -66,6 +69,7 @@ class RunHandle:
     @property
     def outcome(self) -> AggregationOutcome | None:
         """The outcome, None until the run is final."""
+        self._check_process()
         return self._future.result() if self._future.done() else None
 
     @property
@@ -78,8 +82,18 @@ class RunHandle:
 
         Args:
             timeout_s: The most to wait, in seconds; None waits as long as it takes.
+
+        Raises:
+            SelfWaitError: Without a timeout, in a step or callback of this run, or where every
+                thread of the executor would wait: it would never end.
+            UsageError: The process was forked after the run had begun, and has not its threads.
         """
-        concurrent.futures.wait([self._future], timeout_s)
+        self._check_process()
+        if timeout_s is None and not self._future.done():
+            with waiting_for(self._run):
+                concurrent.futures.wait([self._future])
+        else:
+            concurrent.futures.wait([self._future], timeout_s)
         return self._future.done()
 
     def abort(self, reason: str | None = None) -> bool:
@@ -91,6 +105,7 @@ class RunHandle:
         Returns:
             True when this call began the abort, False when it had begun, or ended, before.
         """
+        self._check_process()
         return self._run.abort(reason or "abort was asked for")
 
     def result(self, timeout_s: float | None = None) -> AggregationOutcome:
@@ -104,6 +119,8 @@ class RunHandle:
             TaskFailedError: It failed; chained to the exception of the leaf, where there is one.
             TaskRejectedError: It was rejected.
             TaskAbortedError: It was aborted.
+            SelfWaitError: As :meth:`wait`.
+            UsageError: As :meth:`wait`.
         """
         if not self.wait(timeout_s):
             raise WaitTimeoutError(
@@ -120,8 +137,21 @@ class RunHandle:
     def __await__(self) -> Generator[Any, None, AggregationOutcome]:
         import asyncio  # noqa: PLC0415 - slow to import, and whoever awaits has it
 
+        self._check_process()
         # Shielded: a waiter that is cancelled does not take the outcome from the others.
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        outcome = asyncio.shield(asyncio.wrap_future(self._future))
+        engine = self._run.engine
+        if self._future.done() or not (
+            engine.has_thread_of_coroutines() or current_pool() is not None
+        ):
+            # The context of a step goes along to the loop of somebody whom the step told of it.
+            return (yield from outcome.__await__())
+        with waiting_for(self._run, holds_thread=False):
+            return (yield from outcome.__await__())
+
+    def _check_process(self) -> None:
+        if not self._future.done():
+            self._run.engine.check_process()
 
     def _repr_html_(self) -> str | None:
         return render_html(self)

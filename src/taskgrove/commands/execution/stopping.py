@@ -22,10 +22,12 @@ import msgspec
 from taskgrove.commands.execution.composite import Limit, limit_cause, limit_from
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
+from taskgrove.commands.leaf_runner import limits_of
 from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, EventBus, NoteDetail
+from taskgrove.events import Cause, EventBus, NoteDetail, exception_text
 from taskgrove.events.cause import AbortFate, CauseKind
+from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ class StoppableRun:
         What follows the end, the end of the run with it, may take away what the request needs.
         """
         leaf = leaf_run.leaf
-        enforced = self._is_enforced(leaf_run)
+        enforced = limits_of(leaf_run.runner, leaf).timeout == "enforced"
         asks = enforced or leaf.abort_on_timeout
         signs = {"ended", "grace"}
         if leaf.abort_on_timeout:
@@ -138,13 +140,6 @@ class StoppableRun:
             self._call_abort(leaf_run, "its limit expired")
         elif not leaf_run.in_call:
             leaf_run.sign("returned")
-
-    def _is_enforced(self, leaf_run: LeafRun) -> bool:
-        try:
-            return leaf_run.runner.limits(leaf_run.leaf).timeout == "enforced"
-        except BaseException:  # the end must be told, whatever a runner does
-            _LOGGER.exception("run %s: the limits of %s", self.bus.run_id, leaf_run.path)
-            return False
 
     def _expired_stopped(self, leaf_run: LeafRun, text: str, sign: str) -> None:
         """Go on after expired work has given a sign, or none within the grace period."""
@@ -227,10 +222,11 @@ class StoppableRun:
     def _call_abort(self, leaf_run: LeafRun, reason: str) -> None:
         try:
             leaf_run.runner.abort(leaf_run, reason)
-        except Exception as exc:
-            _LOGGER.exception("run %s: the abort of %s raised", self.bus.run_id, leaf_run.path)
-            text = f"its abort could not be sent: {type(exc).__name__}: {exc}"
+        except BaseException as exc:
+            text = f"its abort could not be sent: {type(exc).__name__}: {exception_text(exc)}"
             leaf_run.note("abort-unheard", text, fate="not sent")
+            with LOGGING:
+                _LOGGER.exception("run %s: the abort of %s raised", self.bus.run_id, leaf_run.path)
 
     def _abandon(self, leaf_run: LeafRun) -> None:
         """Give up on a leaf that did not end within the grace period (S7.5)."""

@@ -16,7 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -27,14 +29,29 @@ class Worker:
     """One thread of a pool.
 
     Attributes:
+        pool: The pool.
         abandoned: True when its slot was given to another thread: it ends when it can.
     """
 
-    __slots__ = ("abandoned", "thread")
+    __slots__ = ("abandoned", "pool", "thread")
 
-    def __init__(self) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
+        self.pool = pool
         self.abandoned = False
         self.thread: threading.Thread | None = None
+
+
+class _Here(threading.local):
+    worker: Worker | None = None
+
+
+_HERE: Final = _Here()
+
+
+def current_pool() -> WorkerPool | None:
+    """Return the pool whose thread the calling one is; None: of none, or it lost its place."""
+    worker = _HERE.worker
+    return None if worker is None or worker.abandoned else worker.pool
 
 
 class WorkerPool:
@@ -55,15 +72,19 @@ class WorkerPool:
         self._idle = 0
         self._numbers = itertools.count(1)
         self._closed = False
-        self._local = threading.local()
 
     @property
     def current_worker(self) -> Worker | None:
         """The pool's worker that the calling thread is, or None."""
-        return getattr(self._local, "worker", None)
+        worker = _HERE.worker
+        return worker if worker is not None and worker.pool is self else None
 
     def submit(self, job: Job) -> None:
-        """Run ``job`` on a thread of the pool."""
+        """Run ``job`` on a thread of the pool.
+
+        Raises:
+            RuntimeError: The machine has no thread for it; it runs if one can be started later.
+        """
         self._queue.put(job)
         if len(self._workers) >= self.max_workers and not self._closed:
             return
@@ -111,7 +132,7 @@ class WorkerPool:
         return not any(w.thread is not None and w.thread.is_alive() for w in workers)
 
     def _grow(self) -> None:
-        worker = Worker()
+        worker = Worker(self)
         worker.thread = threading.Thread(
             target=self._work,
             args=(worker,),
@@ -121,13 +142,18 @@ class WorkerPool:
         with self._lock:
             if self._closed or len(self._workers) < self.max_workers:
                 # Started under the lock, so that whoever sees the worker can join it.
-                worker.thread.start()
+                try:
+                    worker.thread.start()
+                except RuntimeError:
+                    if not self._workers:
+                        raise
+                    return  # the machine has no further thread; one that is there takes the job
                 self._workers.add(worker)
                 if self._closed:  # close() has not counted it
                     self._queue.put(None)
 
     def _work(self, worker: Worker) -> None:
-        self._local.worker = worker
+        _HERE.worker = worker
         queue = self._queue
         try:
             while not worker.abandoned:
@@ -142,7 +168,8 @@ class WorkerPool:
                 try:
                     job()
                 except BaseException:  # whoever waits for the thread would wait for ever
-                    _LOGGER.exception("a job of pool %s raised", self._name)
+                    with LOGGING:
+                        _LOGGER.exception("a job of pool %s raised", self._name)
                 del job  # an idle thread keeps nothing of the last run alive
         finally:
             with self._lock:
@@ -223,5 +250,10 @@ class Timer:
                 if self._closed:
                     return
                 action = heapq.heappop(self._heap).action
-            if action is not None:
+            if action is None:
+                continue
+            try:
                 self._pool.submit(action)
+            except BaseException:  # no thread could be started; every later limit needs this one
+                with LOGGING:
+                    _LOGGER.exception("what was due could not be begun")

@@ -13,15 +13,18 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.tracking.records import Payload, TrackerRecords
+from taskgrove.commands.tracking.self_wait import DELIVERING, waits_for_itself
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
 from taskgrove.events import Cause, cause_of
+from taskgrove.foreign_code import LOGGING
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -74,6 +77,15 @@ class TrackerDelivery(TrackerRecords):
         self._given_callback: Callable[..., object] | None = None
         self._callback: Callable[..., object] | None = None
         self._next_step_sum: float = NEVER
+        #: The tracker that a leaf's own one stands beside: that of the leaf's parent.
+        self.beside: TrackerDelivery | None = None
+        #: The node of a tree that it was made for.
+        self.owner: Callable[[], object] | None = None
+
+    @property
+    def above(self) -> TrackerDelivery | None:
+        """The tracker of the task above, or None."""
+        return self._parent or self.beside
 
     #: ``TaskTracker.update_task``, to know a callback that is just that.
     _plain_update: ClassVar[Callable[..., None]]
@@ -99,12 +111,14 @@ class TrackerDelivery(TrackerRecords):
     def completed_callback(self, callback: Callable[..., object] | None) -> None:
         self._given_callback = callback
         self._parent = self._given_parent
-        owner = getattr(callback, "__self__", None)
+        # Asked of a method only: any other callable may answer, or raise, what it likes.
+        method: Any = callback if type(callback) is MethodType else None
+        owner: Any = None if method is None else method.__self__
         if (
-            isinstance(owner, TrackerDelivery)
+            issubclass(type(owner), TrackerDelivery)
             and owner is not self
             and self._given_parent in (None, owner)
-            and getattr(callback, "__func__", None) is type(owner)._plain_update
+            and method.__func__ is type(owner)._plain_update
         ):
             # Another tracker's update_task: a parent. Reported to without recursion.
             self._parent, callback = owner, None
@@ -121,14 +135,15 @@ class TrackerDelivery(TrackerRecords):
             True when the task completed, False when ``timeout_event`` was set first.
 
         Raises:
-            SelfWaitError: The calling thread delivers this tracker's callbacks just now,
-                and no ``timeout_event`` was given: it would wait for ever.
+            SelfWaitError: The calling thread is in a callback of this tracker or of one below it,
+                or in a step of its tree, and no ``timeout_event`` was given: it would wait for
+                ever.
         """
         if timeout_event is None:
-            if not self._event.is_set() and self._deliverer == get_ident():
+            if not self._event.is_set() and waits_for_itself(self):
                 raise SelfWaitError(
-                    f"a callback of task {self.task_name!r} waits for that task",
-                    hint="return from the callback, or give a timeout_event",
+                    f"a callback or step of task {self.task_name!r} waits for that task",
+                    hint="return first, or give a timeout_event",
                 )
             self._event.wait()
             return True
@@ -137,6 +152,16 @@ class TrackerDelivery(TrackerRecords):
                 # Both may have come at once: the completion is the better news.
                 return self._event.is_set()
         return True
+
+    @property
+    def is_observed_here(self) -> bool:
+        """True on a thread that an observer of this task holds just now."""
+        return self._events is not None and self._events.bus.is_calling_here
+
+    @property
+    def is_released(self) -> bool:
+        """True once nobody waits for the task any more."""
+        return self._event.is_set()
 
     def signal_task_completion(self) -> None:
         """Release all waiting threads."""
@@ -203,7 +228,7 @@ class TrackerDelivery(TrackerRecords):
         if self._is_over:
             self._publish(self._completion_payload_safely(), complete=True)
 
-    def fail(self, exc: Exception) -> None:
+    def fail(self, exc: BaseException) -> None:
         """End the task FAILED because of an error inside; does nothing when it is complete."""
         self._fail(exc)
         deliver(self)
@@ -239,9 +264,8 @@ class TrackerDelivery(TrackerRecords):
 
     # -- completion -------------------------------------------------------------------
 
-    def _fail(self, exc: Exception) -> None:
+    def _fail(self, exc: BaseException) -> None:
         """Turn an error inside into a FAILED outcome (S4.6); the caller delivers."""
-        self.logger.error("task %s: an update could not be taken in", self.task_name, exc_info=exc)
         failure = self._internal_failure(exc)
         with self._lock:
             if not self._is_over:
@@ -249,14 +273,19 @@ class TrackerDelivery(TrackerRecords):
                 self._verdict_cause = cause_of(exc)
                 self._final_outcome = failure
                 self._post_completion()
+        with LOGGING:
+            self.logger.error(
+                "task %s: an update could not be taken in", self.task_name, exc_info=exc
+            )
 
     def _completion_payload_safely(self) -> Payload:
         self.outcome()
         try:
             return self._build_completion_payload(self._completion_context)
-        except Exception as exc:
-            self.logger.exception("task %s: its payload could not be built", self.task_name)
+        except BaseException as exc:
             self._final_outcome = outcome = self._internal_failure(exc)
+            with LOGGING:
+                self.logger.exception("task %s: its payload could not be built", self.task_name)
             return {
                 "task_name": self.task_name,
                 "status": outcome.status,
@@ -298,8 +327,9 @@ class TrackerDelivery(TrackerRecords):
                 events.task_finished(self.outcome(), payload, self._verdict_cause)
             else:
                 events.task_progress(payload)
-        except Exception:
-            self.logger.exception("task %s: an event could not be made", self.task_name)
+        except BaseException:
+            with LOGGING:
+                self.logger.exception("task %s: an event could not be made", self.task_name)
 
     def _call_back(self, payload: Payload, *, complete: bool) -> None:
         callback = self._callback
@@ -308,7 +338,8 @@ class TrackerDelivery(TrackerRecords):
         try:
             callback(**payload)
         except Exception:
-            self.logger.exception("task %s: its callback raised", self.task_name)
+            with LOGGING:
+                self.logger.exception("task %s: its callback raised", self.task_name)
 
     def _tell_parent(self, payload: Payload, *, complete: bool) -> TrackerDelivery | None:
         """Hand one payload up; return the parent when it has to deliver in turn."""
@@ -325,7 +356,7 @@ class TrackerDelivery(TrackerRecords):
                 rest.pop("error", None),
                 rest,
             )
-        except Exception as exc:  # noqa: BLE001 - S4.6
+        except BaseException as exc:  # noqa: BLE001 - S4.6
             parent._fail(exc)
             due = True
         return parent if due and parent._begin_delivery() else None
@@ -338,8 +369,9 @@ class TrackerDelivery(TrackerRecords):
         for hook in hooks:
             try:
                 hook()
-            except Exception:
-                self.logger.exception("task %s: a closing hook raised", self.task_name)
+            except BaseException:
+                with LOGGING:
+                    self.logger.exception("task %s: a closing hook raised", self.task_name)
 
 
 def deliver(first: TrackerDelivery) -> None:
@@ -349,8 +381,12 @@ def deliver(first: TrackerDelivery) -> None:
     (KeyboardInterrupt) in a callback is raised when all is delivered: what is left in the
     outbox may be other threads' news, and nobody else would come for it.
     """
-    stack = [first] if first._begin_delivery() else []
+    if not first._begin_delivery():
+        return
+    stack = [first]
     interrupt: BaseException | None = None
+    before = DELIVERING.stacks
+    DELIVERING.stacks = (*before, stack)
     try:
         while stack:
             tracker = stack[-1]
@@ -374,5 +410,7 @@ def deliver(first: TrackerDelivery) -> None:
         for tracker in stack:
             tracker._deliverer = None
         raise
+    finally:
+        DELIVERING.stacks = before
     if interrupt is not None:
         raise interrupt

@@ -22,7 +22,8 @@ from taskgrove.commands.tracking.update_context import (
     extract_context,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import SubtaskFacts
+from taskgrove.events import SubtaskFacts, exception_text
+from taskgrove.foreign_code import LOGGING
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -151,16 +152,14 @@ class TrackerRecords:
             self._aggregate()
             if not isinstance(self._final_outcome, AggregationOutcome):
                 raise TypeError(f"the policy gave {describe(self._final_outcome)}, no outcome")
-        except Exception as exc:
-            self.logger.exception("task %s: its outcome could not be decided", self.task_name)
+        except BaseException as exc:
             self._final_outcome = self._internal_failure(exc)
+            with LOGGING:
+                self.logger.exception("task %s: its outcome could not be decided", self.task_name)
 
-    def _internal_failure(self, exc: Exception) -> AggregationOutcome:
-        try:
-            words = str(exc)
-        except Exception:  # noqa: BLE001 - an error of a producer may refuse to be printed
-            words = "it cannot be printed"
-        cause = f"{self.task_name} - internal error: {type(exc).__name__}: {words}"
+    def _internal_failure(self, exc: BaseException) -> AggregationOutcome:
+        words = f"{type(exc).__name__}: {exception_text(exc)}"
+        cause = f"{self.task_name} - internal error: {words}"
         head = f"Task {self.task_name} failed\n" if self.is_root else ""
         return AggregationOutcome(
             TaskStatus.FAILED, ResultCode.FAILED, f"{head}Causes:\n- {cause}", "FAILED"
@@ -305,12 +304,13 @@ class TrackerRecords:
         record = self.subtasks.get(task_name)
         done = record is not None and record.status is not None and record.status.is_final
         if done:
-            self.logger.debug(
-                "task %s: %s is already final; a late update of %s is ignored",
-                self.task_name,
-                task_name,
-                device_name or "it",
-            )
+            with LOGGING:
+                self.logger.debug(
+                    "task %s: %s is already final; a late update of %s is ignored",
+                    self.task_name,
+                    task_name,
+                    device_name or "it",
+                )
         return done
 
     def _collect_devices_for_completion(self) -> tuple[list[str], list[str]]:

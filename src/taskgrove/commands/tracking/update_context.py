@@ -73,6 +73,6 @@ def checked_progress(progress: Any) -> int | None:
     """Return a percentage within 0..100, or None for garbage (SPEC S4.4)."""
     try:
         value = int(progress)
-    except Exception:  # noqa: BLE001 - nothing that a producer sends raises
+    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises
         return None
     return 0 if value < 0 else min(value, 100)
