@@ -46,6 +46,7 @@ from taskgrove.analysis.running.supervisor import (
 )
 from taskgrove.analysis.tasklets import Tasklet, TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.private_files import make_private_folder
 
 if TYPE_CHECKING:
     from taskgrove.analysis.logbook import Logbook
@@ -332,7 +333,7 @@ class AnalysisExecutor:
         if self.work_dir is None:
             return
         try:
-            self.work_dir.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.work_dir)
         except OSError as exc:
             raise AnalysisError(
                 f"the working folder {str(self.work_dir)!r} cannot be made: {exc.strerror}"

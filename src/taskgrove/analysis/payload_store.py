@@ -16,6 +16,7 @@ from taskgrove.analysis.plain.arrays import describe_dtype, is_array, load_numpy
 from taskgrove.analysis.plain.form import MAX_DEPTH, PlainTypes
 from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.errors import AnalysisError
+from taskgrove.private_files import make_private_folder, open_new_private
 
 #: What is larger than this is kept in a file, unless told otherwise; in bytes.
 DEFAULT_LIMIT_BYTES: Final = 1 << 20
@@ -87,8 +88,8 @@ _SUFFIXES: Final[dict[PayloadKind, str]] = {"npy": ".npy", "json": ".json", "byt
 def _keep(place: Path, kind: PayloadKind, write: Callable[[Any], object]) -> PayloadReference:
     temporary = place / f".{uuid.uuid4().hex}.tmp"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        make_private_folder(place)
+        with os.fdopen(open_new_private(temporary, os.O_WRONLY), "wb") as file:
             hashing = _HashingFile(file)
             write(hashing)
             file.flush()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shlex
 import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import MissingExtraError, StoreError, TaskgroveError
+from taskgrove.private_files import file_mode, folder_mode
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
@@ -65,7 +70,30 @@ def tell_record(terminal: Terminal, database: str | None) -> bool:
     tell_line(terminal, "at", where.shown)
     if where.file is not None and not _holds_anything(where.file):
         return _tell_new(terminal, where.file, made=where.file == default_file())
-    return _tell_opened(terminal, where, STORE_VERSION)
+    well = _tell_opened(terminal, where, STORE_VERSION)
+    if where.file is not None:
+        _tell_modes(terminal, where.file, own_folder=where.file == default_file())
+    return well
+
+
+def _tell_modes(terminal: Terminal, file: Path, *, own_folder: bool) -> None:
+    """Name files of the record, and its own folder, that others may read or write."""
+    beside = [Path(f"{file}{suffix}") for suffix in ("-wal", "-shm")]
+    copies = sorted(file.parent.glob(f"{glob.escape(file.name)}.version-*.bak"))
+    try:
+        allowed = [(path, file_mode()) for path in (file, *beside, *copies)]
+        allowed += [(file.parent, folder_mode())] if own_folder else []
+    except OSError as exc:
+        tell_line(terminal, "group", exc.strerror or str(exc), "yellow")
+        return
+    for path, mode in allowed:
+        with suppress(FileNotFoundError):
+            found = stat.S_IMODE(path.stat().st_mode)
+            if found & ~mode & 0o777:
+                line = shlex.join(["chmod", f"{mode & 0o777:o}", str(path)])
+                tell_line(
+                    terminal, "mode", f"others may use {path} ({found:04o}): {line}", "yellow"
+                )
 
 
 def _holds_anything(file: Path) -> bool:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from taskgrove.errors import MissingExtraError
+from taskgrove.private_files import make_private_folder
 from taskgrove.store.database.location import default_file, find_location
 
 if TYPE_CHECKING:
@@ -161,6 +162,6 @@ def _make_folder(where: Location) -> None:
 
     assert where.file is not None
     try:
-        where.file.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(where.file.parent)
     except OSError as exc:
         raise store_error(exc, where.shown) from exc

@@ -20,6 +20,7 @@ from typing import Final
 
 from taskgrove.analysis.running import leftovers
 from taskgrove.analysis.running.leftovers import Owner, boot_id, start_time
+from taskgrove.private_files import make_private_folder, open_new_private
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def ledger_folder() -> Path:
         folder = Path(runtime, "taskgrove")
     else:
         folder = Path(tempfile.gettempdir(), f"taskgrove-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private_folder(folder, share=False)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a private folder of this user")
@@ -78,8 +79,7 @@ class Ledger:
         try:
             folder = self._folder or ledger_folder()
             path = folder / f"{own}-{self.mark}{_SUFFIX}"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o600)
+            self._descriptor = open_new_private(path, os.O_WRONLY | os.O_APPEND, share=False)
         except OSError as exc:
             _LOGGER.warning(
                 "analyses would outlive this process if it were killed: no ledger can be kept: %s",

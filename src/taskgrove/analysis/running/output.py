@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from taskgrove.private_files import open_new_private
+
 #: How many bytes of the end of each stream are kept in memory.
 TAIL_BYTES: Final = 64 << 10
 #: How many bytes of both streams are kept on disk, unless told otherwise.
@@ -174,8 +176,7 @@ class OutputStream:
         try:
             if self._file < 0 and view:
                 assert self._path is not None
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._file = os.open(self._path, flags, 0o644)
+                self._file = open_new_private(self._path, os.O_WRONLY | os.O_NOFOLLOW)
             while view:
                 written = os.write(self._file, view)
                 self._kept_bytes += written

@@ -97,7 +97,8 @@ def fault_of(error: BaseException) -> Fault:
         return found._replace(words=found.words.replace("{text}", text))
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _SQLITE[sqlite3.SQLITE_FULL]
-    lines = without_url_passwords(str(cause)).strip().splitlines() or [type(cause).__name__]
+    text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
+    lines = without_url_passwords(text).strip().splitlines() or [type(cause).__name__]
     # A connection that fails tells of each attempt; below a server's answer stands our statement.
     some = lines[: 3 if state is None else 1]
     words = "; ".join(dict.fromkeys(line.strip() for line in some if line.strip()))

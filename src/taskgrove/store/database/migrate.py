@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError, TaskgroveError
+from taskgrove.private_files import make_private_file
 from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.database.location import Location, find_location
@@ -228,6 +229,7 @@ def _copy_of(file: Path, version: int) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     copy = file.with_name(f"{file.name}.version-{version}.{stamp}-{os.getpid()}.bak")
     try:
+        make_private_file(copy)
         # From a connection of its own: the lock that we hold keeps others from writing meanwhile.
         source, target = sqlite3.connect(file), sqlite3.connect(copy)
         try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from taskgrove.errors import MissingExtraError, StoreError
+from taskgrove.private_files import give_to_group, make_private_file
 from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.full_disk import connect_alone, must_be_alone
 from taskgrove.store.database.held_files import connect_holding
@@ -96,15 +97,19 @@ def _sqlite_engine(location: Location, file: Path, *, create: bool, read_only: b
             with closing(connect() if alone else _connect_to_look(file)) as connection:
                 _check_owner(connection, location)
         else:
+            make_private_file(file)  # SQLite gives what it makes beside it the same mode
             _prepare_new(uri)
         with engine.connect():
             pass
-    except (sqlite3.Error, sqlalchemy_error()) as exc:
-        engine.dispose()
-        raise store_error(exc, location.shown) from exc
+        if not read_only:
+            for suffix in ("-wal", "-shm"):
+                give_to_group(Path(f"{file}{suffix}"))
     except StoreError:
         engine.dispose()
         raise
+    except (sqlite3.Error, OSError, sqlalchemy_error()) as exc:
+        engine.dispose()
+        raise store_error(exc, location.shown) from exc
     return engine
 
 

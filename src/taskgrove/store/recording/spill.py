@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import msgspec
 
+from taskgrove.private_files import make_private_folder, open_new_private
 from taskgrove.store.database.location import user_folder
 
 #: Bytes that are kept in memory at most, where no file can be written.
@@ -175,7 +176,7 @@ class Spill:
             path = folder / f"{_stem(self._location)}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
             try:
                 _private_folder(folder)
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                fd = open_new_private(path, os.O_RDWR, share=False)
             except OSError as exc:
                 error = exc
                 continue
@@ -328,6 +329,6 @@ def _stem(location: str) -> str:
 
 
 def _private_folder(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder, share=False)
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(1, f"{folder} belongs to somebody else")
