@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken, end_with
+from taskgrove.cli.interrupts import Leaving, LikeCtrlC, SignalsTaken, end_with
 
 #: What the extra ``cli`` brings.
 _NEEDED = ("typer", "rich")
@@ -16,6 +16,7 @@ def main() -> None:
     Raises:
         SystemExit: Always; the codes are in ``taskgrove --help``.
     """
+    leaving = Leaving()
     code: int | str | None = 5  # interrupted before there was anything to abort
     with SignalsTaken(LikeCtrlC(), LikeCtrlC.SIGNALS) as taken:
         try:
@@ -25,7 +26,8 @@ def main() -> None:
         except SystemExit as exc:
             code = exc.code
         taken.keep()
-    end_with(code if isinstance(code, int) else 0 if code is None else 1)
+    leaving.code = code if isinstance(code, int) else 0 if code is None else 1
+    end_with(leaving.code)
     raise SystemExit(code)
 
 

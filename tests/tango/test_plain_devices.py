@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +19,7 @@ from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.tango import DeviceRunner, LrcClient
 from taskgrove.testing import EventLog
-from tests.tango.lrc_process import GUARD_S, LrcServer, Updates
+from tests.tango.lrc_process import GUARD_S, LrcServer, Updates, eventually
 
 pytestmark = pytest.mark.tango
 #: Limit of each call, unless its step has a longer one, in seconds.
@@ -82,3 +88,24 @@ def test_a_long_limit_of_one_call_is_not_one_of_the_others(server: LrcServer) ->
         assert command.wait(GUARD_S)
         proxy = client._sessions[server.trl()].link._proxy
         assert proxy.get_timeout_millis() == 3000
+
+
+def test_a_command_line_that_is_ended_does_not_wait_for_a_call(tmp_path: Path) -> None:
+    """PyTango's own end waits for every call that is out."""
+    with LrcServer(1, 0) as server:  # of its own: it stays busy
+        _end_while_it_is_called(server, tmp_path)
+
+
+def _end_while_it_is_called(server: LrcServer, tmp_path: Path) -> None:
+    step = {"command_name": "Move", "argin": 3600.0, "timeout": 7200}
+    text = {
+        "components": {"resource_manager": server.trl()},
+        "commands": {"move": {"type": "sequential", "tasks": {"resource_manager": step}}},
+    }
+    (tmp_path / "map.json").write_text(json.dumps(text))
+    words = [sys.executable, "-m", "taskgrove", "run", "map.json", "move", "--no-record"]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment) as process:
+        eventually(lambda: server.executions, "the command is being called")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(GUARD_S) == 5

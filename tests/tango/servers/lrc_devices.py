@@ -91,6 +91,7 @@ class LrcDeviceV0(Device):
 
     @command(dtype_in=float)
     def Move(self, seconds):
+        print("EXECUTED", flush=True)
         time.sleep(seconds)
 
     @command(dtype_in=float, dtype_out="DevVarLongStringArray")
@@ -100,7 +101,6 @@ class LrcDeviceV0(Device):
 
     @command(dtype_in=str, dtype_out=str)
     def Echo(self, text):
-        print("EXECUTED", flush=True)
         return text
 
 

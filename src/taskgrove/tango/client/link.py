@@ -35,6 +35,15 @@ CONNECT_PAUSE_S: Final = 1.05
 _LONGEST_CALL_MS: Final = 2**31 - 1
 
 
+#: The calls of commands that have not returned, of all devices.
+_CALLS_OUT: Final[set[object]] = set()
+
+
+def calls_are_out() -> bool:
+    """Return True while the call of a command has not returned: PyTango's end waits for that."""
+    return bool(_CALLS_OUT)
+
+
 class CommandShape(NamedTuple):
     """What a device says about one of its commands.
 
@@ -165,7 +174,12 @@ class DeviceLink:
         """
         limit_ms = min(int(within_s * 1000), _LONGEST_CALL_MS)
         proxy = self._proxy if limit_ms <= self._timeout_ms else self._new_proxy(limit_ms)
-        return proxy.command_inout(name, self._packed(name, argin))
+        call = object()
+        _CALLS_OUT.add(call)
+        try:
+            return proxy.command_inout(name, self._packed(name, argin))
+        finally:
+            _CALLS_OUT.discard(call)
 
     def _new_proxy(self, limit_ms: int, name: str = "") -> Any:
         proxy = self._tango.DeviceProxy(name or self.device)
