@@ -18,6 +18,7 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorStart, PriorWork
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.errors import TaskFailedError
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 DEVICE = TaskExecutionType.DEVICE
@@ -100,18 +101,48 @@ def test_a_leaf_waits_in_a_queue_once_and_each_attempt_is_told() -> None:
     assert not log.select(topic="refused")
 
 
+def test_the_first_exception_is_the_one_that_is_raised() -> None:
+    def fails(exc: Exception) -> None:
+        raise exc
+
+    steps = [
+        LeafTask.from_callable(fails, exc, f"step-{number}")
+        for number, exc in enumerate((ValueError("first"), KeyError("second")))
+    ]
+    handle, _ = ran(root(*steps))
+    with pytest.raises(TaskFailedError) as caught:
+        handle.result()
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_an_exception_through_the_callback_keeps_the_status_that_comes_with_it() -> None:
+    def refuses(task_callback: Any) -> None:
+        task_callback(status=TaskStatus.REJECTED, exception=PermissionError("not while scanning"))
+
+    _, log = ran(root(LeafTask.from_callable(refuses, name="a")))
+    end = log.assert_one_end("root/a", TaskStatus.REJECTED)
+    assert "not while scanning" in end.message
+
+
+def test_a_tree_without_leaves_has_its_end_too() -> None:
+    for hollow in (root(), root(Task("part"))):
+        _, log = ran(hollow)
+        for path, _ in hollow.walk():
+            log.assert_one_end(path, TaskStatus.COMPLETED)
+
+
 # -- steps after one that was cut off -------------------------------------------------------------
 
 
 def test_every_step_after_an_expired_limit_ends_and_is_not_started() -> None:
     fake = FakeDeviceRunner({"a": Script(hangs=True)})
     steps = [scan(name) for name in ("a", "b", "c")]
-    handle, log = ran(root(Task("part", subtasks=steps, timeout=0.2), scan("after")), fake)
+    _, log = ran(root(Task("part", subtasks=steps, timeout=0.2), scan("after")), fake)
     for name in ("b", "c"):
         end = log.assert_one_end(f"root/part/{name}", TaskStatus.FAILED)
         assert "not started: the limit of 0.2 s set by root/part expired" in end.message
-    fake.assert_calls(["a", "after"], action="start")
-    assert handle.outcome is not None
+    assert not {call.name for call in fake.calls} & {"b", "c"}
+    log.assert_one_end("root/after", TaskStatus.COMPLETED)
     fake.release_all()
 
 
@@ -127,6 +158,54 @@ def test_every_step_after_one_that_was_abandoned_ends() -> None:
     for path in ("root/part/b", "root/c"):
         assert "not started" in log.assert_one_end(path, TaskStatus.ABORTED).message
     fake.assert_calls(["a"], action="start")
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_call_that_goes_on_after_its_limit_is_abandoned_and_leaves_its_slot(asks: bool) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def deaf(context: Any) -> None:
+        if context.leaf.name == "deaf":
+            entered.set()
+            assert go_on.wait(GUARD_S)
+        context.finish(TaskStatus.COMPLETED)
+
+    log = EventLog()
+    with MainTaskExecutor(1, runners={DEVICE: Says(deaf)}, grace_s=0.05) as executor:
+        tree = root(scan("deaf", timeout=0.2, abort_on_timeout=asks))
+        handle = executor.submit_main_task(tree, observers=[log])
+        assert entered.wait(GUARD_S)
+        assert handle.wait(GUARD_S)
+        following = executor.submit_main_task(root(scan("next")))
+        runs_on = following.wait(GUARD_S / 6)
+        go_on.set()
+        assert following.wait(GUARD_S)
+    assert handle.abandoned == ("root/deaf",)
+    assert log.select(path="root/deaf", topic="abandoned")
+    assert runs_on
+
+
+def test_a_device_that_does_not_acknowledge_the_abort_of_a_limit_is_not_abandoned() -> None:
+    """Its command runs on or not; nothing here waits for it."""
+    log = EventLog()
+    with MainTaskExecutor(runners={DEVICE: Says(lambda _context: None)}, grace_s=0.05) as executor:
+        tree = root(scan(timeout=0.2, abort_on_timeout=True))
+        handle = executor.submit_main_task(tree, observers=[log])
+        assert handle.wait(GUARD_S)
+    assert "Abort was sent, not acknowledged" in log.assert_one_end("root/scan").message
+    assert handle.abandoned == ()
+    assert not log.select(topic="abandoned")
+
+
+def test_work_that_its_runner_cannot_end_after_its_limit_is_abandoned() -> None:
+    class Kills(Says):
+        def limits(self, _leaf: LeafTask) -> LeafLimits:
+            return LeafLimits("kill", "enforced")
+
+    with MainTaskExecutor(runners={DEVICE: Kills(lambda _context: None)}, grace_s=0.05) as executor:
+        handle = executor.submit_main_task(root(scan(timeout=0.2)))
+        assert handle.wait(GUARD_S)
+    assert handle.abandoned == ("root/scan",)
 
 
 # -- limits --------------------------------------------------------------------------------------

@@ -404,6 +404,24 @@ def test_all_that_is_known_of_a_leaf_that_is_waited_for_is_told_once() -> None:
     assert asked.sentence.endswith(", asked to stop 8.0 s ago)")
 
 
+def test_a_run_whose_leaves_are_all_queued_waits_for_one_to_begin() -> None:
+    stream = tree("one", "two")
+    stream.running("configure")
+    stream.add("configure/two", "queued", status=TaskStatus.QUEUED)
+    queued = stream.events[-1].wall_ns
+    [wait] = explained(stream, now_ns=queued + 8 * SECOND).waiting
+    assert wait.words == "two on low-cbf/unit/two to begin Configure"
+    assert (wait.path, wait.since_ns) == ("configure/two", queued)
+
+
+def test_a_success_with_a_note_is_no_success_after_several_attempts() -> None:
+    stream = tree("one")
+    stream.note("configure/one", "info", "warm already")
+    stream.ended("configure/one")
+    stream.ended("configure")
+    assert explained(stream).sentence == "configure completed: nothing failed, 1 leaf"
+
+
 def test_a_run_that_fails_without_a_leaf_says_what_the_root_says() -> None:
     stream = tree("one")
     stream.ended("configure", FAILED, ResultCode.FAILED, "RuntimeError: no pool")
