@@ -25,6 +25,7 @@ for _name in list(os.environ):
     if _name.startswith("TASKGROVE_") or _name in {
         "TANGO_HOST",
         "PYTHONUNBUFFERED",  # what is told late without it would be told at once
+        "PYTHONDONTWRITEBYTECODE",  # every process would compile every module
         "NO_COLOR",
         "FORCE_COLOR",
         "CLICOLOR_FORCE",

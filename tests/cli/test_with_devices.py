@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ guarded:
     cbf:
       command_name: Configure
       reject_missing: true
-      allowed_states: {attr_name: obsState, attr_value: [SCANNING]}
+      allowed_states: {attr_name: adminMode, attr_value: [OFFLINE]}
 unknown:
   type: parallel
   tasks:
@@ -48,27 +50,44 @@ ARGIN = "{cbf: {id: 1}, pst: {id: 1}}"
 RUN = ("run", "map.yaml", "configure", "--argin", "argin.yaml")
 
 
-@pytest.fixture
-def devices(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A directory with a map of simulated devices that run while the test does.
-
-    A command takes 2 s at the speed 1, which a test may set as the fixture's parameter; a test that
-    interrupts one has it take so long that it is never over before.
-    """
-    speed = getattr(request, "param", "5")
-    (tmp_path / "plain.yaml").write_text(MAP)
-    (tmp_path / "argin.yaml").write_text(ARGIN)
+@contextmanager
+def simulated(folder: Path, speed: str) -> Iterator[None]:
+    """Devices, and a map with their addresses; a command takes 2 s at the speed 1."""
+    (folder / "plain.yaml").write_text(MAP)
     with start(
-        "simulate", "plain.yaml", "--write-map", "map.yaml", "--speed", speed, cwd=tmp_path
+        "simulate", "plain.yaml", "--write-map", "map.yaml", "--speed", speed, cwd=folder
     ) as process:
         try:
             read_until(process.stdout, "SimSetFault")
-            yield tmp_path
+            yield
         finally:
             process.send_signal(signal.SIGINT)
             words, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     assert "Stopping the devices." in words
+
+
+@pytest.fixture(scope="module")
+def shared_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("devices")
+    with simulated(folder, "5"):
+        yield folder / "map.yaml"
+
+
+@pytest.fixture
+def devices(tmp_path: Path, shared_devices: Path) -> Path:
+    """A directory with the map of devices that run."""
+    (tmp_path / "argin.yaml").write_text(ARGIN)
+    shutil.copy(shared_devices, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def slow_devices(tmp_path: Path) -> Iterator[Path]:
+    """A directory with the map of devices whose commands are never over before an interrupt."""
+    (tmp_path / "argin.yaml").write_text(ARGIN)
+    with simulated(tmp_path, "0.1"):
+        yield tmp_path
 
 
 def test_a_degraded_run_and_its_words(devices: Path) -> None:
@@ -89,9 +108,8 @@ def test_events_of_devices_are_json_lines(devices: Path) -> None:
     assert "PST success 2/3" in done.stderr
 
 
-@pytest.mark.parametrize("devices", ["0.1"], indirect=True)  # it shall not end by itself
-def test_ctrl_c_aborts_the_command_on_the_devices(devices: Path) -> None:
-    with start(*RUN, "--json", cwd=devices) as process:
+def test_ctrl_c_aborts_the_command_on_the_devices(slow_devices: Path) -> None:
+    with start(*RUN, "--json", cwd=slow_devices) as process:
         assert process.stdout is not None
         events = []
         for line in process.stdout:
@@ -119,7 +137,7 @@ def test_argin_that_the_command_does_not_take_is_rejected_before_any_call(device
 def test_conditions_are_read_from_the_devices(devices: Path) -> None:
     done = taskgrove("run", "map.yaml", "guarded", cwd=devices)
     assert done.returncode == 4
-    assert "obsState is IDLE; allowed: SCANNING" in done.stderr
+    assert "adminMode is ONLINE; allowed: OFFLINE" in done.stderr
     done = taskgrove("compose", "map.yaml", "configure", "--argin", "argin.yaml", cwd=devices)
     assert done.returncode == 0, done.stderr
     assert "pst-beam-03 Configure on low-pst/beam/03 abort asks" in " ".join(done.stdout.split())

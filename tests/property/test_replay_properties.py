@@ -19,6 +19,7 @@ from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import TaskEvent, decode_event, encode_event
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from tests.examples import share_of_examples
 from tests.property.tree_strategies import build, roots
 
 HANG_GUARD_S = 200.0
@@ -162,7 +163,7 @@ def check_merged(prefix, handle, log, uncut):
     return replayed
 
 
-@settings(phases=[Phase.explicit, Phase.generate, Phase.target])
+@settings(max_examples=share_of_examples(3), phases=[Phase.explicit, Phase.generate, Phase.target])
 @given(roots)
 def test_a_log_cut_after_any_event_goes_on_to_one_end_a_node(spec):
     scripts, outcome, events = ran(spec)

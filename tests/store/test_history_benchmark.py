@@ -18,7 +18,7 @@ def test_the_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "EVENTS_PER_RUN", 120)
     monkeypatch.setattr(benchmark, "ROUNDS", 1)
     monkeypatch.setattr(benchmark, "REPEATS", 1)
-    rows = list(benchmark.rows(40))
+    rows = list(benchmark.rows(24))
     assert {"list of the newest 20 runs", "why: a run explained", "statistics of all runs"} <= {
         row.name for row in rows
     }

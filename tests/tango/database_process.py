@@ -74,10 +74,10 @@ class TangoDatabase:
         self.database: tango.Database
 
     def __enter__(self) -> TangoDatabase:
-        program = str(Path(sys.executable).with_name("PyDatabaseds"))
+        program = "from databaseds.database import main; raise SystemExit(main())"
         arguments = ["--host", "127.0.0.1", "--port", "0", "--print-host-port", "2"]
         self._server = Process(
-            [program, *arguments],
+            [sys.executable, "-c", program, *arguments],
             self._folder / "database.log",
             {"PYTANGO_DATABASE_NAME": ":memory:", "PYTHONUNBUFFERED": "1"},
         )

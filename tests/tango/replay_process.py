@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tango
 import yaml
 
@@ -20,6 +21,31 @@ from tests.free_port import free_port
 HERE = Path(__file__).parent
 SCENARIOS_FILE = HERE / "replay_scenarios.yaml"
 SCENARIOS: dict[str, dict[str, Any]] = yaml.safe_load(SCENARIOS_FILE.read_text(encoding="utf-8"))
+
+#: Played over the wire in every run: each kind of event, and each way to an end, of either version
+#: of the protocol. The others differ in what the events hold, which is a matter without a wire.
+ON_THE_WIRE = frozenset(
+    {
+        "v2-normal", "v2-ends-before-the-reply", "v2-exception-while-executing", "v2-two-at-once",
+        "reply-queue-full", "reply-exception", "v1-normal", "v1-flush", "v1-empty-lists",
+        "missed-end-told-by-check", "missed-end-of-v1-vanished", "error-event-v2",
+        "attach-running-v2", "abort-running-and-queued", "abort-of-old-devices", "unreadable-lists",
+    }
+)  # fmt: skip
+
+
+def scenarios_on_the_wire(*, attached: bool = True) -> list[Any]:
+    """Return the names of the scenarios as parameters; most are for a thorough run only.
+
+    Args:
+        attached: False leaves out those that follow a command which somebody else called.
+    """
+    return [
+        pytest.param(name, marks=() if name in ON_THE_WIRE else pytest.mark.thorough)
+        for name, scenario in SCENARIOS.items()
+        if attached or "attach" not in scenario
+    ]
+
 
 START_GUARD_S = 200.0
 GUARD_S = 200.0

@@ -141,13 +141,13 @@ def attributes_of(device: dict) -> dict[str, int]:
     }
 
 
-class ReplayDevice(Device):
-    """One scenario, as a device."""
+class Replay:
+    """One scenario; how its events travel is a matter of those who inherit this."""
 
-    scenario: ClassVar[dict]  # its entry of the table, in the class that class_of makes
+    scenario: ClassVar[dict]  # its entry of the table
 
-    def init_device(self) -> None:
-        super().init_device()
+    def begin(self) -> None:
+        """Show what the scenario puts there at the start, and play what is called."""
         scenario = self.scenario
         self._device = scenario.get("device") or {}
         self._scripts = {"Barrier": barrier_steps(self._device), **scenario["commands"]}
@@ -163,13 +163,32 @@ class ReplayDevice(Device):
         self._pending: queue.SimpleQueue = queue.SimpleQueue()
         self._unplayed = 0
         self._values: dict[str, list] = {name: [] for name in attributes_of(self._device)}
-        for name in self._values:
-            self.set_change_event(name, True, False)
         if "lrcProtocolVersions" in self._values:
             self._values["lrcProtocolVersions"] = self._device.get("versions", [1, 2])
         for name, value in (self._device.get("values") or {}).items():
             self._set(name, value, {})
-        threading.Thread(target=self._play_pending, daemon=True).start()
+        self._player = threading.Thread(target=self._play_pending, daemon=True)
+        self._player.start()
+
+    def end(self) -> None:
+        """End the player, once it has played what was called."""
+        self._pending.put(None)
+        self._player.join()
+
+    def report(self) -> dict:
+        """What the device saw: its process, calls, reads, and errors of the script."""
+        return {
+            "pid": os.getpid(),
+            "calls": self._calls,
+            "reads": self._reads,
+            "errors": self._errors,
+            "ids": self._latest_ids,
+            "idle": self._unplayed == 0,
+        }
+
+    def open_gate(self, name: str) -> None:
+        """Let a player pass ``gate: name``."""
+        self._gate(name).set()
 
     def _read(self, name: str) -> list:
         self._reads[name] += 1
@@ -181,31 +200,6 @@ class ReplayDevice(Device):
     def _check(self, command_id: str) -> str:
         self._calls.append(["CheckLongRunningCommandStatus", command_id])
         return self._checks.get(command_id, "NOT_FOUND")
-
-    @command(dtype_in=str)
-    def OpenGate(self, name: str) -> None:
-        """Let a player pass ``gate: name``."""
-        self._gate(name).set()
-
-    @command(dtype_in=int)
-    def Knock(self, number: int) -> None:
-        """Push ``number`` on every attribute, for a listener who asks whether he hears all."""
-        for name in self._values:
-            self.push_change_event(name, [number if name == "lrcProtocolVersions" else str(number)])
-
-    @command(dtype_out=str)
-    def ReplayReport(self) -> str:
-        """What the device saw: its process, calls, reads, and errors of the script."""
-        return json.dumps(
-            {
-                "pid": os.getpid(),
-                "calls": self._calls,
-                "reads": self._reads,
-                "errors": self._errors,
-                "ids": self._latest_ids,
-                "idle": self._unplayed == 0,
-            }
-        )
 
     # -- playing ---------------------------------------------------------------------------
 
@@ -241,7 +235,10 @@ class ReplayDevice(Device):
     def _play_pending(self) -> None:
         with tango.EnsureOmniThread():
             while True:
-                steps, command_id = self._pending.get()
+                item = self._pending.get()
+                if item is None:
+                    return
+                steps, command_id = item
                 for step in steps:
                     try:
                         self._play(step, {**self._latest_ids, "id": command_id})
@@ -304,6 +301,32 @@ class ReplayDevice(Device):
             if type(status) is int and 0 <= status < len(STATUS_NAMES):
                 self._checks[items[0]] = STATUS_NAMES[status]
         self.push_change_event(name, items)
+
+
+class ReplayDevice(Replay, Device):
+    """One scenario, as a device."""
+
+    def init_device(self) -> None:
+        super().init_device()
+        self.begin()
+        for name in self._values:
+            self.set_change_event(name, True, False)
+
+    @command(dtype_in=str)
+    def OpenGate(self, name: str) -> None:
+        """Let a player pass ``gate: name``."""
+        self.open_gate(name)
+
+    @command(dtype_in=int)
+    def Knock(self, number: int) -> None:
+        """Push ``number`` on every attribute, for a listener who asks whether he hears all."""
+        for name in self._values:
+            self.push_change_event(name, [number if name == "lrcProtocolVersions" else str(number)])
+
+    @command(dtype_out=str)
+    def ReplayReport(self) -> str:
+        """What the device saw."""
+        return json.dumps(self.report())
 
 
 def class_of(name: str, scenario: dict) -> type[ReplayDevice]:

@@ -10,10 +10,10 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.tango.lrc_client import LrcClient
 from tests.tango.replay_process import GUARD_S
 
-#: What nobody but a poll can know is found within seconds; where an event must tell it, the
-#: poll is made so slow that it helps only where an event was lost.
+#: What nobody but a poll can know is found soon; where an event must tell it, no poll helps, other
+#: than the one that follows when PyTango says that its channel was dead.
 QUICK_POLL_S = 0.2
-NO_POLL_S = 20.0
+NO_POLL_S = 3600.0
 
 ARGIN = '{"band": "5a"}'
 

@@ -17,7 +17,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import StartedDetail, TaskEvent
 from taskgrove.tango.device_runner import DeviceRunner
 from taskgrove.tango.lrc_client import LrcClient
-from tests.tango.replay_process import GUARD_S, SCENARIOS, ReplayServer
+from tests.tango.replay_process import GUARD_S, SCENARIOS, ReplayServer, scenarios_on_the_wire
 from tests.tango.replay_server import VOID_COMMANDS
 from tests.tango.replay_watch import ARGIN, NO_POLL_S, Watch, poll_interval_of, warm_up
 
@@ -30,9 +30,7 @@ def server() -> Iterator[ReplayServer]:
         yield process
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, scenario in SCENARIOS.items() if "attach" not in scenario]
-)
+@pytest.mark.parametrize("name", scenarios_on_the_wire(attached=False))
 def test_tree_ends_as_the_claim_says(server: ReplayServer, name: str) -> None:
     scenario = SCENARIOS[name]
     tree = tree_of(scenario, server.trl(name, "runner"))
