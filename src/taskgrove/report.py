@@ -115,6 +115,11 @@ def _head(run: RunRow, now_ns: int, location: str) -> str:
         "State": state_words(run, now_ns, location),
         "Leaves": _leaves(run),
         "Resumes": run.parent_run_id or "",
+        "Resumed by": ", ".join(
+            f"{it.run_id} ({it.outcome or 'removed since'})"
+            for it in run.resumed_by
+            if it.of_run_id == run.run_id
+        ),
         "Ran on": run.host,
         "As": run.user,
         "Labels": ", ".join(f"{name}={value}" for name, value in run.labels.items()),

@@ -167,6 +167,7 @@ def test_an_interrupt_as_a_recovery_begins_leaves_no_run_claimed(
 
     monkeypatch.setattr(recovery, "_claim", interrupted)
     done = verb("recover", "last-lost")
+    assert done.returncode == 1
     assert "Ctrl-C: aborting" in done.stdout + done.stderr
     assert "it was running in the process that was lost" in done.stdout
     assert verb("recover").stdout.strip() == "No run is lost."
@@ -224,6 +225,34 @@ def test_a_failed_run_is_resumed_with_what_completed(verb: Verb, tmp_path: Path)
     near = verb("resume", "last", *AGAIN, "--redo", "configure/part/**")
     assert near.returncode == 2
     assert "did you mean 'configure/parts'" in near.stderr
+
+
+def test_a_second_resume_is_refused_and_both_runs_are_told(verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    first = run_id(run(verb).stdout)
+    verb("resume", first, *AGAIN, "--yes")
+    second = json.loads(verb("runs", "show", "last", "--json").stdout)["run"]["run_id"]
+    (tmp_path / "broken").unlink()
+    for more in ((), ("--dry-run",), ("--redo", "**")):
+        refused = verb("resume", first, *AGAIN, "--yes", *more)
+        assert refused.returncode == 2
+        assert f"resumed already, by run {second} (failed)" in refused.stderr
+        assert "Resume of run" not in refused.stdout
+    [line] = [line for line in advised(refused.stderr) if line[:2] == ["resume", second]]
+    assert f"resumed by {second}" in verb("runs", "list").stdout
+    assert f"resumed  by {second} (failed)" in verb("runs", "show", first).stdout
+    listed = json.loads(verb("runs", "list", "--json").stdout)
+    assert [one["resumed_by_run_id"] for one in listed] == [None, second]
+    told = verb("why", first)
+    assert f"taskgrove why {second}" in " ".join(told.stdout.split())
+    assert "taskgrove resume" not in told.stdout
+    why = json.loads(verb("why", first, "--json").stdout)
+    assert [it["run_id"] for it in why["resumed_by"]] == [second]
+    said = verb("verdict", first, "configure/parts/two", "ok", "--why", "seen it")
+    assert f"Run {second} resumed it already" in said.stdout
+    done = verb(*line, "--yes")  # as it was printed
+    assert done.returncode == 0, done.stderr
+    assert verb("resume", first, *AGAIN, "--yes", "--again").returncode == 0
 
 
 def test_what_was_typed_is_typed_again_and_never_imported_from_a_record(verb: Verb) -> None:

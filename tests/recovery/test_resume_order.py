@@ -20,7 +20,7 @@ from taskgrove.store.interrupted.earlier_runs import EarlierRun, went_well
 from taskgrove.store.interrupted.resume_plan import ResumePlan, plan_resume_of
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build as build_any
-from tests.property.tree_strategies import roots
+from tests.property.tree_strategies import roots, without_rules
 from tests.recovery.cut_runs import DEVICE
 
 HANG_GUARD_S = 200.0
@@ -199,20 +199,12 @@ class Done(NamedTuple):
 
 def build(spec: Any, scripts: dict[str, Script]) -> Task:
     """Return a tree whose leaves share three devices, spelled in several ways."""
-    tree = build_any(_without_rules(spec), scripts)
+    tree = build_any(without_rules(spec), scripts)
     for number, (_, node) in enumerate(tree.walk()):
         if isinstance(node, LeafTask):
             name = f"x/y/{number % 3}"
             node.target = name.upper() if number % 2 else name
     return tree
-
-
-def _without_rules(spec: Any) -> Any:
-    """Return a tree that ends well when its leaves do: a quorum may be out of reach."""
-    if len(spec) == 2:
-        return spec
-    kind, skip, _, name, children = spec
-    return kind, skip, None, name, [_without_rules(child) for child in children]
 
 
 def work_of(spec: Any, scripts: Mapping[str, Script], runs: Sequence[Done], cut: float) -> Done:

@@ -70,6 +70,10 @@ def resume(
             help="Do not check allowed_states: what completed may no longer meet them.",
         ),
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Resume a run once more that was resumed already."),
+    ] = False,
     argin: Argin = None,
     manager: Manager = None,
     analyses: AnalysisModules = None,
@@ -100,6 +104,7 @@ def resume(
         tuple(analyses or ()),
         json,
         db,
+        again,
     )
     with writable_record(terminal, db) as (store, record):
         row = _settled(terminal, store, record, run, options)
@@ -114,10 +119,12 @@ def _settled(
     """Return a run that has ended; a lost one is recovered first. None: it was only a look."""
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
     from taskgrove.store.recovery import look_at_lost  # noqa: PLC0415 - an extra
-    from taskgrove.store.resuming import check_resumable  # noqa: PLC0415 - an extra
+    from taskgrove.store.resuming import check_not_resumed, to_resume  # noqa: PLC0415 - an extra
 
     history = History(store)
     row = history.find_to_act(run)
+    if not options.again:
+        check_not_resumed(row, store.location)
     if row.state == "lost":
         if options.dry_run:
             terminal.say("The run was lost; before it is resumed, it is recovered:")
@@ -126,8 +133,13 @@ def _settled(
         _ask(terminal, f"Run {row.run_id} was lost. Recover it first?", options)
         recover_shown(terminal, store, record, row.run_id, json=options.json)
         row = history.find(row.run_id)
-    check_resumable(row, store.location)
-    return row
+    resumed = to_resume(history, row, store.location, again=options.again)
+    if resumed.run_id != row.run_id:
+        terminal.say(
+            f"note: run {safe_text(row.run_id)} ended before it began a step; what it would have"
+            f" resumed is run {safe_text(resumed.run_id)}"
+        )
+    return resumed
 
 
 def _resume(
@@ -161,7 +173,14 @@ def _resume(
             raise
         for note in task.composition_notes:
             terminal.say(f"note: {safe_text(note)}", "dim")
-        ready = plan_resume(store, row.run_id, task, redo=options.redo, argv=tuple(sys.argv))
+        ready = plan_resume(
+            store,
+            row.run_id,
+            task,
+            redo=options.redo,
+            argv=tuple(sys.argv),
+            again=options.again,
+        )
         if about is not None or options.argin:
             changed = {**(about or source), "argin": resources}
             ready = replace(ready, about=replace(ready.about, source=changed))
@@ -217,7 +236,14 @@ def _resume_analysis(
         how,
         text=text,
     )
-    ready = plan_resume(store, row.run_id, job.tree(), redo=options.redo, argv=tuple(sys.argv))
+    ready = plan_resume(
+        store,
+        row.run_id,
+        job.tree(),
+        redo=options.redo,
+        argv=tuple(sys.argv),
+        again=options.again,
+    )
     about = replace(ready.about, source=job.about(how).source)
     say_plan(terminal, ready.plan)
     if ready.is_done and row.outcome == "ok":

@@ -33,6 +33,7 @@ class ResumeOptions:
         analyses: What ``--analyses`` gave.
         json: Whether standard output carries the events.
         database: What ``--db`` gave.
+        again: Whether a run that was resumed already is resumed once more.
     """
 
     redo: tuple[str, ...]
@@ -45,6 +46,7 @@ class ResumeOptions:
     analyses: tuple[str, ...]
     json: bool
     database: str | None
+    again: bool
 
 
 def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:

@@ -139,4 +139,7 @@ def _why(run: RunSummary) -> str:
         return run.state_note or f"last heard of at {run.last_at:%Y-%m-%d %H:%M:%S} UTC"
     if run.outcome == "running":
         return f"{run.progress} % done"
-    return "" if run.outcome == "ok" else run.headline
+    headline = "" if run.outcome == "ok" else run.headline
+    if run.resumed_by_run_id is None:
+        return headline
+    return "; ".join(part for part in (f"resumed by {run.resumed_by_run_id}", headline) if part)

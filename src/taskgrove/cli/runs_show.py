@@ -74,12 +74,18 @@ def head_lines(run: RunRow, now_ns: int, location: str) -> list[tuple[str, str]]
         ("state", state_words(run, now_ns, location)),
         ("tree", leaves),
         ("resumes", run.parent_run_id or ""),
+        ("resumed", _resumed_text(run)),
         ("by", where),
         ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
         ("map", _text(run.source.get("file"))),
         ("record", _lost_words(run.lost_event_count)),
     ]
     return [(name, text) for name, text in lines if text]
+
+
+def _resumed_text(run: RunRow) -> str:
+    own = [it for it in run.resumed_by if it.of_run_id == run.run_id]
+    return ", ".join(f"by {it.run_id} ({it.outcome or 'removed since'})" for it in own)
 
 
 def _lost_words(count: int) -> str:

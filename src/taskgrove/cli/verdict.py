@@ -47,11 +47,15 @@ def verdict(
     terminal = Terminal()
     with history_of_runs(db) as history:
         given = give_verdict(history.store, run, path, cast(Verdict, word), why=why, who=by)
-        again = resume_line(history.find(given.run_id), history.store.location)
+        row = history.find(given.run_id)
+        again = resume_line(row, history.store.location)
     terminal.say(
         f"{safe_text(given.path)}: {verdict_text(given.verdict)}, says {safe_text(given.who)}:"
         f" {safe_text(given.why)}"
     )
-    if given.verdict == "ok":
+    if given.verdict == "ok" and row.resumed_by_run_id is not None:
+        newer = safe_text(row.resumed_by_run_id)
+        terminal.say(f"Run {newer} resumed it already; what is said of that one counts there.")
+    elif given.verdict == "ok":
         terminal.say(f"{safe_text(again)} takes it as OK.", "dim")
     return ExitCode.OK

@@ -20,6 +20,20 @@ from taskgrove.events import Observer
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeClaim:
+    """What makes a run the one that resumes another: it is written together with the run.
+
+    Attributes:
+        number: Which resume of the earlier run it is, from 1; of two with one number the record
+            takes one.
+        set_out: The paths of the leaves that it sets out to run; it takes over the others.
+    """
+
+    number: int
+    set_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunAbout:
     """What the record keeps of a run besides its events.
 
@@ -32,6 +46,7 @@ class RunAbout:
         argv: The command line of the process.
         parent_run_id: The run that this one resumes, or None.
         labels: Small facts to find it by, as text.
+        claim: What it claims of the run that it resumes; None: it claims nothing.
     """
 
     command: str = ""
@@ -39,6 +54,7 @@ class RunAbout:
     argv: tuple[str, ...] = ()
     parent_run_id: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    claim: ResumeClaim | None = None
 
 
 class RunRecorder(Protocol):
@@ -47,12 +63,17 @@ class RunRecorder(Protocol):
     def begin_run(self, run_id: str, about: RunAbout, *, resumed: bool = False) -> Observer:
         """Make the run known, durably where that is possible, and return its observer.
 
-        Never raises because of the store: what cannot be written is kept and told.
+        Never raises because of the store: what cannot be written is kept and told. Only a run
+        that claims to resume another may not begin without its record.
 
         Args:
             run_id: The run.
             about: What the record keeps of it.
             resumed: The run exists in the record and goes on (recovery); its events do too.
+
+        Raises:
+            UsageError: Another run has claimed what this one claims.
+            StoreError: The claim cannot be written.
         """
         ...
 

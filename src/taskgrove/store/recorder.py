@@ -24,9 +24,11 @@ import msgspec
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.run_recorder import RunAbout
-from taskgrove.errors import StoreError
+from taskgrove.errors import StoreError, TaskgroveError, UsageError
 from taskgrove.events import AnalysisDetail, Observer, TaskEvent
 from taskgrove.redaction import Redaction
+from taskgrove.store.database.advice import command_line
+from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.location import find_location
 from taskgrove.store.database.plain_bytes import clean_text, json_text
 from taskgrove.store.recording.inbox import Begin, End, Inbox, Stop, Waiter, events_in
@@ -34,6 +36,7 @@ from taskgrove.store.recording.lease import HEARTBEAT_S, this_process, user_name
 from taskgrove.store.recording.link import Link
 from taskgrove.store.recording.rights import check_rights
 from taskgrove.store.recording.run_state import Ending, RunState
+from taskgrove.store.recording.run_writer import BrokenRunError, ClaimTakenError
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.telling import Forwarder, Teller
 from taskgrove.store.recording.versions import code_versions
@@ -139,6 +142,11 @@ class Recorder:
             run_id: The run.
             about: What the record keeps of it besides its events; secrets are redacted.
             resumed: The run is in the record, and goes on.
+
+        Raises:
+            UsageError: It claims to resume a run that somebody else has resumed, or that is not
+                in this record.
+            StoreError: Its claim cannot be written.
         """
         state = RunState(run_id, self._row(run_id, about), self._lease(), resumed=resumed)
         state.unread = resumed
@@ -148,6 +156,10 @@ class Recorder:
             self._teller.say(f"run {run_id[:40]}… is not recorded: {state.broken}")
         begin = Begin(state)
         observer = self._inbox.observer()
+        if about.claim is not None:
+            state.claim = about.claim
+            self._begin_claimed(begin)
+            return observer
         if self._inbox.is_dead:
             self._tell_closed(run_id)
             return observer
@@ -222,6 +234,43 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _begin_claimed(self, begin: Begin) -> None:
+        """Wait until a run that resumes another is in the record, or refuse it."""
+        state = begin.state
+        if not self._inbox.is_dead and state.broken is None:
+            self._inbox.put(begin)
+            try:
+                begin.done.wait(self._patience_s)
+            finally:  # an interrupt, too, leaves no claim of a run that will not begin
+                withdrawn = begin.withdraw()
+            if withdrawn:
+                raise StoreError(
+                    f"the record at {self.location} does not answer; nothing was started",
+                    location=self.location,
+                )
+        if begin.error is not None:
+            raise self._refused(begin.error) from begin.error
+        if state.run_key is None:
+            why = state.broken or "the recorder is closed"
+            raise StoreError(
+                f"run {state.run_id[:40]} cannot be recorded, and was not started: {why}",
+                location=self.location,
+            )
+
+    def _refused(self, error: Exception) -> TaskgroveError:
+        if isinstance(error, ClaimTakenError):
+            return UsageError(
+                f"run {error.run_id} has been resumed meanwhile, by run {error.by}; nothing was"
+                " started",
+                hint=f"{command_line(self.location, 'runs', 'show', error.by)} shows how that goes",
+            )
+        if isinstance(error, BrokenRunError):
+            return UsageError(f"nothing was started: {error}")
+        told = error if isinstance(error, StoreError) else store_error(error, self.location)
+        return StoreError(
+            f"{told.message}; nothing was started", location=self.location, hint=told.hint
+        )
 
     # -- parts --------------------------------------------------------------------------------
 

@@ -33,9 +33,9 @@ from taskgrove.store.interrupted.recovery_plan import (
     forget_work,
     plan_recovery,
 )
-from taskgrove.store.queries.run_outcome import RECOVERED
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
+from taskgrove.store.recording.statements import RECOVERED
 
 if TYPE_CHECKING:
     from taskgrove.store.store import Store

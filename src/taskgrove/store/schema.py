@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 #: Version of the tables; it is the number of the newest migration.
-STORE_VERSION: Final = 1
+STORE_VERSION: Final = 2
 
 _BIG = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -82,6 +82,21 @@ leases = Table(
     Column("pid_started", Float, nullable=False),  # as psutil.Process.create_time, seconds
     Column("heartbeat_ns", _BIG, nullable=False),
     Column("interval_s", Float, nullable=False),  # a lease is expired after several of these
+)
+
+#: One row a resume: which run resumed which. A number is given once, so that of two resumes at
+#: once, on two machines too, one begins. A run that ended before a leaf began has no row.
+resumes = Table(
+    "resumes",
+    metadata,
+    # The run that was resumed.
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # of that run's resumes, from 1
+    # The run that resumed it; it may be removed before the other is.
+    Column("run_id", String(200), nullable=False, unique=True),
+    # The leaves that it set out to run, as JSON; unknown where an older version resumed.
+    Column("set_out", Text),
+    Column("claimed_ns", _BIG, nullable=False),
 )
 
 #: Every path once, for all runs: statistics group by it.

@@ -5,16 +5,20 @@ The rows hold wall-clock instants only; the times of such a view are counted on 
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import FinishedDetail, NoteDetail, StartedDetail, TaskEvent
-from taskgrove.redaction import holds_redacted
-from taskgrove.store.database.advice import command_line, db_option
+from taskgrove.store.database.advice import command_line, db_option, typed_again
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
-from taskgrove.view.reasons.story import OperatorVerdict, RunState, RunStory, verdict_words
+from taskgrove.view.reasons.story import (
+    OperatorVerdict,
+    ResumedBy,
+    RunState,
+    RunStory,
+    verdict_words,
+)
 from taskgrove.view.sign_of_life import runner_gone
 from taskgrove.view.snapshot import RunView
 
@@ -74,6 +78,7 @@ def story_of_record(
         can_resume=bool(source),
         options="" if location is None else db_option(location),
         resume_options=typed_again(source),
+        resumed_by=tuple(ResumedBy(it.run_id, it.of_run_id, it.outcome) for it in run.resumed_by),
     )
 
 
@@ -85,27 +90,6 @@ def resume_line(run: RunRow, location: str) -> str:
         location: The record, as ``Store.location`` names it.
     """
     return f"{command_line(location, 'resume', run.run_id)} {typed_again(run.source)}".strip()
-
-
-def typed_again(source: Mapping[str, Any]) -> str:
-    """Return the options that ``taskgrove resume`` wants typed again, quoted for a shell.
-
-    Nothing is imported because a record names it, and secret arguments are not on record.
-
-    Args:
-        source: What the run was composed from.
-    """
-    words: list[str] = []
-    if source.get("manager"):
-        words += ["--manager", str(source["manager"])]
-    for module in (source.get("analyses") or {}).get("analyses") or ():
-        words += ["--analyses", str(module)]
-    if holds_redacted(source.get("text")):
-        words.append("--use-file")
-    line = shlex.join(words)
-    if holds_redacted(source.get("argin")):
-        line = f"{line} --argin FILE".strip()
-    return line
 
 
 def _state_of(run: RunRow, now_ns: int) -> tuple[RunState, str]:

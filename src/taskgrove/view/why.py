@@ -16,7 +16,13 @@ from taskgrove.view.reasons.causes import Casualty, Findings, find
 from taskgrove.view.reasons.facts import Failed, device_of
 from taskgrove.view.reasons.live import Wait, waits_of
 from taskgrove.view.reasons.sentences import command_name, outcome_of, sentence_of, what_next
-from taskgrove.view.reasons.story import OperatorVerdict, RunState, RunStory, verdict_words
+from taskgrove.view.reasons.story import (
+    OperatorVerdict,
+    ResumedBy,
+    RunState,
+    RunStory,
+    verdict_words,
+)
 from taskgrove.view.reasons.tree import ProofLine, proof_of
 from taskgrove.view.reasons.words import plain, seconds_between
 
@@ -95,6 +101,7 @@ class Why:
         leaf_count: How many leaves it has.
         tree: The shortest tree that proves it.
         verdicts: What operators said of it, oldest first.
+        resumed_by: The runs that resumed it, and that resumed those, as they began.
     """
 
     run_id: str
@@ -113,6 +120,7 @@ class Why:
     leaf_count: int
     tree: tuple[ProofLine, ...]
     verdicts: tuple[OperatorVerdict, ...] = ()
+    resumed_by: tuple[ResumedBy, ...] = ()
 
     @property
     def shown_as(self) -> NodeState:
@@ -161,6 +169,7 @@ def why(story: RunStory) -> Why:
         leaf_count=findings.leaf_count,
         tree=proof_of(story, findings, by_cause, waits),
         verdicts=verdicts,
+        resumed_by=tuple(story.resumed_by),
     )
 
 

@@ -9,6 +9,7 @@ Threads: everything here runs on the thread that calls it.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +37,7 @@ def record_refusal(
     Args:
         recorder: What keeps the record.
         run_id: An id for the run.
-        about: What the record keeps of it besides its events.
+        about: What the record keeps of it besides its events; it claims nothing.
         message: Why, in one line.
         task: Its tree, not submitted; None where none was composed.
         reasons: What stood in the way, by the path of its leaf.
@@ -46,7 +47,8 @@ def record_refusal(
         The outcome: REJECTED.
     """
     bus = EventBus(run_id)
-    bus.subscribe(recorder.begin_run(run_id, about), essential=True)
+    unclaimed = dataclasses.replace(about, claim=None)  # it resumes nothing
+    bus.subscribe(recorder.begin_run(run_id, unclaimed), essential=True)
     if task is not None:
         message = _told(bus, task, message, reasons or {})
     outcome = AggregationOutcome(TaskStatus.REJECTED, ResultCode.REJECTED, message)

@@ -6,9 +6,11 @@ Threads: any thread may call any function here.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from taskgrove.errors import StoreError
-from taskgrove.redaction import REDACTED
+from taskgrove.redaction import REDACTED, holds_redacted
 from taskgrove.store.database.location import find_location
 
 
@@ -32,6 +34,27 @@ def quoted_line(location: str, *words: str) -> str:
     """
     line = command_line(location, *words)
     return line if "'" in line else f"'{line}'"
+
+
+def typed_again(source: Mapping[str, Any]) -> str:
+    """Return the options that ``taskgrove resume`` wants typed again, quoted for a shell.
+
+    Nothing is imported because a record names it, and secret arguments are not on record.
+
+    Args:
+        source: What the run was composed from.
+    """
+    words: list[str] = []
+    if source.get("manager"):
+        words += ["--manager", str(source["manager"])]
+    for module in (source.get("analyses") or {}).get("analyses") or ():
+        words += ["--analyses", str(module)]
+    if holds_redacted(source.get("text")):
+        words.append("--use-file")
+    line = shlex.join(words)
+    if holds_redacted(source.get("argin")):
+        line = f"{line} --argin FILE".strip()
+    return line
 
 
 def db_option(location: str) -> str:

@@ -33,8 +33,8 @@ _RUNS: Final = {
     "created_at": "time", "started_at": "time", "ended_at": "time", "last_at": "time",
     "duration_s": "real", "last_sequence": "count", "leaf_count": "count",
     "failed_leaf_count": "count", "retry_count": "count", "lost_event_count": "count",
-    "parent_run_id": "text", "host": "text", "user": "text", "state_note": "text",
-    "labels": "text", "source": "text", "argv": "texts", "versions": "text",
+    "parent_run_id": "text", "resumed_by_run_id": "text", "host": "text", "user": "text",
+    "state_note": "text", "labels": "text", "source": "text", "argv": "texts", "versions": "text",
 }  # fmt: skip
 _NODES: Final = {
     "run_id": "text", "path": "text", "execution": "text", "target": "text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
+from taskgrove.store.recording.statements import RECOVERED
 
 #: What became of a run: an outcome, or a state of its record (``running``, ``lost``).
 RunOutcome: TypeAlias = Literal[
@@ -54,8 +55,6 @@ OUTCOME_SQL: Final[dict[RunOutcome, str]] = {
     "lost": "(r.state = 'lost')",
 }
 
-#: How the note of a run begins that recovery has taken over.
-RECOVERED: Final = "recovered by "
 #: Runs whose times say nothing about the work, as SQL over the columns of ``runs``: what they
 #: took over took no time in them, and what recovery followed had ended before it was seen.
 BROKEN_SQL: Final = (

@@ -8,8 +8,8 @@ from taskgrove.errors import UnknownRunError, UsageError, nearest
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.queries.reading import Cursor, Reader
 from taskgrove.store.queries.run_filter import parse_outcome
-from taskgrove.store.queries.run_outcome import NOT_WELL, OUTCOME_SQL, RunOutcome
-from taskgrove.store.queries.run_rows import ROW_COLUMNS, RunRow, run_row_of
+from taskgrove.store.queries.run_outcome import NOT_WELL, OUTCOME_SQL, RunOutcome, outcome_word
+from taskgrove.store.queries.run_rows import ROW_COLUMNS, RunResumption, RunRow, run_row_of
 
 _LAST: Final = "last"
 #: How many runs an error names, and among how many it looks for a near miss.
@@ -19,6 +19,12 @@ _LOOKED_AT: Final = 2000
 _BY_ID: Final = f"SELECT {ROW_COLUMNS} FROM runs r WHERE r.run_id = ?"  # noqa: S608 - our own constants
 _LEASE: Final = (
     "SELECT host, boot_id, pid, pid_started, heartbeat_ns, interval_s FROM leases WHERE run_key = ?"
+)
+#: The resumes of a run, each with how the run that resumed stands, if it is still there.
+_RESUMES: Final = (
+    "SELECT s.run_id, s.number, s.claimed_ns, n.state, n.status, n.result_code, n.health_state"
+    " FROM runs r JOIN resumes s ON s.run_key = r.run_key LEFT JOIN runs n ON n.run_id = s.run_id"
+    " WHERE r.run_id = ?"
 )
 
 
@@ -41,7 +47,21 @@ def find_run_by(reader: Reader, cursor: Cursor, reference: str) -> RunRow:
     elif row is None:
         row = _by_prefix(reader, cursor, wanted)
     lease = cursor.row(_LEASE, (row[0],)) if row[3] == "running" else None
-    return run_row_of(row, lease)
+    return run_row_of(row, lease, _resumed_by(cursor, row[1]))
+
+
+def _resumed_by(cursor: Cursor, run_id: str) -> tuple[RunResumption, ...]:
+    """Return the runs that resumed a run, then those that resumed these, and so on."""
+    found: dict[str, RunResumption] = {}
+    wanted = [run_id]
+    for earlier in wanted:
+        for later, number, claimed_ns, *fields in cursor.rows(_RESUMES, (earlier,)):
+            if later in found:
+                continue
+            outcome = None if fields[0] is None else outcome_word(*fields)
+            found[later] = RunResumption(later, earlier, number, claimed_ns, outcome)
+            wanted.append(later)
+    return tuple(sorted(found.values(), key=lambda it: it.claimed_ns))
 
 
 def _last(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:

@@ -20,7 +20,11 @@ _SUMMARY_NAMES: Final = (
     "failed_leaf_count", "retry_count", "lost_event_count", "parent_run_id", "host", "user",
     "state_note", "labels",
 )  # fmt: skip
-_ROW_NAMES: Final = (*_SUMMARY_NAMES, "source", "argv", "versions")
+_ROW_NAMES: Final = ("source", "argv", "versions")
+#: The run that resumed ``runs r`` last.
+_RESUMED_BY: Final = (
+    "(SELECT s.run_id FROM resumes s WHERE s.run_key = r.run_key ORDER BY s.number DESC LIMIT 1)"
+)
 
 
 def _columns(names: tuple[str, ...]) -> str:
@@ -29,9 +33,9 @@ def _columns(names: tuple[str, ...]) -> str:
 
 
 #: The columns of ``runs r`` that :func:`summary_of` reads, in its order.
-SUMMARY_COLUMNS: Final = _columns(_SUMMARY_NAMES)
+SUMMARY_COLUMNS: Final = f"{_columns(_SUMMARY_NAMES)}, {_RESUMED_BY}"
 #: The columns of ``runs r`` that :func:`run_row_of` reads, in its order.
-ROW_COLUMNS: Final = _columns(_ROW_NAMES)
+ROW_COLUMNS: Final = f"{SUMMARY_COLUMNS}, {_columns(_ROW_NAMES)}"
 
 _SUM: Final = re.compile(r"[A-Za-z][^/]*\b\d+/\d+")
 _STATUSES: Final[dict[int | None, TaskStatus | None]] = {None: None, **{s: s for s in TaskStatus}}
@@ -69,6 +73,7 @@ class RunSummary:
         user: As whom.
         state_note: Why it is lost, and what recovery found, in words.
         labels: Small facts to find it by.
+        resumed_by_run_id: The run that resumed it, of several the last; or None.
     """
 
     run_key: int
@@ -94,6 +99,8 @@ class RunSummary:
     user: str = ""
     state_note: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    #: What became of it later is no part of a run, and makes it no other one.
+    resumed_by_run_id: str | None = field(default=None, compare=False)
 
     FRAME_COLUMNS: ClassVar[tuple[str, ...]] = (
         "outcome",
@@ -175,6 +182,25 @@ class RunLease:
 
 
 @dataclass(frozen=True, slots=True)
+class RunResumption:
+    """One resume of a run, or of a run that resumed it.
+
+    Attributes:
+        run_id: The run that resumed.
+        of_run_id: The run that was resumed.
+        number: Which resume of that run it is, from 1.
+        claimed_ns: When it began, UTC, nanoseconds since the epoch.
+        outcome: What became of it, in one word; None: it is not in the record any more.
+    """
+
+    run_id: str
+    of_run_id: str
+    number: int
+    claimed_ns: int
+    outcome: RunOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow(RunSummary):
     """One run with all that the record keeps of it besides its nodes and events.
 
@@ -183,12 +209,14 @@ class RunRow(RunSummary):
         argv: The command line of its process.
         versions: The versions of Python, taskgrove and the packages, by name.
         lease: Who keeps it alive, or None once it has ended.
+        resumed_by: The runs that resumed it, and that resumed those, as they began.
     """
 
     source: Mapping[str, Any] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     lease: RunLease | None = None
+    resumed_by: tuple[RunResumption, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,16 +301,20 @@ def summary_of(row: tuple[Any, ...]) -> RunSummary:
     return RunSummary(*_summary_fields(row))
 
 
-def run_row_of(row: tuple[Any, ...], lease: tuple[Any, ...] | None) -> RunRow:
-    """Return a row of :data:`ROW_COLUMNS` and one of ``leases`` as a run."""
-    source, argv, versions = (msgspec.json.decode(text) for text in row[23:26])
+def run_row_of(
+    row: tuple[Any, ...],
+    lease: tuple[Any, ...] | None,
+    resumed_by: tuple[RunResumption, ...] = (),
+) -> RunRow:
+    """Return a row of :data:`ROW_COLUMNS`, one of ``leases`` and its resumes as a run."""
+    source, argv, versions = (msgspec.json.decode(text) for text in row[24:27])
     kept_by = None if lease is None else RunLease(*lease)
-    fields = [*_summary_fields(row), source, tuple(argv), versions, kept_by]
+    fields = [*_summary_fields(row), source, tuple(argv), versions, kept_by, resumed_by]
     return RunRow(*fields)
 
 
 def _summary_fields(row: tuple[Any, ...]) -> list[Any]:
-    return [*row[:4], _STATUSES[row[4]], _CODES[row[5]], *row[6:22], _labels(row[22])]
+    return [*row[:4], _STATUSES[row[4]], _CODES[row[5]], *row[6:22], _labels(row[22]), row[23]]
 
 
 def _labels(text: str) -> Mapping[str, str]:

@@ -35,12 +35,33 @@ CROWD: Final = 300_000
 class Begin:
     """A run begins; ``done`` is set when it is kept, or kept aside and told.
 
-    ``taken`` is True once the writer knows of the run.
+    ``taken`` is True once the writer knows of the run. ``error``: why a run that resumes another
+    could not be kept; it must not begin then.
     """
 
     state: RunState
     taken: bool = False
     done: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
+    _withdrawn: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def withdrawn(self) -> bool:
+        """True once nobody waits for it any more."""
+        return self._withdrawn
+
+    def withdraw(self) -> bool:
+        """Wait no longer; False: it is done already."""
+        with self._lock:
+            self._withdrawn = not self.done.is_set()
+            return self._withdrawn
+
+    def finish(self) -> bool:
+        """Say that it is done; False: nobody waits for it any more, and the run will not begin."""
+        with self._lock:
+            self.done.set()
+            return not self._withdrawn
 
 
 class Waiter:

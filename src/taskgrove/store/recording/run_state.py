@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
+from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.events import (
     AnalysisDetail,
@@ -51,6 +52,7 @@ class RunState:
         lease: Columns of its lease.
         resumed: It was in the record before, and goes on.
         foreign: It belonged to a process that is gone; only what that one left is written.
+        claim: What it claims of the run that it resumes, until that is committed.
         run_key: Its key, once its row is committed.
         facts: Its nodes.
         numbers: The number of each node, by path.
@@ -76,6 +78,7 @@ class RunState:
     lease: Mapping[str, Any]
     resumed: bool = False
     foreign: bool = False
+    claim: ResumeClaim | None = None
     run_key: int | None = None
     facts: RunFacts = field(default_factory=RunFacts)
     numbers: dict[str, int] = field(default_factory=dict)
@@ -105,6 +108,13 @@ class RunState:
     def missing_count(self) -> int:
         """How many numbers up to the highest one never came, or could not be kept."""
         return self.told_lost + self.last_sequence - self.first_sequence + 1 - self.covered
+
+    @property
+    def began_nothing(self) -> bool:
+        """True where it ended before any leaf began, and its record is whole enough to say so."""
+        if self.ending is None or self.ending.status == TaskStatus.COMPLETED or self.missing_count:
+            return False
+        return not any(node.is_leaf and _may_have_begun(node) for node in self.facts.nodes.values())
 
     @property
     def has_gap(self) -> bool:
@@ -306,6 +316,12 @@ def is_failed_leaf(node: NodeFacts) -> bool:
     if not node.is_leaf or not node.is_final or node.skipped:
         return False
     return node.status is not TaskStatus.COMPLETED or node.result_code in PROBLEM_CODES
+
+
+def _may_have_begun(node: NodeFacts) -> bool:
+    """Return True for a leaf that was started, or that failed by itself."""
+    began = node.started_ns is not None or node.outside_id is not None
+    return began or (node.status is TaskStatus.FAILED and not node.skipped)
 
 
 def _span(sequence: int, event: TaskEvent) -> int:

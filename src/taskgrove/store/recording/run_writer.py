@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.events import AnalysisDetail, PageDetail, decode_event
-from taskgrove.store.database.plain_bytes import clean_text, json_bytes
+from taskgrove.store.database.plain_bytes import clean_text, json_bytes, json_text
 from taskgrove.store.recording.node_rows import change_of, identity_of, kept_path
 from taskgrove.store.recording.run_state import RunState
 from taskgrove.store.recording.statements import (
@@ -42,6 +43,20 @@ LogPart: TypeAlias = tuple[RunState, Sequence[tuple[int, bytes, *tuple[Any, ...]
 
 class BrokenRunError(Exception):
     """A run cannot be recorded: its id is taken, or it is not there to go on with."""
+
+
+class ClaimTakenError(Exception):
+    """Another run has claimed to resume the run that this one would resume.
+
+    Attributes:
+        run_id: The run that would be resumed.
+        by: The run that has the claim.
+    """
+
+    def __init__(self, run_id: str, by: str) -> None:
+        super().__init__(f"run {run_id} is resumed by run {by}")
+        self.run_id = run_id
+        self.by = by
 
 
 @dataclass(slots=True)
@@ -87,6 +102,7 @@ class RunWriter:
 
         Raises:
             BrokenRunError: A run cannot be recorded.
+            ClaimTakenError: A run resumes another, and somebody was quicker.
         """
         done = Written()
         states = list(states)
@@ -169,6 +185,8 @@ class RunWriter:
         if not state.resumed and found.created_ns != state.row["created_ns"]:
             raise BrokenRunError(f"the record holds another run {state.run_id} already")
         key = int(found.run_key)
+        if state.claim is not None:
+            self._claim(connection, state, state.claim, now_ns)
         if state.unread:
             state.go_on_after(found.last_sequence, found.lost_event_count)
         if state.resumed and not state.foreign:
@@ -176,6 +194,20 @@ class RunWriter:
         if state.lease and state.ending is None:
             self._hold(connection, state, key, now_ns)
         return key
+
+    def _claim(
+        self, connection: Connection, state: RunState, claim: ResumeClaim, now_ns: int
+    ) -> None:
+        earlier, run_id = state.row["parent_run_id"], state.run_id
+        set_out = json_text(claim.set_out)
+        connection.exec_driver_sql(
+            self._sql.claim, (claim.number, run_id, set_out, now_ns, earlier)
+        )
+        held = connection.exec_driver_sql(self._sql.claimed_by, (earlier, claim.number)).first()
+        if held is None:
+            raise BrokenRunError(f"run {earlier}, which would be resumed, is not in this record")
+        if held[0] != run_id:
+            raise ClaimTakenError(earlier, held[0])
 
     def _hold(self, connection: Connection, state: RunState, key: int, now_ns: int) -> None:
         lease = {**state.lease, "run_key": key, "heartbeat_ns": now_ns}
@@ -223,6 +255,8 @@ class RunWriter:
             if not state.foreign:
                 connection.exec_driver_sql(self._sql.take_back, (key,))
             connection.exec_driver_sql(self._sql.end_run, (ended_ns, key))
+            if state.began_nothing:
+                connection.exec_driver_sql(self._sql.drop_claim, (state.run_id, key))
             connection.exec_driver_sql(self._sql.drop_lease, (key,))
 
     def _insert(self, connection: Connection, sql: str, width: int, values: list[Any]) -> None:

@@ -22,6 +22,8 @@ RUN_CHANGES: Final = (
     "status", "result_code", "health_state", "message", "progress", "started_ns", "last_ns",
     "last_sequence", "leaf_count", "failed_leaf_count", "retry_count", "lost_event_count",
 )  # fmt: skip
+#: How the note of a run begins that recovery has taken over.
+RECOVERED: Final = "recovered by "
 LEASE_COLUMNS: Final = (
     "run_key", "host", "boot_id", "pid", "pid_started", "heartbeat_ns", "interval_s",
 )  # fmt: skip
@@ -50,6 +52,9 @@ class Statements(NamedTuple):
     insert_path: str
     insert_analysis: str
     insert_page: str
+    claim: str
+    claimed_by: str
+    drop_claim: str
 
 
 def statements_for(dialect: str) -> Statements:
@@ -88,6 +93,13 @@ def statements_for(dialect: str) -> Statements:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         insert_page="INSERT INTO pages (run_key, sequence, path_key, display_name, file,"
         " size_bytes, sha256, wall_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        claim="INSERT INTO resumes (run_key, number, run_id, set_out, claimed_ns)"
+        " SELECT run_key, ?, ?, ?, ? FROM runs WHERE run_id = ? ON CONFLICT DO NOTHING",
+        claimed_by="SELECT s.run_id FROM resumes s JOIN runs r ON r.run_key = s.run_key"
+        " WHERE r.run_id = ? AND s.number = ?",
+        # Of a run that was lost, nobody knows whether a leaf began in its last moments.
+        drop_claim="DELETE FROM resumes WHERE run_id = ? AND NOT EXISTS (SELECT 1 FROM runs"
+        f" WHERE run_key = ? AND substr(state_note, 1, {len(RECOVERED)}) = '{RECOVERED}')",
     )
     if dialect == "sqlite":
         return raw

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from taskgrove.clock import Clock
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ProgressDraft, TaskEvent
 from taskgrove.store.database.faults import is_outage, words_of
 from taskgrove.store.recording.inbox import (
@@ -36,7 +37,7 @@ from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 from taskgrove.store.recording.link import Link, RecordGoneError
 from taskgrove.store.recording.orphans import adopt
 from taskgrove.store.recording.outage import Outage
-from taskgrove.store.recording.run_state import KeptEvent, RunState
+from taskgrove.store.recording.run_state import Ending, KeptEvent, RunState
 from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWriter, Written
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.telling import Forwarder, Teller
@@ -138,6 +139,9 @@ class Writer:
         events, begun = self._sort_in(items)
         self.in_flight = events
         try:
+            for begin in begun:
+                if begin.state.claim is not None:
+                    self._claim(begin)
             kept: Kept = []
             for run_id, of_run in events.items():
                 state = self._state_of(run_id)
@@ -167,7 +171,8 @@ class Writer:
                 run_id = item.run_id
             else:
                 if type(item) is Begin:
-                    self._states[item.state.run_id] = item.state
+                    if item.state.claim is None:  # else it is known once it has its claim
+                        self._states[item.state.run_id] = item.state
                     item.taken = True
                     begun.append(item)
                 elif type(item) is End:
@@ -177,6 +182,37 @@ class Writer:
                 latest, of_latest = run_id, events.setdefault(run_id, [])
             of_latest.append(item)
         return events, begun
+
+    def _claim(self, begin: Begin) -> None:
+        """Write a run that resumes another, at once: it begins only if the record takes it."""
+        state = begin.state
+        if begin.withdrawn:
+            return
+        begin.error = self._error_of_claim(state)
+        if begin.error is not None:
+            begin.finish()
+            return
+        self._states[state.run_id] = state
+        if not begin.finish():  # it was refused meanwhile; the record shall not say that it runs
+            words = "not begun: the record did not answer in time"
+            aborted = (int(TaskStatus.ABORTED), int(ResultCode.ABORTED), None, words)
+            state.ending = Ending(*aborted, self._clock.wall_ns())
+
+    def _error_of_claim(self, state: RunState) -> Exception | None:
+        error: Exception | None = None
+        for _ in range(2):  # the answer to a commit may be lost: what is there already is ours
+            try:
+                self._transaction(self._writer(), [state], ())
+            except Exception as exc:  # noqa: BLE001 - it is told where the run would begin
+                error = exc
+                if isinstance(exc, RecordGoneError):
+                    self._start_over([])
+                if not is_outage(exc):
+                    return exc
+            else:
+                state.claim = None
+                return None
+        return error
 
     def _state_of(self, run_id: str) -> RunState:
         state = self._states.get(run_id)

@@ -11,7 +11,7 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.view.explain import split_message
 from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.reasons.causes import Findings, Stop, note_of
-from taskgrove.view.reasons.deeds import again, deed, late_end, next_after
+from taskgrove.view.reasons.deeds import again, deed, late_end, next_after, options_of
 from taskgrove.view.reasons.facts import Failed, is_below
 from taskgrove.view.reasons.followed import before_words, blocked_words, stopped_words
 from taskgrove.view.reasons.kinds import CauseKind
@@ -36,6 +36,17 @@ _VERBS: Final[dict[str, str]] = {
     "failed": "failed",
     "rejected": "was rejected",
     "aborted": "was aborted",
+}
+#: What became of a run that resumed another.
+_RESUMED: Final[dict[str | None, str]] = {
+    "ok": "completed",
+    "degraded": "completed DEGRADED",
+    "failed": "failed",
+    "rejected": "was rejected",
+    "aborted": "was aborted",
+    "running": "is running",
+    "lost": "lost its runner",
+    None: "is not in the record any more",
 }
 _MOST_OF_IT: Final = 0.5
 _REFUSED_BEFORE: Final = re.compile(r"^.* is rejected before anything was started(?:: |$)")
@@ -68,6 +79,8 @@ def what_next(
         outcome: Its outcome in one word.
         device_count: How many devices have the first cause.
     """
+    if story.resumed_by:
+        return _next_of_resumed(story)
     if story.state in ("lost", "unknown"):
         return next_of_lost(story, findings)
     if story.state == "running":
@@ -75,6 +88,24 @@ def what_next(
     if findings.failed:
         return next_after(findings.failed[0], story, device_count)
     return "" if outcome == "completed" else _next_without_failure(story, findings.stop)
+
+
+def _next_of_resumed(story: RunStory) -> str:
+    """Return what to do where another run went on with it: that one tells."""
+    newest = story.resumed_by[-1]
+    if newest.outcome in (None, "ok"):
+        return ""
+    return f"taskgrove why {safe_text(newest.run_id)}{options_of(story)}"
+
+
+def resumed_words(story: RunStory) -> str:
+    """Return by which runs it was resumed and how these ended; empty where it was not."""
+    told = []
+    for it in story.resumed_by:
+        of = "" if it.of_run_id == story.run_id else f" (of {safe_text(it.of_run_id)})"
+        ended = _RESUMED.get(it.outcome, f"is {it.outcome}")
+        told.append(f"{safe_text(it.run_id)}{of}, which {ended}")
+    return f"it was resumed by {listed(told)}" if told else ""
 
 
 def _next_without_failure(story: RunStory, stop: Stop | None) -> str:
@@ -105,6 +136,8 @@ def sentence_of(
     else:
         told = _with_failure(story, findings, outcome, group_count)
     told += _verdict_words(findings, verdicts)
+    resumed = resumed_words(story)
+    told += f"; {resumed}" if resumed else ""
     return f"{told}; next: {next_step}" if next_step else told
 
 

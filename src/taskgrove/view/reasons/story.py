@@ -50,6 +50,21 @@ def verdict_words(verdict: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumedBy:
+    """A run that resumed the run, or that resumed one which did.
+
+    Attributes:
+        run_id: That run.
+        of_run_id: The run that it resumed.
+        outcome: What became of it, in one word (``failed``, ``running``); None: not known.
+    """
+
+    run_id: str
+    of_run_id: str
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunStory:
     """The facts of one run, as far as an explanation needs them.
 
@@ -69,6 +84,7 @@ class RunStory:
         map_file: The map that it was composed from, to name it in advice; None: not known.
         can_resume: Whether ``taskgrove resume`` can go on with it.
         options: What command lines in advice need besides, such as ``--db FILE``, quoted.
+        resumed_by: The runs that resumed it, and that resumed those, as they began.
         resume_options: What ``taskgrove resume`` needs besides, such as ``--manager P:C``, quoted.
     """
 
@@ -88,6 +104,7 @@ class RunStory:
     can_resume: bool = False
     options: str = ""
     resume_options: str = ""
+    resumed_by: Sequence[ResumedBy] = ()
 
     @property
     def root(self) -> NodeFacts | None:

@@ -1,0 +1,412 @@
+"""A run is resumed once: who claims it, who is refused, and how both runs tell of each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select
+
+from taskgrove.commands.execution.refusal import record_refusal
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.control_model import TaskStatus
+from taskgrove.errors import StoreError, UsageError
+from taskgrove.report import render_report
+from taskgrove.store import Recorder, Store, find_lost, recover
+from taskgrove.store.history import History
+from taskgrove.store.queries.export_jsonl import header_of
+from taskgrove.store.recording.link import Link
+from taskgrove.store.resuming import Resumption, plan_resume, resume
+from taskgrove.store.schema import resumes, runs
+from taskgrove.testing import FakeDeviceRunner, Script
+from taskgrove.view.record_view import story_of_record
+from taskgrove.view.why import Why, why
+from tests.cli.command_line import environment
+from tests.recovery.cut_runs import DEVICE, record
+
+HANG_GUARD_S = 200.0
+
+
+@pytest.fixture
+def store(record_url: str) -> Iterator[Store]:
+    with Store.open(record_url) as opened:
+        yield opened
+
+
+def tree() -> Task:
+    names = ("configure", "scan", "end")
+    return Task("root", subtasks=[LeafTask(name, f"x/y/{name}", "Do") for name in names])
+
+
+def failed_run(store: Store, run_id: str = "first") -> None:
+    record(store, run_id, tree(), {"scan": Script.fails("no beam")})
+
+
+def resumed(store: Store, run: str, *, fails: bool = False, **more: Any) -> FakeDeviceRunner:
+    fake = FakeDeviceRunner({"scan": Script.fails("no beam")} if fails else None)
+    resume(run, tree(), store=store, runners={DEVICE: fake}, **more)
+    return fake
+
+
+def claims(store: Store) -> list[tuple[str, int]]:
+    with store.engine.connect() as connection:
+        rows = connection.execute(
+            select(resumes.c.run_id, resumes.c.number).order_by(resumes.c.claimed_ns)
+        )
+        return [(run_id, number) for run_id, number in rows]
+
+
+def why_of(store: Store, run: str) -> Why:
+    row, nodes, verdicts = History(store).whole(run)
+    return why(story_of_record(row, nodes, now_ns=row.last_ns, verdicts=verdicts))
+
+
+def test_a_second_resume_is_refused_with_the_first(store: Store) -> None:
+    failed_run(store)
+    resumed(store, "first").assert_calls(["scan", "end"])
+    newer = History(store).find("last").run_id
+    with pytest.raises(UsageError, match=f"resumed already, by run {newer} .ok.") as caught:
+        resumed(store, "first")
+    assert caught.value.hint is not None
+    assert "nothing is left to do; taskgrove resume first --again" in caught.value.hint
+    with pytest.raises(UsageError, match="resumed already"):
+        plan_resume(store, "first", tree())
+    resumed(store, "first", again=True).assert_calls(["scan", "end"])
+    newest = History(store).find("last").run_id
+    assert claims(store) == [(newer, 1), (newest, 2)]
+    assert History(store).find("first").resumed_by_run_id == newest
+
+
+def test_a_refusal_names_the_newest_run_of_the_chain(store: Store) -> None:
+    failed_run(store)
+    resumed(store, "first", fails=True)
+    second = History(store).find("last").run_id
+    with pytest.raises(UsageError, match=f"by run {second} .failed.") as caught:
+        resumed(store, "first")
+    assert f"taskgrove resume {second}" in str(caught.value.hint)
+    resumed(store, second, fails=True)
+    third = History(store).find("last").run_id
+    with pytest.raises(UsageError, match=f"newest run of this chain is {third}") as caught:
+        resumed(store, "first")
+    assert f"taskgrove resume {third}" in str(caught.value.hint)
+    # What is printed can be done.
+    resumed(store, third).assert_calls(["scan", "end"])
+
+
+def test_both_runs_link_to_each_other(store: Store) -> None:
+    failed_run(store)
+    assert "taskgrove resume first" in why_of(store, "first").next_step or (
+        "run root again" in why_of(store, "first").next_step
+    )
+    resumed(store, "first", fails=True)
+    history = History(store)
+    newer = history.find("last")
+    assert newer.parent_run_id == "first"
+    earlier = history.find("first")
+    [link] = earlier.resumed_by
+    assert (link.run_id, link.of_run_id, link.number) == (newer.run_id, "first", 1)
+    assert (link.outcome, earlier.resumed_by_run_id) == ("failed", newer.run_id)
+    assert [row.resumed_by_run_id for row in history.runs()] == [None, newer.run_id]
+    told = why_of(store, "first")
+    assert f"it was resumed by {newer.run_id}, which failed" in told.sentence
+    assert told.next_step == f"taskgrove why {newer.run_id}"
+    assert told.resumed_by[0].run_id == newer.run_id
+    assert "taskgrove resume" not in str(told)
+    assert newer.run_id in render_report(history, ["first"])
+    header = json.loads(json.dumps(header_of(earlier), default=dataclasses.asdict))
+    assert header["resumed_by_run_id"] == newer.run_id
+    assert header["resumed_by"][0]["outcome"] == "failed"
+    resumed(store, newer.run_id)
+    newest = history.find("last").run_id
+    told = why_of(store, "first")
+    assert f"{newest} (of {newer.run_id}), which completed" in told.sentence
+    assert told.next_step == ""
+
+
+def test_only_a_run_that_began_something_holds_a_claim(store: Store) -> None:
+    failed_run(store)
+    ready = plan_resume(store, "first", tree())  # only a look
+    assert claims(store) == []
+    with Recorder(store) as recorder:
+        record_refusal(recorder, "refused", ready.about, "no", task=tree(), reasons={})
+    assert claims(store) == []
+    aborted_at_once(store, plan_resume(store, "first", tree()))
+    assert claims(store) == []
+    assert why_of(store, "first").resumed_by == ()
+    # What these would have gone on with is still to be done, and claimed once.
+    for named in ("refused", "aborted"):
+        assert plan_resume(store, named, tree()).run.run_id == "first"
+    resumed(store, "aborted").assert_calls(["scan", "end"])
+    assert History(store).find("last").parent_run_id == "first"
+    with pytest.raises(UsageError, match="run first has been resumed already"):
+        resumed(store, "refused")
+
+
+def aborted_at_once(store: Store, ready: Resumption) -> None:
+    """Have a resume end before it begins a leaf."""
+    with Recorder(store) as recorder, MainTaskExecutor(1, {DEVICE: FakeDeviceRunner()}) as pool:
+        handle = pool.submit_main_task(
+            ready.task,
+            run_id="aborted",
+            recorder=recorder,
+            about=ready.about,
+            prior=ready.plan.prior,
+            start_nothing="nobody wants it",
+        )
+        assert handle.wait(HANG_GUARD_S)
+        assert handle.outcome is not None
+        assert handle.outcome.status is TaskStatus.ABORTED
+
+
+def test_a_run_that_was_aborted_at_work_keeps_its_claim(store: Store) -> None:
+    failed_run(store)
+    fake = FakeDeviceRunner({"scan": Script(hangs=True)})
+    ready = plan_resume(store, "first", tree())
+    with Recorder(store) as recorder, MainTaskExecutor(1, {DEVICE: fake}) as pool:
+        handle = pool.submit_main_task(
+            ready.task, run_id="second", recorder=recorder, about=ready.about,
+            prior=ready.plan.prior,
+        )  # fmt: skip
+        fake.wait_for_call("scan")
+        assert claims(store) == [("second", 1)]  # with the row, before any leaf
+        handle.abort("enough")
+        assert handle.wait(HANG_GUARD_S)
+    assert claims(store) == [("second", 1)]
+    with pytest.raises(UsageError, match=r"by run second \(aborted\)"):
+        plan_resume(store, "first", tree())
+
+
+def test_the_claim_is_taken_between_the_plan_and_the_begin(store: Store) -> None:
+    failed_run(store)
+    late = plan_resume(store, "first", tree())
+    fake = FakeDeviceRunner()
+    resumed(store, "first")
+    newer = History(store).find("last").run_id
+    with (
+        Recorder(store) as recorder,
+        MainTaskExecutor(1, {DEVICE: fake}) as pool,
+        pytest.raises(UsageError, match=f"resumed meanwhile, by run {newer}; nothing was started"),
+    ):
+        pool.submit_main_task(
+            late.task, run_id="late", recorder=recorder, about=late.about, prior=late.plan.prior
+        )
+    fake.assert_calls([])
+    assert {row.run_id for row in History(store).runs()} == {"first", newer}
+
+
+def test_of_many_at_once_one_begins(record_url: str) -> None:
+    with Store.open(record_url) as store:
+        failed_run(store)
+    ready, fakes, refused = threading.Barrier(4), [], []
+
+    def attempt(fake: FakeDeviceRunner) -> None:
+        with Store.open(record_url) as own, Recorder(own) as recorder:
+            planned = plan_resume(own, "first", tree())
+            ready.wait()
+            with MainTaskExecutor(1, {DEVICE: fake}) as pool:
+                try:
+                    pool.submit_main_task(
+                        planned.task, recorder=recorder, about=planned.about,
+                        prior=planned.plan.prior,
+                    ).wait(HANG_GUARD_S)  # fmt: skip
+                except UsageError as exc:
+                    refused.append(exc.message)
+
+    fakes = [FakeDeviceRunner() for _ in range(4)]
+    threads = [threading.Thread(target=attempt, args=(fake,)) for fake in fakes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANG_GUARD_S)
+    assert sorted(len(fake.calls) for fake in fakes) == [0, 0, 0, 2]
+    with Store.open(record_url) as store:
+        [(winner, _)] = claims(store)
+        assert len(History(store).runs()) == 2
+    assert len(refused) == 3
+    assert all(winner in text for text in refused)
+
+
+def test_where_the_claim_cannot_be_written_nothing_begins(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed_run(store)
+    ready = plan_resume(store, "first", tree())
+    told: list[str] = []
+    fake = FakeDeviceRunner()
+    with Recorder(store, on_trouble=told.append) as recorder:
+
+        def gone(_link: Link) -> Any:
+            raise OSError("the disk is gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Link, "_connect", gone)
+            with (
+                MainTaskExecutor(1, {DEVICE: fake}) as pool,
+                pytest.raises(StoreError, match="nothing was started"),
+            ):
+                pool.submit_main_task(
+                    ready.task, recorder=recorder, about=ready.about, prior=ready.plan.prior
+                )
+    fake.assert_calls([])
+    assert claims(store) == []
+    assert [row.run_id for row in History(store).runs()] == ["first"]
+    resumed(store, "first").assert_calls(["scan", "end"])
+
+
+def test_a_claim_that_came_too_late_is_let_go_of(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed_run(store)
+    ready = plan_resume(store, "first", tree())
+    go_on = threading.Event()
+    connect = Link._connect
+
+    def slow(link: Link) -> Any:
+        assert go_on.wait(HANG_GUARD_S)
+        return connect(link)
+
+    monkeypatch.setattr(Link, "_connect", slow)
+    with Recorder(store, patience_s=0.01) as recorder:
+        with pytest.raises(StoreError, match="does not answer; nothing was started"):
+            recorder.begin_run("late", ready.about)
+        go_on.set()
+    assert claims(store) == []
+    found = {row.run_id: row for row in History(store).runs()}
+    if "late" in found:  # its row was on the way
+        assert found["late"].status is TaskStatus.ABORTED
+    resumed(store, "first").assert_calls(["scan", "end"])
+
+
+def test_a_run_of_another_record_is_not_resumed_into_this_one(store: Store, tmp_path: Path) -> None:
+    failed_run(store)
+    with Store.open(tmp_path / "other.db") as other, Recorder(other) as recorder:
+        fake = FakeDeviceRunner()
+        with pytest.raises(UsageError, match="run first, which would be resumed, is not in this"):
+            resume("first", tree(), store=store, runners={DEVICE: fake}, recorder=recorder)
+        fake.assert_calls([])
+
+
+def test_a_run_that_was_removed_is_still_named(store: Store) -> None:
+    failed_run(store)
+    resumed(store, "first", fails=True)
+    newer = History(store).find("last").run_id
+    with store.writing() as connection:
+        connection.execute(delete(runs).where(runs.c.run_id == newer))
+    with pytest.raises(UsageError, match=f"by run {newer} .removed since."):
+        plan_resume(store, "first", tree())
+    assert f"{newer}, which is not in the record any more" in why_of(store, "first").sentence
+    with store.writing() as connection:
+        connection.execute(delete(runs).where(runs.c.run_id == "first"))
+    assert claims(store) == []  # it goes with the run that it is of
+
+
+# -- killed -------------------------------------------------------------------------------------
+
+_KILLED = """
+import os, signal, sys
+from taskgrove.commands.execution.run import Run
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.store import Recorder, Store
+from taskgrove.store.resuming import plan_resume
+from taskgrove.testing import FakeDeviceRunner
+from tests.recovery.cut_runs import DEVICE
+from tests.store.recording import eventually
+from tests.store.test_resumed_once import tree
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_when_composed(run):
+    eventually(lambda: History(store).find("second").last_sequence >= 4)
+    die()
+
+from taskgrove.store.history import History
+store = Store.open(sys.argv[1])
+recorder = Recorder(store)
+ready = plan_resume(store, "first", tree())
+if sys.argv[2] == "claimed":
+    MainTaskExecutor._begin = die
+else:
+    Run.begin = die_when_composed
+pool = MainTaskExecutor(1, {DEVICE: FakeDeviceRunner()})
+pool.submit_main_task(
+    ready.task, run_id="second", recorder=recorder, about=ready.about, prior=ready.plan.prior
+).wait()
+"""
+
+
+def killed(url: str, when: str) -> None:
+    words = [sys.executable, "-c", _KILLED, url, when]
+    done = subprocess.run(
+        words, env=environment(), cwd=Path(__file__).parents[2], timeout=HANG_GUARD_S,
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_who_is_killed_with_a_claim_and_nothing_else_on_record_keeps_it(record_url: str) -> None:
+    with Store.open(record_url) as store:
+        failed_run(store)
+    killed(record_url, "claimed")
+    with Store.open(record_url) as store:
+        assert [lost.run_id for lost in find_lost(store)] == ["second"]
+        assert claims(store) == [("second", 1)]
+        with pytest.raises(UsageError, match=r"by run second \(lost\)") as caught:
+            plan_resume(store, "first", tree())
+        assert "taskgrove resume first --again" in str(caught.value.hint)
+        with pytest.raises(UsageError, match="nothing but its beginning is on record"):
+            recover(store, "second", give_up=True)
+        # Nobody knows whether it began; who has looked goes on.
+        resumed(store, "first", again=True).assert_calls(["scan", "end"])
+
+
+def test_who_is_killed_before_the_first_leaf_is_recovered_and_resumed(record_url: str) -> None:
+    with Store.open(record_url) as store:
+        failed_run(store)
+    killed(record_url, "composed")
+    with Store.open(record_url) as store:
+        assert recover(store, "second", give_up=True).status is TaskStatus.ABORTED
+        assert claims(store) == [("second", 1)]  # a start in its last moments is not on record
+        with pytest.raises(UsageError, match=r"by run second \(aborted\)"):
+            plan_resume(store, "first", tree())
+        # What it would have taken over still stands; what it set out to run, runs.
+        resumed(store, "second").assert_calls(["scan", "end"])
+        with pytest.raises(UsageError, match=r"by run second \(aborted\)"):
+            plan_resume(store, "first", tree())
+
+
+# -- records of before --------------------------------------------------------------------------
+
+
+def test_runs_that_an_older_version_resumed_are_linked(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    with Store.open(file) as store:
+        failed_run(store)
+        record(store, "other", tree())
+        resumed(store, "first", fails=True)
+        newer = History(store).find("last").run_id
+        with Recorder(store) as recorder:
+            about = plan_resume(store, newer, tree()).about
+            record_refusal(recorder, "refused", about, "no", task=tree(), reasons={})
+    with closing(sqlite3.connect(file)) as old:  # as the version before had it
+        old.execute("DROP TABLE resumes")
+        old.execute("UPDATE taskgrove_version SET version_num = '1'")
+        old.commit()
+    with Store.open(file) as store:
+        assert store.backup is not None
+        assert claims(store) == [(newer, 1)]
+        assert History(store).find("first").resumed_by_run_id == newer
+        assert why_of(store, "other").resumed_by == ()
+        # Which leaves it set out to run is not on record: its own word counts.
+        resumed(store, newer).assert_calls(["scan", "end"])
