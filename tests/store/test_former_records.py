@@ -117,14 +117,14 @@ def test_what_was_lost_is_recovered(former: str, number: int, command: str) -> N
 @pytest.mark.parametrize(
     ("number", "options", "outcome"),
     [
-        (8, ("--manager", "site_steps:Steps"), "ok"),  # it was resumed before, as its child says
+        (8, ("--manager", "site_steps:Steps", "--again"), "ok"),  # it was resumed before
         (10, ("--manager", "site_steps:Steps"), "ok"),  # with a verdict
         (13, ("--analyses", "site_analyses"), "ok"),  # an analysis by itself
         (25, ("--manager", "site_steps:Steps"), "ok"),  # recovered before
     ],
 )
 def test_what_failed_is_resumed(
-    former: str, site: Path, number: int, options: tuple[str, str], outcome: str
+    former: str, site: Path, number: int, options: tuple[str, ...], outcome: str
 ) -> None:
     run = run_ids(former)[number]
     words = ("resume", run, "--yes", "--no-live", "--db", former, *options)
@@ -133,6 +133,16 @@ def test_what_failed_is_resumed(
     with History.open(former) as history:
         newest = history.runs()[0]
         assert (newest.parent_run_id, newest.outcome) == (run, outcome)
+
+
+def test_a_run_that_was_resumed_knows_by_which(former: str, site: Path) -> None:
+    first, second = run_ids(former)[8:10]
+    done = taskgrove(
+        *("resume", first, "--yes", "--db", former, "--manager", "site_steps:Steps"), cwd=site
+    )
+    assert done.returncode == 2
+    assert f"resumed already, by run {second}" in done.stderr
+    assert second in ask(0, "why", first, "--db", former)
 
 
 def test_a_resume_whose_files_are_gone_says_which(former: str, site: Path) -> None:
