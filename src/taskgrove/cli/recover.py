@@ -53,7 +53,7 @@ def recover(
     with writable_record(terminal, db) as (store, record):
         if run is None:
             return _list(terminal, store)
-        run = History(store).find(run).run_id  # it is no lost one afterwards
+        run = History(store).find_to_act(run).run_id  # it is no lost one afterwards
         outcome, interrupts = recover_shown(
             terminal, store, record, run, give_up=give_up, json=json
         )

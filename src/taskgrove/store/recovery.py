@@ -25,6 +25,7 @@ from taskgrove.commands.task import LeafTask, TaskExecutionType
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import Observer
 from taskgrove.store.database.advice import quoted_line
+from taskgrove.store.database.holders import RECOVERED
 from taskgrove.store.history import History
 from taskgrove.store.interrupted.lost import LostRun, find_lost, lost_runs, moment_text
 from taskgrove.store.interrupted.recovery_plan import (
@@ -35,7 +36,6 @@ from taskgrove.store.interrupted.recovery_plan import (
 )
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
-from taskgrove.store.recording.statements import RECOVERED
 
 if TYPE_CHECKING:
     from taskgrove.store.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
-from taskgrove.store.recording.statements import RECOVERED
+from taskgrove.store.database.holders import RECOVERED
 
 #: What became of a run: an outcome, or a state of its record (``running``, ``lost``).
 RunOutcome: TypeAlias = Literal[

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Final, NamedTuple
 
+from taskgrove.store.database.holders import RECOVERED
 from taskgrove.store.recording.node_rows import CHANGING_COLUMNS, FIXED_COLUMNS
 
 #: Columns of ``runs`` that its first row is made with, in order.
@@ -22,8 +23,6 @@ RUN_CHANGES: Final = (
     "status", "result_code", "health_state", "message", "progress", "started_ns", "last_ns",
     "last_sequence", "leaf_count", "failed_leaf_count", "retry_count", "lost_event_count",
 )  # fmt: skip
-#: How the note of a run begins that recovery has taken over.
-RECOVERED: Final = "recovered by "
 LEASE_COLUMNS: Final = (
     "run_key", "host", "boot_id", "pid", "pid_started", "heartbeat_ns", "interval_s",
 )  # fmt: skip
