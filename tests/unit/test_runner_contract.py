@@ -131,6 +131,42 @@ def test_a_tree_without_leaves_has_its_end_too() -> None:
             log.assert_one_end(path, TaskStatus.COMPLETED)
 
 
+def test_a_failure_without_a_result_is_tried_again_too() -> None:
+    fails = Script(status=TaskStatus.FAILED, result=None, may_retry=True)
+    fake = FakeDeviceRunner({"scan": [fails, Script()]})
+    ran(root(scan(retries=1)), fake)
+    fake.assert_calls(["scan", "scan"])
+
+
+def test_an_attempt_that_has_ended_tells_nothing_of_the_next_one() -> None:
+    earlier: list[Any] = []
+
+    def tells(context: Any) -> None:
+        context.update(status=TaskStatus.IN_PROGRESS, progress=10)
+        if not earlier:
+            earlier.append(context)
+            context.finish(TaskStatus.FAILED, (ResultCode.FAILED, "no lock"), may_retry=True)
+            return
+        earlier[0].update(progress=80, result=(ResultCode.OK, "of the first"))
+        context.update(progress=20)
+        context.finish(TaskStatus.COMPLETED)
+
+    _, log = ran(root(scan(retries=1)), Says(tells))
+    assert 80 not in {event.progress for event in log.of("root/scan")}
+    assert log.assert_one_end("root/scan", TaskStatus.COMPLETED).message != "of the first"
+
+
+def test_an_observer_of_a_part_hears_of_that_part_only() -> None:
+    part = Task("part", subtasks=[scan("a"), Task("deep", subtasks=[scan("b")])])
+    tree = root(part, Task("part-2", subtasks=[scan("c")]), scan("d"))
+    of_part = EventLog()
+    part.tracker.subscribe(of_part)
+    ran(tree, FakeDeviceRunner())
+    of_part.assert_one_end("root/part/deep/b")
+    of_part.assert_one_end("root/part")
+    assert {event.path.split("/")[1] for event in of_part.events if "/" in event.path} == {"part"}
+
+
 # -- steps after one that was cut off -------------------------------------------------------------
 
 
@@ -239,6 +275,15 @@ def test_a_leaf_that_queues_has_no_limit_before_it_begins_unless_it_has_begun(
     assert deadlines[1] is not None
 
 
+def test_a_leaf_that_queues_need_not_have_a_limit() -> None:
+    def does(context: Any) -> None:
+        context.begin_limit()
+        context.finish(TaskStatus.COMPLETED)
+
+    _, log = ran(root(scan()), Says(does, queues=True))
+    log.assert_one_end("root/scan", TaskStatus.COMPLETED)
+
+
 # -- what fails around a run ---------------------------------------------------------------------
 
 
@@ -304,6 +349,30 @@ def test_a_coroutine_that_takes_an_abort_event_is_told_and_not_cancelled() -> No
         assert handle.wait(GUARD_S)
     record = handle.task.tracker.subtasks["a"]
     assert (record.status, record.message) == (TaskStatus.COMPLETED, "came to its end")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((ResultCode.OK, "done"), ResultCode.OK),
+        ((ResultCode.FAILED, "no lock"), ResultCode.FAILED),
+        (None, ResultCode.OK),
+    ],
+)
+def test_a_method_that_takes_a_callback_may_end_without_it(answer: Any, code: ResultCode) -> None:
+    def returns(task_callback: Any) -> Any:
+        return answer
+
+    _, log = ran(root(LeafTask.from_callable(returns, name="a")))
+    assert log.assert_one_end("root/a", TaskStatus.COMPLETED).result_code is code
+
+
+def test_a_final_status_that_a_method_returns_may_be_tried_again() -> None:
+    answers = iter([(TaskStatus.FAILED, "not yet"), (TaskStatus.COMPLETED, "locked")])
+    leaf = LeafTask.from_callable(lambda: next(answers), name="a", retries=1)
+    _, log = ran(root(leaf))
+    end = log.assert_one_end("root/a", TaskStatus.COMPLETED)
+    assert (end.attempt, end.message) == (2, "locked")
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,7 @@ def test_what_an_abort_made_of_each_leaf() -> None:
     ]  # fmt: skip
     assert found.first is not None
     assert found.first.path == "configure/c"
+    assert "a and e did not stop when asked" in found.sentence
     assert "1 leaf had not begun" in found.sentence
 
 
