@@ -198,6 +198,22 @@ def test_export_as_page_and_as_parquet(db: str, tmp_path: Path) -> None:
     assert (tmp_path / "out.parquet" / "events.parquet").is_file()
 
 
+def test_an_export_replaces_neither_a_link_nor_a_pipe(db: str, tmp_path: Path) -> None:
+    (tmp_path / "real.html").write_text("an older one")
+    (tmp_path / "link.html").symlink_to("real.html")
+    ask("export", "last", "--db", db, "-o", str(tmp_path / "link.html"))
+    assert (tmp_path / "link.html").is_symlink()
+    assert "<article" in (tmp_path / "real.html").read_text()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    reader = os.open(tmp_path / "pipe.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        ask("export", OTHER, "--db", db, "-o", str(tmp_path / "pipe.jsonl"))
+        assert json.loads(os.read(reader, 1 << 16).splitlines()[0])["run_id"] == OTHER
+        assert (tmp_path / "pipe.jsonl").is_fifo()
+    finally:
+        os.close(reader)
+
+
 def test_an_export_never_writes_over_the_record_that_it_reads(db: str, tmp_path: Path) -> None:
     (tmp_path / "link.html").symlink_to(db)
     for target in (db, str(tmp_path / "link.html")):

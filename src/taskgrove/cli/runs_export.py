@@ -149,16 +149,25 @@ def _write(terminal: Terminal, target: str | None, chunks: Iterable[bytes]) -> N
         for chunk in chunks:
             terminal.write(chunk)
         return
-    # A file that stood there before stays whole until the new one is.
-    part = Path(f"{target}.part-{os.getpid()}")
     with _told(target):
+        place = Path(target)
+        if place.exists() and not place.is_file() and not place.is_dir():
+            _write_into(place, chunks)  # a device or a pipe: nothing takes its place
+            return
+        place = place.resolve()  # a link stays, and leads to what is written
+        # A file that stood there before stays whole until the new one is.
+        part = Path(f"{place}.part-{os.getpid()}")
         try:
-            with part.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-            part.replace(target)
+            _write_into(part, chunks)
+            part.replace(place)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _write_into(file: Path, chunks: Iterable[bytes]) -> None:
+    with file.open("wb") as opened:
+        for chunk in chunks:
+            opened.write(chunk)
 
 
 @contextmanager

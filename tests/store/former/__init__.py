@@ -28,7 +28,7 @@ def lay_out(url: str, version: int = 1) -> None:
         return
     folder = programs()
     assert folder is not None
-    words = [folder / "psql", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", url]
+    words = [folder / "psql", "-q", "-v", "ON_ERROR_STOP=1", url]
     dump = gzip.decompress((HERE / f"version-{version}.sql.gz").read_bytes())
     done = subprocess.run(words, input=dump, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
