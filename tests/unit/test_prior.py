@@ -147,6 +147,28 @@ def test_an_end_that_follows_from_the_record_is_told_once() -> None:
     assert handle.outcome.result is ResultCode.OK
 
 
+@pytest.mark.parametrize("skipped", [False, True])
+def test_a_step_whose_end_was_lost_below_a_whole_that_ended_is_skipped_only_with_it(
+    skipped: bool,
+) -> None:
+    inner = Task("inner", PARALLEL, subtasks=[leaf("a"), Task("deep", subtasks=[leaf("b")])])
+    root = Task("root", subtasks=[inner, leaf("c")])
+    end = PriorEnd(*OK, recorded=True)
+    if skipped:
+        words = (ResultCode.REJECTED, "skipped: x failed")
+        end = PriorEnd(TaskStatus.REJECTED, words, fields={"skipped": True}, recorded=True)
+    ends = {"root/inner": end, "root/inner/a": PriorEnd(*OK, recorded=True)}
+    _, log, _ = ran(root, ends, first_sequence=9, start_nothing="lost")
+    for path in ("root/inner/deep", "root/inner/deep/b"):
+        told = log.assert_one_end(path, TaskStatus.REJECTED if skipped else TaskStatus.ABORTED)
+        assert told.detail.skipped is skipped
+        assert told.message == (
+            "skipped: x failed"
+            if skipped
+            else "its end is not on record; inner had ended COMPLETED"
+        )
+
+
 def test_the_end_of_the_whole_is_the_last_of_a_cascade() -> None:
     """A recorder is told of the end of a run once nothing of the run is still to come."""
     deep = Task("deep", subtasks=[Task("deeper", PARALLEL, subtasks=[leaf("b"), leaf("c")])])
