@@ -144,14 +144,19 @@ class Never:
         return asyncio.Event().wait().__await__()
 
 
-def test_what_is_to_be_awaited_is_cancelled_when_it_comes_after_the_abort() -> None:
+async def never() -> None:
+    await Never()
+
+
+@pytest.mark.parametrize("made", [Never, never])
+def test_what_is_to_be_awaited_is_cancelled_when_it_comes_after_the_abort(made: Any) -> None:
     """Its method was called before; the abort comes while there is nothing to cancel yet."""
     entered, go_on = threading.Event(), threading.Event()
 
     def step() -> Any:
         entered.set()
         assert go_on.wait(GUARD_S)
-        return Never()
+        return made()
 
     log = EventLog()
     leaf = LeafTask.from_callable(step, name="step")
