@@ -117,7 +117,7 @@ def test_all_attributes_have_events_and_the_versions_are_offered(fleet):
             {"status": 7, "result": [3, "Unhandled exception during execution: boom"]},
         ),
         ("reject,how=late", {"status": 6, "result": [6, "Command is not allowed"]}),
-        ("garbage", {"status": 5, "result": [42, {"nonsense": None}, "?"]}),
+        ("garbage", {"status": 5, "result": [42, "?"]}),
         ({"garbage": {"value": "Completed"}}, {"status": 5, "result": "Completed"}),
         ({"garbage": {"value": 0}}, {"status": 5, "result": 0}),
     ],

@@ -322,7 +322,7 @@ QUICK = {
         " connecting was refused twice",
     ),
     "raise": ("", "Unhandled exception during execution: "),
-    "garbage": ("", "unusable result: a list of length 3"),
+    "garbage": ("", "unknown result code: the integer 42: ?"),
 }
 
 

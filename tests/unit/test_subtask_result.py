@@ -17,6 +17,7 @@ from taskgrove.commands.aggregation.base import (
     parse_result,
 )
 from taskgrove.commands.aggregation.messages import CUT_MARK, MESSAGE_LIMIT
+from taskgrove.commands.aggregation.result_parsing import ParsedResult
 from taskgrove.control_model import HealthState, ResultCode, TaskStatus
 
 BEAM = "mid-pst/beam/01"
@@ -109,7 +110,7 @@ class FakeArray:
         pytest.param("true", ResultCode.OK, "true", id="JSON bool"),
         pytest.param('"not allowed"', ResultCode.OK, "not allowed", id="JSON text"),
         pytest.param("(3, 'boom'", ResultCode.OK, "(3, 'boom'", id="broken repr"),
-        pytest.param('[3, "boom"', ResultCode.OK, '[3, "boom"', id="broken JSON"),
+        pytest.param("[3, boom]", ResultCode.OK, "[3, boom]", id="broken JSON"),
         pytest.param("", ResultCode.OK, "", id="empty text"),
     ],
 )
@@ -425,3 +426,35 @@ def test_a_decision_tells_its_sum() -> None:
     assert Decision("x", 2, None, 3, "DEGRADED").line == "2 of 3 succeeded → DEGRADED"
     told = Decision("x", 2, None, 3, "DEGRADED", reason="PST success 2/3")
     assert str(told) == told.line == "PST success 2/3 → DEGRADED"
+
+
+BEGINNINGS = (
+    "{", "[", "{ ", " [", '{"', '{"a', '{"a"', '{"a":', '{"a": tru', '{"a": 1', '{"a": 1.',
+    '{"a": 1e-', '{"a": 1,', '{"a": NaN, "b"', '{"a": -Infinity,', '{"a": "\ud800', "[-", "[1.",
+    "[3", "[3,", '[3, "boom', '[3, "boom" ', '[3, "bo\\', '[3, "bo\\u12', '[0, "NaN', '[[3], ["b',
+    "[{", '{"result": [0, ', '"{\\"a\\": 1"', "[" * 100_000,
+)  # fmt: skip
+LEGACY = (
+    "Completed", "[INFO] configured", "[low-pst/beam/01] done", "[1] done", "[12:30", "[1 2",
+    "[true", "[nul", '["a" "b', "{a", "{state: ON", '{"a" 1', '{"a": x', '{"a": 1}', '{"a": 1}}',
+    "[1, 2, 3]", "[1, tru]", "done {", "(", "[[INFO", '[3, "bo"x"',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BEGINNINGS)
+def test_the_beginning_of_a_json_text_is_no_good_news(text):
+    parsed = parse_result(text)
+    assert parsed.code is ResultCode.UNKNOWN
+    assert parsed.message.startswith("unusable result: JSON that is cut off: ")
+    assert len(parsed.message) < 150
+
+
+@pytest.mark.parametrize("text", LEGACY)
+def test_every_other_text_is_a_message(text):
+    assert parse_result(text) == ParsedResult(ResultCode.OK, text)
+
+
+def test_every_beginning_of_a_pair_or_an_object_is_known_for_one():
+    for whole in ('[3, "no lock: é, \\"x\\""]', '{"result": [0, 1.5e-3], "ok": false, "n": null}'):
+        for end in range(1, len(whole)):
+            assert parse_result(whole[:end]).code is ResultCode.UNKNOWN, whole[:end]

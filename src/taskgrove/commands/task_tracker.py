@@ -182,7 +182,7 @@ class TaskTracker(TrackerDelivery):
             error: TANGO errors, kept for the completion payload.
             **kwargs: ``device_name``, ``devices``, ``failed_devices``, ``operation``,
                 ``obs_mode``, ``source``, ``health_state``, ``severe``, ``skipped``,
-                ``attempt``, ``cause``; anything else is ignored.
+                ``attempt``, ``cause``, ``result_value``; anything else is ignored.
         """
         try:
             record = self.subtasks.get(task_name)
@@ -424,6 +424,7 @@ class TaskTracker(TrackerDelivery):
                         ctx.attempt,
                         error,
                         ctx.cause,
+                        ctx.result_value,
                         record.name,
                         record.status,
                         record.result_code,

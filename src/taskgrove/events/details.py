@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -72,6 +72,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         severe: True when the outcome was severe by SPEC S3.5.
         error: The error that ended it, as text.
         cause: Why a leaf ended so, or why a node was not begun; None: nothing more is known.
+        result_value: What a command gave as data, besides its code and message.
     """
 
     rule: str | None = None
@@ -83,6 +84,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
     severe: bool = False
     error: str | None = None
     cause: Cause | None = None
+    result_value: Any = None
 
 
 class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):

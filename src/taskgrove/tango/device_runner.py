@@ -230,6 +230,8 @@ class _Follower:
         if update.final:
             self._called.pop(id(context), None)
             fields: dict[str, Any] = {} if update.error is None else {"error": update.error}
+            if update.result_value is not None:
+                fields["result_value"] = update.result_value
             status = update.status if update.status is not None else TaskStatus.FAILED
             context.finish(status, update.result, may_retry=update.may_retry, **fields)
         elif update.status is not None or update.progress is not None:

@@ -47,6 +47,14 @@ _HEAD_OF_PAIR: Final = re.compile(
     r"\s*+[\[(]\s*+[\[(]?\s*+(?P<number>\d{1,3})\s*+[\])]?\s*+,\s*+[\[(]?\s*+['\"]?"
 )
 
+#: Where a JSON object or a list that could be a result begins; other words in brackets do not.
+_BEGINS_AS_JSON: Final = re.compile(r"""\s*+(?:\{\s*+(?:$|")|\[\s*+(?:$|[-0-9"\[{]))""")
+_STRING_OR_NAN: Final = re.compile(
+    r"""(?P<text>"(?:[^"\\]++|\\.)*+(?:"|\\?$))|-?(?:NaN|Infinity)""", re.DOTALL
+)
+#: What the decoder says of a text that ends too early, and of no other.
+_CUT_OFF: Final = "Input data was truncated"
+
 
 class ParsedResult(msgspec.Struct, frozen=True, gc=False):
     """A result, understood.
@@ -121,7 +129,10 @@ def _parse_pair(first: Any, second: Any) -> ParsedResult:
 
 def _parse_text(text: str) -> ParsedResult:
     return (
-        _parse_word(text) or _parse_printed(text) or ParsedResult(ResultCode.OK, cut_message(text))
+        _parse_word(text)
+        or _parse_printed(text)
+        or _parse_beginning(text)
+        or ParsedResult(ResultCode.OK, cut_message(text))
     )
 
 
@@ -148,6 +159,31 @@ def _parse_printed(text: str) -> ParsedResult | None:
             return None
         return _parse_pair(decoded[0], decoded[1])
     return _python_pair(text)
+
+
+def _parse_beginning(text: str) -> ParsedResult | None:
+    """Return UNKNOWN for a text that is the beginning of a JSON text and nothing else, or None."""
+    if _BEGINS_AS_JSON.match(text) is None or not _ends_too_early(text):
+        return None
+    return ParsedResult(ResultCode.UNKNOWN, f"unusable result: JSON that is cut off: {text[:80]!r}")
+
+
+def _ends_too_early(text: str) -> bool:
+    """Return True when a text would be JSON if it went on."""
+    # NaN and infinities, which the standard library writes, are numbers here; not in texts.
+    text = _STRING_OR_NAN.sub(lambda found: found["text"] or "0", text.strip())
+    # A number may be cut after its sign, point or exponent.
+    return any(_is_cut(text + more) for more in ("", "0"))
+
+
+def _is_cut(text: str) -> bool:
+    try:
+        msgspec.json.decode(text.encode(errors="replace"))
+    except msgspec.DecodeError as exc:
+        return str(exc) == _CUT_OFF
+    except RecursionError:
+        return True  # deeper than anything that could be read
+    return False
 
 
 def _decode_json(text: str) -> Any:

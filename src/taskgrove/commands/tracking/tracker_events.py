@@ -45,6 +45,7 @@ class SubtaskChange(NamedTuple):
         attempt: The attempt that the update belongs to, from 1.
         error: The error that came with the update.
         cause: Why it ended so, or None.
+        result_value: What it gave as data, or None.
         name: As in SubtaskResult; so are all that follow.
     """
 
@@ -54,6 +55,7 @@ class SubtaskChange(NamedTuple):
     attempt: int
     error: Any
     cause: Cause | None
+    result_value: Any
     name: str
     status: TaskStatus | None
     result_code: ResultCode | None
@@ -103,7 +105,11 @@ class TrackerEvents:
                 kind = "finished"
                 text = text_of(change.error)[:_ERROR_TEXT_LIMIT] or None
                 detail = FinishedDetail(
-                    skipped=change.skipped, severe=change.severe, error=text, cause=change.cause
+                    skipped=change.skipped,
+                    severe=change.severe,
+                    error=text,
+                    cause=change.cause,
+                    result_value=change.result_value,
                 )
             else:
                 kind = _KINDS[status]

@@ -24,6 +24,7 @@ class UpdateContext(NamedTuple):
         skipped: Whether the subtask is a casualty: not run because an earlier step failed.
         attempt: The attempt that the update belongs to, from 1.
         cause: Why the subtask ended so, or None.
+        result_value: What it gave as data, in plain values; None: nothing.
     """
 
     device_name: str | None = None
@@ -37,6 +38,7 @@ class UpdateContext(NamedTuple):
     skipped: bool = False
     attempt: int = 1
     cause: Cause | None = None
+    result_value: Any = None
 
 
 NO_CONTEXT: Final = UpdateContext()
@@ -58,6 +60,7 @@ def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
         get("skipped") is True,
         attempt if type(attempt) is int else 1,
         cause if type(cause) is Cause else None,
+        get("result_value"),
     )
 
 

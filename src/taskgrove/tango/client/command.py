@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from taskgrove.control_model import LEGAL_MOVES, ResultCode, TaskStatus
-from taskgrove.tango.client.protocol import CommandFacts
+from taskgrove.tango.client.protocol import CommandFacts, is_data, is_plain
 
 _LOGGER = logging.getLogger(__name__)
+
+_NOT_KEPT = "its result cannot be kept: it holds a number that is too large"
 
 Source: TypeAlias = Literal["event", "poll", "reply"]
 
@@ -34,6 +36,8 @@ class LrcUpdate:
         final: True for the last update; there is exactly one.
         may_retry: True only where it is proved that the command never started or has ended.
         note: A sentence for people where something is worth telling; mostly empty.
+        result_value: With the final update of a command that completed: the value that it gave
+            where that is neither a code nor a pair; the result is then OK.
         finished_ns: With the final update: when the command ended by the device's clock, UTC,
             nanoseconds since the epoch; None where a poll did not tell it.
     """
@@ -48,6 +52,7 @@ class LrcUpdate:
     may_retry: bool = False
     note: str = ""
     finished_ns: int | None = None
+    result_value: Any = None
 
 
 UpdateCallback: TypeAlias = Callable[[LrcUpdate], object]
@@ -193,6 +198,11 @@ class LrcCommand:
         if self._final is not None:
             return
         self._status = status
+        value = None
+        if status is TaskStatus.COMPLETED and is_data(result):
+            value, result = result, (ResultCode.OK, "")
+            if not is_plain(value):
+                value, note = None, "; ".join(filter(None, (note, _NOT_KEPT)))
         self._final = LrcUpdate(
             self.command_id,
             status,
@@ -203,6 +213,7 @@ class LrcCommand:
             may_retry=may_retry,
             note=note,
             finished_ns=self._finished_ns,
+            result_value=value,
         )
         self._deliver(self._final)
         self._done.set()

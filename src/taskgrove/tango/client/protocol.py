@@ -124,6 +124,43 @@ def decode_result(text: Any) -> Any:
         return text
 
 
+def is_data(result: Any) -> bool:
+    """Return True for a result that is neither a pair nor a code, but a value.
+
+    A long-running command may give any JSON value. A list of two that begins with a number and
+    ends with a text is a pair, also where nobody knows its code.
+    """
+    if result is None or isinstance(result, (str, bool)):
+        return False
+    if isinstance(result, int):
+        return result not in ResultCode.__members__.values()
+    return not (isinstance(result, (list, tuple)) and len(result) == 2 and _is_pair(*result))
+
+
+def _is_pair(first: Any, second: Any) -> bool:
+    if isinstance(first, list) and isinstance(second, list):
+        if len(first) != 1 or len(second) != 1:
+            return False
+        first, second = first[0], second[0]
+    if not (second is None or isinstance(second, str)):
+        return False
+    if isinstance(first, str):
+        word = first.strip().removeprefix("ResultCode.")
+        return word in ResultCode.__members__ or word.lstrip("+-").isdecimal()
+    if isinstance(first, float):
+        return first.is_integer()  # some write whole numbers so
+    return isinstance(first, int)
+
+
+def is_plain(value: Any) -> bool:
+    """Return True for data that can be written as JSON again."""
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    return True
+
+
 def decode_progress(value: Any) -> int | None:
     """Return a progress as a whole number, or None when it is none; some devices send text."""
     if value.__class__ is int:
@@ -210,6 +247,7 @@ def decode_list(slot: str, value: Any) -> list[CommandFacts]:
         if not isinstance(entry, dict) or not isinstance(entry.get("uid"), str):
             continue
         status = decode_status(entry.get("status"))
+        told = "status" not in entry or (status is not None and status.is_final)
         if slot == "lrcQueue":
             status = TaskStatus.QUEUED
         elif slot == "lrcExecuting":
@@ -217,12 +255,16 @@ def decode_list(slot: str, value: Any) -> list[CommandFacts]:
         elif status is None or not status.is_final:
             status = TaskStatus.COMPLETED
         over = slot == "lrcFinished"
+        result = decode_result(entry.get("result")) if over else None
+        if over and result is None and not told:
+            # That it is over is told; that it ended well is not.
+            result = [int(ResultCode.UNKNOWN), f"unknown final status: {entry['status']!r:.80}"]
         facts.append(
             CommandFacts(
                 entry["uid"],
                 status,
                 decode_progress(entry.get("progress")),
-                decode_result(entry.get("result")) if over else None,
+                result,
                 decode_moment(entry.get("finished_time")) if over else None,
             )
         )

@@ -34,7 +34,7 @@ except ImportError as error:  # pragma: no cover - tested where the extra is mis
 #: What a process that will be started again says as it exits.
 RESTART_EXIT_CODE: Final = 75
 
-_NONSENSE: Final = [42, {"nonsense": None}, "?"]
+_NONSENSE: Final = [42, "?"]
 _NOT_JSON: Final = RawText('{"result": [0, ')
 
 
