@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.store import Store
+from taskgrove.store.database.holders import boot_id
+from taskgrove.store.database.location import find_location
+from taskgrove.store.database.migrate import version_of
+from taskgrove.store.database.opening import make_engine
 from taskgrove.store.history import History
 from taskgrove.store.interrupted.lost import find_lost
 from taskgrove.store.queries.export_jsonl import read_jsonl
@@ -143,6 +150,37 @@ def test_a_run_that_was_resumed_knows_by_which(former: str, site: Path) -> None:
     assert done.returncode == 2
     assert f"resumed already, by run {second}" in done.stderr
     assert second in ask(0, "why", first, "--db", former)
+
+
+def test_it_stays_as_it_is_while_its_older_version_records_in_it(former: str, site: Path) -> None:
+    """The last run of it lives: its lease is that of a process that is there."""
+    with subprocess.Popen(["sleep", "1000"]) as runner:
+        lease = (boot_id(), runner.pid, psutil.Process(runner.pid).create_time(), time.time_ns())
+        change = "UPDATE leases SET boot_id = '%s', pid = %d, pid_started = %r, heartbeat_ns = %d"
+        engine = make_engine(find_location(former), create=False, read_only=False)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(change % lease)
+        who = f"(long) in it: process {runner.pid} on control-01"
+        for words in (("runs", "list"), ("why", "last"), ("runs", "stats")):
+            done = taskgrove(*words, "--db", former, cwd=site)
+            assert who in done.stderr
+            if "://" in former:  # the tables of a server cannot be copied aside
+                assert (done.returncode, done.stdout) == (2, "")
+            else:
+                assert (done.returncode, "long" in done.stdout) == (0, True), done
+        run = ("run", "map.yaml", "good", "--manager", "site_steps:Steps", "--no-live")
+        for words in (run, ("resume", "last", "--yes"), ("recover",)):
+            done = taskgrove(*words, "--db", former, cwd=site)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert who in done.stderr
+        with engine.connect() as connection:  # the older version finds what it left
+            assert version_of(connection) == 1
+            assert connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() == 28
+        engine.dispose()
+        runner.kill()
+    done = taskgrove("runs", "list", "--db", former, cwd=site)
+    assert done.returncode == 0
+    assert "(long) was lost" in done.stderr
 
 
 def test_a_resume_whose_files_are_gone_says_which(former: str, site: Path) -> None:

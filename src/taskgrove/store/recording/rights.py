@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from taskgrove.store.store import Store
 
 #: What a recorder does with which tables, besides adding rows to all of them.
-_CHANGED: Final = ("runs", "leases", "nodes")
+_CHANGED: Final = {
+    "runs": ("UPDATE",),
+    "leases": ("UPDATE", "DELETE"),
+    "nodes": ("UPDATE", "DELETE"),
+    "resumes": ("DELETE",),
+}
 _KEYS: Final = (("runs", "run_key"), ("paths", "path_key"))
 
 
@@ -59,7 +64,7 @@ def _missing_rights() -> str:
     from taskgrove.store.schema import metadata  # noqa: PLC0415 - an extra
 
     wanted = [(name, right) for name in metadata.tables for right in ("SELECT", "INSERT")]
-    wanted += [(name, right) for name in _CHANGED for right in ("UPDATE", "DELETE")]
+    wanted += [(name, right) for name, rights in _CHANGED.items() for right in rights]
     rights = ", ".join(f"('{name}', '{right}')" for name, right in wanted)
     keys = ", ".join(f"(pg_get_serial_sequence('{table}', '{key}'))" for table, key in _KEYS)
     return (
