@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from taskgrove.cli.interrupts import Leaving, LikeCtrlC, SignalsTaken, end_with
+from taskgrove.cli.surroundings import prepare_process
 
 #: What the extra ``cli`` brings.
 _NEEDED = ("typer", "rich")
@@ -32,6 +33,7 @@ def main() -> None:
 
 
 def _run() -> None:
+    prepare_process()
     try:
         from taskgrove.cli.app import app  # noqa: PLC0415 - the extra may be missing
     except ModuleNotFoundError as exc:

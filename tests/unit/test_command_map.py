@@ -533,6 +533,25 @@ def test_an_error_of_a_text_with_many_brackets_is_told_as_it_is() -> None:
     assert error.line == 1
 
 
+@pytest.mark.parametrize(
+    "number", [f"0x{'f' * 5_000}", f"0o{'7' * 6_000}", "9" * 5_000, f"-{'9' * 5_000}"]
+)
+@pytest.mark.parametrize("place", ["timeout: N", "retries: N", "argin: {x: [N]}", "nonsense: N"])
+def test_a_number_of_too_many_digits_is_refused_where_it_stands(number: str, place: str) -> None:
+    text = one("cbf: {command_name: A, " + place.replace("N", number) + "}")
+    error = problem(text)
+    assert any("a number has too many digits" in said for said in error.problems)
+    assert error.line == text.count("\n", 0, text.index(number)) + 1
+    assert len(str(error)) < 500
+
+
+def test_a_number_of_too_many_digits_in_a_dict_is_refused() -> None:
+    entry = {"command_name": "A", "timeout": 10**5_000}
+    error = problem({"go": {"type": "sequential", "tasks": {"cbf": entry}}})
+    assert error.map_path == "go.tasks.cbf.timeout"
+    assert "a number has too many digits" in str(error)
+
+
 def test_ten_thousand_levels_of_a_dict_are_refused() -> None:
     data: Any = {}
     for _ in range(10_000):

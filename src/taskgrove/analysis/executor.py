@@ -47,6 +47,7 @@ from taskgrove.analysis.running.supervisor import (
 from taskgrove.analysis.tasklets import Tasklet, TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.private_files import make_private_folder
+from taskgrove.redaction import Redaction
 
 if TYPE_CHECKING:
     from taskgrove.analysis.logbook import Logbook
@@ -98,7 +99,8 @@ class AnalysisExecutor:
         supervisor: Who supervises; None: the one that all executors of this process share.
 
     Raises:
-        UsageError: A limit is no such number, or a hook has an unknown name.
+        UsageError: A limit is no such number, a hook has an unknown name, or
+            ``TASKGROVE_REDACT`` cannot be read.
         AnalysisError: The environment cannot be made, or the class of the analysis or of its
             parameters cannot be imported by another process.
     """
@@ -158,6 +160,7 @@ class AnalysisExecutor:
         self.logbook = logbook
         self.origin = origin
         self._supervisor = supervisor
+        self.redaction = Redaction.from_environment()
         self._task_place = _place(entry.task) if entry.task is not None else None
         self._class_place = _place(type(parameters)) if self._task_place and parameters else ""
 

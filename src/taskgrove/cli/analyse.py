@@ -135,7 +135,9 @@ def analyse(
     work_dir: WorkDir = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.001, metavar="S", help="Limit in seconds, in place of task_timeout."),
+        typer.Option(
+            min=0.001, max=1e9, metavar="S", help="Limit in seconds, in place of task_timeout."
+        ),
     ] = None,
     launcher: Annotated[
         str | None,
@@ -148,13 +150,14 @@ def analyse(
         float | None,
         typer.Option(
             min=0.001,
+            max=1e9,
             metavar="S",
             help="How long it may be silent, in seconds, before it is ended.",
         ),
     ] = None,
     grace: Annotated[
         float | None,
-        typer.Option(min=0.0, metavar="S", help="From SIGTERM to SIGKILL, in seconds."),
+        typer.Option(min=0.0, max=1e9, metavar="S", help="From SIGTERM to SIGKILL, in seconds."),
     ] = None,
     source: Annotated[
         str | None,

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,12 @@ def _is_json(text: str) -> bool:
 def _text_of(source: str, name: str) -> str:
     limit = DEFAULT_LIMITS.max_bytes
     try:
+        if source == "-" and sys.stdin is None:
+            raise UsageError("standard input is closed", hint="--argin FILE reads a file")
         if source == "-":
             data = sys.stdin.buffer.read(limit + 1)
         else:
+            _check_pipe(source)
             with Path(source).open("rb") as file:
                 data = file.read(limit + 1)
         if len(data) > limit:
@@ -91,6 +95,13 @@ def _text_of(source: str, name: str) -> str:
         raise UsageError(f"{name} cannot be read: {exc.strerror or exc}") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"{name} is not UTF-8 text") from exc
+
+
+def _check_pipe(source: str) -> None:
+    """Refuse a pipe by name: it may wait for ever. One that a shell has opened is read."""
+    opened = source.startswith(("/dev/fd/", "/dev/stdin", "/proc/"))
+    if not opened and stat.S_ISFIFO(os.stat(source).st_mode):
+        raise UsageError(f"{source} is a pipe", hint=f"cat {source} | taskgrove … --argin -")
 
 
 def _module(name: str) -> Any:

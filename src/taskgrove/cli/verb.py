@@ -13,6 +13,7 @@ import typer
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.extras import missing_extra
 from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken
+from taskgrove.cli.surroundings import check_surroundings
 from taskgrove.cli.terminal import Terminal, flush_streams
 from taskgrove.errors import CommandError, DeviceError, RunError, TaskgroveError
 
@@ -28,13 +29,18 @@ def verb(function: Callable[P, int]) -> Callable[P, None]:
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         with SignalsTaken(LikeCtrlC(), LikeCtrlC.SIGNALS):
-            code = _guarded(lambda: function(*args, **kwargs))
+            code = _guarded(lambda: _checked(function, *args, **kwargs))
             flush_streams()
         raise typer.Exit(int(code))
 
     # Typer reads the parameters of the wrapped function; it answers nothing to the caller.
     guarded.__annotations__ = {**function.__annotations__, "return": None}
     return guarded
+
+
+def _checked(function: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:
+    check_surroundings(kwargs)
+    return function(*args, **kwargs)
 
 
 def _guarded(call: Callable[[], int]) -> int:

@@ -27,7 +27,7 @@ class AnalysisHeader(BaseModel):
         None, description="Kept for configurations of LUTE; nothing depends on it."
     )
     task_timeout: PositiveInt | PositiveFloat = Field(
-        600, description="Longest time that an analysis may take, in seconds."
+        600, le=1e9, description="Longest time that an analysis may take, in seconds."
     )
     work_dir: str = Field(
         "", description="The folder in which analyses work; empty: where taskgrove was started."

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from taskgrove.analysis.publishing.page_origin import PageOrigin
     from taskgrove.analysis.running.environment import AnalysisEnvironment
     from taskgrove.analysis.tasklets import Tasklet
+    from taskgrove.redaction import Redaction
 
 
 class Asked(Protocol):
@@ -49,6 +50,10 @@ class Asked(Protocol):
     @property
     def origin(self) -> PageOrigin | None:
         """Where publisher and logbook are told that all this comes from."""
+
+    @property
+    def redaction(self) -> Redaction:
+        """What is kept out of what is written about it."""
 
     @property
     def communicator_desc(self) -> list[str]:

@@ -19,7 +19,6 @@ from taskgrove.analysis.running.verdict import decide
 from taskgrove.analysis.tasklets import TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, TaskgroveError
 from taskgrove.events import AnalysisDetail
-from taskgrove.redaction import Redaction
 
 if TYPE_CHECKING:
     from taskgrove.analysis.running.asked import Asked
@@ -273,7 +272,7 @@ class Ending:
         from taskgrove.analysis import describing  # noqa: PLC0415 - not before the first end
 
         asked, plan, launched = self._asked, self.plan, self.launched
-        redaction = Redaction.from_environment()
+        redaction = asked.redaction
         trouble: tuple[str, ...] = ()
         payload = "null"
         try:

@@ -9,6 +9,7 @@ plain data: no tags, no objects, no import (DESIGN, safety lines).
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,6 +21,7 @@ from taskgrove.commands.command_map.problems import (
     NOWHERE,
     Mark,
     Problems,
+    can_be_written,
     join_path,
     shown,
 )
@@ -194,6 +196,8 @@ class _Builder:
                 self._stack[-1].merging = True
             else:
                 value = "<<" if piece.kind == "merge" else piece.value
+                if isinstance(value, int) and not can_be_written(value):
+                    raise self._too_long(piece.mark)
                 node = Node("scalar", value, piece.mark)
                 if piece.identity is not None:
                     self._anchors[piece.identity] = node
@@ -323,6 +327,13 @@ class _Builder:
         return self._problems.stop(
             f"{said}: a cycle", self._path, piece.mark, found=piece.identity,
             hint="a task cannot be its own part" if self._problems.what == "map" else None,
+        )  # fmt: skip
+
+    def _too_long(self, mark: Mark) -> MapError:
+        # Written in another base, or a number of Python: whoever writes it in digits would fail.
+        return self._problems.stop(
+            "a number has too many digits", self._path, mark,
+            hint=f"at most {sys.get_int_max_str_digits():,} are read",
         )  # fmt: skip
 
     def _too_deep(self, mark: Mark) -> MapError:

@@ -17,7 +17,24 @@ from taskgrove.errors import MapError, nearest
 MAX_PROBLEMS: Final = 100
 _MAX_PATH_LENGTH: Final = 200
 
-_SHOW = reprlib.Repr()
+
+class _Shown(reprlib.Repr):
+    """Shows a number whose digits Python does not write, too."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if can_be_written(x) else "a number of many digits"
+
+
+def can_be_written(number: int) -> bool:
+    """Return whether Python writes a whole number in digits: it may have some thousand of them."""
+    try:
+        str(number)
+    except ValueError:
+        return False
+    return True
+
+
+_SHOW = _Shown()
 _SHOW.maxstring = _SHOW.maxother = _SHOW.maxlong = 60
 _SHOW.maxlevel = 2
 

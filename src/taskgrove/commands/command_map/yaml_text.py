@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
@@ -162,6 +163,7 @@ def _yaml_piece(
             return Piece("merge", None, mark, event.anchor)
         try:
             value = scalar(value)
-        except ValueError as exc:
-            problems.add("a number has too many digits", "", mark, hint=str(exc))
+        except ValueError:
+            hint = f"at most {sys.get_int_max_str_digits():,} are read"
+            problems.add("a number has too many digits", "", mark, hint=hint)
     return Piece("scalar", value, mark, event.anchor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,19 @@ def _of_file(file: Path) -> Location:
         raise StoreError("the name of the record's file holds a NUL", location=None)
     try:
         absolute = Path(os.path.abspath(file.expanduser()))
+        os.fsencode(absolute).decode("utf-8")  # SQLite takes no other names
+        os.lstat(absolute)
     except RuntimeError as exc:  # the home of an unknown user
         raise StoreError(f"{file} names no file: {exc}", location=str(file)) from exc
+    except UnicodeDecodeError as exc:
+        raise StoreError(
+            f"the name of the record's file holds bytes that are not UTF-8: {str(file)!a}",
+            location=None, hint=f"--db or {DB_VARIABLE} names another one",
+        ) from exc  # fmt: skip
+    except OSError as exc:  # all else is told when the file is opened
+        if exc.errno == errno.ENAMETOOLONG:
+            raise StoreError(
+                f"the name of the record's file is too long: {str(file)[:40]}…",
+                location=None, hint=f"--db or {DB_VARIABLE} names another one",
+            ) from exc  # fmt: skip
     return Location("sqlite", absolute, f"sqlite:///{absolute}", str(absolute))
