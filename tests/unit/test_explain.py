@@ -47,6 +47,10 @@ def test_a_degraded_run_leads_with_its_sum() -> None:
     )
     assert words.failed_devices == ("mid-pst/beam/03", "mid-pst/beam/07")
     assert words.decision == "1 of 2 succeeded → DEGRADED"
+    assert words.decisions == (
+        "configure: 1 of 2 succeeded → DEGRADED",
+        "configure_pst: PST success 14/16 → DEGRADED",
+    )
     assert "mid-pst/beam/03 and mid-pst/beam/07" in words.advice[0]
     assert "Causes:" in words.lines()
 
@@ -61,6 +65,20 @@ def test_change_the_faults_and_the_words_change() -> None:
 def test_all_well_is_one_line() -> None:
     view = RunView().apply_all(beam_run(2))
     assert explain(outcome_of(view), view).lines() == ["COMPLETED, OK"]
+
+
+def test_a_sum_that_nothing_below_explains_stands_without_a_name() -> None:
+    stream = Stream()
+    stream.composed("r", "PARALLEL", ("p", "q"), root=True)
+    for name in "pq":
+        stream.composed(f"r/{name}", "PARALLEL", ("a",))
+        stream.composed(f"r/{name}/a", "DEVICE", target=f"x/y/{name}")
+    stream.ended("r/p", detail=FinishedDetail(line="1 of 1 succeeded → OK"))
+    stream.ended("r/q", TaskStatus.FAILED, ResultCode.FAILED)  # without a sum of its own
+    line = FinishedDetail(line="1 of 2 succeeded → FAILED")
+    stream.ended("r", TaskStatus.FAILED, ResultCode.FAILED, detail=line)
+    view = RunView().apply_all(stream.events)
+    assert explain(outcome_of(view), view).decisions == ("1 of 2 succeeded → FAILED",)
 
 
 def test_a_failure_leads_with_its_first_cause() -> None:

@@ -154,6 +154,7 @@ def test_a_map_in_text_is_redacted_and_stays_a_map() -> None:
         ("tokens:\n  - abc\n\nn: 3\n", f"tokens: {REDACTED}\n\nn: 3\n"),
         ("tokens: [abc, 'd e']\nn: 3\n", f"tokens: {REDACTED}\nn: 3\n"),
         ('{\n"tokens": [\n  "abc"\n],\n"n": 3}', f'{{\n"tokens": {REDACTED},\n"n": 3}}'),
+        ("[{token: a b, n: 3}]\n", f"[{{token: {REDACTED}, n: 3}}]\n"),
         ("{token: a b, n: 3}\n", f"{{token: {REDACTED}, n: 3}}\n"),
         ("token: 'it''s'\nn: 3\n", f"token: '{REDACTED}'\nn: 3\n"),
         ("export CI_TOKEN=a b\nn=3\n", f"export CI_TOKEN={REDACTED}\nn=3\n"),

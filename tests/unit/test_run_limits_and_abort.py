@@ -296,6 +296,11 @@ def test_abort_reaches_what_runs_and_what_has_not_begun(gate):
     assert ran == []
     assert "b - not started: operator asked" in outcome.message
     assert topics(log, "root/a") == ["abort-asked", "abort-ended"]
+    [asked] = log.select(kind="note", path="root")
+    assert (asked.detail.topic, asked.message) == (
+        "abort-asked", "asked to stop: operator asked",
+    )  # fmt: skip
+    assert asked.sequence < log.select(path="root/a", topic="abort-asked")[0].sequence
     assert handle.abandoned == ()
     assert not handle.abort("too late")
 

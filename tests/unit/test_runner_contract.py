@@ -80,6 +80,27 @@ def test_a_final_status_in_an_update_is_the_end() -> None:
     assert log.assert_one_end("root/scan", TaskStatus.COMPLETED).result_code is ResultCode.OK
 
 
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, "ended FAILED after its end was decided"),
+        ((ResultCode.FAILED, ""), "ended FAILED after its end was decided"),
+        ((ResultCode.FAILED, "no lock"), "ended FAILED after its end was decided: no lock"),
+    ],
+)
+def test_a_second_end_is_a_note_and_no_end(result: Any, told: str) -> None:
+    ends: list[bool] = []
+
+    def tells(context: Any) -> None:
+        ends.append(context.finish(TaskStatus.COMPLETED))
+        ends.append(context.finish(TaskStatus.FAILED, result))
+
+    _, log = ran(root(scan(), scan("next")), Says(tells))
+    log.assert_one_end("root/scan", TaskStatus.COMPLETED)
+    assert [event.message for event in log.select(path="root/scan", topic="late")] == [told]
+    assert ends == [True, False, True, False]
+
+
 def test_success_is_not_tried_again_whatever_the_runner_allows() -> None:
     fake = FakeDeviceRunner({"scan": Script(may_retry=True)})
     ran(root(scan(retries=3)), fake)

@@ -94,6 +94,7 @@ def test_events_are_immutable_and_survive_the_wire(log):
     tracker = TaskTracker("configure", 1)
     tracker.subscribe(log)
     tracker.update_task(task_name="a", status=FAILED, result=(3, "boom"), error=(object(),))
+    assert [event.path for event in log.events[-2:]] == ["configure/a", "configure"]
     for event in log.events:
         with pytest.raises(AttributeError):
             event.status = COMPLETED

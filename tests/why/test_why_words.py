@@ -201,6 +201,36 @@ def test_a_skipped_step_is_a_casualty_of_the_step_that_is_named_and_not_of_the_f
     assert [(item.path, item.of) for item in found.casualties] == [("go/rest", "go/check")]
 
 
+def test_a_failure_that_the_command_got_over_is_told_after_the_one_that_decided() -> None:
+    stream = Stream()
+    stream.composed("go", "SEQUENTIAL", ("beams", "check"), root=True)
+    stream.composed("go/beams", "PARALLEL", ("b1",), pst_group=True)
+    stream.composed("go/beams/b1", "DEVICE", target="low-pst/beam/01")
+    stream.composed("go/check", "DEVICE", target="x/y/check", command_name="Check")
+    stream.ended("go/beams/b1", code=ResultCode.FAILED, message="low-pst/beam/01: no lock")
+    stream.ended("go/beams", code=ResultCode.FAILED, health_state="DEGRADED")
+    stream.ended("go/check", FAILED, ResultCode.FAILED, "x/y/check: no power")
+    stream.ended("go", FAILED, ResultCode.FAILED, detail=FinishedDetail(rule="default"))
+    found = explained(stream)
+    assert found.first is not None
+    assert found.first.path == "go/check"
+    assert "before it beams/b1 failed, which did not decide the outcome" in found.sentence
+
+
+def test_what_never_began_is_a_casualty_of_the_first_leaf_that_was_lost() -> None:
+    stream = tree("one", "two", "three")
+    lost = "the runner of this run was lost at noon"
+    for name in ("two", "one"):
+        words = f"low-cbf/unit/{name}: it ran; {lost}"
+        stream.ended(f"configure/{name}", FAILED, ResultCode.FAILED, words)
+    words = f"low-cbf/unit/three: not started: {lost}"
+    stream.ended("configure/three", ABORTED, ResultCode.ABORTED, words)
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    assert [(item.path, item.of) for item in explained(stream).casualties] == [
+        ("configure/three", "configure/two")
+    ]
+
+
 def test_a_run_without_a_leaf_that_decided_tells_of_the_first_that_failed() -> None:
     stream = Stream()
     stream.composed("go", "PARALLEL", ("part",), root=True)
