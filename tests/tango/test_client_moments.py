@@ -182,6 +182,18 @@ def test_a_reply_that_is_the_end_may_take_as_long_as_its_step(
     assert link.within_s == 0.0
 
 
+@pytest.mark.parametrize("name", ["Conf\0igure", "Configur€"])
+def test_a_name_that_tango_would_change_is_refused(
+    client: LrcClient, link: Link, name: str
+) -> None:
+    updates = Updates()
+    client.invoke(DEVICE, name, "{}", on_update=updates)
+    assert updates.final().status is TaskStatus.REJECTED
+    assert "holds" in updates.text
+    assert "call" not in link.log
+    assert "holds" in client.preflight(DEVICE, name, "{}")[0]
+
+
 # -- abort ----------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -164,6 +165,11 @@ def test_statuses_by_number_numeral_and_name(value: Any, status: Any) -> None:
         ("DevVarStringArray", ("a", "b"), ["a", "b"]),
         ("DevVarLongStringArray", ([1], ["a"]), [[1], ["a"]]),
         ("DevState", "ON", "ON"),
+        ("DevString", "é\x01\n", "é\x01\n"),
+        ("DevString", {"a": "x\0€\ud800"}, '{"a": "x\\u0000\\u20ac\\ud800"}'),
+        ("DevFloat", 3.4e38, 3.4e38),
+        ("DevFloat", -math.inf, -math.inf),
+        ("DevDouble", 1e308, 1e308),
     ],
 )
 def test_arguments_that_fit(in_type: str, argin: Any, sent: Any) -> None:
@@ -178,6 +184,24 @@ def test_arguments_that_fit(in_type: str, argin: Any, sent: Any) -> None:
         ("DevString", 5, "not int 5"),
         ("DevString", {"a": object()}, "not JSON"),
         ("DevString", {"a": float("nan")}, "not JSON"),
+        ("DevString", "scan 1\0scan 2", "its text holds a NUL at character 6"),
+        ("DevString", "a€", "its text holds '\\u20ac' at character 1: TANGO carries Latin-1 only"),
+        ("DevString", "\ud800", "its text holds '\\ud800' at character 0"),
+        ("DevVarStringArray", ["a", "b\0"], "its item 1 holds a NUL at character 1"),
+        ("DevVarLongStringArray", [[1], ["b\0"]], "its item 0 holds a NUL at character 1"),
+        ("DevFloat", 1e300, "takes DevFloat, and float 1e+300 is out of range"),
+        ("DevFloat", 3.5e38, "out of range"),
+        ("DevFloat", 10**39, "out of range"),
+        ("DevVarFloatArray", [0.0, -1e39], "its item 1 takes DevFloat"),
+        ("DevDouble", 10**400, "out of range"),
+        ("DevLong64", 2**63, "out of range"),
+        ("DevULong64", -1, "(0 to 18446744073709551615), and int -1 is out of range"),
+        ("DevLong", 10**5000, "and a value of type int is out of range"),
+        ("DevVoid", 10**5000, "a value of type int"),
+        ("DevLong", math.nan, "whole number"),
+        ("DevVarDoubleArray", [[1.0, 2.0], [3.0, 4.0]], "its item 0"),
+        ("DevVarDoubleArray", numpy.array(1.0), "(a list)"),
+        ("DevVarStringArray", "abc", "(a list)"),
         ("DevShort", 2**15, "-32768 to 32767"),
         ("DevLong", True, "takes DevLong (a whole number), not bool True"),
         ("DevLong", 1.5, "whole number"),

@@ -29,7 +29,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.tango._pytango import load_pytango
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk
-from taskgrove.tango.client.argin import check_argin
+from taskgrove.tango.client.argin import check_argin, text_problem
 from taskgrove.tango.client.command import LrcCommand, UpdateCallback
 from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.doubt import Doubt, unknown_fate
@@ -225,6 +225,10 @@ class LrcClient:
         Raises:
             UsageError: The client is closed.
         """
+        for text in (device, command_name):
+            problem = text_problem(text)
+            if problem:
+                return [f"the name {text!r} {problem}"]
         session, _ = self._session(device)
         try:
             session.link.ensure()
@@ -319,6 +323,11 @@ class LrcClient:
             The command, its argument, and whether the device can tell of it by its reply only.
         """
         link = session.link
+        for text in (link.device, command.command_name):
+            problem = text_problem(text)
+            if problem:
+                dispatcher.post(_refused, command, f"the name {text!r} {problem}", None, True)
+                return None
         try:
             link.ensure()
             if not session.has_learnt:

@@ -6,7 +6,9 @@ Types are known by their TANGO names (``DevString``), so this module needs no TA
 from __future__ import annotations
 
 import json
+import math
 import numbers
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +21,11 @@ _INTEGERS: Final[Mapping[str, tuple[int, int]]] = {
     "DevLong64": (-(2**63), 2**63 - 1),
     "DevULong64": (0, 2**64 - 1),
     "DevEnum": (-(2**15), 2**15 - 1),
+}
+#: Above these a number becomes infinite: of 32 bits, when it is rounded to them.
+_LARGEST: Final[Mapping[str, float]] = {
+    "DevFloat": 3.4028235677973362e38,
+    "DevDouble": sys.float_info.max,
 }
 _ELEMENTS: Final[Mapping[str, str]] = {
     "DevVarCharArray": "DevUChar",
@@ -75,8 +82,23 @@ def check_argin(in_type: str, argin: Any) -> CheckedArgin:
     return CheckedArgin(argin, _scalar_problem(in_type, argin))
 
 
+def text_problem(text: str) -> str | None:
+    """Return why TANGO cannot carry a text whole, as the end of a sentence; None when it can."""
+    at = text.find("\0")
+    if at >= 0:
+        return f"holds a NUL at character {at}, where TANGO would cut it"
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError as exc:
+        return f"holds {text[exc.start]!a} at character {exc.start}: TANGO carries Latin-1 only"
+    return None
+
+
 def _string(argin: Any) -> CheckedArgin:
     if isinstance(argin, str):
+        problem = text_problem(argin)
+        if problem:
+            return CheckedArgin(problem=f"takes DevString, and its text {problem}")
         return CheckedArgin(argin)
     if isinstance(argin, (dict, list, tuple)):
         try:
@@ -116,15 +138,33 @@ def _scalar_problem(in_type: str, value: Any) -> str | None:
     is_bool = isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
     if in_type in _INTEGERS:
         return _integer_problem(in_type, value, is_bool)
-    if in_type in ("DevFloat", "DevDouble"):
-        wanted, fits = "a number", isinstance(value, numbers.Real) and not is_bool
+    if in_type in _LARGEST:
+        if isinstance(value, numbers.Real) and not is_bool:
+            return _range_problem(in_type, value)
+        wanted, fits = "a number", False
     elif in_type == "DevBoolean":
         wanted, fits = "true or false", is_bool
     elif in_type == "DevString":
+        if isinstance(value, str) and (problem := text_problem(value)):
+            return problem
         wanted, fits = "text", isinstance(value, str)
     else:
         return None
     return None if fits else f"takes {in_type} ({wanted}), not {_shown(value)}"
+
+
+def _range_problem(in_type: str, value: numbers.Real) -> str | None:
+    """Return why a number would become infinite on its way, or None."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError):
+        return f"takes {in_type} (a number), not {_shown(value)}"
+    given = isinstance(value, float) and math.isinf(value)
+    if given or math.isnan(number) or abs(number) <= _LARGEST[in_type]:
+        return None
+    return f"takes {in_type}, and {_shown(value)} is out of range"
 
 
 def _integer_problem(in_type: str, value: Any, is_bool: bool) -> str | None:
@@ -132,11 +172,14 @@ def _integer_problem(in_type: str, value: Any, is_bool: bool) -> str | None:
     if not isinstance(value, numbers.Integral) or is_bool:
         return f"takes {in_type} (a whole number), not {_shown(value)}"
     if not low <= int(value) <= high:
-        return f"takes {in_type} ({low} to {high}), and {int(value)} is out of range"
+        return f"takes {in_type} ({low} to {high}), and {_shown(int(value))} is out of range"
     return None
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - an integer of 5,000 digits, or foreign code
+        return f"a value of type {type(value).__name__}"
     shown = text if len(text) <= 60 else f"{text[:60]}…"
     return f"{type(value).__name__} {shown}"
