@@ -14,6 +14,26 @@ from typing import Any
 from taskgrove.errors import MissingExtraError
 
 
+class LaterModule:
+    """A module that is imported when one of its names is first asked for.
+
+    It stands for the imports of a type checker in a module whose annotations may be read when the
+    program runs (``typing.get_type_hints``). A type of a library that is not installed is Any.
+
+    Args:
+        name: The module.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(import_module(self._name), name)
+        except ImportError:
+            return Any
+
+
 def lazy_exports(
     namespace: dict[str, Any], later: Mapping[str, str], *, extra: tuple[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -29,6 +49,7 @@ def lazy_exports(
         MissingExtraError where the extra is not installed.
     """
     package = namespace["__name__"]
+    namespace["__all__"] = sorted(later)  # else a star would bring nothing
 
     def get(name: str) -> Any:
         module = later.get(name)

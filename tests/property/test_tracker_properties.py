@@ -280,6 +280,7 @@ class TrackerMachine(RuleBasedStateMachine):
         self.model: dict[str, NaiveSubtask] = {}
         self.steps: list[int] = []
         self.has_begun = False
+        self.names_are_told = False
 
     @rule(name=names, status=statuses, progress=progress_reports, result=results)
     def update(self, name, status, progress, result):
@@ -301,9 +302,12 @@ class TrackerMachine(RuleBasedStateMachine):
         self.tracker.expect(names)
         for name in names:
             self.model.setdefault(name, NaiveSubtask())
+            self.names_are_told = True
 
     def _model_update(self, name, status, progress, result):
         was_complete = self.is_complete
+        if self.names_are_told and name not in self.model:
+            return
         sub = self.model.setdefault(name, NaiveSubtask())
         if was_complete or sub.status in FINAL:
             return

@@ -196,10 +196,11 @@ def test_aborted_dominates_everything() -> None:
     ]
     outcome = aggregate(*subs)
     assert verdict(outcome) == (ABORTED, ResultCode.ABORTED, None)
-    assert outcome.message == f"Task t aborted\nCauses:\n- {beam(1)}: by hand"
+    causes = f"Causes:\n- {beam(1)}: by hand\n- {CBF}: boom"
+    assert outcome.message == f"Task t aborted\n{causes}"
     assert outcome.decision is not None
     assert outcome.decision.line == "1 of 4 aborted → ABORTED"
-    assert aggregate(*subs, root=False).message == f"Causes:\n- {beam(1)}: by hand"
+    assert aggregate(*subs, root=False).message == causes
 
 
 @pytest.mark.parametrize(

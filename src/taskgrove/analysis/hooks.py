@@ -13,8 +13,6 @@ from taskgrove.analysis.running.events import KINDS, AnalysisEvent, Callback
 from taskgrove.errors import UsageError, nearest
 
 Hook: TypeAlias = Callback
-#: What :class:`~taskgrove.analysis.executor.AnalysisExecutor` takes for its hooks.
-HooksLike: TypeAlias = "Hooks | Mapping[str, Hook | Iterable[Hook]]"
 
 
 class Hooks:
@@ -66,6 +64,10 @@ def _only(name: str, hook: Hook) -> Callable[[AnalysisEvent], object]:
             hook(event)
 
     return hear
+
+
+#: What :class:`~taskgrove.analysis.executor.AnalysisExecutor` takes for its hooks.
+HooksLike: TypeAlias = Hooks | Mapping[str, Hook | Iterable[Hook]]
 
 
 def hooks_of(given: HooksLike | None) -> Hooks:

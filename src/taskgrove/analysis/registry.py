@@ -18,16 +18,14 @@ import importlib.metadata
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from taskgrove.analysis.hooks import HooksLike, hooks_of
+from taskgrove.analysis.parameters.base import TaskParameters
+from taskgrove.analysis.plain.types import PlainTypes
 from taskgrove.analysis.running.settings import ProcessSettings
 from taskgrove.analysis.tasklets import Tasklet
 from taskgrove.errors import AnalysisError, UsageError, nearest
-
-if TYPE_CHECKING:
-    from taskgrove.analysis.parameters.base import TaskParameters
-    from taskgrove.analysis.plain.types import PlainTypes
 
 #: The group of entry points by which installed packages bring analyses.
 ENTRY_POINT_GROUP: Final = "taskgrove.analyses"

@@ -12,13 +12,18 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Dict, Final, List, Optional, Union  # noqa: UP035
 
 from taskgrove.errors import AnalysisError
+from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
     import holoviews as hv
     import matplotlib.pyplot as plt
     import panel as pn
 
-    from taskgrove.analysis.parameters.base import TaskParameters
+    from taskgrove.analysis.parameters import base as parameters
+else:
+    # Read where somebody asks for the types of the fields; nothing is imported before.
+    hv, plt, pn = map(LaterModule, ("holoviews", "matplotlib.pyplot", "panel"))
+    parameters = LaterModule("taskgrove.analysis.parameters.base")
 
 #: Longest name of one part of a display name, and of the whole, in bytes of UTF-8 (SPEC S8).
 MAX_NAME_BYTES: Final = 255
@@ -101,7 +106,7 @@ class DescribedAnalysis:
     """
 
     task_result: TaskResult
-    task_parameters: Optional[TaskParameters]  # noqa: UP045 - annotations as in the seed
+    task_parameters: Optional[parameters.TaskParameters]  # noqa: UP045 - annotations as in the seed
     task_env: Dict[str, str]  # noqa: UP006
     poll_interval: float
     communicator_desc: List[str]  # noqa: UP006

@@ -17,14 +17,12 @@ captured and harms nothing: messages go another way.
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from taskgrove.analysis.results import TaskResult, TaskStatus
-
-if TYPE_CHECKING:
-    import logging
 
 #: The class of the parameters of an analysis.
 Parameters = TypeVar("Parameters")

@@ -11,15 +11,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from logging import Logger
+from typing import Any, Final, TypeAlias
 
 from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.display import render_html
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError
-
-if TYPE_CHECKING:
-    from logging import Logger
 
 CompletedCallback: TypeAlias = Callable[..., object]
 

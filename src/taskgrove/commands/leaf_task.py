@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from logging import Logger
+from typing import Any
 
 from taskgrove.commands.aggregation.default_rules import LeafRule
 from taskgrove.commands.base_task import (
@@ -19,9 +20,6 @@ from taskgrove.commands.base_task import (
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
-
-if TYPE_CHECKING:
-    from logging import Logger
 
 
 class LeafTask(BaseTask):
@@ -216,6 +214,7 @@ class LeafTask(BaseTask):
         # Not tied to the parent's tracker: report() updates both.
         tracker = TaskTracker(self.name, 1, self.completed_callback, self.logger, rule=LeafRule())
         tracker.owner = weakref.ref(self)
+        tracker.expect((self.name,))
         tracker.beside = None if self.parent is None else self.parent.tracker
         return tracker
 

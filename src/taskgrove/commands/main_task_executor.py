@@ -19,8 +19,8 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from logging import Logger
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.composed_events import emit_composed
@@ -43,9 +43,6 @@ from taskgrove.errors import (
 )
 from taskgrove.events import EventBus, Observer, exception_text
 from taskgrove.foreign_code import LOGGING
-
-if TYPE_CHECKING:
-    from logging import Logger
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -91,8 +91,6 @@ def rebuild(source: Iterable[TaskEvent] | RunFacts) -> ReplayedRun:
     take_over(root, known)
     placed = {path for path, _ in root.walk()}
     unplaced = tuple(path for path in facts.nodes if path not in placed)
-    for path in unplaced:
-        _tell_unplaced(root, path, known.get(path))
     return ReplayedRun(run_id, root, facts, tuple(uncomposed), unplaced)
 
 
@@ -126,21 +124,6 @@ def recorded_prior(node: NodeFacts) -> Prior | None:
         progress=node.progress,
         began_ns=node.attempt_started_ns,
     )
-
-
-def _tell_unplaced(root: Task, path: str, prior: Prior | None) -> None:
-    """Tell a parent of a step that it was never composed with (an unknown name is upserted)."""
-    parent_path, _, name = path.rpartition("/")
-    if not isinstance(prior, PriorEnd) or not parent_path:
-        return
-    try:
-        parent = root.find(parent_path)
-    except UsageError:
-        return  # its parent has no place either
-    if isinstance(parent, Task):
-        parent.tracker.update_task(
-            task_name=name, status=prior.status, result=prior.result, **prior.fields
-        )
 
 
 def _fields_of(node: NodeFacts) -> dict[str, Any]:

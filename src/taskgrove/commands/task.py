@@ -8,7 +8,7 @@ from then on any thread may read it, and updates go through the trackers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from logging import Logger
 
 from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
 from taskgrove.commands.base_task import (
@@ -22,9 +22,6 @@ from taskgrove.commands.leaf_task import LeafTask
 from taskgrove.commands.subtasks import Subtasks
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    from logging import Logger
 
 __all__ = ["BaseTask", "LeafTask", "Task", "TaskExecutionType", "device_name_of"]
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from logging import Logger
+from typing import Any, Final
 
 from taskgrove.commands.aggregation.base import SubtaskResult, format_message, parse_result
 from taskgrove.commands.aggregation.plain_values import describe, text_of
+from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.tracking.delivery import NEVER, TrackerDelivery, deliver
 from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEvents
@@ -27,11 +29,6 @@ from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
 from taskgrove.events import EventBus, Observer, Subscription, SubtaskFacts
 from taskgrove.foreign_code import LOGGING, is_interrupt
-
-if TYPE_CHECKING:
-    from logging import Logger
-
-    from taskgrove.commands.aggregation.rules import AggregationRule
 
 __all__ = ["TaskTracker", "as_task_callback"]
 
@@ -279,12 +276,14 @@ class TaskTracker(TrackerDelivery):
         """Make the records of subtasks that are to come, in this order.
 
         Causes are then told in the order of composition, not in that of arrival, so that
-        the same tree with the same ends always tells the same.
+        the same tree with the same ends always tells the same. From then on an update of any
+        other name is told, and counts nowhere.
         """
         with self._lock:
             for name in names:
                 if name not in self.subtasks:
                     self._upsert_subtask(name, None, None, NO_CONTEXT)
+                self._names_known = True
 
     def adopt(self, record: SubtaskResult, progress: int = 0) -> None:
         """Take over what another tracker knows of a subtask.
@@ -329,6 +328,9 @@ class TaskTracker(TrackerDelivery):
         if not device:
             device = None
         record = self.subtasks.get(task_name)
+        if record is None and self._names_known:
+            self._tell_unknown(text_of(task_name))
+            return False
         code: ResultCode | None = None
         message = ""
         if result is not None:
@@ -448,6 +450,14 @@ class TaskTracker(TrackerDelivery):
         except BaseException as exc:  # noqa: BLE001 - logged
             self._log_untold(exc)
         return due
+
+    def _tell_unknown(self, name: str) -> None:
+        """Note an update of something that is no subtask, and log it."""
+        text = f"an update of {name!r}, which is no subtask of {self.task_name}, is ignored"
+        if self._events is not None and self._events.bus.active:
+            self._events.unknown(name, text)
+        with LOGGING:
+            self.logger.warning("task %s: %s", self.task_name, text)
 
     def _log_untold(self, exc: BaseException) -> None:
         # The update itself is taken in, and what follows from it must be delivered.

@@ -14,12 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from taskgrove.analysis.results import TaskStatus
-
-if TYPE_CHECKING:
-    from taskgrove.analysis.running.outcome import AnalysisOutcome
+from taskgrove.analysis.running.outcome import AnalysisOutcome
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from taskgrove.analysis.results import DescribedAnalysis, TaskStatus
 from taskgrove.analysis.running.events import (
@@ -20,10 +20,8 @@ from taskgrove.analysis.running.events import (
     Callback,
     EventDelivery,
 )
+from taskgrove.analysis.running.outcome import AnalysisOutcome
 from taskgrove.errors import WaitTimeoutError
-
-if TYPE_CHECKING:
-    from taskgrove.analysis.running.outcome import AnalysisOutcome
 
 _LOGGER = logging.getLogger(__name__)
 

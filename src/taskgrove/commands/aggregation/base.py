@@ -199,6 +199,11 @@ class SubtaskResult:
             self.skipped = skipped
         self._take_result(result)
 
+    @property
+    def result(self) -> tuple[ResultCode, str] | None:
+        """The result as it is understood, code and message; None while there is none."""
+        return None if self.result_code is None else (self.result_code, self.message)
+
     def _take_result(self, result: Any) -> None:
         if result is not None:
             parsed = parse_result(result)

@@ -131,7 +131,7 @@ class SeverityRule(AggregationRule):
 
 @dataclass(frozen=True, slots=True)
 class LeafRule(AggregationRule):
-    """For the tracker of a single leaf: a leaf that was refused is refused, not failed."""
+    """For the tracker of a single leaf: it tells what the record of the leaf's parent does."""
 
     @property
     def label(self) -> str:
@@ -139,24 +139,29 @@ class LeafRule(AggregationRule):
         return "leaf"
 
     def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
-        """Return REJECTED for a refused or skipped leaf; the default rules decide the rest."""
+        """Return the leaf's own end where it was refused or ran; the default rules do the rest."""
         del context
-        refused = [*tally.casualties, *(sub for sub in tally.problems if _was_refused(sub))]
-        if tally.total != 1 or not refused:
+        ends = [*tally.casualties, *tally.problems]
+        if tally.total != 1 or not ends:
             return None
-        code = refused[0].result_code
-        return Verdict(
-            status=TaskStatus.REJECTED,
-            result=code if code in _REFUSALS else ResultCode.REJECTED,
-            reason="the leaf was refused",
-        )
+        leaf, code = ends[0], ends[0].result_code
+        if leaf.skipped or leaf.status == TaskStatus.REJECTED:
+            return Verdict(
+                status=TaskStatus.REJECTED,
+                result=code if code in _REFUSALS else ResultCode.REJECTED,
+                reason="the leaf was refused",
+            )
+        if leaf.status == TaskStatus.COMPLETED and code is not None:
+            return Verdict(
+                status=TaskStatus.COMPLETED,
+                result=code,
+                health_state=leaf.health_state,
+                reason="the leaf ran to its end and failed",
+            )
+        return None
 
 
 _REFUSALS: Final = (ResultCode.REJECTED, ResultCode.NOT_ALLOWED)
-
-
-def _was_refused(sub: SubtaskResult) -> bool:
-    return sub.status == TaskStatus.REJECTED
 
 
 DEFAULT_RULES: Final[tuple[AggregationRule, ...]] = (CbfRule(), PstGroupRule(), SeverityRule())

@@ -211,7 +211,7 @@ class TaskAggregationPolicy:
         """Return the message for people (S3.8)."""
         title = f"Task {self.task_name} {_WORDS[verdict.status]}"
         if verdict.word == "ABORTED":
-            return self._message_failed(title, _causes_of(tally.aborted))
+            return self._message_failed(title, _causes_of(tally.aborted, tally.problems))
         if verdict.word in ("OK", "QUEUED", "IN_PROGRESS"):
             return title if self.is_root else ""
         causes = _causes_of(tally.problems, tally.casualties)

@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from taskgrove import control_model
 from taskgrove.commands.command_map.problems import shown
 from taskgrove.commands.command_map.schema import AllowedStates
+from taskgrove.events import exception_text
+from taskgrove.foreign_code import is_interrupt
 
 AttributeReader: TypeAlias = Callable[[str, str], object]
 """Called with a device's name (or address) and an attribute's name; returns its value."""
@@ -63,10 +65,14 @@ def read_attribute(thing: Any, name: str) -> Reading:
             return Reading(thing.read(name))
         return Reading(getattr(thing, name))
     except AttributeError as exc:
-        reason = "" if "has no attribute" in str(exc) else f": {exc}"
+        text = exception_text(exc)
+        reason = "" if "has no attribute" in text else f": {text}"
         return Reading(missing=f"it has no attribute {name}{reason}")
-    except Exception as exc:  # noqa: BLE001 - a device may fail in any way; it is told, not hidden
-        return Reading(missing=f"reading {name} raised {type(exc).__name__}: {exc}")
+    except BaseException as exc:
+        if is_interrupt(exc):  # composing runs on the thread of whoever asked for it
+            raise
+        words = f"{type(exc).__name__}: {exception_text(exc)}"
+        return Reading(missing=f"reading {name} raised {words}")
 
 
 _KNOWN_ENUMS: Final[dict[str, type[Enum]]] = {

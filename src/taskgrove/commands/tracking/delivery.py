@@ -12,11 +12,13 @@ import threading
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
+from logging import Logger
 from threading import get_ident
 from types import MethodType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.tracking.records import Payload, TrackerRecords
 from taskgrove.commands.tracking.self_wait import DELIVERING, waits_for_itself
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
@@ -25,11 +27,6 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
 from taskgrove.events import Cause, cause_of
 from taskgrove.foreign_code import LOGGING
-
-if TYPE_CHECKING:
-    from logging import Logger
-
-    from taskgrove.commands.aggregation.rules import AggregationRule
 
 #: How long a wait for two events at once may miss the second one, in seconds (S4.7).
 _TWO_EVENTS_WAIT_S: Final = 0.025

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from logging import Logger
+from typing import Any, Final, TypeAlias
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.aggregation.plain_values import describe
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
+from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.tracking.update_context import (
     NO_CONTEXT,
     UpdateContext,
@@ -24,11 +26,6 @@ from taskgrove.commands.tracking.update_context import (
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import SubtaskFacts, exception_text
 from taskgrove.foreign_code import LOGGING
-
-if TYPE_CHECKING:
-    from logging import Logger
-
-    from taskgrove.commands.aggregation.rules import AggregationRule
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -64,6 +61,8 @@ class TrackerRecords:
         self.is_root = is_root
         self.subtasks: dict[str, SubtaskResult] = {}
         self.completed_subtasks = 0
+        #: Whether the tracker was told the names of all subtasks: then no other one counts.
+        self._names_known = False
         self._rule = rule
         self._pst_group = pst_group
         self._policy = self._new_policy()
@@ -322,6 +321,8 @@ class TrackerRecords:
             devices.update(involved)
             if self._policy.is_problem(record):
                 failed.update(record.failed_devices or involved)
+            elif record.status is TaskStatus.ABORTED:  # what failed in it before the abort
+                failed.update(record.failed_devices or ())
         return sorted(devices), sorted(failed)
 
     def _new_policy(self) -> TaskAggregationPolicy:

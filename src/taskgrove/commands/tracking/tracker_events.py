@@ -185,6 +185,15 @@ class TrackerEvents:
             detail=detail,
         )
 
+    def unknown(self, name: str, text: str) -> None:
+        """Publish a note of an update under a name that the task does not know."""
+        self.bus.emit(
+            self.path,
+            "note",
+            message=text,
+            detail=NoteDetail(topic="refused", data={"name": name}),
+        )
+
     def ignored(
         self,
         record: SubtaskResult,
