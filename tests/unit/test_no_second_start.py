@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from taskgrove.commands.execution.run import Run
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
@@ -171,3 +172,34 @@ def test_what_is_to_be_awaited_is_cancelled_when_it_comes_after_the_abort(made: 
         assert handle.wait(GUARD_S / 3)
     assert handle.outcome is not None
     assert "cancelled before it came to its end" in handle.outcome.message
+
+
+def test_an_abort_that_comes_as_a_leaf_is_about_to_be_launched_reaches_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was not among those to be asked yet, and not refused any more."""
+    submitted, asked = threading.Event(), threading.Event()
+    refuse, abort_active = Run._refuse, Run._abort_active
+
+    def too_late(a_run: Run, leaf_run: Any) -> bool:
+        refused = refuse(a_run, leaf_run)
+        assert submitted.wait(GUARD_S)
+        handle.abort("operator asked")
+        assert asked.wait(GUARD_S)
+        return refused
+
+    def looks(a_run: Run) -> None:
+        abort_active(a_run)
+        asked.set()
+
+    monkeypatch.setattr(Run, "_refuse", too_late)
+    monkeypatch.setattr(Run, "_abort_active", looks)
+    hangs = FakeDeviceRunner({"scan": Script(hangs=True)})
+    with MainTaskExecutor(runners={DEVICE: hangs}, grace_s=GUARD_S / 6) as executor:
+        handle = executor.submit_main_task(tree())
+        submitted.set()
+        ended = handle.wait(GUARD_S / 6)
+        hangs.release_all()
+    assert ended
+    assert handle.outcome is not None
+    assert handle.outcome.status is TaskStatus.ABORTED

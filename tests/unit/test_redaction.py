@@ -84,6 +84,7 @@ def test_passwords_of_urls_are_redacted(text: str, shown: str) -> None:
         (("x", "--db", "pg://u:pw@h/d?a=b"), ("x", "--db", f"pg://u:{REDACTED}@h/d?a=b")),
         (("x", "a=b", "n=3"), ("x", "a=b", "n=3")),
         (("x", "--token"), ("x", "--token")),
+        (("x", "password", "reset"), ("x", "password", "reset")),
         (("x", "-H", "Authorization: Bearer a"), ("x", "-H", f"Authorization: {REDACTED}")),
         (("x", "--header=X-Api-Key: a b"), ("x", f"--header=X-Api-Key: {REDACTED}")),
         (("x", "--env=CI_TOKEN=a"), ("x", f"--env=CI_TOKEN={REDACTED}")),

@@ -188,6 +188,27 @@ def test_an_observer_of_a_part_hears_of_that_part_only() -> None:
     assert {event.path.split("/")[1] for event in of_part.events if "/" in event.path} == {"part"}
 
 
+@pytest.mark.parametrize(
+    ("script", "word"), [(Script.rejects("busy"), "rejected"), (Script.fails("no lock"), "failed")]
+)
+def test_a_skipped_step_says_what_became_of_the_one_before_it(script: Script, word: str) -> None:
+    fake = FakeDeviceRunner({"a": script})
+    _, log = ran(root(scan("a"), scan("b"), skip_subtasks=True), fake)
+    assert log.assert_one_end("root/b", TaskStatus.REJECTED).message.endswith(f"skipped: a {word}")
+
+
+@pytest.mark.parametrize("answer", [(ResultCode.FAILED, "no lock"), (ResultCode.OK, "locked")])
+def test_the_callback_of_a_leaf_is_told_what_its_method_returned(answer: Any) -> None:
+    told: list[Any] = []
+    leaf = LeafTask.from_callable(
+        lambda: answer, name="a", completed_callback=lambda **payload: told.append(payload)
+    )
+    ran(root(leaf))
+    code, message = told[-1]["result"]
+    assert code is answer[0]
+    assert "internal error" not in message
+
+
 # -- steps after one that was cut off -------------------------------------------------------------
 
 
@@ -215,6 +236,25 @@ def test_every_step_after_one_that_was_abandoned_ends() -> None:
     for path in ("root/part/b", "root/c"):
         assert "not started" in log.assert_one_end(path, TaskStatus.ABORTED).message
     fake.assert_calls(["a"], action="start")
+
+
+def test_what_has_not_started_is_not_asked_to_abort_by_its_limit() -> None:
+    aborted: list[str] = []
+    go_on = threading.Event()
+
+    class Notes(Says):
+        def abort(self, context: Any, _reason: str) -> None:
+            aborted.append(context.leaf.name)
+
+    steps = [scan(name, abort_on_timeout=True) for name in ("a", "b")]
+    tree = root(Task("part", TaskExecutionType.PARALLEL, subtasks=steps, timeout=0.2))
+    runner, log = Notes(lambda _context: go_on.wait(GUARD_S)), EventLog()
+    with MainTaskExecutor(1, runners={DEVICE: runner}, grace_s=0.05) as executor:
+        handle = executor.submit_main_task(tree, observers=[log])
+        assert handle.wait(GUARD_S)
+        go_on.set()
+    assert "not started" in log.assert_one_end("root/part/b", TaskStatus.FAILED).message
+    assert "b" not in aborted
 
 
 @pytest.mark.parametrize("asks", [False, True])
@@ -275,7 +315,17 @@ def test_the_limit_of_a_composite_goes_on_where_it_was() -> None:
     began_ns = SYSTEM_CLOCK.wall_ns() - 4000 * 1_000_000_000
     ran(root(scan(), timeout=9000), runner, prior={"root": PriorStart(began_ns)})
     ran(root(scan(), timeout=9000), runner)
-    assert deadlines[0] < before + 9000 <= deadlines[1]
+    assert before + 4000 < deadlines[0] < before + 9000 <= deadlines[1]
+
+
+def test_a_limit_that_expired_meanwhile_leaves_the_time_to_read_an_end() -> None:
+    deadlines: list[float] = []
+    runner = Says(lambda c: (deadlines.append(c.deadline), c.finish(TaskStatus.COMPLETED)))
+    before = time.monotonic()
+    began_ns = SYSTEM_CLOCK.wall_ns() - 20_000 * 1_000_000_000
+    prior = {"root/scan": PriorWork("1_2_Scan", began_ns=began_ns)}
+    ran(root(scan(timeout=9000)), runner, prior=prior)
+    assert before < deadlines[0] < before + 9000
 
 
 @pytest.mark.parametrize("attached", [False, True])
