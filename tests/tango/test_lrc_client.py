@@ -66,7 +66,7 @@ def test_events_that_come_before_the_reply_are_not_lost(
     ("plan", "status", "result"),
     [
         ({"result": [3, "no lock"]}, TaskStatus.COMPLETED, [3, "no lock"]),
-        ({"result": {"any": "json"}}, TaskStatus.COMPLETED, {"any": "json"}),
+        ({"result": {"any": "json"}}, TaskStatus.COMPLETED, (ResultCode.OK, "")),
         ({"result": "Completed", "text": True}, TaskStatus.COMPLETED, "Completed"),
         ({"status": "FAILED", "result": [3, "boom"]}, TaskStatus.FAILED, [3, "boom"]),
         ({"status": "REJECTED", "result": [6, "not now"]}, TaskStatus.REJECTED, [6, "not now"]),
@@ -83,6 +83,7 @@ def test_results_in_every_form(
 ) -> None:
     final = run(client, server.trl(), "Configure", {"duration": 0.05, **plan}).final()
     assert (final.status, final.result) == (status, result)
+    assert final.result_value == ({"any": "json"} if "any" in str(plan) else None)
 
 
 def test_a_result_from_before_the_subscription_is_not_taken(server: LrcServer) -> None:

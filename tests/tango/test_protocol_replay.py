@@ -161,6 +161,7 @@ def start_through_client(client: LrcClient, trl: str, scenario: dict[str, Any]) 
 def check_end(final: LrcUpdate, expected: dict[str, Any]) -> None:
     assert final.status is not None
     assert final.status.name in expected["status"].split("|"), final
+    assert plain(final.result_value) == expected.get("value"), final
     if "result" in expected:
         assert plain(final.result) == expected["result"], final
     if "result_says" in expected:

@@ -122,6 +122,6 @@ def check_outcome(outcome: Any, scenario: dict[str, Any], device: str) -> None:
 
 def is_success(expected: dict[str, Any]) -> bool:
     result = expected.get("result")
-    if isinstance(result, dict) or expected["status"] != "COMPLETED":
-        return False  # an object is a result, but no code that says OK (SPEC S2.2)
+    if expected["status"] != "COMPLETED":
+        return False
     return not isinstance(result, list) or result[0] == ResultCode.OK

@@ -12,11 +12,13 @@ import threading
 from types import TracebackType
 from typing import Any, Final
 
+from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.node_facts import OUTSIDE_END
 from taskgrove.commands.task import LeafTask, device_name_of
-from taskgrove.control_model import TaskStatus
+from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.errors import UsageError
+from taskgrove.events import Cause
 from taskgrove.tango._pytango import require_pytango
 from taskgrove.tango.client.abort import AbortAnswer
 from taskgrove.tango.client.command import LrcUpdate
@@ -233,6 +235,20 @@ class _Follower:
             if update.result_value is not None:
                 fields["result_value"] = update.result_value
             status = update.status if update.status is not None else TaskStatus.FAILED
-            context.finish(status, update.result, may_retry=update.may_retry, **fields)
+            cause = _cause_of(update, status, context.leaf.device_name)
+            context.finish(status, update.result, may_retry=update.may_retry, cause=cause, **fields)
         elif update.status is not None or update.progress is not None:
             context.update(status=update.status, progress=update.progress)
+
+
+def _cause_of(update: LrcUpdate, status: TaskStatus, device: str | None) -> Cause | None:
+    """Return why a command did not end well, as data; None where it did."""
+    parsed = parse_result(update.result)
+    if status is TaskStatus.COMPLETED and parsed.code not in PROBLEM_CODES:
+        return None
+    return Cause(
+        kind="not_started" if update.never_began else "reported",
+        said=parsed.message,
+        outside_id=update.command_id or None,
+        device=device,
+    )

@@ -396,7 +396,7 @@ class LrcClient:
             return
         if is_refusal(failure):
             started = not shape.is_coded and failure.reason != "API_CommandNotAllowed"
-            refuse(command, failure.text, failure, rejected=not started)
+            refuse(command, failure.text, failure, rejected=not started, never_began=not started)
             return
         session.link.mark_stale()
         text = self._why_not(session, command.command_name, failure)
@@ -421,7 +421,8 @@ class LrcClient:
 
 def _not_called(command: LrcCommand) -> None:
     text = f"{command.command_name} was not called: it was stopped before the call"
-    command.end(TaskStatus.ABORTED, (ResultCode.ABORTED, text), source="reply", may_retry=True)
+    result = (ResultCode.ABORTED, text)
+    command.end(TaskStatus.ABORTED, result, source="reply", may_retry=True, never_began=True)
 
 
 def _refused(command: LrcCommand, text: str, failure: Failure | None, rejected: bool) -> None:

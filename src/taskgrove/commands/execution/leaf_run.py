@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.aggregation.plain_values import describe as describe_value
+from taskgrove.commands.execution.attempts import Attempt, told_of
 from taskgrove.commands.execution.composite import Composite, Limit
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import describe
@@ -87,8 +88,8 @@ class LeafOwner(Protocol):
         """Return False when the run is being aborted, or its time is over."""
         ...
 
-    def try_again(self, leaf_run: LeafRun) -> None:
-        """Launch the next attempt."""
+    def try_again(self, leaf_run: LeafRun, attempts: tuple[Attempt, ...]) -> None:
+        """Launch the next attempt after those that were made."""
         ...
 
 
@@ -104,6 +105,7 @@ class LeafRun:
         "attempt",
         "began_ns",
         "composite",
+        "earlier",
         "in_call",
         "leaf",
         "limit",
@@ -133,6 +135,8 @@ class LeafRun:
         self.attempt = attempt
         #: Work that runs outside already: it is attached to, not started.
         self.outside_id = outside_id
+        #: The attempts before this one, in order.
+        self.earlier: tuple[Attempt, ...] = ()
         #: When that work began (UTC, nanoseconds): its limit is counted from there.
         self.began_ns = began_ns
         self.limit: Limit | None = composite.limit
@@ -244,12 +248,12 @@ class LeafRun:
             exception = None  # it comes from a method's own call of its task_callback
         if cause is None and exception is not None:
             cause = cause_of(exception)
-        if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result, cause):
+        if cause is not None:
+            fields["cause"] = cause
+        if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result, fields):
             return True
         if exception is not None:
             self.run.remember(exception)
-        if cause is not None:
-            fields["cause"] = cause
         tell(self._report_end, known, result, fields)
         self.run.ended(self)
         return True
@@ -407,10 +411,18 @@ class LeafRun:
 
     def _report_end(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> None:
         self.drop_timer()
+        if self.earlier:
+            told = told_of(self.earlier, self._ended_as(status, result, fields))
+            status, result, fields = told.status, told.result, dict(told.fields)
         self._add_origin(fields)
         self.leaf.report(status=status, result=result, **fields)
 
-    def _retry(self, status: TaskStatus, result: Any, cause: Cause | None) -> bool:
+    def _ended_as(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> Attempt:
+        cause = fields.get("cause")
+        idle = isinstance(cause, Cause) and cause.kind == "not_started"
+        return Attempt(self.attempt, status, result, fields, self._started and not idle)
+
+    def _retry(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> bool:
         """Start another attempt if this one failed and the run allows it."""
         if status is TaskStatus.ABORTED:
             return False
@@ -420,11 +432,11 @@ class LeafRun:
         if not self.run.may_try_again(self):
             return False
         self.tell(
-            NoteDetail(topic="retry", cause=cause),
+            NoteDetail(topic="retry", cause=fields.get("cause")),
             f"attempt {self.attempt} of {self.leaf.retries + 1} ended {status.name}:"
             f" {parsed.message}",
         )
-        self.run.try_again(self)
+        self.run.try_again(self, (*self.earlier, self._ended_as(status, result, fields)))
         return True
 
     def _late(self, status: TaskStatus, result: Any) -> None:

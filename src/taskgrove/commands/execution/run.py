@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from taskgrove.commands.execution.attempts import Attempt
 from taskgrove.commands.execution.composite import Composite, limit_cause
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import describe
@@ -330,12 +331,13 @@ class Run(StoppableRun):
             return False
         return limit is None or limit.at > time.monotonic()
 
-    def try_again(self, leaf_run: LeafRun) -> None:
-        """Launch the next attempt."""
+    def try_again(self, leaf_run: LeafRun, attempts: tuple[Attempt, ...]) -> None:
+        """Launch the next attempt after those that were made."""
         with self.lock:
             self._active.discard(leaf_run)
         leaf_run.drop_timer()
         following = LeafRun(
             self, leaf_run.leaf, leaf_run.composite, leaf_run.runner, leaf_run.attempt + 1
         )
+        following.earlier = attempts
         self._launch(following)

@@ -36,6 +36,7 @@ class LrcUpdate:
         final: True for the last update; there is exactly one.
         may_retry: True only where it is proved that the command never started or has ended.
         note: A sentence for people where something is worth telling; mostly empty.
+        never_began: True only where it is proved that the command never began.
         result_value: With the final update of a command that completed: the value that it gave
             where that is neither a code nor a pair; the result is then OK.
         finished_ns: With the final update: when the command ended by the device's clock, UTC,
@@ -53,6 +54,7 @@ class LrcUpdate:
     note: str = ""
     finished_ns: int | None = None
     result_value: Any = None
+    never_began: bool = False
 
 
 UpdateCallback: TypeAlias = Callable[[LrcUpdate], object]
@@ -193,6 +195,7 @@ class LrcCommand:
         may_retry: bool,
         note: str = "",
         error: tuple[Any, ...] | None = None,
+        never_began: bool = False,
     ) -> None:
         """Deliver the final update; only the first call counts."""
         if self._final is not None:
@@ -214,6 +217,7 @@ class LrcCommand:
             note=note,
             finished_ns=self._finished_ns,
             result_value=value,
+            never_began=never_began or status is TaskStatus.REJECTED,
         )
         self._deliver(self._final)
         self._done.set()

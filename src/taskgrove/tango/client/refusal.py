@@ -40,7 +40,14 @@ def why_not_called(
     return f"cannot be reached, {name} was not sent: {failure.words} (tried {device})"
 
 
-def refuse(command: LrcCommand, text: str, failure: Failure | None, *, rejected: bool) -> None:
+def refuse(
+    command: LrcCommand,
+    text: str,
+    failure: Failure | None,
+    *,
+    rejected: bool,
+    never_began: bool = True,
+) -> None:
     """End a command that provably did not start, or has ended: it may be tried again.
 
     Args:
@@ -48,9 +55,17 @@ def refuse(command: LrcCommand, text: str, failure: Failure | None, *, rejected:
         text: Why, for people.
         failure: The failure whose TANGO errors belong to it, or None.
         rejected: REJECTED when True, else FAILED.
+        never_began: False for one that has begun, and ended.
     """
     status, code = TaskStatus.FAILED, ResultCode.FAILED
     if rejected:
         status, code = TaskStatus.REJECTED, ResultCode.REJECTED
     error = failure.errors if failure is not None and failure.errors else None
-    command.end(status, (code, text), source="reply", may_retry=True, error=error)
+    command.end(
+        status,
+        (code, text),
+        source="reply",
+        may_retry=True,
+        error=error,
+        never_began=never_began,
+    )
