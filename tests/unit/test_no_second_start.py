@@ -86,6 +86,25 @@ def test_nothing_is_tried_again_after_the_limit_from_above(monkeypatch: pytest.M
     assert_one_attempt(runner, log)
 
 
+def test_no_step_starts_after_the_limit_from_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step before it ends between the instant of the limit and the timer that tells of it."""
+    steps = [LeafTask(name, "low-cbf/subarray/01", "Scan") for name in ("a", "b", "c")]
+    runner, log = FakeDeviceRunner({"a": Script(hangs=True)}), EventLog()
+    with MainTaskExecutor(runners={DEVICE: runner}) as executor:
+        handle = executor.submit_main_task(
+            Task("root", is_root=True, subtasks=steps, timeout=3600), observers=[log]
+        )
+        runner.wait_for_call("a", timeout_s=GUARD_S)
+        with monkeypatch.context() as later:
+            monotonic = time.monotonic
+            later.setattr(time, "monotonic", lambda: monotonic() + 7200)
+            runner.release("a", Script())
+        assert handle.wait(GUARD_S)
+    runner.assert_calls(["a"])
+    for name in ("b", "c"):
+        assert "not started" in log.assert_one_end(f"root/{name}", TaskStatus.FAILED).message
+
+
 def test_what_a_record_knows_as_lost_is_followed_and_never_started() -> None:
     """A recovery attaches to what ran; that it fails there starts nothing."""
     runner, log = FakeDeviceRunner({"scan": FAILS}), EventLog()

@@ -305,6 +305,23 @@ def test_work_that_its_runner_cannot_end_after_its_limit_is_abandoned() -> None:
     assert handle.abandoned == ("root/scan",)
 
 
+def test_what_ended_when_it_was_asked_to_is_not_abandoned_later() -> None:
+    fake = FakeDeviceRunner({
+        "a": Script(hangs=True), "b": Script(hangs=True, heeds_abort=False),
+    })  # fmt: skip
+    tree = root(Task("part", TaskExecutionType.PARALLEL, subtasks=[scan("a"), scan("b")]))
+    log = EventLog()
+    with MainTaskExecutor(runners={DEVICE: fake}, grace_s=1.0) as executor:
+        handle = executor.submit_main_task(tree, observers=[log])
+        for name in "ab":
+            fake.wait_for_call(name, timeout_s=GUARD_S)
+        handle.abort("operator asked")
+        log.wait_for(path="root/part/b", topic="abandoned", timeout_s=GUARD_S)
+        assert handle.wait(GUARD_S)
+    assert handle.abandoned == ("root/part/b",)
+    log.assert_one_end("root/part/a", TaskStatus.ABORTED)
+
+
 # -- limits --------------------------------------------------------------------------------------
 
 
