@@ -386,13 +386,14 @@ def test_a_recorder_that_is_closed_lets_runs_go_on(tmp_path: Path) -> None:
     log.assert_one_end("root")
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit, KeyboardInterrupt])
 def test_an_observer_that_raises_harms_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
     log = EventLog()
 
     def raises(_event: TaskEvent) -> None:
-        raise RuntimeError("mine")
+        raise kind("mine")
 
     with new_recorder(tmp_path / "runs.db", tmp_path) as recorder:
         recorder.forward("run-1", raises)

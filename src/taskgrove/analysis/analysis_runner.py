@@ -267,7 +267,7 @@ class AnalysisRunner:
                 self._running[id(follower.context)] = follower
             try:
                 follower.begin()
-            except Exception as exc:  # whatever happens, the leaf has an end and its place is freed
+            except BaseException as exc:  # the leaf has an end, and its place is freed
                 _LOGGER.exception("analysis %s could not be started", follower.context.path)
                 follower.fail(f"cannot be started: {type(exc).__name__}: {exc}")
 

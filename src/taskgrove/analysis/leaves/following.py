@@ -160,7 +160,7 @@ class LeafFollower:
     def _hear(self, event: AnalysisEvent) -> None:
         try:
             self._take(event)
-        except Exception as exc:  # the leaf must have an end, whatever happened here
+        except BaseException as exc:  # the leaf must have an end, whatever happened here
             _LOGGER.exception("what %s told could not be taken", self.context.path)
             if event.kind == "done":
                 self.context.finish(

@@ -325,7 +325,7 @@ def _guarded(function: Callable[[], object]) -> None:
     """Call what must not end the thread, whatever happens in it."""
     try:
         function()
-    except Exception:
+    except BaseException:
         _LOGGER.exception("the supervisor of analyses went on after an error of its own")
 
 

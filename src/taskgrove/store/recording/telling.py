@@ -55,7 +55,7 @@ class Teller:
             return
         try:
             self._on_trouble(text)
-        except Exception:
+        except BaseException:  # one that exits must not take the thread along
             _LOGGER.exception("what shall hear of trouble raised; the trouble was: %s", text)
 
 
@@ -130,7 +130,7 @@ class Forwarder:
             for observer in observers:
                 try:
                     observer(event)
-                except Exception:
+                except BaseException:  # one that exits must not take the thread along
                     _LOGGER.exception("run %s: an observer of the record raised", run_id)
                     with self._lock:
                         left = self._observers.get(run_id, ())

@@ -80,5 +80,5 @@ class Watch:
         try:
             self._overdue(waiter)
             waiter.release()
-        except Exception:  # the others wait, too
+        except BaseException:  # the others wait, too
             _LOGGER.exception("run %s: what waited for its end raised", waiter.run_id)

@@ -68,7 +68,7 @@ class Dispatcher:
         def work() -> None:
             try:
                 value = job()
-            except Exception as exc:  # noqa: BLE001 - the receiver decides what it means
+            except BaseException as exc:  # noqa: BLE001 - the receiver decides what it means
                 self.inbox.put((done, None, classify(exc)))
             else:
                 self.inbox.put((done, value, None))

@@ -81,5 +81,5 @@ class RpcLanes:
             while (job := lane.get()) is not None:
                 try:
                     job()
-                except Exception:
+                except BaseException:
                     _LOGGER.exception("a call to a device ended with an unexpected error")
