@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.aggregation.rules import AggregationRule
-from taskgrove.commands.execution.worker_pool import WorkerPool
+from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
@@ -370,6 +370,24 @@ def test_what_is_due_when_no_thread_can_be_started_does_not_take_the_timer_along
         handle = executor.submit_main_task(tree)
         assert handle.wait(HANG_GUARD_S)
     assert "a - not started: RuntimeError: can't start new thread" in handle.outcome.message
+
+
+def test_a_limit_is_kept_though_the_machine_had_no_thread_for_the_one_before():
+    """What is due is handed to a pool; where that fails, the next must still be due."""
+    done = threading.Event()
+
+    class Pool:
+        def submit(self, job):
+            job()
+
+    def fails():
+        raise RuntimeError("can't start new thread")
+
+    timer = Timer(Pool(), "test-timer")
+    timer.at(0.0, fails)
+    timer.at(0.0, done.set)
+    assert done.wait(HANG_GUARD_S)
+    timer.close()
 
 
 def test_a_run_for_which_there_is_no_thread_at_all_is_refused_and_shutdown_returns(monkeypatch):

@@ -338,6 +338,33 @@ def test_a_manager_without_the_attribute_is_refused() -> None:
     assert "reading nothing raised RuntimeError: no proxy" in str(error)
 
 
+class BareError(BaseException):
+    """Neither an Exception nor what ends programs."""
+
+
+class Incomparable:
+    def __int__(self) -> int:
+        raise BareError("no number")
+
+
+class Exits(Manager):
+    @property
+    def nothing(self) -> int:
+        raise BareError("no proxy")
+
+
+@pytest.mark.parametrize(
+    ("manager", "reason"),
+    [
+        (Exits, "reading nothing raised BareError: no proxy"),
+        (lambda: Manager(nothing=Incomparable()), "comparing nothing raised BareError: no number"),
+    ],
+)
+def test_whatever_the_attribute_of_a_guard_raises_is_a_reason(manager, reason) -> None:
+    guard = {"attr_name": "nothing", "attr_value": [1]}
+    assert reason in str(refused({"cbf": CONFIGURE}, manager(), allowed_states=guard))
+
+
 def test_the_roots_guard_holds_for_devices_that_have_no_own() -> None:
     manager = Manager()
     manager.components["pst"][1].obsState = ObsState.FAULT

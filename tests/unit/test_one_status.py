@@ -11,7 +11,7 @@ import taskgrove
 import taskgrove.analysis
 import taskgrove.events
 import taskgrove.store
-from taskgrove.commands.aggregation.base import SubtaskResult
+from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
@@ -159,6 +159,27 @@ def test_other_exceptions_are_no_errors_of_a_device():
         Task("root", is_root=True, completed_callback=told, subtasks=[leaf("a", lambda: 1 / 0)])
     )
     assert "error" not in told.payloads[-1]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "health", "ok"),
+    [
+        (TaskStatus.COMPLETED, ResultCode.OK, None, True),
+        (TaskStatus.COMPLETED, ResultCode.OK, "DEGRADED", False),
+        (TaskStatus.COMPLETED, ResultCode.FAILED, None, False),
+        (TaskStatus.FAILED, ResultCode.OK, None, False),
+    ],
+)
+def test_only_what_ended_well_in_every_way_is_ok(status, code, health, ok):
+    assert AggregationOutcome(status, code, "", health).ok is ok
+
+
+def test_a_handle_is_ok_once_its_run_ended_well():
+    with MainTaskExecutor() as executor:
+        for end, ok in ((lambda: None, True), (lambda: False, False)):
+            handle = executor.submit_main_task(Task("root", subtasks=[leaf("a", end)]))
+            assert handle.wait(HANG_GUARD_S)
+            assert handle.ok is ok
 
 
 # -- what can be read ---------------------------------------------------------------

@@ -724,6 +724,18 @@ def copied_with_its_tracker(tree):
     return copy.copy(tree)
 
 
+def joined_after_its_tracker_was_made(tree):
+    part = Task("part", subtasks=[LeafTask.from_callable(int, name="a")])
+    part.parent_callback()
+    return Task("other", subtasks=[part])
+
+
+def renamed_after_the_tracker_was_made(tree):
+    tree.parent_callback()
+    tree.subtasks[0].name = "c"
+    return tree
+
+
 def copied_leaf_with_its_tracker(tree):
     own = LeafTask.from_callable(print, name="a")
     assert own.tracker
@@ -733,7 +745,8 @@ def copied_leaf_with_its_tracker(tree):
 @pytest.mark.parametrize(
     "spoil",
     [copy.copy, copied_branch, copied_with_its_tracker, copied_leaf_with_its_tracker,
-     changed_behind_the_tracker, exchanged_behind_the_tracker],
+     changed_behind_the_tracker, exchanged_behind_the_tracker,
+     joined_after_its_tracker_was_made, renamed_after_the_tracker_was_made],
 )  # fmt: skip
 def test_a_tree_that_could_not_end_is_refused_and_the_first_one_runs(spoil):
     from taskgrove.commands.main_task_executor import MainTaskExecutor

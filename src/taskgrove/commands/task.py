@@ -121,8 +121,15 @@ class Task(BaseTask):
         """
         self.check_own_tracker()
         tracker = self._tracker
+        above = None if self.parent is None else self.parent._tracker
         if tracker is None:
             self._adopt(self._subtasks)
+        elif self.parent is not None and (above is None or tracker.above is not above):
+            raise UsageError(
+                f"{self.path!r} was put into a tree after its tracker was made",
+                path=self.path,
+                hint="complete the tree before a tracker or parent_callback() of it is read",
+            )
         elif [child.name for child in self._subtasks] != list(tracker.subtasks) or any(
             child.parent is not self for child in self._subtasks
         ):

@@ -276,3 +276,9 @@ class AggregationOutcome:
     def result_code(self) -> ResultCode:
         """The task's result code."""
         return self.result
+
+    @property
+    def ok(self) -> bool:
+        """True when all went well: COMPLETED with code OK, and not DEGRADED."""
+        ended_well = self.status is TaskStatus.COMPLETED and self.result is ResultCode.OK
+        return ended_well and self.health_state is None

@@ -150,9 +150,14 @@ def guard_objection(thing: Any, guard: AllowedStates | None) -> str | None:
     reading = read_attribute(thing, guard.attr_name)
     if reading.missing is not None:
         return reading.missing
-    if any(is_same_state(reading.value, state, guard.attr_name) for state in guard.attr_value):
-        return None
-    found = state_text(reading.value, guard.attr_name)
+    try:
+        if any(is_same_state(reading.value, state, guard.attr_name) for state in guard.attr_value):
+            return None
+        found = state_text(reading.value, guard.attr_name)
+    except BaseException as exc:
+        if is_interrupt(exc):
+            raise
+        return f"comparing {guard.attr_name} raised {type(exc).__name__}: {exception_text(exc)}"
     return f"{guard.attr_name} is {found}; allowed: {_allowed(guard)}"
 
 

@@ -73,6 +73,12 @@ class RunHandle:
         return self._future.result() if self._future.done() else None
 
     @property
+    def ok(self) -> bool:
+        """True once the run has ended and all went well."""
+        outcome = self.outcome
+        return outcome is not None and outcome.ok
+
+    @property
     def abandoned(self) -> tuple[str, ...]:
         """Paths of leaves that were given up after the grace period."""
         return self._run.abandoned
