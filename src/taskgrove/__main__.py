@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from taskgrove.cli.interrupts import Leaving, LikeCtrlC, SignalsTaken, end_with
@@ -44,7 +45,18 @@ def _run() -> None:
             "pip install 'taskgrove[cli]'\n"
         )
         raise SystemExit(2) from None
-    app(prog_name="taskgrove")
+    from taskgrove.cli.terminal import flush_streams, silence  # noqa: PLC0415 - as above
+
+    try:
+        app(prog_name="taskgrove")
+    except OSError as exc:  # what the verbs meet they tell themselves: this is a help or a usage
+        silence(sys.stdout)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"taskgrove: the output cannot be written: {exc.strerror}\n")
+            sys.stderr.flush()
+        raise SystemExit(2) from None
+    finally:
+        flush_streams()
 
 
 if __name__ == "__main__":

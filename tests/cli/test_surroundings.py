@@ -60,6 +60,14 @@ def test_what_is_printed_to_a_closed_stream_goes_nowhere(place: Path, closed: st
     assert header == b"SQLite format 3"
 
 
+@pytest.mark.parametrize("shell", [">/dev/full", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("nonsense",)])
+def test_a_help_that_cannot_be_written_is_told(
+    place: Path, words: tuple[str, ...], shell: str
+) -> None:
+    assert said(*words, cwd=place, shell=shell)[0] == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [
