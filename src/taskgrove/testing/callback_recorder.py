@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from taskgrove.testing.event_log import WAIT_LIMIT_S
@@ -30,16 +31,28 @@ class CallbackRecorder:
     Args:
         raises: Raised by every call, after it was recorded: for tests of what a bad
             callback may not do.
+        status_type: The only enum of which a status is accepted, as base classes of devices do
+            with their own: any other status is a TypeError, and its call is not recorded.
     """
 
-    def __init__(self, raises: BaseException | None = None) -> None:
+    def __init__(
+        self, raises: BaseException | None = None, *, status_type: type[Enum] | None = None
+    ) -> None:
         self._changed = threading.Condition()
         self._payloads: list[Payload] = []
         self._open: list[Payload] = []
         self._raises = raises
+        self._status_type = status_type
 
     def __call__(self, **payload: Any) -> None:
-        """Record one call."""
+        """Record one call.
+
+        Raises:
+            TypeError: Its status is of another enum than the one that is accepted.
+        """
+        status, wanted = payload.get("status"), self._status_type
+        if wanted is not None and status is not None and not isinstance(status, wanted):
+            raise TypeError(f"status is of {type(status)}, not of {wanted}")
         with self._changed:
             self._payloads.append(payload)
             self._open.append(payload)

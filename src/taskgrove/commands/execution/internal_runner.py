@@ -16,9 +16,11 @@ from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
 from taskgrove.commands.execution.coroutines import CoroutineEnd, CoroutineLoop, RunningCoroutine
+from taskgrove.commands.execution.manager_aborts import ManagerAborts, has_abort_tasks
 from taskgrove.commands.execution.promises import promise_in
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.task import LeafTask
+from taskgrove.commands.tracking.update_context import checked_progress
 from taskgrove.control_model import (
     IS_FINAL,
     PROBLEM_CODES,
@@ -41,6 +43,7 @@ class _Convention(NamedTuple):
 
     takes_callback: bool
     takes_abort_event: bool
+    takes_progress: bool
     is_coroutine: bool
 
 
@@ -54,6 +57,7 @@ def _convention_of(function: Callable[..., Any]) -> _Convention:
     return _Convention(
         "task_callback" in names,
         "task_abort_event" in names,
+        "progress_callback" in names,
         bool(code.co_flags & inspect.CO_COROUTINE),
     )
 
@@ -75,6 +79,7 @@ def _inspected_once(function: Callable[..., Any]) -> _Convention:
     return _Convention(
         "task_callback" in names,
         "task_abort_event" in names,
+        "progress_callback" in names,
         inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call),
     )
 
@@ -128,6 +133,13 @@ def dev_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
     return None
 
 
+def _tell_progress(context: LeafContext, progress: Any = None, *_: Any, **__: Any) -> None:
+    """Take what a method tells by its ``progress_callback``."""
+    percent = checked_progress(progress)
+    if percent is not None:
+        context.update(progress=percent)
+
+
 class InternalRunner:
     """The runner of INTERNAL leaves.
 
@@ -138,6 +150,7 @@ class InternalRunner:
     def __init__(self, join_s: float = _JOIN_S) -> None:
         self._lock = threading.Lock()
         self._loop = CoroutineLoop(join_s)
+        self._managers = ManagerAborts()
         self._running: dict[LeafContext, RunningCoroutine] = {}
 
     @property
@@ -157,6 +170,8 @@ class InternalRunner:
             return LeafLimits("ask", "enforced")
         if convention.is_coroutine:
             return LeafLimits("kill", "enforced")
+        if has_abort_tasks(leaf):
+            return LeafLimits("ask", "reported", "abort_tasks ends every task of its manager")
         return LeafLimits(
             "none",
             "reported",
@@ -180,6 +195,8 @@ class InternalRunner:
             callback = keywords["task_callback"] = _TaskCallback(context)
         if convention.takes_abort_event:
             keywords["task_abort_event"] = context.abort_event
+        if convention.takes_progress:
+            keywords["progress_callback"] = functools.partial(_tell_progress, context)
         context.update(status=TaskStatus.IN_PROGRESS)
         try:
             value = function(*args, **keywords)
@@ -192,11 +209,18 @@ class InternalRunner:
         self._returned(context, value, convention, callback)
 
     def abort(self, context: LeafContext, reason: str) -> None:  # noqa: ARG002 - the event tells
-        """Cancel a coroutine that takes no abort event; others have been told by theirs."""
+        """Cancel a coroutine that takes no abort event; others have been told by theirs.
+
+        A manager that queues the tasks of its methods has an abort event of its own: only its
+        ``abort_tasks`` reaches them. It ends all of them, as a device's Abort does, so a limit
+        calls it only where the leaf has ``abort_on_timeout``.
+        """
         with self._lock:
             coroutine = self._running.get(context)
         if coroutine is not None:
             coroutine.cancel()
+        if not context.is_over or context.leaf.abort_on_timeout:
+            self._managers.abort(context)
 
     def attach(self, context: LeafContext, outside_id: str) -> None:
         """Refuse: a method ends with its process."""
