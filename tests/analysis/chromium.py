@@ -45,6 +45,7 @@ class Page:
     #: Errors of scripts, of the console, of the network and of the content policy.
     errors: list[str] = field(default_factory=list)
     loaded: bool = False
+    closed: bool = False
 
     def foreign(self) -> list[str]:
         """Return the addresses that are neither files nor part of the page itself."""
@@ -91,7 +92,10 @@ class Page:
         return base64.b64decode(answer["data"])
 
     def close(self) -> None:
-        """Close the page."""
+        """Close the page; closing it twice does no harm."""
+        if self.closed:
+            return
+        self.closed = True
         self.browser.call("Target.closeTarget", {"targetId": self.target})
 
 

@@ -412,7 +412,7 @@ root, who, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 publisher = PagePublisher(root, keep_versions=1000)
 sys.stdin.readline()
 for number in range(count):
-    text = f"<!doctype html>{who}-{number}"
+    text = f"<!doctype html>{who}-{number}".encode()
     assert publisher.publish(ElogSummaryPlots("same", text)).index_trouble is None
     publisher.publish(ElogSummaryPlots(f"own/{who}-{number}", text))
 """
@@ -444,7 +444,7 @@ def test_many_processes_lose_nothing(root: Path) -> None:
 
 def test_a_killed_writer_leaves_whole_pages_and_no_lock(root: Path) -> None:
     publisher = PagePublisher(root, keep_versions=1000, lock_timeout_s=LIMIT_S)
-    publisher.publish(ElogSummaryPlots("same", "<!doctype html>me-0"))
+    publisher.publish(ElogSummaryPlots("same", b"<!doctype html>me-0"))
     command = [sys.executable, "-c", _WRITER, str(root), "them", "100000"]
     known = 0
     for _ in range(2):
@@ -460,7 +460,7 @@ def test_a_killed_writer_leaves_whole_pages_and_no_lock(root: Path) -> None:
                 writer.kill()
         for page in (root / "same" / "report.html", *versions(root, "same")):
             assert re.fullmatch(r"<!doctype html>\w+-\d+", page.read_text())
-        again = publisher.publish(ElogSummaryPlots("same", "<!doctype html>me-1"))
+        again = publisher.publish(ElogSummaryPlots("same", b"<!doctype html>me-1"))
         assert again.index_trouble is None
         known = len(versions(root, "same"))
     index = publisher.rebuild_index()

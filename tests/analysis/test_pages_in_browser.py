@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -317,3 +318,99 @@ def test_a_web_server_can_serve_the_root(tmp_path: Path, served: str, chromium: 
         assert page.errors == []
         assert [url for url in page.foreign() if not url.startswith(served)] == []
     assert any("_taskgrove/assets/bokeh-" in url for url in pages[0].requests)
+
+
+def _stretching() -> dict[str, Callable[[], Any]]:
+    """Return what fills the height of its place, in each way that its library has."""
+    import holoviews as hv
+    import panel as pn
+    from bokeh.layouts import column, gridplot, row
+    from bokeh.models import TabPanel, Tabs
+    from bokeh.plotting import figure
+
+    hv.extension("bokeh")
+
+    def plot(mode: str | None = "stretch_both", **options: Any) -> Any:
+        drawn = figure(sizing_mode=mode, **options)
+        drawn.line([1, 2, 3], [1, 4, 9])
+        return drawn
+
+    def curve(**options: Any) -> Any:
+        return hv.Curve([1, 4, 9]).opts(responsive=True, **options)
+
+    def pane(mode: str = "stretch_both") -> Any:
+        return pn.pane.HoloViews(hv.Curve([1, 4, 9]), sizing_mode=mode)
+
+    def grid(**options: Any) -> Any:
+        spec = pn.GridSpec(**options)
+        spec[0, :2] = pn.pane.HoloViews(curve(), sizing_mode="stretch_both")
+        spec[1, 0] = plot()
+        return spec
+
+    modes = ("stretch_width", "stretch_height", "stretch_both", "scale_width", "scale_height",
+             "scale_both", "fixed", "inherit")  # fmt: skip
+    both, wide = {"sizing_mode": "stretch_both"}, {"sizing_mode": "stretch_width"}
+    return {
+        **{f"bokeh, {mode}": partial(plot, mode) for mode in modes},
+        **{f"panel, {mode}": lambda m=mode: pn.Column(pane(m)) for mode in modes[:-1]},
+        "policy": lambda: plot(None, height_policy="max", width_policy="max"),
+        "column": lambda: column(plot(), plot(), **both),
+        "column of a width": lambda: column(plot(), **wide),
+        "column of a height": lambda: column(
+            plot(), plot(), height=400, sizing_mode="stretch_width"
+        ),
+        "eight in a column": lambda: column(*(plot() for _ in range(8)), **both),
+        "row": lambda: row(plot(), plot("stretch_height"), **both),
+        "grid": lambda: gridplot([[plot(), plot()], [plot(), plot()]], **both),
+        "tabs": lambda: Tabs(tabs=[TabPanel(child=plot(), title="a")], **both),
+        "responsive": curve,
+        "responsive, aspect": lambda: curve(aspect=2),
+        "responsive layout": lambda: (curve() + curve()).cols(1),
+        "frames": lambda: hv.HoloMap({n: curve() for n in (1, 2)}, kdims="frame"),
+        "panel.Tabs": lambda: pn.Tabs(("Scan", pn.Column(pane(), **both)), **both),
+        "panel.GridSpec": lambda: grid(**both),
+        "panel.GridSpec of a size": lambda: grid(width=800, height=600),
+        "panel.GridSpec of a width": lambda: grid(**wide),
+        "panel.GridBox": lambda: pn.GridBox(curve(), curve(), curve(), ncols=2, **both),
+        "panel.FlexBox": lambda: pn.FlexBox(curve(), curve()),
+        "panel.Card": lambda: pn.Card(curve(), title="card", **both),
+        "panel.Accordion": lambda: pn.Accordion(("a", curve()), active=[0], **both),
+        "title and plot": lambda: pn.Column("# Title", pane(), **wide),
+        "a dict": lambda: {"a": plot(), "b": curve()},
+        "a list": lambda: [plot(), curve()],
+    }
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param("bokeh, stretch_both|responsive|panel.GridSpec|title and plot", id="usual"),
+        pytest.param(".*", id="all", marks=pytest.mark.thorough),
+    ],
+)
+def test_what_fills_its_place_has_a_useful_height(
+    chosen: str, tmp_path: Path, look: Callable[..., Page], picture: Callable[..., None]
+) -> None:
+    pytest.importorskip("panel")
+    publisher = PagePublisher(tmp_path)
+    # Drawn means: as many canvases as plots, of which none has changed in ten looks.
+    drawn = deeply(
+        "(() => { const now = JSON.stringify(deep('canvas').map(c => c.getBoundingClientRect()));"
+        " window.same = now == window.last ? (window.same || 0) + 1 : 0; window.last = now;"
+        " return now != '[]' && window.same > 10; })()"
+    )
+    heights = deeply("deep('canvas').map(c => Math.round(c.getBoundingClientRect().height))")
+    low = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Panel tells of sizes that it overrides
+        for number, (name, make) in enumerate(_stretching().items()):
+            if not re.fullmatch(chosen, name):
+                continue
+            page = look(publisher.publish(ElogSummaryPlots(f"stretch/{number}", make())).file)
+            page.size(1200, 900)
+            page.wait_for(drawn)
+            picture(page, f"-{name}")
+            if min(seen := page.evaluate(heights)) < 150:
+                low[name] = seen
+            page.close()
+    assert low == {}

@@ -28,6 +28,8 @@ else:
 #: Longest name of one part of a display name, and of the whole, in bytes of UTF-8 (SPEC S8).
 MAX_NAME_BYTES: Final = 255
 _MAX_PATH_BYTES: Final = 3000
+#: Letters that show nothing, or only space, and that Unicode still counts as printable.
+_BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
 class TaskStatus(Enum):
@@ -127,8 +129,10 @@ def check_display_name(name: object) -> str:
             raise _wrong_name(name, "a part of it is empty")
         if part in {".", ".."}:
             raise _wrong_name(name, f"the part {part!r} is not a name")
-        if not all(_is_writable(letter) for letter in part):
-            raise _wrong_name(name, "it holds a control character, or half of a surrogate pair")
+        hidden = next((letter for letter in part if not _is_visible(letter)), None)
+        if hidden is not None:
+            why = f"it holds U+{ord(hidden):04X}, a control character or an invisible one"
+            raise _wrong_name(name, why)
         if len(part.encode()) > MAX_NAME_BYTES:
             raise _wrong_name(name, f"a part of it is longer than {MAX_NAME_BYTES} bytes")
     if len(name.encode()) > _MAX_PATH_BYTES:
@@ -136,10 +140,9 @@ def check_display_name(name: object) -> str:
     return name
 
 
-def _is_writable(letter: str) -> bool:
-    """Return whether a letter is neither a control character nor half of a surrogate pair."""
-    code = ord(letter)
-    return not (code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000)
+def _is_visible(letter: str) -> bool:
+    """Return whether a letter can be seen and leaves the order of those around it alone."""
+    return letter.isprintable() and letter not in _BLANKS
 
 
 def _wrong_name(name: object, why: str) -> AnalysisError:

@@ -27,9 +27,9 @@ def render_figures(figures: Any, *, title: str = "Summary plots") -> bytes:
     Args:
         figures: A matplotlib figure, a HoloViews or Panel object, a Bokeh model, a plotly
             figure, a PIL image; bytes, which are HTML (a whole document is kept byte for byte)
-            or an image file; text, which is HTML if it begins with a tag and ends with one, and
-            is else shown as it is; a list of these, drawn one below the other; a dict of
-            these, drawn as tabs. Lists and dicts nest.
+            or an image file; text, which is shown as it stands, tags included, unless its class
+            says that it is HTML (``markupsafe.Markup``); a list of these, drawn one below the
+            other; a dict of these, drawn as tabs. Lists and dicts nest.
         title: The title of the page's window.
 
     Raises:

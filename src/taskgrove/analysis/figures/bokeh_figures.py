@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, Final
 
 from bokeh.document import Document
@@ -12,6 +13,7 @@ from bokeh.resources import Resources
 
 from taskgrove.analysis.figures.bokeh_scripts import named_scripts
 from taskgrove.analysis.figures.part import Part, type_name, unsupported
+from taskgrove.analysis.figures.stretching import fills_height, in_place, kept_from_collapsing
 from taskgrove.errors import AnalysisError
 
 #: A model of a module that begins so needs the component of BokehJS.
@@ -48,11 +50,16 @@ def render(obj: object, label: str) -> Part:
             "whose scripts cannot be put into a page",
             hint="save it with that package's own means, and give the HTML as bytes",
         )
-    script, divs = components(roots)
+    with kept_from_collapsing(models):
+        script, divs = components(roots)
+    placed = [
+        in_place(div) if fills_height(partial(getattr, root)) else div
+        for root, div in zip(roots, divs, strict=True)
+    ]
     resources = Resources(mode="inline", components=_components_of(models, script))
     # Not Bokeh's own bundle: that would hold the scripts of every package that extends Bokeh
     # and happens to be imported, as files that are not there.
-    return Part("".join(divs) + script, named_scripts(("", text) for text in resources.js_raw))
+    return Part("".join(placed) + script, named_scripts(("", text) for text in resources.js_raw))
 
 
 def _components_of(models: set[Any], script: str) -> list[str]:

@@ -35,6 +35,7 @@ font:16px/1.4 system-ui,sans-serif;overflow-x:auto}
 figure{margin:0 0 20px}
 figure>img{max-width:100%;height:auto;display:block}
 pre.text{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:14px/1.45 ui-monospace,monospace}
+.place{display:grid;grid-template-columns:minmax(0,1fr);min-height:85vh}
 iframe.document{width:100%;height:85vh;border:1px solid #d0d7de;box-sizing:border-box}
 .tabs>input{position:absolute;opacity:0}
 .tabs>label{display:inline-block;padding:8px 14px;margin:0 2px 12px 0;cursor:pointer;

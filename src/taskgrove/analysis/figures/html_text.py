@@ -21,32 +21,22 @@ _IMAGES: Final = (
 )  # fmt: skip
 _DOCUMENT: Final = re.compile(r"\ufeff?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype|html[\s>])",
                               re.IGNORECASE | re.DOTALL)  # fmt: skip
-_MARKUP: Final = re.compile(r"\ufeff?\s*<(!--|[a-z])", re.IGNORECASE)
 _CHARSET: Final = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
 #: How far into a document its character set is looked for, in bytes (as browsers do).
 _HEAD_BYTES: Final = 1024
 
 
-def is_html(text: str) -> bool:
-    """Return whether a text is HTML: a whole document, or something between tags.
-
-    A document begins with ``<!doctype`` or ``<html``. Anything else is HTML if its first sign
-    that is not blank is ``<``, followed by a letter or by ``!--``, and its last is ``>``. What
-    is neither is text: ``<3 counts``, ``a < b``.
-    """
-    if _DOCUMENT.match(text) is not None:
-        return True
-    return _MARKUP.match(text) is not None and text.rstrip().endswith(">")
-
-
 def render(obj: str | bytes | bytearray | memoryview, label: str) -> Part:
-    """Return bytes (HTML, or an image file) or text (HTML by :func:`is_html`) as a part.
+    """Return bytes (HTML, or an image file) or text as a part.
+
+    Text is shown as it stands, tags included, unless its class says that it is HTML: by a method
+    ``__html__``, as ``markupsafe.Markup`` has.
 
     Raises:
         AnalysisError: The bytes are neither text nor an image of a known kind.
     """
     if isinstance(obj, str):
-        if is_html(obj) or hasattr(obj, "__html__"):
+        if hasattr(obj, "__html__"):
             # Bytes on a page cannot hold half a surrogate pair; what cannot be written is shown.
             return _html(obj, obj.encode("utf-8", "replace"))
         return Part(f'<pre class="text">{escape(obj)}</pre>')

@@ -19,6 +19,13 @@ from panel.viewable import Viewable
 
 from taskgrove.analysis.figures.bokeh_scripts import named_scripts
 from taskgrove.analysis.figures.part import Part, unsupported
+from taskgrove.analysis.figures.stretching import (
+    MIN_HEIGHT_PX,
+    collapses,
+    fills_height,
+    has_own_height,
+    in_place,
+)
 from taskgrove.errors import AnalysisError
 
 #: How many states of linked widgets are kept in a page at most, and how many of one widget.
@@ -39,6 +46,8 @@ _TEMPLATE: Final = Template(
         ]
     )
 )
+#: Models of text; an image that stretches is text to Panel, too.
+_TEXTS: Final = frozenset({"Div", "panel.models.markup.HTML"})
 _SCRIPT: Final = re.compile(r"<script([^>]*)>(.*?)</script\s*>", re.DOTALL | re.IGNORECASE)
 _PLAIN_TYPE: Final = re.compile(r"\s*(type=\"text/javascript\")?\s*")
 _DATA: Final = re.compile(
@@ -74,8 +83,11 @@ def render(obj: object, label: str) -> Part:  # noqa: ARG001 - a label would hid
             hint="taskgrove knows Panel 1.4 to 1.9",
         )
     _, styles, scripts, divs, drawing, _ = pieces
+    data = [json.loads(unescape(found[1])) for found in _DATA.findall(drawing)]
+    if any(map(_fills_its_place, data)):
+        divs = in_place(divs)
     return Part(
-        divs + _DATA.sub(_with_styles, drawing),
+        divs + _DATA.sub(_stand_alone, drawing),
         named_scripts(
             ("" if _PLAIN_TYPE.fullmatch(attributes) else attributes.strip(), text)
             for attributes, text in _SCRIPT.findall(scripts)
@@ -97,27 +109,52 @@ def _all_tabs_drawn(obj: Any) -> Iterator[None]:
             layout.dynamic = True
 
 
-def _with_styles(match: re.Match[str]) -> str:
-    """Put the text of Panel's own style sheets where their address on the network stands."""
+def _fills_its_place(data: Any) -> bool:
+    """Return whether a root of the documents of a page is as high as its place."""
+    return any(
+        fills_height(root.get("attributes", {}).get)
+        for document in data.values()
+        for root in document.get("roots", ())
+    )
+
+
+def _stand_alone(match: re.Match[str]) -> str:
+    """Put what the models of a page expect from around it into them."""
     data = json.loads(unescape(match.group(2)))
-    _inline_styles(data)
+    for model, is_placed in _models(data):
+        attributes = model["attributes"]
+        if model["name"] == "ImportedStyleSheet":
+            # The text of Panel's own style sheets, where their address on the network stands.
+            css = _style_of(str(attributes.get("url", "")))
+            if css is not None:
+                model["name"] = "InlineStyleSheet"
+                model["attributes"] = {"css": css}
+        elif not is_placed and collapses(attributes.get) and not _is_text(model):
+            attributes["min_height"] = MIN_HEIGHT_PX
     # As Bokeh writes it: the script of the page reads it as the text of an element.
     return match.group(1) + escape(json.dumps(data), quote=False) + match.group(3)
 
 
-def _inline_styles(data: Any) -> None:
-    pending = [data]
+def _models(data: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield each model of a page, and whether it stands in a layout that has a height."""
+    pending = [(data, False)]
     while pending:
-        value = pending.pop()
+        value, is_placed = pending.pop()
         if isinstance(value, list):
-            pending.extend(value)
+            pending.extend((item, is_placed) for item in value)
         elif isinstance(value, dict):
-            pending.extend(value.values())
-            if value.get("name") == "ImportedStyleSheet":
-                css = _style_of(str(value.get("attributes", {}).get("url", "")))
-                if css is not None:
-                    value["name"] = "InlineStyleSheet"
-                    value["attributes"] = {"css": css}
+            is_model = "name" in value and isinstance(value.get("attributes"), dict)
+            inside = is_placed or (is_model and has_own_height(value["attributes"].get))
+            pending.extend((item, inside) for item in value.values())
+            if is_model:
+                yield value, is_placed
+
+
+def _is_text(model: dict[str, Any]) -> bool:
+    """Return whether a model is as high as its text, or empty on purpose."""
+    if model["name"] == "Spacer":
+        return True
+    return model["name"] in _TEXTS and "&lt;img" not in str(model["attributes"].get("text", ""))
 
 
 def _style_of(url: str) -> str | None:
