@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,18 @@ from sqlalchemy import delete, select
 
 from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.commands.task import LeafTask, Task
-from taskgrove.control_model import TaskStatus
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import StoreError, UsageError
+from taskgrove.events import ComposedDetail
 from taskgrove.report import render_report
-from taskgrove.store import Recorder, Store, find_lost, recover
+from taskgrove.store import Recorder, Store, find_lost, give_verdict, recover
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import header_of
+from taskgrove.store.recording.inbox import Begin
 from taskgrove.store.recording.link import Link
+from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.resuming import Resumption, plan_resume, resume
 from taskgrove.store.schema import resumes, runs
 from taskgrove.testing import FakeDeviceRunner, Script
@@ -169,6 +173,30 @@ def aborted_at_once(store: Store, ready: Resumption) -> None:
         assert handle.outcome.status is TaskStatus.ABORTED
 
 
+def test_a_run_that_takes_over_everything_keeps_its_claim(store: Store) -> None:
+    failed_run(store)
+    give_verdict(store, "first", "root/scan", "ok", why="seen it", who="ann")
+    resumed(store, "first").assert_calls([])
+    newer = History(store).find("last").run_id
+    assert claims(store) == [(newer, 1)]
+
+
+def test_who_may_have_begun_something_keeps_the_claim() -> None:
+    def ended(*nodes: NodeFacts, last_sequence: int = 0) -> bool:
+        aborted = Ending(int(TaskStatus.ABORTED), int(ResultCode.ABORTED), None, "", 1)
+        state = RunState("r", {}, {}, ending=aborted, last_sequence=last_sequence)
+        state.facts.nodes.update({node.path: node for node in nodes})
+        return state.began_nothing
+
+    composite = NodeFacts("a", ComposedDetail("SEQUENTIAL"), started_ns=1)
+    assert ended(composite, NodeFacts("a/b", status=TaskStatus.ABORTED))
+    assert not ended(composite, NodeFacts("a/b", status=TaskStatus.ABORTED, started_ns=1))
+    assert not ended(composite, NodeFacts("a/b", status=TaskStatus.ABORTED, outside_id="7"))
+    assert not ended(composite, NodeFacts("a/b", status=TaskStatus.FAILED))
+    assert not ended(composite, last_sequence=1)  # an event is missing: it may tell of a start
+    assert not RunState("r", {}, {}).began_nothing
+
+
 def test_a_run_that_was_aborted_at_work_keeps_its_claim(store: Store) -> None:
     failed_run(store)
     fake = FakeDeviceRunner({"scan": Script(hangs=True)})
@@ -203,6 +231,30 @@ def test_the_claim_is_taken_between_the_plan_and_the_begin(store: Store) -> None
         )
     fake.assert_calls([])
     assert {row.run_id for row in History(store).runs()} == {"first", newer}
+
+
+def test_a_refusal_is_recorded_whoever_holds_the_claim(store: Store) -> None:
+    failed_run(store)
+    late = plan_resume(store, "first", tree())
+    resumed(store, "first")
+    with Recorder(store) as recorder:
+        record_refusal(recorder, "refused", late.about, "no", task=tree(), reasons={})
+    assert History(store).find("refused").status is TaskStatus.REJECTED
+
+
+def test_what_ran_in_the_resumes_before_counts_for_the_order(store: Store) -> None:
+    def on_one_device() -> Task:
+        steps = {"configure": "x/y/z", "scan": "x/y/s", "end": "X/Y/Z"}
+        leaves = [LeafTask(name, device, "Do") for name, device in steps.items()]
+        return Task("root", skip_subtasks=True, subtasks=leaves)
+
+    record(store, "first", on_one_device(), {"scan": Script.fails("no beam")})
+    fake = FakeDeviceRunner()
+    resume("first", on_one_device(), store=store, runners={DEVICE: fake})
+    fake.assert_calls(["scan", "end"])
+    fake = FakeDeviceRunner()
+    resume("first", on_one_device(), store=store, runners={DEVICE: fake}, again=True)
+    fake.assert_calls(["configure", "scan", "end"])
 
 
 def test_of_many_at_once_one_begins(record_url: str) -> None:
@@ -264,6 +316,58 @@ def test_where_the_claim_cannot_be_written_nothing_begins(
     resumed(store, "first").assert_calls(["scan", "end"])
 
 
+def test_a_claim_whose_commit_was_not_answered_is_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed_run(store)
+    transaction, lost = Link.transaction, [True]
+
+    @contextmanager
+    def unanswered(link: Link) -> Iterator[Any]:
+        with transaction(link) as connection:
+            yield connection
+        if lost and claims(store):
+            lost.clear()
+            raise OSError("the connection was lost")
+
+    monkeypatch.setattr(Link, "transaction", unanswered)
+    resumed(store, "first").assert_calls(["scan", "end"])
+    assert not lost
+    assert len(claims(store)) == 1
+
+
+def test_a_claim_that_nobody_waits_for_is_not_written(store: Store) -> None:
+    failed_run(store)
+    ready = plan_resume(store, "first", tree())
+    with Recorder(store) as recorder:
+        state = RunState("late", recorder._row("late", ready.about), recorder._lease())
+        state.claim = ready.about.claim
+        begin = Begin(state)
+        assert begin.withdraw()
+        recorder._writer._claim(begin)
+    assert [row.run_id for row in History(store).runs()] == ["first"]
+
+
+def test_a_claim_does_not_keep_a_run_from_a_record_that_is_made_anew(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    fake = FakeDeviceRunner({"scan": Script(hangs=True)})
+    with Store.open(file) as store:
+        failed_run(store)
+        ready = plan_resume(store, "first", tree())
+        with Recorder(store) as recorder, MainTaskExecutor(1, {DEVICE: fake}) as pool:
+            handle = pool.submit_main_task(
+                ready.task, run_id="second", recorder=recorder, about=ready.about,
+                prior=ready.plan.prior,
+            )  # fmt: skip
+            fake.wait_for_call("scan")
+            for part in tmp_path.glob("runs.db*"):
+                part.unlink()
+            fake.release("scan")
+            assert handle.wait(HANG_GUARD_S)
+    with Store.open(file) as store:
+        assert History(store).find("second").state == "final"
+
+
 def test_a_claim_that_came_too_late_is_let_go_of(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,9 +410,13 @@ def test_a_run_that_was_removed_is_still_named(store: Store) -> None:
     with pytest.raises(UsageError, match=f"by run {newer} .removed since."):
         plan_resume(store, "first", tree())
     assert f"{newer}, which is not in the record any more" in why_of(store, "first").sentence
+    failed_run(store, "first-of-all")  # its id begins alike
+    resumed(store, "first", again=True, fails=True)
+    newest = History(store).find("last").run_id
     with store.writing() as connection:
         connection.execute(delete(runs).where(runs.c.run_id == "first"))
     assert claims(store) == []  # it goes with the run that it is of
+    assert plan_resume(store, newest, tree()).run.run_id == newest
 
 
 # -- killed -------------------------------------------------------------------------------------
