@@ -36,8 +36,9 @@ from taskgrove.store.schema import resumes, runs
 from taskgrove.testing import FakeDeviceRunner, Script
 from taskgrove.view.record_view import story_of_record
 from taskgrove.view.why import Why, why
-from tests.cli.command_line import environment
+from tests.cli.command_line import environment, start, taskgrove
 from tests.recovery.cut_runs import DEVICE, record
+from tests.store.recording import eventually
 
 HANG_GUARD_S = 200.0
 
@@ -303,6 +304,7 @@ def test_where_the_claim_cannot_be_written_nothing_begins(
 
         with monkeypatch.context() as patched:
             patched.setattr(Link, "_connect", gone)
+            recorder._writer._beat_at = 0.0  # it is about to look after what it records
             with (
                 MainTaskExecutor(1, {DEVICE: fake}) as pool,
                 pytest.raises(StoreError, match="nothing was started"),
@@ -311,6 +313,7 @@ def test_where_the_claim_cannot_be_written_nothing_begins(
                     ready.task, recorder=recorder, about=ready.about, prior=ready.plan.prior
                 )
     fake.assert_calls([])
+    assert told == []  # no command goes on
     assert claims(store) == []
     assert [row.run_id for row in History(store).runs()] == ["first"]
     resumed(store, "first").assert_calls(["scan", "end"])
@@ -417,6 +420,75 @@ def test_a_run_that_was_removed_is_still_named(store: Store) -> None:
         connection.execute(delete(runs).where(runs.c.run_id == "first"))
     assert claims(store) == []  # it goes with the run that it is of
     assert plan_resume(store, newest, tree()).run.run_id == newest
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+_PUMP = """
+import time
+from pathlib import Path
+
+
+class Pump:
+    def start(self):
+        with Path("calls").open("a") as calls:
+            calls.write("x")
+        if not Path("mended").exists():
+            return 3, "valve is closed"
+        while not Path("go").exists():
+            time.sleep(0.01)
+        return 0, "started"
+"""
+_MAP = "go: {type: sequential, tasks: {a: {handler: internal, command_name: start}}}"
+_MANAGER = ("--manager", "pump:Pump", "--no-live")
+
+
+@pytest.fixture
+def failed_pump(record_url: str, tmp_path: Path) -> str:
+    """Give the id of a run whose only step failed."""
+    (tmp_path / "pump.py").write_text(_PUMP)
+    (tmp_path / "map.yaml").write_text(_MAP)
+    done = taskgrove("run", "map.yaml", "go", "--db", record_url, *_MANAGER, cwd=tmp_path)
+    assert done.returncode == 1, done
+    (tmp_path / "mended").touch()
+    with History.open(record_url) as history:
+        return history.find("last").run_id
+
+
+def test_of_two_processes_at_once_one_resumes(
+    record_url: str, tmp_path: Path, failed_pump: str
+) -> None:
+    words = ("resume", failed_pump, "--yes", "--db", record_url, *_MANAGER)
+    with start(*words, cwd=tmp_path) as one, start(*words, cwd=tmp_path) as other:
+        eventually(lambda: None not in (one.poll(), other.poll()) or (
+            (one.poll() is not None or other.poll() is not None)
+            and (tmp_path / "calls").read_text() == "xx"
+        ))  # fmt: skip
+        (tmp_path / "go").touch()
+        told = {process.communicate(timeout=HANG_GUARD_S): process for process in (one, other)}
+    assert sorted(process.returncode for process in told.values()) == [0, 2]
+    assert (tmp_path / "calls").read_text() == "xx"
+    with History.open(record_url) as history:
+        newer = history.find("last").run_id
+    [refusal] = [words[1] for words, process in told.items() if process.returncode == 2]
+    assert newer in refusal
+
+
+def test_a_resume_is_refused_in_one_line_where_the_record_is_locked(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    (tmp_path / "pump.py").write_text(_PUMP)
+    (tmp_path / "map.yaml").write_text(_MAP)
+    taskgrove("run", "map.yaml", "go", "--db", str(file), *_MANAGER, cwd=tmp_path)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        words = ("resume", "last", "--yes", "--db", str(file), *_MANAGER)
+        done = taskgrove(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith("; nothing was started")
+    assert "the command goes on" not in done.stdout
+    assert (tmp_path / "calls").read_text() == "x"
 
 
 # -- killed -------------------------------------------------------------------------------------

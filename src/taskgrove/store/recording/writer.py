@@ -257,8 +257,9 @@ class Writer:
             if isinstance(exc, RecordGoneError):
                 self._start_over(kept)
             if is_outage(exc):
-                self.outage.begin(exc)
-                self._keep_aside(kept)
+                if kept or self._states:  # else there is nothing that could be kept aside
+                    self.outage.begin(exc)
+                    self._keep_aside(kept)
             else:
                 self._store_one_by_one(pending, kept, exc)
             return
