@@ -242,6 +242,16 @@ def test_an_index_that_somebody_else_made_is_left_as_it_is(
     assert [text for _, text in index_page(tmp_path).links] == ["a", "b"]
 
 
+def test_a_file_beside_a_page_that_somebody_else_made_is_left(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "page.json").write_text('{"width": 7}')
+    page = PagePublisher(tmp_path).publish(plots("a"))
+    assert "page.json was not written by taskgrove" in str(page.index_trouble)
+    assert (tmp_path / "a" / "page.json").read_text() == '{"width": 7}'
+    (tmp_path / "a" / "page.json").unlink()
+    assert PagePublisher(tmp_path).publish(plots("a")).index_trouble is None
+
+
 @pytest.mark.parametrize("keep_versions", [0, 1])
 def test_a_page_that_somebody_else_made_is_kept_for_good(
     tmp_path: Path, keep_versions: int

@@ -480,6 +480,7 @@ def test_a_run_that_cannot_be_written_does_not_keep_others_from_it(
         for name in observers:
             end_and_wait(recorder, name)
         assert "poison" in troubles.wait_for("run bad is not recorded")
+        assert [name for name in observers if recorder.is_kept(name)] == ["good", "fine"]
     kept(tmp_path / "runs.db", "good").assert_final()
     kept(tmp_path / "runs.db", "fine").assert_final()
 

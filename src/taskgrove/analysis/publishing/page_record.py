@@ -10,6 +10,7 @@ import msgspec
 from taskgrove.analysis.publishing.page_folder import Folder
 from taskgrove.analysis.publishing.page_names import PAGE_FILE, RECORD_FILE, VERSION
 from taskgrove.analysis.publishing.page_origin import PageOrigin
+from taskgrove.errors import AnalysisError
 
 #: Version of the form of records and of the index.
 SCHEMA: Final = 1
@@ -92,8 +93,24 @@ def write_record(folder: Folder, record: PageRecord) -> None:
 
     Raises:
         OSError: It cannot be written.
+        AnalysisError: Somebody else made the file that is there.
     """
+    if _is_strange(folder.read(RECORD_FILE)):
+        raise AnalysisError(
+            f"{folder.path / RECORD_FILE} was not written by taskgrove and is left as it is",
+            file=folder.path / RECORD_FILE,
+            hint="move it away, and the next page that is published writes it",
+        )
     folder.replace(RECORD_FILE, msgspec.json.format(msgspec.json.encode(record), indent=1))
+
+
+def _is_strange(data: bytes | None) -> bool:
+    """Return whether a file is whole and tells of no page; one that is spoilt was ours."""
+    try:
+        told = msgspec.json.decode(data or b"{")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return not isinstance(told, dict) or "display_name" not in told
 
 
 def _decoded(data: bytes | None) -> PageRecord | None:
