@@ -47,7 +47,7 @@ def find_run_by(reader: Reader, cursor: Cursor, reference: str) -> RunRow:
     elif row is None:
         row = _by_prefix(reader, cursor, wanted)
     lease = cursor.row(_LEASE, (row[0],)) if row[3] == "running" else None
-    return run_row_of(row, lease, _resumed_by(cursor, row[1]))
+    return run_row_of(row, lease, _resumed_by(cursor, row[1]) if row[23] is not None else ())
 
 
 def _resumed_by(cursor: Cursor, run_id: str) -> tuple[RunResumption, ...]:
