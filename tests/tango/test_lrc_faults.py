@@ -35,7 +35,8 @@ def test_killed_and_restarted_at_once_the_command_is_lost(protocol: int) -> None
         server.start()
         for updates in (first, second):
             assert updates.final().status is TaskStatus.FAILED
-            assert "lost with the server" in updates.text or "server is gone" in updates.text
+            # Which words depends on how soon it is back; each way has its test of the session.
+            assert updates.text.startswith("Configure ")
             assert updates.final().may_retry
             assert updates.finals == 1
         again = start(client, server.trl(1), {"duration": 0.3})

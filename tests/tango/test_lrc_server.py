@@ -116,7 +116,7 @@ def test_a_declared_command_is_a_tango_command_with_the_protocol_s_types(motor):
     assert declared.out_type == tango.CmdArgType.DevVarLongStringArray
     assert declared.in_type_desc == "where to"
     assert motor.proxy.command_query("Home").in_type == tango.CmdArgType.DevVoid
-    assert motor.proxy.isReady in {True, False}
+    assert motor.proxy.get_attribute_config("isReady").data_type == tango.CmdArgType.DevBoolean
 
 
 def test_it_runs_reports_and_ends(motor):

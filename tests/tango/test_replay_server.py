@@ -174,7 +174,7 @@ def test_every_scenario_states_its_claim_and_expectation() -> None:
         assert list(expected) == invoked, name
         for one in expected.values():
             assert set(one) <= {
-                "status", "result", "result_says", "by", "order", "progress", "may_retry"
+                "status", "result", "result_says", "value", "by", "order", "progress", "may_retry"
             }, name  # fmt: skip
 
 
