@@ -58,6 +58,18 @@ class Count(AnalysisTask[SampleParameters]):
         return {"n": self.parameters.n, "mode": self.parameters.mode.name}
 
 
+class SumsUp(AnalysisTask[SampleParameters]):
+    """Gives a summary of values of many kinds; one of them has no plain form."""
+
+    def run(self) -> Any:
+        import numpy as np
+
+        summary = {"hit rate": np.float64(5.5), (1, 2): 10**5_000, "nul": "a\0b", "deep": [{}]}
+        if self.parameters.n == 4:
+            summary["stranger"] = object()
+        return self.result(1, summary)
+
+
 class Trivial(AnalysisTask[NoParameters]):
     def run(self) -> Any:
         return None

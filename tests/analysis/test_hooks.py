@@ -14,9 +14,12 @@ from taskgrove.analysis.running import handle as running_handle
 from taskgrove.analysis.running.events import AnalysisEvent
 from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.errors import UsageError
+from taskgrove.events.foreign_values import readable
 from tests.analysis import sample_tasks as tasks
 from tests.analysis.analysis_runs import GUARD_S, Heard, Runs
 from tests.analysis.sample_tasks import SampleParameters
+from tests.unit.foreign_values import FOREIGN
+from tests.unit.hostile_values import RefusalError
 
 
 def test_each_hook_hears_its_moment(analyses: Runs) -> None:
@@ -188,6 +191,43 @@ def test_an_after_tasklet_that_raises_fails_the_analysis_and_keeps_its_payload(
     assert handle.outcome is not None
     assert handle.outcome.cause == "tasklet check after: ValueError: implausible"
     assert handle.outcome.result.payload["n"] == 3
+
+
+@pytest.mark.parametrize("kind", ["numpy float", "hostile", "itself", "large array", "set", "none"])
+def test_an_after_tasklet_may_set_anything(analyses: Runs, kind: str) -> None:
+    def add(context: TaskletContext) -> None:
+        assert context.result is not None
+        context.result.payload = FOREIGN[kind]()
+        context.result.summary = FOREIGN[kind]()
+        context.result.impl_schemas = FOREIGN[kind]()
+
+    handle = analyses.run(tasks.Count, after=[add])
+    assert handle.status is TaskStatus.COMPLETED
+    assert handle.outcome is not None
+    assert handle.outcome.detail.summary == readable(FOREIGN[kind]())
+    if kind == "hostile":
+        assert "the payload is not in the record" in handle.outcome.notes[0]
+
+
+def test_a_tasklet_whose_error_cannot_be_told_fails_the_analysis(analyses: Runs) -> None:
+    def check(context: TaskletContext) -> None:
+        raise RefusalError
+
+    handle = analyses.run(tasks.Count, after=[check])
+    assert handle.status is TaskStatus.FAILED
+    assert handle.outcome is not None
+    assert handle.outcome.cause.startswith("tasklet check after: ")
+
+
+@pytest.mark.parametrize(("n", "words"), [(3, "hit rate: 5.5"), (4, "an object of type object")])
+def test_a_summary_of_any_values_is_told_in_words(analyses: Runs, n: int, words: str) -> None:
+    handle = analyses.run(tasks.SumsUp, SampleParameters(n=n))
+    assert handle.status is TaskStatus.COMPLETED
+    assert handle.outcome is not None
+    summary = handle.outcome.detail.summary
+    assert words in summary
+    assert "a very large integer" in summary
+    assert "hit rate: 5.5" in summary
 
 
 def test_after_tasklets_do_not_run_for_a_failure(analyses: Runs) -> None:

@@ -267,11 +267,35 @@ def test_buffers_of_a_dict_that_is_written_anew_are_not_there_twice() -> None:
     assert same(from_plain(plain, buffers=buffers), value)
 
 
+def test_arrays_of_plain_objects_come_back() -> None:
+    for value in (
+        np.array([1, None, "a", 10**5_000, [1, 2]], dtype=object),
+        np.array([[1, "a"], [np.float64(5.5), b"x"]], dtype=object),
+        np.empty((0, 3), dtype=object),
+        np.array(7, dtype=object),
+    ):
+        back = from_plain(to_plain(value))
+        assert back.dtype == object
+        assert back.shape == value.shape
+        assert back.tolist() == value.tolist()
+
+
+class _Refuses:
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("no")
+
+
+def test_what_raises_when_it_is_read_is_refused_with_its_place() -> None:
+    with pytest.raises(AnalysisError, match=r"the value\['a'\]\[1\] cannot be sent") as caught:
+        to_plain({"a": [1, _Refuses()]})
+    assert "RuntimeError: no" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("value", "where", "what"),
     [
         ({"a": [1, object()]}, "['a'][1]", "object"),
-        (np.array([object()]), "", "dtype 'object'"),
+        (np.array([object()]), "[0]", "object"),
         ({"x": np.zeros(2, [("a", "O")])}, "['x']", "dtype"),
         ({"f": lambda: 0}, "['f']", "function"),
         ([TaskResult("a", TaskStatus.FAILED, "", iter(()))], "[0]['payload']", "iterator"),

@@ -34,6 +34,9 @@ class Draw(AnalysisTask[SampleParameters]):
                 return {"plots": ElogSummaryPlots("scans/a", object()), "n": 3}
             case "dict":
                 return TaskResult("Draw", TaskStatus.COMPLETED, _PARAMETERS, None)
+            case "summary":
+                plots = ElogSummaryPlots("scans/a", matplotlib_figure("a"))
+                return self.result({"again": plots}, [_PARAMETERS, plots])
             case "hang":
                 threading.Event().wait()
         plots = [ElogSummaryPlots(f"scans/{name}", matplotlib_figure(name)) for name in "ab"]
@@ -69,6 +72,23 @@ def test_plots_of_another_process_are_published(analyses: Runs, tmp_path: Path) 
     payload = handle.outcome.result.payload
     assert payload == {"plots": [page.reference() for page in handle.outcome.pages], "n": 3}
     assert b"run-1" in (root / "index.html").read_bytes()
+
+
+@pytest.mark.parametrize("publishes", [True, False])
+def test_plots_of_a_summary_are_published_too(
+    analyses: Runs, tmp_path: Path, publishes: bool
+) -> None:
+    publisher = PagePublisher(tmp_path / "pages") if publishes else None
+    handle = analyses.run(Draw, SampleParameters(text="summary"), publisher=publisher)
+    outcome = handle.outcome
+    assert outcome is not None
+    assert outcome.status is TaskStatus.COMPLETED, outcome.cause
+    # Payload and summary hold the same plots: there is one page.
+    assert [page.display_name for page in outcome.pages] == ["scans/a"] * publishes
+    assert "'distance': 0.1" in outcome.detail.summary
+    assert "scans/a" in outcome.detail.summary
+    assert len(outcome.detail.summary) < 1_000
+    assert len(collect_plots((outcome.result.payload, outcome.result.summary))) == 2 - 2 * publishes
 
 
 def test_figures_are_converted_where_they_were_drawn(analyses: Runs) -> None:

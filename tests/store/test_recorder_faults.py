@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ from taskgrove.store.recording.inbox import Inbox
 from taskgrove.store.recording.orphans import TakenIn, adopt_orphans
 from taskgrove.store.recording.run_state import RunState
 from taskgrove.store.recording.run_writer import RunWriter
+from taskgrove.store.recording.writer import Writer
 from taskgrove.testing import EventLog
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import (
@@ -446,7 +448,8 @@ def test_a_writer_that_fails_is_told_and_lets_everybody_go(
         def fails(*_: object) -> None:
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr(RunState, "take", fails)
+        monkeypatch.setattr(Writer, "_sort_in", fails)
+        monkeypatch.setattr(Writer, "_blame", fails)
         recorder.forward("run-2", log)
         assert run_recorded(recorder, "run-2").status is TaskStatus.COMPLETED
         assert "ZeroDivisionError: a bug" in troubles.wait_for("the recorder failed")
@@ -459,6 +462,49 @@ def test_a_writer_that_fails_is_told_and_lets_everybody_go(
         log3.assert_gapless()
     kept(tmp_path / "runs.db", "run-1").assert_final()
     assert "the recorder failed" in caplog.text
+
+
+def test_a_run_that_cannot_be_folded_does_not_keep_others_from_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles, log = Troubles(), EventLog()
+    real = RunState.take
+
+    def fails(self: RunState, *arguments: Any) -> Any:
+        if self.run_id == "bad":
+            raise ZeroDivisionError("a bug")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(RunState, "take", fails)
+    with new_recorder(tmp_path / "runs.db", tmp_path, on_trouble=troubles) as recorder:
+        recorder.forward("bad", log)
+        for run_id in ("good", "bad", "fine"):
+            assert run_recorded(recorder, run_id).status is TaskStatus.COMPLETED
+        assert "ZeroDivisionError: a bug" in troubles.wait_for("run bad is not recorded")
+        log.assert_gapless()
+    kept(tmp_path / "runs.db", "good").assert_final()
+    kept(tmp_path / "runs.db", "fine").assert_final()
+
+
+def test_a_batch_that_fails_ends_its_own_runs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles = Troubles()
+    real = Writer._settle_ends
+
+    def fails(self: Writer, **more: Any) -> None:
+        if "bad" in self._ends:
+            raise ZeroDivisionError("a bug")
+        real(self, **more)
+
+    monkeypatch.setattr(Writer, "_settle_ends", fails)
+    with new_recorder(tmp_path / "runs.db", tmp_path, on_trouble=troubles) as recorder:
+        run_recorded(recorder, "good")
+        run_recorded(recorder, "bad")
+        troubles.wait_for("run bad is not recorded")
+        run_recorded(recorder, "fine")
+    kept(tmp_path / "runs.db", "good").assert_final()
+    kept(tmp_path / "runs.db", "fine").assert_final()
 
 
 def test_a_run_that_cannot_be_written_does_not_keep_others_from_it(

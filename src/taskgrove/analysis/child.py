@@ -168,16 +168,16 @@ class _Child:
         from taskgrove.analysis.plain.form import to_plain  # noqa: PLC0415
 
         result = as_result(start, returned)
-        payload = result.payload
-        if holds_plots(payload):
+        payload, summary = result.payload, result.summary
+        if holds_plots((payload, summary)):
             from taskgrove.analysis.summary_plots import convert_payload  # noqa: PLC0415
 
-            payload = convert_payload(payload)
+            payload, summary = convert_payload((payload, summary))
         buffers: list[memoryview] = []
         plain = to_plain(payload, buffers=buffers)
         message = Result(
             result.task_status.name,
-            plain_summary(result.summary),
+            plain_summary(summary, buffers),
             plain,
             result.impl_schemas,
             max_rss_bytes(os.getpid()),

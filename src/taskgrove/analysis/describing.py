@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from taskgrove.analysis.plain.form import PlainTypes, to_plain
 from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.analysis.plain.types import fields_of
 from taskgrove.errors import AnalysisError
+from taskgrove.events.foreign_values import readable
 from taskgrove.redaction import Redaction
 
 #: What of a payload is larger is kept in files of its own, in bytes.
@@ -69,7 +70,7 @@ def file_stem(analysis: str, identity: str) -> str:
 def parameters_json(parameters: Any, redaction: Redaction) -> str:
     """Return the fields of parameters as one line of JSON, secrets redacted.
 
-    A value that has no plain form is told by its ``repr``.
+    A value that has no plain form is put into words.
     """
     if parameters is None:
         return "{}"
@@ -80,14 +81,19 @@ def _plain(value: Any) -> Any:
     try:
         return to_plain(value)
     except AnalysisError:
-        return repr(value)
+        return readable(value)
 
 
 def summary_text(summary: Any) -> str:
-    """Return a summary as text; an analysis may give a dict, which is ``name: value; ...``."""
-    if isinstance(summary, Mapping):
-        return "; ".join(f"{name}: {value}" for name, value in summary.items())
-    return summary if isinstance(summary, str) else repr(summary)
+    """Return a summary as text; an analysis may give a dict, which is ``name: value; ...``.
+
+    Of plots, the name of their page is told.
+    """
+    if isinstance(summary, str):
+        return readable(summary)
+    from taskgrove.analysis.summary_plots import map_plots  # noqa: PLC0415 - seldom needed
+
+    return readable(map_plots(summary, lambda plots: {"page": plots.display_name}))
 
 
 def payload_json(payload: Any, folder: Path | None) -> str:

@@ -181,7 +181,18 @@ class PagePublisher:
         pages: list[PublishedPage] = []
         problems: list[str] = []
 
+        known: dict[tuple[str, bytes], dict[str, Any]] = {}
+
         def publish(plots: ElogSummaryPlots) -> dict[str, Any]:
+            figures = plots.figures
+            if not isinstance(figures, bytes):
+                return publish_one(plots)
+            key = (plots.display_name, figures)
+            if key not in known:  # payload and summary may hold the same plots
+                known[key] = publish_one(plots)
+            return known[key]
+
+        def publish_one(plots: ElogSummaryPlots) -> dict[str, Any]:
             try:
                 page = self.publish(plots, origin=origin)
             except AnalysisError as exc:

@@ -47,7 +47,14 @@ def convert_payload(payload: Any) -> Any:
     Raises:
         AnalysisError: Figures cannot be drawn; the error names the page and the type.
     """
-    return map_plots(payload, _converted)
+    done: dict[int, ElogSummaryPlots] = {}
+
+    def convert(plots: ElogSummaryPlots) -> ElogSummaryPlots:
+        if id(plots) not in done:  # payload and summary may hold the same plots
+            done[id(plots)] = _converted(plots)
+        return done[id(plots)]
+
+    return map_plots(payload, convert)
 
 
 def collect_plots(payload: Any) -> list[ElogSummaryPlots]:

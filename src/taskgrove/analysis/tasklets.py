@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from taskgrove.analysis.results import TaskResult
+from taskgrove.events.foreign_values import readable
 
 
 @dataclass(slots=True)
@@ -66,5 +67,5 @@ def run_tasklets(when: str, tasklets: Iterable[Tasklet], context: TaskletContext
         try:
             tasklet(context)
         except (Exception, SystemExit) as exc:  # one that exits must not take our thread with it
-            name = getattr(tasklet, "__name__", repr(tasklet))
-            raise TaskletError(f"tasklet {name} {when}: {type(exc).__name__}: {exc}") from exc
+            name = readable(getattr(tasklet, "__name__", None) or tasklet, 200)
+            raise TaskletError(f"tasklet {name} {when}: {readable(exc)}") from exc

@@ -21,6 +21,7 @@ from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.events.cause import exception_text
 from taskgrove.events.details import NoteDetail
 from taskgrove.events.event import EventKind, Observer, ProgressDraft, SubtaskFacts, TaskEvent
+from taskgrove.events.plain_event import plain_event
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -146,17 +147,16 @@ class EventBus:
                 return
             sequence = self.next_sequence()
         now_s = self.monotonic()
-        self.publish(
-            TaskEvent(
-                run_id=self.run_id,
-                sequence=sequence,
-                path=path,
-                kind=kind,
-                monotonic_s=now_s,
-                wall_ns=self.offset_ns + int(now_s * 1e9),
-                **fields,
-            )
+        event = TaskEvent(
+            run_id=self.run_id,
+            sequence=sequence,
+            path=path,
+            kind=kind,
+            monotonic_s=now_s,
+            wall_ns=self.offset_ns + int(now_s * 1e9),
+            **fields,
         )
+        self.publish(plain_event(event))  # here foreign values enter
 
     def publish_progress(self, facts: SubtaskFacts, sequence: int, progress: int) -> None:
         """Publish plain progress; its event is made where somebody needs one.

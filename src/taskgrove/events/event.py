@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -38,6 +38,8 @@ class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
         monotonic_s: Monotonic time of the process that made the event, in seconds.
         wall_ns: UTC, nanoseconds since the epoch.
         detail: What belongs to the kind.
+        replaced: Fields (``message``, ``detail.summary``) whose value could not be written and was
+            replaced by words, and what it was; ``event`` stands for the whole of it. None: none.
     """
 
     schema: int = msgspec.field(default_factory=lambda: SCHEMA_VERSION)  # so it is always written
@@ -57,6 +59,7 @@ class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
     monotonic_s: float
     wall_ns: int
     detail: EventDetail | None = None
+    replaced: dict[str, str] | None = None
 
 
 Observer: TypeAlias = Callable[[TaskEvent], object]
@@ -129,12 +132,16 @@ _DECODER = msgspec.json.Decoder(TaskEvent)
 
 
 def encode_event(event: TaskEvent) -> bytes:
-    """Return the event as one line of JSON, without the line's end."""
+    """Return the event as one line of JSON, without the line's end; never raises.
+
+    A value that cannot be written is replaced by words (:attr:`TaskEvent.replaced`).
+    """
     try:
         return _ENCODER.encode(event)
-    except UnicodeEncodeError:
-        # A device may say what is no text, such as half of a surrogate pair.
-        return _ENCODER.encode(_writable(msgspec.to_builtins(event)))
+    except Exception:  # noqa: BLE001 - anything may have been put into it
+        from taskgrove.events.plain_event import plain_event  # noqa: PLC0415 - it needs this module
+
+        return _ENCODER.encode(plain_event(event))
 
 
 def decode_event(line: bytes | str) -> TaskEvent:
@@ -151,14 +158,3 @@ def decode_event(line: bytes | str) -> TaskEvent:
             f"the event has schema {event.schema}, this version reads up to {SCHEMA_VERSION}"
         )
     return event
-
-
-def _writable(value: Any) -> Any:
-    """Return plain data in which what no encoding can write, a lone surrogate, is escaped."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_writable(key): _writable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_writable(item) for item in value]
-    return value

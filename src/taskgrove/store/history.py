@@ -13,13 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.errors import StoreError, UsageError
-from taskgrove.events import AnalysisDetail, TaskEvent, decode_event
+from taskgrove.events import TaskEvent
+from taskgrove.events.plain_event import read_event
 from taskgrove.store.queries.listing import Listing
-from taskgrove.store.queries.node_reading import read_node_facts
+from taskgrove.store.queries.node_reading import read_analysis, read_node_facts
 from taskgrove.store.queries.reading import CHUNK_ROWS, Reader
 from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import ALL_RUNS, RunFilter
@@ -291,19 +290,26 @@ class History:
     def events(self, run: RunSummary | str, *, first_sequence: int = 1) -> Iterator[TaskEvent]:
         """Yield the events of a run in order, without holding all of them.
 
+        What cannot be read of an event is replaced, and the event says so.
+
         Args:
             run: The run.
             first_sequence: The number to begin with.
         """
-        for body in self.event_bodies(run, first_sequence=first_sequence):
-            yield decode_event(body)
+        row = run if isinstance(run, RunSummary) else self.find(run)
+        for sequence, body in self._event_rows(row.run_key, first_sequence):
+            yield read_event(body, row.run_id, sequence)
 
     def event_bodies(self, run: RunSummary | str, *, first_sequence: int = 1) -> Iterator[bytes]:
         """Yield the events of a run as they are kept: lines of JSON without the line's end."""
-        key, after = self._key(run), first_sequence - 1
+        for _, body in self._event_rows(self._key(run), first_sequence):
+            yield body
+
+    def _event_rows(self, key: int, first_sequence: int) -> Iterator[tuple[int, bytes]]:
+        after = first_sequence - 1
         while rows := self._reader.rows(_EVENTS, (key, after)):
-            for _, body in rows:
-                yield bytes(body)
+            for sequence, body in rows:
+                yield sequence, bytes(body)
             after = rows[-1][0]
             if len(rows) < CHUNK_ROWS:
                 return
@@ -314,16 +320,16 @@ class History:
 
     def verdicts(self, run: RunSummary | str) -> Listing[VerdictRow]:
         """Return what operators said of a run, oldest first."""
-        key = self._key(run)
+        row = run if isinstance(run, RunSummary) else self.find(run)
         with self._reader.cursor() as cursor:
-            return read_verdicts(cursor, key)
+            return read_verdicts(cursor, row.run_key, row.run_id)
 
     def analyses(self, run: RunSummary | str) -> Listing[AnalysisRow]:
         """Return the analyses that a run described, in order."""
         row = self.run(run)
         found: Listing[AnalysisRow] = Listing()
         for *fields, detail in self._reader.rows(_ANALYSES, (row.run_key,)):
-            fields.append(msgspec.json.decode(bytes(detail), type=AnalysisDetail))
+            fields.append(read_analysis(detail))
             found.append(AnalysisRow(row.run_id, *fields))
         return found
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -26,6 +26,7 @@ from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError, TaskgroveError, UsageError
 from taskgrove.events import AnalysisDetail, Observer, TaskEvent
+from taskgrove.events.foreign_values import plain_data, readable
 from taskgrove.redaction import Redaction
 from taskgrove.store.database.advice import command_line
 from taskgrove.store.database.faults import store_error
@@ -150,8 +151,8 @@ class Recorder:
         """
         state = RunState(run_id, self._row(run_id, about), self._lease(), resumed=resumed)
         state.unread = resumed
-        if len(run_id) > _ID_LIMIT:
-            state.broken = f"its id has more than {_ID_LIMIT} characters"
+        if len(run_id) > _ID_LIMIT or clean_text(run_id) != run_id:
+            state.broken = f"its id has more than {_ID_LIMIT} characters, or holds what is no text"
             self._writer.not_kept.add(run_id)
             self._teller.say(f"run {run_id[:40]}… is not recorded: {state.broken}")
         begin = Begin(state)
@@ -179,11 +180,12 @@ class Recorder:
         ``patience_s``; the trouble has been told by then.
         """
         waiter = Waiter(run_id, when_kept)
+        health = outcome.health_state
         ending = Ending(
             int(outcome.status),
             int(outcome.result),
-            outcome.health_state,
-            outcome.message,
+            None if health is None else _text(health),
+            _text(outcome.message),
             self._clock.wall_ns(),
         )
         is_watched = self._watch.add(waiter)
@@ -276,10 +278,11 @@ class Recorder:
 
     def _row(self, run_id: str, about: RunAbout) -> dict[str, Any]:
         now_ns = self._clock.wall_ns()
-        redaction = self._redaction
+        labels = {_text(name): _text(value) for name, value in about.labels.items()}
+        parent = about.parent_run_id
         return {
             "run_id": run_id,
-            "command": clean_text(about.command)[:400],
+            "command": _text(about.command)[:400],
             "state": "running",
             "message": "",
             "progress": 0,
@@ -290,16 +293,22 @@ class Recorder:
             "failed_leaf_count": 0,
             "retry_count": 0,
             "lost_event_count": 0,
-            "parent_run_id": about.parent_run_id,
-            "source": json_text(redaction.plain(about.source)),
-            "argv": json_text(redaction.argv(about.argv)),
-            "labels": json_text(redaction.plain(about.labels)),
+            "parent_run_id": None if parent is None else _text(parent)[:_ID_LIMIT],
+            "source": self._json_of(about.source),
+            "argv": json_text(self._redaction.argv([_text(word) for word in about.argv])),
+            "labels": json_text(self._redaction.plain(labels)),
             "versions": json_text(code_versions()),
             "host": this_process().host,
             "user": user_name(),
             "state_note": "",
-            "label_values": {str(key): str(value) for key, value in about.labels.items()},
+            "label_values": labels,
         }
+
+    def _json_of(self, source: Mapping[str, Any]) -> str:
+        try:
+            return json_text(self._redaction.plain(source))
+        except Exception:  # noqa: BLE001 - it holds what is no plain data
+            return json_text(self._redaction.plain(plain_data(source)))
 
     def _lease(self) -> dict[str, Any]:
         return {**this_process()._asdict(), "interval_s": HEARTBEAT_S}
@@ -340,6 +349,11 @@ class Recorder:
             f"the record at {self.location} does not answer; the command goes on, and what"
             " happens is written as soon as it can be"
         )
+
+
+def _text(value: Any) -> str:
+    """Return what is meant to be a text as one that every database takes."""
+    return clean_text(value if type(value) is str else readable(value))
 
 
 def _open(

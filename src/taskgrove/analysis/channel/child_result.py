@@ -11,6 +11,8 @@ from typing import Any, Final
 from taskgrove.analysis.channel.messages import Start, printable
 from taskgrove.analysis.plain.form import to_plain
 from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
+from taskgrove.errors import AnalysisError
+from taskgrove.events.foreign_values import readable
 
 _END: Final = object()
 
@@ -22,13 +24,23 @@ def as_result(start: Start, returned: Any) -> TaskResult:
     return TaskResult(start.name, TaskStatus.COMPLETED, "", returned, start.impl_schemas)
 
 
-def plain_summary(summary: Any) -> Any:
+def plain_summary(summary: Any, buffers: list[memoryview]) -> Any:
     """Return a summary, which may be a dict or a list too, as plain data.
 
-    Raises:
-        AnalysisError: It has no plain form.
+    It is for people: what has no plain form is put into words, and does not fail the analysis.
+
+    Args:
+        summary: The summary, its figures converted.
+        buffers: As :func:`~taskgrove.analysis.plain.form.to_plain`.
     """
-    return printable(summary) if isinstance(summary, str) else to_plain(summary)
+    if isinstance(summary, str):
+        return printable(summary)
+    begun = len(buffers)
+    try:
+        return to_plain(summary, buffers=buffers)
+    except AnalysisError:
+        del buffers[begun:]
+        return readable(summary)
 
 
 def holds_plots(payload: Any) -> bool:

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
 from taskgrove.analysis.running.events import AnalysisEvent
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
     from taskgrove.analysis.executor import AnalysisExecutor
@@ -165,7 +167,7 @@ class LeafFollower:
             if event.kind == "done":
                 self.context.finish(
                     TaskStatus.FAILED,
-                    (ResultCode.FAILED, self._named(f"its end could not be told: {exc}")),
+                    (ResultCode.FAILED, self._named(f"its end could not be told: {readable(exc)}")),
                 )
         finally:
             try:
@@ -189,7 +191,7 @@ class LeafFollower:
             self._take_end(event.outcome)
 
     def _tell_unpublished(self, outcome: AnalysisOutcome) -> None:
-        if self._executor.publisher is None and _has_plots(outcome.result.payload):
+        if self._executor.publisher is None and _has_plots(outcome.result):
             self.context.note(
                 "info", "its summary plots are not published: no folder for pages is given"
             )
@@ -217,8 +219,7 @@ class LeafFollower:
             context.note(
                 "info", f"its output is in {outcome.output_file}", file=str(outcome.output_file)
             )
-        summary = outcome.result.summary or outcome.cause
-        context.tell(outcome.detail, summary)
+        context.tell(outcome.detail, outcome.detail.summary or outcome.cause)
         for page in outcome.pages:
             context.tell(page.detail(), f"page {page.display_name}: {page.file}")
         self._tell_unpublished(outcome)
@@ -231,10 +232,10 @@ class LeafFollower:
         context.finish(status, (code, self._named(outcome.cause)), may_retry=may_retry)
 
 
-def _has_plots(payload: Any) -> bool:
+def _has_plots(result: TaskResult) -> bool:
     from taskgrove.analysis.summary_plots import collect_plots  # noqa: PLC0415 - seldom needed
 
-    return payload is not None and bool(collect_plots(payload))
+    return bool(collect_plots((result.payload, result.summary)))
 
 
 def _as_text(summary: Any) -> str:

@@ -7,6 +7,7 @@ floats, booleans and None: what JSON and msgpack hold. Everything else is a dict
     {"$": "tuple", "v": [1, 2]}
     {"$": "array", "d": "<f8", "s": [2, 3], "o": "C", "v": "<base64>"}     # without buffers
     {"$": "array", "d": "<f8", "s": [2, 3], "o": "C", "b": 0}              # in buffer 0
+    {"$": "objects", "v": [[2], [1, "a"]]}     # an array of objects: shape, then plain items
 
 A dict that has this key itself, or a key that is no text, is written as ``{"$": "dict", "v":
 [[key, value], ...]}``, so nothing that a user has in a dict can pass for something else. There
@@ -32,7 +33,7 @@ from typing import Any, Final
 
 from taskgrove.analysis.plain.arrays import describe_dtype, is_array, load_numpy, raw_view
 from taskgrove.analysis.plain.reader import PlainReader
-from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of, has_fields
+from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of
 from taskgrove.analysis.plain.words import (
     MAX_DEPTH,
     MOST_BUFFERS,
@@ -41,7 +42,8 @@ from taskgrove.analysis.plain.words import (
     TAG,
     WRITERS,
 )
-from taskgrove.errors import AnalysisError
+from taskgrove.errors import AnalysisError, MissingExtraError
+from taskgrove.events.foreign_values import RAISED, has_fields, readable
 
 __all__ = ["MAX_DEPTH", "SMALL_BYTES", "PlainTypes", "from_plain", "to_plain"]
 
@@ -173,6 +175,14 @@ class _Writer:
         return {TAG: "dict", "v": pairs}
 
     def _other(self, value: Any, kind: type, depth: int) -> Any:
+        try:
+            return self._foreign(value, kind, depth)
+        except (_Unwritable, RecursionError, MissingExtraError):
+            raise
+        except RAISED as exc:  # whatever its class does when it is asked
+            raise _Unwritable(f"reading it raised {readable(exc, 300)}") from exc
+
+    def _foreign(self, value: Any, kind: type, depth: int) -> Any:
         if is_array(value):
             return self._array(value, depth)
         if isinstance(value, Enum):
@@ -221,6 +231,9 @@ class _Writer:
             parts = [value.data, numpy.ma.getmaskarray(value), numpy.asarray(value.fill_value)]
             return self.tagged("masked", (numpy.asarray(part) for part in parts), depth)
         array = numpy.asarray(value)
+        if array.dtype == object:
+            shape, items = list(array.shape), array.ravel().tolist()
+            return {TAG: "objects", "v": [shape, self.items(items, depth)]}
         try:
             dtype = describe_dtype(array.dtype)
         except AnalysisError as exc:

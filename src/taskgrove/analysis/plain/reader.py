@@ -127,9 +127,19 @@ def _read_masked(value: Any) -> Any:
     return load_numpy("a masked array").ma.MaskedArray(data, mask=mask, fill_value=fill[()])
 
 
+def _read_objects(value: Any) -> Any:
+    numpy = load_numpy("an array of objects")
+    shape, items = value
+    made = numpy.empty(len(items), dtype=object)
+    for number, item in enumerate(items):  # one by one: else numpy makes more axes of lists
+        made[number] = item
+    return made.reshape(tuple(shape))
+
+
 _IN_MEMORY: Final = frozenset({"array", "scalar", "bytes", "bytearray"})
 _NUMPY_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "masked": _read_masked,
+    "objects": _read_objects,
     "str_": lambda value: load_numpy("a text of numpy").str_(value),
     "bytes_": lambda value: load_numpy("bytes of numpy").bytes_(value),
 }

@@ -19,6 +19,7 @@ from taskgrove.analysis.results import (
     TaskStatus,
 )
 from taskgrove.errors import AnalysisError
+from taskgrove.events.foreign_values import field_names, has_fields
 
 #: The key that names the class of an object which the reader does not know.
 CLASS_KEY: Final = "__class__"
@@ -71,26 +72,10 @@ class PlainTypes:
 _BASIC: Final = (TaskStatus, TaskResult, DescribedAnalysis, ElogSummaryPlots, PayloadReference)
 
 
-def has_fields(kind: type) -> bool:
-    """Return whether objects of a class are made of fields that can be written."""
-    return (
-        dataclasses.is_dataclass(kind)
-        or hasattr(kind, "__pydantic_fields__")
-        or hasattr(kind, "__struct_fields__")
-        or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
-    )
-
-
 def fields_of(value: Any) -> dict[str, Any]:
     """Return the fields of an object, in their order, with their values."""
-    kind = type(value)
-    if hasattr(kind, "__pydantic_fields__"):
-        found = {name: getattr(value, name) for name in kind.__pydantic_fields__}
-        return {**found, **(value.__pydantic_extra__ or {})}
-    if dataclasses.is_dataclass(kind):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(kind)}
-    names = getattr(kind, "__struct_fields__", None) or kind._fields
-    return {name: getattr(value, name) for name in names}
+    found = {name: getattr(value, name) for name in field_names(type(value))}
+    return {**found, **(getattr(value, "__pydantic_extra__", None) or {})}
 
 
 def make_object(kind: type, fields: Mapping[str, Any]) -> Any:

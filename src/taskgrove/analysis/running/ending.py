@@ -19,6 +19,7 @@ from taskgrove.analysis.running.verdict import decide
 from taskgrove.analysis.tasklets import TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, TaskgroveError
 from taskgrove.events import AnalysisDetail
+from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
     from taskgrove.analysis.running.asked import Asked
@@ -134,7 +135,7 @@ class Ending:
             _LOGGER.exception(
                 "the end of analysis %s could not be described", self._handle.analysis
             )
-            text = f"its end could not be described: {type(exc).__name__}: {exc}"
+            text = f"its end could not be described: {readable(exc)}"
             result = TaskResult(self._handle.analysis, TaskStatus.FAILED, text, None)
             outcome = self._build(end, result, text, (), ())
         try:
@@ -165,7 +166,7 @@ class Ending:
             pages, problems = self._publish(result)
             notes += problems
         result.task_status = status
-        if cause and not result.summary:
+        if cause and _is_empty(result.summary):
             result.summary = cause
         return self._build(end, result, cause, tuple(notes), pages)
 
@@ -178,7 +179,7 @@ class Ending:
         if end.result is None:
             return
         message, buffers = end.result
-        result.summary = from_plain(message.summary)
+        result.summary = from_plain(message.summary, buffers=buffers)
         result.impl_schemas = message.impl_schemas or result.impl_schemas
         types = PlainTypes()
         if self._asked.parameters is not None:
@@ -213,20 +214,21 @@ class Ending:
             run_tasklets("after", self._asked.after, context)
 
     def _publish(self, result: TaskResult) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-        """Publish the summary plots of a result, and leave references in their place.
+        """Publish the plots of payload and summary, and leave references in their place.
 
         Returns:
             The pages, and what went wrong.
         """
         publisher = self._asked.publisher
-        if publisher is None or result.payload is None:
+        if publisher is None or (result.payload is None and isinstance(result.summary, str)):
             return (), ()
+        both = (result.payload, result.summary)
         try:
-            published = publisher.publish_payload(result.payload, origin=self._asked.origin)
+            published = publisher.publish_payload(both, origin=self._asked.origin)
         except Exception as exc:
             _LOGGER.exception("the plots of analysis %s were not published", result.task_name)
-            return (), (f"its plots were not published: {type(exc).__name__}: {exc}",)
-        result.payload = published.payload
+            return (), (f"its plots were not published: {readable(exc)}",)
+        result.payload, result.summary = published.payload
         return published.pages, published.problems
 
     def _build(
@@ -251,7 +253,7 @@ class Ending:
             _LOGGER.exception("analysis %s could not be described", result.task_name)
             status = result.task_status.name
             detail = AnalysisDetail(analysis=result.task_name, status=status, pid=self._handle.pid)
-            trouble = (f"it could not be described: {type(exc).__name__}: {exc}",)
+            trouble = (f"it could not be described: {readable(exc)}",)
         return AnalysisOutcome(
             status=result.task_status,
             cause=cause,
@@ -308,3 +310,8 @@ class Ending:
             cpu_s=end.cpu_s,
             max_rss_bytes=end.max_rss_bytes,
         ), trouble
+
+
+def _is_empty(summary: Any) -> bool:
+    # Of another value than a text, nobody asks whether it is true: it may raise.
+    return summary is None or (isinstance(summary, str) and not summary)

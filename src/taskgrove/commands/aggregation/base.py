@@ -47,8 +47,9 @@ def device_list(value: Any) -> list[str] | None:
         return None
     try:
         if isinstance(value, str):
-            return [value] if value else []
-        names = [item for item in islice(value, _DEVICES_LIMIT) if isinstance(item, str) and item]
+            return [str.__str__(value)] if value else []
+        some = islice(value, _DEVICES_LIMIT)
+        names = [str.__str__(item) for item in some if isinstance(item, str) and item]
     except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return None
     return list(dict.fromkeys(names))
@@ -73,7 +74,7 @@ def health_name(value: Any) -> str | None:
 
 def _device_name(value: Any) -> str | None:
     # Asked of the type: an object may raise when it is asked for its class.
-    return value if value is not None and issubclass(type(value), str) and value else None
+    return str.__str__(value) or None if issubclass(type(value), str) else None
 
 
 class SubtaskResult:

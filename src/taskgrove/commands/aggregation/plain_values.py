@@ -1,4 +1,4 @@
-"""Foreign values made plain, and put into words when they are of no use.
+"""Foreign values made plain, as results and messages of producers are.
 
 Nothing here imports numpy: its arrays and scalars are known by their ``tolist``. Pure;
 any thread may call these functions.
@@ -6,10 +6,12 @@ any thread may call these functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from taskgrove.commands.aggregation.messages import MESSAGE_LIMIT
+from taskgrove.events.foreign_values import describe
+
+__all__ = ["describe", "plain", "single", "text_of"]
 
 #: An array with more elements than this cannot be a result.
 _ARRAY_LIMIT: Final = 64
@@ -38,7 +40,7 @@ def text_of(value: Any) -> str:
     try:
         value = single(value)
         if isinstance(value, str):
-            return str(value)
+            return str.__str__(value)  # of a subclass: what it holds, as a plain text
         if value is None:
             return ""
         if isinstance(value, (bytes, bytearray)):
@@ -46,39 +48,6 @@ def text_of(value: Any) -> str:
         if isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
             return "\n".join(value)
         head = f"{type(value).__name__}: " if isinstance(value, BaseException) else ""
-        return f"{head}{value}"
+        return str.__str__(f"{head}{value}")
     except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return describe(value)
-
-
-def describe(value: Any) -> str:
-    """Say what came, shortly, without printing it: it may be huge, or refuse to be printed."""
-    try:
-        for kinds, words in _DESCRIPTIONS:
-            if isinstance(value, kinds):
-                return words(value)
-        return f"an object of type {type(value).__name__:.80}"
-    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
-        return "an object that cannot be described"
-
-
-def _describe_integer(value: Any) -> str:
-    return f"the integer {int(value)}" if abs(value) < 10**12 else "a very large integer"
-
-
-_DESCRIPTIONS: Final[tuple[tuple[Any, Callable[[Any], str]], ...]] = (
-    (bool, lambda value: f"the bool {bool(value)}"),
-    (int, _describe_integer),
-    (float, lambda value: f"the number {float(value)!r}"),
-    (str, lambda value: f"the text {value[:80]!r}"),
-    (type(None), lambda _: "nothing"),
-    ((bytes, bytearray), lambda value: f"{len(value)} bytes"),
-    (
-        (list, tuple, set, frozenset, dict),
-        lambda value: f"a {type(value).__name__} of length {len(value)}",
-    ),
-    (
-        BaseException,
-        lambda value: f"an object of type {type(value).__name__:.80}: {str(value)[:200]}",
-    ),
-)

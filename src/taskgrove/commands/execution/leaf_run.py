@@ -40,6 +40,7 @@ from taskgrove.events import (
     StartedDetail,
     cause_of,
 )
+from taskgrove.events.foreign_values import readable
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -266,7 +267,7 @@ class LeafRun:
                 self.path,
                 "started",
                 attempt=self.attempt,
-                message=f"{outside_kind} {outside_id}",
+                message=f"{readable(outside_kind, 200)} {readable(outside_id, 1_000)}",
                 devices=() if self.leaf.device_name is None else (self.leaf.device_name,),
                 detail=StartedDetail(outside_kind=outside_kind, outside_id=outside_id),
             )

@@ -127,6 +127,13 @@ def words_of(error: BaseException) -> str:
     return f"the record {fault_of(error).words}"
 
 
+def why_refused(error: BaseException) -> str:
+    """Return why something could not be written, be it the database's word or a fault of ours."""
+    if isinstance(error, (StoreError, sqlite3.Error)) or getattr(error, "orig", None) is not None:
+        return words_of(error)
+    return f"{type(error).__name__}: {error}"
+
+
 def is_outage(error: BaseException) -> bool:
     """Return True where the database could not be used: the data is not to blame."""
     if isinstance(error, (StoreError, OSError, MemoryError)):

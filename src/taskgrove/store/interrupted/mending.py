@@ -38,7 +38,9 @@ def mend_run(connection: Connection, dialect: str, run_key: int) -> RunFacts:
     run = connection.execute(select(runs).where(runs.c.run_key == run_key)).one()
     writer = RunWriter(dialect)
     missing = 0
-    for note in list(_gaps(writer.events(connection, run_key), run.run_id, run.command)):
+    for note in list(
+        _gaps(writer.events(connection, run_key, run.run_id), run.run_id, run.command)
+    ):
         missing += note.sequence - (note.sequence_from or note.sequence) + 1
         row = {"run_key": run_key, "sequence": note.sequence, "body": encode_event(note)}
         connection.execute(insert(events).values(row))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from taskgrove.errors import UsageError
-from taskgrove.events import TaskEvent, decode_event
+from taskgrove.events import TaskEvent, decode_event, encode_event
 from taskgrove.store.queries.run_rows import RunRow, RunSummary, VerdictRow
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def jsonl_of(history: History, runs: Iterable[RunSummary]) -> Iterator[bytes]:
     for run in runs:
         header = header_of(history.run(run), history.verdicts(run))
         yield msgspec.json.encode(header) + b"\n"
-        for body in history.event_bodies(run):
-            yield body + b"\n"
+        for event in history.events(run):  # so whatever is written can be read
+            yield encode_event(event) + b"\n"
 
 
 def export_jsonl(history: History, runs: Iterable[RunSummary], file: str | Path) -> int:

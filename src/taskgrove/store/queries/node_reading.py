@@ -26,6 +26,14 @@ _ANALYSES: Final = (
 _decode_analysis = msgspec.json.Decoder(AnalysisDetail).decode
 
 
+def read_analysis(detail: bytes | memoryview) -> AnalysisDetail:
+    """Return a described analysis; one that cannot be read says so as its summary."""
+    try:
+        return _decode_analysis(bytes(detail))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+        return AnalysisDetail(analysis="", summary=f"this row cannot be read: {exc}")
+
+
 def read_node_facts(cursor: Cursor, run_key: int) -> list[NodeFacts]:
     """Return the facts of every node of a run, in composed order.
 
@@ -40,5 +48,5 @@ def read_node_facts(cursor: Cursor, run_key: int) -> list[NodeFacts]:
         for row, node in zip(rows, found, strict=True):
             detail = details.get(row[0])  # the path as the table has it: a long one is cut
             if detail is not None:
-                node.analysis = _decode_analysis(bytes(detail))
+                node.analysis = read_analysis(detail)
     return found

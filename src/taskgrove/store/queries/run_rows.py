@@ -40,6 +40,8 @@ ROW_COLUMNS: Final = f"{SUMMARY_COLUMNS}, {_columns(_ROW_NAMES)}"
 _SUM: Final = re.compile(r"[A-Za-z][^/]*\b\d+/\d+")
 _STATUSES: Final[dict[int | None, TaskStatus | None]] = {None: None, **{s: s for s in TaskStatus}}
 _CODES: Final[dict[int | None, ResultCode | None]] = {None: None, **{c: c for c in ResultCode}}
+#: What a row raises that was not written as it should have been.
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -307,14 +309,22 @@ def run_row_of(
     resumed_by: tuple[RunResumption, ...] = (),
 ) -> RunRow:
     """Return a row of :data:`ROW_COLUMNS`, one of ``leases`` and its resumes as a run."""
-    source, argv, versions = (msgspec.json.decode(text) for text in row[24:27])
+    try:
+        source, argv, versions = (msgspec.json.decode(text) for text in row[24:27])
+    except _UNREADABLE:  # no run can be composed from it, and all else is told
+        source, argv, versions = {}, (), {}
     kept_by = None if lease is None else RunLease(*lease)
     fields = [*_summary_fields(row), source, tuple(argv), versions, kept_by, resumed_by]
     return RunRow(*fields)
 
 
 def _summary_fields(row: tuple[Any, ...]) -> list[Any]:
-    return [*row[:4], _STATUSES[row[4]], _CODES[row[5]], *row[6:22], _labels(row[22]), row[23]]
+    status, code = _STATUSES.get(row[4]), _CODES.get(row[5])
+    try:
+        return [*row[:4], status, code, *row[6:22], _labels(row[22]), row[23]]
+    except _UNREADABLE as exc:
+        words = f"labels of this run cannot be read: {exc}"
+        return [*row[:4], status, code, row[6], row[7] or words, *row[8:22], {}, row[23]]
 
 
 def _labels(text: str) -> Mapping[str, str]:

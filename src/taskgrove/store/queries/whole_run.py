@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from taskgrove.commands.node_facts import NodeFacts
-from taskgrove.events import NoteDetail, decode_event
+from taskgrove.events import NoteDetail
+from taskgrove.events.plain_event import read_event
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_node_facts
 from taskgrove.store.queries.reading import Cursor, Reader
@@ -13,7 +14,7 @@ from taskgrove.store.queries.run_references import find_run_by
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 
 #: Verdicts are events with numbers of their own; see the schema.
-_VERDICTS: Final = "SELECT body FROM verdicts WHERE run_key = ? ORDER BY number"
+_VERDICTS: Final = "SELECT number, body FROM verdicts WHERE run_key = ? ORDER BY number"
 
 
 class WholeRun(NamedTuple):
@@ -36,17 +37,19 @@ def read_whole_run(reader: Reader, reference: str) -> WholeRun:
     with reader.cursor(one_moment=True) as cursor:
         run = find_run_by(reader, cursor, reference)
         nodes = read_node_facts(cursor, run.run_key)
-        return WholeRun(run, nodes, read_verdicts(cursor, run.run_key))
+        return WholeRun(run, nodes, read_verdicts(cursor, run.run_key, run.run_id))
 
 
-def read_verdicts(cursor: Cursor, run_key: int) -> Listing[VerdictRow]:
+def read_verdicts(cursor: Cursor, run_key: int, run_id: str) -> Listing[VerdictRow]:
     """Return what operators said of a run, oldest first.
 
     Args:
         cursor: Reads the store.
         run_key: The run's key in ``runs``.
+        run_id: Its id.
     """
-    events = [decode_event(bytes(body)) for (body,) in cursor.rows(_VERDICTS, (run_key,))]
+    rows = cursor.rows(_VERDICTS, (run_key,))
+    events = [read_event(bytes(body), run_id, number) for number, body in rows]
     return Listing(
         VerdictRow(
             event.run_id,

@@ -160,12 +160,16 @@ def facts_of(row: tuple[Any, ...]) -> NodeFacts:
     """
     path, status, code, health, message, attempt, queued, started, ended, sequence = row[:10]
     composed, facts = row[10:]
-    rest = _Rest() if facts is None else _REST.decode(facts)
+    try:
+        rest = _Rest() if facts is None else _REST.decode(facts)
+        known = None if composed is None else _COMPOSED.decode(composed)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+        rest, known, message = _Rest(), None, f"this row cannot be read: {exc}"
     return NodeFacts(
         rest.whole_path or path,
-        None if composed is None else _COMPOSED.decode(composed),
-        _STATUSES[status],
-        _CODES[code],
+        known,
+        _STATUSES.get(status),
+        _CODES.get(code),
         rest.progress,
         message,
         rest.devices,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError
-from taskgrove.events import decode_event
-from taskgrove.store.database.faults import is_outage, words_of
+from taskgrove.events.plain_event import read_event
+from taskgrove.store.database.faults import is_outage, why_refused
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.recording.run_writer import BrokenRunError, RunWriter
 from taskgrove.store.recording.spill import (
@@ -243,13 +243,13 @@ class _File:
         except Exception as exc:
             if is_outage(exc):
                 raise
-            state.broken = str(exc) if isinstance(exc, BrokenRunError) else words_of(exc)
+            state.broken = str(exc) if isinstance(exc, BrokenRunError) else why_refused(exc)
             return False
         return True
 
     def _write_log(self, state: RunState, of_run: Sequence[tuple[int, bytes]]) -> None:
-        for _, body in of_run:
-            state.adopt(decode_event(body))
+        for sequence, body in of_run:
+            state.adopt(read_event(body, state.run_id, sequence))
         with self.transaction() as connection:
             now_ns = _lease_ns(state)
             log = [(state, of_run)]

@@ -5,6 +5,7 @@ Threads: it belongs to the recorder's writer thread.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ from taskgrove.events import (
     TaskEvent,
     encode_event,
 )
+from taskgrove.events.plain_event import plain_event, substitute
 from taskgrove.store.recording.coalescing import coalesce, in_order
+
+_LOGGER = logging.getLogger(__name__)
 
 #: How long an event that came early is held back for the ones before it, in seconds.
 ORDER_PATIENCE_S: Final = 1.0
@@ -145,15 +149,15 @@ class RunState:
         kept: list[KeptEvent] = []
         covered, folded = 0, self._folded
         last_ns = facts.last_ns or 0
-        for event in coalesce(ordered):
+        for heard_event in coalesce(ordered):
+            event, body = _writable(heard_event, redact)
             detail = event.detail
             if detail is not None and type(detail) in _TYPED:
-                event = redact(event)  # noqa: PLW2901 - what follows sees no secret
                 self.noted.append((event.sequence, event))
             sequence, begin = event.sequence, event.sequence_from
             if begin is None:
                 begin = sequence
-            kept.append((sequence, encode_event(event), event))
+            kept.append((sequence, body, event))
             covered += sequence - begin + 1
             last_ns = max(last_ns, event.wall_ns)
             if begin != folded + 1:
@@ -206,6 +210,16 @@ class RunState:
         """Count events that could not be kept as missing."""
         self.covered -= sum(_span(sequence, event) for sequence, _, event in kept)
         self.touched = True
+
+    def replace(self, kept: Iterable[KeptEvent], why: str) -> list[KeptEvent]:
+        """Return what stands in place of events; the nodes are folded anew from the log."""
+        self.noted.clear()
+        self.unread = True
+        made = []
+        for sequence, _, event in kept:
+            bare = substitute(event, why)
+            made.append((sequence, encode_event(bare), bare))
+        return made
 
     # -- folding ----------------------------------------------------------------------------
 
@@ -309,6 +323,23 @@ class RunState:
 
 #: Details that become rows of their own, and may hold secrets.
 _TYPED: Final = frozenset((AnalysisDetail, PageDetail))
+
+
+def _writable(
+    event: TaskEvent, redact: Callable[[TaskEvent], TaskEvent]
+) -> tuple[TaskEvent, bytes]:
+    """Return an event as the record takes it, without secrets, and its line of JSON.
+
+    One that cannot be written is replaced, whatever was put into it: it is no harm to others.
+    """
+    event = plain_event(event)
+    if event.detail is not None and type(event.detail) in _TYPED:
+        try:
+            event = redact(event)
+        except Exception as exc:
+            _LOGGER.exception("event %d of run %s is replaced", event.sequence, event.run_id)
+            event = substitute(event, f"its secrets could not be redacted: {type(exc).__name__}")
+    return event, encode_event(event)
 
 
 def is_failed_leaf(node: NodeFacts) -> bool:

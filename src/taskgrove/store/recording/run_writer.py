@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.commands.run_recorder import ResumeClaim
-from taskgrove.events import AnalysisDetail, PageDetail, decode_event
+from taskgrove.events import AnalysisDetail, PageDetail
+from taskgrove.events.plain_event import read_event
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes, json_text
 from taskgrove.store.recording.node_rows import change_of, identity_of, kept_path
 from taskgrove.store.recording.run_state import RunState
@@ -215,21 +216,23 @@ class RunWriter:
             self._sql.insert_lease, tuple(lease[name] for name in LEASE_COLUMNS)
         )
 
-    def events(self, connection: Connection, run_key: int) -> Iterator[Any]:
-        """Yield the events of a run's log, in order."""
+    def events(self, connection: Connection, run_key: int, run_id: str) -> Iterator[Any]:
+        """Yield the events of a run's log, in order; what cannot be read of one is replaced."""
         from sqlalchemy import select  # noqa: PLC0415 - an extra
 
         from taskgrove.store.schema import events  # noqa: PLC0415 - an extra
 
         statement = (
-            select(events.c.body).where(events.c.run_key == run_key).order_by(events.c.sequence)
+            select(events.c.sequence, events.c.body)
+            .where(events.c.run_key == run_key)
+            .order_by(events.c.sequence)
         )
-        for (body,) in connection.execute(statement):
-            yield decode_event(bytes(body))
+        for sequence, body in connection.execute(statement):
+            yield read_event(bytes(body), run_id, sequence)
 
     def _refold(self, connection: Connection, state: RunState, key: int) -> None:
         connection.exec_driver_sql(self._sql.drop_nodes, (key,))
-        state.refold(self.events(connection, key))
+        state.refold(self.events(connection, key, state.run_id))
 
     def _write_run(self, connection: Connection, state: RunState, key: int) -> None:
         root, ending, facts = state.facts.root, state.ending, state.facts

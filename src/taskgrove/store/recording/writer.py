@@ -21,7 +21,7 @@ from typing import Any, Final
 from taskgrove.clock import Clock
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ProgressDraft, TaskEvent
-from taskgrove.store.database.faults import is_outage, words_of
+from taskgrove.store.database.faults import is_outage, why_refused, words_of
 from taskgrove.store.recording.inbox import (
     Begin,
     End,
@@ -112,7 +112,10 @@ class Writer:
             while not stop:
                 items = self._inbox.collect(self._timeout_s())
                 stop = any(type(item) is Stop for item in items)
-                self._step(items, last=stop)
+                try:
+                    self._step(items, last=stop)
+                except Exception as exc:  # noqa: BLE001 - it is told; other runs go on
+                    self._blame(items, exc)
         except BaseException as exc:
             _LOGGER.exception("the recorder failed")
             self._teller.begin(
@@ -120,6 +123,22 @@ class Writer:
             )
         finally:
             self._let_everybody_go()
+
+    def _blame(self, items: Sequence[Item], error: Exception) -> None:
+        """Give up the runs of a batch that failed; raise where there is none to blame."""
+        names = {event.run_id for event in filter(None, map(event_in, items))}
+        names |= {item.run_id for item in items if isinstance(item, End)}
+        named = [self._states[name] for name in names or self._ends if name in self._states]
+        blamed = [state for state in named if state.broken is None]
+        if not blamed:
+            raise error
+        for state in blamed:
+            self._give_up(state, error)
+            end, _ = self._ends.pop(state.run_id, (None, 0.0))
+            if end is not None:
+                self._call(end.waiter)
+        self.in_flight = {}
+        self._release()
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
@@ -146,8 +165,11 @@ class Writer:
             for run_id, of_run in events.items():
                 state = self._state_of(run_id)
                 if state.broken is None:
-                    kept.append((state, state.take(of_run, self._redact)))
-                else:
+                    try:
+                        kept.append((state, state.take(of_run, self._redact)))
+                    except Exception as exc:  # noqa: BLE001 - it is told; other runs go on
+                        self._give_up(state, exc)
+                if state.broken is not None:
                     self._forwarder.send(run_id, events_in(of_run))
             self._settle_ends(now=last)
             if last:
@@ -362,11 +384,29 @@ class Writer:
                     self.outage.begin(exc)
                     self._keep_aside([(state, of_run)])
                     continue
-                self._give_up(state, exc)
+                if isinstance(exc, BrokenRunError) or not self._write_replaced(state, of_run, exc):
+                    self._give_up(state, exc)
             self._hand_on([(state, of_run)])
 
+    def _write_replaced(
+        self, state: RunState, of_run: Sequence[KeptEvent], error: Exception
+    ) -> bool:
+        """Write what stands in place of events that the database refuses; True if it could."""
+        if not of_run:
+            return False
+        try:
+            self._write([state], [(state, state.replace(of_run, why_refused(error)))], beat=False)
+        except Exception:
+            _LOGGER.exception("run %s: not even what replaces its events is kept", state.run_id)
+            return False
+        self._teller.say(
+            f"run {state.run_id}: {len(of_run):,} events are replaced in the record, as they cannot"
+            f" be written: {why_refused(error)}"
+        )
+        return True
+
     def _give_up(self, state: RunState, error: Exception) -> None:
-        why = str(error) if isinstance(error, BrokenRunError) else words_of(error)
+        why = str(error) if isinstance(error, BrokenRunError) else why_refused(error)
         state.broken = why
         self.not_kept.add(state.run_id)
         if not isinstance(error, BrokenRunError):
