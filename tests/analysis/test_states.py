@@ -118,8 +118,13 @@ def test_stopped_by_somebody_else_is_seen(analyses: Runs) -> None:
     assert handle.status is TaskStatus.STOPPED
     os.kill(handle.pid, signal.SIGCONT)
     heard.wait_for("resumed")
+    assert handle.status is TaskStatus.RUNNING
     handle.cancel()
     assert handle.wait(GUARD_S)
+    assert handle.status is TaskStatus.CANCELLED
+    assert [kind for kind in heard.kinds if kind in {"stopped", "resumed"}] == [
+        "stopped", "resumed"
+    ]  # fmt: skip
 
 
 def test_a_stopped_one_can_be_cancelled(analyses: Runs) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +44,25 @@ def test_what_a_placeholder_brings_is_never_looked_at_again(text: str) -> None:
     assert fill("<{{ it }}>", {"it": f"{{{{ run }}}}{text}"}) == f"<{{{{ run }}}}{text}>"
 
 
-@given(st.text())
+NAMES = st.sampled_from([*VALUES, "list.0", "map.a", "nosuch", "list.7", "earlier", "run run"])
+
+
+@given(st.one_of(st.text(), NAMES, st.builds("{}{}".format, NAMES, st.text(max_size=3))))
 def test_anything_in_braces_is_a_value_or_one_clear_error(text: str) -> None:
-    with contextlib.suppress(AnalysisError):
-        fill(f"{{{{{text}}}}}", VALUES)
+    name = text.strip()
+    whole = f"{{{{{text}}}}}"
+    try:
+        found = fill(whole, VALUES)
+    except AnalysisError as exc:
+        error: AnalysisError = exc
+    else:
+        assert name.strip("{} ").partition(":")[0].partition(".")[0].strip() in VALUES
+        if name in VALUES:
+            assert found == VALUES[name]
+        return
+    assert name not in VALUES
+    assert "{{" in str(error)  # the placeholder, as it stands there
+    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_device_that_was_restarted_knows_nothing_any_more(killed: Killed) -> N
     assert lost.status is TaskStatus.FAILED
     assert "does not know" in lost.message
     assert nodes["configure/configure_pst/pst-01"].status is TaskStatus.COMPLETED
-    assert row.status is TaskStatus.ABORTED
+    assert row.status is TaskStatus.ABORTED  # what came after the beams is not started
 
 
 def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_a_guard_is_asked_when_the_turn_comes(motor):
     _, first = invoke(motor.proxy, "Home", None)
     _, second = invoke(motor.proxy, "Home", None)  # allowed now, not any more then
     assert motor.wait_final(first)["result"] == [0, "Home completed OK"]
+    assert motor.proxy.isReady is False
     assert motor.wait_final(second) == {"status": 6, "result": [6, "Command is not allowed"]}
 
 

@@ -21,6 +21,7 @@ from taskgrove.tango.device_runner import DeviceRunner
 from taskgrove.tango.lrc_client import LrcClient
 from tests.tango.database_process import TangoDatabase
 from tests.tango.replay_process import GUARD_S, HERE, SCENARIOS_FILE
+from tests.tango.replay_watch import NO_POLL_S, warm_up
 
 pytestmark = [pytest.mark.tango, pytest.mark.database]
 
@@ -53,9 +54,10 @@ def executor(
     # Devices are named without a TRL here: TANGO_HOST says where names are looked up.
     monkeypatch.setenv("TANGO_HOST", database.host)
     with (
-        LrcClient() as client,
+        LrcClient(poll_interval_s=NO_POLL_S) as client,
         MainTaskExecutor(4, {TaskExecutionType.DEVICE: DeviceRunner(client)}) as found,
     ):
+        warm_up(client, SCRIPTED)
         yield found
 
 
@@ -116,8 +118,12 @@ def test_command_that_a_plain_device_does_not_have(executor: MainTaskExecutor) -
 
 @needs_tango_test
 def test_argument_that_a_plain_device_does_not_take(executor: MainTaskExecutor) -> None:
-    outcome, _events = run(executor, LeafTask("wrong", PLAIN, "DevLong", "not a number"))
+    outcome, events = run(executor, LeafTask("wrong", PLAIN, "DevLong", "not a number"))
     assert outcome.status is TaskStatus.FAILED
+    assert end_of(events, "wrong").status is TaskStatus.REJECTED
+    assert end_of(events, "wrong").message == (
+        f"{PLAIN}: DevLong takes DevLong (a whole number), not str 'not a number'"
+    )
     assert PLAIN in outcome.message
 
 

@@ -51,6 +51,22 @@ class Ended:
         return self.explanation.sentence
 
 
+def unexpected(sentence: str, words: Sequence[str]) -> list[str]:
+    """Return the expected words that a sentence lacks, and its clauses that hold none of them."""
+    covered = [
+        (sentence.index(word), sentence.index(word) + len(word))
+        for word in words
+        if word in sentence
+    ]
+    found = [f"missing: {word}" for word in words if word not in sentence]
+    at = 0
+    for clause in sentence.split("; "):
+        if not any(begin < at + len(clause) and at < end for begin, end in covered):
+            found.append(f"not expected: {clause}")
+        at += len(clause) + 2
+    return found
+
+
 class Stage:
     """One fleet for all failures, and a fresh executor for each."""
 

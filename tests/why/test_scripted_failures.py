@@ -16,7 +16,7 @@ from taskgrove.view.reasons.html import render_why_html
 from taskgrove.view.reasons.story import story_of_events, story_of_view
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import why
-from tests.why.staging import GUARD_S, Ended, parallel, root, sequence
+from tests.why.staging import GUARD_S, Ended, parallel, root, sequence, unexpected
 
 CBF, PSS = "cbf-subarray-01", "pss-subarray-01"
 BEAMS = [f"pst-beam-{number:02}" for number in range(1, 5)]
@@ -71,6 +71,7 @@ def ran(
 def told(ended: Ended, *words: str, never_first: Sequence[str] = ()) -> None:
     for word in words:
         assert word in ended.sentence, ended.sentence
+    assert unexpected(ended.sentence, words) == []
     head = ended.sentence.partition("; ")[2] and ended.sentence.split("): ")[-1].split("; ")[0]
     for other in never_first:
         assert other not in head, ended.sentence
@@ -102,7 +103,14 @@ def test_a_beam_beside_the_correlator_that_dominates() -> None:
     ended, _ = ran(
         tree, {BEAMS[0]: Script.fails("no lock"), CBF: Script.fails("receiver 7 has no clock")}
     )
-    told(ended, "low-cbf/subarray/01", '"receiver 7 has no clock"', never_first=("no lock",))
+    told(
+        ended,
+        "low-cbf/subarray/01",
+        '"receiver 7 has no clock"',
+        "before it pst-beam-01 failed, which did not decide the outcome",
+        "next: mend on low-cbf/subarray/01",
+        never_first=("no lock",),
+    )
     assert ended.explanation.first is not None
     assert ended.explanation.first.device == "low-cbf/subarray/01"
 
@@ -113,7 +121,13 @@ def test_a_quorum_inside_a_group_that_got_over_it() -> None:
         "configure", parallel("antennas", *antennas, rule={"quorum": 4}), step(boom, "check")
     )
     ended, _ = ran(tree, {"ant-a-1": Script.fails("LNA is dead")})
-    told(ended, "step check raised RuntimeError: disk quota exceeded", never_first=("LNA",))
+    told(
+        ended,
+        "step check raised RuntimeError: disk quota exceeded",
+        "before it antennas/ant-a-1 failed, which did not decide the outcome",
+        "next: mend boom",
+        never_first=("LNA",),
+    )
     assert "quorum" not in ended.sentence.partition(": ")[0]
 
 
@@ -128,13 +142,25 @@ def test_a_nested_quorum_counts_a_degraded_one_as_missing() -> None:
         {"ant-left-1": Script.fails("LNA is dead"), "ant-right-1": Script.fails("fibre cut"),
          "ant-right-2": Script.fails("fibre cut")},
     )  # fmt: skip
-    told(ended, "configure failed", "first, left/ant-left-1", "3 of 10 leaves failed, 2 causes")
+    told(
+        ended,
+        "configure failed",
+        "first, left/ant-left-1",
+        "3 of 10 leaves failed, 2 causes",
+        "next: mend on low-ant/left/1",
+    )
 
 
 def test_a_failure_that_degrades_only_is_first_where_the_command_is_degraded() -> None:
     tree = root("configure", parallel("configure_pst", *map(leaf, BEAMS)), leaf(PSS))
     ended, _ = ran(tree, {BEAMS[3]: Script.fails("no lock")})
-    told(ended, "configure completed DEGRADED (PST success 3/4)", "pst-beam-04", '"no lock"')
+    told(
+        ended,
+        "configure completed DEGRADED (PST success 3/4)",
+        "pst-beam-04",
+        '"no lock"',
+        "next: mend on low-pst/beam/04",
+    )
 
 
 # -- in the order of time --------------------------------------------------------------------------
@@ -150,7 +176,7 @@ def test_two_failures_at_the_same_instant_are_told_in_their_order() -> None:
         found = why(story_of_events(events, now_ns=2))
         assert found.first is not None
         assert found.first.path == "configure/pss-subarray-01"
-    told(ended, "first, pss-subarray-01", "2 causes")
+    told(ended, "first, pss-subarray-01", "2 causes", "next: mend on low-pss/subarray/01")
 
 
 def test_a_failed_branch_and_one_whose_guard_failed_later() -> None:
@@ -171,7 +197,12 @@ def test_a_failed_branch_and_one_whose_guard_failed_later() -> None:
         in_order,
         workers=2,
     )
-    told(ended, "2 of 5 leaves failed, 2 causes")
+    told(
+        ended,
+        "2 of 5 leaves failed, 2 causes",
+        "it blocked left/check",
+        "next: mend on low-pss/subarray/02",
+    )
     skipped = {item.path: item.of for item in ended.explanation.casualties}
     assert skipped == {
         "configure/left/check": "configure/left/pss-subarray-02",
@@ -184,7 +215,7 @@ def test_a_retry_that_succeeds_is_no_failure() -> None:
     ended, _ = ran(tree, {CBF: [Script.fails("cold", may_retry=True), Script()],
                           PSS: Script.fails("no dm")})  # fmt: skip
     told(ended, 'pss-subarray-01 on low-pss/subarray/01 reported that Configure failed: "no dm"',
-         "it blocked pst-beam-01")  # fmt: skip
+         "it blocked pst-beam-01", "next: mend on low-pss/subarray/01")  # fmt: skip
     assert "cold" not in str(ended.explanation)
 
 
@@ -217,6 +248,7 @@ def test_an_operator_stops_a_run_in_which_something_had_failed() -> None:
         '"no lock"',
         "pss-subarray-01 then stopped when asked",
         "1 leaf had not begun",
+        "next: mend on low-pst/beam/02",
     )
 
 
@@ -247,5 +279,10 @@ def test_words_that_act_on_a_terminal_or_a_page_are_harmless() -> None:
         root("configure", leaf(PSS)),
         {PSS: Script.fails("one\ntwo \x1b[31m <script>alert(1)</script> low-cbf/subarray/01: x")},
     )
-    told(ended, "pss-subarray-01 on low-pss/subarray/01", r"one two \x1b[31m <script>")
+    told(
+        ended,
+        "pss-subarray-01 on low-pss/subarray/01",
+        r"one two \x1b[31m <script>",
+        "next: mend on low-pss/subarray/01",
+    )
     assert "\x1b" not in str(ended.explanation)

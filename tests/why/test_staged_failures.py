@@ -30,6 +30,7 @@ from tests.why.staging import (
     root,
     running,
     sequence,
+    unexpected,
 )
 
 pytest.importorskip("tango")
@@ -65,6 +66,7 @@ def told(ended: Ended, *words: str, never_first: tuple[str, ...] = ()) -> None:
     print(ended.explanation)
     for word in words:
         assert word in sentence, sentence
+    assert unexpected(sentence, words) == []
     head = sentence.partition("; ")[0]
     for casualty in never_first:
         assert casualty not in head, sentence
@@ -95,6 +97,7 @@ def test_a_correlator_that_fails_blocks_the_beams(stage: Stage) -> None:
         "cbf-subarray-01 on low-cbf/subarray/01",
         '"receiver 7 has no clock"',
         "it blocked configure_pst (4 leaves)",
+        "next: mend on low-cbf/subarray/01",
         never_first=("pst-beam",),
     )
     assert [item.kind for item in ended.explanation.casualties] == ["skipped"] * 4
@@ -106,7 +109,14 @@ def test_two_of_sixteen_beams_fail_for_one_cause(stage: Stage) -> None:
     ended = stage.run(root("configure", stage.leaf(CBF), stage.beams()))
     for device in (BEAMS[2], BEAMS[10]):
         stage.fault(device, None)
-    told(ended, "DEGRADED", "PST success 14/16", "2 of 17 leaves failed, 1 cause", "no lock")
+    told(
+        ended,
+        "DEGRADED",
+        "PST success 14/16",
+        "2 of 17 leaves failed, 1 cause",
+        "no lock",
+        "next: mend on low-pst/beam/03 (and 1 more)",
+    )
     (group,) = ended.explanation.groups
     assert sorted(group.devices) == [BEAMS[2], BEAMS[10]]
 
@@ -118,21 +128,38 @@ def test_a_quorum_that_is_missed(stage: Stage) -> None:
     ended = stage.run(root("configure", beams))
     for device in BEAMS[:3]:
         stage.fault(device, None)
-    told(ended, "configure failed", "quorum 0.8 of 8: 5 succeeded, 7 needed", '"no pulses"')
+    told(
+        ended,
+        "configure failed",
+        "quorum 0.8 of 8: 5 succeeded, 7 needed",
+        '"no pulses"',
+        "next: mend on low-pst/beam/01 (and 2 more)",
+    )
 
 
 def test_an_exception_in_a_device(stage: Stage) -> None:
     stage.fault(PSS, "raise,message=division by zero")
     ended = stage.run(root("configure", stage.leaf(PSS), stage.leaf(CBF), skip=False))
     stage.fault(PSS, None)
-    told(ended, "pss-subarray-01 on low-pss/subarray/01", "exception", "division by zero")
+    told(
+        ended,
+        "pss-subarray-01 on low-pss/subarray/01",
+        "exception",
+        "division by zero",
+        "next: mend on low-pss/subarray/01",
+    )
 
 
 def test_a_result_that_makes_no_sense(stage: Stage) -> None:
     stage.fault(CBF, "garbage")
     ended = stage.run(root("configure", stage.leaf(CBF)))
     stage.fault(CBF, None)
-    told(ended, "cbf-subarray-01 on low-cbf/subarray/01", "cannot be understood")
+    told(
+        ended,
+        "cbf-subarray-01 on low-cbf/subarray/01",
+        "cannot be understood",
+        "next: mend on low-cbf/subarray/01",
+    )
 
 
 def test_retries_that_are_used_up(stage: Stage) -> None:
@@ -146,7 +173,14 @@ def test_retries_that_are_used_up(stage: Stage) -> None:
     )
     stage.fault(CBF, None)
     stage.fault(PSS, None)
-    told(ended, "low-cbf/subarray/01", '"no lock"', "tried 3 times", never_first=("pss",))
+    told(
+        ended,
+        "low-cbf/subarray/01",
+        '"no lock"',
+        "tried 3 times",
+        "next: mend on low-cbf/subarray/01",
+        never_first=("pss",),
+    )
     assert "cold start" not in ended.sentence
 
 
@@ -161,7 +195,14 @@ def test_somebody_else_aborts_the_device(stage: Stage) -> None:
 
     ended = stage.run(root("configure", stage.leaf(CBF), stage.leaf(PSS)), abort)
     stage.fault(CBF, None)
-    told(ended, "low-cbf/subarray/01", "aborted, and not by this run", never_first=("pss",))
+    told(
+        ended,
+        "low-cbf/subarray/01",
+        "aborted, and not by this run",
+        "it blocked pss-subarray-01",
+        "next: find out who aborted low-cbf/subarray/01",
+        never_first=("pss",),
+    )
 
 
 # -- refusals -----------------------------------------------------------------------------------
@@ -170,26 +211,49 @@ def test_somebody_else_aborts_the_device(stage: Stage) -> None:
 def test_a_full_queue(stage: Stage) -> None:
     leaves = [stage.leaf(NARROW, name=f"step-{number}") for number in range(1, 5)]
     ended = stage.run(root("configure", parallel("burst", *leaves)))
-    told(ended, "on low-cbf/processor/01", "refused Configure", "Queue is full")
+    told(
+        ended,
+        "on low-cbf/processor/01",
+        "refused Configure",
+        "Queue is full",
+        "next: wait until low-cbf/processor/01 has worked off its queue",
+    )
 
 
 def test_a_wrong_argument(stage: Stage) -> None:
     ended = stage.run(root("configure", stage.leaf(CBF, argin=7), stage.leaf(PSS)))
     told(
-        ended, "low-cbf/subarray/01", "Configure takes DevString", "argument", never_first=("pss",)
+        ended,
+        "low-cbf/subarray/01",
+        "Configure takes DevString",
+        "argument",
+        "it blocked pss-subarray-01",
+        never_first=("pss",),
     )
 
 
 def test_a_command_that_does_not_exist(stage: Stage) -> None:
     ended = stage.run(root("configure", stage.leaf(CBF, "Confgure"), stage.leaf(PSS)))
-    told(ended, "low-cbf/subarray/01", "has no command Confgure", "did you mean Configure")
+    told(
+        ended,
+        "low-cbf/subarray/01",
+        "has no command Confgure",
+        "did you mean Configure",
+        "it blocked pss-subarray-01",
+        "next: correct command_name in the map",
+    )
 
 
 def test_a_device_that_is_not_allowed_to(stage: Stage) -> None:
     stage.fault(PSS, "reject,how=late")
     ended = stage.run(root("configure", stage.leaf(CBF), stage.leaf(PSS), skip=False))
     stage.fault(PSS, None)
-    told(ended, "low-pss/subarray/01", "does not allow Configure in its present state")
+    told(
+        ended,
+        "low-pss/subarray/01",
+        "does not allow Configure in its present state",
+        "next: bring low-pss/subarray/01 into a state that allows Configure",
+    )
 
 
 def test_guards_that_refuse_before_anything_runs() -> None:
@@ -204,7 +268,14 @@ def test_guards_that_refuse_before_anything_runs() -> None:
     manager.obsState = "SCANNING"  # type: ignore[attr-defined]
     manager.components = {}  # type: ignore[attr-defined]
     ended = refused_before(command_map, "configure", manager)
-    told(ended, "configure was rejected before anything was started", "obsState", "SCANNING")
+    told(
+        ended,
+        "configure was rejected before anything was started",
+        "obsState",
+        "SCANNING",
+        "allowed: IDLE",
+        "next: mend that, then run configure again",
+    )
 
 
 # -- devices that are gone ----------------------------------------------------------------------
@@ -223,11 +294,26 @@ def test_a_server_that_is_killed_in_mid_command(stage: Stage) -> None:
              stage.beams(BEAMS[:3]), skip=False),
         kill,
     )  # fmt: skip
-    told(ended, device, "lost its server while Configure ran", never_first=("scan",))
+    told(
+        ended,
+        device,
+        "lost its server while Configure ran",
+        "1 more command of that device could not run either",
+        "next: start the server of low-cbf/subarray/91 again",
+        never_first=("scan",),
+    )
     assert [item.path for item in ended.explanation.casualties] == ["configure/scan"]
     # Stale from now on: the next run finds nobody there.
     again = stage.run(root("configure", stage.leaf(device), stage.beams(BEAMS[:3])))
-    told(again, device, "could not be reached", "Configure was not sent", never_first=("pst-beam",))
+    told(
+        again,
+        device,
+        "could not be reached",
+        "Configure was not sent",
+        "it blocked configure_pst (3 leaves)",
+        "next: start the server of low-cbf/subarray/91 and",
+        never_first=("pst-beam",),
+    )
 
 
 @pytest.mark.leaks("the fleet has a new server process; the fleet stops it")
@@ -235,7 +321,13 @@ def test_a_server_that_is_restarted_in_mid_command(stage: Stage) -> None:
     device = MORTAL[1]
     stage.fault(device, "restart,for_s=0.2,times=1")
     ended = stage.run(root("configure", stage.leaf(device), stage.beams(BEAMS[:3])))
-    told(ended, device, "lost Configure because its server was restarted", "it blocked")
+    told(
+        ended,
+        device,
+        "lost Configure because its server was restarted",
+        "it blocked",
+        "next: find out in its log why the server of low-cbf/subarray/92 was restarted",
+    )
 
 
 def test_a_frozen_device(stage: Stage) -> None:
@@ -253,7 +345,15 @@ def test_a_frozen_device(stage: Stage) -> None:
         lost_after_s=1.5,
     )
     stage.fleet.resume(device)
-    told(ended, device, "stopped answering while Configure ran", never_first=("pss",))
+    told(
+        ended,
+        device,
+        "stopped answering while Configure ran",
+        "what became of the command is not known",
+        "it blocked pss-subarray-01",
+        "next: restart the server of low-cbf/subarray/93 if it hangs",
+        never_first=("pss",),
+    )
 
 
 # -- limits -------------------------------------------------------------------------------------
@@ -276,6 +376,8 @@ def test_a_limit_of_the_root_names_the_leaf_that_hung(stage: Stage) -> None:
         ended,
         "pst-beam-81 on low-pst/beam/81",
         "did not finish Configure within 10 s (the limit set by configure)",
+        "1 leaf was not started any more",
+        "next: look at low-pst/beam/81",
         never_first=("pss", "pst-beam-04"),
     )
 
@@ -303,6 +405,8 @@ def test_a_limit_that_an_earlier_step_used_up(stage: Stage, manager: Manager) ->
         "the limit set by configure/prepare",
         "takes_a_while before it took ",
         "1 leaf was not started any more",
+        "it blocked pst-beam-01",
+        "next: look at low-cbf/subarray/82",
     )
 
 
@@ -333,6 +437,7 @@ def test_a_method_that_raises_and_the_skips_below_it(stage: Stage, manager: Mana
         ended,
         "step prepare/check_lock raised RuntimeError: oscillator 3 is not locked",
         "it blocked prepare/cbf-subarray-01, prepare/configure_pst (4 leaves) and observe (1 leaf)",
+        "next: mend Manager.check_lock",
     )
     assert len(ended.explanation.casualties) == 6
 
@@ -350,6 +455,7 @@ def test_two_failures_that_have_nothing_to_do_with_each_other(
         "2 of 4 leaves failed, 2 causes",
         'both/left/unwell reported a failure: "only 3 of 8 fibres are connected"',
         "it blocked both/left/left-pss",
+        "next: mend what Manager.unwell reports",
         never_first=("pss", "no clock"),
     )
     assert "right-pss" not in ended.sentence
@@ -367,7 +473,15 @@ def test_an_abort_by_the_operator(stage: Stage) -> None:
 
     ended = stage.run(root("configure", stage.leaf(CBF), stage.beams(BEAMS[:4])), stop)
     stage.fault(CBF, None)
-    told(ended, "was aborted: interrupted by Ctrl-C", "cbf-subarray-01", never_first=("pst-beam",))
+    told(
+        ended,
+        "was aborted: interrupted by Ctrl-C",
+        "cbf-subarray-01",
+        "cbf-subarray-01 then stopped when asked",
+        "4 leaves had not begun",
+        "next: taskgrove resume",
+        never_first=("pst-beam",),
+    )
     assert ended.explanation.first is None
 
 
@@ -389,6 +503,8 @@ def test_an_abort_because_of_a_failure(stage: Stage) -> None:
         "aborted after a failure (interrupted by Ctrl-C)",
         "pst-beam-02 on low-pst/beam/02",
         '"no lock"',
+        "cbf-subarray-01 then stopped when asked",
+        "next: mend on low-pst/beam/02",
         never_first=("cbf",),
     )
 
@@ -403,7 +519,13 @@ def test_an_abort_that_nobody_hears(stage: Stage, manager: Manager) -> None:
     ended = stage.run(tree, stop, grace_s=SHORT_GRACE_S)
     manager.let_go.set()
     stage.fault(CBF, None)
-    told(ended, "interrupted by SIGTERM", "deaf did not stop when asked and may still be running")
+    told(
+        ended,
+        "interrupted by SIGTERM",
+        "deaf did not stop when asked and may still be running",
+        "cbf-subarray-01 then stopped when asked",
+        "next: see to deaf",
+    )
 
 
 def test_a_runner_that_is_killed(tmp_path: Path) -> None:
@@ -447,7 +569,12 @@ def antennas() -> Iterator[Stage]:
 def test_three_hundred_leaves_have_one_cause(antennas: Stage) -> None:
     tree = antennas.beams(antennas.fleet.devices, name="antennas")
     ended = antennas.run(root("configure", tree))
-    told(ended, "300 of 300 leaves failed, 1 cause", "LNA current is")
+    told(
+        ended,
+        "300 of 300 leaves failed, 1 cause",
+        "LNA current is",
+        "next: mend on low-mccs/antenna/",
+    )
     assert [group.count for group in ended.explanation.groups] == [300]
     assert len(str(ended.explanation).splitlines()) < 20
 
