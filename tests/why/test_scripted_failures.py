@@ -45,9 +45,10 @@ def ran(
     meanwhile: Meanwhile | None = None,
     *,
     workers: int = 1,
+    log: EventLog | None = None,
 ) -> tuple[Ended, EventLog]:
     """Run a tree and explain it; every surface's words are compared on the way."""
-    log, fake = EventLog(), FakeDeviceRunner(scripts)
+    log, fake = EventLog() if log is None else log, FakeDeviceRunner(scripts)
     runners = {TaskExecutionType.DEVICE: fake}
     with MainTaskExecutor(workers, runners, grace_s=GUARD_S) as executor:
         handle = executor.submit_main_task(tree, observers=[log])
@@ -179,7 +180,8 @@ def test_two_failures_at_the_same_instant_are_told_in_their_order() -> None:
     told(ended, "first, pss-subarray-01", "2 causes", "next: mend on low-pss/subarray/01")
 
 
-def test_a_failed_branch_and_one_whose_guard_failed_later() -> None:
+def test_a_failed_guard_and_a_branch_that_failed_later() -> None:
+    log = EventLog()
     tree = parallel(
         "configure",
         sequence("left", leaf(PSS), leaf("pss-subarray-02"), step(fine, "check")),
@@ -189,6 +191,7 @@ def test_a_failed_branch_and_one_whose_guard_failed_later() -> None:
 
     def in_order(_handle: RunHandle, fake: FakeDeviceRunner) -> None:
         fake.wait_for_call(PSS)
+        log.wait_for(kind="finished", path="configure/right/guard", timeout_s=GUARD_S)
         fake.release(PSS)
 
     ended, _ = ran(
@@ -196,12 +199,14 @@ def test_a_failed_branch_and_one_whose_guard_failed_later() -> None:
         {PSS: Script(hangs=True), "pss-subarray-02": Script.fails("the late one")},
         in_order,
         workers=2,
+        log=log,
     )
     told(
         ended,
         "2 of 5 leaves failed, 2 causes",
-        "it blocked left/check",
-        "next: mend on low-pss/subarray/02",
+        "first, step right/guard raised RuntimeError: disk quota exceeded",
+        "it blocked right/cbf-subarray-01",
+        "next: mend boom",
     )
     skipped = {item.path: item.of for item in ended.explanation.casualties}
     assert skipped == {
