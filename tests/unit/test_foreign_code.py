@@ -129,6 +129,13 @@ def wrapped(kind: type[BaseException]) -> Case:
     return Case([LeafTask("a", target, "On", None, INTERNAL), LeafTask.from_callable(method)])
 
 
+def coroutine_of(kind: type) -> Any:
+    async def gives() -> Any:
+        return kind()
+
+    return gives
+
+
 def value_of(*names: str) -> Any:
     return lambda kind: Case([leaf("a", hostile(kind, *names))])
 
@@ -190,6 +197,9 @@ DOORS: dict[str, Any] = {
     "class of a value": lambda kind: Case(
         [leaf("a", type("V", (), {"__class__": property(boom(kind))}))]
     ),
+    "class of a coroutine's value": lambda kind: Case(
+        [leaf("a", coroutine_of(type("V", (), {"__class__": property(boom(kind))})))]
+    ),
     "index of a value": value_of("__index__", "__int__", "__iter__", "__len__", "tolist"),
     "promise": lambda kind: Case(
         [leaf("a", type("Status", (), {"done": property(boom(kind)), "wait": None}))]
@@ -227,6 +237,18 @@ def test_whatever_raises_each_node_ends_once_and_shutdown_returns(door, kind):
     assert handle.outcome.status in FINAL_STATUSES
     finished = [event.path for event in log.select(kind="finished")]
     assert sorted(finished) == sorted(path for path, _ in tree.walk())
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_a_callback_above_that_exits_keeps_no_end_from_the_own_tracker_of_a_leaf(kind):
+    step = leaf("a")
+    tree = Task("root", is_root=True, subtasks=[step], completed_callback=boom(kind))
+    own = step.tracker
+    with MainTaskExecutor() as executor:
+        handle = executor.submit_main_task(tree)
+        assert handle.wait(HANG_GUARD_S)
+    assert own.is_released
+    assert own.overall_status is TaskStatus.COMPLETED
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

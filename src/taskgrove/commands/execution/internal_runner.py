@@ -182,12 +182,8 @@ class InternalRunner:
     def start(self, context: LeafContext) -> None:
         """Call the method; return when it returned, or when its coroutine was scheduled."""
         leaf = context.leaf
-        try:
-            function = leaf.resolve()
-            convention = _convention_of(function)
-        except BaseException as exc:  # noqa: BLE001 - the look-up is the target's own code
-            context.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
-            return
+        function = leaf.resolve()
+        convention = _convention_of(function)
         args = () if leaf.argin is None else (leaf.argin,)
         keywords: dict[str, Any] = {}
         callback = None
