@@ -13,22 +13,22 @@ class Subtasks(list[BaseTask]):
     """A list of children.
 
     Attributes:
-        owner_path: The path of the Task whose tracker exists; None: the list may be changed.
+        owner: The Task whose tracker exists; None: the list may be changed.
     """
 
-    __slots__ = ("owner_path",)
+    __slots__ = ("owner",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.owner_path: str | None = None
+        self.owner: BaseTask | None = None
 
     def check(self) -> None:
         """Raise UsageError when the list takes no change any more."""
-        if self.owner_path is not None:
+        if self.owner is not None:
+            path = self.owner.path
             raise UsageError(
-                f"{self.owner_path} is complete: its tracker exists, and its subtasks take no"
-                " change",
-                path=self.owner_path,
+                f"{path} is complete: its tracker exists, and its subtasks take no change",
+                path=path,
                 hint="complete the tree before its tracker or parent_callback() is read",
             )
 

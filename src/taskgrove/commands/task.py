@@ -138,7 +138,7 @@ class Task(BaseTask):
                 path=self.path,
                 hint="complete the tree before its tracker or parent_callback() is read",
             )
-        self._subtasks.owner_path = self.path
+        self._subtasks.owner = self
 
     def become_root(self) -> None:
         """Make this the root of a command: what is submitted is one, said so or not."""
@@ -228,7 +228,7 @@ class Task(BaseTask):
 
     def _make_tracker(self) -> TaskTracker:
         self._adopt(self._subtasks)
-        self._subtasks.owner_path = self.path
+        self._subtasks.owner = self
         tracker = self._new_tracker(
             len(self._subtasks),
             operation=self.operation,

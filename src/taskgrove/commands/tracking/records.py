@@ -316,12 +316,13 @@ class TrackerRecords:
         """Return all devices involved and those that failed, sorted."""
         devices: set[str] = set()
         failed: set[str] = set()
+        aborted = self.outcome().status is TaskStatus.ABORTED
         for record in list(self.subtasks.values()):
             involved = record.devices or ([record.device_name] if record.device_name else [])
             devices.update(involved)
             if self._policy.is_problem(record):
                 failed.update(record.failed_devices or involved)
-            elif record.status is TaskStatus.ABORTED:  # what failed in it before the abort
+            elif aborted and record.status is TaskStatus.ABORTED:  # what failed in it before that
                 failed.update(record.failed_devices or ())
         return sorted(devices), sorted(failed)
 
