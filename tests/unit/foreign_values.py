@@ -111,7 +111,8 @@ FOREIGN: dict[str, Any] = {
 }
 
 _LEAVES = st.one_of(
-    st.sampled_from(sorted(FOREIGN)).map(lambda name: FOREIGN[name]()),
+    # Hypothesis asks what it generates for its class.
+    st.sampled_from(sorted(set(FOREIGN) - {"lying class"})).map(lambda name: FOREIGN[name]()),
     st.none(),
     st.booleans(),
     st.integers(),

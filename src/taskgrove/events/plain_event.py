@@ -24,7 +24,7 @@ import msgspec
 from msgspec import inspect
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events.details import EventDetail
+from taskgrove.events.details import EventDetail, FinishedDetail
 from taskgrove.events.event import SCHEMA_VERSION, EventKind, TaskEvent, decode_event
 from taskgrove.events.foreign_values import (
     RAISED,
@@ -40,13 +40,16 @@ EVENT_TEXT_LIMIT: Final = 16 * TEXT_LIMIT
 _ITEMS_LIMIT: Final = 1_000_000
 _INT64: Final = 1 << 63
 #: Columns of the record are narrower for these.
-_LIMITS: Final[dict[str, int]] = {"attempt": (1 << 31) - 1, "progress": 100}
+_INT31: Final = 1 << 31
+_LIMITS: Final[dict[str, int]] = {"attempt": _INT31 - 1, "progress": 100}
 #: Texts that are JSON: cut, they could not be read.
 _JSON_FIELDS: Final = frozenset(("parameters", "payload"))
 _KINDS: Final = frozenset(get_args(EventKind))
 _STATUSES: Final = (TaskStatus, type(None))
 _CODES: Final = (ResultCode, type(None))
 _MISSING: Final = object()
+#: By far the most frequent detail.
+_BLANK: Final = FinishedDetail()
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final[dict[type, Callable[[bytes], Any]]] = {
     kind: msgspec.json.Decoder(kind).decode for kind in get_args(EventDetail)
@@ -60,7 +63,8 @@ def plain_event(event: TaskEvent) -> TaskEvent:
         event: The event; values in its fields may be of any type.
     """
     try:
-        if _is_plain(event) and (event.detail is None or _is_plain_detail(event.detail)):
+        detail = event.detail
+        if _is_plain(event) and (detail is None or _is_plain_detail(detail)):
             return event
         return _made_plain(event)
     except RAISED as exc:
@@ -116,35 +120,48 @@ def read_event(line: bytes | str, run_id: str, sequence: int) -> TaskEvent:
 
 def _is_plain(event: TaskEvent) -> bool:
     progress, health, first = event.progress, event.health_state, event.sequence_from
+    message, path, run_id = event.message, event.path, event.run_id
+    # Every event comes by here: what most of them are is seen without a call of Python's own.
     return (
-        _is_text(event.message, EVENT_TEXT_LIMIT)
-        and _is_text(event.path, EVENT_TEXT_LIMIT)
-        and _is_text(event.run_id, EVENT_TEXT_LIMIT)
+        type(message) is type(path) is type(run_id) is str
+        and (message.isascii() or _is_text(message))
+        and (path.isascii() or _is_text(path))
+        and (run_id.isascii() or _is_text(run_id))
+        and len(message) + len(path) + len(run_id) <= EVENT_TEXT_LIMIT
         and (progress is None or (type(progress) is int and 0 <= progress <= 100))
         and type(event.sequence) is type(event.schema) is int
         and event.schema == SCHEMA_VERSION
         and type(event.monotonic_s) is float
-        and math.isfinite(event.monotonic_s)
+        and -math.inf < event.monotonic_s < math.inf
         and type(event.wall_ns) is int
         and -_INT64 <= event.sequence < _INT64 > event.wall_ns >= -_INT64
         and type(event.attempt) is int
-        and 0 <= event.attempt <= _LIMITS["attempt"]
+        and 0 <= event.attempt < _INT31
         and type(event.status) in _STATUSES
         and type(event.result_code) in _CODES
         and event.kind in _KINDS
         and (first is None or (type(first) is int and 0 <= first < _INT64))
         and (health is None or _is_text(health, 16))
         and type(event.devices) is tuple
-        and (not event.devices or all(map(_is_text, event.devices)))
+        and (not event.devices or _are_texts(event.devices))
         and type(event.failed_devices) is tuple
-        and (not event.failed_devices or all(map(_is_text, event.failed_devices)))
+        and (not event.failed_devices or _are_texts(event.failed_devices))
         and (event.replaced is None or _is_text_mapping(event.replaced))
     )
+
+
+def _are_texts(items: tuple[Any, ...]) -> bool:
+    first = items[0]  # mostly, there is one
+    if len(items) == 1 and type(first) is str and first.isascii():
+        return True
+    return all(map(_is_text, items))
 
 
 def _is_plain_detail(detail: Any) -> bool:
     """Return whether a detail comes back from the wire as it is, and no text of it is too long."""
     try:
+        if type(detail) is FinishedDetail and detail == _BLANK:
+            return True
         line = _ENCODE(detail)
         return len(line) <= EVENT_TEXT_LIMIT and _DECODE[type(detail)](line) == detail
     except RAISED:
@@ -152,7 +169,8 @@ def _is_plain_detail(detail: Any) -> bool:
 
 
 def _made_plain(event: TaskEvent) -> TaskEvent:
-    replaced: dict[str, str] = dict(event.replaced or {})
+    given = event.replaced
+    replaced: dict[str, str] = dict(given) if given is not None and _is_text_mapping(given) else {}
     values: dict[str, Any] = {}
     for name, make in _makers_of(TaskEvent):
         made = make(getattr(event, name), name, replaced)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
@@ -25,6 +27,8 @@ from taskgrove.events.plain_event import plain_event, substitute
 from taskgrove.store.recording.coalescing import coalesce, in_order
 
 _LOGGER = logging.getLogger(__name__)
+
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 #: How long an event that came early is held back for the ones before it, in seconds.
 ORDER_PATIENCE_S: Final = 1.0
@@ -330,16 +334,20 @@ def _writable(
 ) -> tuple[TaskEvent, bytes]:
     """Return an event as the record takes it, without secrets, and its line of JSON.
 
-    One that cannot be written is replaced, whatever was put into it: it is no harm to others.
+    The bus has made it plain. One that did not come by there, and cannot be written, is made so
+    here: it is no harm to others.
     """
-    event = plain_event(event)
     if event.detail is not None and type(event.detail) in _TYPED:
         try:
             event = redact(event)
         except Exception as exc:
             _LOGGER.exception("event %d of run %s is replaced", event.sequence, event.run_id)
             event = substitute(event, f"its secrets could not be redacted: {type(exc).__name__}")
-    return event, encode_event(event)
+    try:
+        return event, _ENCODE(event)
+    except Exception:  # noqa: BLE001 - anything may have been put into it
+        event = plain_event(event)
+        return event, encode_event(event)
 
 
 def is_failed_leaf(node: NodeFacts) -> bool:
