@@ -150,7 +150,7 @@ def through_callback(kind: type[BaseException]) -> Case:
         task_callback(task_name="b", may_retry=True, status=Status(), devices=Status(),
                       health_state=Status(), severe=Status(), attempt=Status())  # fmt: skip
         task_callback(task_name="b", status=TaskStatus.COMPLETED, result=Status(),
-                      exception=Status(), cause=Status())  # fmt: skip
+                      exception=Status(), cause=Status(), error=Status())  # fmt: skip
 
     return Case([leaf("a", told), leaf("b")])
 

@@ -197,7 +197,7 @@ def test_the_outcome_of_a_tree_that_a_step_ran_is_that_of_the_step():
     assert "b" in outcome.message
 
 
-@pytest.mark.parametrize("place", ["step", "callback"])
+@pytest.mark.parametrize("place", ["step", "callback", "coroutine"])
 def test_nobody_shuts_down_and_waits_in_a_step_or_callback(place):
     refused = []
 
@@ -207,8 +207,15 @@ def test_nobody_shuts_down_and_waits_in_a_step_or_callback(place):
         except UsageError as exc:
             refused.append(exc)
 
+    async def closes_in_a_coroutine():
+        closes()
+
     executor = MainTaskExecutor()
-    first = leaf("a", closes) if place == "step" else leaf("a", completed_callback=closes)
+    first = {
+        "step": leaf("a", closes),
+        "callback": leaf("a", completed_callback=closes),
+        "coroutine": leaf("a", closes_in_a_coroutine),
+    }[place]
     handle = executor.submit_main_task(root(first))
     assert handle.wait(HANG_GUARD_S)
     executor.shutdown()
