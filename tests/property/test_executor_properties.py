@@ -23,7 +23,8 @@ def fails(record):
     if record.status is TaskStatus.ABORTED:
         return True
     policy = TaskAggregationPolicy("x")
-    return policy.is_problem(record) and record.health_state != "DEGRADED"
+    degraded = record.status is TaskStatus.COMPLETED and record.health_state == "DEGRADED"
+    return policy.is_problem(record) and not degraded
 
 
 def expected(node, scripts):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -114,6 +114,7 @@ def test_no_list_raises(slot: str, value: Any) -> None:
 
 
 @given(anything)
+@example(([float("inf")], []))
 def test_no_reply_raises(value: Any) -> None:
     reply = decode_reply(value)
     assert (reply.kind is ReplyKind.ACCEPTED) == bool(reply.command_id)

@@ -287,7 +287,7 @@ def test_words_that_act_on_a_terminal_or_a_page_are_harmless() -> None:
     told(
         ended,
         "pss-subarray-01 on low-pss/subarray/01",
-        r"one two \x1b[31m <script>",
+        r"one; two <script>",
         "next: mend on low-pss/subarray/01",
     )
     assert "\x1b" not in str(ended.explanation)

@@ -33,6 +33,7 @@ from taskgrove.analysis.channel.messages import (
 )
 from taskgrove.analysis.task import AnalysisCancelled, AnalysisTask
 from taskgrove.errors import AnalysisError
+from taskgrove.events import exception_line
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -199,11 +200,7 @@ class _Child:
         # frame, and what it reports would wait for the end of that for ever.
         self._sending = True
         story = "".join(traceback.format_exception(exc))
-        cause = "".join(traceback.format_exception_only(exc)).strip()
-        lines = [line.strip() for line in cause.splitlines() if line.strip()]
-        cause = " ".join(lines[:3]) or type(exc).__name__
-        module, _, rest = cause.partition(": ")
-        cause = f"{module.rpartition('.')[2]}: {rest}" if rest else module.rpartition(".")[2]
+        cause = exception_line(exc)
         self.channel.send(Log(_LOG_ERROR, printable(story)))
         self.channel.send(Failed(printable(cause), printable(story), max_rss_bytes(os.getpid())))
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import AnalysisDetail, Cause, NoteDetail, PageDetail, exception_text
+from taskgrove.events import AnalysisDetail, Cause, NoteDetail, PageDetail, exception_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def limits_of(runner: LeafRunner, leaf: LeafTask) -> LeafLimits:
             return limits
         raise TypeError(f"limits gave an object of type {type(limits).__name__}")
     except BaseException as exc:  # noqa: BLE001 - told with the limit of the leaf
-        words = f"{type(exc).__name__}: {exception_text(exc)}"
+        words = exception_line(exc)
         return LeafLimits("none", "reported", f"its runner cannot say what it enforces: {words}")
 
 

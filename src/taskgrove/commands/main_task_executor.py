@@ -41,7 +41,7 @@ from taskgrove.errors import (
     UsageError,
     nearest,
 )
-from taskgrove.events import EventBus, Observer, exception_text
+from taskgrove.events import EventBus, Observer, exception_line
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -250,7 +250,7 @@ class MainTaskExecutor:
         try:
             outcome = handle.task.tracker.outcome()
         except BaseException as exc:  # noqa: BLE001 - there is no tracker: it could not begin
-            text = f"internal error: {type(exc).__name__}: {exception_text(exc)}"
+            text = f"internal error: {exception_line(exc)}"
             outcome = AggregationOutcome(TaskStatus.FAILED, ResultCode.FAILED, text, "FAILED")
         with self._lock:
             if handle._ended:

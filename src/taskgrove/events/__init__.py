@@ -9,12 +9,12 @@ from taskgrove.events.bus import SLOW_LIMIT_S as SLOW_LIMIT_S
 from taskgrove.events.bus import STALL_LIMIT_S as STALL_LIMIT_S
 from taskgrove.events.bus import EventBus as EventBus
 from taskgrove.events.bus import Subscription as Subscription
+from taskgrove.events.cause import TEXT_LIMIT as TEXT_LIMIT
 from taskgrove.events.cause import Cause as Cause
 from taskgrove.events.cause import CauseKind as CauseKind
 from taskgrove.events.cause import ChainLink as ChainLink
 from taskgrove.events.cause import cause_of as cause_of
 from taskgrove.events.cause import chain_of as chain_of
-from taskgrove.events.cause import exception_text as exception_text
 from taskgrove.events.details import AnalysisDetail as AnalysisDetail
 from taskgrove.events.details import ComposedDetail as ComposedDetail
 from taskgrove.events.details import EventDetail as EventDetail
@@ -31,3 +31,7 @@ from taskgrove.events.event import SubtaskFacts as SubtaskFacts
 from taskgrove.events.event import TaskEvent as TaskEvent
 from taskgrove.events.event import decode_event as decode_event
 from taskgrove.events.event import encode_event as encode_event
+from taskgrove.events.words import dev_errors_of as dev_errors_of
+from taskgrove.events.words import exception_line as exception_line
+from taskgrove.events.words import exception_text as exception_text
+from taskgrove.events.words import one_line as one_line

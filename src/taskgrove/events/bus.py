@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
-from taskgrove.events.cause import exception_text
 from taskgrove.events.details import NoteDetail
 from taskgrove.events.event import EventKind, Observer, ProgressDraft, SubtaskFacts, TaskEvent
 from taskgrove.events.plain_event import plain_event
+from taskgrove.events.words import exception_line
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class EventBus:
             try:
                 subscription.observer(event)
             except BaseException as exc:  # noqa: BLE001 - an observer harms nothing (S4.9)
-                text = f"it raised {type(exc).__name__}: {exception_text(exc)}"
+                text = f"it raised {exception_line(exc)}"
                 self._detach(subscription, text, event.path)
                 continue
             finally:

@@ -10,6 +10,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from taskgrove.events.words import exception_text, notes_of
+
 #: The set grows by addition.
 CauseKind: TypeAlias = Literal[
     "reported",
@@ -111,17 +113,5 @@ def _behind(exc: BaseException) -> list[BaseException]:
     return behind
 
 
-def exception_text(exc: BaseException) -> str:
-    """Return the text of an exception, whatever its class does when it is asked."""
-    try:
-        text = str(exc)
-        return text if type(text) is str else str.__str__(text)
-    except BaseException as broken:  # noqa: BLE001 - its text is foreign code
-        return f"<its text raised {type(broken).__name__}>"
-
-
 def _text_of(exc: BaseException) -> str:
-    lines = [exception_text(exc)]
-    with contextlib.suppress(BaseException):  # most have no notes, and some raise
-        lines.extend(note for note in exc.__notes__ if type(note) is str)
-    return "\n".join(lines)[:TEXT_LIMIT]
+    return "\n".join([exception_text(exc), *notes_of(exc)])[:TEXT_LIMIT]

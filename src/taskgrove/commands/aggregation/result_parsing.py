@@ -82,10 +82,22 @@ def parse_result(value: Any) -> ParsedResult:
             a code as enum, integer, name or bool; any other text is a message of an older
             device, with code OK. None means "not given".
     """
+    parsed = parse_whole(value)
+    if len(parsed.message) <= MESSAGE_LIMIT:
+        return parsed
+    return ParsedResult(parsed.code, cut_message(parsed.message), parsed.acknowledged)
+
+
+def parse_whole(value: Any) -> ParsedResult:
+    """Return what :func:`parse_result` does, with the whole message; never raises.
+
+    Args:
+        value: As :func:`parse_result` takes it.
+    """
     kind = type(value)
     if kind is tuple and len(value) == 2:
         code, message = value
-        if type(code) is ResultCode and type(message) is str and len(message) <= MESSAGE_LIMIT:
+        if type(code) is ResultCode and type(message) is str:
             return ParsedResult(code, message)
     elif kind is ResultCode:
         return ParsedResult(value)
@@ -116,7 +128,7 @@ def _parse(value: Any) -> ParsedResult:
 
 
 def _parse_pair(first: Any, second: Any) -> ParsedResult:
-    first, message = single(first), cut_message(text_of(second))
+    first, message = single(first), text_of(second)
     status = _acknowledgement(first)
     if status is not None:
         return ParsedResult(None, message, status)
@@ -124,7 +136,7 @@ def _parse_pair(first: Any, second: Any) -> ParsedResult:
     if code is not None:
         return ParsedResult(code, message)
     came = f"unknown result code: {describe(first)}"
-    return ParsedResult(ResultCode.UNKNOWN, cut_message(f"{came}: {message}" if message else came))
+    return ParsedResult(ResultCode.UNKNOWN, f"{came}: {message}" if message else came)
 
 
 def _parse_text(text: str) -> ParsedResult:
@@ -132,7 +144,7 @@ def _parse_text(text: str) -> ParsedResult:
         _parse_word(text)
         or _parse_printed(text)
         or _parse_beginning(text)
-        or ParsedResult(ResultCode.OK, cut_message(text))
+        or ParsedResult(ResultCode.OK, text)
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from taskgrove import control_model
 from taskgrove.commands.command_map.problems import shown
 from taskgrove.commands.command_map.schema import AllowedStates
-from taskgrove.events import exception_text
+from taskgrove.events import exception_line, exception_text
 from taskgrove.foreign_code import is_interrupt
 
 AttributeReader: TypeAlias = Callable[[str, str], object]
@@ -71,8 +71,7 @@ def read_attribute(thing: Any, name: str) -> Reading:
     except BaseException as exc:
         if is_interrupt(exc):  # composing runs on the thread of whoever asked for it
             raise
-        words = f"{type(exc).__name__}: {exception_text(exc)}"
-        return Reading(missing=f"reading {name} raised {words}")
+        return Reading(missing=f"reading {name} raised {exception_line(exc)}")
 
 
 _KNOWN_ENUMS: Final[dict[str, type[Enum]]] = {
@@ -157,7 +156,7 @@ def guard_objection(thing: Any, guard: AllowedStates | None) -> str | None:
     except BaseException as exc:
         if is_interrupt(exc):
             raise
-        return f"comparing {guard.attr_name} raised {type(exc).__name__}: {exception_text(exc)}"
+        return f"comparing {guard.attr_name} raised {exception_line(exc)}"
     return f"{guard.attr_name} is {found}; allowed: {_allowed(guard)}"
 
 

@@ -28,7 +28,7 @@ from taskgrove.control_model import (
     TaskStatus,
     as_task_status,
 )
-from taskgrove.events import Cause, exception_text
+from taskgrove.events import Cause, dev_errors_of, exception_line
 
 _UNCLEAR: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _JOIN_S: Final = 5.0
@@ -105,7 +105,7 @@ class _TaskCallback:
         fields.pop("may_retry", None)  # the update of another attempt's, or task's, is not ours
         known = as_task_status(status)
         if exception is not None and result is None:
-            result = (ResultCode.FAILED, describe(exception))
+            result = (ResultCode.FAILED, exception_line(exception))
             if known is None:
                 known = TaskStatus.FAILED
         if known is not None and IS_FINAL[known]:
@@ -114,23 +114,6 @@ class _TaskCallback:
             self._context.finish(known, result, may_retry=True, exception=exception, **fields)
         else:
             self._context.update(status=known, progress=progress, result=result, **fields)
-
-
-def describe(exc: BaseException) -> str:
-    """Return ``ExceptionType: text`` (SPEC S7.6)."""
-    text = exception_text(exc)
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-
-
-def dev_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
-    """Return the errors that a TANGO ``DevFailed`` holds, and None of any other exception."""
-    try:
-        args = exc.args
-        if args and all(hasattr(arg, "desc") and hasattr(arg, "reason") for arg in args):
-            return tuple(args)
-    except BaseException:  # noqa: BLE001, S110 - an exception of no use for this
-        pass
-    return None
 
 
 def _tell_progress(context: LeafContext, progress: Any = None, *_: Any, **__: Any) -> None:
@@ -165,7 +148,7 @@ class InternalRunner:
         except (AttributeError, TypeError):
             return LeafLimits("none", "reported", f"{leaf.command_name} does not exist")
         except BaseException as exc:  # noqa: BLE001 - its start meets it again, and tells it
-            return LeafLimits("none", "reported", f"looking it up raised {describe(exc)}")
+            return LeafLimits("none", "reported", f"looking it up raised {exception_line(exc)}")
         if convention.takes_abort_event:
             return LeafLimits("ask", "enforced")
         if convention.is_coroutine:
@@ -255,9 +238,7 @@ class InternalRunner:
                 TaskStatus.FAILED, (ResultCode.FAILED, promise), cause=Cause(kind="promised")
             )
         elif type(value) is AggregationOutcome:  # of a tree that the method has run
-            context.finish(
-                value.status, (value.result, value.message), health_state=value.health_state
-            )
+            context.finish(value.status, value, health_state=value.health_state)
         else:
             InternalRunner._told(context, value, callback)
 
@@ -311,7 +292,7 @@ class InternalRunner:
     def _raised(context: LeafContext, exc: BaseException) -> None:
         context.finish(
             TaskStatus.FAILED,
-            (ResultCode.FAILED, describe(exc)),
+            (ResultCode.FAILED, exception_line(exc)),
             may_retry=True,
             exception=exc,
             error=dev_errors_of(exc),

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from taskgrove.commands.aggregation.base import parse_result
+from msgspec.structs import replace
+
+from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
+from taskgrove.commands.aggregation.outside_results import outside_result
 from taskgrove.commands.aggregation.plain_values import describe as describe_value
 from taskgrove.commands.execution.attempts import Attempt, told_of
 from taskgrove.commands.execution.composite import Composite, Limit
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.internal_runner import describe
 from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import LeafTask
@@ -32,6 +34,7 @@ from taskgrove.control_model import (
     as_task_status,
 )
 from taskgrove.events import (
+    TEXT_LIMIT,
     AnalysisDetail,
     Cause,
     EventBus,
@@ -39,6 +42,7 @@ from taskgrove.events import (
     PageDetail,
     StartedDetail,
     cause_of,
+    exception_line,
 )
 from taskgrove.events.foreign_values import readable
 from taskgrove.foreign_code import LOGGING
@@ -211,6 +215,7 @@ class LeafRun:
             if self.attempt > 1 and known in (TaskStatus.STAGING, TaskStatus.QUEUED):
                 known = None  # the leaf has begun long ago; its record does not go back
             self._add_origin(fields)
+            result, _ = outside_result(result)
             tell(self.leaf.report, status=known, progress=progress, result=result, **fields)
 
     def finish(
@@ -234,6 +239,11 @@ class LeafRun:
                 ResultCode.FAILED,
                 f"its runner ended it with {describe_value(status)}, which is no end",
             )
+        said = ""
+        if type(result) is AggregationOutcome:  # of a tree of its own: its causes are ours
+            result = (result.result, result.message)
+        else:
+            result, said = outside_result(result)
         if not first:
             self._late(known, result)
             self.sign("ended")
@@ -249,6 +259,11 @@ class LeafRun:
             exception = None  # it comes from a method's own call of its task_callback
         if cause is None and exception is not None:
             cause = cause_of(exception)
+        if said and (cause is None or not cause.said):
+            said = said[:TEXT_LIMIT]
+            cause = (
+                Cause(kind="reported", said=said) if cause is None else replace(cause, said=said)
+            )
         if cause is not None:
             fields["cause"] = cause
         if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result, fields):
@@ -332,7 +347,7 @@ class LeafRun:
                 if self.abort_asked_at is not None and not self._over:
                     self.run.ask_attached(self)
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
-            self.finish(TaskStatus.FAILED, (ResultCode.FAILED, describe(exc)), exception=exc)
+            self.finish(TaskStatus.FAILED, (ResultCode.FAILED, exception_line(exc)), exception=exc)
         AT_WORK.reset(at_work)
         self.in_call = False
         if self._waiting is not None:

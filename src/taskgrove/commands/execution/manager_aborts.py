@@ -12,7 +12,7 @@ from typing import Any
 
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.commands.task import LeafTask
-from taskgrove.events import exception_text
+from taskgrove.events import exception_line
 
 
 class ManagerAborts:
@@ -46,7 +46,7 @@ class ManagerAborts:
             abort_tasks()
         except BaseException as exc:  # noqa: BLE001 - foreign code; its leaf ends all the same
             topic, data = "abort-unheard", {"fate": "not acknowledged"}
-            text = f"abort_tasks of its manager raised {type(exc).__name__}: {exception_text(exc)}"
+            text = f"abort_tasks of its manager raised {exception_line(exc)}"
         with self._lock:
             waiting = self._waiting.pop(key)
         for context in waiting:

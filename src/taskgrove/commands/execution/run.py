@@ -20,7 +20,6 @@ from typing import NamedTuple
 from taskgrove.commands.execution.attempts import Attempt
 from taskgrove.commands.execution.composite import Composite, limit_cause
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.internal_runner import describe
 from taskgrove.commands.execution.leaf_run import LeafRun, tell
 from taskgrove.commands.execution.stopping import StoppableRun
 from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent, missing_ends
@@ -34,7 +33,7 @@ from taskgrove.commands.prior import (
 )
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, EventBus, NoteDetail
+from taskgrove.events import Cause, EventBus, NoteDetail, exception_line
 
 
 class _Start(NamedTuple):
@@ -230,7 +229,7 @@ class Run(StoppableRun):
             self.engine.pool.submit(leaf_run)
         except BaseException as exc:  # noqa: BLE001 - the machine has no thread for it
             # On another thread, where there is one: what follows may need threads, too.
-            words = (ResultCode.FAILED, f"not started: {describe(exc)}")
+            words = (ResultCode.FAILED, f"not started: {exception_line(exc)}")
             self._elsewhere(
                 functools.partial(leaf_run.finish, TaskStatus.FAILED, words, exception=exc)
             )

@@ -25,7 +25,7 @@ from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.leaf_runner import limits_of
 from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, EventBus, NoteDetail, exception_text
+from taskgrove.events import Cause, EventBus, NoteDetail, exception_line
 from taskgrove.events.cause import AbortFate, CauseKind
 from taskgrove.foreign_code import LOGGING
 
@@ -223,7 +223,7 @@ class StoppableRun:
         try:
             leaf_run.runner.abort(leaf_run, reason)
         except BaseException as exc:
-            text = f"its abort could not be sent: {type(exc).__name__}: {exception_text(exc)}"
+            text = f"its abort could not be sent: {exception_line(exc)}"
             leaf_run.note("abort-unheard", text, fate="not sent")
             with LOGGING:
                 _LOGGER.exception("run %s: the abort of %s raised", self.bus.run_id, leaf_run.path)

@@ -24,7 +24,7 @@ from taskgrove.commands.tracking.update_context import (
     extract_context,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import SubtaskFacts, exception_text
+from taskgrove.events import SubtaskFacts, exception_line
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class TrackerRecords:
                 self.logger.exception("task %s: its outcome could not be decided", self.task_name)
 
     def _internal_failure(self, exc: BaseException) -> AggregationOutcome:
-        words = f"{type(exc).__name__}: {exception_text(exc)}"
+        words = exception_line(exc)
         cause = f"{self.task_name} - internal error: {words}"
         head = f"Task {self.task_name} failed\n" if self.is_root else ""
         return AggregationOutcome(

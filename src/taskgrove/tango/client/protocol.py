@@ -361,7 +361,7 @@ def _code_and_text(value: Any) -> tuple[int, str] | None:
         return None
     try:
         code = int(numbers[0])
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
     text = str(texts[0]) if texts else ""
     return (ResultCode(code) if code in ResultCode.__members__.values() else code, text)
