@@ -170,14 +170,122 @@ def test_the_program_of_the_entry_fills_the_parameter() -> None:
     assert found.executable == "other"  # type: ignore[attr-defined]
 
 
-def test_overrides_replace_values_as_they_are() -> None:
+def test_overrides_that_are_not_valid_are_told_without_a_line() -> None:
     configuration = parse("FindPeaks: {n: 1, names: [a]}")
-    found = configuration.parameters_for(PEAKS, {"n": "5", "names": ["{{ run }}"]})
-    assert (found.n, found.names) == (5, ["{{ run }}"])  # type: ignore[attr-defined]
     with pytest.raises(AnalysisError) as caught:
         configuration.parameters_for(PEAKS, {"n": "x", "m": 1})
     assert caught.value.line is None
     assert [line.split(": ")[1] for line in caught.value.problems] == ["FindPeaks.m", "FindPeaks.n"]
+
+
+# -- what is given stands in before placeholders are replaced -----------------------------------
+
+
+def given_peaks(text: str, overrides: dict[str, Any], **kwargs: Any) -> Any:
+    return parse(text, **kwargs).parameters_for(PEAKS, overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "wanted"),
+    [
+        pytest.param("FindPeaks: {n: 0, out_file: 'f{{ n:03d }}'}", {"n": 7}, "f007", id="key"),
+        pytest.param("FindPeaks: {out_file: 'f{{ n:03d }}'}", {"n": 7}, "f007", id="no-key"),
+        pytest.param("FindPeaks: {out_file: 'f{{ n }}'}", {}, "f1", id="default"),
+        pytest.param(
+            "header: {n: 5}\nFindPeaks: {n: '{{ n }}', out_file: 'f{{ n }}'}", {"n": 7}, "f7",
+            id="before-the-header",
+        ),
+        pytest.param(
+            "n: 5\nFindPeaks: {out_file: '{{ FindPeaks.n }}-{{ n }}'}", {"n": 7}, "7-7",
+            id="before-a-variable",
+        ),
+        pytest.param(
+            "stem: 'f{{ FindPeaks.n }}-{{ n }}'\nFindPeaks: {out_file: '{{ stem }}'}", {"n": 7},
+            "f7-7", id="through-a-variable",
+        ),
+        pytest.param(
+            "FindPeaks: {window: {first: 1}, out_file: 'f{{ window.first }}'}",
+            {"window": {"first": 7}}, "f7", id="nested",
+        ),
+        pytest.param(
+            "FindPeaks: {names: [a], out_file: '{{ FindPeaks.names.1 }}'}", {"names": ["x", "y"]},
+            "y", id="list",
+        ),
+        pytest.param(
+            "header: {run: 12}\nFindPeaks: {}", {"out_file": "r{{ run:04d }}-{{ n }}", "n": 7},
+            "r0012-7", id="placeholders-in-what-is-given",
+        ),
+        pytest.param(
+            "out_file: a\nFindPeaks: {}", {"out_file": "{{ out_file }}b"}, "ab",
+            id="a-value-names-what-it-replaces",
+        ),
+        pytest.param(
+            "FindPeaks: {out_file: x}", {"out_file": r"\{{ n }}"}, "{{ n }}", id="two-braces"
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_given_is_known_to_every_placeholder(
+    text: str, overrides: dict[str, Any], wanted: str
+) -> None:
+    assert given_peaks(text, overrides).out_file == wanted
+
+
+def test_a_placeholder_that_asks_for_itself_is_a_circle_also_where_it_is_given() -> None:
+    with pytest.raises(AnalysisError, match="circle"):
+        given_peaks("FindPeaks: {}", {"out_file": "{{ out_file }}"})
+
+
+def test_what_is_given_wins_under_either_name_of_a_parameter() -> None:
+    class Named(TaskParameters):
+        n: int = Parameter(0, alias="n-peaks")
+        out_file: str = ""
+
+    entry = AnalysisEntry("Named", Named, task="m:C")
+    text = "Named: {n-peaks: 1, out_file: 'f{{ n-peaks }}'}"
+    assert parse(text).parameters_for(entry, {"n-peaks": 7}).model_dump() == {
+        "n": 7, "out_file": "f7",
+    }  # fmt: skip
+    assert parse("Named: {n-peaks: 1}").parameters_for(entry, {"n": 7}).model_dump()["n"] == 7
+
+
+def test_a_header_that_refers_to_a_section_follows_what_is_given() -> None:
+    text = "header: {work_dir: 'w{{ Needs.out_file }}', run: 1}\nNeeds: {out_file: a}"
+    found, header = parse(text).resolved(NEEDS, {"out_file": "b"})
+    assert header.work_dir == "wb"
+    assert found.header == header  # type: ignore[attr-defined]
+    assert parse(text).header.work_dir == "wa"
+
+
+def test_values_of_the_header_can_be_replaced_later() -> None:
+    found = parse("header: {work_dir: a, run: 1}\nFindPeaks: {out_file: '{{ work_dir }}/x'}")
+    assert found.with_header({"work_dir": "b"}).parameters_for(PEAKS).model_dump()["out_file"] == (
+        "b/x"
+    )
+    assert found.with_header({}) is found
+
+
+def test_references_in_defaults_are_replaced() -> None:
+    class Referring(ThirdPartyParameters):
+        executable: str = "{{ $HOME }}/bin/x"
+        out_file: str = "{{ work_dir }}/{{ frame:03d }}"
+        frame: int = 3
+        names: list[str] = Parameter(default_factory=lambda: ["{{ tag }}", "b"])
+        window: Window = Window(first=1)
+        lute_config: AnalysisHeader | None = None
+        of: str = "{{ lute_config.experiment }}"
+
+    entry = AnalysisEntry("Referring", Referring)
+    text = "header: {work_dir: /w, experiment: mfx}\ntag: t\n"
+    found = parse(text).parameters_for(entry, {"frame": 7}).model_dump(exclude={"lute_config"})
+    assert found == {
+        "executable": "/root/bin/x", "out_file": "/w/007", "frame": 7, "names": ["t", "b"],
+        "window": {"first": 1, "last": 9}, "of": "mfx",
+    }  # fmt: skip
+    assert parse(text).parameters_for(entry).model_fields_set == {
+        "executable", "out_file", "names", "of", "lute_config",
+    }  # fmt: skip
+    with pytest.raises(AnalysisError, match=r"Referring\.names\[0\]: .*there is no 'tag'"):
+        parse("header: {work_dir: /w}").parameters_for(entry)
 
 
 # -- substitution through a whole configuration -------------------------------------------------

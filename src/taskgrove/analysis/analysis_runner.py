@@ -28,6 +28,7 @@ from taskgrove.analysis.configuration import EarlierResults
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.leaves.following import LeafFollower, Listener
 from taskgrove.analysis.leaves.parameters import LeafParameters, WaitsForEarlier
+from taskgrove.analysis.leaves.result_files import ResultFiles
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
@@ -112,6 +113,7 @@ class AnalysisRunner:
         self._running: dict[int, LeafFollower | AttachedProcess] = {}
         self._closed = False
         self._checked: set[tuple[Any, ...]] = set()
+        self._result_files = ResultFiles()
 
     def __enter__(self) -> AnalysisRunner:
         return self
@@ -197,8 +199,9 @@ class AnalysisRunner:
         """See that a leaf could start, without starting it; see :meth:`preflight`.
 
         Raises:
-            AnalysisError: There is no such analysis or launcher, its parameters are not valid, or
-                it has no heartbeat that could be waited for.
+            AnalysisError: There is no such analysis or launcher, its parameters are not valid,
+                it has no heartbeat that could be waited for, or another leaf of its tree names
+                the same file as its result.
             UsageError: A setting is out of range.
         """
         entry = self.registry.get(leaf.command_name)
@@ -210,6 +213,7 @@ class AnalysisRunner:
             if waits_for_earlier.asked:
                 return
             raise
+        self._result_files.claim(leaf, parameters, self._folder(header))
         variables = tuple(header.environment.items())
         launched = (settings, header.environment_file, header.work_dir, variables)
         if launched in self._checked:  # a hundred leaves have one launcher
@@ -280,6 +284,7 @@ class AnalysisRunner:
         leaf = context.leaf
         entry = self.registry.get(leaf.command_name)
         parameters, header = self._parameters.of(leaf, entry, self._parameters.earlier)
+        self._result_files.claim(leaf, parameters, self._folder(header))
         origin = PageOrigin(
             run_id=context.run_id,
             path=context.path,
@@ -321,6 +326,9 @@ class AnalysisRunner:
             supervisor=self._supervisor,
             **others,
         )
+
+    def _folder(self, header: AnalysisHeader) -> str:
+        return header.work_dir if self._work_dir is None else str(self._work_dir)
 
     def _settings_of(self, leaf: LeafTask, entry: AnalysisEntry) -> ProcessSettings:
         own = ProcessSettings.of(leaf.settings)

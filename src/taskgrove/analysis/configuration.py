@@ -20,6 +20,7 @@ Threads: a configuration never changes; any thread may ask it for parameters.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.analysis.configuring.earlier_results import EarlierResults
 from taskgrove.analysis.configuring.resolver import Resolver, Scope
+from taskgrove.analysis.configuring.section import refers, section_of
 from taskgrove.analysis.configuring.text import (
     HEADER,
     Layout,
@@ -85,20 +87,53 @@ class Configuration:
 
         Args:
             entry: The analysis; its section has its name.
-            overrides: Values by key that replace those of the section, taken as they are.
+            overrides: Values by key that stand in for those of the section, before placeholders
+                are replaced; placeholders in them are replaced as well.
 
         Raises:
             AnalysisError: They are not valid; ``problems`` lists all that is wrong, each with
                 file, key and line.
         """
+        return self.resolved(entry, overrides)[0]
+
+    def resolved(
+        self, entry: AnalysisEntry, overrides: Mapping[str, Any] | None = None
+    ) -> tuple[TaskParameters, AnalysisHeader]:
+        """Return the parameters of an analysis, and the header as it is for that analysis.
+
+        The two differ from those of another analysis where the header refers to its section.
+
+        Args:
+            entry: See :meth:`parameters_for`.
+            overrides: See :meth:`parameters_for`.
+
+        Raises:
+            AnalysisError: They are not valid.
+        """
         problems = Problems(self.file, what="configuration")
         try:
-            made = self._parameters(entry, dict(overrides or {}), problems)
+            made = self._resolved(entry, dict(overrides or {}), problems)
             problems.raise_any()
         except MapError as exc:
             raise as_analysis_error(exc) from exc
         assert made is not None  # else there would be a problem
         return made
+
+    def with_header(self, values: Mapping[str, str]) -> Configuration:
+        """Return the configuration with values that replace those of the header, by key.
+
+        Raises:
+            AnalysisError: The header is not valid with them.
+        """
+        if not values:
+            return self
+        problems = Problems(self.file, what="configuration")
+        header = _with_values(self._layout.header, values)
+        layout = dataclasses.replace(self._layout, header=header)
+        try:
+            return _made(layout, self._scope, self._known, self.text, problems)
+        except MapError as exc:
+            raise as_analysis_error(exc) from exc
 
     def values_for(self, name: str) -> dict[str, Any]:
         """Return the values of a section with its placeholders replaced, not validated.
@@ -126,44 +161,52 @@ class Configuration:
         return f"{self.file}: " if self.file else ""
 
     def _values(self, name: str, problems: Problems) -> dict[str, Any] | None:
-        node = self._layout.tasks.value.get(name)
-        if node is None:
+        if name not in self._layout.tasks.value:
             return None
+        return _resolve(self._mapping(name, problems), name, self._scope, problems)
+
+    def _mapping(self, name: str, problems: Problems) -> Node:
+        """Return a section as it stands in the text; an empty one where there is none."""
+        node: Node = self._layout.tasks.value.get(name, _EMPTY)
         if node.kind == "scalar" and node.value is None:
-            return {}
-        resolver = Resolver(self._scope, problems, node if node.kind == "mapping" else _EMPTY)
-        try:
-            values = resolver.resolve(node, name)
-        except AnalysisError as exc:
-            raise problems.stop(exc.message, name, node.mark, hint=exc.hint) from exc
-        if not isinstance(values, dict):
+            return Node("mapping", {}, node.mark)
+        if node.kind != "mapping":
             problems.add(
                 f"a section is a mapping, not {node.type_word}", name,
                 self._layout.tasks.key_marks[name],
             )  # fmt: skip
-            return {}
-        return dict(values)
+            return _EMPTY
+        return node
 
-    def _parameters(
+    def _resolved(
         self, entry: AnalysisEntry, overrides: dict[str, Any], problems: Problems
-    ) -> TaskParameters | None:
-        values = self._values(entry.name, problems)
-        if values is None:
+    ) -> tuple[TaskParameters, AnalysisHeader] | None:
+        if entry.name not in self._layout.tasks.value:
             self._check_near_miss(entry.name, problems)
-            values = {}
+        text = self._mapping(entry.name, problems)
+        section = section_of(entry, text, overrides, self.header)
+        scope = self._scope.with_section(entry.name, section)
+        header = self.header
+        if overrides and refers(self._layout.header):  # perhaps to what is overridden
+            found = _header(self._layout.header, scope, problems)
+            problems.raise_any()
+            assert found is not None
+            header = found
+            section = section_of(entry, text, overrides, header)
+            scope = _knowing_run(scope.with_section(entry.name, section), header)
+        values = _resolve(section.node, entry.name, scope, problems)
         problems.raise_any()  # a value that is not there would be told as one that is wrong
-        values.update(overrides)
+        values = {key: value for key, value in values.items() if key not in section.only_seen}
         for name, item in entry.parameters.model_fields.items():
             if is_header_field(item) and name not in values:
-                values[name] = self.header
-        wanted = entry.parameters.model_fields.get("executable")
-        if entry.executable is not None and wanted is not None:
+                values[name] = header
+        if entry.executable is not None and "executable" in entry.parameters.model_fields:
             values.setdefault("executable", entry.executable)
-        node = self._layout.tasks.value.get(entry.name, _EMPTY)
-        return validate(
+        made = validate(
             entry.parameters, values, problems,
-            node=node, path=entry.name, given=overrides,
+            node=text, path=entry.name, given=overrides,
         )  # fmt: skip
+        return None if made is None else (made, header)
 
     def _check_near_miss(self, name: str, problems: Problems) -> None:
         """Refuse to run an analysis with its defaults when its section is only misspelt."""
@@ -235,24 +278,47 @@ def parse_configuration(
     try:
         layout = read_layout(text, problems)
         _add_from_environment(layout, environ)
-        layout.header.value.update(
-            {key: Node("scalar", text) for key, text in (header or {}).items()}
-        )
+        layout = dataclasses.replace(layout, header=_with_values(layout.header, header or {}))
         _check_placeholders(layout.tasks, "", problems)
         if known is not None:
             _check_sections(layout, known, problems)
-        found = _header(layout, Scope(layout.tasks, layout.header, environ), problems)
-        problems.raise_any()
+        words = text if isinstance(text, str) else text.decode("utf-8-sig")
+        scope = Scope(layout.tasks, layout.header, environ, earlier)
+        return _made(layout, scope, known, words, problems)
     except MapError as exc:
         raise as_analysis_error(exc) from exc
-    assert found is not None  # else there would be a problem
 
-    def which_run() -> tuple[str, str]:
-        return found.experiment, str(found.run)
 
-    scope = Scope(layout.tasks, layout.header, environ, earlier, which_run)
-    words = text if isinstance(text, str) else text.decode("utf-8-sig")
-    return Configuration(problems.file, words, found, layout, scope, known)
+def _made(
+    layout: Layout, scope: Scope, known: frozenset[str] | None, words: str, problems: Problems
+) -> Configuration:
+    """Return the configuration that was read, with a valid header.
+
+    Raises:
+        MapError: The header, or what was found before, is not valid.
+    """
+    scope = dataclasses.replace(scope, header=layout.header)
+    header = _header(layout.header, scope, problems)
+    problems.raise_any()
+    assert header is not None  # else there would be a problem
+    return Configuration(problems.file, words, header, layout, _knowing_run(scope, header), known)
+
+
+def _knowing_run(scope: Scope, header: AnalysisHeader) -> Scope:
+    return dataclasses.replace(scope, which_run=(header.experiment, str(header.run)))
+
+
+def _with_values(header: Node, values: Mapping[str, str]) -> Node:
+    """Return the header with values in place of those of the text."""
+    nodes = {key: Node("scalar", text) for key, text in values.items()}
+    return dataclasses.replace(header, value={**header.value, **nodes})
+
+
+def _resolve(node: Node, path: str, scope: Scope, problems: Problems) -> dict[str, Any]:
+    try:
+        return dict(Resolver(scope, problems, node).resolve(node, path))
+    except AnalysisError as exc:
+        raise problems.stop(exc.message, path, node.mark, hint=exc.hint) from exc
 
 
 def _add_from_environment(layout: Layout, environ: Mapping[str, str]) -> None:
@@ -293,18 +359,19 @@ def _check_sections(layout: Layout, known: frozenset[str], problems: Problems) -
             problems.add_unknown("analysis", name, name, mark, sorted(known))
 
 
-def _header(layout: Layout, scope: Scope, problems: Problems) -> AnalysisHeader | None:
-    resolver = Resolver(scope, problems, layout.header, header_first=True)
+def _header(header: Node, scope: Scope, problems: Problems) -> AnalysisHeader | None:
+    scope = dataclasses.replace(scope, which_run=None)  # it is the header that says which
+    resolver = Resolver(scope, problems, header, header_first=True)
     before = len(problems.items)
     try:
-        values = resolver.resolve(layout.header, HEADER)
+        values = resolver.resolve(header, HEADER)
     except AnalysisError as exc:
-        raise problems.stop(exc.message, HEADER, layout.header.mark, hint=exc.hint) from exc
+        raise problems.stop(exc.message, HEADER, header.mark, hint=exc.hint) from exc
     fields = list(AnalysisHeader.model_fields)
-    for key, mark in layout.header.key_marks.items():
+    for key, mark in header.key_marks.items():
         close = difflib.get_close_matches(key, fields, n=1, cutoff=0.85)
-        if key not in fields and close and close[0] not in layout.header.value:
+        if key not in fields and close and close[0] not in header.value:
             problems.add_unknown("key of the header", key, join_path(HEADER, key), mark, fields)
     if len(problems.items) > before:
         return None
-    return validate(AnalysisHeader, dict(values), problems, node=layout.header, path=HEADER)
+    return validate(AnalysisHeader, dict(values), problems, node=header, path=HEADER)

@@ -1,16 +1,18 @@
 """Puts values in place of the placeholders of one configuration (see :mod:`.substitution`).
 
-Names are looked up where LUTE looks: among the sections and variables of the configuration,
-then in the header; then, beyond LUTE, in the section itself.
+Names are looked up among what was given in place of keys of the section; then where LUTE looks:
+among the sections and variables of the configuration, then in the header; then, beyond LUTE, in
+the section itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from taskgrove.analysis.configuring.earlier_results import EarlierResults
+from taskgrove.analysis.configuring.section import Section
 from taskgrove.analysis.substitution import (
     EARLIER,
     Placeholder,
@@ -39,14 +41,21 @@ class Scope:
         header: The header, a mapping.
         environ: The environment.
         earlier: Finds results of earlier runs; None: there is no record.
-        which_run: Gives the experiment and the run of the header, as texts; None: not yet known.
+        which_run: The experiment and the run of the header, as texts; None: not yet known.
+        given: What stands in for keys of the section that is resolved, a mapping.
     """
 
     tasks: Node
     header: Node
     environ: Mapping[str, str]
     earlier: EarlierResults | None = None
-    which_run: Callable[[], tuple[str, str]] | None = None
+    which_run: tuple[str, str] | None = None
+    given: Node = field(default_factory=lambda: Node("mapping", {}))
+
+    def with_section(self, name: str, section: Section) -> Scope:
+        """Return the scope in which a section is resolved."""
+        tasks = replace(self.tasks, value={**self.tasks.value, name: section.node})
+        return replace(self, tasks=tasks, given=section.given)
 
 
 @dataclass(slots=True)
@@ -157,6 +166,9 @@ class Resolver:
         if self.header_first:
             places.reverse()
         places.append(self.own)
+        given = self.scope.given.value.get(piece.parts[0])
+        if given is not None and all(open_id != id(given) for open_id, _ in self._open):
+            return self._descend(self.scope.given, piece, "")  # a value may name what it replaces
         for index, root in enumerate(places):
             if piece.parts[0] in root.value:
                 prefix = "header" if root is self.scope.header else ""
@@ -197,7 +209,7 @@ class Resolver:
                 f"{piece.source}: there is no record of earlier results",
                 hint="open the record in which the earlier analysis was kept",
             )
-        experiment, run = self.scope.which_run()
+        experiment, run = self.scope.which_run
         chosen = dict(piece.selectors)
         experiment, run = chosen.get("experiment", experiment), chosen.get("run", run)
         task, key = piece.parts

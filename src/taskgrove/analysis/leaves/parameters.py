@@ -64,12 +64,11 @@ class LeafParameters:
                 f" {type(given).__name__}",
                 path=leaf.path,
             )
-        configuration = self._configuration(leaf.target, earlier)
-        return configuration.parameters_for(entry, given), configuration.header
+        return self._configuration(leaf.target, earlier).resolved(entry, given)
 
     def _configuration(self, target: Any, earlier: EarlierResults | None) -> Configuration:
         if isinstance(target, Configuration):
-            return target
+            return target.with_header(self._header)
         if target is None:
             return parse_configuration("header: {}\n", header=self._header)
         if not isinstance(target, (str, Path)):

@@ -53,17 +53,26 @@ class TaskParameters(BaseModel):
         """
         if not self.set_result:
             return None
-        if self.result_from_params is not None:
-            return self._filled(self.result_from_params)
-        names = [
-            name for name, field in type(self).model_fields.items() if info_of(field).is_result
-        ]
-        if len(names) > 1:
+        if self.result_from_params is None and len(names := self._result_fields()) > 1:
             raise AnalysisError(
                 f"{type(self).__name__} has {len(names)} results: {', '.join(names)}",
                 hint="mark one of them with is_result",
             )
-        return getattr(self, names[0]) if names else None
+        return next(iter(self.named_results()), None)
+
+    def named_results(self) -> list[Any]:
+        """Return all that the parameters name as a result, whether or not they tell it.
+
+        Raises:
+            AnalysisError: ``result_from_params`` names what is no parameter.
+        """
+        if self.result_from_params is not None:
+            return [self._filled(self.result_from_params)]
+        return [getattr(self, name) for name in self._result_fields()]
+
+    def _result_fields(self) -> list[str]:
+        fields = type(self).model_fields
+        return [name for name, field in fields.items() if info_of(field).is_result]
 
     def described_summary(self) -> str | None:
         """Return the summary that the parameters make, or None.
