@@ -44,7 +44,7 @@ from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode
-from taskgrove.errors import MapError, UsageError, nearest
+from taskgrove.errors import UsageError, nearest
 from taskgrove.view.snapshot import RunView
 
 if TYPE_CHECKING:
@@ -243,6 +243,7 @@ def checked_job(
         load_configuration,
         parse_configuration,
     )
+    from taskgrove.analysis.configuring.typed_text import typed_value  # noqa: PLC0415
 
     if config is None or task is None:
         raise UsageError(
@@ -256,12 +257,12 @@ def checked_job(
         configuration = load_configuration(config, earlier=earlier, header=header)
     else:
         configuration = parse_configuration(text, file=config, earlier=earlier, header=header)
-    values = dict(_assignment(item) for item in given)
-    _check_names(values, entry.parameters)
+    typed = dict(_assignment(item) for item in given)
+    _check_names(typed, entry.parameters)
+    values = {key: typed_value(entry.parameters, key, word) for key, word in typed.items()}
     configuration.parameters_for(entry, values)
     own = settings.get("grace_s", entry.grace_s)
     grace_s = GRACE_S if own is None else own
-    typed = {key.strip(): word for key, _, word in (item.partition("=") for item in given)}
     return AnalysisJob(task, configuration, values, timeout_s, settings, grace_s, typed)
 
 
@@ -269,7 +270,7 @@ def _absolute_file(name: str | None) -> str | None:
     return None if name is None else str(Path(name).expanduser().absolute())
 
 
-def _check_names(values: Mapping[str, Any], model: Any) -> None:
+def _check_names(values: Mapping[str, str], model: Any) -> None:
     if model.model_config.get("extra") == "allow":
         return
     known = {name for key, field in model.model_fields.items() for name in (key, field.alias)}
@@ -283,22 +284,13 @@ def _check_names(values: Mapping[str, Any], model: Any) -> None:
             )
 
 
-def _assignment(text: str) -> tuple[str, Any]:
-    """Return the key and the value of ``KEY=VALUE``; the value reads as in a configuration."""
-    from taskgrove.analysis.written import as_written  # noqa: PLC0415 - slow
-    from taskgrove.commands.command_map import parse_plain_data  # noqa: PLC0415
-
+def _assignment(text: str) -> tuple[str, str]:
+    """Return the key and the word of ``KEY=VALUE``."""
     key, sign, word = text.partition("=")
     key = key.strip()
     if not sign or not key:
         raise UsageError(f"--set takes KEY=VALUE, not {text!r}")
-    try:
-        value = parse_plain_data(word)
-    except MapError:
-        return key, word  # a text with signs of its own, such as a format
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return key, as_written(value, word.strip())
-    return key, word if isinstance(value, str) or (value is None and not word) else value
+    return key, word
 
 
 def run_job(
