@@ -65,14 +65,6 @@ def test_every_folder_with_code_is_a_room() -> None:
     assert folders == {room.parent for room in ROOMS}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_says_what_it_is_for(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    docstring = ast.get_docstring(tree)
-    assert docstring
-    assert docstring.split("\n")[0].endswith((".", ":"))
-
-
 def re_exports(nodes: list[ast.stmt]) -> list[ast.stmt]:
     """Check that imports are written `X as X`; return the other statements."""
     others = []
