@@ -83,10 +83,13 @@ class History:
     """
 
     def __init__(self, store: Store) -> None:
+        from taskgrove.store.recording.spill import SpillWatch  # noqa: PLC0415 - an extra
+
         self.store = store
         self.disk_is_full = False
         self.kept_aside: tuple[KeptAside, ...] = ()
         self._told_aside: set[str] = set()
+        self._spills = SpillWatch(store.location)
         self._reader = Reader(store)
         self._owns_store = False
 
@@ -155,10 +158,9 @@ class History:
             adopt_orphans,
             unwritable,
         )
-        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
 
         store = self.store
-        if not orphans_of(store.location):
+        if not self._spills.found():
             self.kept_aside = ()
             return TakenIn()
         try:
@@ -192,6 +194,8 @@ class History:
         return dataclasses.replace(file, runs=runs) if runs else None
 
     def _look_aside(self) -> None:
+        if not self.kept_aside and not self._spills.found():
+            return
         told = set(self._told_aside)
         for text in self.take_in().told:
             _LOGGER.info("%s", text)

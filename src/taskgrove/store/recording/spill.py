@@ -21,6 +21,7 @@ import os
 import secrets
 import struct
 import tempfile
+import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -40,6 +41,8 @@ _SUFFIX: Final = ".spill"
 _READ_BYTES: Final = 1 << 20
 #: How often a file is made anew that another process took for an orphan before it was locked.
 _TRIES: Final = 3
+#: A folder that has not changed for so long, in nanoseconds, tells of its next change.
+_SETTLED_NS: Final = 2_000_000_000
 
 
 class RunEntry(msgspec.Struct, frozen=True, tag="run"):
@@ -263,6 +266,41 @@ def orphans_of(location: str, folder: Path | None = None) -> list[Path]:
         except OSError:
             continue  # no such folder: nothing was left there
     return found
+
+
+class SpillWatch:
+    """Says whether spills were left for a record, and looks only where something has changed.
+
+    Threads: any thread may ask; two that ask at once both look.
+
+    Args:
+        location: The record, as text without a password.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._location = location
+        self._folders = tuple(map(str, spill_folders()))
+        self._empty: tuple[int | None, ...] | None = None
+
+    def found(self) -> bool:
+        """Return whether there are spills now."""
+        changed = tuple(map(_changed_ns, self._folders))
+        if changed == self._empty:
+            return False
+        found = bool(orphans_of(self._location))
+        # The time of a folder is coarse: a change that has just been may hide a second one.
+        settled = time.time_ns() - _SETTLED_NS
+        is_settled = all(instant is None or instant < settled for instant in changed)
+        self._empty = changed if is_settled and not found else None
+        return found
+
+
+def _changed_ns(folder: str) -> int | None:
+    """Return when files of a folder came or went, or None where there is no such folder."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return None
 
 
 def take_orphan(path: Path) -> int | None:
