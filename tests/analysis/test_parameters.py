@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 
+from taskgrove.analysis.configuration import parse_configuration
 from taskgrove.analysis.parameters import (
     AnalysisHeader,
     Parameter,
@@ -18,10 +19,12 @@ from taskgrove.analysis.parameters import (
     TemplateParameters,
     ThirdPartyParameters,
     describe_parameters,
+    render_argv,
 )
 from taskgrove.analysis.parameters.describe import type_words
 from taskgrove.analysis.parameters.field import UNDECLARED, info_of
 from taskgrove.analysis.plain.form import PlainTypes, from_plain, to_plain
+from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.errors import AnalysisError, UsageError
 
 
@@ -210,3 +213,101 @@ def test_help_tells_flags_of_a_program() -> None:
 )  # fmt: skip
 def test_types_in_words(annotation: Any, words: str) -> None:
     assert type_words(annotation) == words
+
+
+# -- what pydantic 1, with which LUTE's models are written, did by itself -------------------------
+
+
+def test_defaults_are_validated_and_converted() -> None:
+    class Wrong(TaskParameters):
+        n: int = Parameter("ten")
+        t: float = Parameter(5, gt=10)
+        made: list[int] = Parameter(default_factory=lambda: ["x"])
+        none: str = None  # type: ignore[assignment]
+
+    with pytest.raises(ValidationError) as caught:
+        Wrong()
+    assert [error["loc"][0] for error in caught.value.errors()] == ["n", "t", "made", "none"]
+    assert Wrong(n=1, t=11, made=[], none="x").t == 11.0
+
+    class Converted(ThirdPartyParameters):
+        executable: str = "x"
+        thr: float = 5
+        path: Path = Parameter("a")
+        method: Method = Parameter("good")
+
+    found = Converted()
+    assert (type(found.thr), found.path, found.method) == (float, Path("a"), Method.GOOD)
+
+
+def test_a_validator_sees_the_default_so_a_program_keeps_its_argument() -> None:
+    class Partialator(ThirdPartyParameters):
+        executable: str = "partialator"
+        in_file: str = Parameter("a.stream", flag_type="-", rename_param="i")
+        out_file: str = Parameter("", flag_type="-", rename_param="o")
+
+        @field_validator("out_file")
+        @classmethod
+        def _named(cls, value: str, info: ValidationInfo) -> str:
+            return value or info.data["in_file"].replace("stream", "hkl")
+
+    wanted = ["partialator", "-i", "a.stream", "-o", "a.hkl"]
+    assert render_argv(Partialator()) == wanted
+    entry = AnalysisEntry("Partialator", Partialator)
+    found = parse_configuration("Partialator: {}").parameters_for(entry)
+    assert render_argv(found) == wanted  # type: ignore[arg-type]
+
+
+def test_a_wrong_default_is_told_with_its_parameter_and_its_class() -> None:
+    class Wrong(TaskParameters):
+        n: int = Parameter("ten")
+        deep: dict[str, int] = Parameter({"a": "b"})
+
+    entry = AnalysisEntry("Wrong", Wrong, task="m:C")
+    for text in ("Wrong: {}", "header: {}"):
+        with pytest.raises(AnalysisError) as caught:
+            parse_configuration(text, file="c.yaml").parameters_for(entry)
+        first, second = caught.value.problems
+        assert first.startswith("c.yaml: Wrong.n: 'ten' should be a valid integer")
+        assert second.startswith("c.yaml: Wrong.deep: 'b' should be a valid integer")
+        assert "it is the default of Wrong" in first
+
+
+def test_a_number_as_the_default_of_a_text_becomes_text_as_a_given_one_does() -> None:
+    class Told(TaskParameters):
+        radius: str = Parameter(3)
+        other: str = Parameter(1.5, alias="o")
+
+    entry = AnalysisEntry("Told", Told, task="m:C")
+    found = parse_configuration("Told: {}").parameters_for(entry)
+    assert found.model_dump() == {"radius": "3", "other": "1.5"}
+
+
+def test_a_mutable_default_is_no_others() -> None:
+    class Shared(TaskParameters):
+        names: list[str] = ["a"]  # noqa: RUF012 - what is tested
+        window: Window = Window(last=3)
+
+    Shared().names.append("b")
+    Shared().window.last = 4
+    assert Shared().model_dump() == {"names": ["a"], "window": {"first": 1, "last": 3}}
+
+
+def test_an_optional_parameter_without_a_default_is_told_as_missing() -> None:
+    class Needed(TaskParameters):
+        geometry: str | None = Parameter(description="The file.")
+
+    entry = AnalysisEntry("Needed", Needed, task="m:C")
+    with pytest.raises(AnalysisError, match=r"Needed\.geometry: the parameter .* is missing"):
+        parse_configuration("Needed: {}").parameters_for(entry)
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecatedSince20")
+@pytest.mark.parametrize("name", ["set_result", "run_directory", "long_flags_use_eq"])
+def test_what_lute_says_in_an_inner_class_is_refused_and_not_lost(name: str) -> None:
+    said = {name: "x"}
+    with pytest.raises(UsageError, match=rf"Config\.{name} .*\(write '{name} = 'x'' in Tool"):
+
+        class Tool(ThirdPartyParameters):
+            class Config:
+                locals().update(said)

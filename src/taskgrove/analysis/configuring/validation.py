@@ -15,6 +15,7 @@ from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, joi
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+_DEFAULT_HINT: Final = "give the parameter a value, or mend its class"
 #: Errors of pydantic that say that a text was wanted.
 _TEXT_ERRORS: Final = frozenset({"string_type", "string_sub_type"})
 
@@ -47,7 +48,7 @@ def validate(
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
         values = _copied(values)
-        put = [_put_text(values, item["loc"]) for item in errors if item["type"] in _TEXT_ERRORS]
+        put = [_put_text(values, item) for item in errors if item["type"] in _TEXT_ERRORS]
         if not any(put):
             _tell(model, errors, problems, node, path, outside)
             return None
@@ -65,8 +66,11 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
-def _put_text(values: Any, keys: tuple[int | str, ...]) -> bool:
-    """Replace the number at ``keys`` by how it was written; return whether it was a number."""
+def _put_text(values: Any, error: Any) -> bool:
+    """Replace the number that is wrong by how it was written; return whether it was a number."""
+    keys = error["loc"]
+    if len(keys) == 1:
+        values.setdefault(keys[0], error["input"])  # a default
     holder: Any = None
     last: Any = None
     value = values
@@ -94,7 +98,8 @@ def _tell(
     for error in sorted(errors, key=lambda item: item["type"] != "extra_forbidden"):
         keys = error["loc"]
         place, mark = place_of(node, path, keys)
-        if keys and keys[0] in outside:
+        is_default = _is_default(error, node, outside)
+        if keys and (is_default or keys[0] in outside):
             place, mark = join_path(path, keys[0]), NOWHERE
         if error["type"] == "missing":
             problems.add(
@@ -110,10 +115,19 @@ def _tell(
             problems.add_unknown("parameter", str(keys[-1]), place, mark, names)
         else:
             message, hint = _words(model, error)
+            if is_default:
+                message, hint = f"{message}: it is the default of {model.__name__}", _DEFAULT_HINT
             if (place, message) in told:
                 continue
             told.add((place, message))
             problems.add(message, place, mark, found=error.get("input"), hint=hint)
+
+
+def _is_default(error: Any, node: Node, outside: frozenset[str]) -> bool:
+    """Return whether an error speaks of a default: of a value that nobody gave."""
+    keys = error["loc"]
+    is_told = error["type"] in {"missing", "extra_forbidden"}
+    return bool(keys) and not is_told and keys[0] not in node.value and keys[0] not in outside
 
 
 def _words(model: type[BaseModel], error: Any) -> tuple[str, str | None]:

@@ -6,17 +6,25 @@ in for a parameter, whatever its name is.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, RootModel
 
 from taskgrove.analysis.parameters.field import Parameter, info_of
 from taskgrove.analysis.substitution import fill
-from taskgrove.errors import AnalysisError
+from taskgrove.errors import AnalysisError, UsageError
+
+#: What a class says of all its parameters; LUTE says this in an inner class.
+_SAID_BY_CLASS: Final = (
+    "run_directory", "result_from_params", "result_summary", "set_result", "impl_schemas",
+    "short_flags_use_eq", "long_flags_use_eq",
+)  # fmt: skip
 
 
 class TaskParameters(BaseModel):
     """Parameters of an analysis; a key that is not declared is an error.
+
+    Defaults are validated like values that are given, when an object is made.
 
     A field of the type :class:`~taskgrove.analysis.parameters.header.AnalysisHeader` (LUTE calls
     it ``lute_config``) gets the header of the configuration.
@@ -34,6 +42,7 @@ class TaskParameters(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         allow_inf_nan=False,
+        validate_default=True,
         validate_assignment=True,
         populate_by_name=True,
         protected_namespaces=(),
@@ -44,6 +53,18 @@ class TaskParameters(BaseModel):
     result_summary: ClassVar[str | None] = None
     set_result: ClassVar[bool] = False
     impl_schemas: ClassVar[str | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse what a class of LUTE says in its ``Config``, where nothing would read it."""
+        super().__pydantic_init_subclass__(**kwargs)
+        config = cls.__dict__.get("Config")
+        for name in _SAID_BY_CLASS:
+            if hasattr(config, name):
+                raise UsageError(
+                    f"{cls.__name__}.Config.{name} is read by nothing",
+                    hint=f"write '{name} = {getattr(config, name)!r}' in {cls.__name__} itself",
+                )
 
     def described_result(self) -> Any:
         """Return the result that the parameters name, such as the output file, or None.
