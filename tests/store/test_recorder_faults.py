@@ -386,8 +386,14 @@ def test_a_server_that_does_not_answer_holds_nobody_up(
         recorder.forward("run-1", log)
         feed(observe, life("run-1")[:2])
         log.wait_for(kind="started")
-        eventually(lambda: len(backends(url)) == 1)  # it may just be at a heartbeat
-        (backend,) = backends(url)
+        found: list[int] = []
+
+        def is_alone() -> bool:  # it may just be at a heartbeat, too
+            found[:] = backends(url)
+            return len(found) == 1
+
+        eventually(is_alone)
+        (backend,) = found
         os.kill(backend, signal.SIGSTOP)
         try:
             feed(observe, life("run-1")[2:])
