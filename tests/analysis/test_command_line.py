@@ -142,6 +142,7 @@ def test_values_of_all_kinds() -> None:
         ([[1]], r"'x\[0\]' is a list"),
         ([None], "nothing"),
         ("a\0b", "zero byte"),
+        ("a\ud800", "half a character"),
     ],
 )
 def test_what_cannot_be_an_argument(value: Any, why: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from taskgrove.analysis.configuration import parse_configuration
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.environment import AnalysisEnvironment, source_file
+from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.errors import AnalysisError
 from tests.analysis.analysis_runs import GUARD_S, Runs, runs, until
 
@@ -155,7 +158,7 @@ def test_without_inheriting_only_the_necessary_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "variables", [{"A=B": "x"}, {"": "x"}, {"A": "x\0y"}, {"A": 5}, {"A\0": "x"}]
+    "variables", [{"A=B": "x"}, {"": "x"}, {"A": "x\0y"}, {"A": [5]}, {"A\0": "x"}]
 )
 def test_what_cannot_stand_in_an_environment(variables: dict[str, str]) -> None:
     with pytest.raises(AnalysisError):
@@ -176,3 +179,96 @@ def test_the_exact_environment_is_described(analyses: Runs, tmp_path: Path) -> N
     assert told["SOURCED"] == "yes"
     assert handle.outcome.detail.environment["MY_TOKEN"] == "<redacted>"
     assert handle.outcome.detail.environment["SOURCED"] == "yes"
+
+
+# -- what cannot stand in an environment, wherever it comes from ----------------------------------
+
+WRONG = [True, b"4", ["4"], {}, object(), "a\0b", "\ud800", 1j]
+NAMES = ["", "A=B", "A\0B", 4, None, b"A", "\ud800"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(4, "4"), (0.5, "0.5"), (np.int64(7), "7"), (np.float32(0.5), "0.5"), (Path("/a"), "/a")],
+)
+def test_numbers_and_paths_become_text_wherever_they_come_from(
+    analyses: Runs, value: object, text: str
+) -> None:
+    built = AnalysisEnvironment(variables={"N": value}, prepend={"P": value}).build({})  # type: ignore[dict-item]
+    assert built == {"N": text, "P": text}
+
+    def set_it(context: TaskletContext) -> None:
+        context.environment["N"] = value  # type: ignore[assignment]
+
+    handle = analyses.script("echo N=$N", before=[set_it])
+    assert handle.outcome is not None
+    assert handle.outcome.output[0].tail == f"N={text}\n"
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_any_other_value_is_refused_with_the_name_of_the_variable(
+    analyses: Runs, value: object
+) -> None:
+    with pytest.raises(AnalysisError, match="the variable OMP_NUM_THREADS cannot hold"):
+        AnalysisEnvironment(variables={"OMP_NUM_THREADS": value}).check()  # type: ignore[dict-item]
+    cause = cause_after(analyses, {"OMP_NUM_THREADS": value})
+    assert cause.startswith(
+        "tasklet set_it before: AnalysisError: the variable OMP_NUM_THREADS cannot"
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_no_variable_can_have_is_refused(analyses: Runs, name: object) -> None:
+    with pytest.raises(AnalysisError, match="cannot be the name of a variable"):
+        AnalysisEnvironment(variables={name: "x"}).check()  # type: ignore[dict-item]
+    cause = cause_after(analyses, {name: "x"})
+    assert f"{name!r} cannot be the name of a variable" in cause
+
+
+def cause_after(analyses: Runs, variables: dict[Any, Any]) -> str:
+    """Return the cause of an analysis whose tasklet sets variables."""
+
+    def set_it(context: TaskletContext) -> None:
+        context.environment.update(variables)
+
+    handle = analyses.script("true", before=[set_it])
+    handle.result(GUARD_S)
+    assert handle.outcome is not None
+    assert handle.outcome.status is TaskStatus.FAILED
+    return handle.outcome.cause
+
+
+def test_a_tasklet_may_remove_a_variable_or_give_another_environment(analyses: Runs) -> None:
+    def remove(context: TaskletContext) -> None:
+        context.environment["GONE"] = None  # type: ignore[assignment]
+
+    def replace(context: TaskletContext) -> None:
+        context.environment = {"PATH": context.environment["PATH"], "NEW": "1"}
+
+    def spoil(context: TaskletContext) -> None:
+        context.environment = None  # type: ignore[assignment]
+
+    handle = analyses.script("env", before=[remove], environment={"GONE": "x"})
+    assert "GONE" not in handle.result(GUARD_S).task_env
+    handle = analyses.script("env", before=[replace])
+    assert {"PATH", "NEW"} <= set(handle.result(GUARD_S).task_env) < {
+        "PATH", "NEW", "TASKGROVE_ANALYSIS",
+    } | {"_"}  # fmt: skip
+    handle = analyses.script("env", before=[spoil])
+    handle.result(GUARD_S)
+    assert handle.outcome is not None
+    assert handle.outcome.cause.endswith("an environment is a mapping, not NoneType")
+
+
+def test_nothing_cannot_be_put_before_a_variable() -> None:
+    with pytest.raises(AnalysisError, match="before PATH"):
+        AnalysisEnvironment(prepend={"PATH": None}).check()  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("yaml", "wanted"),
+    [("4", "4"), ("1.10", "1.10"), ("0001", "0001"), ("1e3", "1e3"), ("2024-05-01", "2024-05-01")],
+)
+def test_the_environment_of_a_configuration_keeps_what_was_written(yaml: str, wanted: str) -> None:
+    header = parse_configuration(f"header: {{environment: {{N: {yaml}}}}}").header
+    assert header.environment == {"N": wanted}

@@ -247,7 +247,7 @@ class AnalysisExecutor:
         environment = self.environment.build(called_off=lambda: before.reason is not None)
         context = TaskletContext(self.entry.name, self.parameters, environment, self.work_dir)
         run_tasklets("before", self.before, context)
-        plan = self._plan(loop, environment)
+        plan = self._plan(loop, context.environment)
         ending.plan = plan
         if ending.was_called_off():
             return

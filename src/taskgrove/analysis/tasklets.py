@@ -7,12 +7,14 @@ FAILED, with its words as the cause.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from taskgrove.analysis.results import TaskResult
+from taskgrove.analysis.variables import checked_variables
+from taskgrove.errors import AnalysisError
 from taskgrove.events.foreign_values import readable
 
 
@@ -23,7 +25,8 @@ class TaskletContext:
     Attributes:
         analysis: The analysis' name.
         parameters: Its validated parameters.
-        environment: Its environment; a *before* may change it.
+        environment: Its environment; a *before* may change it. Numbers and paths become text,
+            None removes a variable.
         work_dir: Its working folder, or None.
         result: Its result, for an *after*; None for a *before*.
     """
@@ -61,11 +64,27 @@ def run_tasklets(when: str, tasklets: Iterable[Tasklet], context: TaskletContext
         context: What they see.
 
     Raises:
-        TaskletError: One of them raised; those behind it were not called.
+        TaskletError: One of them raised, or left what cannot be an environment; those behind it
+            were not called.
     """
     for tasklet in tasklets:
         try:
             tasklet(context)
+            if when == "before":
+                _settle_environment(context)
         except (Exception, SystemExit) as exc:  # one that exits must not take our thread with it
             name = readable(getattr(tasklet, "__name__", None) or tasklet, 200)
             raise TaskletError(f"tasklet {name} {when}: {readable(exc)}") from exc
+
+
+def _settle_environment(context: TaskletContext) -> None:
+    """Bring the environment that a tasklet has left into the form that a program can be given.
+
+    Raises:
+        AnalysisError: It cannot be; the error names the variable.
+    """
+    left: object = context.environment
+    if not isinstance(left, Mapping):
+        raise AnalysisError(f"an environment is a mapping, not {type(left).__name__}")
+    checked = checked_variables(left).items()
+    context.environment = {name: value for name, value in checked if value is not None}

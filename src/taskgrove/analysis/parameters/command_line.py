@@ -8,6 +8,7 @@ None, a text that is empty and also the default, a flag that is False.
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -155,4 +156,8 @@ def _text(key: str, value: Any) -> str:
     text = written_text(value)
     if "\0" in text:
         raise AnalysisError(f"the parameter {key!r} holds a zero byte", key=key)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as exc:
+        raise AnalysisError(f"the parameter {key!r} holds half a character", key=key) from exc
     return text

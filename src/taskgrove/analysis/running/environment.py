@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from taskgrove.analysis.variables import checked_variables
 from taskgrove.errors import AnalysisError, nearest
 
 #: How long a file may take to be sourced, in seconds.
@@ -41,7 +42,8 @@ class AnalysisEnvironment:
     """Where an analysis' environment comes from.
 
     Attributes:
-        variables: Set last, above all others; None removes a variable.
+        variables: Set last, above all others; None removes a variable. Numbers and paths become
+            text, here and in ``prepend``.
         source: A shell script that is sourced first, such as one that activates another
             installation.
         inherit: Whether the environment of this process is the beginning; without it only PATH,
@@ -66,13 +68,10 @@ class AnalysisEnvironment:
                 file=self.source,
                 hint=_near_file(Path(self.source)),
             )
-        for name, value in [*self.variables.items(), *self.prepend.items()]:
-            if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-                raise AnalysisError(f"{name!r} cannot be the name of a variable", key=str(name))
-            if value is not None and (not isinstance(value, str) or "\0" in value):
-                raise AnalysisError(
-                    f"the variable {name} cannot hold {value!r}", key=name, hint="give a text"
-                )
+        checked_variables(self.variables)
+        for name, value in checked_variables(self.prepend).items():
+            if value is None:
+                raise AnalysisError(f"nothing can be put before {name}", key=name)
 
     def build(
         self,
@@ -95,9 +94,10 @@ class AnalysisEnvironment:
             given = {name: given[name] for name in _ALWAYS if name in given}
         if self.source is not None:
             given = source_file(Path(self.source), given, called_off=called_off)
-        for name, before in self.prepend.items():
+        for name, before in checked_variables(self.prepend).items():
+            assert before is not None  # it was checked
             given[name] = f"{before}{os.pathsep}{given[name]}" if given.get(name) else before
-        for name, value in self.variables.items():
+        for name, value in checked_variables(self.variables).items():
             if value is None:
                 given.pop(name, None)
             else:
