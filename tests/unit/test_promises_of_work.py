@@ -66,6 +66,57 @@ async def async_plan():
     yield "open_run"
 
 
+class Program:
+    """As of subprocess and asyncio: only a program that has ended has a status."""
+
+    def __init__(self, returncode):
+        self._returncode = returncode
+
+    @property
+    def returncode(self):
+        return self._returncode
+
+    def communicate(self):
+        raise AssertionError("nobody waits here")
+
+    wait = communicate
+
+
+class PolledProgram(Program):
+    returncode = 0
+
+    def poll(self):
+        return self._returncode
+
+
+class Worker:
+    """As of threading and multiprocessing."""
+
+    def __init__(self, alive=False, ident=1, exitcode=None):
+        self.is_alive, self.ident, self.exitcode = (lambda: alive), ident, exitcode
+
+    def is_alive(self):
+        raise AssertionError("each has its own")
+
+    def join(self):
+        raise AssertionError("nobody waits here")
+
+
+async def measures():
+    raise AssertionError("nobody awaits it")
+
+
+async def gives_a_coroutine():
+    return measures()
+
+
+def ended_thread():
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    return thread
+
+
 def done_future():
     future = Future()
     future.set_result(True)
@@ -85,6 +136,20 @@ PROMISES = {
     "done future": done_future,
     "futures": lambda: [Future(), Future()],
     "code and future": lambda: (ResultCode.OK, Future()),
+    "named futures": lambda: {"a": Future()},
+    "futures in lists": lambda: [[1, (Future(),)], 2],
+    "set of futures": lambda: {Future()},
+    "coroutine of a coroutine": gives_a_coroutine,
+    "coroutines": lambda: [measures()],
+    "map": lambda: map(int, ["x"]),
+    "filter": lambda: filter(int, ["x"]),
+    "thread": lambda: Worker(alive=True),
+    "thread that was not started": threading.Thread,
+    "process that failed": lambda: Worker(exitcode=3),
+    "program": lambda: Program(None),
+    "polled program": lambda: PolledProgram(None),
+    "program that failed": lambda: Program(3),
+    "polled program that failed": lambda: PolledProgram(3),
     "status": Status,
     "failed status": lambda: Status(True, False),
     "movement": Movement,
@@ -92,6 +157,7 @@ PROMISES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:coroutine 'measures' was never awaited")
 @pytest.mark.parametrize("kind", PROMISES)
 @pytest.mark.parametrize("as_method", [False, True])
 def test_a_promise_fails_its_step(kind, as_method):
@@ -122,8 +188,12 @@ def test_a_result_that_is_not_there_yet_fails_its_step():
 
 @pytest.mark.parametrize(
     "value",
-    [Status(True), Movement(True), Status, Future, object(), 3, "text", [1, 2], {"a": plan}],
-)
+    [
+        Status(True), Movement(True), Status, Future, object(), 3, "text", [1, 2], {"a": plan},
+        Program(0), PolledProgram(0), Worker(), Worker(exitcode=0), ended_thread(),
+        zip([1], [2], strict=True),
+    ],
+)  # fmt: skip
 def test_what_has_ended_or_is_a_plain_value_is_none(value):
     assert taskgrove.run(LeafTask.from_callable(lambda: value, name="a")).result is ResultCode.OK
 

@@ -1,18 +1,26 @@
 """Values that promise work in place of its end: a generator, a Future, an unfinished Status.
 
+Of processes and threads, too: who returns one has handed its work on.
+
 Nothing here waits, and nothing here raises, whatever the value's own code does.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+import itertools
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from typing import Any, Final
 
-#: A list or tuple of values is looked into so far: a step may give several Futures.
+#: Lists and mappings of values are looked into so far: a step may give several Futures.
 _ITEMS_LIMIT: Final = 100
+_DEPTH_LIMIT: Final = 4
 #: How types tell whether work has ended, and how one waits for it.
 _ENDS: Final = (("done", "wait"), ("ready", "wait"))
+_NOT_DONE: Final = "returned {} that is not done; its work may still be running"
+_WITHOUT_SUCCESS: Final = "returned {} that ended without success"
+#: They call what they were given only when somebody asks for the next item.
+_LAZY: Final = (map, filter, itertools.starmap)
 
 
 def promise_in(value: Any) -> str | None:
@@ -21,10 +29,18 @@ def promise_in(value: Any) -> str | None:
     Args:
         value: What a step gave.
     """
-    words = _promise(value)
-    if words is None and type(value) in (list, tuple):
-        words = next(filter(None, map(_promise, value[:_ITEMS_LIMIT])), None)
-    return words
+    if type(value) not in _CONTAINERS:
+        return _promise(value)
+    items = itertools.islice(_items_in(value, 0), _ITEMS_LIMIT)
+    return next(filter(None, map(_promise, items)), None)
+
+
+def _items_in(value: Any, depth: int) -> Iterator[Any]:
+    for item in list(value.values() if type(value) is dict else value):
+        if type(item) in _CONTAINERS and depth < _DEPTH_LIMIT:
+            yield from _items_in(item, depth + 1)
+        else:
+            yield item
 
 
 def _promise(value: Any) -> str | None:
@@ -38,8 +54,9 @@ def _promise(value: Any) -> str | None:
 
 
 def _promise_of(kind: type, value: Any) -> str | None:
-    if issubclass(kind, (Generator, AsyncGenerator)):
-        return "returned a generator; calling a generator function runs nothing of it"
+    words = _never_run(kind)
+    if words is not None:
+        return words
     if issubclass(kind, Future) or (_has(kind, "done") and _has(kind, "add_done_callback")):
         if _is_true(value.done):
             return "returned a Future in place of its result"
@@ -47,14 +64,41 @@ def _promise_of(kind: type, value: Any) -> str | None:
     for ended, wait in _ENDS:
         if _has(kind, ended) and _has(kind, wait):
             return _unfinished(value, kind.__name__, ended)
+    return _of_worker(kind, value)
+
+
+def _never_run(kind: type) -> str | None:
+    if issubclass(kind, (Generator, AsyncGenerator)):
+        return "returned a generator; calling a generator function runs nothing of it"
+    if issubclass(kind, Coroutine):
+        return "returned a coroutine that nobody awaits; nothing of it runs"
+    if kind in _LAZY:
+        return f"returned {kind.__name__}, which calls nothing until its items are asked for"
     return None
+
+
+def _of_worker(kind: type, value: Any) -> str | None:
+    """Return the words for a thread or process that runs, has not begun, or failed."""
+    failed: Any = None
+    if _has(kind, "is_alive") and _has(kind, "join"):
+        runs, failed = value.is_alive(), getattr(value, "exitcode", 0)
+        if not runs and getattr(value, "ident", 0) is None:
+            return f"returned {kind.__name__} that was never started"
+    elif _has(kind, "communicate") and _has(kind, "wait"):
+        failed = value.poll() if _has(kind, "poll") else value.returncode
+        runs = failed is None
+    else:
+        return None
+    if runs:
+        return _NOT_DONE.format(kind.__name__)
+    return _WITHOUT_SUCCESS.format(kind.__name__) if failed else None
 
 
 def _unfinished(value: Any, kind: str, ended: str) -> str | None:
     if not _is_true(getattr(value, ended)):
-        return f"returned {kind} that is not done; its work may still be running"
+        return _NOT_DONE.format(kind)
     if getattr(value, "success", True) is False:
-        return f"returned {kind} that ended without success"
+        return _WITHOUT_SUCCESS.format(kind)
     return None
 
 
@@ -66,4 +110,5 @@ def _is_true(told: Any) -> bool:
     return bool(told() if callable(told) else told)
 
 
-_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
+_CONTAINERS: Final = frozenset({tuple, list, dict, set, frozenset})
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes}) | _CONTAINERS
