@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import AnalysisDetail
+from taskgrove.view.left_out import left_out_words
 from taskgrove.view.reasons.html import render_why_html
 from taskgrove.view.record_view import story_of_record, view_of_nodes
 from taskgrove.view.report_style import STYLE
@@ -80,11 +81,16 @@ def _contents(runs: Sequence[RunRow]) -> str:
         f'<tr><td><a href="#{_anchor(run)}">{_text(run.run_id)}</a></td>'
         f"<td>{_text(run.command)}</td>{_outcome_cell(run)}"
         f"<td>{_text(duration_text(run.duration_s))}</td>"
-        f"<td>{_text('' if run.outcome == 'ok' else run.headline)}</td></tr>"
+        f"<td>{_text(_why_words(run))}</td></tr>"
         for run in runs
     )
     head = "".join(f"<th>{name}</th>" for name in ("Run", "Command", "Outcome", "Took", "Why"))
     return f"<h1>{len(runs):,} runs</h1><table><tr>{head}</tr>{rows}</table>"
+
+
+def _why_words(run: RunRow) -> str:
+    told = ["" if run.outcome == "ok" else run.headline, left_out_words(run.left_out)]
+    return "; ".join(part for part in told if part)
 
 
 def _article(history: History, run: RunRow, now_ns: int) -> str:

@@ -18,7 +18,7 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.events import decode_event
 from taskgrove.store.queries.export_jsonl import read_jsonl
 from taskgrove.store.store import Store
-from tests.cli.command_line import PATIENCE_S, command, environment
+from tests.cli.command_line import PATIENCE_S, command, environment, taskgrove
 from tests.store.kept_runs import SECOND_NS, beams, every_minute, keep, keep_beams, ran, retimed
 
 GOOD, BAD, OTHER = (
@@ -333,3 +333,55 @@ def test_what_devices_say_cannot_act_on_the_terminal(tmp_path: Path) -> None:
         assert "\x1b" not in said
         assert "\r" not in said
     assert "[red]line[/red]" in ask("show", "last", "--db", str(tmp_path / "runs.db"))
+
+
+LEFT_OUT_MANAGER = """
+class Manager:
+    ready = "NO"
+
+    @property
+    def broken(self):
+        raise ConnectionError("no reply")
+
+    def well(self):
+        return 0, "fine"
+"""
+
+LEFT_OUT_MAP = """
+go:
+  type: sequential
+  tasks:
+    first: {handler: internal, command_name: well}
+    second:
+      handler: internal
+      command_name: late
+      allowed_states: {attr_name: ATTRIBUTE, attr_value: [YES]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("attribute", "code", "reason"),
+    [
+        ("ready", 0, "ready is NO; allowed: YES"),
+        ("broken", 3, "reading broken raised ConnectionError"),
+    ],
+)
+def test_what_was_left_out_is_told_by_every_verb(
+    tmp_path: Path, attribute: str, code: int, reason: str
+) -> None:
+    (tmp_path / "site_manager.py").write_text(LEFT_OUT_MANAGER)
+    (tmp_path / "map.yaml").write_text(LEFT_OUT_MAP.replace("ATTRIBUTE", attribute))
+    run = taskgrove(
+        "run", "map.yaml", "go", "--manager", "site_manager:Manager", "--no-live", cwd=tmp_path
+    )
+    assert run.returncode == code, run.stderr
+    told = f"left out: late: {reason}"
+    assert told in run.stdout.partition("COMPLETED")[2]
+    for verb in (["why", "last"], ["runs", "show", "last"], ["runs", "list"]):
+        shown = taskgrove(*verb, cwd=tmp_path)
+        assert told in " ".join(shown.stdout.split()), verb
+    listed = json.loads(taskgrove("runs", "list", "--json", cwd=tmp_path).stdout)
+    (item,) = listed[0]["left_out"]
+    assert (item["name"], item["device"], item["reason"]) == ("late", None, reason)
+    page = taskgrove("runs", "export", "--format", "html", cwd=tmp_path).stdout
+    assert told in page

@@ -102,10 +102,21 @@ def base_name(leaf: LeafTask, bases: set[str]) -> str:
     return base
 
 
+def demand(entry: dict[str, Any], reject_missing: bool) -> None:
+    """Say of every entry whether a missing target rejects the command."""
+    for child in entry["tasks"].values():
+        if "tasks" in child:
+            demand(child, reject_missing)
+        else:
+            child["reject_missing"] = reject_missing
+
+
 @given(maps(), managers())
 def test_nothing_is_left_out_without_a_note_and_names_are_unique(
     data: dict[str, Any], manager: dict[str, Any]
 ) -> None:
+    for plain in data["commands"].values():
+        demand(plain, False)
     command_map = load_command_map(data)
     for command, entry in command_map.commands.items():
         wanted, left_out = expected(ManagerView(manager), entry, entry.allowed_states)
@@ -122,6 +133,9 @@ def test_nothing_is_left_out_without_a_note_and_names_are_unique(
         )
         notes = [line for line in root.composition_notes if ": left out: " in line]
         assert len([line for line in notes if "nothing in it" not in line]) == left_out
+        told = [item for _, node in nodes if isinstance(node, Task) for item in node.left_out]
+        branches = {item.path.rpartition("/")[0] for item in told if item.branch}
+        assert len([item for item in told if item.path not in branches]) == left_out
         assert len({path for path, _ in nodes}) == len(nodes)
         for _, node in nodes:
             if isinstance(node, Task):
@@ -134,15 +148,8 @@ def test_nothing_is_left_out_without_a_note_and_names_are_unique(
 def test_a_missing_target_rejects_where_the_map_says_so(
     data: dict[str, Any], manager: dict[str, Any]
 ) -> None:
-    def demand(entry: dict[str, Any]) -> None:
-        for child in entry["tasks"].values():
-            if "tasks" in child:
-                demand(child)
-            else:
-                child["reject_missing"] = True
-
     for entry in data["commands"].values():
-        demand(entry)
+        demand(entry, True)
     for command, typed in load_command_map(data).commands.items():
         wanted, left_out = expected(ManagerView(manager), typed, typed.allowed_states)
         root = composed(command, data, manager)

@@ -15,6 +15,7 @@ from taskgrove.commands.aggregation import (
     TaskAggregationPolicy,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import LeftOut
 
 DEVICES = [
     "low-cbf/subarray/01",
@@ -58,6 +59,14 @@ plain_failure = st.builds(
     st.just((ResultCode.FAILED, "boom")),
     st.sampled_from(DEVICES),
 )
+kept_out = st.builds(
+    LeftOut,
+    st.sampled_from(["cbf-subarray-01", "pst-beam-02"]),
+    st.sampled_from([None, *DEVICES]),
+    st.sampled_from(["selection", "guard", "fault", "operator"]),
+    st.sampled_from(["no answer", "unknown device"]),
+    branch=st.sampled_from(["", "", "configure_pst"]),
+)
 policies = st.builds(
     TaskAggregationPolicy,
     st.sampled_from(["configure", "configure_pst"]),
@@ -66,6 +75,7 @@ policies = st.builds(
     st.booleans(),
     rule=st.sampled_from(RULES),
     pst_group=st.sampled_from([None, None, True, False]),
+    left_out=st.lists(kept_out, max_size=3),
 )
 
 
@@ -84,7 +94,9 @@ def test_every_outcome_is_sound(policy: TaskAggregationPolicy, subs: list[Subtas
     assert outcome == policy.aggregate(subs), "the same input, the same outcome"
     decision = outcome.decision
     assert decision is not None
-    assert decision.total == len(subs)
+    faults = [item for item in policy.left_out if item.kind == "fault" and not item.branch]
+    assert decision.total == len(subs) + len(faults)
+    assert outcome.left_out == policy.left_out
     assert 0 <= decision.succeeded <= decision.total
     if outcome.status.is_final:
         assert outcome.result is not ResultCode.UNKNOWN
@@ -97,8 +109,50 @@ def test_every_outcome_is_sound(policy: TaskAggregationPolicy, subs: list[Subtas
     if outcome.result is ResultCode.OK:
         assert outcome.health_state is None
         assert not any(policy.is_problem(sub) or sub.skipped for sub in subs)
+        assert not faults or not outcome.status.is_final
     if decision.severe:
         assert verdict(outcome) == (TaskStatus.FAILED, ResultCode.FAILED, "FAILED")
+
+
+def without_left_out(policy: TaskAggregationPolicy, kept: list[LeftOut]) -> TaskAggregationPolicy:
+    return TaskAggregationPolicy(
+        policy.task_name,
+        policy.operation,
+        policy.obs_mode,
+        policy.is_root,
+        rule=policy.rule,
+        pst_group=policy.pst_group,
+        left_out=kept,
+    )
+
+
+@given(policies, st.lists(any_sub, max_size=6))
+def test_what_was_left_out_by_choice_changes_no_verdict(
+    policy: TaskAggregationPolicy, subs: list[SubtaskResult]
+) -> None:
+    faults = [item for item in policy.left_out if item.kind == "fault"]
+    before, after = without_left_out(policy, faults).aggregate(subs), policy.aggregate(subs)
+    assert verdict(after) == verdict(before)
+    assert after.decision == before.decision
+    assert after.message == before.message
+
+
+@given(policies, st.lists(ended_sub, min_size=1, max_size=6), st.integers(1, 3))
+def test_a_fault_never_improves_a_verdict_and_is_never_severe(
+    policy: TaskAggregationPolicy, subs: list[SubtaskResult], count: int
+) -> None:
+    faults = [LeftOut(f"f{n}", f"low-cbf/subarray/{n}", "fault", "no answer") for n in range(count)]
+    alone = without_left_out(policy, []).aggregate(subs)
+    outcome = without_left_out(policy, faults).aggregate(subs)
+    assert word(outcome) != "OK"
+    assert RANKS[word(outcome)] >= RANKS[word(alone)]
+    if policy.rule is None and word(alone) == "OK":
+        expected = (TaskStatus.COMPLETED, ResultCode.FAILED, "DEGRADED")
+        assert verdict(outcome) == expected
+    if policy.rule is None:
+        assert outcome.decision is not None
+        assert alone.decision is not None
+        assert outcome.decision.severe <= alone.decision.severe
 
 
 @given(policies, st.lists(any_sub, max_size=6), st.randoms(use_true_random=False))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import FinishedDetail
+from taskgrove.events import FinishedDetail, LeftOut
 from taskgrove.view.explain import explain, grouped, split_message
 from taskgrove.view.snapshot import RunView
 from tests.unit.event_streams import Stream, beam_run
@@ -28,6 +28,7 @@ class FakeOutcome:
     message: str = ""
     health_state: str | None = None
     decision: FakeDecision | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def outcome_of(view: RunView) -> Any:

@@ -394,7 +394,7 @@ def test_a_composites_guard_holds_below_it() -> None:
     inner = {
         "type": "parallel",
         "allowed_states": only_idle,
-        "tasks": {"cbf": CONFIGURE, "pss": CONFIGURE},
+        "tasks": {"cbf": {**CONFIGURE, "reject_missing": False}, "pss": CONFIGURE},
     }
     root = compose({"inner": inner, "cbf": CONFIGURE}, manager, allowed_states=IDLE)
     assert names(root) == ["inner", "cbf-subarray-01"]
@@ -850,7 +850,10 @@ def test_a_device_that_does_not_answer_is_left_out_or_rejects() -> None:
     data: dict[str, Any] = {
         "go": {
             "type": "parallel",
-            "tasks": {"cbf": {"command_name": "On"}, "pss": {"command_name": "On"}},
+            "tasks": {
+                "cbf": {"command_name": "On", "reject_missing": False},
+                "pss": {"command_name": "On"},
+            },
         },
         "components": {"cbf": "low-cbf/subarray/01", "pss": "low-pss/subarray/01"},
     }

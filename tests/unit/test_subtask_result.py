@@ -402,11 +402,13 @@ def test_the_signature_is_the_documented_one() -> None:
         "health_state",
         "severe",
         "skipped",
+        "left_out",
     ]
     assert [name for name, item in parameters.items() if item.kind is item.KEYWORD_ONLY] == [
         "health_state",
         "severe",
         "skipped",
+        "left_out",
     ]
     assert "'a' COMPLETED OK" in repr(SubtaskResult("a", TaskStatus.COMPLETED))
 

@@ -20,6 +20,7 @@ from taskgrove.errors import DeviceError, MissingExtraError
 TIMEOUT_S: Final = 3.0
 _AT_ONCE: Final = 16
 _NO_HOST: Final = "API_TangoHostNotSet"
+_UNKNOWN: Final = ("DB_DeviceNotDefined", "API_DeviceNotDefined")
 _NO_DATABASE: Final = "TANGO_HOST is not set, so there is no database to look the name up in"
 
 
@@ -34,6 +35,7 @@ class Reach:
         state: What it said its state is; empty without an answer.
         problem: Why not; empty when it answered.
         hint: What to do about it; empty when it answered.
+        unknown: True where the database does not know it.
     """
 
     device: str
@@ -42,6 +44,7 @@ class Reach:
     state: str = ""
     problem: str = ""
     hint: str = ""
+    unknown: bool = False
 
 
 def import_tango(what: str) -> Any:
@@ -120,6 +123,7 @@ class DeviceReader:
                 time.monotonic() - began,
                 problem=_words(exc),
                 hint=_hint_for(exc.args[0].reason),
+                unknown=exc.args[0].reason in _UNKNOWN,
             )
         return Reach(device, True, time.monotonic() - began, state)
 
@@ -169,6 +173,6 @@ def _hint_for(reason: str) -> str:
         )
     if reason in ("API_CantConnectToDatabase", "API_CommandFailed"):
         return "the TANGO database does not answer: is TANGO_HOST right, and is it running?"
-    if reason in ("DB_DeviceNotDefined", "API_DeviceNotDefined"):
+    if reason in _UNKNOWN:
         return "the database does not know the device: compare the name with the map"
     return "start its server, or look at the server's log; 'taskgrove simulate' has stand-ins"

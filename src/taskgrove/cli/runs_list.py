@@ -27,6 +27,7 @@ from taskgrove.cli.recorded import (
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.view.left_out import left_out_words
 from taskgrove.view.terminal_text import duration_text
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def _why(run: RunSummary) -> str:
         return run.state_note or f"last heard of at {run.last_at:%Y-%m-%d %H:%M:%S} UTC"
     if run.outcome == "running":
         return f"{run.progress} % done"
-    headline = "" if run.outcome == "ok" else run.headline
-    if run.resumed_by_run_id is None:
-        return headline
-    return "; ".join(part for part in (f"resumed by {run.resumed_by_run_id}", headline) if part)
+    told = [
+        "" if run.resumed_by_run_id is None else f"resumed by {run.resumed_by_run_id}",
+        "" if run.outcome == "ok" else run.headline,
+        left_out_words(run.left_out),
+    ]
+    return "; ".join(part for part in told if part)

@@ -103,7 +103,7 @@ def _say_why(
     verdicts: Sequence[VerdictRow],
     location: str,
 ) -> None:
-    if run.outcome == "ok" and not verdicts:
+    if run.outcome == "ok" and not verdicts and not run.left_out:
         return
     now_ns = SYSTEM_CLOCK.wall_ns()
     story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)

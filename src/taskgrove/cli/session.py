@@ -13,6 +13,7 @@ from taskgrove.cli.analyses import AnalysisOptions, analysis_leaves, make_runner
 from taskgrove.cli.devices import DeviceReader, Reach
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.composition.context import ComponentContext
+from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner
@@ -103,7 +104,7 @@ class MapSession:
                 exc.hint = self._hint
             raise
 
-    def _absences(self, command: str, reader: DeviceReader) -> dict[str, str]:
+    def _absences(self, command: str, reader: DeviceReader) -> dict[str, Objection]:
         """Return why devices that the command could use do not answer, by name."""
         self.command_map.command(command)  # an unknown command asks no device
         names = list(dict.fromkeys(chain.from_iterable(self.command_map.components.values())))
@@ -244,10 +245,11 @@ class MapSession:
         self._stack.__exit__(kind, error, trace)
 
 
-def _absence(reach: Reach) -> str:
+def _absence(reach: Reach) -> Objection:
     # A device is shown by its short name; an address tells how it was tried.
-    where = f" at {reach.device}" if "://" in reach.device else ""
-    return f"no answer{where}: {reach.problem}"
+    where = f"{reach.device}: " if "://" in reach.device else ""
+    reason = "unknown device" if reach.unknown else "no answer"
+    return Objection("fault", reason, f"{where}{reach.problem}")
 
 
 def _leaves(task: Task) -> Iterator[LeafTask]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from logging import Logger
 from typing import Any, Final, TypeAlias
@@ -18,6 +18,7 @@ from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.display import render_html
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError
+from taskgrove.events import LeftOut
 
 CompletedCallback: TypeAlias = Callable[..., object]
 
@@ -188,6 +189,7 @@ class BaseTask:
         obs_mode: str | None = None,
         rule: AggregationRule | None = None,
         pst_group: bool | None = None,
+        left_out: Iterable[LeftOut] = (),
     ) -> TaskTracker:
         tracker = TaskTracker(
             self.name,
@@ -199,6 +201,7 @@ class BaseTask:
             self.is_root,
             rule=rule,
             pst_group=pst_group,
+            left_out=left_out,
             parent=None if self.parent is None else self.parent.tracker,
         )
         tracker.owner = weakref.ref(self)

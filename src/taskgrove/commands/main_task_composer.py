@@ -26,14 +26,18 @@ from taskgrove.commands.command_map import (
 )
 from taskgrove.commands.command_map.problems import shown
 from taskgrove.commands.composition.context import Component, ManagerView
+from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.composition.limits import limit_notes
 from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
+from taskgrove.commands.composition.omissions import Omissions
 from taskgrove.commands.composition.resources import Resources, plain_copy
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode
 from taskgrove.errors import CommandError
 
 _TOLD_REASONS = 20
+#: The caller's own choice, so that it never rejects.
+_NOT_SELECTED = Objection("selection", "not in the resources")
 
 
 class _Open(NamedTuple):
@@ -118,27 +122,24 @@ class _Composition:
         self._name = composer.name
         self._entry = entry
         self._view = view
-        self._notes: list[str] = []
-        self._refusals: list[str] = []
-        #: Paths of what was left out for a reason of its own.
-        self._explained: set[str] = set()
+        self._out = Omissions()
+        self._notes = self._out.notes
         self._obs_mode = self._view.obs_mode()
 
     def compose(self) -> Task:
         objection = self._view.objection(self._entry.allowed_states)
         if objection is not None:
-            raise self._error(f"{self._name} is not allowed: {objection}", [objection])
+            raise self._error(f"{self._name} is not allowed: {objection}", [str(objection)])
         self._note_unchecked(self._name, self._view.unchecked(self._entry.allowed_states))
         self._resources = Resources(self._name, self._composer.resources, self._view)
         root = self._composite(self._name, self._entry, is_root=True)
         self._fill(root)
         unused = self._resources.check_used()
-        if self._refusals:
-            raise self._error(
-                f"{self._name} is rejected: {_joined(self._refusals)}", self._refusals
-            )
+        if self._out.refusals:
+            why = _joined(self._out.refusals)
+            raise self._error(f"{self._name} is rejected: {why}", self._out.refusals)
         self._notes.extend(f"{self._name}: {note}" for note in unused)
-        self._note_empty(root)
+        self._out.hand_over(root)
         if self._composer._clean_task(root) is None:  # noqa: SLF001 - the two are one
             why = f": {_joined(self._notes)}" if self._notes else ""
             raise self._error(f"{self._name} has nothing to run{why}", self._notes)
@@ -219,8 +220,7 @@ class _Composition:
         components = self._view.components(entry.handler)
         if not components:
             where = path if isinstance(entry, GroupEntry) else f"{path}/{entry.handler}"
-            reason = f"the context has no component for {entry.handler}"
-            self._left_out(entry, where, None, reason)
+            self._out.no_component(entry, where)
         for component in components:
             leaf = self._device_leaf(entry, path, guard, names, component)
             if leaf is not None:
@@ -235,15 +235,12 @@ class _Composition:
         component: Component,
     ) -> LeafTask | None:
         binding = self._resources.for_component(entry, component)
-        if not binding.selected:
-            # The caller's own choice, so it never rejects.
-            where = f"{path}/{component.leaf_name} ({component.name})"
-            self._notes.append(f"{where}: left out: not in the resources")
-            return None
         guard = entry.allowed_states or guard
-        objection = self._view.device_objection(component.target, guard)
+        objection: Objection | None = _NOT_SELECTED
+        if binding.selected:
+            objection = self._view.device_objection(component.target, guard)
         if objection is not None:
-            self._left_out(entry, f"{path}/{component.leaf_name}", component.name, objection)
+            self._out.add(entry, f"{path}/{component.leaf_name}", objection, component)
             return None
         name = names.unique(component.leaf_name)
         self._note_unchecked(
@@ -346,7 +343,7 @@ class _Composition:
         objection = self._view.objection(entry.allowed_states)
         binding = self._resources.for_method(entry)
         if objection is not None:
-            self._left_out(entry, f"{path}/{wanted}", None, objection)
+            self._out.add(entry, f"{path}/{wanted}", objection)
             return None
         name = names.unique(wanted)
         where = f"{path}/{name}"
@@ -366,27 +363,9 @@ class _Composition:
 
     # ---------------------------------------------------------------- notes
 
-    def _left_out(self, entry: HandlerEntry, path: str, device: str | None, reason: str) -> None:
-        if entry.reject_missing:
-            own = entry.handler if isinstance(entry, DeviceEntry) else entry.command_name
-            self._refusals.append(f"{device or own}: {reason}")
-        else:
-            where = f"{path} ({device})" if device else path
-            self._notes.append(f"{where}: left out: {reason}")
-            self._explained.add(path)
-
     def _note_unchecked(self, path: str, note: str | None) -> None:
         if note is not None:
             self._notes.append(f"{path}: {note}")
-
-    def _note_empty(self, root: Task) -> None:
-        filled: set[Task] = set()
-        nodes = [(path, node) for path, node in root.walk() if isinstance(node, Task)]
-        for path, node in reversed(nodes):
-            if any(not isinstance(child, Task) or child in filled for child in node.subtasks):
-                filled.add(node)
-            elif node is not root and path not in self._explained:
-                self._notes.append(f"{path}: left out: nothing in it to run")
 
 
 def _joined(reasons: list[str]) -> str:

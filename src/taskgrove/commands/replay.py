@@ -188,6 +188,7 @@ def _composite(name: str, detail: ComposedDetail) -> Task:
         pst_group=detail.pst_group,
     )
     task.composition_notes.extend(detail.notes)
+    task.left_out = detail.left_out
     return task
 
 

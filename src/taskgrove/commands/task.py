@@ -22,6 +22,7 @@ from taskgrove.commands.leaf_task import LeafTask
 from taskgrove.commands.subtasks import Subtasks
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError, nearest
+from taskgrove.events import LeftOut
 
 __all__ = ["BaseTask", "LeafTask", "Task", "TaskExecutionType", "device_name_of"]
 
@@ -51,6 +52,7 @@ class Task(BaseTask):
     __slots__ = (
         "_subtasks",
         "composition_notes",
+        "left_out",
         "obs_mode",
         "operation",
         "pst_group",
@@ -89,6 +91,8 @@ class Task(BaseTask):
         self.submitted = False
         #: What the composer left out and why, and limits that cannot be enforced.
         self.composition_notes: list[str] = []
+        #: What the composer left out of this task: part of its outcome.
+        self.left_out: tuple[LeftOut, ...] = ()
         self._subtasks = Subtasks(subtasks)
         self._adopt(self._subtasks)
 
@@ -235,6 +239,7 @@ class Task(BaseTask):
             obs_mode=self.obs_mode,
             rule=self.rule,
             pst_group=self.pst_group,
+            left_out=self.left_out,
         )
         tracker.expect(child.name for child in self._subtasks)
         return tracker

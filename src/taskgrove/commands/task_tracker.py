@@ -27,7 +27,7 @@ from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext, checked_progress
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
-from taskgrove.events import EventBus, Observer, Subscription, SubtaskFacts
+from taskgrove.events import EventBus, LeftOut, Observer, Subscription, SubtaskFacts
 from taskgrove.foreign_code import LOGGING, is_interrupt
 
 __all__ = ["TaskTracker", "as_task_callback"]
@@ -55,6 +55,7 @@ class TaskTracker(TrackerDelivery):
         progress_updates: Whether progress payloads are sent at all.
         rule: An explicit rule for the policy (S3.9).
         pst_group: Whether this is a group of PST beams; None decides by the name.
+        left_out: What the composer left out of the task: part of its outcome.
         parent: The tracker that this one reports to, as a subtask of this task's name.
 
     Attributes:
@@ -76,6 +77,7 @@ class TaskTracker(TrackerDelivery):
         progress_updates: bool = True,
         rule: AggregationRule | None = None,
         pst_group: bool | None = None,
+        left_out: Iterable[LeftOut] = (),
         parent: TaskTracker | None = None,
     ) -> None:
         super().__init__(
@@ -87,6 +89,7 @@ class TaskTracker(TrackerDelivery):
             bool(is_root),
             rule,
             pst_group,
+            left_out,
             progress_updates=progress_updates,
             parent=parent,
         )
@@ -179,7 +182,8 @@ class TaskTracker(TrackerDelivery):
             error: TANGO errors, kept for the completion payload.
             **kwargs: ``device_name``, ``devices``, ``failed_devices``, ``operation``,
                 ``obs_mode``, ``source``, ``health_state``, ``severe``, ``skipped``,
-                ``attempt``, ``cause``, ``result_value``; anything else is ignored.
+                ``attempt``, ``cause``, ``result_value``, ``left_out``; anything else is
+                ignored.
         """
         try:
             record = self.subtasks.get(task_name)
@@ -304,6 +308,7 @@ class TaskTracker(TrackerDelivery):
             health_state=record.health_state,
             severe=record.severe,
             skipped=record.skipped,
+            left_out=record.left_out,
         )
 
     def _take_in(  # noqa: PLR0912, PLR0915 - one critical section, kept free of calls
@@ -387,6 +392,8 @@ class TaskTracker(TrackerDelivery):
                         record.severe = True
                     if ctx.skipped:
                         record.skipped = True
+                    if ctx.left_out:
+                        record.left_out = ctx.left_out
                 if code is not None:
                     record.result_code = code
                     record.message = message
@@ -437,6 +444,7 @@ class TaskTracker(TrackerDelivery):
                         record.health_state,
                         record.severe,
                         record.skipped,
+                        record.left_out,
                     )
 
         try:

@@ -31,6 +31,9 @@ from taskgrove.events.event import SubtaskFacts as SubtaskFacts
 from taskgrove.events.event import TaskEvent as TaskEvent
 from taskgrove.events.event import decode_event as decode_event
 from taskgrove.events.event import encode_event as encode_event
+from taskgrove.events.left_out import LeftOut as LeftOut
+from taskgrove.events.left_out import LeftOutKind as LeftOutKind
+from taskgrove.events.left_out import told_reasons as told_reasons
 from taskgrove.events.words import dev_errors_of as dev_errors_of
 from taskgrove.events.words import exception_line as exception_line
 from taskgrove.events.words import exception_text as exception_text

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from taskgrove.events.cause import Cause
+from taskgrove.events.left_out import LeftOut
 
 ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
 
@@ -29,6 +30,7 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
         skip_subtasks: Whether a failure makes the rest of a sequence casualties.
         notes: What the composer left out and why, and limits that cannot be enforced.
         address: How a device is reached, where its name alone is not enough; None otherwise.
+        left_out: What the composer left out of this node, and why.
     """
 
     execution: ExecutionKind
@@ -45,6 +47,7 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
     skip_subtasks: bool = False
     notes: tuple[str, ...] = ()
     address: str | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
@@ -73,6 +76,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         error: The error that ended it, as text.
         cause: Why a leaf ended so, or why a node was not begun; None: nothing more is known.
         result_value: What a command gave as data, besides its code and message.
+        left_out: What was left out of the node, and of all that is below it.
     """
 
     rule: str | None = None
@@ -85,6 +89,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
     error: str | None = None
     cause: Cause | None = None
     result_value: Any = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):

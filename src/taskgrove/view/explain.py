@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import LeftOut
+from taskgrove.view.left_out import left_out_lines, left_out_words
 from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.node_view import NodeView
 from taskgrove.view.reasons.causes import find
@@ -72,6 +74,11 @@ class Outcome(Protocol):
         """The sum that decided, or None."""
         ...
 
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What was left out, and why."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -83,6 +90,7 @@ class Explanation:
         causes: What went wrong, one line each, the deepest cause that is known.
         casualties: Steps that were not run because of it.
         failed_devices: Devices that failed.
+        left_out: What was left out and why, one line each.
         decision: The sum that decided, as a line, or None.
         decisions: The sums that decided, from the root down to where they began.
         advice: What to do next, one sentence each.
@@ -93,6 +101,7 @@ class Explanation:
     causes: tuple[str, ...] = ()
     casualties: tuple[str, ...] = ()
     failed_devices: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     decision: str | None = None
     decisions: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
@@ -103,6 +112,7 @@ class Explanation:
             ("Causes", grouped(self.causes)),
             ("Not run because of it", _at_most(self.casualties)),
             ("Failed devices", _at_most(self.failed_devices)),
+            ("Left out", self.left_out),
             ("Decided by", _at_most(self.decisions)),
             ("What to do next", self.advice),
         ]
@@ -144,6 +154,7 @@ def explain(
         causes=causes,
         casualties=casualties,
         failed_devices=failed,
+        left_out=left_out_lines(outcome.left_out),
         decision=decision,
         decisions=_decisions(decision, root),
         advice=() if view is None else tuple(advice(view, state)),
@@ -187,7 +198,19 @@ def headline(
     causes: Sequence[str],
     decision: str | None,
 ) -> str:
-    """Return the outcome in one line: its status, what came of it, and why."""
+    """Return the outcome in one line: its status, what came of it, why, and what is not in it."""
+    told = _headline(outcome, state, summary, causes, decision)
+    missing = left_out_words(outcome.left_out)
+    return f"{told}; {missing}" if missing else told
+
+
+def _headline(
+    outcome: Outcome,
+    state: NodeState,
+    summary: str,
+    causes: Sequence[str],
+    decision: str | None,
+) -> str:
     words = outcome.status.name
     if state == "completed":
         return f"{words}, OK"

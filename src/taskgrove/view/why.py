@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from taskgrove.events import LeftOut
 from taskgrove.view.node_state import NodeState
 from taskgrove.view.reasons.causes import Casualty, Findings, find
 from taskgrove.view.reasons.facts import Failed, device_of
@@ -102,6 +103,7 @@ class Why:
         tree: The shortest tree that proves it.
         verdicts: What operators said of it, oldest first.
         resumed_by: The runs that resumed it, and that resumed those, as they began.
+        left_out: What was left out of it, and why.
     """
 
     run_id: str
@@ -121,6 +123,7 @@ class Why:
     tree: tuple[ProofLine, ...]
     verdicts: tuple[OperatorVerdict, ...] = ()
     resumed_by: tuple[ResumedBy, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def shown_as(self) -> NodeState:
@@ -170,6 +173,7 @@ def why(story: RunStory) -> Why:
         tree=proof_of(story, findings, by_cause, waits),
         verdicts=verdicts,
         resumed_by=tuple(story.resumed_by),
+        left_out=story.left_out,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from taskgrove.commands.aggregation.messages import format_message
 from taskgrove.commands.aggregation.result_parsing import ParsedResult, parse_result
 from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
+from taskgrove.events import LeftOut
 
 __all__ = [
     "DEGRADED",
@@ -95,6 +96,7 @@ class SubtaskResult:
         health_state: ``DEGRADED``, ``FAILED`` or None.
         severe: Whether a tracker below decided that its outcome is severe (S3.5).
         skipped: Whether it is a casualty: not run because an earlier step failed.
+        left_out: What was left out below it, as its tracker tells it.
 
     Attributes:
         result_code: The code; None until a result was given, or until it COMPLETED
@@ -107,6 +109,7 @@ class SubtaskResult:
         "devices",
         "failed_devices",
         "health_state",
+        "left_out",
         "message",
         "name",
         "obs_mode",
@@ -131,6 +134,7 @@ class SubtaskResult:
         health_state: str | None = None,
         severe: bool = False,
         skipped: bool = False,
+        left_out: Iterable[LeftOut] = (),
     ) -> None:
         self.name = name
         self.status = None if status is None else as_task_status(status)
@@ -144,6 +148,7 @@ class SubtaskResult:
         self.health_state = None if health_state is None else health_name(health_state)
         self.severe = severe
         self.skipped = skipped
+        self.left_out = tuple(left_out)
         self._take_result(result)
 
     def update(
@@ -159,6 +164,7 @@ class SubtaskResult:
         health_state: str | None = None,
         severe: bool | None = None,
         skipped: bool | None = None,
+        left_out: Iterable[LeftOut] | None = None,
     ) -> None:
         """Take in what is newly known; None means not given, and what was known stays (S2.2).
 
@@ -173,6 +179,7 @@ class SubtaskResult:
             health_state: See the class.
             severe: See the class.
             skipped: See the class.
+            left_out: See the class.
         """
         known_status = as_task_status(status)
         if known_status is not None:
@@ -198,6 +205,8 @@ class SubtaskResult:
             self.severe = severe
         if skipped is not None:
             self.skipped = skipped
+        if left_out is not None:
+            self.left_out = tuple(left_out)
         self._take_result(result)
 
     @property
@@ -265,6 +274,7 @@ class AggregationOutcome:
         health_state: ``DEGRADED``, ``FAILED`` or None.
         decision: The rule that decided and its sum; None where no policy decided. It takes
             no part in comparisons.
+        left_out: What was left out of the task and of all that is below it, and why.
     """
 
     status: TaskStatus
@@ -272,6 +282,7 @@ class AggregationOutcome:
     message: str
     health_state: str | None = None
     decision: Decision | None = field(default=None, kw_only=True, compare=False)
+    left_out: tuple[LeftOut, ...] = field(default=(), kw_only=True)
 
     @property
     def result_code(self) -> ResultCode:

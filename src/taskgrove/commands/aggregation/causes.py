@@ -14,6 +14,7 @@ from typing import Final
 from taskgrove.commands.aggregation.base import SubtaskResult
 from taskgrove.commands.aggregation.messages import starts_with_name
 from taskgrove.control_model import TaskStatus
+from taskgrove.events import LeftOut
 
 #: More cause lines than this are counted, not shown (S2.2).
 CAUSES_LIMIT: Final = 200
@@ -81,6 +82,17 @@ def lines_or_name(sub: SubtaskResult) -> list[str]:
         word = sub.result_code.name
     origin = f"{sub.device_name}:" if sub.device_name else f"{sub.name} -"
     return [f"{origin} {word} without a message"]
+
+
+def left_out_lines(left_out: Iterable[LeftOut]) -> list[str]:
+    """Return a cause line for each step that a fault left out."""
+    return [
+        f"{item.device}: left out: {item.why}"
+        if item.device is not None
+        else f"{item.name} - failed: {item.why}"
+        for item in left_out
+        if item.kind == "fault"
+    ]
 
 
 def merged(groups: Iterable[Iterable[str]]) -> list[str]:

@@ -88,7 +88,7 @@ class PstGroupRule(AggregationRule):
             status=status,
             result=result,
             health_state=health,
-            reason=f"PST success {tally.succeeded}/{tally.total}",
+            reason=f"PST success {tally.succeeded}/{tally.total}{tally.faults_told}",
             tells_sum=True,
         )
 
@@ -105,7 +105,7 @@ class SeverityRule(AggregationRule):
     def decide(self, tally: Tally, context: RuleContext) -> Verdict:
         """Return OK without problems, FAILED for severe ones, DEGRADED for others."""
         del context
-        counted = f"{tally.succeeded} of {tally.total} succeeded"
+        counted = f"{tally.succeeded} of {tally.total} succeeded{tally.faults_told}"
         if not tally.unsuccessful:
             return Verdict(status=TaskStatus.COMPLETED, result=ResultCode.OK, reason=counted)
         why = _why_severe(tally)
@@ -115,17 +115,19 @@ class SeverityRule(AggregationRule):
                 result=ResultCode.FAILED,
                 health_state=FAILED,
                 reason=f"{counted}, {why}" if why else counted,
-                severe=True,
+                severe=len(tally.faults) < tally.total,
             )
-        if tally.degraded == len(tally.problems):
-            why = f"{tally.degraded} DEGRADED"
-        else:
-            why = f"failed devices are {_kinds_that_failed(tally)} only"
+        why = ""
+        if tally.degraded < len(tally.problems):
+            why = f", failed devices are {_kinds_that_failed(tally)} only"
+        elif tally.degraded:
+            why = f", {tally.degraded} DEGRADED"
         return Verdict(
             status=TaskStatus.COMPLETED,
             result=ResultCode.FAILED,
             health_state=DEGRADED,
-            reason=f"{counted}, {why}",
+            reason=f"{counted}{why}",
+            tells_sum=bool(tally.faults),
         )
 
 
@@ -175,7 +177,7 @@ def _why_severe(tally: Tally) -> str | None:
     """Return why the problems are severe, empty when the count says it all; None: they are not."""
     if tally.casualties:
         return f"{len(tally.casualties)} skipped"
-    if tally.degraded == 0 and len(tally.problems) == tally.total:
+    if tally.degraded == 0 and len(tally.problems) + len(tally.faults) == tally.total:
         return ""
     for sub in tally.problems:
         if is_degraded(sub):

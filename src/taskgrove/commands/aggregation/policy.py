@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 from taskgrove.commands.aggregation import causes as cause_lines
@@ -34,6 +35,7 @@ from taskgrove.commands.aggregation.tally import (
     is_problem,
 )
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
+from taskgrove.events import LeftOut
 
 _WORDS: Final = {
     TaskStatus.STAGING: "queued",
@@ -66,6 +68,7 @@ class TaskAggregationPolicy:
         rule: An explicit rule in place of the default ones (S3.9), in any form that
             :func:`~taskgrove.commands.aggregation.rules.parse_rule` takes.
         pst_group: Whether this is a group of PST beams; None decides by the name.
+        left_out: What the composer left out of the task.
 
     Raises:
         UsageError: ``rule`` names no rule.
@@ -80,6 +83,7 @@ class TaskAggregationPolicy:
         *,
         rule: RuleLike | None = None,
         pst_group: bool | None = None,
+        left_out: Iterable[LeftOut] = (),
     ) -> None:
         self.task_name = task_name
         self.operation = operation
@@ -87,6 +91,7 @@ class TaskAggregationPolicy:
         self.is_root = is_root
         self.rule: AggregationRule | None = parse_rule(rule)
         self.pst_group = pst_group
+        self.left_out = tuple(left_out)
 
     def aggregate(self, subs: Sequence[SubtaskResult]) -> AggregationOutcome:
         """Return the outcome of the subtasks, with the decision that made it.
@@ -94,7 +99,7 @@ class TaskAggregationPolicy:
         Args:
             subs: The latest result of each subtask; their order settles that of the causes.
         """
-        tally = Tally(subs)
+        tally = Tally(subs, self.left_out)
         label, verdict = self._judge(tally)
         decision = Decision(
             label,
@@ -107,7 +112,12 @@ class TaskAggregationPolicy:
         )
         message = self._message(tally, verdict)
         return AggregationOutcome(
-            verdict.status, verdict.result, message, verdict.health_state, decision=decision
+            verdict.status,
+            verdict.result,
+            message,
+            verdict.health_state,
+            decision=decision,
+            left_out=(*self.left_out, *chain.from_iterable(sub.left_out for sub in subs)),
         )
 
     def is_problem(self, sub: SubtaskResult) -> bool:
@@ -214,7 +224,10 @@ class TaskAggregationPolicy:
             return self._message_failed(title, _causes_of(tally.aborted, tally.problems))
         if verdict.word in ("OK", "QUEUED", "IN_PROGRESS"):
             return title if self.is_root else ""
-        causes = _causes_of(tally.problems, tally.casualties)
+        causes = cause_lines.merged(
+            [_causes_of(tally.problems), cause_lines.left_out_lines(self.left_out),
+             _causes_of(tally.casualties)]
+        )  # fmt: skip
         told = verdict.reason if verdict.tells_sum else ""
         if told and not self.is_root and (verdict.word == DEGRADED or not causes):
             causes = [f"{self.task_name} - {told}", *causes]
@@ -267,7 +280,7 @@ def _before_rules(tally: Tally) -> tuple[str, Verdict] | None:
     if not unfinished:
         return None
     status, code = TaskStatus.IN_PROGRESS, ResultCode.STARTED
-    if tally.waiting == total:
+    if tally.waiting + len(tally.faults) == total:
         status, code = TaskStatus.QUEUED, ResultCode.QUEUED
     reason = f"{total - unfinished} of {total} ended"
     return "progress", Verdict(status=status, result=code, reason=reason)

@@ -120,7 +120,8 @@ class _CountingRule(AggregationRule):
             status=TaskStatus.COMPLETED if reached else TaskStatus.FAILED,
             result=ResultCode.OK if whole else ResultCode.FAILED,
             health_state=None if whole else DEGRADED if reached else FAILED,
-            reason=f"{self.label} of {tally.total}: {tally.succeeded} succeeded, {needed} needed",
+            reason=f"{self.label} of {tally.total}: {tally.succeeded} succeeded, {needed} needed"
+            f"{tally.faults_told}",
             needed=needed,
             severe=not reached,  # an explicit rule that was missed is not softened above (S3.5)
             tells_sum=True,

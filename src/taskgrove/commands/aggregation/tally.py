@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from taskgrove.commands.aggregation.base import DEGRADED, SubtaskResult
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
+from taskgrove.events import LeftOut, told_reasons
 
 DeviceKind: TypeAlias = Literal["CBF", "PST", "PSS", "OTHER"]
 
@@ -69,8 +70,13 @@ def is_degraded(sub: SubtaskResult) -> bool:
 class Tally:
     """What became of the subtasks of one task.
 
+    Args:
+        subs: The subtasks.
+        left_out: What was left out of the task. By a fault it counts: as a problem that is
+            never severe.
+
     Attributes:
-        total: How many there are.
+        total: How many there are, with those that a fault left out.
         waiting: How many are STAGING, QUEUED or have not reported.
         running: How many others are not final.
         succeeded: How many are final, and neither problem, casualty nor aborted.
@@ -78,12 +84,14 @@ class Tally:
         problems: The problems, in order.
         casualties: The casualties, in order.
         aborted: The ABORTED ones, in order.
+        faults: What was left out by a fault, and counts, in order.
     """
 
     __slots__ = (
         "aborted",
         "casualties",
         "degraded",
+        "faults",
         "problems",
         "running",
         "succeeded",
@@ -91,11 +99,13 @@ class Tally:
         "waiting",
     )
 
-    def __init__(self, subs: Iterable[SubtaskResult]) -> None:
+    def __init__(self, subs: Iterable[SubtaskResult], left_out: Iterable[LeftOut] = ()) -> None:
         self.problems: list[SubtaskResult] = []
         self.casualties: list[SubtaskResult] = []
         self.aborted: list[SubtaskResult] = []
-        total = waiting = running = succeeded = degraded = 0
+        self.faults = [item for item in left_out if item.counts]
+        total = len(self.faults)
+        waiting = running = succeeded = degraded = 0
         for sub in subs:
             total += 1
             status = sub.status
@@ -122,5 +132,10 @@ class Tally:
 
     @property
     def unsuccessful(self) -> int:
-        """How many are problems or casualties."""
-        return len(self.problems) + len(self.casualties)
+        """How many are problems or casualties, or were left out by a fault."""
+        return len(self.problems) + len(self.casualties) + len(self.faults)
+
+    @property
+    def faults_told(self) -> str:
+        """What a sum says of those that a fault left out: ``, 4 left out: no answer``."""
+        return f", {told_reasons(self.faults)}" if self.faults else ""

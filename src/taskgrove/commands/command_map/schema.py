@@ -194,7 +194,9 @@ class HandlerEntry(_Model):
     ]
     argin: Any = Field(None, description="Its argument; without it, the resources are asked.")
     reject_missing: bool = Field(
-        False, description="Whether a missing or unfit target rejects the whole command."
+        False,
+        description="Whether a missing or unfit target rejects the whole command; "
+        "unless said otherwise one of the correlator does.",
     )
     timeout: Seconds = None
     retries: int = Field(

@@ -24,6 +24,7 @@ from taskgrove.commands.command_map.schema import COMPONENT_KEYWORDS, AllowedSta
 from taskgrove.commands.composition.guards import (
     AttributeReader,
     MapComponent,
+    Objection,
     guard_objection,
     read_attribute,
     unchecked_note,
@@ -62,7 +63,7 @@ class ComponentContext:
         read_attribute: AttributeReader | None = None,
         *,
         addresses: Mapping[str, str] | None = None,
-        absences: Mapping[str, str] | None = None,
+        absences: Mapping[str, Objection | str] | None = None,
         ask_devices: bool = True,
     ) -> ComponentContext:
         """Return the context that the section ``components:`` of a map describes.
@@ -198,12 +199,13 @@ class ManagerView:
             kind = kinds.get(component.name.lower(), keyword)
             yield Component(component.target, component.name, kind, component.leaf_name)
 
-    def objection(self, guard: AllowedStates | None) -> str | None:
+    def objection(self, guard: AllowedStates | None) -> Objection | None:
         """Return why a guard does not let the manager itself pass, or None."""
         if self.unchecked(guard) is not None:
             return None
         if guard is not None and self.owner is None:
-            return f"there is no component manager whose {guard.attr_name} could be read"
+            reason = f"there is no component manager whose {guard.attr_name} could be read"
+            return Objection("guard", reason)
         return guard_objection(self.owner, guard)
 
     def unchecked(self, guard: AllowedStates | None) -> str | None:
@@ -212,9 +214,9 @@ class ManagerView:
             return None
         return unchecked_note(guard)
 
-    def device_objection(self, target: Any, guard: AllowedStates | None) -> str | None:
-        """Return why a device is left out, or None."""
-        return guard_objection(target, guard if self.ask_devices else None)
+    def device_objection(self, target: Any, guard: AllowedStates | None) -> Objection | None:
+        """Return why a device is left out, or None: also where nobody may be asked."""
+        return guard_objection(target, guard) if self.ask_devices else None
 
     def device_unchecked(self, guard: AllowedStates | None) -> str | None:
         """Return a note where a guard on a device is not checked: none may be asked."""

@@ -9,11 +9,28 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from taskgrove import control_model
 from taskgrove.commands.command_map.problems import shown
 from taskgrove.commands.command_map.schema import AllowedStates
-from taskgrove.events import exception_line, exception_text
+from taskgrove.events import LeftOutKind, exception_line, exception_text
 from taskgrove.foreign_code import is_interrupt
 
 AttributeReader: TypeAlias = Callable[[str, str], object]
 """Called with a device's name (or address) and an attribute's name; returns its value."""
+
+
+class Objection(NamedTuple):
+    """Why something cannot be part of a command.
+
+    Attributes:
+        kind: ``guard`` where a condition does not hold, ``fault`` where it cannot be used.
+        reason: Why, in a few words: ``no answer``.
+        said: What is known besides, such as the text of an error; may be empty.
+    """
+
+    kind: LeftOutKind
+    reason: str
+    said: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.said}" if self.said else self.reason
 
 
 class MapComponent:
@@ -22,7 +39,8 @@ class MapComponent:
     Args:
         name: Its TANGO name, or its address (``tango://host:port/a/b/c#dbase=no``).
         read_attribute: Reads its attributes; None: it has none that can be read.
-        absence: Why the device cannot be used at all, where that is known; else None.
+        absence: Why the device cannot be used at all, where that is known, or what its error
+            says (then it gives no answer); else None.
     """
 
     __slots__ = ("_read_attribute", "absence", "name")
@@ -31,10 +49,10 @@ class MapComponent:
         self,
         name: str,
         read_attribute: AttributeReader | None = None,
-        absence: str | None = None,
+        absence: Objection | str | None = None,
     ) -> None:
         self.name = name
-        self.absence = absence
+        self.absence = Objection("fault", absence) if isinstance(absence, str) else absence
         self._read_attribute = read_attribute
 
     def read(self, attribute: str) -> object:
@@ -55,7 +73,7 @@ class Reading(NamedTuple):
     """What reading an attribute gave: a value, or why there is none."""
 
     value: Any = None
-    missing: str | None = None
+    missing: Objection | None = None
 
 
 def read_attribute(thing: Any, name: str) -> Reading:
@@ -67,11 +85,11 @@ def read_attribute(thing: Any, name: str) -> Reading:
     except AttributeError as exc:
         text = exception_text(exc)
         reason = "" if "has no attribute" in text else f": {text}"
-        return Reading(missing=f"it has no attribute {name}{reason}")
+        return Reading(missing=Objection("guard", f"it has no attribute {name}{reason}"))
     except BaseException as exc:
         if is_interrupt(exc):  # composing runs on the thread of whoever asked for it
             raise
-        return Reading(missing=f"reading {name} raised {exception_line(exc)}")
+        return Reading(missing=_raised(f"reading {name}", exc))
 
 
 _KNOWN_ENUMS: Final[dict[str, type[Enum]]] = {
@@ -140,7 +158,7 @@ def _known_enum(attribute: str) -> type[Enum] | None:
     return _KNOWN_ENUMS.get(attribute.replace("_", "").lower())
 
 
-def guard_objection(thing: Any, guard: AllowedStates | None) -> str | None:
+def guard_objection(thing: Any, guard: AllowedStates | None) -> Objection | None:
     """Return why a guard does not let ``thing`` pass, or None when it does."""
     if isinstance(thing, MapComponent) and thing.absence is not None:
         return thing.absence
@@ -156,8 +174,14 @@ def guard_objection(thing: Any, guard: AllowedStates | None) -> str | None:
     except BaseException as exc:
         if is_interrupt(exc):
             raise
-        return f"comparing {guard.attr_name} raised {exception_line(exc)}"
-    return f"{guard.attr_name} is {found}; allowed: {_allowed(guard)}"
+        return _raised(f"comparing {guard.attr_name}", exc)
+    return Objection("guard", f"{guard.attr_name} is {found}; allowed: {_allowed(guard)}")
+
+
+def _raised(deed: str, exc: BaseException) -> Objection:
+    kind, line = type(exc).__name__, exception_line(exc)
+    said = line.removeprefix(kind).removeprefix(": ")
+    return Objection("fault", f"{deed} raised {kind}", said)
 
 
 def unchecked_note(guard: AllowedStates) -> str:

@@ -13,7 +13,8 @@ def limit_notes(root: Task) -> Iterator[str]:
     runner = InternalRunner()
     for path, node in root.walk():
         if isinstance(node, Task):
-            objection = node.rule.check(len(node.subtasks)) if node.rule is not None else None
+            total = len(node.subtasks) + sum(item.counts for item in node.left_out)
+            objection = node.rule.check(total) if node.rule is not None else None
             if objection:
                 yield f"{path}: {objection}"
         elif isinstance(node, LeafTask) and node.task_type is TaskExecutionType.INTERNAL:

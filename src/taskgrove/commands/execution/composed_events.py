@@ -65,6 +65,7 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
         pst_group=node.pst_group,
         skip_subtasks=bool(node.skip_subtasks),
         notes=(*node.composition_notes, *notes),
+        left_out=node.left_out,
     )
 
 

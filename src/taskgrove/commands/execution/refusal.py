@@ -19,7 +19,7 @@ from taskgrove.commands.replay import REFUSED_RULE
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, FinishedDetail
+from taskgrove.events import EventBus, FinishedDetail, LeftOut
 
 
 def record_refusal(
@@ -51,7 +51,9 @@ def record_refusal(
     bus.subscribe(recorder.begin_run(run_id, unclaimed), essential=True)
     if task is not None:
         message = _told(bus, task, message, reasons or {})
-    outcome = AggregationOutcome(TaskStatus.REJECTED, ResultCode.REJECTED, message)
+    outcome = AggregationOutcome(
+        TaskStatus.REJECTED, ResultCode.REJECTED, message, left_out=_left_out_of(task)
+    )
     kept = threading.Event()
     recorder.end_run(run_id, outcome, kept.set)
     kept.wait(wait_s)
@@ -80,8 +82,14 @@ def _told(bus: EventBus, root: Task, message: str, reasons: Mapping[str, Sequenc
         if isinstance(node, LeafTask) and (text := words.get(path))
     ]
     whole = "\n".join([message, "Causes:", *causes])
-    _end(bus, root.path, whole, rule=REFUSED_RULE)
+    _end(bus, root.path, whole, rule=REFUSED_RULE, left_out=_left_out_of(root))
     return whole
+
+
+def _left_out_of(root: Task | None) -> tuple[LeftOut, ...]:
+    """Return what the composer left out of a whole tree."""
+    nodes = [] if root is None else [node for _, node in root.walk()]
+    return tuple(item for node in nodes if isinstance(node, Task) for item in node.left_out)
 
 
 def _words(leaf: LeafTask, reasons: Sequence[str]) -> str:
@@ -110,6 +118,7 @@ def _end(
     skipped: bool = False,
     devices: tuple[str, ...] = (),
     failed_devices: tuple[str, ...] = (),
+    left_out: tuple[LeftOut, ...] = (),
 ) -> None:
     bus.emit(
         path,
@@ -117,7 +126,7 @@ def _end(
         status=TaskStatus.REJECTED,
         result_code=ResultCode.REJECTED,
         message=message,
-        detail=FinishedDetail(rule=rule, skipped=skipped),
+        detail=FinishedDetail(rule=rule, skipped=skipped, left_out=left_out),
         devices=devices,
         failed_devices=failed_devices,
     )

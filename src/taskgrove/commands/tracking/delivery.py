@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from logging import Logger
 from threading import get_ident
 from types import MethodType
@@ -25,7 +25,7 @@ from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
-from taskgrove.events import Cause, cause_of
+from taskgrove.events import Cause, LeftOut, cause_of
 from taskgrove.foreign_code import LOGGING
 
 #: How long a wait for two events at once may miss the second one, in seconds (S4.7).
@@ -51,12 +51,21 @@ class TrackerDelivery(TrackerRecords):
         is_root: bool,
         rule: AggregationRule | None,
         pst_group: bool | None,
+        left_out: Iterable[LeftOut],
         *,
         progress_updates: bool,
         parent: TrackerDelivery | None,
     ) -> None:
         super().__init__(
-            task_name, total_subtasks, logger, operation, obs_mode, is_root, rule, pst_group
+            task_name,
+            total_subtasks,
+            logger,
+            operation,
+            obs_mode,
+            is_root,
+            rule,
+            pst_group,
+            left_out,
         )
         self.progress_updates = progress_updates
         self._lock = threading.Lock()
@@ -203,7 +212,9 @@ class TrackerDelivery(TrackerRecords):
             if self._is_over:
                 return
             self._is_over = True
-            self._final_outcome = AggregationOutcome(status, result, message, health_state)
+            self._final_outcome = AggregationOutcome(
+                status, result, message, health_state, left_out=self._all_left_out()
+            )
             self._completion_context = UpdateContext(skipped=skipped)
             self._verdict_cause = cause
             self._post_completion()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain
 from logging import Logger
 from typing import Any, Final, TypeAlias
 
@@ -24,7 +25,7 @@ from taskgrove.commands.tracking.update_context import (
     extract_context,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import SubtaskFacts, exception_line
+from taskgrove.events import LeftOut, SubtaskFacts, exception_line
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class TrackerRecords:
         is_root: bool,
         rule: AggregationRule | None,
         pst_group: bool | None,
+        left_out: Iterable[LeftOut] = (),
     ) -> None:
         self.task_name = task_name
         self.total_subtasks = total_subtasks
@@ -65,6 +67,7 @@ class TrackerRecords:
         self._names_known = False
         self._rule = rule
         self._pst_group = pst_group
+        self._left_out = tuple(left_out)
         self._policy = self._new_policy()
         #: What each subtask reported, percent done. The default spares the hot path a
         #: question: a record may also have been put into ``subtasks`` by hand.
@@ -140,7 +143,12 @@ class TrackerRecords:
         if self._started:
             status, code, words = TaskStatus.IN_PROGRESS, ResultCode.STARTED, "in progress"
         message = f"Task {self.task_name} {words}" if self.is_root else ""
-        return AggregationOutcome(status, code, message)
+        return AggregationOutcome(status, code, message, left_out=self._all_left_out())
+
+    def _all_left_out(self) -> tuple[LeftOut, ...]:
+        """What was left out of the task, and of what has reported below it."""
+        below = chain.from_iterable(record.left_out for record in list(self.subtasks.values()))
+        return (*self._left_out, *below)
 
     def progress_of(self, task_name: str) -> int:
         """Return the percentage that a subtask reported, 0 when it has not."""
@@ -161,7 +169,11 @@ class TrackerRecords:
         cause = f"{self.task_name} - internal error: {words}"
         head = f"Task {self.task_name} failed\n" if self.is_root else ""
         return AggregationOutcome(
-            TaskStatus.FAILED, ResultCode.FAILED, f"{head}Causes:\n- {cause}", "FAILED"
+            TaskStatus.FAILED,
+            ResultCode.FAILED,
+            f"{head}Causes:\n- {cause}",
+            "FAILED",
+            left_out=self._all_left_out(),
         )
 
     def _extract_context(self, kwargs: dict[str, Any]) -> UpdateContext:
@@ -189,6 +201,7 @@ class TrackerRecords:
             health_state=ctx.health_state,
             severe=ctx.severe or None,
             skipped=ctx.skipped or None,
+            left_out=ctx.left_out or None,
         )
         self._recompute_completion()
         self._recompute_progress()
@@ -285,6 +298,8 @@ class TrackerRecords:
             payload["error"] = tuple(self._errors)
         if outcome.decision is not None and outcome.decision.severe:
             payload["severe"] = True
+        if outcome.left_out:
+            payload["left_out"] = outcome.left_out
         if ctx.skipped and outcome.decision is None:  # a verdict from outside, not the policy's
             payload["skipped"] = True
         return payload
@@ -334,6 +349,7 @@ class TrackerRecords:
             self.is_root,
             rule=self._rule,
             pst_group=self._pst_group,
+            left_out=self._left_out,
         )
 
     def _keep_errors(self, error: Any) -> None:

@@ -15,6 +15,7 @@ from taskgrove.events import (
     EventBus,
     EventKind,
     FinishedDetail,
+    LeftOut,
     NoteDetail,
     SubtaskFacts,
     TaskEvent,
@@ -66,6 +67,7 @@ class SubtaskChange(NamedTuple):
     health_state: str | None
     severe: bool
     skipped: bool
+    left_out: tuple[LeftOut, ...]
 
 
 class TrackerEvents:
@@ -110,6 +112,7 @@ class TrackerEvents:
                     error=text,
                     cause=change.cause,
                     result_value=change.result_value,
+                    left_out=change.left_out,
                 )
             else:
                 kind = _KINDS[status]
@@ -161,7 +164,7 @@ class TrackerEvents:
         """Publish the task's completion, with the sum, or the cause, that decided it."""
         decision = outcome.decision
         skipped = payload.get("skipped", False)
-        detail = FinishedDetail(skipped=skipped, cause=cause)
+        detail = FinishedDetail(skipped=skipped, cause=cause, left_out=outcome.left_out)
         if decision is not None:
             detail = FinishedDetail(
                 rule=decision.rule,
@@ -171,6 +174,7 @@ class TrackerEvents:
                 line=decision.line,
                 skipped=skipped,
                 severe=decision.severe,
+                left_out=outcome.left_out,
             )
         self.bus.emit(
             self.path,

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import device_list, health_name
-from taskgrove.events import Cause
+from taskgrove.events import Cause, LeftOut
 
 
 class UpdateContext(NamedTuple):
@@ -25,6 +25,7 @@ class UpdateContext(NamedTuple):
         attempt: The attempt that the update belongs to, from 1.
         cause: Why the subtask ended so, or None.
         result_value: What it gave as data, in plain values; None: nothing.
+        left_out: What was left out below it.
     """
 
     device_name: str | None = None
@@ -39,6 +40,7 @@ class UpdateContext(NamedTuple):
     attempt: int = 1
     cause: Cause | None = None
     result_value: Any = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 NO_CONTEXT: Final = UpdateContext()
@@ -61,7 +63,14 @@ def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
         attempt if type(attempt) is int else 1,
         cause if type(cause) is Cause else None,
         get("result_value"),
+        _left_out(get("left_out")),
     )
+
+
+def _left_out(value: Any) -> tuple[LeftOut, ...]:
+    if type(value) not in (tuple, list):
+        return ()
+    return tuple(item for item in value if type(item) is LeftOut)
 
 
 def _word(value: Any) -> Any:

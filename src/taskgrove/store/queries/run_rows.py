@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import LeftOut
 from taskgrove.store.queries.run_filter import from_ns
 from taskgrove.store.queries.run_outcome import RunOutcome, outcome_word
 
@@ -25,6 +26,10 @@ _ROW_NAMES: Final = ("source", "argv", "versions")
 _RESUMED_BY: Final = (
     "(SELECT s.run_id FROM resumes s WHERE s.run_key = r.run_key ORDER BY s.number DESC LIMIT 1)"
 )
+#: The rest of what is known of the root of ``runs r``: what was left out is there.
+_ROOT_FACTS: Final = (
+    "(SELECT n.facts FROM nodes n WHERE n.run_key = r.run_key AND n.node_number = 0)"
+)
 
 
 def _columns(names: tuple[str, ...]) -> str:
@@ -33,7 +38,7 @@ def _columns(names: tuple[str, ...]) -> str:
 
 
 #: The columns of ``runs r`` that :func:`summary_of` reads, in its order.
-SUMMARY_COLUMNS: Final = f"{_columns(_SUMMARY_NAMES)}, {_RESUMED_BY}"
+SUMMARY_COLUMNS: Final = f"{_columns(_SUMMARY_NAMES)}, {_RESUMED_BY}, {_ROOT_FACTS}"
 #: The columns of ``runs r`` that :func:`run_row_of` reads, in its order.
 ROW_COLUMNS: Final = f"{SUMMARY_COLUMNS}, {_columns(_ROW_NAMES)}"
 
@@ -43,6 +48,17 @@ _CODES: Final[dict[int | None, ResultCode | None]] = {None: None, **{c: c for c 
 #: What a row raises that was not written as it should have been.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class _Finished(msgspec.Struct):
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class _RootFacts(msgspec.Struct):
+    finished: _Finished | None = None
+
+
+_decode_root = msgspec.json.Decoder(_RootFacts).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,7 @@ class RunSummary:
         state_note: Why it is lost, and what recovery found, in words.
         labels: Small facts to find it by.
         resumed_by_run_id: The run that resumed it, of several the last; or None.
+        left_out: What was left out of it and why, once it has ended.
     """
 
     run_key: int
@@ -103,6 +120,7 @@ class RunSummary:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: What became of it later is no part of a run, and makes it no other one.
     resumed_by_run_id: str | None = field(default=None, compare=False)
+    left_out: tuple[LeftOut, ...] = ()
 
     FRAME_COLUMNS: ClassVar[tuple[str, ...]] = (
         "outcome",
@@ -310,7 +328,7 @@ def run_row_of(
 ) -> RunRow:
     """Return a row of :data:`ROW_COLUMNS`, one of ``leases`` and its resumes as a run."""
     try:
-        source, argv, versions = (msgspec.json.decode(text) for text in row[24:27])
+        source, argv, versions = (msgspec.json.decode(text) for text in row[25:28])
     except _UNREADABLE:  # no run can be composed from it, and all else is told
         source, argv, versions = {}, (), {}
     kept_by = None if lease is None else RunLease(*lease)
@@ -319,12 +337,23 @@ def run_row_of(
 
 
 def _summary_fields(row: tuple[Any, ...]) -> list[Any]:
-    status, code = _STATUSES.get(row[4]), _CODES.get(row[5])
+    status, code, left_out = _STATUSES.get(row[4]), _CODES.get(row[5]), _left_out(row[24])
     try:
-        return [*row[:4], status, code, *row[6:22], _labels(row[22]), row[23]]
+        return [*row[:4], status, code, *row[6:22], _labels(row[22]), row[23], left_out]
     except _UNREADABLE as exc:
         words = f"labels of this run cannot be read: {exc}"
-        return [*row[:4], status, code, row[6], row[7] or words, *row[8:22], {}, row[23]]
+        return [*row[:4], status, code, row[6], row[7] or words, *row[8:22], {}, row[23], left_out]
+
+
+def _left_out(facts: Any) -> tuple[LeftOut, ...]:
+    """Return what the row of a root holds of it; most hold nothing."""
+    if facts is None or b'"left_out"' not in (data := bytes(facts)):
+        return ()
+    try:
+        finished = _decode_root(data).finished
+    except _UNREADABLE:  # what reads the nodes says so
+        return ()
+    return () if finished is None else finished.left_out
 
 
 def _labels(text: str) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from taskgrove.view.left_out import left_out_lines
 from taskgrove.view.reasons.causes import Casualty
 from taskgrove.view.reasons.kinds import normalised
 from taskgrove.view.reasons.live import wait_words
@@ -39,6 +40,8 @@ def sections_of(why: Why) -> list[tuple[str, tuple[str, ...]]]:
     if len(why.waiting) > 1:
         title = f"Still running ({counted(len(why.waiting), 'leaf', 'leaves')})"
         told.append((title, (wait_words(wait, why.now_ns) for wait in why.waiting)))
+    if why.left_out:
+        told.append(("Left out", left_out_lines(why.left_out)))
     if why.verdicts:
         told.append(("Said by operators", _verdict_lines(why)))
     return [(title, _at_most(tuple(lines))) for title, lines in told]

@@ -9,6 +9,7 @@ from typing import Final
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import TaskStatus
 from taskgrove.view.explain import split_message
+from taskgrove.view.left_out import left_out_words
 from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.reasons.causes import Findings, Stop, note_of
 from taskgrove.view.reasons.deeds import again, deed, late_end, next_after, options_of
@@ -135,6 +136,8 @@ def sentence_of(
         told = _without_failure(story, findings, outcome)
     else:
         told = _with_failure(story, findings, outcome, group_count)
+    missing = left_out_words(story.left_out)
+    told += f"; {missing}" if missing else ""
     told += _verdict_words(findings, verdicts)
     resumed = resumed_words(story)
     told += f"; {resumed}" if resumed else ""

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from taskgrove.commands.node_facts import NodeFacts, NoteFact, RunFacts
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import TaskEvent
+from taskgrove.events import LeftOut, TaskEvent
 from taskgrove.view.node_view import NodeView
 from taskgrove.view.snapshot import RunView
 
@@ -110,6 +110,12 @@ class RunStory:
     def root(self) -> NodeFacts | None:
         """The root of the tree, or None when nothing is known of it."""
         return self.nodes[0] if self.nodes else None
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What was left out of it: known as soon as it is composed."""
+        composed = [node.composed for node in self.nodes if node.composed is not None]
+        return tuple(item for detail in composed for item in detail.left_out)
 
 
 def story_of_facts(

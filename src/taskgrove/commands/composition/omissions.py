@@ -1,0 +1,119 @@
+"""What a composition leaves out: data for the outcome, notes for people, reasons to refuse.
+
+Threads: an :class:`Omissions` belongs to the thread that composes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from taskgrove.commands.aggregation.tally import device_kind
+from taskgrove.commands.command_map.schema import DeviceEntry, HandlerEntry
+from taskgrove.commands.composition.context import Component
+from taskgrove.commands.composition.guards import Objection
+from taskgrove.commands.task import Task
+from taskgrove.events import LeftOut
+
+_CORRELATOR = "a correlator is left out only where its entry says 'reject_missing: false'"
+
+
+class Omissions:
+    """What one composition leaves out.
+
+    Attributes:
+        notes: What people are told of the tree.
+        refusals: Why the command is rejected; empty: it is not.
+    """
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.refusals: list[str] = []
+        #: What is left out, by the path of the task that would hold it.
+        self._items: defaultdict[str, list[LeftOut]] = defaultdict(list)
+        #: Paths of what was left out for a reason of its own.
+        self._explained: set[str] = set()
+
+    def add(
+        self,
+        entry: HandlerEntry,
+        path: str,
+        objection: Objection,
+        component: Component | None = None,
+    ) -> None:
+        """Leave out a step, or take note that the command is rejected because of it.
+
+        Args:
+            entry: What the map says of it.
+            path: Where it would stand.
+            objection: Why; by ``selection`` it never rejects.
+            component: Its component, or None.
+        """
+        device = None if component is None else component.name
+        if objection.kind != "selection":
+            own = entry.handler if isinstance(entry, DeviceEntry) else entry.command_name
+            if entry.reject_missing:
+                self.refusals.append(f"{device or own}: {objection}")
+                return
+            if _is_correlator(component) and "reject_missing" not in entry.model_fields_set:
+                self.refusals.append(f"{device}: {objection}; {_CORRELATOR}")
+                return
+            self._explained.add(path)
+        self._leave_out(path, objection, device)
+
+    def no_component(self, entry: DeviceEntry, path: str) -> None:
+        """Leave out an entry for which the context has nothing."""
+        reason = f"the context has no component for {entry.handler}"
+        if entry.reject_missing:
+            self.refusals.append(f"{entry.handler}: {reason}")
+            return
+        self._explained.add(path)
+        self._leave_out(path, Objection("selection", reason), None)
+
+    def _leave_out(self, path: str, objection: Objection, device: str | None) -> None:
+        where = f"{path} ({device})" if device else path
+        self.notes.append(f"{where}: left out: {objection}")
+        parent, _, name = path.rpartition("/")
+        item = LeftOut(name, device, objection.kind, objection.reason, path, objection.said)
+        self._items[parent].append(item)
+
+    def hand_over(self, root: Task) -> None:
+        """Give each task what is left out of it; a branch without a leaf goes to the one above.
+
+        A fault that empties a branch counts once above it, for the branch.
+        """
+        filled: set[Task] = set()
+        nodes = [(path, node) for path, node in root.walk() if isinstance(node, Task)]
+        for path, node in reversed(nodes):  # children before parents
+            items = self._items.pop(path, [])
+            if node is root or any(
+                not isinstance(child, Task) or child in filled for child in node.subtasks
+            ):
+                filled.add(node)
+                node.left_out = tuple(items)
+                continue
+            if path not in self._explained:
+                self.notes.append(f"{path}: left out: nothing in it to run")
+            above = self._items[path.rpartition("/")[0]]
+            faults = [item for item in items if item.counts]
+            if faults:
+                above.append(LeftOut(node.name, None, "fault", _reason_of(faults), path))
+            for item in items:
+                branch = f"{node.name}/{item.branch}" if item.branch else node.name
+                above.append(msgspec.structs.replace(item, branch=branch))
+
+
+def _is_correlator(component: Component | None) -> bool:
+    if component is None:
+        return False
+    return component.keyword == "cbf" or device_kind(component.name) == "CBF"
+
+
+def _reason_of(faults: Sequence[LeftOut]) -> str:
+    """Return the one reason of all, or each with how many have it."""
+    counted = Counter(item.reason for item in faults)
+    if len(counted) == 1:
+        return faults[0].reason
+    return ", ".join(f"{count} {reason}" for reason, count in counted.items())
