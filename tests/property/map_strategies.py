@@ -15,6 +15,8 @@ COMPONENTS = {
     "resource_manager": ["low-csp/resources/01"],
 }
 DEVICE_KEYWORDS = ("cbf", "pss", "resource_manager", "pst", "csp_subs")
+#: What makes one leaf in the composite itself: there it stands once, where all run at once.
+SINGLE = ("cbf", "pss", "resource_manager")
 METHODS = ("check_lock", "check_all")
 
 # No characters that YAML writes in ways of its own, or not at all.
@@ -109,6 +111,12 @@ def _composite(draw: st.DrawFn, depth: int, root: bool = False) -> dict[str, Any
     }
     types = st.sampled_from(["sequential", "parallel"])
     fixed = draw(st.fixed_dictionaries({"type": types}, optional=optional))
+    if fixed["type"] == "parallel":  # one device does two things in order only
+        kept: dict[str, str] = {}
+        for name, entry in tasks.items():
+            keyword = entry.get("handler", name)
+            kept.setdefault(keyword if keyword in SINGLE and "tasks" not in entry else name, name)
+        tasks = {name: tasks[name] for name in kept.values()}
     return {**fixed, "tasks": tasks}
 
 

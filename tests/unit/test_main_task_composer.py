@@ -202,7 +202,8 @@ def test_one_composite_may_hold_several_of_a_kind() -> None:
 
 def test_a_number_that_is_taken_is_passed_over() -> None:
     manager = Manager()
-    manager.components["pst"] = [Device(name) for name in ("a/b/c", "a/b/c-2", "a/b/c", "a/b/c")]
+    names_of_devices = ("a/b/c", "a/b/c-2", "mid-a/b/c", "low-a/b/c")
+    manager.components["pst"] = [Device(name) for name in names_of_devices]
     root = compose({"pst": CONFIGURE}, manager)
     group = names(root.find("configure/configure_pst"))
     assert group == ["a-b-c", "a-b-c-2", "a-b-c-3", "a-b-c-4"]
@@ -210,6 +211,59 @@ def test_a_number_that_is_taken_is_passed_over() -> None:
         {"cbf": CONFIGURE, "cbf-subarray-01": {"type": "parallel", "tasks": {"pss": CONFIGURE}}}
     )
     assert names(root) == ["cbf-subarray-01", "cbf-subarray-01-2"]
+
+
+SPELLINGS = [
+    "tango://tg:10000/low-pst/beam/01",
+    "tango://TG:10000/LOW-PST/Beam/01",
+    "tango://tg.site.org:10000/low-pst/beam/01#dbase=no",
+    "low-pst/beam/01",
+    "LOW-PST/BEAM/01",
+]
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANGO_HOST", "tg:10000")
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("other", SPELLINGS)
+def test_a_device_twice_in_one_list_is_refused_in_any_spelling(other: str) -> None:
+    data = {
+        "commands": {"go": {"type": "parallel", "tasks": {"pst": CONFIGURE}}},
+        "components": {"pst": [SPELLINGS[0], other]},
+    }
+    with pytest.raises(MapError, match="listed twice"):
+        load_command_map(data)
+    for components in ([SPELLINGS[0], other], [Device(SPELLINGS[0]), Device(other)]):
+        error = refused({"pst": CONFIGURE}, {"components": {"pst": components}})
+        assert "listed twice among the components of 'pst'" in str(error)
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("other", SPELLINGS)
+def test_a_device_twice_at_once_is_refused_and_one_device_in_a_sequence(other: str) -> None:
+    inner = {
+        "a": {"handler": "pss", "command_name": "Scan"},
+        "b": {"handler": "resource_manager", "command_name": "Scan"},
+    }
+    manager = {"components": {"pss": SPELLINGS[0], "resource_manager": other}}
+    error = refused({"both": {"type": "parallel", "tasks": inner}}, manager)
+    assert "configure/both runs all its steps at once" in str(error)
+    root = compose(inner, manager)
+    assert names(root) == ["pst-beam-01", "pst-beam-01-2"]
+    first, second = root.subtasks
+    assert isinstance(first, LeafTask)
+    assert isinstance(second, LeafTask)
+    assert first.device_name == second.device_name
+    assert first.target is second.target
+
+
+def test_all_of_csp_subs_holds_no_device_twice() -> None:
+    manager = {"components": {"cbf": "a/b/c", "pss": "A/B/C"}}
+    error = refused({"csp_subs": CONFIGURE}, manager)
+    assert "a/b/c stands twice" in str(error)
 
 
 @pytest.mark.parametrize(

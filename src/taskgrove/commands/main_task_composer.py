@@ -124,6 +124,8 @@ class _Composition:
         self._view = view
         self._out = Omissions()
         self._notes = self._out.notes
+        #: Which device each leaf is on, whatever its name is spelt like.
+        self._keys: dict[BaseTask, str] = {}
         self._obs_mode = self._view.obs_mode()
 
     def compose(self) -> Task:
@@ -186,6 +188,27 @@ class _Composition:
                 else:
                     children.extend(self._handled(entry, place, names))
             place.task.add(*children)
+        self._refuse_twice_at_once(root)
+
+    def _refuse_twice_at_once(self, root: Task) -> None:
+        """Refuse a device that stands twice in one parallel task, however it is spelt."""
+        for path, node in root.walk():
+            if not isinstance(node, Task) or node.task_type is not TaskExecutionType.PARALLEL:
+                continue
+            first: dict[str, str] = {}
+            for leaf in node.subtasks:
+                key = self._keys.get(leaf)
+                other = leaf.name if key is None else first.setdefault(key, leaf.name)
+                if other != leaf.name:
+                    device = leaf.device_name if isinstance(leaf, LeafTask) else None
+                    reason = f"{device} stands twice, as {other} and {leaf.name}"
+                    raise CommandError(
+                        f"{path} runs all its steps at once: {reason}",
+                        command=self._name,
+                        reasons=[reason],
+                        path=path,
+                        hint="put both steps into a sequence",
+                    )
 
     def _handled(self, entry: HandlerEntry, place: _Open, names: Names) -> Iterator[BaseTask]:
         if isinstance(entry, GroupEntry):
@@ -248,7 +271,7 @@ class _Composition:
         )
         if binding.note:
             self._notes.append(f"{path}/{name}: {binding.note}")
-        return LeafTask(
+        leaf = LeafTask(
             name,
             component.target,
             entry.command_name,
@@ -259,6 +282,8 @@ class _Composition:
             retries=entry.retries,
             abort_on_timeout=entry.abort_on_timeout,
         )
+        self._keys[leaf] = component.key
+        return leaf
 
     def _own_leaf(self, entry: HandlerEntry, path: str, names: Names) -> Iterator[LeafTask]:
         """Yield the leaf of an internal entry, unless its guard objects."""

@@ -14,6 +14,7 @@ from taskgrove.commands.command_map.schema import (
     SIMULATOR_KEYS,
     SIMULATOR_TABLES,
 )
+from taskgrove.commands.device_names import device_key
 
 _DEVICE_NAME: Final = re.compile(DEVICE_NAME_PATTERN)
 
@@ -40,14 +41,14 @@ class SectionCheck:
                 )
                 continue
             listed = child.kind == "sequence"
-            first: dict[str, Mark] = {}
+            first: dict[str, Node] = {}
             for index, item in enumerate(child.value if listed else [child]):
                 where = join_path(path, index) if listed else path
                 self._device_name(item, where, first)
-            components[keyword] = tuple(first)
+            components[keyword] = tuple(item.value for item in first.values())
         return components
 
-    def _device_name(self, item: Node, path: str, first: dict[str, Mark]) -> None:
+    def _device_name(self, item: Node, path: str, first: dict[str, Node]) -> None:
         name = item.value
         if item.kind != "scalar" or not isinstance(name, str) or not _DEVICE_NAME.fullmatch(name):
             said = f" {shown(name)}" if item.kind == "scalar" and name is not None else ""
@@ -56,12 +57,14 @@ class SectionCheck:
                 found=name if item.kind == "scalar" else None,
                 allowed=["a TANGO name such as low-cbf/subarray/01, or a list of them"],
             )  # fmt: skip
-        elif name in first:
-            line = first[name].line
-            where = f" (first in line {line})" if line is not None else ""
+            return
+        known = first.setdefault(device_key(name), item)
+        if known is not item:
+            line = "" if known.mark.line is None else f"in line {known.mark.line}"
+            spelling = "" if known.value == name else f"as {known.value}"
+            told = " ".join(part for part in (spelling, line) if part)
+            where = f" (first {told})" if told else ""
             self._problems.add(f"{name} is listed twice{where}", path, item.mark, found=name)
-        else:
-            first[name] = item.mark
 
     def simulator(self, node: Node | None) -> dict[str, Any]:
         """Return what is meant for the simulator, as plain data; it reads the faults itself."""

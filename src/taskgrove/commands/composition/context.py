@@ -13,7 +13,7 @@ reader that is handed in may block there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +29,7 @@ from taskgrove.commands.composition.guards import (
     read_attribute,
     unchecked_note,
 )
+from taskgrove.commands.device_names import device_key
 from taskgrove.commands.task import device_name_of
 from taskgrove.errors import CommandError, nearest
 
@@ -110,6 +111,12 @@ class Component:
     leaf_name: str
 
     @property
+    def key(self) -> str:
+        """What is the same for every spelling of its name."""
+        address = getattr(self.target, "name", None) or getattr(self.target, "trl", None)
+        return device_key(address if isinstance(address, str) else self.name)
+
+    @property
     def member(self) -> str:
         """The last part of the name: ``01``."""
         return self.name.rsplit("/", 1)[-1]
@@ -162,6 +169,8 @@ class ManagerView:
                 hint="map a keyword to one component or an ordered list",
             )
         self._listed: Mapping[str, Any] = listed
+        #: What stands for each device, whatever its name is spelt like elsewhere.
+        self._devices: dict[str, Any] = {}
         self._known: dict[str, tuple[Component, ...]] = {}
 
     def components(self, keyword: str) -> tuple[Component, ...]:
@@ -191,13 +200,24 @@ class ManagerView:
         if keyword == "csp_subs" and value is None:
             yield from subsystems
             return
-        kinds = {item.name.lower(): item.keyword for item in subsystems}
+        kinds = {item.key: item.keyword for item in subsystems}
+        first: dict[str, Component] = {}
         for item in value if isinstance(value, (list, tuple)) else (value,):
             if item is None:
                 continue
             component = _component(item, keyword)
-            kind = kinds.get(component.name.lower(), keyword)
-            yield Component(component.target, component.name, kind, component.leaf_name)
+            target = component.target
+            if isinstance(target, MapComponent):
+                target = self._devices.setdefault(component.key, target)
+                component = _component(target, keyword)
+            component = replace(component, keyword=kinds.get(component.key, keyword))
+            known = first.setdefault(component.key, component)
+            if known is not component:
+                raise CommandError(
+                    f"{component.name} is listed twice among the components of {keyword!r}",
+                    hint="a name knows no case, and one device may be spelt in several ways",
+                )
+            yield component
 
     def objection(self, guard: AllowedStates | None) -> Objection | None:
         """Return why a guard does not let the manager itself pass, or None."""
