@@ -606,6 +606,8 @@ def test_an_explicit_null_means_no_argument() -> None:
         {"pst-beam-01": "a", "PST-BEAM-03": "c"},
         {"1": "a", "03": "c"},
         {1: "a", 3: "c"},
+        {1: "a", "mid-pst/beam/03": "c"},
+        {"1": "a", "PST-beam-03": "c"},
     ],
 )
 def test_beams_that_are_not_named_are_not_selected(beams: dict[Any, Any]) -> None:
@@ -620,6 +622,12 @@ def test_beams_that_are_not_named_are_not_selected(beams: dict[Any, Any]) -> Non
 def test_one_argument_for_all_beams() -> None:
     root = compose({"pst": CONFIGURE}, resources={"pst": {"scan_id": 7}})
     assert list(argins(root).values()) == [{"scan_id": 7}] * 4
+
+
+def test_numbers_that_are_no_beams_among_other_words_are_plain_data() -> None:
+    argument = {"9": 1, "scan_id": 7, "beams": 2, "beam_width": 3}
+    root = compose({"pst": CONFIGURE}, resources={"pst": argument})
+    assert list(argins(root).values()) == [argument] * 4
 
 
 def test_a_beam_may_have_its_own_beside_that_of_all() -> None:
@@ -658,6 +666,12 @@ def test_the_beams_of_csp_subs_are_selected_too() -> None:
         ({"pst": {"1": 1, "9": 2}}, "'9', which is not there"),
         ({"pst": {"1": 1, "01": 2}}, "mid-pst/beam/01 twice"),
         ({"pst": {"pst-beam-01": 1, "scan_id": 2}}, "'scan_id', which is not there"),
+        ({"pst": {"1": 1, "beam 2": 2}}, "'beam 2', which is not there; did you mean 'mid-pst/be"),
+        ({"pst": {1: 1, "gain": 2}}, "'gain', which is not there"),
+        ({"pst": {"mid-pst/beam/01": 1, "2": 1, "x": 2}}, "'x', which is not there"),
+        ({"pst": {"beam_02": 1}}, "did you mean 'mid-pst/beam/02'?"),
+        ({"pst": {"PST-Beam 2": 1}}, "did you mean 'mid-pst/beam/02'?"),
+        ({"csp_subs": {"1": 1}}, "'1', which several have: mid-cbf/subarray/01, mid-pss/"),
         ({"ppst": {}}, "resources name 'ppst', which is no component or keyword; did you mean 'p"),
         ({"mid-cbf/subarray/02": 1}, "did you mean 'mid-cbf/subarray/01'?"),
         ({"chek_lock": 1}, "did you mean 'check_lock'?"),
@@ -666,7 +680,11 @@ def test_the_beams_of_csp_subs_are_selected_too() -> None:
     ],
 )
 def test_resources_that_fit_nothing_are_refused(resources: Any, said: str) -> None:
-    tasks = {"pst": CONFIGURE, "internal": {"command_name": "check_lock"}}
+    tasks = {
+        "pst": CONFIGURE,
+        "internal": {"command_name": "check_lock"},
+        "csp_subs": CONFIGURE,
+    }
     assert said in str(refused(tasks, resources=resources))
 
 

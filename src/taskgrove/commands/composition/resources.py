@@ -3,15 +3,17 @@
 ``resources`` is a mapping. Its keys are names of components (a TANGO name, in any
 case, or the name of the leaf), handler keywords, or names of internal methods and
 analyses. The value under ``pst`` (or ``csp_subs``) may itself be per component: it
-is when it is a mapping with a key that names a component, or reads like the name of
-one, or when all its keys are numbers of beams. Then components that it does not name
-are not selected. A name that fits nothing is refused: nothing is silently lost.
+is when it is a mapping with a key that names a component or is its number, or reads
+like one, or when all its keys are numbers. Then each key must be a component, and
+those that are not named are not selected. A name that fits nothing is refused:
+nothing is silently lost.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH
@@ -22,6 +24,7 @@ from taskgrove.commands.task import device_name_of
 from taskgrove.errors import CommandError, nearest
 
 _NOT_GIVEN: Final = object()
+_NUMBER_AT_END: Final = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 
 
 class Binding(NamedTuple):
@@ -134,31 +137,44 @@ class Resources:
         if keyword not in GROUP_KEYWORDS or not isinstance(value, Mapping):
             return None
         components = self._view.components(keyword)
-        known = _name_index(components)
-        if value and all(_is_number(key) for key in value):
-            known = {str(int(c.member)): c.name.lower() for c in components if c.member.isdecimal()}
-            by_key = {key: known.get(str(int(key))) for key in value}
-        else:
-            by_key = {key: known.get(_folded(key)) for key in value}
-            kin = {item.leaf_name.rpartition("-")[0].lower() for item in components} - {""}
-            if value and not any(
+        known, numbers = _name_index(components), _by_number(components)
+        by_key = {
+            key: known.get(_folded(key))
+            if not _is_number(key)
+            else next(iter(numbers.get(int(key), ())), None)
+            for key in value
+        }
+        kin = {item.leaf_name.rpartition("-")[0].lower() for item in components} - {""}
+        kin |= {item.name.lower().split("/")[-2] for item in components if "/" in item.name}
+        if (
+            value
+            and not all(map(_is_number, value))
+            and not any(
                 name is not None or _reads_like_name(key, kin) for key, name in by_key.items()
-            ):
-                return None
-        return self._matched(keyword, value, by_key, [item.name for item in components])
+            )
+        ):
+            return None
+        return self._matched(keyword, value, by_key, components)
 
     def _matched(
         self,
         keyword: str,
         value: Mapping[Any, Any],
         by_key: Mapping[Any, str | None],
-        names: list[str],
+        components: Sequence[Component],
     ) -> dict[str, Any]:
+        names, numbers = [item.name for item in components], _by_number(components)
         wrong: list[str] = []
         result: dict[str, Any] = {}
         for key, name in by_key.items():
-            if name is None:
-                close = nearest(str(key), names)
+            alike = numbers.get(int(key), []) if _is_number(key) else []
+            if len(alike) > 1:
+                said = f"resources[{keyword!r}] names {shown(key)}, which several have"
+                wrong.append(f"{said}: {', '.join(alike)}")
+            elif name is None:
+                number = _NUMBER_AT_END.search(str(key))
+                meant = numbers.get(int(number[0]), []) if number is not None else []
+                close = meant[0] if len(meant) == 1 else nearest(str(key), names)
                 hint = f"; did you mean {close!r}?" if close else ""
                 wrong.append(f"resources[{keyword!r}] names {shown(key)}, which is not there{hint}")
             elif name in result:
@@ -206,6 +222,15 @@ def _folded(key: Any) -> str:
     return (device_name_of(key) or key).lower() if isinstance(key, str) else ""
 
 
+def _by_number(components: Iterable[Component]) -> dict[int, list[str]]:
+    """Return the lower-case names of the components of each number: ``low-pst/beam/02`` of 2."""
+    numbers: dict[int, list[str]] = {}
+    for item in components:
+        if item.member.isascii() and item.member.isdecimal():
+            numbers.setdefault(int(item.member), []).append(item.name.lower())
+    return numbers
+
+
 def _is_number(key: Any) -> bool:
     if isinstance(key, str):
         return key.isascii() and key.isdecimal() and len(key) < 10
@@ -214,7 +239,10 @@ def _is_number(key: Any) -> bool:
 
 def _reads_like_name(key: Any, kin: set[str]) -> bool:
     word = _folded(key)
-    return word.count("/") == 2 or word.rpartition("-")[0] in kin
+    if word.count("/") == 2 or word.rpartition("-")[0] in kin:
+        return True
+    number = _NUMBER_AT_END.search(word)  # ``beam 2``, ``beam_02``, ``pst-beam2``
+    return number is not None and word[: number.start()].rstrip("-_ ").replace("_", "-") in kin
 
 
 def _name_index(components: Iterable[Component]) -> dict[str, str]:
