@@ -162,7 +162,7 @@ def test_a_missing_device_is_skipped_or_rejects_as_the_map_says(devices: Path) -
     (devices / "map.yaml").write_text(text.replace(address.strip(), gone))
     done = taskgrove(*RUN, cwd=devices)
     assert done.returncode == 3, done
-    assert "PST success 1/2" in done.stdout
+    assert "PST success 1/3, 1 left out: no answer" in done.stdout
     assert "127.0.0.1:9" in done.stdout
     note = next(line for line in done.stdout.splitlines() if line.startswith("note: "))
     assert "pst-beam-03 (low-pst/beam/03): left out: no answer" in note

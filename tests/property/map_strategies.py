@@ -27,7 +27,7 @@ _texts = st.text(
         exclude_categories=("Cc", "Cs", "Co", "Cn"),
     ),
     max_size=8,
-)
+).filter(lambda text: "{{" not in text)
 _keys = st.text("abc<&*-: ", max_size=4)
 plain_data: st.SearchStrategy[Any] = st.recursive(
     st.one_of(

@@ -26,7 +26,7 @@ from taskgrove.commands.command_map import (
     parse_plain_data,
     yaml_text,
 )
-from taskgrove.commands.command_map.schema import KEYWORDS, SIMULATOR_KEYS
+from taskgrove.commands.command_map.schema import KEYWORDS, SIMULATOR_KEYS, HandlerEntry
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ObsState
 from taskgrove.errors import CommandError, MapError
@@ -153,9 +153,7 @@ def test_states_of_devices_stay_words(loader: str, monkeypatch: pytest.MonkeyPat
     if not hasattr(yaml, loader):
         pytest.skip(f"PyYAML has no {loader} here")
     monkeypatch.setattr(yaml_text, "_LOADER", getattr(yaml, loader))
-    text = (
-        "a: [ON, OFF, yes, no, true, ~, 010, 0x1F, 0o17, 1e3, .5, '1', 2024-01-01, 1:30, =, .inf]"
-    )
+    text = "a: [ON, OFF, yes, no, true, ~, 10, 0x1F, 0o17, 1e3, .5, '1', 2024-01-01, 1:30, =, .inf]"
     assert parse_plain_data(text)["a"] == [
         "ON", "OFF", "yes", "no", True, None, 10, 31, 15, 1000.0, 0.5, "1", "2024-01-01", "1:30",
         "=", float("inf"),
@@ -693,3 +691,81 @@ def test_the_shipped_map_is_valid() -> None:
     assert len(loaded.components["pst"]) == 16
     first = next(iter(loaded.commands["configure"].tasks.values()))
     assert isinstance(first, InternalEntry)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("0001", "0001"),
+        ("-007", "-007"),
+        ("+01", "+01"),
+        ("00.50", "00.50"),
+        ("01e3", "01e3"),
+        ("0777", "0777"),
+        ("12:30:00", "12:30:00"),
+        ("1_000", "1_000"),
+        ("2026-11-30", "2026-11-30"),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("on", "on"),
+        ("Off", "Off"),
+        ("y", "y"),
+        ("1e999", "1e999"),
+        ("0", 0),
+        ("-5", -5),
+        ("0.5", 0.5),
+        ("1e3", 1000.0),
+        ("0x1f", 31),
+        ("0o17", 15),
+        ("true", True),
+        ("~", None),
+        ("'0001'", "0001"),
+    ],
+)
+def test_an_unquoted_scalar_is_what_was_written_or_the_number_that_it_looks_like(
+    written: str, value: Any
+) -> None:
+    found = parse_plain_data(f"a: {written}")["a"]
+    assert found == value
+    assert type(found) is type(value)
+    loaded = parse_command_map(one(f"cbf: {{command_name: A, argin: {{a: {written}}}}}"))
+    entry = loaded.command("go").tasks["cbf"]
+    assert isinstance(entry, HandlerEntry)
+    assert entry.argin == {"a": value}
+
+
+@pytest.mark.parametrize("key", ["01", "yes", "on", "12:30:00", "1_000", "2026-11-30"])
+def test_a_key_that_is_no_plain_number_is_the_text_that_was_written(key: str) -> None:
+    assert parse_plain_data(f"{key}: 1") == {key: 1}
+
+
+@pytest.mark.parametrize("key", ["1", "true", "null", "1e3"])
+def test_a_key_that_is_no_text_is_refused_with_the_hint_to_quote_it(key: str) -> None:
+    with pytest.raises(MapError, match="put it in quotes"):
+        parse_plain_data(f"{key}: 1")
+
+
+@pytest.mark.parametrize(
+    ("argin", "path"),
+    [
+        ('{id: "{{ earlier.Fit.payload.x }}"}', "go.tasks.cbf.argin.id"),
+        ('["a", ["{{ run }}"]]', "go.tasks.cbf.argin[1][0]"),
+        ('"{{x}}"', "go.tasks.cbf.argin"),
+        ('{"{{ key }}": 1}', "go.tasks.cbf.argin"),
+    ],
+)
+@pytest.mark.parametrize("handler", ["cbf", "internal"])
+def test_a_reference_where_nothing_takes_its_place_is_refused_with_its_line(
+    argin: str, path: str, handler: str
+) -> None:
+    error = problem(one(f"cbf: {{command_name: a, argin: {argin}}}".replace("cbf", handler)))
+    assert error.map_path == path.replace("cbf", handler)
+    assert error.line is not None
+    assert "only in arguments of analyses" in str(error)
+
+
+def test_a_reference_in_an_argument_of_an_analysis_stays() -> None:
+    text = one('fit: {handler: analysis, command_name: F, config: c.yaml, argin: {x: "{{ run }}"}}')
+    entry = parse_command_map(text).command("go").tasks["fit"]
+    assert isinstance(entry, HandlerEntry)
+    assert entry.argin == {"x": "{{ run }}"}

@@ -630,6 +630,11 @@ def test_numbers_that_are_no_beams_among_other_words_are_plain_data() -> None:
     assert list(argins(root).values()) == [argument] * 4
 
 
+def test_braces_in_the_resources_are_data() -> None:
+    root = compose({"cbf": CONFIGURE}, resources={"cbf": {"id": "{{ run }}"}})
+    assert argins(root) == {"cbf-subarray-01": {"id": "{{ run }}"}}
+
+
 def test_a_beam_may_have_its_own_beside_that_of_all() -> None:
     root = compose({"pst": CONFIGURE}, resources={"pst": {"id": 1}, "pst-beam-02": {"id": 2}})
     assert [value["id"] for value in argins(root).values()] == [1, 2, 1, 1]

@@ -19,6 +19,7 @@ from taskgrove.commands.command_map.schema import (
     MAX_EACH,
     MAX_TIMEOUT_S,
     AllowedStates,
+    AnalysisEntry,
     CompositeEntry,
     EachValue,
     HandlerEntry,
@@ -27,6 +28,8 @@ from taskgrove.errors import nearest
 
 #: Levels of nesting inside an argument or another value of an entry.
 MAX_VALUE_DEPTH: Final = 64
+#: Begins a reference to a value that is put in its place.
+_REFERENCE: Final = "{{"
 
 _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "type": ("sequential", "parallel"),
@@ -92,14 +95,18 @@ def _below(node: Node, part: str | int) -> Node | None:
 
 
 def _scalars(node: Node, path: str) -> Iterator[tuple[str, Node]]:
+    return ((where, item) for where, item in _nodes(node, path) if item.kind == "scalar")
+
+
+def _nodes(node: Node, path: str) -> Iterator[tuple[str, Node]]:
+    """Yield a node and all below it, each with its path."""
     todo = [(path, node)]
     while todo:
         where, item = todo.pop()
-        if item.kind == "scalar":
-            yield where, item
-        elif item.kind == "mapping":
+        yield where, item
+        if item.kind == "mapping":
             todo.extend((join_path(where, key), child) for key, child in item.value.items())
-        else:
+        elif item.kind == "sequence":
             todo.extend((join_path(where, i), child) for i, child in enumerate(item.value))
 
 
@@ -140,6 +147,8 @@ class EntryCheck:
                 continue
             if key in ("argin", "each"):
                 self.plain(child, where)
+            if key == "argin" and not issubclass(cls, AnalysisEntry):
+                self._no_references(child, where)
             values[key] = to_data(child)
         try:
             entry = cls.model_validate(values)
@@ -223,6 +232,22 @@ class EntryCheck:
                     f"found {leaf.type_word}, which is no plain data", where, leaf.mark,
                     found=value, allowed=["texts, numbers, booleans, lists and mappings of them"],
                 )  # fmt: skip
+
+    def _no_references(self, node: Node, path: str) -> None:
+        """Add a problem for each text with ``{{``: only an analysis puts something in its place."""
+        for where, item in _nodes(node, path):
+            texts = [(item.value, item.mark)] if item.kind == "scalar" else []
+            if item.kind == "mapping":
+                texts = [(key, item.key_marks.get(key, item.mark)) for key in item.value]
+            for text, mark in texts:
+                if isinstance(text, str) and _REFERENCE in text:
+                    self._problems.add(
+                        f"{shown(text)} holds {_REFERENCE!r}: nothing is put in its place here, "
+                        "only in arguments of analyses",
+                        where, mark, found=text,
+                        hint="write the value itself; a text with braces can be given by --argin,"
+                        " which is data",
+                    )  # fmt: skip
 
     def mapping(self, node: Node, path: str) -> bool:
         """Return whether ``node`` is a mapping; else add the problem that it is not."""

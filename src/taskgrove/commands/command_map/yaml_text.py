@@ -1,12 +1,14 @@
 """YAML as pieces with lines and columns, without recursion and with nothing but plain data.
 
 Scalars follow the core schema of YAML 1.2, so that ``ON`` and ``OFF``, which are
-states of devices, stay words: only ``true`` and ``false`` are booleans.
+states of devices, stay words: only ``true`` and ``false`` are booleans. A number that
+would not be what was written (``0001``, ``1e999``) stays a text.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +26,8 @@ _LOOKAHEAD: Final = 1_024
 #: So many levels may begin within libyaml's look ahead: then the slow parser is asked.
 _DENSE: Final = 200
 
+#: A scan 0001 is not the scan 1: what stands there has a width.
+_PADDED = re.compile(r"[-+]?0[0-9]")
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _BASED_INT = re.compile(r"0(?:o[0-7]+|x[0-9a-fA-F]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
@@ -45,11 +49,16 @@ def plain_scalar(text: str) -> Any:
     """
     if text in _SPECIAL:
         return _SPECIAL[text]
+    if _PADDED.match(text):
+        return text
     if _INT.match(text):
         return int(text)
     if _BASED_INT.match(text):
         return int(text, 0)
-    return float(text) if _FLOAT.match(text) else text
+    if not _FLOAT.match(text):
+        return text
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 _CORE_TAGS: Final = {
