@@ -736,6 +736,27 @@ def renamed_after_the_tracker_was_made(tree):
     return tree
 
 
+def counted_after_the_tracker_was_made(tree):
+    tree.tracker.total_subtasks += 1
+    return tree
+
+
+def ended_before_it_was_submitted(tree):
+    tree.parent_callback()(task_name="a", status=TaskStatus.COMPLETED)
+    return tree
+
+
+def part_ended_before_it_was_submitted(tree):
+    tree.subtasks[1].parent_callback()(task_name="b", status=TaskStatus.ABORTED)
+    return tree
+
+
+SPOIL_IT_FOR_GOOD = (
+    changed_behind_the_tracker, exchanged_behind_the_tracker, counted_after_the_tracker_was_made,
+    ended_before_it_was_submitted, part_ended_before_it_was_submitted,
+)  # fmt: skip
+
+
 def copied_leaf_with_its_tracker(tree):
     own = LeafTask.from_callable(print, name="a")
     assert own.tracker
@@ -744,23 +765,40 @@ def copied_leaf_with_its_tracker(tree):
 
 @pytest.mark.parametrize(
     "spoil",
-    [copy.copy, copied_branch, copied_with_its_tracker, copied_leaf_with_its_tracker,
-     changed_behind_the_tracker, exchanged_behind_the_tracker,
-     joined_after_its_tracker_was_made, renamed_after_the_tracker_was_made],
+    [*SPOIL_IT_FOR_GOOD, copy.copy, copied_branch, copied_with_its_tracker,
+     copied_leaf_with_its_tracker, joined_after_its_tracker_was_made,
+     renamed_after_the_tracker_was_made],
 )  # fmt: skip
 def test_a_tree_that_could_not_end_is_refused_and_the_first_one_runs(spoil):
     from taskgrove.commands.main_task_executor import MainTaskExecutor
 
     part = Task("part", subtasks=[LeafTask.from_callable(int, name="b")])
     tree = Task("root", subtasks=[LeafTask.from_callable(int, name="a"), part])
-    spoilt = spoil(tree)
     with MainTaskExecutor() as executor:
         with pytest.raises(UsageError):
-            executor.submit_main_task(spoilt)
-        if spoilt is not tree:
+            executor.submit_main_task(spoil(tree))
+        if spoil not in SPOIL_IT_FOR_GOOD:
             handle = executor.submit_main_task(tree)
             assert handle.wait(60)
             assert handle.outcome.status is TaskStatus.COMPLETED
+
+
+@pytest.mark.parametrize("change", [{"name": "z"}, {"parent": None}])
+def test_a_node_that_runs_takes_no_change(change):
+    refused = []
+
+    def rename():
+        for node in (tree.subtasks[1], tree.subtasks[0], tree):
+            try:
+                setattr(node, *next(iter(change.items())))
+            except UsageError as exc:
+                refused.append(exc.path)
+
+    part = Task("part", subtasks=[LeafTask.from_callable(rename, name="a")])
+    tree = Task("root", subtasks=[part, LeafTask.from_callable(int, name="b")])
+    assert run(tree).status is TaskStatus.COMPLETED
+    # The root has no parent, and is given none.
+    assert refused == ["root/b", "root/part", "root"][: 3 if "name" in change else 2]
 
 
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda tree: pickle.loads(pickle.dumps(tree))])

@@ -79,24 +79,22 @@ class BaseTask:
     """What composites and leaves share.
 
     Attributes:
-        name: Logical name, unique among its siblings.
         task_type: How the node is executed.
         skip_subtasks: In a sequence, whether a failure rejects the steps after it.
         completed_callback: Called with the completion payload, and with progress
             payloads before it (SPEC S4.2).
         is_root: Whether the node is the root of a command: its message then begins
             with a summary line.
-        parent: The Task that holds this node, or None.
     """
 
     __slots__ = (
         "__weakref__",
+        "_name",
+        "_parent",
         "_tracker",
         "completed_callback",
         "is_root",
         "logger",
-        "name",
-        "parent",
         "skip_subtasks",
         "task_type",
     )
@@ -115,14 +113,44 @@ class BaseTask:
                 f"a task's name is a printable text without '/', not {name!r}",
                 hint="paths are made of names joined by '/'",
             )
-        self.name = name
+        self._name = name
+        self._parent: BaseTask | None = None
+        self._tracker: TaskTracker | None = None
         self.task_type = _checked_type(task_type, name)
         self.skip_subtasks = skip_subtasks
         self.completed_callback = completed_callback
         self.is_root = is_root
         self.logger = logger
-        self.parent: BaseTask | None = None
-        self._tracker: TaskTracker | None = None
+
+    @property
+    def name(self) -> str:
+        """Logical name; it takes no change once a tracker knows the node by it."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._check_change("name")
+        self._name = name
+
+    @property
+    def parent(self) -> BaseTask | None:
+        """The Task that holds this node, or None; it takes no change once a tracker exists."""
+        return self._parent
+
+    @parent.setter
+    def parent(self, parent: BaseTask | None) -> None:
+        if parent is not self._parent:
+            self._check_change("parent")
+            self._parent = parent
+
+    def _check_change(self, what: str) -> None:
+        above = self._parent
+        if self._tracker is not None or (above is not None and above._tracker is not None):
+            raise UsageError(
+                f"the {what} of {self.path!r} takes no change: its tracker exists",
+                path=self.path,
+                hint="complete the tree before its tracker or parent_callback() is read",
+            )
 
     @property
     def path(self) -> str:
@@ -159,11 +187,18 @@ class BaseTask:
             node = node.parent
 
     def check_own_tracker(self) -> None:
-        """Raise UsageError for a copy, which shares its tracker with another node."""
+        """Raise UsageError where the tracker is another node's, or has taken in ends already."""
         tracker = self._tracker
         if tracker is not None and (tracker.owner is None or tracker.owner() is not self):
             raise UsageError(
                 f"{self.path!r} is a copy: its tracker belongs to another task",
+                path=self.path,
+                hint="compose the tree again",
+            )
+        if tracker is not None and tracker.completed_subtasks:
+            # What has ended there would count as done, and nothing of it would run.
+            raise UsageError(
+                f"updates have ended subtasks of {self.path!r} before it was submitted",
                 path=self.path,
                 hint="compose the tree again",
             )

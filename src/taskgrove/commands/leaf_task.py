@@ -162,13 +162,14 @@ class LeafTask(BaseTask):
         Args:
             **fields: As ``TaskTracker.update_task`` takes them, without ``task_name``.
         """
-        if self._tracker is None and (self.completed_callback is not None or self.parent is None):
+        parent = self._parent
+        if self._tracker is None and (self.completed_callback is not None or parent is None):
             self._tracker = self.tracker  # made early: somebody wants the whole story
-        if self.parent is not None:
+        if parent is not None:
             # Read directly where it can be: this is on the path of every update.
-            tracker = self.parent._tracker or self.parent.tracker
+            tracker = parent._tracker or parent.tracker
             try:
-                tracker.update_task(task_name=self.name, **fields)
+                tracker.update_task(task_name=self._name, **fields)
             finally:  # an exit that a callback raised comes out of it
                 self._report_own(fields)
         else:

@@ -115,9 +115,9 @@ class MainTaskExecutor:
                 ``not started: <why>``.
 
         Raises:
-            UsageError: The tree has been submitted before, is part of another one, a copy, or was
-                changed after its tracker was made; or the process was forked after the executor
-                was made.
+            UsageError: The tree has been submitted before, is part of another one, a copy, was
+                changed, or ended by updates, after its tracker was made; or the process was forked
+                after the executor was made.
             MissingRunnerError: It holds a kind of leaf that no runner executes.
             ExecutorClosedError: The executor is shut down.
         """
@@ -126,7 +126,8 @@ class MainTaskExecutor:
         root = task if isinstance(task, Task) else _wrapped(task)
         if root.parent is not None:
             raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
-        _complete(root)
+        if not root.submitted:  # one that has run is refused below
+            _complete(root)
         self._check_runners(root)
         known = _checked_prior(root, prior)
         bus = EventBus(run_id or new_run_id(), first_sequence=first_sequence)
