@@ -202,6 +202,18 @@ def test_the_source_of_an_update_stands_in_the_log(caplog):
     assert "a late poll" in second
 
 
+def test_the_source_of_a_progress_report_and_of_an_unknown_name_stands_in_the_log(caplog):
+    caplog.set_level(logging.DEBUG)
+    tracker = TaskTracker("configure", 1)
+    tracker.expect(["a"])
+    tracker.update_task(task_name="a", status=TaskStatus.IN_PROGRESS)
+    tracker.update_task(task_name="a", progress=5, source="a poll")
+    tracker.update_task(task_name="b", progress=5, source="a stranger")
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "a poll" in first
+    assert "a stranger" in second
+
+
 # -- types that are read when the program runs --------------------------------------
 
 ROOMS = [taskgrove, taskgrove.analysis, taskgrove.store, taskgrove.events]

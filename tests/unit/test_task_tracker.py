@@ -58,6 +58,30 @@ def test_all_documented_arguments_can_be_given_by_position():
     assert tracker.is_root is True
 
 
+def test_the_default_logger_is_that_of_the_module():
+    assert tracker_of().logger.name == task_tracker.__name__
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("operation", "Scan"),
+        ("obs_mode", "IMAGING"),
+        ("devices", ["low-pst/beam/01"]),
+        ("failed_devices", ["low-pst/beam/01"]),
+        ("health_state", "DEGRADED"),
+    ],
+)
+def test_what_comes_with_plain_progress_is_taken_in(field, given):
+    tracker = tracker_of()
+    tracker.update_task(task_name="a", status=TaskStatus.IN_PROGRESS)
+    tracker.update_task(task_name="a", progress=40, **{field: given})
+    assert getattr(tracker.subtasks["a"], field) == given
+    if hasattr(tracker, field):
+        assert getattr(tracker, field) == given
+    assert tracker.progress_of("a") == 40
+
+
 def test_a_new_tracker_knows_nothing():
     tracker = tracker_of(2)
     assert tracker.subtasks == {}

@@ -519,33 +519,36 @@ def test_an_interrupt_in_a_progress_callback_stops_nothing():
 
 
 def test_an_interrupt_does_not_lose_what_other_threads_left_to_deliver():
-    blocked, release = threading.Event(), threading.Event()
     done = CallbackRecorder()
-    raised = []
 
     def callback(**payload):
         done(**payload)
         if payload["progress"] == 0:
-            blocked.set()
-            assert release.wait(HANG_GUARD_S)
+            join(in_thread(lambda: end(tracker)))  # the completion is now in this thread's hands
             raise KeyboardInterrupt
 
     tracker = TaskTracker("configure", 1, callback)
-
-    def interrupted():
-        try:
-            begin(tracker)
-        except KeyboardInterrupt as error:
-            raised.append(error)
-
-    first = in_thread(interrupted)
-    assert blocked.wait(HANG_GUARD_S)
-    join(in_thread(lambda: end(tracker)))  # the completion is now in the interrupted one's hands
-    release.set()
-    join(first)
-    assert raised
+    with pytest.raises(KeyboardInterrupt):
+        begin(tracker)
     assert [payload["progress"] for payload in done.payloads] == [0, 100]
     assert is_released(tracker)
+
+
+@pytest.mark.parametrize("exit_", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_an_exit_of_a_callback_is_no_interrupt_on_another_thread(exit_, caplog):
+    tracker = TaskTracker("configure", 1, CallbackRecorder(raises=exit_()))
+    raised = []
+
+    def update():
+        try:
+            end(tracker)
+        except BaseException as error:
+            raised.append(error)
+
+    join(in_thread(update))
+    assert raised == []
+    assert is_released(tracker)
+    assert "its callback raised" in caplog.text
 
 
 def test_an_interrupt_in_a_childs_callback_does_not_leave_the_parent_waiting():

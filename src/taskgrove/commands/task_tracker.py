@@ -32,6 +32,7 @@ from taskgrove.foreign_code import LOGGING, is_interrupt
 
 __all__ = ["TaskTracker", "as_task_callback"]
 
+_LOGGER: Final = logging.getLogger(__name__)
 _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
 #: Held while a tracker gets a bus: an observer and the run may come at once.
 _BINDING: Final = threading.RLock()
@@ -83,7 +84,7 @@ class TaskTracker(TrackerDelivery):
         super().__init__(
             task_name,
             total_subtasks,
-            logger,
+            _LOGGER if logger is None else logger,
             operation,
             obs_mode,
             bool(is_root),
@@ -197,7 +198,11 @@ class TaskTracker(TrackerDelivery):
                 and error is None
                 and (
                     not kwargs
-                    or (len(kwargs) == 1 and kwargs.get("device_name") == record.device_name)
+                    or (
+                        len(kwargs) == 1
+                        and "device_name" in kwargs
+                        and kwargs["device_name"] == record.device_name
+                    )
                 )
             ):
                 if progress > 100:  # noqa: PLR1730 - `min` would be a call
@@ -334,7 +339,7 @@ class TaskTracker(TrackerDelivery):
             device = None
         record = self.subtasks.get(task_name)
         if record is None and self._names_known:
-            self._tell_unknown(text_of(task_name))
+            self._tell_unknown(text_of(task_name), kwargs.get("source"))
             return False
         code: ResultCode | None = None
         message = ""
@@ -459,13 +464,14 @@ class TaskTracker(TrackerDelivery):
             self._log_untold(exc)
         return due
 
-    def _tell_unknown(self, name: str) -> None:
+    def _tell_unknown(self, name: str, source: Any) -> None:
         """Note an update of something that is no subtask, and log it."""
         text = f"an update of {name!r}, which is no subtask of {self.task_name}, is ignored"
         if self._events is not None and self._events.bus.active:
             self._events.unknown(name, text)
         with LOGGING:
-            self.logger.warning("task %s: %s", self.task_name, text)
+            origin = f" (from {source})" if source else ""
+            self.logger.warning("task %s: %s%s", self.task_name, text, origin)
 
     def _log_untold(self, exc: BaseException) -> None:
         # The update itself is taken in, and what follows from it must be delivered.

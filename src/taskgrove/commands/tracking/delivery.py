@@ -26,7 +26,7 @@ from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
 from taskgrove.events import Cause, LeftOut, cause_of
-from taskgrove.foreign_code import LOGGING
+from taskgrove.foreign_code import LOGGING, is_interrupt
 
 #: How long a wait for two events at once may miss the second one, in seconds (S4.7).
 _TWO_EVENTS_WAIT_S: Final = 0.025
@@ -45,7 +45,7 @@ class TrackerDelivery(TrackerRecords):
         self,
         task_name: str,
         total_subtasks: int,
-        logger: Logger | None,
+        logger: Logger,
         operation: str | None,
         obs_mode: str | None,
         is_root: bool,
@@ -345,7 +345,9 @@ class TrackerDelivery(TrackerRecords):
             return
         try:
             callback(**payload)
-        except Exception:
+        except BaseException as exc:
+            if is_interrupt(exc):
+                raise
             with LOGGING:
                 self.logger.exception("task %s: its callback raised", self.task_name)
 
@@ -385,8 +387,8 @@ class TrackerDelivery(TrackerRecords):
 def deliver(first: TrackerDelivery) -> None:
     """Deliver what the outboxes hold, from ``first`` upwards, without recursion.
 
-    Does nothing when somebody is delivering for ``first`` already. An interrupt
-    (KeyboardInterrupt) in a callback is raised when all is delivered: what is left in the
+    Does nothing when somebody is delivering for ``first`` already. An interrupt of the main
+    thread (KeyboardInterrupt) in a callback is raised when all is delivered: what is left in the
     outbox may be other threads' news, and nobody else would come for it.
     """
     if not first._begin_delivery():

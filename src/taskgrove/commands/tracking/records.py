@@ -7,7 +7,6 @@ records, and a property test holds one against the other (SPEC S4.3).
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain
@@ -28,8 +27,6 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import LeftOut, SubtaskFacts, exception_line
 from taskgrove.foreign_code import LOGGING
 
-_LOGGER = logging.getLogger(__name__)
-
 Payload: TypeAlias = dict[str, Any]
 
 #: More errors than this are not kept.
@@ -47,7 +44,7 @@ class TrackerRecords:
         self,
         task_name: str,
         total_subtasks: int,
-        logger: Logger | None,
+        logger: Logger,
         operation: str | None,
         obs_mode: str | None,
         is_root: bool,
@@ -57,7 +54,7 @@ class TrackerRecords:
     ) -> None:
         self.task_name = task_name
         self.total_subtasks = total_subtasks
-        self.logger = logger or _LOGGER
+        self.logger = logger
         self.operation = operation
         self.obs_mode = obs_mode
         self.is_root = is_root
