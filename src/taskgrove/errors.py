@@ -29,11 +29,9 @@ of the node that it concerns, where there is one, and a ``hint``: what to do nex
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from typing import Any, ClassVar
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
@@ -115,7 +113,7 @@ class MapError(TaskgroveError, ValueError):
         self,
         message: str,
         *,
-        file: str | Path | None = None,
+        file: str | os.PathLike[str] | None = None,
         map_path: str | None = None,
         line: int | None = None,
         found: Any = None,
@@ -232,7 +230,7 @@ class AnalysisError(TaskgroveError, ValueError):
         self,
         message: str,
         *,
-        file: str | Path | None = None,
+        file: str | os.PathLike[str] | None = None,
         key: str | None = None,
         line: int | None = None,
         problems: Iterable[str] = (),

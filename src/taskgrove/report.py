@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from taskgrove import store
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import AnalysisDetail
@@ -26,8 +27,7 @@ from taskgrove.view.tree_html import render_html
 from taskgrove.view.why import why
 
 if TYPE_CHECKING:
-    from taskgrove.store.history import History
-    from taskgrove.store.queries.run_rows import PageRow, RunRow, RunSummary
+    from taskgrove.store.queries.run_rows import PageRow, RunRow
 
 #: The page itself forbids that anything is fetched or run.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -36,7 +36,7 @@ _LONGEST_TEXT: Final = 20_000
 
 
 def render_report(
-    history: History, runs: Iterable[RunSummary | str], *, clock: Clock = SYSTEM_CLOCK
+    history: store.History, runs: Iterable[store.RunSummary | str], *, clock: Clock = SYSTEM_CLOCK
 ) -> str:
     """Return a page about runs, as one HTML document.
 
@@ -63,7 +63,9 @@ def render_report(
     )
 
 
-def write_report(history: History, runs: Iterable[RunSummary | str], file: str | Path) -> Path:
+def write_report(
+    history: store.History, runs: Iterable[store.RunSummary | str], file: str | Path
+) -> Path:
     """Write a page about runs; return the file.
 
     Args:
@@ -93,7 +95,7 @@ def _why_words(run: RunRow) -> str:
     return "; ".join(part for part in told if part)
 
 
-def _article(history: History, run: RunRow, now_ns: int) -> str:
+def _article(history: store.History, run: RunRow, now_ns: int) -> str:
     nodes, verdicts = history.nodes(run), history.verdicts(run)
     location = history.store.location
     story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)

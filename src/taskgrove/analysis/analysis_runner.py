@@ -29,21 +29,24 @@ from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.leaves.following import LeafFollower, Listener
 from taskgrove.analysis.leaves.parameters import LeafParameters, WaitsForEarlier
 from taskgrove.analysis.leaves.result_files import ResultFiles
+from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
+from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
 from taskgrove.analysis.running.supervisor import CLOSE_MARGIN_S, AnalysisSupervisor
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
+    from taskgrove.analysis import pages
     from taskgrove.analysis.leaves.attaching import AttachedProcess
-    from taskgrove.analysis.pages import PagePublisher
-    from taskgrove.analysis.parameters.base import TaskParameters
-    from taskgrove.analysis.running.environment import AnalysisEnvironment
+else:
+    pages = LaterModule("taskgrove.analysis.pages")  # for the types of methods only
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -81,7 +84,7 @@ class AnalysisRunner:
         *,
         slots: int | None = None,
         earlier: EarlierResults | None = None,
-        publisher: PagePublisher | str | Path | None = None,
+        publisher: pages.PagePublisher | str | Path | None = None,
         work_dir: str | Path | None = None,
         environment: AnalysisEnvironment | Mapping[str, str | None] | None = None,
         poll_interval: float = 0.5,
@@ -351,7 +354,7 @@ def default_registry() -> AnalysisRegistry:
     return REGISTRY
 
 
-def _publisher_of(given: PagePublisher | str | Path | None) -> Any:
+def _publisher_of(given: pages.PagePublisher | str | Path | None) -> Any:
     if not isinstance(given, (str, Path)):
         return given
     from taskgrove.analysis.pages import PagePublisher  # noqa: PLC0415 - only where it is used

@@ -45,9 +45,12 @@ from taskgrove.analysis.substitution import has_placeholders, parse
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError, MapError, nearest
+from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.registry import AnalysisEntry
+    from taskgrove.analysis import registry
+else:
+    registry = LaterModule("taskgrove.analysis.registry")  # for the types of methods only
 
 __all__ = ["Configuration", "EarlierResults", "load_configuration", "parse_configuration"]
 
@@ -79,7 +82,7 @@ class Configuration:
         return tuple(self._layout.sections)
 
     def parameters_for(
-        self, entry: AnalysisEntry, overrides: Mapping[str, Any] | None = None
+        self, entry: registry.AnalysisEntry, overrides: Mapping[str, Any] | None = None
     ) -> TaskParameters:
         """Return the validated parameters of an analysis.
 
@@ -97,7 +100,7 @@ class Configuration:
         return self.resolved(entry, overrides)[0]
 
     def resolved(
-        self, entry: AnalysisEntry, overrides: Mapping[str, Any] | None = None
+        self, entry: registry.AnalysisEntry, overrides: Mapping[str, Any] | None = None
     ) -> tuple[TaskParameters, AnalysisHeader]:
         """Return the parameters of an analysis, and the header as it is for that analysis.
 
@@ -179,7 +182,7 @@ class Configuration:
         return node
 
     def _resolved(
-        self, entry: AnalysisEntry, overrides: dict[str, Any], problems: Problems
+        self, entry: registry.AnalysisEntry, overrides: dict[str, Any], problems: Problems
     ) -> tuple[TaskParameters, AnalysisHeader] | None:
         if entry.name not in self._layout.tasks.value:
             self._check_near_miss(entry.name, problems)

@@ -27,6 +27,9 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove.analysis.channel.messages import Start
 from taskgrove.analysis.hooks import HooksLike, hooks_of
 from taskgrove.analysis.logbook_posts import logbook_callback
+from taskgrove.analysis.parameters.base import TaskParameters
+from taskgrove.analysis.parameters.header import AnalysisHeader
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.ending import Ending
@@ -46,15 +49,15 @@ from taskgrove.analysis.running.supervisor import (
 )
 from taskgrove.analysis.tasklets import Tasklet, TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.lazy_exports import LaterModule
 from taskgrove.private_files import make_private_folder
 from taskgrove.redaction import Redaction
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.logbook import Logbook
-    from taskgrove.analysis.pages import PagePublisher
-    from taskgrove.analysis.parameters.base import TaskParameters
-    from taskgrove.analysis.parameters.header import AnalysisHeader
-    from taskgrove.analysis.publishing.page_origin import PageOrigin
+    from taskgrove.analysis import logbook as logbooks
+    from taskgrove.analysis import pages
+else:  # for the types of methods only
+    logbooks, pages = map(LaterModule, ("taskgrove.analysis.logbook", "taskgrove.analysis.pages"))
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -123,8 +126,8 @@ class AnalysisExecutor:
         after: Iterable[Tasklet] = (),
         output_limit_bytes: int = LIMIT_BYTES,
         launcher: Sequence[str] | None = None,
-        publisher: PagePublisher | None = None,
-        logbook: Logbook | None = None,
+        publisher: pages.PagePublisher | None = None,
+        logbook: logbooks.Logbook | None = None,
         origin: PageOrigin | None = None,
         supervisor: AnalysisSupervisor | None = None,
     ) -> None:

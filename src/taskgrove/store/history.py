@@ -17,6 +17,7 @@ from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.errors import StoreError, UsageError
 from taskgrove.events import TaskEvent
 from taskgrove.events.plain_event import read_event
+from taskgrove.lazy_exports import LaterModule
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_analysis, read_node_facts
 from taskgrove.store.queries.reading import CHUNK_ROWS, Reader
@@ -33,13 +34,19 @@ from taskgrove.store.queries.run_rows import (
     summary_of,
 )
 from taskgrove.store.queries.whole_run import WholeRun, read_verdicts, read_whole_run
+from taskgrove.store.store import Store
 
 if TYPE_CHECKING:
-    from taskgrove.store.queries.estimate import Estimate
-    from taskgrove.store.queries.run_diff import RunDiff
-    from taskgrove.store.queries.statistics import Statistics
-    from taskgrove.store.recording.orphans import KeptAside, TakenIn
-    from taskgrove.store.store import Store
+    from taskgrove.store.queries import estimate as estimates
+    from taskgrove.store.queries import run_diff as run_diffs
+    from taskgrove.store.queries import statistics
+    from taskgrove.store.recording import orphans
+else:
+    # Read where somebody asks for the types of a method; nothing is imported before.
+    estimates = LaterModule("taskgrove.store.queries.estimate")
+    run_diffs = LaterModule("taskgrove.store.queries.run_diff")
+    statistics = LaterModule("taskgrove.store.queries.statistics")
+    orphans = LaterModule("taskgrove.store.recording.orphans")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -87,7 +94,7 @@ class History:
 
         self.store = store
         self.disk_is_full = False
-        self.kept_aside: tuple[KeptAside, ...] = ()
+        self.kept_aside: tuple[orphans.KeptAside, ...] = ()
         self._told_aside: set[str] = set()
         self._spills = SpillWatch(store.location)
         self._reader = Reader(store)
@@ -110,7 +117,6 @@ class History:
         from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
         from taskgrove.store.database.migrate import OlderRecordError  # noqa: PLC0415 - an extra
         from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
-        from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
 
         # A record of an older version is brought up to date, unless it cannot be written or a
         # taskgrove of that version records in it: then a copy is.
@@ -147,7 +153,7 @@ class History:
     ) -> None:
         self.close()
 
-    def take_in(self) -> TakenIn:
+    def take_in(self) -> orphans.TakenIn:
         """Write into the record what earlier processes could not, as far as that is possible.
 
         Returns:
@@ -180,7 +186,7 @@ class History:
             return StoreError(f"the disk of {where} is full", hint="make room on it")
         return StoreError(f"the record at {where} is open for reading only")
 
-    def _without_kept(self, file: KeptAside) -> KeptAside | None:
+    def _without_kept(self, file: orphans.KeptAside) -> orphans.KeptAside | None:
         """Return what a file says that lives with its process without runs of the record."""
         if not file.is_held:
             return file
@@ -344,13 +350,13 @@ class History:
             PageRow(row.run_id, *found) for found in self._reader.rows(_PAGES, (row.run_key,))
         )
 
-    def diff(self, first: RunSummary | str, second: RunSummary | str) -> RunDiff:
+    def diff(self, first: RunSummary | str, second: RunSummary | str) -> run_diffs.RunDiff:
         """Return what differs between two runs; see :mod:`taskgrove.store.queries.run_diff`."""
         from taskgrove.store.queries.run_diff import diff_runs  # noqa: PLC0415 - it reads this module
 
         return diff_runs(self, self.run(first), self.run(second))
 
-    def stats(self, which: RunFilter = ALL_RUNS) -> Statistics:
+    def stats(self, which: RunFilter = ALL_RUNS) -> statistics.Statistics:
         """Return the statistics of runs; see :mod:`taskgrove.store.queries.statistics`."""
         from taskgrove.store.queries.statistics import statistics_of  # noqa: PLC0415 - see above
 
@@ -359,7 +365,7 @@ class History:
 
     def estimate(
         self, command: str, *, leaf_count: int | None = None, but: str = ""
-    ) -> Estimate | None:
+    ) -> estimates.Estimate | None:
         """Return how long a command usually takes, or None without enough history.
 
         Args:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.aggregation.base import AggregationOutcome
@@ -36,9 +35,7 @@ from taskgrove.store.interrupted.recovery_plan import (
 )
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
-
-if TYPE_CHECKING:
-    from taskgrove.store.store import Store
+from taskgrove.store.store import Store
 
 __all__ = [
     "LostRun",

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError
 from taskgrove.store.history import History
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.run_rows import SUMMARY_COLUMNS, RunSummary, summary_of
-
-if TYPE_CHECKING:
-    from taskgrove.store.store import Store
+from taskgrove.store.store import Store
 
 #: How many runs one transaction removes: whoever records meanwhile waits no longer.
 _AT_ONCE: Final = 20

@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from taskgrove.errors import MissingExtraError
+from taskgrove.lazy_exports import LaterModule
 from taskgrove.private_files import make_private_folder
-from taskgrove.store.database.location import default_file, find_location
+from taskgrove.store.database.location import Location, default_file, find_location
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
-    from taskgrove.store.database.location import Location
+    import sqlalchemy
+else:
+    sqlalchemy = LaterModule("sqlalchemy")
 
 
 class Store:
@@ -36,7 +37,12 @@ class Store:
     """
 
     def __init__(
-        self, where: Location, engine: Engine, *, read_only: bool, backup: Path | None = None
+        self,
+        where: Location,
+        engine: sqlalchemy.Engine,
+        *,
+        read_only: bool,
+        backup: Path | None = None,
     ) -> None:
         self.location = where.shown
         self.dialect = where.dialect
@@ -116,7 +122,7 @@ class Store:
         return store
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[sqlalchemy.Connection]:
         """Give a connection in a transaction that writes, and commit it at the end.
 
         In SQLite the writer's lock is taken at the beginning, so that what was read in the

@@ -18,11 +18,10 @@ from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.recording.lease import this_process, user_name
+from taskgrove.store.store import Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from taskgrove.store.store import Store
 
 #: ``ok``: treat it as OK, in a resume; ``acknowledged``: it was seen; ``note``: words only.
 Verdict: TypeAlias = Literal["ok", "acknowledged", "note"]

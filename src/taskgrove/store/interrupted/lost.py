@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.node_facts import RunFacts
 from taskgrove.store.database.holders import why_expired
+from taskgrove.store.store import Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from taskgrove.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
