@@ -31,6 +31,11 @@ class Manager:
     def badly(self):
         return 3, "no [red]lock[/red] \\x1b[31m here"
 
+    def refuses(self):
+        from taskgrove import TaskStatus
+
+        return TaskStatus.REJECTED, "queue is full"
+
     def until_aborted(self, task_callback=None, task_abort_event=None):
         task_callback(progress=10)
         Path("begun").touch()
@@ -59,6 +64,12 @@ half:
   rule: {quorum: 1}
   tasks:
     first: {handler: internal, command_name: badly}
+    second: {handler: internal, command_name: well}
+refused:
+  type: sequential
+  skip_subtasks: true
+  tasks:
+    first: {handler: internal, command_name: refuses}
     second: {handler: internal, command_name: well}
 guarded:
   type: sequential

@@ -35,6 +35,7 @@ MANAGER = ("--manager", "site_manager:Manager")
         ("good", 0, "COMPLETED, OK"),
         ("bad", 1, "FAILED: "),
         ("half", 3, "COMPLETED, DEGRADED: "),
+        ("refused", 4, "REJECTED: "),
     ],
 )
 def test_the_exit_code_is_the_outcome(place: Path, name: str, code: int, headline: str) -> None:

@@ -16,6 +16,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build, roots
 
 HANG_GUARD_S = 200.0
+ENDS_OF_WORK = (TaskStatus.COMPLETED, TaskStatus.FAILED)
 DEVICE = TaskExecutionType.DEVICE
 
 
@@ -62,6 +63,7 @@ def expected(node, scripts):
         failed_devices=sorted(failed),
         health_state=outcome.health_state,
         severe=outcome.decision is not None and outcome.decision.severe,
+        begun=any(record.begun or record.status in ENDS_OF_WORK for record in records),
     )
 
 

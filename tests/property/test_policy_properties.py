@@ -46,6 +46,7 @@ fields: dict[str, st.SearchStrategy[Any]] = {
     "health_state": st.sampled_from([None, "DEGRADED", "FAILED"]),
     "severe": st.booleans(),
     "skipped": st.sampled_from([False, False, False, True]),
+    "begun": st.sampled_from([None, False, True]),
 }
 names = st.sampled_from(["s1", "s2", "pst-beam-01", "x"])
 any_status = st.one_of(st.none(), st.sampled_from(TaskStatus))
@@ -110,7 +111,7 @@ def test_every_outcome_is_sound(policy: TaskAggregationPolicy, subs: list[Subtas
         assert outcome.health_state is None
         assert not any(policy.is_problem(sub) or sub.skipped for sub in subs)
         assert not faults or not outcome.status.is_final
-    if decision.severe:
+    if decision.severe and outcome.status is not TaskStatus.REJECTED:
         assert verdict(outcome) == (TaskStatus.FAILED, ResultCode.FAILED, "FAILED")
 
 
@@ -153,6 +154,31 @@ def test_a_fault_never_improves_a_verdict_and_is_never_severe(
         assert outcome.decision is not None
         assert alone.decision is not None
         assert outcome.decision.severe <= alone.decision.severe
+
+
+refusal = st.builds(
+    SubtaskResult, names, st.just(TaskStatus.REJECTED), **{**fields, "skipped": st.just(False)}
+)
+not_run = st.builds(
+    SubtaskResult, names, st.just(TaskStatus.REJECTED), **{**fields, "skipped": st.just(True)}
+)
+
+
+@given(policies, st.lists(refusal, min_size=1, max_size=3), st.lists(not_run, max_size=3))
+def test_by_default_what_was_refused_before_anything_began_is_rejected(
+    policy: TaskAggregationPolicy, refused: list[SubtaskResult], skipped: list[SubtaskResult]
+) -> None:
+    subs = [*refused, *skipped]
+    outcome = policy.aggregate(subs)
+    if policy.rule is not None or policy._find_cbf_subtask(refused) is not None:
+        return  # a rule of its own, or the correlator, decides
+    if policy._is_pst_group_task() or any(sub.begun for sub in subs):
+        assert outcome.status is TaskStatus.FAILED
+        return
+    codes = [sub.result_code for sub in refused]
+    not_allowed = ResultCode.NOT_ALLOWED in codes
+    code = ResultCode.NOT_ALLOWED if not_allowed else ResultCode.REJECTED
+    assert verdict(outcome) == (TaskStatus.REJECTED, code, None)
 
 
 @given(policies, st.lists(any_sub, max_size=6), st.randoms(use_true_random=False))

@@ -52,6 +52,14 @@ def stories(draw) -> list[dict]:
             end["health_state"] = draw(st.sampled_from(["DEGRADED", "FAILED"]))
         if draw(st.booleans()):
             end["skipped" if draw(st.booleans()) else "severe"] = True
+        # Who hears the end only must be told that work was refused after it had begun.
+        worked = any(
+            update.get("status") is TaskStatus.IN_PROGRESS or update.get("progress")
+            for update in updates
+            if update["task_name"] == name
+        )
+        if worked and end["status"] is TaskStatus.REJECTED:
+            end["begun"] = True
         updates.append(end)
     return updates
 

@@ -13,6 +13,7 @@ from taskgrove.commands.aggregation import (
     TaskAggregationPolicy,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import LeftOut
 
 CBF = "low-cbf/subarray/01"
 PSS = "low-pss/subarray/01"
@@ -410,6 +411,94 @@ def test_severe_problems_fail(subs: list[SubtaskResult], line: str) -> None:
     assert outcome.decision is not None
     assert outcome.decision.severe
     assert outcome.decision.line == line
+
+
+# -- S3.14 --------------------------------------------------------------------------------
+
+
+def refused(name: str = "r", code: ResultCode | None = ResultCode.REJECTED, **more: object):
+    return bad(name, status=REJECTED, code=code, message="not now", **more)
+
+
+@pytest.mark.parametrize(
+    ("subs", "code"),
+    [
+        ([refused()], ResultCode.REJECTED),
+        ([refused(), casualty(), refused("s")], ResultCode.REJECTED),
+        ([refused(code=ResultCode.NOT_ALLOWED)], ResultCode.NOT_ALLOWED),
+        ([refused(), refused("s", ResultCode.NOT_ALLOWED)], ResultCode.NOT_ALLOWED),
+        ([refused(code=ResultCode.UNKNOWN)], ResultCode.REJECTED),
+        ([refused(code=ResultCode.OK)], ResultCode.REJECTED),
+        ([refused(code=None)], ResultCode.REJECTED),
+        ([refused(device=beam(1)), refused("s", device=PSS)], ResultCode.REJECTED),
+    ],
+)
+def test_refusals_before_anything_began_reject(subs: list, code: ResultCode) -> None:
+    for order in (subs, subs[::-1]):
+        outcome = aggregate(*order)
+        assert verdict(outcome) == (REJECTED, code, None)
+        assert outcome.message.startswith("Task t rejected\nCauses:\n")
+        assert outcome.decision is not None
+        assert outcome.decision.rule == "nothing begun"
+        assert outcome.decision.line == (
+            f"0 of {len(subs)} succeeded, nothing was begun → REJECTED"
+        )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        refused("b", begun=True),
+        SubtaskResult("b", REJECTED, skipped=True, begun=True),
+        bad("b"),
+        bad("b", code=ResultCode.REJECTED),
+        bad("b", status=FAILED),
+        ok("b"),
+    ],
+    ids=["begun", "skipped after it began", "failed", "ran and was refused", "broke off", "ok"],
+)
+def test_a_refusal_beside_work_that_began_fails(other: SubtaskResult) -> None:
+    assert verdict(aggregate(refused(), other)) == SEVERE
+    assert verdict(aggregate(other, refused())) == SEVERE
+
+
+def test_what_a_fault_left_out_has_begun_nothing_either() -> None:
+    fault = LeftOut("b", beam(2), "fault", "no answer")
+    outcome = TaskAggregationPolicy("t", left_out=[fault]).aggregate([refused(device=beam(1))])
+    assert verdict(outcome) == (REJECTED, ResultCode.REJECTED, None)
+    assert outcome.decision is not None
+    assert outcome.decision.line == (
+        "0 of 2 succeeded, 1 left out: no answer, nothing was begun → REJECTED"
+    )
+
+
+def test_casualties_alone_are_no_refusal() -> None:
+    assert verdict(aggregate(casualty(), casualty("d"))) == SEVERE
+
+
+def test_a_refusal_changes_no_rule_but_the_default_one() -> None:
+    beams = [refused("a", device=beam(1)), refused("b", device=beam(2))]
+    assert aggregate(*beams, name="configure_pst").status is FAILED
+    for rule in ("all", "any", "quorum 1"):
+        explicit = TaskAggregationPolicy("t", rule=rule).aggregate(beams)
+        assert explicit.status is FAILED
+    cbf = aggregate(refused("a", device=CBF), refused("b"))
+    assert cbf.decision is not None
+    assert cbf.decision.rule == "CBF dominates"
+
+
+def test_nesting_does_not_soften_a_group_that_was_refused_whole() -> None:
+    inner = aggregate(refused("a", device=PSS), refused("b", device=PSS), root=False)
+    assert inner.decision is not None
+    group = SubtaskResult(
+        "inner",
+        inner.status,
+        (inner.result, inner.message),
+        failed_devices=[PSS],
+        severe=inner.decision.severe,
+    )
+    assert verdict(aggregate(ok(), group)) == SEVERE
+    assert verdict(aggregate(refused(), group)) == (REJECTED, ResultCode.REJECTED, None)
 
 
 def test_a_casualty_is_no_success_whatever_its_result() -> None:

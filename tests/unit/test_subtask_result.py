@@ -403,14 +403,31 @@ def test_the_signature_is_the_documented_one() -> None:
         "severe",
         "skipped",
         "left_out",
+        "begun",
     ]
     assert [name for name, item in parameters.items() if item.kind is item.KEYWORD_ONLY] == [
         "health_state",
         "severe",
         "skipped",
         "left_out",
+        "begun",
     ]
     assert "'a' COMPLETED OK" in repr(SubtaskResult("a", TaskStatus.COMPLETED))
+
+
+def test_who_is_in_progress_has_begun_unless_it_says_otherwise() -> None:
+    begun = SubtaskResult("a", TaskStatus.IN_PROGRESS)
+    begun.update(status=TaskStatus.REJECTED)
+    assert begun.begun
+    later = SubtaskResult("a", TaskStatus.QUEUED)
+    assert not later.begun
+    later.update(status=TaskStatus.IN_PROGRESS)
+    assert later.begun
+    group = SubtaskResult("a", TaskStatus.IN_PROGRESS, begun=False)
+    group.update(status=TaskStatus.IN_PROGRESS, begun=False)
+    assert not group.begun
+    group.update(status=TaskStatus.REJECTED, begun=True)
+    assert group.begun
 
 
 def test_an_outcome_reads_its_code_under_both_names() -> None:

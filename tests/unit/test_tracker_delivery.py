@@ -196,6 +196,68 @@ def test_a_severe_verdict_is_handed_up():
     assert done.payloads[-1]["health_state"] == "FAILED"
 
 
+@pytest.fixture(params=["update_task", "a function around it"])
+def parent_and_callback(request):
+    parent = TaskTracker("configure", 2, is_root=True)
+    if request.param == "update_task":
+        return parent, parent.update_task
+
+    def around(**payload):
+        parent.update_task(**payload)
+
+    return parent, around
+
+
+def refuse(tracker: TaskTracker, name: str = "a", **fields) -> None:
+    tracker.update_task(
+        task_name=name, status=TaskStatus.REJECTED, result=(ResultCode.REJECTED, "no"), **fields
+    )
+
+
+def test_a_group_that_was_refused_whole_has_begun_nothing(parent_and_callback):
+    parent, callback = parent_and_callback
+    group = TaskTracker("group", 2, callback)
+    refuse(group, "a")
+    assert parent.subtasks["group"].status is TaskStatus.IN_PROGRESS
+    refuse(group, "b", skipped=True)
+    refuse(parent, "c")
+    assert parent.outcome().status is TaskStatus.REJECTED
+    assert parent.outcome().health_state is None
+
+
+def test_a_group_that_began_before_it_was_rejected_tells_so(parent_and_callback):
+    parent, callback = parent_and_callback
+    group = TaskTracker("group", 2, callback)
+    refuse(group, "cbf", device_name="low-cbf/subarray/01")
+    end(group, "b")
+    assert group.outcome().status is TaskStatus.REJECTED  # as the correlator was
+    assert parent.subtasks["group"].begun
+    parent.update_task(
+        task_name="group", failed_devices=["x/y/z"], status=TaskStatus.REJECTED
+    )  # late: it changes nothing
+    refuse(parent, "c")
+    payload = parent._build_completion_payload(parent._completion_context)
+    assert payload["status"] is TaskStatus.REJECTED
+    assert payload["begun"] is True
+
+
+@pytest.mark.parametrize(
+    "work", [{"status": TaskStatus.IN_PROGRESS}, {"progress": 10}], ids=["status", "progress"]
+)
+def test_what_is_refused_after_it_began_is_a_failure(work):
+    tracker = TaskTracker("configure", 1, is_root=True)
+    tracker.update_task(task_name="a", **work)
+    refuse(tracker)
+    assert tracker.outcome().status is TaskStatus.FAILED
+
+
+def test_what_waited_only_has_not_begun():
+    tracker = TaskTracker("configure", 1, is_root=True)
+    tracker.update_task(task_name="a", status=TaskStatus.QUEUED, progress=0)
+    refuse(tracker)
+    assert tracker.outcome().status is TaskStatus.REJECTED
+
+
 def test_errors_are_bounded():
     done = CallbackRecorder()
     tracker = TaskTracker("configure", 1, done)

@@ -134,6 +134,7 @@ def _fields_of(node: NodeFacts) -> dict[str, Any]:
     if node.finished is not None:
         fields["severe"] = node.finished.severe
         fields["skipped"] = node.finished.skipped
+        fields["begun"] = node.finished.begun
     if node.attempt > 1:
         fields["attempt"] = node.attempt
     return {name: value for name, value in fields.items() if value}

@@ -34,6 +34,9 @@ __all__ = ["TaskTracker", "as_task_callback"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
+#: What a subtask may have become although none of its work has begun: a refusal below it makes
+#: a composite IN_PROGRESS too.
+_MAY_BE_UNBEGUN: Final = (TaskStatus.IN_PROGRESS, TaskStatus.REJECTED)
 #: Held while a tracker gets a bus: an observer and the run may come at once.
 _BINDING: Final = threading.RLock()
 #: The documented name of what ``_extract_context`` returns (seed 000).
@@ -183,8 +186,8 @@ class TaskTracker(TrackerDelivery):
             error: TANGO errors, kept for the completion payload.
             **kwargs: ``device_name``, ``devices``, ``failed_devices``, ``operation``,
                 ``obs_mode``, ``source``, ``health_state``, ``severe``, ``skipped``,
-                ``attempt``, ``cause``, ``result_value``, ``left_out``; anything else is
-                ignored.
+                ``attempt``, ``cause``, ``result_value``, ``left_out``, ``begun``;
+                anything else is ignored.
         """
         try:
             record = self.subtasks.get(task_name)
@@ -314,6 +317,7 @@ class TaskTracker(TrackerDelivery):
             severe=record.severe,
             skipped=record.skipped,
             left_out=record.left_out,
+            begun=record.begun,
         )
 
     def _take_in(  # noqa: PLR0912, PLR0915 - one critical section, kept free of calls
@@ -399,6 +403,8 @@ class TaskTracker(TrackerDelivery):
                         record.skipped = True
                     if ctx.left_out:
                         record.left_out = ctx.left_out
+                    if ctx.begun is not None:
+                        record.begun = ctx.begun
                 if code is not None:
                     record.result_code = code
                     record.message = message
@@ -411,6 +417,8 @@ class TaskTracker(TrackerDelivery):
                     done = progress
                 if status is not None and status is not earlier:
                     record.status = status
+                    if status is _IN_PROGRESS and ctx.begun is None:
+                        record.begun = True
                     if IS_FINAL[status]:
                         if record.result_code is None and status is TaskStatus.COMPLETED:
                             record.result_code = ResultCode.OK  # S2.2
@@ -426,7 +434,8 @@ class TaskTracker(TrackerDelivery):
                     if not self._started and status > TaskStatus.QUEUED:
                         self._started = True
                         if self._next_step_sum is not NEVER:
-                            due = self._post_progress(first=True)
+                            has_begun = record.begun or status not in _MAY_BE_UNBEGUN
+                            due = self._post_progress(first=True, begun=has_begun)
                 if self._started and self._progress_sum >= self._next_step_sum:
                     due = self._post_progress() or due
                 if observed:
@@ -450,6 +459,7 @@ class TaskTracker(TrackerDelivery):
                         record.severe,
                         record.skipped,
                         record.left_out,
+                        record.begun,
                     )
 
         try:

@@ -77,6 +77,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         cause: Why a leaf ended so, or why a node was not begun; None: nothing more is known.
         result_value: What a command gave as data, besides its code and message.
         left_out: What was left out of the node, and of all that is below it.
+        begun: True for a node that ended REJECTED although its work had begun.
     """
 
     rule: str | None = None
@@ -90,6 +91,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
     cause: Cause | None = None
     result_value: Any = None
     left_out: tuple[LeftOut, ...] = ()
+    begun: bool = False
 
 
 class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):

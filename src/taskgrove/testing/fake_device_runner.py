@@ -24,7 +24,8 @@ FakeAction: TypeAlias = Literal["start", "attach", "abort"]
 class Script:
     """What a device that does not exist does with one command.
 
-    It reports its progress, waits where it hangs, then ends. An empty script succeeds.
+    It begins, reports its progress, waits where it hangs, then ends. An empty script succeeds;
+    one that ends REJECTED, without progress before, never begins.
 
     Attributes:
         progress: Percentages to report, in this order.
@@ -276,7 +277,9 @@ class FakeDeviceRunner:
         return attempts[min(context.attempt, len(attempts)) - 1]
 
     def _play(self, context: LeafContext, script: Script) -> None:
-        context.update(status=TaskStatus.IN_PROGRESS)
+        refuses = script.status is TaskStatus.REJECTED and not (script.progress or script.hangs)
+        if not refuses:  # what a device refuses when it is asked never begins there
+            context.update(status=TaskStatus.IN_PROGRESS)
         for percent in script.progress:
             context.update(progress=percent)
         if not script.hangs:

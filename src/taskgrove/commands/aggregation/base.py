@@ -97,6 +97,7 @@ class SubtaskResult:
         severe: Whether a tracker below decided that its outcome is severe (S3.5).
         skipped: Whether it is a casualty: not run because an earlier step failed.
         left_out: What was left out below it, as its tracker tells it.
+        begun: Whether its work has begun; who is IN_PROGRESS has, unless this says False.
 
     Attributes:
         result_code: The code; None until a result was given, or until it COMPLETED
@@ -105,6 +106,7 @@ class SubtaskResult:
     """
 
     __slots__ = (
+        "begun",
         "device_name",
         "devices",
         "failed_devices",
@@ -135,6 +137,7 @@ class SubtaskResult:
         severe: bool = False,
         skipped: bool = False,
         left_out: Iterable[LeftOut] = (),
+        begun: bool | None = None,
     ) -> None:
         self.name = name
         self.status = None if status is None else as_task_status(status)
@@ -149,6 +152,7 @@ class SubtaskResult:
         self.severe = severe
         self.skipped = skipped
         self.left_out = tuple(left_out)
+        self.begun = self.status is TaskStatus.IN_PROGRESS if begun is None else begun
         self._take_result(result)
 
     def update(
@@ -165,6 +169,7 @@ class SubtaskResult:
         severe: bool | None = None,
         skipped: bool | None = None,
         left_out: Iterable[LeftOut] | None = None,
+        begun: bool | None = None,
     ) -> None:
         """Take in what is newly known; None means not given, and what was known stays (S2.2).
 
@@ -180,10 +185,13 @@ class SubtaskResult:
             severe: See the class.
             skipped: See the class.
             left_out: See the class.
+            begun: See the class.
         """
         known_status = as_task_status(status)
         if known_status is not None:
             self.status = known_status
+        begins = known_status is TaskStatus.IN_PROGRESS
+        self.begun = self.begun or begins if begun is None else begun
         device_name = _device_name(device_name)
         if device_name is not None:
             if self.device_name is None:

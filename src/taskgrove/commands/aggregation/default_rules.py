@@ -94,6 +94,34 @@ class PstGroupRule(AggregationRule):
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalRule(AggregationRule):
+    """S3.14: where all was refused and nothing has begun, the task was refused."""
+
+    @property
+    def label(self) -> str:
+        """``nothing begun``."""
+        return "nothing begun"
+
+    def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
+        """Return REJECTED when each subtask was refused, or skipped, before it began."""
+        del context
+        refused, ends = tally.problems, [*tally.problems, *tally.casualties]
+        if not refused or len(ends) + len(tally.faults) < tally.total:
+            return None
+        if any(sub.status != TaskStatus.REJECTED for sub in refused) or any(
+            sub.begun for sub in ends
+        ):
+            return None
+        codes = {sub.result_code for sub in refused}
+        return Verdict(
+            status=TaskStatus.REJECTED,
+            result=next((code for code in _REFUSALS if code in codes), ResultCode.REJECTED),
+            reason=f"0 of {tally.total} succeeded{tally.faults_told}, nothing was begun",
+            severe=True,  # every subtask is a problem: a parent must not soften that
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SeverityRule(AggregationRule):
     """S3.5 and S3.6: what remains is FAILED when it is severe, else DEGRADED."""
 
@@ -163,10 +191,16 @@ class LeafRule(AggregationRule):
         return None
 
 
-_REFUSALS: Final = (ResultCode.REJECTED, ResultCode.NOT_ALLOWED)
+#: Codes that name a refusal, the more telling one first.
+_REFUSALS: Final = (ResultCode.NOT_ALLOWED, ResultCode.REJECTED)
 
 
-DEFAULT_RULES: Final[tuple[AggregationRule, ...]] = (CbfRule(), PstGroupRule(), SeverityRule())
+DEFAULT_RULES: Final[tuple[AggregationRule, ...]] = (
+    CbfRule(),
+    PstGroupRule(),
+    RefusalRule(),
+    SeverityRule(),
+)
 
 
 def _is_rejection(sub: SubtaskResult) -> bool:

@@ -275,7 +275,11 @@ class InternalRunner:
                 TaskStatus.REJECTED: ResultCode.REJECTED,
                 TaskStatus.ABORTED: ResultCode.ABORTED,
             }.get(status, ResultCode.FAILED)
-            context.finish(status, (code, text), may_retry=True)
+            fields: dict[str, Any] = {}
+            told_before = callback is not None and callback.called
+            if status is TaskStatus.REJECTED and context.attempt == 1 and not told_before:
+                fields["begun"] = False  # the call was the question: it was refused
+            context.finish(status, (code, text), may_retry=True, **fields)
         elif callback is None:
             context.finish(
                 TaskStatus.FAILED,

@@ -241,12 +241,19 @@ class TrackerDelivery(TrackerRecords):
         self._fail(exc)
         deliver(self)
 
-    def _post_progress(self, *, first: bool = False) -> bool:
-        """Put a progress payload into the outbox (lock held); False: there is none."""
+    def _post_progress(self, *, first: bool = False, begun: bool = True) -> bool:
+        """Put a progress payload into the outbox (lock held); False: there is none.
+
+        Args:
+            first: Whether it is the first one.
+            begun: Whether any work has begun; the first end may be a refusal.
+        """
         payload: Payload | None
         if first:
             self._last_step = 0
             payload = self._progress_payload(0)
+            if not begun:
+                payload["begun"] = False
         else:
             payload = self._build_progress_payload()
         self._arm_progress()

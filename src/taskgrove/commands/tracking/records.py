@@ -199,6 +199,7 @@ class TrackerRecords:
             severe=ctx.severe or None,
             skipped=ctx.skipped or None,
             left_out=ctx.left_out or None,
+            begun=ctx.begun,
         )
         self._recompute_completion()
         self._recompute_progress()
@@ -299,7 +300,16 @@ class TrackerRecords:
             payload["left_out"] = outcome.left_out
         if ctx.skipped and outcome.decision is None:  # a verdict from outside, not the policy's
             payload["skipped"] = True
+        if outcome.status is TaskStatus.REJECTED and self._has_begun():
+            payload["begun"] = True
         return payload
+
+    def _has_begun(self) -> bool:
+        """Return True when the work of a subtask has begun, as told or as its end tells."""
+        return any(
+            record.begun or record.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)
+            for record in list(self.subtasks.values())
+        )
 
     def _chain_message(self) -> str:
         """Return the aggregated message."""

@@ -68,6 +68,7 @@ class SubtaskChange(NamedTuple):
     severe: bool
     skipped: bool
     left_out: tuple[LeftOut, ...]
+    begun: bool
 
 
 class TrackerEvents:
@@ -113,6 +114,7 @@ class TrackerEvents:
                     cause=change.cause,
                     result_value=change.result_value,
                     left_out=change.left_out,
+                    begun=change.begun and status is TaskStatus.REJECTED,
                 )
             else:
                 kind = _KINDS[status]
@@ -163,8 +165,9 @@ class TrackerEvents:
     ) -> None:
         """Publish the task's completion, with the sum, or the cause, that decided it."""
         decision = outcome.decision
-        skipped = payload.get("skipped", False)
-        detail = FinishedDetail(skipped=skipped, cause=cause, left_out=outcome.left_out)
+        skipped, begun = payload.get("skipped", False), payload.get("begun", False)
+        left_out = outcome.left_out
+        detail = FinishedDetail(skipped=skipped, cause=cause, left_out=left_out, begun=begun)
         if decision is not None:
             detail = FinishedDetail(
                 rule=decision.rule,
@@ -174,7 +177,8 @@ class TrackerEvents:
                 line=decision.line,
                 skipped=skipped,
                 severe=decision.severe,
-                left_out=outcome.left_out,
+                left_out=left_out,
+                begun=begun,
             )
         self.bus.emit(
             self.path,

@@ -26,6 +26,7 @@ class UpdateContext(NamedTuple):
         cause: Why the subtask ended so, or None.
         result_value: What it gave as data, in plain values; None: nothing.
         left_out: What was left out below it.
+        begun: Whether its work has begun; None: its status tells.
     """
 
     device_name: str | None = None
@@ -41,6 +42,7 @@ class UpdateContext(NamedTuple):
     cause: Cause | None = None
     result_value: Any = None
     left_out: tuple[LeftOut, ...] = ()
+    begun: bool | None = None
 
 
 NO_CONTEXT: Final = UpdateContext()
@@ -49,7 +51,7 @@ NO_CONTEXT: Final = UpdateContext()
 def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
     """Return the context that the keyword arguments of an update hold; never raises."""
     get = kwargs.get
-    attempt, cause = get("attempt"), get("cause")
+    attempt, cause, begun = get("attempt"), get("cause"), get("begun")
     return UpdateContext(
         _word(get("device_name")),
         device_list(get("devices")),
@@ -64,6 +66,7 @@ def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
         cause if type(cause) is Cause else None,
         get("result_value"),
         _left_out(get("left_out")),
+        begun if type(begun) is bool else None,
     )
 
 
