@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,7 +26,15 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
-from taskgrove.events import AnalysisDetail, NoteDetail, PageDetail, StartedDetail, TaskEvent
+from taskgrove.events import (
+    AnalysisDetail,
+    Cause,
+    FinishedDetail,
+    NoteDetail,
+    PageDetail,
+    StartedDetail,
+    TaskEvent,
+)
 from tests.analysis.analysis_runs import runs, until
 from tests.analysis.leaf_samples import registry
 
@@ -501,3 +510,66 @@ def test_an_identity_that_is_none_fails_the_leaf(bench: Bench) -> None:
     assert handle.outcome is not None
     assert handle.outcome.status is TaskStatus.FAILED
     assert "is no identity of a process" in handle.outcome.message
+
+
+# ----------------------------------------------------------------------- the cause, as data
+
+
+def cause_of(bench: Bench, name: str = "root/shell") -> Cause:
+    """Return the cause that the event of a leaf's end carries."""
+    [end] = [item for item in bench.events if item.kind == "finished" and item.path == name]
+    assert isinstance(end.detail, FinishedDetail)
+    assert end.detail.cause is not None
+    return end.detail.cause
+
+
+def test_the_end_of_a_program_carries_its_exit_status_its_words_and_its_last_lines(
+    bench: Bench, tmp_path: Path
+) -> None:
+    script = r"printf 'reading\n\033[31mERROR:\033[0m no mask\nbye\n' >&2; exit 3"
+    program = shell(script)
+    program.target = parse_configuration(f"header: {{work_dir: {tmp_path}}}")
+    outcome = bench.run(program).outcome
+    assert outcome is not None
+    assert "shell: exit status 3: ERROR: no mask" in outcome.message
+    cause = cause_of(bench)
+    assert (cause.kind, cause.return_code, cause.signal) == ("exited", 3, None)
+    assert cause.said == "ERROR: no mask"
+    assert cause.last_lines == ("reading", "ERROR: no mask", "bye")
+    assert cause.output_file is not None
+    assert Path(cause.output_file).parent == tmp_path
+
+
+def test_the_end_by_a_signal_carries_its_name(bench: Bench) -> None:
+    bench.run(shell("echo frame 12 >&2; kill -SEGV $$"))
+    cause = cause_of(bench)
+    assert (cause.kind, cause.return_code, cause.signal) == ("signalled", -11, "SIGSEGV")
+    assert cause.last_lines == ("frame 12",)
+
+
+def test_an_exception_of_an_analysis_is_said_to_be_one(bench: Bench) -> None:
+    bench.run(leaf("Warn"))
+    cause = cause_of(bench, "root/warn")
+    assert (cause.kind, cause.said) == ("raised", "ValueError: too many warnings")
+
+
+def test_a_traceback_of_a_program_is_kept_as_a_chain(bench: Bench) -> None:
+    code = "try: {}[1]\nexcept KeyError as exc: raise OSError(2) from exc"
+    bench.run(shell(f"exec {sys.executable} -c '{code}'"))
+    cause = cause_of(bench)
+    assert [link.type for link in cause.chain] == ["OSError", "KeyError"]
+
+
+def test_what_completes_has_no_cause(bench: Bench) -> None:
+    bench.run(shell("echo ERROR: none; true"))
+    [end] = [item for item in bench.events if item.kind == "finished" and item.path == "root/shell"]
+    assert isinstance(end.detail, FinishedDetail)
+    assert end.detail.cause is None
+
+
+def test_the_note_of_a_retry_keeps_the_words_of_the_attempt(bench: Bench, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    bench.run(shell(f"test -e {mark} || {{ touch {mark}; echo no beam >&2; exit 1; }}", retries=1))
+    [note] = [item for item in bench.details(NoteDetail) if item.topic == "retry"]
+    assert note.cause is not None
+    assert (note.cause.kind, note.cause.said) == ("exited", "no beam")

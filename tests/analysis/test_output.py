@@ -16,7 +16,6 @@ from taskgrove.analysis.running.output import (
     TAIL_BYTES,
     OutputBudget,
     OutputStream,
-    last_words,
 )
 from tests.analysis import sample_tasks as tasks
 from tests.analysis.analysis_runs import GUARD_S, Heard, Runs
@@ -114,15 +113,6 @@ def test_a_file_that_is_there_is_not_followed_or_overwritten(tmp_path: Path) -> 
     stream.read()
     assert "File exists" in stream.close().trouble
     assert (tmp_path / "precious").read_text() == "data"
-
-
-def test_last_words() -> None:
-    assert last_words("", "a\nb  \n\n") == "b"
-    assert last_words("  \n", "") == ""
-    assert last_words("Exit code: 4\n-----\n\n", "x") == "Exit code: 4"
-    assert last_words("-----\n", "x") == "x"
-    assert last_words("\x1b[31mred\x00\x00") == "[31mred"
-    assert last_words("x" * 600).endswith("…")
 
 
 def test_what_an_analysis_says_is_heard_live_and_kept(analyses: Runs, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from taskgrove.analysis.batch import Allocation
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running.error_line import LastWords
 from taskgrove.analysis.running.verdict import EndFacts, decide
 
 S = TaskStatus
@@ -82,7 +83,11 @@ CASES: list[tuple[dict[str, Any], TaskStatus, str]] = [
         "late; its process did not end even after SIGKILL",
     ),
     ({"first_party": False, "return_code": 0}, S.COMPLETED, ""),
-    ({"first_party": False, "return_code": 2, "last_words": "no"}, S.FAILED, "exit status 2: no"),
+    (
+        {"first_party": False, "return_code": 2, "last_words": LastWords("no")},
+        S.FAILED,
+        "exit status 2: no",
+    ),
     ({"first_party": False, "return_code": 0, "asked": "cancel"}, S.CANCELLED, ""),
     ({"first_party": False, "return_code": 0, "asked": "timeout"}, S.TIMEDOUT, ""),
 ]

@@ -38,3 +38,4 @@ from taskgrove.events.words import dev_errors_of as dev_errors_of
 from taskgrove.events.words import exception_line as exception_line
 from taskgrove.events.words import exception_text as exception_text
 from taskgrove.events.words import one_line as one_line
+from taskgrove.events.words import without_sequences as without_sequences

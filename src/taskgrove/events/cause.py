@@ -22,6 +22,8 @@ CauseKind: TypeAlias = Literal[
     "abandoned",
     "skipped",
     "not_started",
+    "exited",
+    "signalled",
 ]
 
 #: What became of an Abort that an expired limit asked for.
@@ -52,7 +54,8 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             ``promised``: a method gave a promise of work in place of its end; ``timed_out``: a
             limit expired; ``aborted``: it ended because it was asked to stop; ``abandoned``: it
             did not end after it was asked to stop; ``skipped``: an earlier step failed;
-            ``not_started``: it was not begun any more.
+            ``not_started``: it was not begun any more; ``exited``: its program ended with an
+            exit status that tells a failure; ``signalled``: a signal ended its program.
         said: The words of a device, a method, a program or a person. They are quoted, and never
             interpreted.
         limit_s: The limit that expired, in seconds.
@@ -65,6 +68,9 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         output_file: The file that holds the output of the work.
         attempt: The attempt that the cause speaks of; None: that of the event.
         abort: What became of the Abort that an expired limit asked for; None: none was asked for.
+        return_code: The exit status of a program, negative for a signal; None: not known.
+        signal: The name of the signal that ended a program, such as ``SIGSEGV``, or None.
+        last_lines: The last lines that a program wrote, as plain text.
     """
 
     kind: CauseKind
@@ -79,6 +85,9 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     output_file: str | None = None
     attempt: int | None = None
     abort: AbortFate | None = None
+    return_code: int | None = None
+    signal: str | None = None
+    last_lines: tuple[str, ...] = ()
 
 
 def cause_of(exc: BaseException) -> Cause:

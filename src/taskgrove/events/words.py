@@ -58,6 +58,11 @@ def one_line(text: str, limit: int | None = None) -> str:
     return _within([line for line in kept if line], limit)
 
 
+def without_sequences(text: str) -> str:
+    """Return a text without colours, links and other control sequences of terminals."""
+    return _SEQUENCES.sub("", text)
+
+
 def exception_line(exc: BaseException) -> str:
     """Return an exception as one line: ``KeyError: 'gain'``; never raises.
 

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import msgspec
+
 from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
 from taskgrove.analysis.running.events import AnalysisEvent
@@ -229,7 +231,11 @@ class LeafFollower:
             return
         # Ended for certain once there is an exit status: then it may be tried again (S7.4).
         may_retry = status is TaskStatus.FAILED and outcome.return_code is not None
-        context.finish(status, (code, self._named(outcome.cause)), may_retry=may_retry)
+        why, file = outcome.why, outcome.output_file
+        if why is not None and file is not None:
+            why = msgspec.structs.replace(why, output_file=str(file))
+        text = self._named(outcome.cause)
+        context.finish(status, (code, text), may_retry=may_retry, cause=why)
 
 
 def _has_plots(result: TaskResult) -> bool:

@@ -6,6 +6,7 @@ runs on one of its working threads, where foreign code may take its time.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import threading
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from taskgrove.analysis.plain.form import PlainTypes, from_plain
 from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
+from taskgrove.analysis.running.error_line import last_words
 from taskgrove.analysis.running.handle import AnalysisHandle, Controls
 from taskgrove.analysis.running.outcome import AnalysisOutcome, ProcessEnd
-from taskgrove.analysis.running.verdict import decide
+from taskgrove.analysis.running.verdict import EndFacts, cause_of_end, decide
 from taskgrove.analysis.tasklets import TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, TaskgroveError
-from taskgrove.events import AnalysisDetail
+from taskgrove.events import AnalysisDetail, Cause
 from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
@@ -144,8 +146,9 @@ class Ending:
             self._loop.release()
 
     def _outcome(self, end: ProcessEnd) -> AnalysisOutcome:
+        why: Cause | None = None
         if end.facts is not None:
-            status, cause = decide(end.facts)
+            status, cause, why = self._judged(end, end.facts)
         elif end.cancelled:
             status, cause = TaskStatus.CANCELLED, end.cause
         else:
@@ -168,7 +171,19 @@ class Ending:
         result.task_status = status
         if cause and _is_empty(result.summary):
             result.summary = cause
-        return self._build(end, result, cause, tuple(notes), pages)
+        return self._build(end, result, cause, tuple(notes), pages, why)
+
+    def _judged(self, end: ProcessEnd, facts: EndFacts) -> tuple[TaskStatus, str, Cause | None]:
+        """Return status, cause and the cause as data of an analysis whose process ended."""
+        status, cause = decide(facts)
+        if status is TaskStatus.COMPLETED:
+            return status, cause, None
+        tails = (item.tail for item in reversed(end.output))
+        facts = dataclasses.replace(facts, last_words=last_words(*tails))
+        status, cause = decide(facts)
+        is_silence = facts.asked == "unresponsive"
+        limit_s = self._asked.heartbeat_timeout_s if is_silence else self._asked.timeout_s
+        return status, cause, cause_of_end(facts, status, limit_s if facts.asked else None)
 
     def _take_result(self, end: ProcessEnd, result: TaskResult) -> None:
         """Put what the analysis has sent into the result.
@@ -238,6 +253,7 @@ class Ending:
         cause: str,
         notes: tuple[str, ...],
         pages: tuple[Any, ...],
+        why: Cause | None = None,
     ) -> AnalysisOutcome:
         asked = self._asked
         described = DescribedAnalysis(
@@ -257,6 +273,7 @@ class Ending:
         return AnalysisOutcome(
             status=result.task_status,
             cause=cause,
+            why=why,
             described=described,
             detail=detail,
             return_code=end.facts.return_code if end.facts is not None else None,

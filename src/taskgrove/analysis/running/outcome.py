@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
 from taskgrove.analysis.running.output import OutputSummary
-from taskgrove.events import AnalysisDetail
+from taskgrove.events import AnalysisDetail, Cause
 
 if TYPE_CHECKING:
     from taskgrove.analysis.running.verdict import EndFacts
@@ -49,6 +49,8 @@ class AnalysisOutcome:
     Attributes:
         status: COMPLETED, FAILED, CANCELLED or TIMEDOUT.
         cause: Why it is not COMPLETED, in one line; else empty.
+        why: The same as data, with the last lines of its output; None where it COMPLETED, or
+            never ran.
         described: The whole description (seed 004).
         detail: The same for the record: one event detail, secrets redacted.
         return_code: Exit status, negative for a signal; None: never started, or not known.
@@ -65,6 +67,7 @@ class AnalysisOutcome:
     cause: str
     described: DescribedAnalysis
     detail: AnalysisDetail
+    why: Cause | None = None
     return_code: int | None = None
     duration_s: float | None = None
     cpu_s: float | None = None

@@ -195,20 +195,3 @@ def _pieces(line: bytes) -> Iterator[str]:
 
 def _text(data: bytes) -> str:
     return data[-TAIL_BYTES:].decode("utf-8", "backslashreplace")
-
-
-def last_words(*tails: str, limit: int = 500) -> str:
-    """Return the last line that says something, of the first text that has one.
-
-    A rule, such as launchers print below what they say, says nothing.
-
-    Args:
-        *tails: Ends of streams.
-        limit: Longest answer, in characters.
-    """
-    for tail in tails:
-        for line in reversed(tail.splitlines()):
-            text = "".join(c if c.isprintable() else " " for c in line).strip()
-            if any(map(str.isalnum, text)):
-                return text if len(text) <= limit else text[: limit - 1] + "…"
-    return ""

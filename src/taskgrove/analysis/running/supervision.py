@@ -31,7 +31,6 @@ from taskgrove.analysis.running.intake import Intake
 from taskgrove.analysis.running.launch import Launched, Plan
 from taskgrove.analysis.running.leftovers import stat_fields
 from taskgrove.analysis.running.outcome import ProcessEnd
-from taskgrove.analysis.running.output import last_words
 from taskgrove.analysis.running.process import find_members, name_of, parse_identity
 from taskgrove.analysis.running.supervisor import SupervisorLoop, Timer
 from taskgrove.analysis.running.verdict import Asked, EndFacts
@@ -320,7 +319,7 @@ class Supervision:
         self._loop.discard(self)
         self._on_end(
             ProcessEnd(
-                facts=self._facts(last_words(*(item.tail for item in reversed(output)))),
+                facts=self._facts(),
                 duration_s=self._ended - self._began,
                 cpu_s=cpu_s,
                 max_rss_bytes=self._intake.max_rss_bytes or None,
@@ -330,7 +329,7 @@ class Supervision:
             )
         )
 
-    def _facts(self, words: str) -> EndFacts:
+    def _facts(self) -> EndFacts:
         intake = self._intake
         given = intake.result[0] if intake.result is not None else None
         return EndFacts(
@@ -344,7 +343,6 @@ class Supervision:
             cancelled=intake.cancelled,
             channel_trouble=intake.trouble,
             unfinished=intake.unfinished,
-            last_words=words,
             by_launcher=self._plan.by_launcher,
             allocation=allocation_of(self._launched.environment),
             abandoned=self._abandoned,

@@ -11,8 +11,12 @@ import signal
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+import msgspec
+
 from taskgrove.analysis.batch import Allocation
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running.error_line import NOTHING_SAID, LastWords
+from taskgrove.events import Cause, CauseKind
 
 Asked: TypeAlias = Literal["cancel", "timeout", "unresponsive", "channel"]
 
@@ -36,7 +40,7 @@ class EndFacts:
         cancelled: Whether it said that it was cancelled.
         channel_trouble: What was wrong with what came over the channel, or None.
         unfinished: Whether it ended in the midst of a message.
-        last_words: The last lines that a program wrote to stderr, or to stdout.
+        last_words: What the program's output says of its failure.
         by_launcher: Whether the exit status is that of a launcher or shell, which reports the
             signal of another process as 128 + its number.
         allocation: The batch allocation in which it ran, or None.
@@ -53,7 +57,7 @@ class EndFacts:
     cancelled: bool = False
     channel_trouble: str | None = None
     unfinished: bool = False
-    last_words: str = ""
+    last_words: LastWords = NOTHING_SAID
     by_launcher: bool = False
     allocation: Allocation | None = None
     abandoned: bool = False
@@ -67,6 +71,43 @@ def decide(facts: EndFacts) -> tuple[TaskStatus, str]:
     if facts.abandoned:
         cause += "; its process did not end even after SIGKILL"
     return status, cause
+
+
+def cause_of_end(facts: EndFacts, status: TaskStatus, limit_s: float | None) -> Cause | None:
+    """Return why an analysis ended so, as data; None for one that COMPLETED.
+
+    Args:
+        facts: What is known of its end.
+        status: What :func:`decide` made of them.
+        limit_s: The limit that expired, in seconds, where one did.
+    """
+    if status is TaskStatus.COMPLETED:
+        return None
+    words = facts.last_words
+    cause = Cause(
+        kind=_kind_of(facts, status),
+        said=facts.failed_cause or "",
+        return_code=facts.return_code,
+        signal=None if (number := _signal_of(facts)) is None else _signal_name(number),
+        last_lines=words.last_lines,
+    )
+    if cause.kind == "timed_out":
+        return msgspec.structs.replace(cause, limit_s=limit_s)
+    if cause.kind in {"exited", "signalled"}:
+        return msgspec.structs.replace(cause, said=words.line, chain=words.chain)
+    return cause
+
+
+def _kind_of(facts: EndFacts, status: TaskStatus) -> CauseKind:
+    if status is TaskStatus.TIMEDOUT:
+        return "timed_out"
+    if status is TaskStatus.CANCELLED:
+        return "aborted"
+    if facts.failed_cause is not None:
+        return "raised"
+    if _signal_of(facts) is not None:
+        return "signalled"
+    return "exited" if facts.return_code else "reported"
 
 
 def _decide(facts: EndFacts) -> tuple[TaskStatus, str]:
@@ -148,8 +189,8 @@ def _exit_cause(facts: EndFacts) -> str:
         text = f"exit status {code}"
     if facts.unfinished:
         text += " in the midst of a message"
-    if facts.last_words and facts.result_status is None:
-        text += f": {facts.last_words}"
+    if facts.last_words.line and facts.result_status is None:
+        text += f": {facts.last_words.line}"
     return text
 
 
