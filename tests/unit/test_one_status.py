@@ -20,10 +20,10 @@ from taskgrove import testing
 from taskgrove.commands import aggregation, command_map
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.task import LeafTask, Task
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.testing import CallbackRecorder, EventLog
+from taskgrove.testing import CallbackRecorder, EventLog, FakeDeviceRunner, Script
 
 HANG_GUARD_S = 60.0
 CBF = "low-cbf/subarray/01"
@@ -141,22 +141,80 @@ class DevFailed(Exception):  # noqa: N818 - named as PyTango's
     pass
 
 
-@pytest.mark.parametrize("way", ["raised", "callback", "coroutine"])
-def test_the_errors_of_a_failed_device_reach_the_payload(way):
+def raise_failed(error):
+    raise DevFailed(error)
+
+
+def raise_from_failed(error):
+    try:
+        raise_failed(error)
+    except DevFailed as failed:
+        raise ValueError("no beam") from failed
+
+
+def raise_while_handling(error):
+    try:
+        raise_failed(error)
+    except DevFailed:
+        raise ValueError("no beam")  # noqa: B904 - people write it so
+
+
+def raise_group(error):
+    raise ExceptionGroup("two beams", [ValueError("no beam"), DevFailed(error)])
+
+
+async def raise_later(error):
+    raise DevFailed(error)
+
+
+@pytest.mark.parametrize(
+    "raises",
+    [raise_failed, raise_from_failed, raise_while_handling, raise_group, raise_later],
+)
+def test_the_errors_of_a_failed_device_reach_the_payload(raises):
+    error = DevError("API_DeviceNotExported", "device is off")
+    told = CallbackRecorder()
+    step = LeafTask.from_callable(raises, error, "a")
+    part = Task("part", subtasks=[step])
+    taskgrove.run(Task("root", is_root=True, completed_callback=told, subtasks=[part]))
+    assert told.payloads[-1]["error"] == (error,)
+
+
+@pytest.mark.parametrize("status", [None, TaskStatus.IN_PROGRESS])
+def test_the_errors_that_a_method_tells_reach_the_payload(status):
     error = DevError("API_DeviceNotExported", "device is off")
 
-    def raises():
-        raise DevFailed(error)
-
-    async def later():
-        raise DevFailed(error)
-
     def tells(task_callback):
-        task_callback(exception=DevFailed(error))
+        task_callback(status=status, exception=DevFailed(error))
+        task_callback(status=TaskStatus.FAILED)
 
     told = CallbackRecorder()
-    step = leaf("a", {"raised": raises, "coroutine": later, "callback": tells}[way])
-    taskgrove.run(Task("root", is_root=True, completed_callback=told, subtasks=[step]))
+    taskgrove.run(Task("root", is_root=True, completed_callback=told, subtasks=[leaf("a", tells)]))
+    assert told.payloads[-1]["error"] == (error,)
+
+
+def test_errors_that_are_hidden_on_purpose_are_not_told():
+    def raises():
+        try:
+            raise DevFailed(DevError("API_DeviceNotExported", "device is off"))
+        except DevFailed:
+            raise ValueError("no beam") from None
+
+    told = CallbackRecorder()
+    taskgrove.run(Task("root", is_root=True, completed_callback=told, subtasks=[leaf("a", raises)]))
+    assert "error" not in told.payloads[-1]
+
+
+def test_a_runner_that_raises_what_a_device_did_hands_its_errors_up():
+    error = DevError("API_DeviceNotExported", "device is off")
+    told = CallbackRecorder()
+    runner = FakeDeviceRunner(default=Script(raises=DevFailed(error)))
+    tree = Task(
+        "root", is_root=True, completed_callback=told,
+        subtasks=[LeafTask("a", "low-pst/beam/01", "Configure")],
+    )  # fmt: skip
+    with MainTaskExecutor(runners={TaskExecutionType.DEVICE: runner}) as executor:
+        assert executor.submit_main_task(tree).wait(HANG_GUARD_S)
     assert told.payloads[-1]["error"] == (error,)
 
 

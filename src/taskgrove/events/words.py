@@ -15,6 +15,8 @@ from typing import Any, Final
 _TOLD_LIMIT: Final = 20
 #: An exception behind an exception is followed so far, and a group of groups is opened so deep.
 _DEPTH_LIMIT: Final = 50
+#: How many exceptions of one are looked at for errors of TANGO.
+_SEEN_LIMIT: Final = 1_000
 _MORE: Final = "… and {} more"
 
 #: Control sequences of terminals: CSI, OSC and other strings up to their end, two-letter ones.
@@ -101,6 +103,29 @@ def dev_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
     except BaseException:  # noqa: BLE001, S110 - an exception of no use for this
         pass
     return None
+
+
+def tango_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
+    """Return the errors of every TANGO ``DevFailed`` in an exception, or None where there is none.
+
+    They are looked for in the exception itself, in those of a group, and in what it was raised
+    from or while handling.
+    """
+    found: list[Any] = []
+    seen: set[int] = set()
+    with contextlib.suppress(BaseException):  # its parts are foreign code
+        left = [exc]
+        while left and len(seen) < _SEEN_LIMIT:
+            one = left.pop()
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            found.extend(dev_errors_of(one) or ())
+            behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+            left.extend([] if behind is None else [behind])
+            if isinstance(one, BaseExceptionGroup):
+                left.extend(reversed(one.exceptions))
+    return tuple(found) or None
 
 
 def _exception_line(exc: BaseException, depth: int) -> str:

@@ -28,7 +28,7 @@ from taskgrove.control_model import (
     TaskStatus,
     as_task_status,
 )
-from taskgrove.events import Cause, dev_errors_of, exception_line
+from taskgrove.events import Cause, exception_line, tango_errors_of
 
 _UNCLEAR: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _JOIN_S: Final = 5.0
@@ -109,10 +109,10 @@ class _TaskCallback:
             if known is None:
                 known = TaskStatus.FAILED
         if known is not None and IS_FINAL[known]:
-            if exception is not None:
-                fields.setdefault("error", dev_errors_of(exception))
             self._context.finish(known, result, may_retry=True, exception=exception, **fields)
         else:
+            if isinstance(exception, BaseException):
+                fields.setdefault("error", tango_errors_of(exception))
             self._context.update(status=known, progress=progress, result=result, **fields)
 
 
@@ -299,7 +299,6 @@ class InternalRunner:
             (ResultCode.FAILED, exception_line(exc)),
             may_retry=True,
             exception=exc,
-            error=dev_errors_of(exc),
         )
 
     # -- coroutines ---------------------------------------------------------------------

@@ -43,6 +43,7 @@ from taskgrove.events import (
     StartedDetail,
     cause_of,
     exception_line,
+    tango_errors_of,
 )
 from taskgrove.events.foreign_values import readable
 from taskgrove.foreign_code import LOGGING
@@ -257,8 +258,9 @@ class LeafRun:
             )
         if not issubclass(type(exception), BaseException):
             exception = None  # it comes from a method's own call of its task_callback
-        if cause is None and exception is not None:
-            cause = cause_of(exception)
+        if exception is not None:
+            fields.setdefault("error", tango_errors_of(exception))
+            cause = cause or cause_of(exception)
         if said and (cause is None or not cause.said):
             said = said[:TEXT_LIMIT]
             cause = (
