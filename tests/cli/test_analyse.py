@@ -373,7 +373,11 @@ def test_a_map_with_a_wrong_parameter_is_rejected_before_anything_runs(site: Pat
 
 
 def test_compose_shows_the_leaves_and_that_an_abort_ends_them(site: Path) -> None:
-    done = taskgrove("compose", "map.yaml", "count", "--manager", "site_manager:Manager", cwd=site)
+    words = ("compose", "map.yaml", "count", "--manager", "site_manager:Manager")
+    unknown = taskgrove(*words, cwd=site)
+    assert unknown.returncode == 4
+    assert "--analyses PACKAGE.MODULE" in unknown.stderr
+    done = taskgrove(*words, *SITE, cwd=site)
     assert done.returncode == 0, done
     assert "fail-002" in done.stdout
     assert "Fail on site.yaml" in done.stdout

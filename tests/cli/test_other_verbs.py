@@ -11,10 +11,14 @@ import pytest
 import typer
 
 from taskgrove.cli.app import app
+from taskgrove.cli.compose import print_composition
 from taskgrove.cli.demo import say_where_it_is
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.command_map import command_map_json_schema
+from taskgrove.commands.leaf_runner import LeafLimits
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.testing import FakeDeviceRunner
 from tests.cli.command_line import ROOT, taskgrove
 
 VERBS: Any = list(typer.main.get_command(app).commands.values())  # type: ignore[attr-defined]
@@ -70,6 +74,81 @@ def test_compose_offline_keeps_devices_and_notes_what_was_not_checked(place: Pat
     said = "condition not checked: obsState; allowed: IDLE"
     assert f"  - go: {said}\n" in done.stdout
     assert f"  - go/go_pst/pst-beam-02 (low-pst/beam/02): {said}\n" in done.stdout
+    assert "abort asks it to stop, if it can" in done.stdout
+    assert "not checked, because no device is asked: whether devices answer" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("aborts", "words"),
+    [
+        ({"go/cbf": True}, "limit 9 s, abort asks it to stop"),
+        ({"go/cbf": False}, "limit 9 s, only reported, abort does not reach it"),
+        ({}, "limit 9 s, abort asks it to stop, if it can"),
+    ],
+)
+def test_an_abort_is_promised_only_where_the_device_has_one(
+    aborts: dict[str, bool], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leaf = LeafTask("cbf", "low-cbf/subarray/01", "Scan", timeout=9, abort_on_timeout=True)
+    root = Task("go", is_root=True, subtasks=[leaf])
+    runner = FakeDeviceRunner()
+    runner.limits = lambda _leaf: LeafLimits("ask", "enforced")  # type: ignore[method-assign]
+    print_composition(Terminal(), root, {TaskExecutionType.DEVICE: runner}, aborts)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "low-cbf" in line)
+    assert line.endswith(f"  {words}")
+
+
+BAD_MAPS = {
+    "simulator": (
+        "go: {type: parallel, tasks: {first: {handler: internal, command_name: well}}}\n"
+        "components: {pst: low-pst/beam/01}\n"
+        "simulator: {faults: {low-pst/beam/01: {Scan: explode}}}\n",
+        "explode",
+        2,
+    ),
+    "analysis": (
+        "go:\n  type: sequential\n  tasks:\n"
+        "    a: {handler: analysis, command_name: EchoRum, config: c.yaml}\n"
+        "    b: {handler: analysis, command_name: EchoRun, config: c.yaml, argin: {p_arg1: [1]}}\n",
+        "EchoRum",
+        4,
+    ),
+    "parameter": (
+        "go:\n  type: sequential\n  tasks:\n"
+        "    b: {handler: analysis, command_name: EchoRun, config: c.yaml, argin: {p_arg1: [1]}}\n",
+        "p_arg1",
+        4,
+    ),
+    "manager": (
+        "go: {type: parallel, tasks: {first: {handler: internal, command_name: wel}}}\n",
+        "did you mean 'well'?",
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", list(BAD_MAPS))
+def test_a_dry_run_refuses_what_a_run_refuses(wrong: str, place: Path) -> None:
+    pytest.importorskip("tango" if wrong == "simulator" else "taskgrove.analysis")
+    text, words, code = BAD_MAPS[wrong]
+    (place / "bad.yaml").write_text(text)
+    (place / "c.yaml").write_text("header: {experiment: e, run: 1, work_dir: .}\nEchoRun: {}\n")
+    (place / "prog.py").write_text(
+        "from taskgrove.analysis import AnalysisEntry, ThirdPartyParameters\n"
+        "class Tool(ThirdPartyParameters):\n"
+        "    executable: str = '/bin/echo'\n"
+        "    p_arg1: str = 'x'\n"
+        "ENTRIES = [AnalysisEntry('EchoRun', Tool)]\n"
+    )
+    given = ["bad.yaml", "go", "--analyses", "prog", "--manager", "site_manager:Manager"]
+    run = taskgrove("run", *given, "--no-record", cwd=place)
+    dry = taskgrove("compose", *given, cwd=place)
+    for done in (run, dry):
+        assert done.returncode == code, done
+        assert words in done.stderr
+    assert dry.stderr == run.stderr
+    offline = taskgrove("compose", *given, "--offline", cwd=place)
+    assert offline.returncode == code
 
 
 def test_schema_is_the_schema(place: Path) -> None:

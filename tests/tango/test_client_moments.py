@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tango
 
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -195,6 +196,33 @@ def test_a_name_that_tango_would_change_is_refused(
 
 
 # -- abort ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("there", "can"), [(["Abort"], True), (["AbortCommands"], True), (["Stop"], False)]
+)
+def test_a_client_tells_whether_a_device_has_an_abort_without_calling_it(
+    client: LrcClient,
+    link: Link,
+    there: list[str],
+    can: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def describe(name: str) -> CommandShape:
+        if name in there:
+            return CommandShape(name, "DevVoid", "DevString")
+        error = tango.DevError()
+        error.reason, error.desc, error.origin = "API_CommandNotFound", f"no {name}", "here"
+        raise tango.DevFailed(error)
+
+    monkeypatch.setattr(link, "describe", describe)
+    assert client.can_abort(DEVICE) is can
+    assert link.log == ["ensure"]
+
+
+def test_a_device_that_gives_no_answer_may_have_an_abort(client: LrcClient, link: Link) -> None:
+    link.raises["ensure"] = [OSError("no answer")]
+    assert client.can_abort(DEVICE)
 
 
 class Desk:

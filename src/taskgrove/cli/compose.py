@@ -7,10 +7,13 @@ from typing import Annotated, Final
 
 import typer
 
+from taskgrove.cli.analyses import AnalysisModules, AnalysisOptions, WorkDir
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import load_argin, load_manager
-from taskgrove.cli.session import MapSession
+from taskgrove.cli.recorded import Database
+from taskgrove.cli.session import MapSession, device_leaves
+from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import load_command_map
@@ -21,6 +24,11 @@ from taskgrove.view.node_view import NodeView
 from taskgrove.view.task_view import view_of
 from taskgrove.view.terminal_text import clip, safe_text, width_of
 
+#: What only a device can tell.
+_NOT_ASKED: Final = (
+    "not checked, because no device is asked: whether devices answer, have their commands and "
+    "Abort, and take their arguments; without --offline they are asked"
+)
 #: What an abort can do with a leaf, in words.
 _ABORT_WORDS: Final = {
     "kill": "abort ends it",
@@ -58,20 +66,35 @@ def compose(
             "--offline", help="Ask no device: conditions on their states are not checked."
         ),
     ] = False,
+    db: Database = None,
+    analyses: AnalysisModules = None,
+    work_dir: WorkDir = None,
 ) -> int:
     """Show the tree that a command would run: a dry run that calls no command of a device.
 
-    Conditions (allowed_states) read attributes of devices; nothing else is asked of them.
+    All is checked that 'run' checks before it starts anything. Devices are asked for attributes
+    (allowed_states) and for what commands they have; nothing else is asked of them.
     """
     command_map = load_command_map(map_file)
+    check_simulator_section(command_map)
     resources = load_argin(argin)
     terminal = Terminal()
     reader = None
     if command_map.components and not offline:
         reader = DeviceReader("asking devices for their states ('--offline' asks none)")
-    with MapSession(command_map, load_manager(manager), reader=reader, offline=offline) as session:
+    with MapSession(
+        command_map,
+        load_manager(manager),
+        reader=reader,
+        offline=offline,
+        analyses=AnalysisOptions.given(analyses, None, work_dir, database=db),
+    ) as session:
         task = session.compose(command, resources)
-        print_composition(terminal, task, _runners(terminal, session, task, offline=offline))
+        session.preflight(task)
+        runners = _runners(terminal, session, task, offline=offline)
+        print_composition(terminal, task, runners, session.aborts_of(task))
+        if offline and any(True for _ in device_leaves(task)):
+            terminal.say_item(_NOT_ASKED)
     return ExitCode.OK
 
 
@@ -89,15 +112,27 @@ def _runners(
 
 
 def print_composition(
-    terminal: Terminal, task: Task, runners: Mapping[TaskExecutionType, LeafRunner]
+    terminal: Terminal,
+    task: Task,
+    runners: Mapping[TaskExecutionType, LeafRunner],
+    aborts: Mapping[str, bool],
 ) -> None:
-    """Print a composed tree: what runs where, its limits and rules, and what was left out."""
+    """Print a composed tree: what runs where, its limits and rules, and what was left out.
+
+    Args:
+        terminal: Where.
+        task: The tree.
+        runners: What tells the limits of leaves.
+        aborts: Whether the device of a leaf can be asked to abort, by path, where it was asked.
+    """
     rows = []
     for node in _nodes(task):
         leaf = task.find(node.path)
         runner = runners.get(leaf.task_type)
         limits = runner.limits(leaf) if runner and isinstance(leaf, LeafTask) else None
-        rows.append((_label(node, terminal), _what(node), _terms(node, limits)))
+        if limits is not None and aborts.get(node.path) is False:
+            limits = LeafLimits("none", "reported", limits.note)
+        rows.append((_label(node, terminal), _what(node), _terms(node, limits, aborts)))
     widths = [max(width_of(row[column]) for row in rows) for column in range(2)]
     for label, what, terms in rows:
         gap = " " * (widths[0] - width_of(label) + 2)
@@ -142,7 +177,7 @@ def _what(node: NodeView) -> str:
     return f"{safe_text(composed.command_name)}{target}"
 
 
-def _terms(node: NodeView, limits: LeafLimits | None) -> str:
+def _terms(node: NodeView, limits: LeafLimits | None, aborts: Mapping[str, bool]) -> str:
     composed = node.composed
     assert composed is not None
     terms = []
@@ -158,5 +193,6 @@ def _terms(node: NodeView, limits: LeafLimits | None) -> str:
     if composed.retries:
         terms.append(f"{composed.retries} {'retry' if composed.retries == 1 else 'retries'}")
     if limits is not None:
-        terms.append(_ABORT_WORDS[limits.abort])
+        unknown = composed.execution == "DEVICE" and node.path not in aborts
+        terms.append(_ABORT_WORDS[limits.abort] + (", if it can" if unknown else ""))
     return ", ".join(terms)

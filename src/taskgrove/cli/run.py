@@ -26,6 +26,7 @@ from taskgrove.cli.interrupts import Interrupts
 from taskgrove.cli.recorded import Database
 from taskgrove.cli.recording import NoRecord, Recording, about_map, recording
 from taskgrove.cli.session import MapSession
+from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.aggregation.base import AggregationOutcome
@@ -92,6 +93,7 @@ def run(
     The exit code tells the outcome.
     """
     command_map = load_command_map(map_file)
+    check_simulator_section(command_map)
     resources = load_argin(argin)
     terminal = Terminal(json=json, live=not no_live)
     reader = DeviceReader("running a command on devices") if command_map.components else None

@@ -136,16 +136,21 @@ class MapSession:
                 command=task.name,
                 reasons=reasons,
                 path=task.path,
-                hint=_ARGUMENTS if any(_NO_ARGUMENT in reason for reason in reasons) else None,
+                hint=_ARGUMENTS
+                if any(_NO_ARGUMENT in reason for reason in reasons)
+                else self._modules_hint(task),
             )
 
+    def _modules_hint(self, task: Task) -> str | None:
+        """Return how to bring analyses, where one of the tree is not known."""
+        names = {leaf.command_name for leaf in analysis_leaves(task)}
+        if all(name in self._runner_of_analyses().registry for name in names):
+            return None
+        return "--analyses PACKAGE.MODULE brings the analyses of a module; again for more"
+
     def _device_reasons(self, task: Task, known: Collection[str]) -> list[str]:
-        leaves = [
-            leaf
-            for leaf in _leaves(task)
-            if leaf.task_type is TaskExecutionType.DEVICE and leaf.path not in known
-        ]
-        if not leaves:
+        leaves = [leaf for leaf in device_leaves(task) if leaf.path not in known]
+        if not leaves or self._offline:
             return []
         runner = self._device_runner()
         with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
@@ -154,6 +159,19 @@ class MapSession:
                 for leaf, found in zip(leaves, pool.map(runner.preflight, leaves), strict=True)
                 for reason in found
             ]
+
+    def aborts_of(self, task: Task) -> Mapping[str, bool]:
+        """Return whether the device of each leaf has a command that aborts, by the leaf's path.
+
+        Offline no device is asked, and nothing is returned.
+        """
+        leaves = list(device_leaves(task))
+        if not leaves or self._offline:
+            return {}
+        runner = self._device_runner()
+        with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
+            found = pool.map(runner.can_abort, leaves)
+            return dict(zip([leaf.path for leaf in leaves], found, strict=True))
 
     def _analysis_reasons(self, task: Task, known: Collection[str]) -> list[str]:
         reasons: dict[str, str] = {}  # what is wrong with a hundred leaves alike is told once
@@ -250,6 +268,11 @@ def _absence(reach: Reach) -> Objection:
     where = f"{reach.device}: " if "://" in reach.device else ""
     reason = "unknown device" if reach.unknown else "no answer"
     return Objection("fault", reason, f"{where}{reach.problem}")
+
+
+def device_leaves(task: Task) -> Iterator[LeafTask]:
+    """Yield the leaves of a tree that are commands of devices."""
+    return (leaf for leaf in _leaves(task) if leaf.task_type is TaskExecutionType.DEVICE)
 
 
 def _leaves(task: Task) -> Iterator[LeafTask]:

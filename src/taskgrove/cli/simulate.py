@@ -16,10 +16,10 @@ from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.interrupts import SignalsTaken
 from taskgrove.cli.rehearsal import command_line
 from taskgrove.cli.shipped import shipped_map
+from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap, load_command_map
-from taskgrove.commands.command_map.problems import NOWHERE, Problems
 from taskgrove.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def simulate(
         raise UsageError(
             "the map names no devices", hint="add a section 'components': keyword → TANGO name"
         )
-    _check_section(command_map)
+    check_simulator_section(command_map)
     planned = plan_simulator(
         command_map.components, command_map.simulator, faults=fault or (), speed=speed
     )
@@ -79,27 +79,6 @@ def simulate(
         stop.wait(terminal)
         terminal.say("Stopping the devices.")
     return ExitCode.OK
-
-
-def _check_section(command_map: CommandMap) -> None:
-    """Make sure that the simulator understands its section of the map.
-
-    Raises:
-        MapError: It does not; the places are those of the file.
-    """
-    from taskgrove.tango.simulator import device_names, section_problems  # noqa: PLC0415
-
-    problems = Problems(command_map.file)
-    for item in section_problems(command_map.simulator, device_names(command_map.components)):
-        problems.add(
-            item.message,
-            item.path,
-            command_map.places.get(item.path, NOWHERE),
-            found=item.found,
-            allowed=item.allowed,
-            hint=item.hint,
-        )
-    problems.raise_any()
 
 
 class _Stop:

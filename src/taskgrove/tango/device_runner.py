@@ -191,6 +191,10 @@ class DeviceRunner:
         """Return why a leaf could not start, without calling its command; empty when it could."""
         return self.client.preflight(target_name(leaf), leaf.command_name, leaf.argin)
 
+    def can_abort(self, leaf: LeafTask) -> bool:
+        """Return whether the leaf's device has a command that aborts, without calling it."""
+        return self.client.can_abort(target_name(leaf))
+
     def close(self) -> None:
         """Close the client, if this runner made it; calling it twice does no harm."""
         with self._lock:

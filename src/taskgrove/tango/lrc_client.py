@@ -28,7 +28,7 @@ from typing import Any, Final
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.tango._pytango import load_pytango
-from taskgrove.tango.client.abort import AbortAnswer, AbortDesk
+from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, abort_command
 from taskgrove.tango.client.argin import check_argin, text_problem
 from taskgrove.tango.client.command import LrcCommand, UpdateCallback
 from taskgrove.tango.client.dispatcher import Dispatcher
@@ -237,6 +237,25 @@ class LrcClient:
             return [self._why_not(session, command_name, classify(exc))]
         problem = check_argin(shape.in_type, argin).problem
         return [f"{shape.name} {problem}"] if problem else []
+
+    def can_abort(self, device: str) -> bool:
+        """Return whether a device has a command that aborts, without calling it.
+
+        Blocks for a connection to the device, where there is none yet. One that gives no answer
+        is taken to have one: it is asked to abort all the same.
+
+        Args:
+            device: TANGO name of the device.
+
+        Raises:
+            UsageError: The client is closed.
+        """
+        session, _ = self._session(device)
+        try:
+            session.link.ensure()
+            return abort_command(session.link) is not None
+        except Exception:  # noqa: BLE001 - whoever asks for an abort is told then
+            return True
 
     def close(self) -> None:
         """End every command, subscription and thread; calling it twice does no harm.

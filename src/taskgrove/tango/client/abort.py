@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from taskgrove.tango.client.failure import Failure, FailureKind, classify
-from taskgrove.tango.client.link import DeviceLink
+from taskgrove.tango.client.link import CommandShape, DeviceLink
 from taskgrove.tango.client.protocol import ReplyKind, decode_reply
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,6 +35,21 @@ class AbortAnswer(NamedTuple):
     text: str
     command_name: str = ""
     sent: bool = True
+
+
+def abort_command(link: DeviceLink) -> CommandShape | None:
+    """Return the command that aborts a device, or None where it has none; blocks for an answer.
+
+    Args:
+        link: The device, connected.
+    """
+    for name in _COMMANDS:
+        try:
+            return link.describe(name)
+        except Exception as exc:
+            if classify(exc).reason != "API_CommandNotFound":
+                raise
+    return None
 
 
 class AbortDesk:
@@ -83,23 +98,17 @@ class AbortDesk:
         """Call the device; runs on a lane."""
         self._may_be_sent = False
         self._link.ensure()
-        for name in _COMMANDS:
-            try:
-                shape = self._link.describe(name)
-            except Exception as exc:
-                if classify(exc).reason == "API_CommandNotFound":
-                    continue
-                raise
-            argin = None if shape.in_type == "DevVoid" else ""
-            self._may_be_sent = True
-            reply = decode_reply(
-                self._link.call(shape.name, argin), coded=shape.is_coded, command_name=shape.name
-            )
-            if reply.kind is ReplyKind.REJECTED:
-                return AbortAnswer(False, f"the device refused {name}: {reply.result[1]}", name)
-            return AbortAnswer(True, f"the device accepted {name}", name)
-        text = "the device has neither Abort nor AbortCommands: nothing can stop its commands"
-        return AbortAnswer(False, text, sent=False)
+        shape = abort_command(self._link)
+        if shape is None:
+            text = "the device has neither Abort nor AbortCommands: nothing can stop its commands"
+            return AbortAnswer(False, text, sent=False)
+        name = shape.name
+        argin = None if shape.in_type == "DevVoid" else ""
+        self._may_be_sent = True
+        reply = decode_reply(self._link.call(name, argin), coded=shape.is_coded, command_name=name)
+        if reply.kind is ReplyKind.REJECTED:
+            return AbortAnswer(False, f"the device refused {name}: {reply.result[1]}", name)
+        return AbortAnswer(True, f"the device accepted {name}", name)
 
     def _called(self, answer: Any, failure: Failure | None) -> None:
         self._asking = False

@@ -1,0 +1,33 @@
+"""The check of a map's section ``simulator:``, shared by all verbs that read a map to act on it."""
+
+from __future__ import annotations
+
+from taskgrove.commands.command_map import CommandMap
+from taskgrove.commands.command_map.problems import NOWHERE, Problems
+from taskgrove.commands.task import device_name_of
+
+
+def check_simulator_section(command_map: CommandMap) -> None:
+    """Make sure that the simulator understands its section of the map.
+
+    Raises:
+        MapError: It does not; the places are those of the file.
+    """
+    if not command_map.simulator:
+        return
+    from taskgrove.tango.simulation.section import section_problems  # noqa: PLC0415 - slow
+
+    names = [name for listed in command_map.components.values() for name in listed]
+    # The section may go on naming devices by their names where the map has their addresses.
+    devices = list(dict.fromkeys([*(device_name_of(name) or name for name in names), *names]))
+    problems = Problems(command_map.file)
+    for item in section_problems(command_map.simulator, devices):
+        problems.add(
+            item.message,
+            item.path,
+            command_map.places.get(item.path, NOWHERE),
+            found=item.found,
+            allowed=item.allowed,
+            hint=item.hint,
+        )
+    problems.raise_any()
