@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 #: The examples of a property in ``make test``, and in ``make test-all``.
-QUICK, THOROUGH = 25, 500
+QUICK, THOROUGH = 25, 300
 
 
 def register_profiles() -> None:
