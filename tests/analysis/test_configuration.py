@@ -522,3 +522,27 @@ def test_any_text_is_a_configuration_or_one_clear_error(text: str) -> None:
             assert exc.message  # noqa: PT017 - any other exception fails the test
         else:
             assert isinstance(found, PEAKS.parameters)
+
+
+# -- the user's home ----------------------------------------------------------------------------
+
+
+def test_a_tilde_is_the_users_home_for_the_header_and_for_placeholders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/u")
+    text = "header: {work_dir: ~/r, template_dir: '{{ t }}', t: ~, environment_file: '~/e.sh'}"
+    text = text.replace("t: ~,", "t: '~/t',") + "\nFindPeaks: {out_file: '{{ work_dir }}/x'}"
+    found = parse(text)
+    header = found.header
+    assert (header.work_dir, header.template_dir, header.environment_file) == (
+        "/home/u/r", "/home/u/t", "/home/u/e.sh",
+    )  # fmt: skip
+    assert found.parameters_for(PEAKS).model_dump()["out_file"] == "/home/u/r/x"
+    assert found.with_header({"work_dir": "~/s"}).header.work_dir == "/home/u/s"
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-this-name/x", "a\\0b"])
+def test_a_folder_that_cannot_be_is_refused(folder: str) -> None:
+    with pytest.raises(AnalysisError, match=r"header\.work_dir"):
+        parse(f'header: {{work_dir: "{folder}"}}')

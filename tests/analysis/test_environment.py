@@ -260,6 +260,17 @@ def test_a_tasklet_may_remove_a_variable_or_give_another_environment(analyses: R
     assert handle.outcome.cause.endswith("an environment is a mapping, not NoneType")
 
 
+def test_a_tilde_is_the_users_home_in_code_too(
+    analyses: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script(tmp_path, "export SOURCED=yes").rename(tmp_path / "setup.sh")
+    handle = analyses.script("echo $SOURCED > made", source="~/setup.sh", work_dir="~/work")
+    assert handle.outcome is not None
+    assert handle.outcome.cause == ""
+    assert (tmp_path / "work/made").read_text() == "yes\n"
+
+
 def test_nothing_cannot_be_put_before_a_variable() -> None:
     with pytest.raises(AnalysisError, match="before PATH"):
         AnalysisEnvironment(prepend={"PATH": None}).check()  # type: ignore[dict-item]

@@ -33,9 +33,40 @@ def test_lines_are_those_of_the_whole_whatever_the_cut(pieces: list[bytes]) -> N
     lines = [line for piece in pieces for line in stream.lines(piece, 100)[0]]
     last = stream.last_line()
     text = b"".join(pieces)
-    expected = [line.decode("utf-8", "backslashreplace") for line in text.split(b"\n")]
+    drawn = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in text.split(b"\n")]
+    expected = [line.decode("utf-8", "backslashreplace") for line in drawn]
     assert [*lines, last or ""] == expected
     stream.close()
+
+
+def test_what_is_drawn_over_and_over_is_known_before_its_line_ends() -> None:
+    stream, write = stream_at(None)
+    os.close(write)
+    assert (stream.lines(b"no bar yet", 9), stream.drawn()) == (([], 0), None)
+    assert (stream.lines(b"\r10%", 9), stream.drawn()) == (([], 0), "10%")
+    assert stream.drawn() is None  # nothing new
+    stream.lines(b"\r20%\r30", 9)
+    stream.lines(b"%\r", 9)
+    assert stream.drawn() == "30%"
+    for _ in range(10_000):
+        stream.lines(b"\r40% of many frames", 9)
+    assert len(stream._line) < 100
+    assert stream.lines(b"\r50%\r\nnext", 9) == (["50%"], 0)
+    assert stream.last_line() == "next"
+    stream.lines(b"\r60%", 9)
+    assert stream.drawn() == "60%"
+    assert stream.last_line() is None  # it was shown
+    stream.close()
+
+
+def test_a_bar_of_progress_is_heard_while_it_is_drawn(analyses: Runs, tmp_path: Path) -> None:
+    heard, go = Heard(), tmp_path / "go"
+    script = f"printf '\\r10%%\\r20%%'; while ! test -e {go}; do sleep 0.02; done"
+    handle = analyses.start_script(script)
+    handle.on_event(heard)
+    assert heard.wait_for("log", "20%").source == "stdout"
+    go.touch()
+    assert handle.wait(GUARD_S)
 
 
 def test_a_line_without_end_is_shown_in_pieces() -> None:

@@ -168,3 +168,14 @@ def test_the_schema_knows_each() -> None:
     definitions = schema["$defs"]
     assert set(definitions["EachValue"]["properties"]) == {"parameter", "count", "range", "values"}
     assert "each" in definitions["AnalysisEntry"]["properties"]
+
+
+def test_a_tilde_in_the_files_of_a_map_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/u")
+    [leaf] = (
+        MainTaskComposer("scan", a_map(config="~/c.yaml", source="~/setup.sh"), None, None)
+        .compose()
+        .subtasks
+    )
+    assert isinstance(leaf, LeafTask)
+    assert (leaf.target, leaf.settings["source"]) == ("/home/u/c.yaml", "/home/u/setup.sh")

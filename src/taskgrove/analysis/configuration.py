@@ -40,7 +40,11 @@ from taskgrove.analysis.configuring.text import (
 )
 from taskgrove.analysis.configuring.validation import validate
 from taskgrove.analysis.parameters.base import TaskParameters
-from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field
+from taskgrove.analysis.parameters.header import (
+    FOLDERS_AND_FILES,
+    AnalysisHeader,
+    is_header_field,
+)
 from taskgrove.analysis.substitution import has_placeholders, parse
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
@@ -300,6 +304,7 @@ def _made(
     Raises:
         MapError: The header, or what was found before, is not valid.
     """
+    layout = dataclasses.replace(layout, header=_at_home(layout.header))
     scope = dataclasses.replace(scope, header=layout.header)
     header = _header(layout.header, scope, problems)
     problems.raise_any()
@@ -315,6 +320,17 @@ def _with_values(header: Node, values: Mapping[str, str]) -> Node:
     """Return the header with values in place of those of the text."""
     nodes = {key: Node("scalar", text) for key, text in values.items()}
     return dataclasses.replace(header, value={**header.value, **nodes})
+
+
+def _at_home(header: Node) -> Node:
+    """Return the header with the user's home in place of ``~``: placeholders see what is used."""
+    found = {key: header.value[key] for key in FOLDERS_AND_FILES if key in header.value}
+    homes = {
+        key: dataclasses.replace(node, value=os.path.expanduser(node.value))
+        for key, node in found.items()
+        if isinstance(node.value, str) and node.value.startswith("~")
+    }
+    return dataclasses.replace(header, value={**header.value, **homes}) if homes else header
 
 
 def _resolve(node: Node, path: str, scope: Scope, problems: Problems) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class AnalysisExecutor:
         self.timeout_s = timeout_s
         self.grace_s = GRACE_S if settings.grace_s is None else settings.grace_s
         self.heartbeat_timeout_s = settings.heartbeat_s
-        self.work_dir = None if work_dir is None else Path(work_dir).absolute()
+        self.work_dir = None if work_dir is None else Path(os.path.expanduser(work_dir)).absolute()
         self.hooks = hooks_of(hooks)
         self.before = (*entry.before, *before)
         self.after = (*entry.after, *after)

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from taskgrove.cli.terminal import Terminal
-from taskgrove.events import TaskEvent
+from taskgrove.events import TaskEvent, without_sequences
 from taskgrove.view.terminal_text import clip, duration_text, safe_lines, safe_text, width_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class AnalysisLines:
         if event.kind == "log":
             source = "" if event.source == "analysis" else f"{event.source}: "
             style = _LEVEL_STYLES.get(event.level, "") if event.source == "analysis" else "dim"
-            for line in safe_lines(event.text.rstrip()):
+            for line in safe_lines(without_sequences(event.text.rstrip())):
                 self._line(f"{source}{line}", style)
         elif event.kind == "progress":
             self._take_progress(event)

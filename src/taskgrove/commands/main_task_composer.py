@@ -9,6 +9,7 @@ read attributes of components there. Trees may be hundreds deep: nothing recurse
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from logging import Logger
 from pathlib import Path
@@ -357,9 +358,10 @@ class _Composition:
 
     def _beside_map(self, file: str | None) -> str | None:
         """Return the path of a file that the map names; a relative one stands beside the map."""
-        if file is None or self._map_file is None:
-            return file
-        return str(Path(self._map_file).parent / file)
+        if file is None:
+            return None
+        file = os.path.expanduser(file)
+        return file if self._map_file is None else str(Path(self._map_file).parent / file)
 
     def _bound(
         self, entry: HandlerEntry, wanted: str, path: str, names: Names

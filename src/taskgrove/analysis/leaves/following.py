@@ -20,6 +20,7 @@ import msgspec
 
 from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
+from taskgrove.analysis.running.error_line import plain_lines
 from taskgrove.analysis.running.events import AnalysisEvent
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -205,7 +206,7 @@ class LeafFollower:
             self._unnoted += 1
             return
         self._noted += 1
-        text = event.text.strip()
+        text = "\n".join(plain_lines(event.text)).strip()
         if len(text) > _LINE_LIMIT:
             text = f"… {text[-_LINE_LIMIT:]}"  # the end of a traceback says more than its beginning
         level = logging.getLevelName(event.level)

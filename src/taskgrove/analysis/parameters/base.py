@@ -6,6 +6,7 @@ in for a parameter, whatever its name is.
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, RootModel
@@ -111,7 +112,9 @@ class TaskParameters(BaseModel):
         Raises:
             AnalysisError: It names what is no parameter.
         """
-        return None if self.run_directory is None else str(self._filled(self.run_directory))
+        if self.run_directory is None:
+            return None
+        return os.path.expanduser(str(self._filled(self.run_directory)))
 
     def _filled(self, text: str) -> Any:
         return fill(text, self.model_dump(mode="json"))

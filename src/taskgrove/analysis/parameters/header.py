@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+import os
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+
+#: Keys of a header that are paths: ``~`` is the user's home in them.
+FOLDERS_AND_FILES: Final = ("work_dir", "template_dir", "environment_file")
 
 
 class AnalysisHeader(BaseModel):
@@ -42,6 +54,16 @@ class AnalysisHeader(BaseModel):
     environment_file: str = Field(
         "", description="A shell script that is sourced for the environment; empty: none."
     )
+
+    @field_validator(*FOLDERS_AND_FILES)
+    @classmethod
+    def _at_home(cls, value: str) -> str:
+        expanded = os.path.expanduser(value)
+        if expanded.startswith("~"):
+            raise ValueError(f"{value!r} names no user's home; write './{value}' for such a name")
+        if "\0" in expanded:
+            raise ValueError("a path holds no zero byte")
+        return expanded
 
     @property
     def variables(self) -> dict[str, Any]:

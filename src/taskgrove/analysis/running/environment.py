@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from taskgrove.analysis.running.error_line import plain_lines
 from taskgrove.analysis.variables import checked_variables
 from taskgrove.errors import AnalysisError, nearest
 
@@ -56,17 +57,20 @@ class AnalysisEnvironment:
     inherit: bool = True
     prepend: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def _file(self) -> Path | None:
+        return None if self.source is None else Path(os.path.expanduser(self.source))
+
     def check(self) -> None:
         """See that it can be made.
 
         Raises:
             AnalysisError: The file is missing, or a name or a value cannot stand in an environment.
         """
-        if self.source is not None and not Path(self.source).is_file():
+        file = self._file
+        if file is not None and not file.is_file():
             raise AnalysisError(
-                f"there is no file {str(self.source)!r} to source",
-                file=self.source,
-                hint=_near_file(Path(self.source)),
+                f"there is no file {str(file)!r} to source", file=file, hint=_near_file(file)
             )
         checked_variables(self.variables)
         for name, value in checked_variables(self.prepend).items():
@@ -92,8 +96,8 @@ class AnalysisEnvironment:
         given = dict(os.environ if parent is None else parent)
         if not self.inherit:
             given = {name: given[name] for name in _ALWAYS if name in given}
-        if self.source is not None:
-            given = source_file(Path(self.source), given, called_off=called_off)
+        if (file := self._file) is not None:
+            given = source_file(file, given, called_off=called_off)
         for name, before in checked_variables(self.prepend).items():
             assert before is not None  # it was checked
             given[name] = f"{before}{os.pathsep}{given[name]}" if given.get(name) else before
@@ -163,7 +167,8 @@ def source_file(
     if len(told) > _MOST_BYTES:
         raise AnalysisError(f"the file {str(path)!r} makes more than {_MOST_BYTES} bytes of it")
     if process.returncode != 0 or not told.endswith(b"\0"):
-        lines = said.decode("utf-8", "backslashreplace").strip().splitlines()[-_LAST_LINES:]
+        told_lines = plain_lines(said.decode("utf-8", "backslashreplace"))
+        lines = [line.strip() for line in told_lines if line.strip()][-_LAST_LINES:]
         how = "it failed" if process.returncode == _FAILED else "it ended the shell that sourced it"
         why = " / ".join(lines) or how
         raise AnalysisError(f"the file {str(path)!r} cannot be sourced: {why}", file=path)

@@ -38,6 +38,8 @@ _LOGGER = logging.getLogger(__name__)
 _DRAIN_TURNS: Final = 256
 #: Lines of output that may wait for slow callbacks before further ones are left out.
 _LIVE_LINES: Final = MANY // 4
+#: How often a line that is drawn over and over is shown, in seconds.
+_DRAWN_S: Final = 1.0
 _EVENT_IN: Final = selectors.EVENT_READ
 _EVENT_BOTH: Final = selectors.EVENT_READ | selectors.EVENT_WRITE
 
@@ -79,6 +81,7 @@ class Intake:
         self._open: set[OutputStream | Connection] = {*launched.streams, *launched.connections}
         self._paused: set[OutputStream | Connection] = set()
         self._hidden_lines = 0
+        self._drawing: set[OutputStream] = set()
         self.hurried = False
         self.heard_at = time.monotonic()
         self.result: tuple[Result, tuple[memoryview, ...]] | None = None
@@ -178,6 +181,23 @@ class Intake:
         for line in lines:
             self._handle.tell("log", line, source=stream.name)
         self._hidden_lines += left_out
+        if room:
+            self._tell_drawn(stream)
+
+    def _tell_drawn(self, stream: OutputStream) -> None:
+        """Show what a program draws over and over in one line, about once a second."""
+        if stream in self._drawing:
+            return
+        text = stream.drawn()
+        if text is not None:
+            self._handle.tell("log", text, source=stream.name)
+            self._drawing.add(stream)
+            self._loop.at(time.monotonic() + _DRAWN_S, partial(self._draw_again, stream))
+
+    def _draw_again(self, stream: OutputStream) -> None:
+        self._drawing.discard(stream)
+        if stream in self._open:
+            self._tell_drawn(stream)
 
     # -- the channel --------------------------------------------------------------------------
 

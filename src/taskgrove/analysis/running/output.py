@@ -90,6 +90,7 @@ class OutputStream:
         self._kept_bytes = 0
         self._tail = bytearray()
         self._line = bytearray()
+        self._shown = b""
         self._trouble = ""
         self._chunk_bytes = _CHUNK_BYTES
 
@@ -122,8 +123,11 @@ class OutputStream:
         whole, end, rest = text.rpartition(b"\n")
         found = whole.split(b"\n", at_most) if end else []
         left_out = found.pop().count(b"\n") + 1 if len(found) > at_most else 0
-        lines = [piece for line in found for piece in _pieces(line)]
-        self._line = bytearray(rest)
+        lines = [piece for line in found for piece in _pieces(_newest(line))]
+        if end:
+            self._shown = b""
+        drawn_at = rest.rstrip(b"\r").rfind(b"\r")  # what was drawn before it is gone
+        self._line = bytearray(rest[max(0, drawn_at) :])
         while len(self._line) > MAX_LINE_BYTES:
             if at_most:
                 lines.append(_text(bytes(self._line[:MAX_LINE_BYTES])))
@@ -132,9 +136,23 @@ class OutputStream:
 
     def last_line(self) -> str | None:
         """Return what the program wrote after its last line's end, or None."""
-        line = _text(bytes(self._line)) if self._line else None
+        line = _newest(bytes(self._line))
+        is_new = bool(line) and line != self._shown
         self._line.clear()
-        return line
+        return _text(line) if is_new else None
+
+    def drawn(self) -> str | None:
+        """Return what a line that has no end yet was last drawn as; None: nothing new.
+
+        Programs draw a bar of progress with carriage returns over and over in one line.
+        """
+        if b"\r" not in self._line:
+            return None
+        line = _newest(bytes(self._line))
+        if not line or line == self._shown:
+            return None
+        self._shown = line
+        return _text(line)
 
     def close(self) -> OutputSummary:
         """Close everything and tell what became of the stream."""
@@ -186,6 +204,12 @@ class OutputStream:
             return
         if allowed < len(data):
             self._trouble = f"the limit of {self._budget.limit_bytes} bytes was reached"
+
+
+def _newest(line: bytes) -> bytes:
+    """Return what a line was last drawn as: what stands behind its last carriage return."""
+    drawn = line.rstrip(b"\r")
+    return drawn[drawn.rfind(b"\r") + 1 :]
 
 
 def _pieces(line: bytes) -> Iterator[str]:
