@@ -356,6 +356,29 @@ def test_a_subclass_that_looks_at_updates_sees_those_of_its_children():
     assert parent.overall_status is TaskStatus.COMPLETED
 
 
+def test_a_callback_hears_of_a_failure_with_the_documented_keywords_alone():
+    heard = []
+
+    def callback(
+        task_name, status, progress, result,
+        devices=None, failed_devices=None, health_state=None, error=None,
+    ):  # fmt: skip
+        heard.append((task_name, status, progress, result[0], health_state))
+
+    end(TaskTracker("configure", 1, callback), result=(ResultCode.FAILED, "no lock"))
+    assert heard == [("configure", TaskStatus.FAILED, 100, ResultCode.FAILED, "FAILED")]
+
+
+def test_a_callback_that_names_more_than_the_documented_keywords_gets_it():
+    heard = []
+
+    def callback(*, task_name, status, progress, result, health_state=None, severe=False):
+        heard.append(severe)
+
+    end(TaskTracker("configure", 1, callback), result=(ResultCode.FAILED, "no lock"))
+    assert heard == [True]
+
+
 # -- order and threads (S4.1) ----------------------------------------------------------------
 
 

@@ -178,6 +178,9 @@ class TaskTracker(TrackerDelivery):
     ) -> None:
         """Take in an update of one subtask; never raises (S4.6).
 
+        Only an interrupt of the main thread (Ctrl-C, ``SystemExit``) in a callback comes out, when
+        all is delivered.
+
         Args:
             task_name: The subtask.
             status: Its status; an equal integer or a foreign enum will do.

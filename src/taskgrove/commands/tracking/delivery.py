@@ -8,6 +8,7 @@ taken in by it without recursion: trees may be hundreds deep.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from abc import abstractmethod
 from collections import deque
@@ -33,6 +34,13 @@ _TWO_EVENTS_WAIT_S: Final = 0.025
 #: Stands in the outbox for the completion, whose payload is built when it is delivered.
 _COMPLETION: Final[Payload] = {}
 NEVER: Final = float("inf")
+#: What a callback must take; more is handed to one that takes it.
+_FOR_EVERYBODY: Final = frozenset(
+    {
+        "task_name", "status", "progress", "result",
+        "devices", "failed_devices", "health_state", "error",
+    }
+)  # fmt: skip
 
 
 class TrackerDelivery(TrackerRecords):
@@ -351,7 +359,7 @@ class TrackerDelivery(TrackerRecords):
         if callback is None or not (complete or self.progress_updates):
             return
         try:
-            callback(**payload)
+            callback(**_taken_by(callback, payload))
         except BaseException as exc:
             if is_interrupt(exc):
                 raise
@@ -389,6 +397,21 @@ class TrackerDelivery(TrackerRecords):
             except BaseException:
                 with LOGGING:
                     self.logger.exception("task %s: a closing hook raised", self.task_name)
+
+
+def _taken_by(callback: Callable[..., object], payload: Payload) -> Payload:
+    """Return a payload without what only a task above needs, unless the callback takes it."""
+    more = payload.keys() - _FOR_EVERYBODY
+    if not more:
+        return payload
+    try:
+        taken = inspect.signature(callback).parameters.values()
+    except Exception:  # noqa: BLE001 - a callable may have none, or be asked in vain
+        return payload
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+        return payload
+    more -= {parameter.name for parameter in taken}
+    return {key: value for key, value in payload.items() if key not in more}
 
 
 def deliver(first: TrackerDelivery) -> None:
