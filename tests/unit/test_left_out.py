@@ -120,6 +120,22 @@ def test_a_tracker_hands_up_what_was_left_out_and_a_parent_takes_it() -> None:
     assert (parent.overall_status, parent.overall_health) == (TaskStatus.COMPLETED, "DEGRADED")
 
 
+def test_devices_that_succeeded_beside_one_that_was_left_out_have_not_failed() -> None:
+    root = Task("configure", is_root=True)
+    group = Task("configure_pst", subtasks=[LeafTask("a", BEAMS[0], "On")])
+    group.left_out = tuple(beams(1))
+    root.add(group, LeafTask("b", "low-pss/subarray/01", "On"))
+    heard: list[dict[str, Any]] = []
+    root.set_completed_callback(lambda **payload: heard.append(payload))
+    for name, path in (("a", "configure/configure_pst"), ("b", "configure")):
+        node = root.find(path)
+        done = {"status": TaskStatus.COMPLETED, "device_name": BEAMS[0]}
+        node.tracker.update_task(task_name=name, **done)
+    assert heard[-1]["health_state"] == "DEGRADED"
+    assert heard[-1]["devices"] == [BEAMS[0]]
+    assert "failed_devices" not in heard[-1]
+
+
 def test_garbage_in_place_of_what_was_left_out_is_ignored() -> None:
     tracker = TaskTracker("configure", 1)
     tracker.update_task(

@@ -154,7 +154,7 @@ def explain(
         causes=causes,
         casualties=casualties,
         failed_devices=failed,
-        left_out=left_out_lines(outcome.left_out),
+        left_out=left_out_lines(outcome.left_out, whole=False),  # causes tell the rest
         decision=decision,
         decisions=_decisions(decision, root),
         advice=() if view is None else tuple(advice(view, state)),

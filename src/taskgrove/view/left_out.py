@@ -23,10 +23,18 @@ def left_out_words(left_out: Sequence[LeftOut]) -> str:
     return f"left out: {told}" if told else ""
 
 
-def left_out_lines(left_out: Sequence[LeftOut]) -> tuple[str, ...]:
-    """Return a line for each step, with all that is known of why."""
+def left_out_lines(left_out: Sequence[LeftOut], *, whole: bool = True) -> tuple[str, ...]:
+    """Return a line for each step.
+
+    Args:
+        left_out: What was left out.
+        whole: Whether all is told that is known of why; else the reason in a few words.
+    """
     steps = _steps(left_out)
-    lines = [f"{_who(item)}: {safe_text(item.why)} ({item.kind})" for item in steps[:_TOLD]]
+    lines = [
+        f"{_who(item)}: {safe_text(item.why if whole else item.reason)} ({item.kind})"
+        for item in steps[:_TOLD]
+    ]
     if len(steps) > _TOLD:
         lines.append(f"… and {len(steps) - _TOLD:,} more")
     return tuple(lines)

@@ -343,7 +343,9 @@ class TrackerRecords:
             involved = record.devices or ([record.device_name] if record.device_name else [])
             devices.update(involved)
             if self._policy.is_problem(record):
-                failed.update(record.failed_devices or involved)
+                # Of a task below, a fault that left out a device may be all that is wrong.
+                faulty = any(item.kind == "fault" for item in record.left_out)
+                failed.update(record.failed_devices or (() if faulty else involved))
             elif aborted and record.status is TaskStatus.ABORTED:  # what failed in it before that
                 failed.update(record.failed_devices or ())
         return sorted(devices), sorted(failed)
