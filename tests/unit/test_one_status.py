@@ -257,6 +257,13 @@ def test_the_result_of_a_subtask_can_be_read():
     assert SubtaskResult("b", TaskStatus.COMPLETED, result).result == result
 
 
+def test_the_result_of_a_subtask_can_be_set():
+    subtask = SubtaskResult("a", device_name="mid-pst/beam/01")
+    subtask.result = '[3, "no lock"]'
+    subtask.result = None
+    assert subtask.result == (ResultCode.FAILED, "mid-pst/beam/01: no lock")
+
+
 def test_the_source_of_an_update_stands_in_the_log(caplog):
     caplog.set_level(logging.DEBUG)
     tracker = TaskTracker("configure", 2)

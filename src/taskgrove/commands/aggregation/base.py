@@ -219,8 +219,15 @@ class SubtaskResult:
 
     @property
     def result(self) -> tuple[ResultCode, str] | None:
-        """The result as it is understood, code and message; None while there is none."""
+        """The result as it is understood, code and message; None while there is none.
+
+        It takes any form that the class does; None changes nothing.
+        """
         return None if self.result_code is None else (self.result_code, self.message)
+
+    @result.setter
+    def result(self, result: Any) -> None:
+        self._take_result(result)
 
     def _take_result(self, result: Any) -> None:
         if result is not None:
