@@ -159,3 +159,27 @@ def test_a_leaf_that_starts_as_the_run_is_aborted_is_asked_and_not_cut_off(
     assert ends == [True]
     assert handle.outcome is not None
     assert "not started" not in handle.outcome.message
+
+
+@pytest.mark.parametrize("whole", ["root", "root/part"])
+def test_who_releases_the_waiters_of_a_task_ends_nothing(whole: str) -> None:
+    order: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        assert go_on.wait(GUARD_S)
+        order.append("first")
+
+    part = Task("part", subtasks=[leaf("a", first)])
+    tree = root(part, leaf("b", lambda: order.append("second")))
+    tree.find(whole).tracker.signal_task_completion()
+    with MainTaskExecutor() as executor:
+        handle = executor.submit_main_task(tree)
+        assert begun.wait(GUARD_S)
+        assert handle.outcome is None
+        go_on.set()
+        assert handle.wait(GUARD_S)
+    assert order == ["first", "second"]
+    assert handle.outcome is not None
+    assert handle.outcome.ok

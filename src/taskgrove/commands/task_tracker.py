@@ -102,6 +102,7 @@ class TaskTracker(TrackerDelivery):
             self._is_over = True
             self._final_outcome = self._policy.aggregate([])
             self._event.set()
+            self._is_closed = True
 
     @property
     def errors(self) -> tuple[Any, ...]:

@@ -78,6 +78,8 @@ class TrackerDelivery(TrackerRecords):
         self.progress_updates = progress_updates
         self._lock = threading.Lock()
         self._event = threading.Event()
+        #: Unlike the event, which anybody may set, it tells of the end alone.
+        self._is_closed = False
         self._completion_context = NO_CONTEXT
         #: Why the task ended as it did, where no policy decided.
         self._verdict_cause: Cause | None = None
@@ -187,7 +189,7 @@ class TrackerDelivery(TrackerRecords):
         It is called at once when the task is already complete.
         """
         with self._lock:
-            if not self._event.is_set():
+            if not self._is_closed:
                 self._on_closed = (*self._on_closed, function)
                 return
         function()
@@ -390,6 +392,7 @@ class TrackerDelivery(TrackerRecords):
         """Release the waiters, then call the hooks, exactly once each."""
         with self._lock:
             self._event.set()
+            self._is_closed = True
             hooks, self._on_closed = self._on_closed, ()
         for hook in hooks:
             try:
