@@ -391,3 +391,11 @@ def test_events_of_analyses_are_json_lines(site: Path) -> None:
     )  # fmt: skip
     kinds = [json.loads(line).get("detail", {}).get("type") for line in done.stdout.splitlines()]
     assert kinds.count("analysis") == 3
+
+
+def test_a_run_has_the_name_of_its_analysis_as_it_was_typed(site: Path) -> None:
+    assert analyse(site, "site.yaml", "CountFrames").returncode == 0
+    record = ("--db", str(site / "runs.db"))
+    listed = taskgrove("runs", "list", "--command", "CountFrames", "--json", *record, cwd=site)
+    assert [run["command"] for run in json.loads(listed.stdout)] == ["CountFrames"]
+    assert taskgrove("why", "last:CountFrames", *record, cwd=site).returncode == 0

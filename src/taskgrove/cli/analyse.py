@@ -107,7 +107,7 @@ class AnalysisJob:
             "analyses": options.for_record(),
         }
         return RunAbout(
-            command=analysis_leaf_name(self.name),
+            command=self.name,
             source=source,
             argv=tuple(sys.argv),
             labels={name: word for name, word in labels.items() if word},

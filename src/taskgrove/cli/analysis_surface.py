@@ -125,7 +125,9 @@ class AnalysisLines:
         if event.kind == "log":
             source = "" if event.source == "analysis" else f"{event.source}: "
             style = _LEVEL_STYLES.get(event.level, "") if event.source == "analysis" else "dim"
-            for line in safe_lines(without_sequences(event.text.rstrip())):
+            is_output = event.source in {"stdout", "stderr"}  # of a program, which may draw
+            text = without_sequences(event.text) if is_output else event.text
+            for line in safe_lines(text.rstrip()):
                 self._line(f"{source}{line}", style)
         elif event.kind == "progress":
             self._take_progress(event)
