@@ -209,7 +209,9 @@ class AnalysisExecutor:
         supervisor = self._supervisor or default_supervisor()
         callbacks = (*hooks_of(self.entry.hooks).callbacks(), *self.hooks.callbacks())
         if self.logbook is not None:
-            callbacks = (*callbacks, logbook_callback(self.logbook, self.origin, self.entry.name))
+            self.redaction.remember([dict(os.environ), dict(self.parameters or ())])
+            post = logbook_callback(self.logbook, self.origin, self.entry.name, self.redaction)
+            callbacks = (*callbacks, post)
         loop = supervisor.lease()
         delivery = EventDelivery(loop.callers.submit, callbacks)
         handle = AnalysisHandle(self.entry.name, delivery)

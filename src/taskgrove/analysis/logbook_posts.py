@@ -10,11 +10,14 @@ from taskgrove.analysis.running.events import AnalysisEvent, Callback
 
 if TYPE_CHECKING:
     from taskgrove.analysis.logbook import Logbook
+    from taskgrove.redaction import Redaction
 
 _POSTED: Final = frozenset({"started", "stopped", "resumed", "result", "failed", "cancelled"})
 
 
-def logbook_callback(logbook: Logbook, origin: PageOrigin | None, analysis: str) -> Callback:
+def logbook_callback(
+    logbook: Logbook, origin: PageOrigin | None, analysis: str, redaction: Redaction
+) -> Callback:
     """Return a callback that posts to a logbook what happens to an analysis.
 
     A summary that is a dict is posted as parameters of the run.
@@ -23,16 +26,17 @@ def logbook_callback(logbook: Logbook, origin: PageOrigin | None, analysis: str)
         logbook: The logbook; it neither blocks nor raises.
         origin: Where the posts come from; None: only the analysis' name is known.
         analysis: The analysis' name.
+        redaction: The rule that keeps secrets out of the posts.
     """
     where = origin if origin is not None else PageOrigin(analysis=analysis)
 
     def post(event: AnalysisEvent) -> None:
         if event.kind not in _POSTED:
             return
-        logbook.post_status(where, event.status, event.text)
+        logbook.post_status(where, event.status, redaction.said(event.text))
         if event.outcome is not None:
             summary = event.outcome.result.summary
             if isinstance(summary, Mapping):
-                logbook.post_parameters(where, summary)
+                logbook.post_parameters(where, redaction.plain(summary))
 
     return post

@@ -34,6 +34,7 @@ from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.follow import AbortWords, EventQueue, follow
 from taskgrove.cli.recorded import Database
 from taskgrove.cli.recording import NoRecord, Recording, recording
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map.launcher import launcher_words
@@ -106,6 +107,7 @@ class AnalysisJob:
             "settings": self.settings,
             "analyses": options.for_record(),
         }
+        shown_rule().remember(source)
         return RunAbout(
             command=self.name,
             source=source,

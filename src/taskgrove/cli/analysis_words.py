@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import reprlib
 import shlex
@@ -10,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.view.node_state import NodeState
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
@@ -62,7 +62,8 @@ def say_parameters(
         terms = [item.type]
         if item.unit:
             terms.append(f"in {item.unit}")
-        terms.append("required" if item.required else f"default {item.default}")
+        default = shown_rule().plain({item.name: item.default})[item.name]
+        terms.append("required" if item.required else f"default {default}")
         if item.flag:
             terms.append(f"on the command line {item.flag}")
         _wrapped(
@@ -108,15 +109,11 @@ def say_described(terminal: Terminal, outcome: AnalysisOutcome) -> None:
 
 
 def described_json(outcome: AnalysisOutcome) -> bytes:
-    """Return the whole DescribedAnalysis as JSON, secrets of its environment redacted."""
+    """Return the whole DescribedAnalysis as JSON, secrets redacted."""
     from taskgrove.analysis.plain.json_form import dump_json  # noqa: PLC0415 - slow
-    from taskgrove.redaction import Redaction  # noqa: PLC0415
 
-    redaction = Redaction.from_environment()
-    described = dataclasses.replace(
-        outcome.described, task_env=redaction.environment(outcome.described.task_env)
-    )
-    return dump_json(described, indent=2).encode() + b"\n"
+    text = dump_json(outcome.described, indent=2)
+    return shown_rule().json(text, indent=2).encode() + b"\n"
 
 
 def _section(terminal: Terminal, title: str, facts: Iterable[tuple[str, str]]) -> None:
@@ -145,7 +142,8 @@ def _result_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
     if result.payload is not None:
         payload = result.payload
         if isinstance(payload, Mapping):
-            rows += [(str(key), _SHORT.repr(value)) for key, value in list(payload.items())[:12]]
+            few = shown_rule().plain(dict(list(payload.items())[:12]))
+            rows += [(str(key), _SHORT.repr(value)) for key, value in few.items()]
             if len(payload) > 12:
                 rows.append(("…", f"and {len(payload) - 12} more"))
         else:
@@ -156,12 +154,14 @@ def _result_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
 
 
 def _parameters_of(parameters: Any) -> list[tuple[str, str]]:
+    from taskgrove.analysis.describing import parameters_json  # noqa: PLC0415 - slow
     from taskgrove.analysis.parameters.header import AnalysisHeader  # noqa: PLC0415 - slow
 
     if parameters is None:
         return []
+    told = json.loads(parameters_json(parameters, shown_rule()))
     return [
-        (name, _plain_word(value))
+        (name, json.dumps(told[name], ensure_ascii=False))
         for name, value in parameters
         if not isinstance(value, AnalysisHeader)
     ]
@@ -204,13 +204,6 @@ def _payload_word(payload: Any) -> str:
     if plots:
         return f"summary plots {', '.join(item.display_name for item in plots)}"
     return _SHORT.repr(payload)
-
-
-def _plain_word(value: Any) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return str(value)
 
 
 def _line_of(summary: Any) -> str:

@@ -23,8 +23,10 @@ from taskgrove.cli.surfaces import (
     LiveTree,
     Surface,
 )
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal, flush_streams
 from taskgrove.events import TaskEvent
+from taskgrove.events.redacted import without_secrets
 from taskgrove.view.snapshot import RunView
 
 _FRAME_S: Final = 1.0 / FRAMES_PER_SECOND
@@ -66,11 +68,12 @@ class EventQueue:
         self._queue.put(event)
 
     def drain(self, limit: int = 50_000) -> list[TaskEvent]:
-        """Return what has come, in order of arrival; at most ``limit`` events."""
+        """Return what has come, without secrets, in order of arrival; at most ``limit`` events."""
+        rule = shown_rule()
         events: list[TaskEvent] = []
         try:
             while len(events) < limit:
-                events.append(self._queue.get_nowait())
+                events.append(without_secrets(self._queue.get_nowait(), rule))
         except queue.Empty:
             pass
         return events

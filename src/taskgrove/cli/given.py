@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.commands.command_map import DEFAULT_LIMITS, parse_plain_data
 from taskgrove.errors import UsageError, nearest
 
@@ -31,7 +32,9 @@ def load_argin(source: str | None) -> Any:
     name = "standard input" if source == "-" else source
     text = _text_of(source, name)
     is_json = name.lower().endswith(".json") or _is_json(text)
-    return parse_plain_data(text, syntax="json" if is_json else "yaml", file=name)
+    found = parse_plain_data(text, syntax="json" if is_json else "yaml", file=name)
+    shown_rule().remember(found)
+    return found
 
 
 def load_manager(name: str | None) -> Any:

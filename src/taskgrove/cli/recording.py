@@ -17,6 +17,7 @@ import typer
 
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.recorded import history_of_runs
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_executor import new_run_id
@@ -214,6 +215,7 @@ def about_map(
         "manager": manager,
         **options,
     }
+    shown_rule().remember(source)
     return RunAbout(command=command, source=source, argv=tuple(sys.argv))
 
 

@@ -24,6 +24,10 @@ _FILES: Final = frozenset(
 )
 
 
+#: The rule of this command; the default one, until its surroundings are read.
+_RULE: Final = [Redaction()]
+
+
 def prepare_process() -> None:
     """Make streams that are closed safe, and widths of a terminal that cannot be usual ones.
 
@@ -48,6 +52,17 @@ def _number(digits: str) -> int:
     return int(digits) if len(digits) < 5 and int(digits) <= _MOST_COLUMNS else 0
 
 
+def shown_rule() -> Redaction:
+    """Return the rule by which this command keeps secrets out of what it shows."""
+    return _RULE[-1]
+
+
+def _set_rule(rule: Redaction) -> None:
+    rule.remember(dict(os.environ))
+    rule.remember(sys.argv)
+    _RULE[:] = [rule]
+
+
 def check_surroundings(given: Mapping[str, Any]) -> None:
     """Refuse what a verb could not work with.
 
@@ -58,7 +73,7 @@ def check_surroundings(given: Mapping[str, Any]) -> None:
         UsageError: A setting cannot be read, the working folder is gone, a number is none, a
             name of a file is too long, or another text holds bytes that are not UTF-8.
     """
-    Redaction.from_environment()
+    _set_rule(Redaction.from_environment())
     try:
         os.getcwd()
     except OSError as exc:

@@ -17,6 +17,7 @@ from typing import IO
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
 from taskgrove.view.explain import Explanation
 from taskgrove.view.node_state import NodeState
@@ -73,7 +74,7 @@ class Terminal:
 
     def say(self, text: str = "", style: str = "") -> None:
         """Print words, each line made harmless; long lines are not broken in a pipe."""
-        for line in safe_lines(text):
+        for line in safe_lines(shown_rule().said(text)):
             self._print(self.words, self.styled([(line, style)]))
 
     def say_line(self, segments: list[Segment]) -> None:
@@ -186,7 +187,13 @@ def flush_streams() -> None:
 
 
 def error_lines(error: BaseException) -> list[str]:
-    """Return an error as harmless lines: what, where, what is allowed, what to do next."""
+    """Return an error as harmless lines: what, where, what is allowed, what to do next.
+
+    Secrets are redacted: an error may quote a value that it does not like.
+    """
+    rule = shown_rule()
+    if isinstance(error, MapError) and error.map_path:
+        rule.remember({error.map_path.rpartition(".")[2]: error.found})
     message = error.message if isinstance(error, TaskgroveError) else str(error)
     if isinstance(error, MapError):
         message = _without_place(error)
@@ -206,7 +213,7 @@ def error_lines(error: BaseException) -> list[str]:
         lines += [f"  because: {safe_text(reason)}" for reason in error.reasons[:_LISTED]]
     if isinstance(error, TaskgroveError) and error.hint:
         lines.append(f"  hint:    {safe_text(error.hint)}")
-    return lines
+    return [rule.said(line) for line in lines]
 
 
 def _without_place(error: MapError) -> str:
@@ -227,7 +234,9 @@ def _map_lines(error: MapError) -> list[str]:
     if error.map_path:
         lines.append(f"  at:      {safe_text(error.map_path)}")
     if error.found is not None:
-        lines.append(f"  found:   {safe_text(repr(error.found))[:200]}")
+        name = (error.map_path or "").rpartition(".")[2]
+        found = shown_rule().plain({name: error.found})[name]
+        lines.append(f"  found:   {safe_text(repr(found))[:200]}")
     if error.allowed:
         lines.append(f"  allowed: {', '.join(safe_text(item) for item in error.allowed)}")
     others = [item for item in error.problems if not item.startswith(error.message)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from typing import ParamSpec
@@ -13,7 +14,7 @@ import typer
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.extras import missing_extra
 from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken
-from taskgrove.cli.surroundings import check_surroundings
+from taskgrove.cli.surroundings import check_surroundings, shown_rule
 from taskgrove.cli.terminal import Terminal, flush_streams
 from taskgrove.errors import CommandError, DeviceError, RunError, TaskgroveError
 
@@ -80,5 +81,5 @@ def exit_code_of_error(error: TaskgroveError) -> ExitCode:
 def _traceback_if_wanted() -> bool:
     wanted = os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     if wanted:
-        traceback.print_exc()
+        sys.stderr.write(shown_rule().said(traceback.format_exc()))
     return wanted

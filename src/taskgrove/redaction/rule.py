@@ -1,20 +1,13 @@
-"""Keeping secrets out of what is written: environments, command lines and plain data.
+"""Keeping secrets out of what is written and shown: one rule for every place.
 
-A value is redacted when its *name* says that it is a secret; values themselves are not
-searched, except for passwords inside URLs and for ``NAME: value`` in a text of several lines
-(:mod:`taskgrove.redaction.text`).
+What is redacted, wherever it stands:
 
-The rule: a name is split into words at everything that is no letter or digit, and where a small
-letter is followed by a capital one (``dbPassword``); digits at the end of a word do not count. It
-is a secret's when one of its words is ``password``, ``passwd``, ``passphrase``, ``pwd``,
-``secret``, ``token``, ``credential``, ``auth``, ``authorization``, ``cookie``, ``apikey`` (and
-their plurals), when one ends in ``password``, ``passwd``, ``passphrase``, ``secret``, ``token`` or
-``apikey`` (``PGPASSWORD``), or when the words ``api key``, ``access key``, ``private key``,
-``secret key``, ``session key``, ``signing key``, ``auth key`` or ``encryption key`` follow each
-other. Case does not matter. So ``GITHUB_TOKEN``, ``AWS_SECRET_ACCESS_KEY`` and ``--db-password``
-are secrets; ``AUTHOR``, ``KEYBOARD``, ``PATH`` and ``TOKENIZER`` are not. Exempt by name are
-``PWD`` and ``OLDPWD``, the shell's folders, and what names a file or a way rather than a secret:
-``SSH_AUTH_SOCK``, ``XAUTHORITY``, ``AUTH_METHOD``.
+- what has the *name* of a secret (:mod:`taskgrove.redaction.names`): variables, keys at any depth,
+  flags, headers, ``name=value`` and ``name: value`` in a text;
+- what has the *form* of a secret, whatever its name (:mod:`taskgrove.redaction.forms`): keys of
+  well-known services, private keys, passwords of URLs;
+- *values* that were found by their name before, where a text repeats them
+  (:meth:`Redaction.remember`).
 
 ``TASKGROVE_REDACT`` changes it: words, split by commas. ``-WORD`` exempts a whole name,
 ``+WORD`` or ``WORD`` adds one (``*`` stands for anything), ``off`` alone redacts nothing.
@@ -23,7 +16,6 @@ are secrets; ``AUTHOR``, ``KEYBOARD``, ``PATH`` and ``TOKENIZER`` are not. Exemp
 from __future__ import annotations
 
 import fnmatch
-import itertools
 import json
 import os
 import re
@@ -31,58 +23,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from taskgrove.errors import UsageError
+from taskgrove.redaction.command_line import shown_words
+from taskgrove.redaction.forms import REDACTED, hide_forms
+from taskgrove.redaction.known import KnownValues
+from taskgrove.redaction.names import Certainty, certainty_of
+from taskgrove.redaction.statements import hide_statements, is_small
 from taskgrove.redaction.text import hide_values
 
-#: What stands in place of a secret.
-REDACTED: Final = "<redacted>"
 #: The environment variable that changes the rule.
 REDACT_VARIABLE: Final = "TASKGROVE_REDACT"
-
-_WORDS: Final = frozenset(
-    (
-        "password", "passwords", "passwd", "passphrase", "pwd", "secret", "secrets", "token",
-        "tokens", "credential", "credentials", "auth", "authorization", "cookie", "cookies",
-        "apikey", "apikeys", "privkey",
-    )
-)  # fmt: skip
-#: Words that end so are secrets too: ``PGPASSWORD``.
-_ENDINGS: Final = ("password", "passwd", "passphrase", "secret", "token", "apikey")
-_PAIRS: Final = frozenset(
-    (kind, key)
-    for kind in ("api", "access", "private", "secret", "session", "signing", "encryption", "auth")
-    for key in ("key", "keys")
-)
-#: Written just so, as environments do: a parameter ``pwd`` is a password.
-_EXEMPT: Final = frozenset(("PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY", "AUTH_METHOD"))
-
-_SPLIT: Final = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-#: A password may hold an ``@``; one that holds a slash is not taken for a port and a path.
-_URL_PASSWORD: Final = re.compile(
-    r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@?#]*:)(?:[^\s/]+(?=@)|(?!\d+/)[^\s@]+(?=@))"
-)
-#: ``?password=value`` and ``&password=value`` in a URL.
-_URL_PARAMETER: Final = re.compile(r"""(?<=[?&])([\w.-]+)=([^\s&#"'<>]+)""")
-#: ``Authorization: Bearer …`` as one word of a command line.
-_HEADER: Final = re.compile(r"([A-Za-z_][\w.-]*):[ \t]*(\S.*)", re.DOTALL)
-
-
-def without_url_passwords(text: str) -> str:
-    """Return text in which the passwords of URLs are redacted.
-
-    Both ``scheme://user:password@`` and ``scheme://host/?password=``, whatever the rule is.
-    """
-    if "://" not in text:
-        return text
-    text = _URL_PASSWORD.sub(rf"\g<1>{REDACTED}", text)
-    return _URL_PARAMETER.sub(_url_parameter, text)
-
-
-def _url_parameter(match: re.Match[str]) -> str:
-    return f"{match[1]}={REDACTED}" if _says_secret(match[1]) else match[0]
+#: What says the name, and what the value, in an entry of a list such as a container's environment.
+_ENTRY: Final = (("name", "value"), ("key", "value"), ("Name", "Value"))
+#: Texts that are said again and again are looked at once; so many, so long.
+_SAID: Final = (2_000, 300)
 
 
 class Redaction:
-    """The rule by which secrets are kept out of what is written; immutable.
+    """The rule by which secrets are kept out of what is written.
+
+    It changes in one way only: it may get to know values (:meth:`remember`).
 
     Args:
         also: Names that are secrets too; ``*`` and ``?`` stand for anything; case is ignored.
@@ -96,7 +55,9 @@ class Redaction:
         self._also = _matcher(also)
         self._never = _matcher(never)
         self._off = off
-        self._known: dict[str, bool] = {}
+        self._certain: dict[str, Certainty] = {}
+        self._values = KnownValues()
+        self._said: dict[str, str] = {}
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Redaction:
@@ -122,51 +83,50 @@ class Redaction:
 
     def is_secret(self, name: str) -> bool:
         """Return True when what has this name is a secret."""
-        found = self._known.get(name)
-        if found is None:
-            found = self._decide(name)
-            if len(self._known) < 10_000:
-                self._known[name] = found
-        return found
+        return self._certainty(name) != "no"
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return an environment in which secrets are redacted."""
-        return {name: self._value(name, value) for name, value in environ.items()}
+        return {name: self._named(name, value) for name, value in environ.items()}
 
     def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """Return a command line in which the values of secret flags are redacted.
+        """Return a command line in which secrets are redacted.
 
-        ``--token=X``, ``--password X``, ``NAME=X``, ``--env=NAME=X``, ``Authorization: X`` and
-        passwords in URLs are recognised.
+        ``--token=X``, ``--password X``, ``NAME=X``, ``--env=NAME=X``, ``Authorization: X``, the
+        short flags of known programs (``mysql -pX``, ``curl -u NAME:X``), and all that is
+        redacted in a text.
         """
-        told: list[str] = []
-        hide_next = False
-        for word in argv:
-            if hide_next and not word.startswith("--"):
-                told.append(REDACTED)
-                hide_next = False
-                continue
-            hide_next = False
-            named = self._named(word)
-            if named is not None:
-                told.append(named)
-                continue
-            hide_next = word.startswith("-") and self.is_secret(word)
-            told.append(self.text(word))
-        return tuple(told)
+        if self._off:
+            return tuple(argv)
+        return tuple(shown_words(argv, self.is_secret, self.text, REDACTED))
 
     def text(self, text: str) -> str:
-        """Return a text in which passwords of URLs, and values named as secrets, are redacted.
+        """Return a text in which secrets are redacted.
 
-        Names are only looked for in a text of several lines, such as a file's.
+        A text of several lines is read as a document, such as a map: the whole value goes, also
+        where it stands below its name. For what somebody says use :meth:`said`.
         """
         if self._off:
             return text
-        text = without_url_passwords(text)
-        return hide_values(text, self.is_secret, REDACTED) if "\n" in text else text
+        if "\n" not in text:
+            return self.said(text)
+        shown = hide_forms(self._values.hide(text, REDACTED))
+        return hide_values(shown, self._certainty, REDACTED)
+
+    def said(self, text: str) -> str:
+        """Return what a device, a program or a person says, secrets redacted."""
+        if self._off or len(text) < 4:
+            return text
+        shown = self._said.get(text)
+        if shown is None:
+            shown = hide_forms(self._values.hide(text, REDACTED))
+            shown = hide_statements(shown, self._certainty, REDACTED)
+            if len(text) < _SAID[1] and len(self._said) < _SAID[0]:
+                self._said[text] = shown
+        return shown
 
     def plain(self, data: Any) -> Any:
-        """Return plain data in which what has a secret's name is redacted, at any depth.
+        """Return plain data in which secrets are redacted, at any depth.
 
         A list or mapping of a secret's name is redacted as a whole; numbers and None are kept
         only where the name is no secret's.
@@ -176,18 +136,29 @@ class Redaction:
         if isinstance(data, str):
             return self.text(data)
         if isinstance(data, Mapping):
-            return {
-                key: self.plain(value)
-                if not (isinstance(key, str) and self.is_secret(key))
-                else _hidden(value)
+            clean = {
+                key: self._named(key, value) if isinstance(key, str) else self.plain(value)
                 for key, value in data.items()
             }
+            for name, value in _ENTRY:
+                if isinstance(said := data.get(name), str) and value in data:
+                    clean[value] = self._named(said, data[value])
+            return clean
         if isinstance(data, (list, tuple)):
+            if all(isinstance(item, str) for item in data) and any(
+                item.startswith("-") for item in data
+            ):
+                return list(self.argv(data))
             return [self.plain(item) for item in data]
         return data
 
-    def json(self, text: str) -> str:
-        """Return a text of JSON in which what has a secret's name is redacted."""
+    def json(self, text: str, *, indent: int | None = None) -> str:
+        """Return a text of JSON in which secrets are redacted.
+
+        Args:
+            text: The text; it stays as it is where it holds none.
+            indent: As the text has it.
+        """
         if self._off or text in ("{}", "null", "[]"):
             return text
         try:
@@ -195,41 +166,63 @@ class Redaction:
         except ValueError:
             return self.text(text)
         clean = self.plain(data)
-        return text if clean == data else json.dumps(clean, ensure_ascii=False)
+        return text if clean == data else json.dumps(clean, ensure_ascii=False, indent=indent)
 
-    def _value(self, name: str, value: str) -> str:
+    def remember(self, data: Any) -> None:
+        """Get to know the secrets in plain data by their names; texts are then without them.
+
+        Plain words, numbers and paths are not looked for: a text may hold them by chance.
+
+        Args:
+            data: An environment, a command line, arguments or parameters.
+        """
         if self._off:
-            return value
-        return _hidden(value) if self.is_secret(name) else without_url_passwords(value)
+            return
+        if isinstance(data, Mapping):
+            for key, value in data.items():
+                if isinstance(key, str) and self._certainty(key) != "no":
+                    self._remember_all(value)
+                else:
+                    self.remember(value)
+        elif isinstance(data, str):
+            hide = hide_values if "\n" in data else hide_statements
+            hide(data, self._certainty, REDACTED, self._values.add)
+        elif isinstance(data, (list, tuple)):
+            flag = ""
+            for item in data:
+                self.remember({flag: item} if flag else item)
+                flag = item if isinstance(item, str) and item.startswith("-") else ""
+        self._said.clear()
 
-    def _named(self, word: str) -> str | None:
-        """Return a word that holds a name and its value without the secret; None for others."""
-        name, equals, value = word.partition("=")
-        if equals and "://" not in name and not any(sign in name for sign in " :"):
-            if self.is_secret(name):
-                return f"{name}={self._value(name, value)}"
-            return f"{name}={self._named(value) or self.text(value)}"
-        header = _HEADER.fullmatch(word)
-        if header is None or not self.is_secret(header[1]):
-            return None
-        return f"{header[1]}: {self._value(header[1], header[2])}"
+    def _remember_all(self, value: Any) -> None:
+        if isinstance(value, Mapping):
+            value = list(value.values())
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, (Mapping, list, tuple)):
+                self._remember_all(item)
+            else:
+                self._values.add(item)
 
-    def _decide(self, name: str) -> bool:
+    def _named(self, name: str, value: Any) -> Any:
+        """Return a value as it is shown under its name."""
+        certainty: Certainty = self._certainty(name)
+        if self._off or certainty == "no" or is_small(value, certainty):
+            return self.plain(value)
+        return _hidden(value)
+
+    def _certainty(self, name: str) -> Certainty:
+        found = self._certain.get(name)
+        if found is None:
+            found = self._decide(name)
+            if len(self._certain) < 10_000:
+                self._certain[name] = found
+        return found
+
+    def _decide(self, name: str) -> Certainty:
         low = name.strip("-").lower()
         if self._off or self._never(low):
-            return False
-        if self._also(low):
-            return True
-        if name in _EXEMPT:
-            return False
-        return _says_secret(name)
-
-
-def _says_secret(name: str) -> bool:
-    words = [word.lower().rstrip("0123456789") for word in _SPLIT.split(name) if word]
-    if any(word in _WORDS or word.endswith(_ENDINGS) for word in words):
-        return True
-    return any(pair in _PAIRS for pair in itertools.pairwise(words))
+            return "no"
+        return "sure" if self._also(low) else certainty_of(name)
 
 
 def holds_redacted(data: Any) -> bool:

@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from taskgrove.redaction.names import Certainty
+
 #: ``name: `` or ``name=``, the name perhaps quoted.
 _NAME: Final = re.compile(
     r"""["']?(?<![A-Za-z_])(?P<name>[A-Za-z_][\w.-]{0,200}+)\\?["']?[ \t]*[:=][ \t]*"""
@@ -22,6 +24,8 @@ _NAME: Final = re.compile(
 _QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
 #: What says that there is no secret.
 _NOTHING: Final = re.compile(r"""(?:null|~|true|false|""|'')(?=\s*(?:[,;}\])#]|$))""", re.MULTILINE)
+#: A small number, which is no secret where the name is not sure.
+_SMALL: Final = re.compile(r"[-+]?\d{1,3}(?=[ \t]*(?:[,;}\])#]|$))", re.MULTILINE)
 #: Nothing, or the mark of a block, on the line itself: the value is below.
 _BELOW: Final = re.compile(r"""(?P<mark>[|>][-+0-9]*|\[)?[ \t]*(?:#.*)?$""", re.MULTILINE)
 #: What begins a mapping below, or a list of them.
@@ -32,13 +36,19 @@ _NEXT: Final = re.compile(r"[,}\]]")
 _CLOSING: Final = " \t\r,}])"
 
 
-def hide_values(text: str, is_secret: Callable[[str], bool], mark: str) -> str:
+def hide_values(
+    text: str,
+    certainty_of: Callable[[str], Certainty],
+    mark: str,
+    heard: Callable[[str], object] = len,
+) -> str:
     """Return a text in which values are replaced whose name says that they are secrets.
 
     Args:
         text: The text, of one line or many.
-        is_secret: Decides by the name.
+        certainty_of: Decides by the name.
         mark: What stands in place of a value.
+        heard: Called with each value that is replaced.
     """
     shown: list[str] = []
     at = depth = 0
@@ -47,19 +57,24 @@ def hide_values(text: str, is_secret: Callable[[str], bool], mark: str) -> str:
         depth += _depth(text, at, found.end())
         at = found.end()
         quoted = _QUOTED.match(text, at)
-        if not is_secret(found["name"]):
+        certainty = certainty_of(found["name"])
+        if certainty == "no" or (certainty == "weak" and _SMALL.match(text, at)):
             if quoted is not None and "\n" not in quoted[0]:
-                shown.append(f"{text[at]}{hide_values(quoted[0][1:-1], is_secret, mark)}{text[at]}")
+                shown.append(text[at])
+                shown.append(hide_values(quoted[0][1:-1], certainty_of, mark, heard))
+                shown.append(text[at])
                 depth += _depth(text, at, quoted.end())
                 at = quoted.end()
         elif _NOTHING.match(text, at) or text.startswith("{", at):
             continue
         elif quoted is not None:
+            heard(quoted[0][1:-1])
             shown.append(f"{text[at]}{mark}{text[at]}")
             at = quoted.end()
         else:
             end = _end_of(text, found, within=depth > 0)
             if end > at:
+                heard(text[at:end].strip())
                 shown.append(mark if text[at - 1] != ":" else f" {mark}")
             at = end
     shown.append(text[at:])

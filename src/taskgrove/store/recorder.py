@@ -13,13 +13,12 @@ thread, and one that watches over it once a run has ended; both end with :meth:`
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
-
-import msgspec
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.commands.aggregation.base import AggregationOutcome
@@ -27,6 +26,7 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError, TaskgroveError, UsageError
 from taskgrove.events import AnalysisDetail, Observer, TaskEvent
 from taskgrove.events.foreign_values import plain_data, readable
+from taskgrove.events.redacted import without_secrets
 from taskgrove.redaction import Redaction
 from taskgrove.store.database.advice import command_line
 from taskgrove.store.database.faults import store_error
@@ -91,6 +91,7 @@ class Recorder:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._redaction = redaction or Redaction.from_environment()
+        self._redaction.remember(dict(os.environ))
         self._clock = clock
         self._patience_s = patience_s
         self._teller = Teller(on_trouble)
@@ -185,7 +186,7 @@ class Recorder:
             int(outcome.status),
             int(outcome.result),
             None if health is None else _text(health),
-            _text(outcome.message),
+            self._redaction.said(_text(outcome.message)),
             self._clock.wall_ns(),
         )
         is_watched = self._watch.add(waiter)
@@ -278,7 +279,10 @@ class Recorder:
 
     def _row(self, run_id: str, about: RunAbout) -> dict[str, Any]:
         now_ns = self._clock.wall_ns()
+        argv = [_text(word) for word in about.argv]
+        self._redaction.remember(argv)
         labels = {_text(name): _text(value) for name, value in about.labels.items()}
+        labels = self._redaction.plain(labels)
         parent = about.parent_run_id
         return {
             "run_id": run_id,
@@ -295,8 +299,8 @@ class Recorder:
             "lost_event_count": 0,
             "parent_run_id": None if parent is None else _text(parent)[:_ID_LIMIT],
             "source": self._json_of(about.source),
-            "argv": json_text(self._redaction.argv([_text(word) for word in about.argv])),
-            "labels": json_text(self._redaction.plain(labels)),
+            "argv": json_text(self._redaction.argv(argv)),
+            "labels": json_text(labels),
             "versions": json_text(code_versions()),
             "host": this_process().host,
             "user": user_name(),
@@ -306,24 +310,22 @@ class Recorder:
 
     def _json_of(self, source: Mapping[str, Any]) -> str:
         try:
-            return json_text(self._redaction.plain(source))
+            return self._json_of_plain(source)
         except Exception:  # noqa: BLE001 - it holds what is no plain data
-            return json_text(self._redaction.plain(plain_data(source)))
+            return self._json_of_plain(plain_data(source))
+
+    def _json_of_plain(self, source: Mapping[str, Any]) -> str:
+        self._redaction.remember(source)
+        return json_text(self._redaction.plain(source))
 
     def _lease(self) -> dict[str, Any]:
         return {**this_process()._asdict(), "interval_s": HEARTBEAT_S}
 
     def _without_secrets(self, event: TaskEvent) -> TaskEvent:
         detail = event.detail
-        if not isinstance(detail, AnalysisDetail):
-            return event
-        clean = msgspec.structs.replace(
-            detail,
-            environment=self._redaction.environment(detail.environment),
-            argv=self._redaction.argv(detail.argv),
-            parameters=self._redaction.json(detail.parameters),
-        )
-        return msgspec.structs.replace(event, detail=clean)
+        if isinstance(detail, AnalysisDetail):
+            self._redaction.remember(detail.environment)
+        return without_secrets(event, self._redaction)
 
     def _send_past(self, event: TaskEvent) -> None:
         self._forwarder.send_ahead(event.run_id, lambda: [event])

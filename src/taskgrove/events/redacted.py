@@ -1,0 +1,82 @@
+"""An event without secrets: for the record, and for whoever is shown it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from taskgrove.events.cause import Cause
+from taskgrove.events.details import (
+    AnalysisDetail,
+    ComposedDetail,
+    EventDetail,
+    FinishedDetail,
+    NoteDetail,
+)
+from taskgrove.events.event import TaskEvent
+from taskgrove.redaction import Redaction
+
+
+def without_secrets(event: TaskEvent, redaction: Redaction) -> TaskEvent:
+    """Return an event without secrets; the same one where there are none.
+
+    What was said, by devices, programs and people, is looked through as text; environments,
+    command lines and plain data by their names too.
+    """
+    message = redaction.said(event.message) if event.message else ""
+    detail = event.detail if event.detail is None else _detail(event.detail, redaction)
+    if message == event.message and detail is event.detail:
+        return event
+    return replace(event, message=message, detail=detail)
+
+
+def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
+    said = redaction.said
+    match detail:
+        case AnalysisDetail():
+            return replace(
+                detail,
+                environment=redaction.environment(detail.environment),
+                argv=redaction.argv(detail.argv),
+                parameters=redaction.json(detail.parameters),
+                communicators=tuple(map(said, detail.communicators)),
+                summary=said(detail.summary),
+                payload=redaction.json(detail.payload),
+            )
+        case FinishedDetail(line=line, error=error, cause=cause, result_value=value):
+            if line is None and error is None and cause is None and value is None:
+                return detail
+            return replace(
+                detail,
+                line=None if line is None else said(line),
+                error=None if error is None else said(error),
+                cause=_cause(cause, redaction),
+                result_value=redaction.plain(value),
+            )
+        case NoteDetail():
+            return replace(
+                detail, data=_data(detail.data, redaction), cause=_cause(detail.cause, redaction)
+            )
+        case ComposedDetail(notes=notes, address=address) if notes or address:
+            return replace(
+                detail,
+                notes=tuple(map(said, notes)),
+                address=None if address is None else said(address),
+            )
+    return detail
+
+
+def _cause(cause: Cause | None, redaction: Redaction) -> Cause | None:
+    if cause is None:
+        return None
+    said = redaction.said
+    return replace(
+        cause,
+        said=said(cause.said),
+        chain=tuple(replace(link, text=said(link.text)) for link in cause.chain),
+    )
+
+
+def _data(data: dict[str, str], redaction: Redaction) -> dict[str, Any]:
+    return {name: redaction.said(value) for name, value in redaction.environment(data).items()}

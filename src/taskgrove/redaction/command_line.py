@@ -1,0 +1,131 @@
+"""Secrets on a command line: the values of flags, of assignments and of headers.
+
+A long flag tells by its name. What a short one means depends on the program: the programs that
+are known to take a password there are listed. Of others, ``-p VALUE`` is hidden where the value
+looks like no name, number or path.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+#: Short flags with a secret, by program; the value is the next word, or stands in the same one.
+_FLAGS: Final = {
+    "sshpass": ("-p",),
+    "ldapsearch": ("-w",),
+    "ldapadd": ("-w",),
+    "ldapmodify": ("-w",),
+    "ldapwhoami": ("-w",),
+    "redis-cli": ("-a",),
+    "sqlcmd": ("-P",),
+    "bcp": ("-P",),
+    "mosquitto_pub": ("-P",),
+    "mosquitto_sub": ("-P",),
+    "ipmitool": ("-P",),
+    "zip": ("-P",),
+    "unzip": ("-P",),
+    "mongo": ("-p",),
+    "mongosh": ("-p",),
+    "mongodump": ("-p",),
+    "rabbitmqadmin": ("-p",),
+    "az": ("-p",),
+    "login": ("-p",),  # docker login, podman login
+    "openssl": ("-passin", "-passout", "-pass", "-k"),
+    "xfreerdp": ("/p:",),
+    "snmpget": ("-c", "-A", "-X"),
+    "snmpwalk": ("-c", "-A", "-X"),
+}
+#: Here the value stands in the same word only: ``mysql -p NAME`` names a database.
+_JOINED: Final = dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mariadb", "7z"), ("-p",))
+#: ``name:password``, or ``name%password`` for Samba; not the two numbers of a user and a group.
+_USER_FLAGS: Final = frozenset(("-u", "-U", "--user", "--proxy-user", "-a"))
+_USER: Final = re.compile(r"((?!\d+:\d+$)[\w.@\\-]+[:%])([^/\s].*)")
+_JOINED_USER: Final = re.compile(
+    r"((?:-u|-U|--user=|--proxy-user=)[A-Za-z][\w.@\\-]*[:%])([^/\s].*)"
+)
+#: No name, number or path: a digit between letters, or a sign that no name has.
+_ODD: Final = re.compile(r"(?=[^/.,:=]{6,}$)(?:.*[A-Za-z]\d+[A-Za-z]|.*[!$%&*?#@^~+])")
+#: ``Authorization: Bearer …`` as one word of a command line.
+_HEADER: Final = re.compile(r"([A-Za-z_][\w.-]*):[ \t]*(\S.*)", re.DOTALL)
+
+
+def shown_words(
+    argv: Sequence[str],
+    is_secret: Callable[[str], bool],
+    text: Callable[[str], str],
+    mark: str,
+) -> Iterator[str]:
+    """Yield the words of a command line without their secrets.
+
+    Args:
+        argv: The command line.
+        is_secret: Decides by the name.
+        text: Returns a text without secrets.
+        mark: What stands in place of a secret.
+    """
+    hide_next: Callable[[str], str | None] | None = None
+    program = ""
+    for word in argv:
+        if hide_next is not None and not word.startswith("--"):
+            hidden, hide_next = hide_next(word), None
+            if hidden is not None:
+                yield hidden
+                continue
+        hide_next = None
+        name = word.rpartition("/")[2]
+        if name in _FLAGS or name in _JOINED:
+            program = name
+        shown = _joined(word, program, mark)
+        if shown is None:
+            shown = _named(word, is_secret, text, mark)
+        if shown is None:
+            hide_next = _after(word, program, is_secret, mark)
+        yield text(word) if shown is None else shown
+
+
+def _after(
+    word: str, program: str, is_secret: Callable[[str], bool], mark: str
+) -> Callable[[str], str | None] | None:
+    """Return what makes of the word behind this one what is shown, or None."""
+    if not word.startswith("-"):
+        return None
+    if word in _FLAGS.get(program, ()) or is_secret(word):
+        return lambda _value: mark
+    if word in _USER_FLAGS:
+        return lambda value: _user(value, mark)
+    if word == "-p" and program not in _JOINED:
+        return lambda value: mark if _ODD.match(value) else None
+    return None
+
+
+def _user(value: str, mark: str) -> str | None:
+    found = _USER.fullmatch(value)
+    return None if found is None else f"{found[1]}{mark}"
+
+
+def _joined(word: str, program: str, mark: str) -> str | None:
+    """Return a word that holds a short flag and its secret without it; None for others."""
+    for flag in (*_FLAGS.get(program, ()), *_JOINED.get(program, ())):
+        if len(flag) < 4 and word.startswith(flag) and len(word) > len(flag):
+            return f"{flag}{mark}"
+    found = _JOINED_USER.fullmatch(word)
+    return None if found is None else f"{found[1]}{mark}"
+
+
+def _named(
+    word: str, is_secret: Callable[[str], bool], text: Callable[[str], str], mark: str
+) -> str | None:
+    """Return a word that holds a name and its value without the secret; None for others."""
+    name, equals, value = word.partition("=")
+    if equals and "://" not in name and not any(sign in name for sign in " :{[\"'"):
+        if is_secret(name):
+            return f"{name}={mark}" if value else word
+        return f"{name}={_named(value, is_secret, text, mark) or text(value)}"
+    header = _HEADER.fullmatch(word)
+    if header is None or not is_secret(header[1]):
+        return None
+    return f"{header[1]}: {mark}"
