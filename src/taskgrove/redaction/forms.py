@@ -14,7 +14,7 @@ import binascii
 import re
 from typing import Final
 
-from taskgrove.redaction.names import certainty_of
+from taskgrove.redaction.names import certainty_of, may_name_a_secret
 
 #: What stands in place of a secret.
 REDACTED: Final = "<redacted>"
@@ -64,7 +64,7 @@ _KEYS: Final = (
 )
 _KEY: Final = re.compile(rf"(?<![A-Za-z0-9_-])(?:{'|'.join(_KEYS)})")
 #: Only in a run of so many signs can a key stand.
-_LONG: Final = re.compile(r"[\w.:/-]{16}")
+_LONG: Final = re.compile(r"[\w.-]{16}")
 #: Longer data in base64, such as an array's, may hold anything by chance.
 _LONGEST_KEY: Final = 300
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+=*")
@@ -127,7 +127,7 @@ def hide_forms(text: str) -> str:
         text = _PUTTY.sub(rf"\1 {REDACTED}", text)
     if "$" in text or "{S" in text:
         text = _CRYPT.sub(REDACTED, text)
-    if " " in text:
+    if may_name_a_secret(text):
         text = _SCHEME.sub(_scheme, text)
         if "password" in text:
             text = _NETRC.sub(rf"\1{REDACTED}", text)

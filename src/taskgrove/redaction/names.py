@@ -106,6 +106,16 @@ _FUSED: Final = re.compile(
 )
 #: Written just so, as environments do: a parameter ``pwd`` is a password.
 _EXEMPT: Final = frozenset(("PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY", "AUTH_METHOD"))
+#: A text without any of these holds no name of a secret, and no scheme of a header.
+_STEM: Final = re.compile(
+    r"pass|p[wais]|secret|tok|key|cred|auth|cook|jwt|bear|webh|otp|netrc|kube|sess|conn|salt|dsn"
+    r"|vault|sas|code|phr|basic|nego|curl|mysql|id_|access"
+)
+
+
+def may_name_a_secret(text: str) -> bool:
+    """Return whether a text may hold the name of a secret; quick, and rather yes than no."""
+    return _STEM.search(text.lower()) is not None
 
 
 @functools.lru_cache(maxsize=10_000)

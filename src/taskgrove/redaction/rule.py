@@ -26,7 +26,7 @@ from taskgrove.errors import UsageError
 from taskgrove.redaction.command_line import shown_words
 from taskgrove.redaction.forms import REDACTED, hide_forms
 from taskgrove.redaction.known import KnownValues
-from taskgrove.redaction.names import Certainty, certainty_of
+from taskgrove.redaction.names import Certainty, certainty_of, may_name_a_secret
 from taskgrove.redaction.statements import hide_statements, is_small
 from taskgrove.redaction.text import hide_values
 
@@ -52,6 +52,8 @@ class Redaction:
     def __init__(
         self, *, also: Iterable[str] = (), never: Iterable[str] = (), off: bool = False
     ) -> None:
+        also = list(also)
+        self._has_own_names = bool(also)
         self._also = _matcher(also)
         self._never = _matcher(never)
         self._off = off
@@ -120,7 +122,8 @@ class Redaction:
         shown = self._said.get(text)
         if shown is None:
             shown = hide_forms(self._values.hide(text, REDACTED))
-            shown = hide_statements(shown, self._certainty, REDACTED)
+            if self._has_own_names or may_name_a_secret(shown):
+                shown = hide_statements(shown, self._certainty, REDACTED)
             if len(text) < _SAID[1] and len(self._said) < _SAID[0]:
                 self._said[text] = shown
         return shown
