@@ -1,15 +1,7 @@
 """Keeping secrets out of what is written: environments, command lines, plain data and texts."""
 
 from taskgrove.redaction.forms import REDACTED as REDACTED
-from taskgrove.redaction.forms import hide_in_urls as without_url_passwords
+from taskgrove.redaction.forms import without_url_passwords as without_url_passwords
 from taskgrove.redaction.rule import REDACT_VARIABLE as REDACT_VARIABLE
 from taskgrove.redaction.rule import Redaction as Redaction
 from taskgrove.redaction.rule import holds_redacted as holds_redacted
-
-__all__ = [
-    "REDACTED",
-    "REDACT_VARIABLE",
-    "Redaction",
-    "holds_redacted",
-    "without_url_passwords",
-]

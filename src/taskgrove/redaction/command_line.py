@@ -42,7 +42,7 @@ _FLAGS: Final = {
 #: Here the value stands in the same word only: ``mysql -p NAME`` names a database.
 _JOINED: Final = dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mariadb", "7z"), ("-p",))
 #: ``name:password``, or ``name%password`` for Samba; not the two numbers of a user and a group.
-_USER_FLAGS: Final = frozenset(("-u", "-U", "--user", "--proxy-user", "-a"))
+USER_FLAGS: Final = frozenset(("-u", "-U", "--user", "--proxy-user", "-a"))
 _USER: Final = re.compile(r"((?!\d+:\d+$)[\w.@\\-]+[:%])([^/\s].*)")
 _JOINED_USER: Final = re.compile(
     r"((?:-u|-U|--user=|--proxy-user=)[A-Za-z][\w.@\\-]*[:%])([^/\s].*)"
@@ -95,14 +95,21 @@ def _after(
         return None
     if word in _FLAGS.get(program, ()) or is_secret(word):
         return lambda _value: mark
-    if word in _USER_FLAGS:
-        return lambda value: _user(value, mark)
-    if word == "-p" and program not in _JOINED:
-        return lambda value: mark if _ODD.match(value) else None
+    if word in USER_FLAGS or (word == "-p" and program not in _JOINED):
+        return lambda value: value_of_short_flag(word, value, mark)
     return None
 
 
-def _user(value: str, mark: str) -> str | None:
+def value_of_short_flag(flag: str, value: str, mark: str) -> str | None:
+    """Return the value of ``-p``, or of a flag for a user, without its secret; None: there is none.
+
+    Args:
+        flag: The flag.
+        value: Its value.
+        mark: What stands in place of a secret.
+    """
+    if flag == "-p":
+        return mark if _ODD.match(value) else None
     found = _USER.fullmatch(value)
     return None if found is None else f"{found[1]}{mark}"
 

@@ -108,8 +108,8 @@ _NETRC: Final = re.compile(
     r"""(\blogin[ \t\n]+\S+[ \t\n]+(?:account[ \t\n]+\S+[ \t\n]+)?password[ \t\n]+)(\S+)"""
 )
 _PGPASS: Final = re.compile(
-    r"^((?:localhost|\*|[\w-]+(?:\.[\w-]+)+):(?:\d{2,5}|\*):[^:\s]*:(?:\*|[A-Za-z_][^:\s]*):)(\S+)$",
-    re.MULTILINE,
+    r"((?<!\S)(?:localhost|\*|[\w-]+(?:\.[\w-]+)+):(?:\d{2,5}|\*):[^:\s]*:(?:\*|[A-Za-z_][^:\s]*):)"
+    r"(\S{4,})"
 )
 
 
@@ -120,7 +120,7 @@ def hide_forms(text: str) -> str:
         text: The text, of one line or many.
     """
     if "://" in text:
-        text = hide_in_urls(text)
+        text = without_url_passwords(text)
     if "-----BEGIN" in text:
         text = _PEM.sub(REDACTED, text)
     if "Private-Lines" in text:
@@ -138,7 +138,7 @@ def hide_forms(text: str) -> str:
     return _KEY.sub(REDACTED, text)
 
 
-def hide_in_urls(text: str) -> str:
+def without_url_passwords(text: str) -> str:
     """Return a text in which the secrets of URLs are replaced.
 
     ``scheme://user:password@``, a key in the place of the user, and ``?password=``.

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from taskgrove.redaction.command_line import USER_FLAGS, value_of_short_flag
 from taskgrove.redaction.names import Certainty
 
 #: ``name=``, ``name: `` and ``"name": ``, also as JSON inside of a text (``\\"name\\": ``).
@@ -41,7 +42,10 @@ _NOTHING: Final = re.compile(
 _SENTENCE: Final = re.compile(r"[A-Za-z]+[,.;:]?[ \t]+\S")
 #: What a line of settings may begin with, before the name.
 _LINE_START: Final = re.compile(r"""[ \t]*(?:-[ \t]+|export[ \t]+|set[ \t]+)?["']?""")
-_FLAG: Final = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]{1,60}+)([ \t]+)(?!-)(\S+)")
+#: A flag and its value, also as two words of a list.
+_FLAG: Final = re.compile(
+    r"""(?<![\w-])(--?[A-Za-z][\w-]{0,60}+)(["']?,?[ \t\n]+["']?)(?!-)([^\s"',\]]+)"""
+)
 #: Commands of a shell, inside of a text, that take a password in a short flag.
 _SHELL: Final = re.compile(
     r"""(\bsshpass[ \t]+-p[ \t]*"""
@@ -66,7 +70,7 @@ def hide_statements(
     """
     if "=" in text or ":" in text:
         text = _hide_named(text, certainty_of, mark, heard)
-    if " -" in text or text.startswith("-"):
+    if "-" in text:
         text = _SHELL.sub(rf"\1{mark}", text)
         text = _FLAG.sub(lambda found: _flag(found, certainty_of, mark), text)
     return text
@@ -170,5 +174,8 @@ def _end_of_quoted(text: str, opened: re.Match[str]) -> int:
 
 def _flag(found: re.Match[str], certainty_of: Callable[[str], Certainty], mark: str) -> str:
     flag, gap, value = found.groups()
-    is_value = any(sign.isdigit() for sign in value)
+    if flag in USER_FLAGS or flag == "-p":
+        shown = value_of_short_flag(flag, value, mark) or value
+        return f"{flag}{gap}{shown}"
+    is_value = any(sign.isdigit() for sign in value) and mark not in value
     return f"{flag}{gap}{mark}" if is_value and certainty_of(flag) == "sure" else found[0]

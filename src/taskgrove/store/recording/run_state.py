@@ -325,7 +325,7 @@ class RunState:
         self.touched = False
 
 
-#: Details that become rows of their own, and may hold secrets.
+#: Details that become rows of their own.
 _TYPED: Final = frozenset((AnalysisDetail, PageDetail))
 
 
@@ -337,17 +337,24 @@ def _writable(
     The bus has made it plain. One that did not come by there, and cannot be written, is made so
     here: it is no harm to others.
     """
-    if event.detail is not None and type(event.detail) in _TYPED:
-        try:
-            event = redact(event)
-        except Exception as exc:
-            _LOGGER.exception("event %d of run %s is replaced", event.sequence, event.run_id)
-            event = substitute(event, f"its secrets could not be redacted: {type(exc).__name__}")
+    if event.detail is not None or event.message:
+        event = _without_secrets(event, redact)
     try:
         return event, _ENCODE(event)
     except Exception:  # noqa: BLE001 - anything may have been put into it
-        event = plain_event(event)
+        event = _without_secrets(plain_event(event), redact)
         return event, encode_event(event)
+
+
+def _without_secrets(event: TaskEvent, redact: Callable[[TaskEvent], TaskEvent]) -> TaskEvent:
+    try:
+        return redact(event)
+    except Exception:  # noqa: BLE001 - it did not come by the bus, and is not plain
+        try:
+            return redact(plain_event(event))
+        except Exception as exc:
+            _LOGGER.exception("event %d of run %s is replaced", event.sequence, event.run_id)
+            return substitute(event, f"its secrets could not be redacted: {type(exc).__name__}")
 
 
 def is_failed_leaf(node: NodeFacts) -> bool:
