@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from taskgrove.redaction import REDACTED
@@ -18,18 +19,24 @@ from tests.cli.command_line import environment, taskgrove
 #: What the issue allows to be missed.
 MISSED_AT_MOST = 5
 
-NAMES = """
+NAMES = re.findall(
+    r"\w+",
+    """
 DB_PASS SMTP_PASS SSHPASS ELOG_PASS RABBITMQ_DEFAULT_PASS PASS DB_PW LDAP_BIND_PW ROOT_PW ADMINPW
 DB_PASSWD PGPASSWORD MYSQL_PWD SLURM_JWT CI_JOB_JWT JWT GITHUB_PAT GH_PAT AZURE_DEVOPS_EXT_PAT
 FERNET_KEY MASTER_KEY AZURE_STORAGE_KEY ACCOUNT_KEY SSH_KEY SENTRY_DSN BEARER PASSCODE OTP CREDS
 SESSIONID CONNECTION_STRING SLACK_WEBHOOK_URL ENCRYPTION_PASSWORD AWS_SECRET_ACCESS_KEY
 CLIENT_SECRET REFRESH_TOKEN SIGNING_KEY PASSWORD_SALT AZURE_SAS_URL GPG_PASSPHRASE USER_PIN
 DJANGO_SECRET_KEY WPA_PSK X_API_KEY SESSION_COOKIE HTTP_AUTHORIZATION LICENSE_KEY HOOK_SECRET2
-""".split()
-PARAMETERS = """
+    """,
+)
+PARAMETERS = re.findall(
+    r"\w+",
+    """
 api_key dbPassword clientSecret private_key accessToken smtp_pass ldap_pw webhookUrl authorization
 cookie passphrase signing_key
-""".split()
+    """,
+)
 
 
 def _made(count: int, signs: str = string.ascii_letters + string.digits) -> Callable[[int], str]:
@@ -94,31 +101,30 @@ TEXTS = {
     "sentence": "login as me failed, password: {}",
     "shadow": "me:$6$saltsalt${}xxxxxxxx:19000:0",
 }
+#: Words of a command line; a bar stands between two of them.
 WORDS = (
-    "--password={}", "--token {}", "--db-password {}", "-password {}", "DB_PASS={}",
-    "--env=CI_TOKEN={}", "-H|Authorization: Bearer {}", "--url=https://me:{}@h/", "-u me:{}",
-    "--header=X-Api-Key: {}", "--auth {}", "-p {}",
+    "--password={}", "--token|{}", "--db-password|{}", "-password|{}", "DB_PASS={}",
+    "--env=CI_TOKEN={}", "-H|Authorization: Bearer {}", "--url=https://me:{}@h/", "-u|me:{}",
+    "--header=X-Api-Key: {}", "--auth|{}", "-p|{}",
 )  # fmt: skip
-PLAIN = """
+PLAIN = re.findall(
+    r"\w+",
+    """
 KEYBOARD COMPASS_HEADING BYPASS_MODE SPIN_STATE MONKEY PATTERN AUTHOR PASSBAND_HZ TOKEN_COUNT
 KEY_FRAME KEYWORDS TOKENS_PER_S PASSES PRIMARY_KEY SORT_KEY BAND_PASS LOW_PASS FIRST_PASS SAMPLE_PIN
 PINHOLE BUFFER_SALT SALT_CONCENTRATION SAS_MODEL TOKENIZER SECRETARY AUTHORITY HOTKEY TURKEY
 PASSENGER PASSIVE COMPASSION ACCESS API SESSION_NAME SPINS DESALTED BASALT DATA_KEY MASK_KEY
 CACHE_KEY PATIENT PWM_DUTY HASHES CODEC PHRASING VAULTED DSNAP COOKIECUTTER CREDITS SIGNAL SIGMA
 AUTHOR_NAME KEYS KEY PASSTHROUGH MAX_TOKENS N_PASS PUBLIC_KEY TRESPASS ENCOMPASS
-""".split()
-
-
-def _values() -> Iterator[str]:
-    return (f"zq{number:03}x7vault{number}" for number in itertools.count())
+    """,
+)
 
 
 PROGRAM = """
-import json, os
+import json
 from pathlib import Path
-from taskgrove.analysis import (
-    AnalysisEntry, AnalysisTask, Parameter, TaskParameters, ThirdPartyParameters,
-)
+
+from taskgrove.analysis import AnalysisEntry, AnalysisTask, Parameter, TaskParameters
 
 GIVEN = json.loads(Path("given.json").read_text())
 
@@ -133,19 +139,11 @@ class Ask(AnalysisTask[Access]):
         for text in GIVEN["texts"]:
             self.log.warning(text)
             print(text)
-        for text in GIVEN["texts"]:
             self.report_progress(50, text)
         return self.result({"texts": GIVEN["texts"], **GIVEN["parameters"]}, GIVEN["texts"][0])
 
 
-class Tool(ThirdPartyParameters):
-    executable: str = "/bin/true"
-    words: list[str] = Parameter(default_factory=list, flag="")
-
-
-ENTRIES = [
-    AnalysisEntry("AskServer", Access, task="prog:Ask"),
-]
+ENTRIES = [AnalysisEntry("AskServer", Access, task="prog:Ask")]
 """
 MANAGER = """
 import json
@@ -167,78 +165,103 @@ class Manager:
 """
 
 
+class Given:
+    """What goes in, and the secrets among it by the way each of them goes in."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, str] = {}
+        self._numbers = itertools.count()
+        self.plain = {name: f"plain{n}shown" for n, name in enumerate(PLAIN)}
+        self.by_name = {name: self.new(f"variable {name}") for name in NAMES}
+        self.by_form = {
+            f"SETTING_{n}": self.new(f"key of {kind}", make(n))
+            for n, (kind, make) in enumerate(FORMS.items())
+        }
+        self.texts = [text.format(self.new(f"text of {kind}")) for kind, text in TEXTS.items()]
+        self.parameters = {name: self.new(f"parameter {name}") for name in PARAMETERS}
+        self.words = [
+            part.format(self.new(f"word {word}")) if "{}" in part else part
+            for word in WORDS
+            for part in word.split("|")
+        ]
+
+    def new(self, way: str, value: str | None = None) -> str:
+        """Return a secret of which nothing but its name, or the text around it, tells."""
+        number = next(self._numbers)
+        self.secrets[way] = f"zq{number:03}x7vault" if value is None else value
+        return self.secrets[way]
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment."""
+        texts = {f"TEXT_{n}": text for n, text in enumerate(self.texts)}
+        return {**self.by_name, **self.by_form, **self.plain, **texts}
+
+    def write(self, place: Path) -> None:
+        """Write a configuration, a map and what they need into a folder."""
+        (place / "prog.py").write_text(PROGRAM)
+        (place / "site_manager.py").write_text(MANAGER)
+        files = {
+            "given.json": {"texts": self.texts, "parameters": self.parameters},
+            "c.yaml": {
+                "header": {"experiment": "e", "run": 1, "work_dir": "work"},
+                "AskServer": {
+                    "nested": {"server": {**self.parameters, **self.plain}},
+                    "words": self.words,
+                },
+            },
+            "map.yaml": {"go": {"type": "parallel", "tasks": self._tasks()}},
+        }
+        for name, data in files.items():
+            (place / name).write_text(json.dumps(data))
+
+    def _tasks(self) -> dict[str, object]:
+        return {
+            f"step{n}": {
+                "handler": "internal",
+                "command_name": f"fail_{n}",
+                "argin": {"token": self.new(f"argument {n}")},
+            }
+            for n in range(len(TEXTS))
+        }
+
+
 def test_no_secret_goes_out_and_no_ordinary_value_is_hidden(tmp_path: Path) -> None:
-    values = _values()
-    secrets: dict[str, str] = {}
-
-    def new(kind: str, value: str | None = None) -> str:
-        secrets[kind] = value if value is not None else next(values)
-        return secrets[kind]
-
-    by_name = {name: new(f"variable {name}") for name in NAMES}
-    keys = {f"SETTING_{n}": new(f"key {kind}", make(n)) for n, (kind, make) in enumerate(FORMS.items())}
-    texts = {kind: text.format(new(f"text {kind}")) for kind, text in TEXTS.items()}
-    parameters = {name: new(f"parameter {name}") for name in PARAMETERS}
-    lines = [word.format(new(f"word {word}")).replace("|", " ") for word in WORDS]
-    plain = {name: f"plain{number}shown" for number, name in enumerate(PLAIN)}
-    words = [
-        part
-        for line, word in zip(lines, WORDS, strict=True)
-        for part in (
-            line.split(" ", 1) if word.startswith("-") and not word.startswith("--header") else [line]
-        )
-    ]
-    (tmp_path / "given.json").write_text(
-        json.dumps({"texts": list(texts.values()), "parameters": parameters})
-    )
-    (tmp_path / "prog.py").write_text(PROGRAM)
-    (tmp_path / "site_manager.py").write_text(MANAGER)
-    (tmp_path / "argin.json").write_text(json.dumps({"cbf": {"password": new("argument"), **plain}}))
-    config = {
-        "header": {"experiment": "e", "run": 1, "work_dir": "work"},
-        "AskServer": {"nested": {"server": {**parameters, **plain}}, "words": words},
-    }
-    (tmp_path / "c.yaml").write_text(json.dumps(config))
-    tasks = {
-        f"step{n}": {"handler": "internal", "command_name": f"fail_{n}", "argin": {"token": new(f"map {n}")}}
-        for n in range(len(TEXTS))
-    }
-    (tmp_path / "map.yaml").write_text(json.dumps({"go": {"type": "parallel", "tasks": tasks}}))
-    variables = {
-        **by_name, **keys, **plain, **{f"TEXT_{n}": text for n, text in enumerate(texts.values())},
-        "TASKGROVE_DB": str(tmp_path / "record.db"), "PYTHONPATH": str(tmp_path),
-    }  # fmt: skip
-
-    surroundings = {**environment(), **variables}
-
-    def said(*words: str) -> str:
-        done = taskgrove(*words, cwd=tmp_path, env=surroundings)
-        return done.stdout + done.stderr
-
+    given = Given()
+    given.write(tmp_path)
+    record = {"TASKGROVE_DB": str(tmp_path / "record.db"), "PYTHONPATH": str(tmp_path)}
+    surroundings = {**environment(), **given.variables(), **record}
     shown = {}
-    asked = ("analyse", "c.yaml", "AskServer", "--analyses", "prog")
-    shown["analyse"] = said(*asked, "--no-live")
-    shown["analyse --json"] = said(*asked, "--json")
-    said("runs", "export", "last", "--output", "analysis.html")
-    said("runs", "export", "last", "--output", "analysis.jsonl")
-    run = ("run", "map.yaml", "go", "--manager", "site_manager:Manager")
-    shown["run"] = said(*run, "--no-live")
-    shown["run --json"] = said(*run, "--json")
-    for verb in (("why", "last"), ("runs", "show", "last"), ("runs", "show", "last", "--json"), ("why", "last", "--json")):
-        shown[" ".join(verb)] = said(*verb)
-    said("runs", "export", "last", "--output", "run.html")
-    said("runs", "export", "last", "--output", "run.jsonl")
-    for file in (*tmp_path.glob("record.db*"), *tmp_path.glob("*.html"), *tmp_path.glob("*.jsonl")):
+
+    def say(*words: str) -> None:
+        done = taskgrove(*words, cwd=tmp_path, env=surroundings)
+        shown[" ".join(words)] = done.stdout + done.stderr
+
+    for words, surface in itertools.product(
+        (
+            ("analyse", "c.yaml", "AskServer", "--analyses", "prog"),
+            ("run", "map.yaml", "go", "--manager", "site_manager:Manager"),
+        ),
+        ("--json", "--no-live"),
+    ):
+        say(*words, surface)
+        if surface == "--no-live":
+            for form in ("html", "jsonl"):
+                say("runs", "export", "last", "--output", f"{words[0]}.{form}")
+            for form in ("html", "jsonl"):
+                file = tmp_path / f"{words[0]}.{form}"
+                shown[file.name] = file.read_text()
+    say("why", "last")
+    say("runs", "show", "last", "--json")
+    for file in tmp_path.glob("record.db*"):
         shown[file.name] = file.read_bytes().decode("latin-1")
-    (tmp_path / "shown.json").write_text(json.dumps(shown))
-    leaks = {
-        kind: where
-        for kind, value in secrets.items()
-        if (where := [name for name, text in shown.items() if value in text])
+    missed = {
+        way: places
+        for way, value in given.secrets.items()
+        if (places := [place for place, text in shown.items() if value in text])
     }
-    print(len(secrets), json.dumps(leaks, indent=1))
-    assert len(secrets) >= 126
-    lost = [name for name, value in plain.items() if value not in shown["record.db"]]
-    assert lost == []
-    assert len(leaks) <= MISSED_AT_MOST, leaks
-    assert REDACTED in shown["analyse"]
+    assert len(given.secrets) >= 126
+    assert len(missed) <= MISSED_AT_MOST, missed
+    kept = "".join(text for place, text in shown.items() if place.startswith("record.db"))
+    assert [name for name, value in given.plain.items() if value not in kept] == []
+    assert len(given.plain) >= 60
+    assert REDACTED in kept
