@@ -75,6 +75,7 @@ def _cause(cause: Cause | None, redaction: Redaction) -> Cause | None:
         cause,
         said=said(cause.said),
         chain=tuple(replace(link, text=said(link.text)) for link in cause.chain),
+        last_lines=tuple(map(said, cause.last_lines)),
     )
 
 
