@@ -5,6 +5,7 @@ Pure, but for the environment: a name without a host is a name in the database o
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -36,6 +37,7 @@ def device_key(name: str) -> str:
     return f"{_host_key(host)}:{port}/{found['name'].strip('/')}"
 
 
+@functools.lru_cache(maxsize=256)  # few hosts have thousands of devices
 def _host_key(host: str) -> str:
     """Return a host in one spelling: as an address, or by its name without the domain."""
     bare = host.strip("[]")

@@ -103,18 +103,14 @@ class Component:
         name: Its short TANGO name.
         keyword: The keyword that it is listed under.
         leaf_name: What a leaf on it is called (SPEC S6.5).
+        key: What is the same for every spelling of its name.
     """
 
     target: Any
     name: str
     keyword: str
     leaf_name: str
-
-    @property
-    def key(self) -> str:
-        """What is the same for every spelling of its name."""
-        address = getattr(self.target, "name", None) or getattr(self.target, "trl", None)
-        return device_key(address if isinstance(address, str) else self.name)
+    key: str
 
     @property
     def member(self) -> str:
@@ -170,7 +166,7 @@ class ManagerView:
             )
         self._listed: Mapping[str, Any] = listed
         #: What stands for each device, whatever its name is spelt like elsewhere.
-        self._devices: dict[str, Any] = {}
+        self._devices: dict[str, Component] = {}
         self._known: dict[str, tuple[Component, ...]] = {}
 
     def components(self, keyword: str) -> tuple[Component, ...]:
@@ -206,11 +202,12 @@ class ManagerView:
             if item is None:
                 continue
             component = _component(item, keyword)
-            target = component.target
-            if isinstance(target, MapComponent):
-                target = self._devices.setdefault(component.key, target)
-                component = _component(target, keyword)
-            component = replace(component, keyword=kinds.get(component.key, keyword))
+            if isinstance(component.target, MapComponent):
+                known = self._devices.setdefault(component.key, component)
+                if known is not component:
+                    component = replace(known, keyword=keyword)
+            if component.key in kinds:
+                component = replace(component, keyword=kinds[component.key])
             known = first.setdefault(component.key, component)
             if known is not component:
                 raise CommandError(
@@ -292,4 +289,6 @@ def _component(item: Any, keyword: str) -> Component:
             f"a component of {keyword!r} has no name: {shown(item)}",
             hint="a component has its TANGO name as 'name'",
         )
-    return Component(target, name, keyword, leaf_name_of(name))
+    address = getattr(target, "name", None) or getattr(target, "trl", None)
+    key = device_key(address if isinstance(address, str) else name)
+    return Component(target, name, keyword, leaf_name_of(name), key)

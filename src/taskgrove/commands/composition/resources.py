@@ -137,7 +137,8 @@ class Resources:
         if keyword not in GROUP_KEYWORDS or not isinstance(value, Mapping):
             return None
         components = self._view.components(keyword)
-        known, numbers = _name_index(components), _by_number(components)
+        known = _name_index(components)
+        numbers = _by_number(components) if any(map(_is_number, value)) else {}
         by_key = {
             key: known.get(_folded(key))
             if not _is_number(key)
@@ -226,8 +227,9 @@ def _by_number(components: Iterable[Component]) -> dict[int, list[str]]:
     """Return the lower-case names of the components of each number: ``low-pst/beam/02`` of 2."""
     numbers: dict[int, list[str]] = {}
     for item in components:
-        if item.member.isascii() and item.member.isdecimal():
-            numbers.setdefault(int(item.member), []).append(item.name.lower())
+        member = item.member
+        if member.isascii() and member.isdecimal():
+            numbers.setdefault(int(member), []).append(item.name.lower())
     return numbers
 
 
