@@ -45,14 +45,15 @@ def plain_summary(summary: Any, buffers: list[memoryview]) -> Any:
 
 def holds_plots(payload: Any) -> bool:
     """Return whether summary plots are in a payload, however deep it is, or turned in itself."""
-    around: list[tuple[int, Iterator[Any]]] = [(0, iter((payload,)))]
+    around: list[Iterator[Any]] = [iter((payload,))]
+    seen: dict[int, Any] = {}  # each is looked into once, in whatever places it stands
     while around:
-        value = next(around[-1][1], _END)
+        value = next(around[-1], _END)
         if value is _END:
             around.pop()
         elif isinstance(value, ElogSummaryPlots):
             return True
-        elif isinstance(value, (list, tuple, dict)) and all(id(value) != one for one, _ in around):
-            items = value.values() if isinstance(value, dict) else value
-            around.append((id(value), iter(items)))
+        elif isinstance(value, (list, tuple, dict)) and id(value) not in seen:
+            seen[id(value)] = value
+            around.append(iter(value.values() if isinstance(value, dict) else value))
     return False
