@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from typing import Any
+from typing import Any, TypeAlias
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,21 +223,28 @@ leaves = st.tuples(
 trees = st.recursive(leaves, lambda children: st.lists(children, min_size=1, max_size=3))
 
 
-def run(tree: Any, name: str, depth: int = 0) -> tuple[SubtaskResult, set[str]]:
-    """Return what a parent gets from a tree, and every cause line that may come up."""
+Causes: TypeAlias = dict[str, list[str]]
+
+
+def run(tree: Any, name: str, depth: int = 0) -> tuple[SubtaskResult, Causes]:
+    """Return what a parent gets from a tree, and its causes, each with the leaves that have it."""
     if isinstance(tree, tuple):
         failed, message, device = tree
         result = (ResultCode.FAILED if failed else ResultCode.OK, message)
         line = f"{device}: {message}" if device else f"{name} - {message}"
         sub = SubtaskResult(name, TaskStatus.COMPLETED, result, device)
-        return sub, {line} if failed else set()
+        return sub, {line: [""]} if failed else {}
     children = [run(child, f"{name}.{number}", depth + 1) for number, child in enumerate(tree)]
     policy = TaskAggregationPolicy(name, pst_group=len(tree) > 1, is_root=depth == 0)
     outcome = policy.aggregate([sub for sub, _ in children])
-    lines = set().union(*(more for _, more in children))
+    causes: Causes = {}
+    for sub, more in children:
+        for line, paths in more.items():
+            below = [f"{sub.name}/{path}".rstrip("/") for path in paths]
+            causes.setdefault(line, []).extend(below)
     assert outcome.decision is not None
     if word(outcome) == "DEGRADED" and depth and outcome.decision.rule == "PST group":
-        lines.add(f"{name} - {outcome.decision.reason}")
+        causes[f"{name} - {outcome.decision.reason}"] = []
     devices = sorted(
         {device for sub, _ in children if policy.is_problem(sub) for device in policy._devices(sub)}
     )
@@ -248,8 +255,9 @@ def run(tree: Any, name: str, depth: int = 0) -> tuple[SubtaskResult, set[str]]:
         failed_devices=devices,
         health_state=outcome.health_state,
         severe=outcome.decision.severe,
+        causes=outcome.causes,
     )
-    return sub, lines
+    return sub, causes
 
 
 @given(trees)
@@ -257,6 +265,9 @@ def test_nesting_of_any_depth_gives_one_list_of_the_leaves_own_lines(tree: Any) 
     sub, expected = run(tree if isinstance(tree, list) else [tree], "root")
     head, _, block = sub.message.partition("\nCauses:\n")
     assert head.startswith("Task root ")
+    assert {line.text: (line.count, line.leaves) for line in sub.causes} == {
+        line: (len(paths), tuple(paths[:20])) for line, paths in expected.items()
+    }
     lines = [line.removeprefix("- ") for line in block.split("\n")] if block else []
     assert len(lines) == len(set(lines))
-    assert set(lines) == expected
+    assert lines == [str(line) for line in sub.causes]

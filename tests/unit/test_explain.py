@@ -109,6 +109,21 @@ def test_the_cause_of_the_leaf_that_failed_first_leads_and_sums_stay_before_it()
     assert words.headline == "FAILED: x/y/b: no power (and 2 more)"
 
 
+def test_a_cause_of_several_leaves_leads_where_one_of_them_failed_first() -> None:
+    stream = Stream()
+    stream.composed("r", "PARALLEL", ("a", "b", "c"), root=True)
+    for name in "abc":
+        stream.composed(f"r/{name}", "DEVICE", target="x/y/z")
+    for name, words in (("b", "full"), ("a", "no power"), ("c", "full")):
+        stream.ended(f"r/{name}", TaskStatus.FAILED, ResultCode.FAILED, f"x/y/z: {words}")
+    stream.ended("r", TaskStatus.FAILED, ResultCode.FAILED)
+    view = RunView().apply_all(stream.events)
+    counted = "2 × x/y/z: full (b, c)"
+    message = f"Task r failed\nCauses:\n- x/y/z: no power\n- {counted}"
+    words = explain(FakeOutcome(TaskStatus.FAILED, ResultCode.FAILED, message, "FAILED"), view)
+    assert words.causes == (counted, "x/y/z: no power")
+
+
 def test_causes_keep_their_order_where_no_leaf_failed() -> None:
     stream = Stream()
     stream.composed("r", "PARALLEL", ("a",), root=True)
@@ -224,3 +239,16 @@ def test_steps_that_an_abort_kept_from_starting_are_one_line() -> None:
         "not started: interrupted by Ctrl-C: 11 steps (step-1, step-2, step-3 and 8 more)",
     )
     assert grouped(steps[:3]) == tuple(steps[:3])
+
+
+def test_what_many_steps_say_alike_is_one_line_and_sums_and_devices_are_kept_apart() -> None:
+    frames = [f"frame-{number:02d} - queue is full" for number in (3, 7, 11, 20)]
+    sums = [f"group-{number} - PST success 1/2" for number in range(4)]
+    devices = [f"x/y/{number}: queue is full" for number in range(4)]
+    others = ["frame-01 - frame 1: no peaks", "frame-02 - frame 2: no peaks"]
+    assert grouped([*sums, *frames, *others, *devices]) == (
+        *sums,
+        "queue is full: 4 steps (frame-03, frame-07, frame-11 and 1 more)",
+        *others,
+        "queue is full: 4 devices (x/y/0, x/y/1, x/y/2 and 1 more)",
+    )

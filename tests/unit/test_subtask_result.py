@@ -404,6 +404,7 @@ def test_the_signature_is_the_documented_one() -> None:
         "skipped",
         "left_out",
         "begun",
+        "causes",
     ]
     assert [name for name, item in parameters.items() if item.kind is item.KEYWORD_ONLY] == [
         "health_state",
@@ -411,6 +412,7 @@ def test_the_signature_is_the_documented_one() -> None:
         "skipped",
         "left_out",
         "begun",
+        "causes",
     ]
     assert "'a' COMPLETED OK" in repr(SubtaskResult("a", TaskStatus.COMPLETED))
 

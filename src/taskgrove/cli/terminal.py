@@ -34,7 +34,7 @@ from taskgrove.view.tree_text import STATE_STYLES, Segment
 #: How many problems of a map, or reasons of a refusal, are listed.
 _LISTED = 20
 #: Our own signs, for streams that cannot show them; what devices say is written out instead.
-_IN_ASCII = str.maketrans({"…": "...", "→": "->", "·": "-"})
+_IN_ASCII = str.maketrans({"…": "...", "→": "->", "·": "-", "\u00d7": "x"})
 
 
 class _Console(Console):

@@ -322,6 +322,7 @@ class TaskTracker(TrackerDelivery):
             skipped=record.skipped,
             left_out=record.left_out,
             begun=record.begun,
+            causes=record.causes,
         )
 
     def _take_in(  # noqa: PLR0912, PLR0915 - one critical section, kept free of calls
@@ -409,6 +410,8 @@ class TaskTracker(TrackerDelivery):
                         record.left_out = ctx.left_out
                     if ctx.begun is not None:
                         record.begun = ctx.begun
+                    if ctx.causes:
+                        record.causes = ctx.causes
                 if code is not None:
                     record.result_code = code
                     record.message = message

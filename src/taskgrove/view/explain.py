@@ -27,8 +27,6 @@ _SUM: Final = re.compile(
     r"[A-Za-z][^/]*\b\d+/\d+|(?:all|any|quorum [\d.]+) of \d+: \d+ succeeded(?:, \d+ needed)?"
 )
 _CASUALTY: Final = re.compile(r"(?:^| - |: )skipped: ")
-#: What leaves say that an abort kept from starting.
-_NOT_STARTED: Final = "not started: "
 #: How many nodes one piece of advice names.
 _NAMED: Final = 3
 #: From how many devices on the same words are told once.
@@ -171,8 +169,10 @@ def _first_first(causes: tuple[str, ...], view: RunView) -> tuple[str, ...]:
         return causes
     node = failed[0].node
     told = node.message.strip()
+    own = (told, f"{node.name} - {told}")
     for cause in causes:
-        if cause in (told, f"{node.name} - {told}"):
+        # One line may stand for several leaves: it counts them, and names them at its end.
+        if cause in own or any(f"\u00d7 {line} (" in cause for line in own):
             # Sums stay in front of what they count.
             return tuple(sorted(causes, key=lambda other: (not _is_sum(other), other != cause)))
     return causes
@@ -269,28 +269,27 @@ def advice(view: RunView, state: NodeState) -> list[str]:
 
 def grouped(causes: Sequence[str]) -> tuple[str, ...]:
     """Return causes for people: what many devices or steps say alike is one line."""
-    speakers: dict[str, list[str]] = {}
-    for cause in causes:
-        device, colon, words = cause.partition(": ")
-        if colon and device.count("/") >= 2 and " " not in device:
-            speakers.setdefault(words, []).append(device)
-    unstarted: dict[str, list[str]] = {}
-    for cause in causes:
-        step, dash, words = cause.partition(" - ")
-        if dash and words.startswith(_NOT_STARTED):
-            unstarted.setdefault(words, []).append(step)
+    spoken = [_spoken(cause) for cause in causes]
+    speakers: dict[tuple[str, str], list[str]] = {}
+    for kind, words, name in spoken:
+        speakers.setdefault((kind, words), []).append(name)
     told: dict[str, None] = {}
-    for cause in causes:
-        words = cause.partition(": ")[2]
-        devices = speakers.get(words, [])
-        steps = unstarted.get(cause.partition(" - ")[2], [])
-        if len(devices) >= _ALIKE:
-            told[f"{words}: {len(devices)} devices ({_listed(devices)})"] = None
-        elif len(steps) >= _ALIKE:
-            told[f"{cause.partition(' - ')[2]}: {len(steps)} steps ({_listed(steps)})"] = None
-        else:
-            told[cause] = None
+    for cause, (kind, words, _) in zip(causes, spoken, strict=True):
+        names = speakers[kind, words]
+        alike = kind and len(names) >= _ALIKE
+        told[f"{words}: {len(names)} {kind} ({_listed(names)})" if alike else cause] = None
     return _at_most(tuple(told))
+
+
+def _spoken(cause: str) -> tuple[str, str, str]:
+    """Return what kind of node a cause is of, what it says and the node's name; empty: of none."""
+    device, colon, words = cause.partition(": ")
+    if colon and device.count("/") >= 2 and " " not in device:
+        return "devices", words, device
+    step, dash, words = cause.partition(" - ")
+    if dash and not _is_sum(cause):
+        return "steps", words, step
+    return "", cause, ""
 
 
 def _at_most(lines: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """How the outcomes of many subtasks become one (seeds 001 and 003, SPEC S2 and S3)."""
 
 from taskgrove.commands.aggregation.base import AggregationOutcome as AggregationOutcome
+from taskgrove.commands.aggregation.base import CauseLine as CauseLine
 from taskgrove.commands.aggregation.base import Decision as Decision
 from taskgrove.commands.aggregation.base import SubtaskResult as SubtaskResult
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy as TaskAggregationPolicy

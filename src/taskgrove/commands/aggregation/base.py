@@ -9,7 +9,7 @@ owner can parse before it takes its lock and then set the fields.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ __all__ = [
     "DEGRADED",
     "FAILED",
     "AggregationOutcome",
+    "CauseLine",
     "Decision",
     "ParsedResult",
     "SubtaskResult",
@@ -78,6 +79,33 @@ def _device_name(value: Any) -> str | None:
     return str.__str__(value) or None if issubclass(type(value), str) else None
 
 
+@dataclass(frozen=True, slots=True)
+class CauseLine:
+    """One line of an outcome's causes, and the leaves that it stands for.
+
+    Attributes:
+        text: The cause, with its origin.
+        count: How many leaves have it; 0 for a line that is no leaf's, such as a sum.
+        leaves: The first of their names, as paths below the task.
+    """
+
+    text: str
+    count: int = 0
+    leaves: tuple[str, ...] = ()
+
+    def below(self, name: str) -> CauseLine:
+        """Return it as the parent of the task, of this name, tells it."""
+        return replace(self, leaves=tuple(f"{name}/{leaf}" for leaf in self.leaves))
+
+    def __str__(self) -> str:
+        """The line for people: ``2 × x/y/z: queue is full (conf, scan)``."""
+        if self.count < 2:
+            return self.text
+        more = self.count - len(self.leaves)
+        names = ", ".join(self.leaves) + (f" and {more} more" if more else "")
+        return f"{self.count} × {self.text} ({names})"  # noqa: RUF001 - a sign for people
+
+
 class SubtaskResult:
     """What is known of one subtask.
 
@@ -98,6 +126,7 @@ class SubtaskResult:
         skipped: Whether it is a casualty: not run because an earlier step failed.
         left_out: What was left out below it, as its tracker tells it.
         begun: Whether its work has begun; who is IN_PROGRESS has, unless this says False.
+        causes: Its causes as its tracker tells them, in place of those in its message.
 
     Attributes:
         result_code: The code; None until a result was given, or until it COMPLETED
@@ -107,6 +136,7 @@ class SubtaskResult:
 
     __slots__ = (
         "begun",
+        "causes",
         "device_name",
         "devices",
         "failed_devices",
@@ -138,6 +168,7 @@ class SubtaskResult:
         skipped: bool = False,
         left_out: Iterable[LeftOut] = (),
         begun: bool | None = None,
+        causes: Iterable[CauseLine] = (),
     ) -> None:
         self.name = name
         self.status = None if status is None else as_task_status(status)
@@ -153,6 +184,7 @@ class SubtaskResult:
         self.skipped = skipped
         self.left_out = tuple(left_out)
         self.begun = self.status is TaskStatus.IN_PROGRESS if begun is None else begun
+        self.causes = tuple(causes)
         self._take_result(result)
 
     def update(
@@ -170,6 +202,7 @@ class SubtaskResult:
         skipped: bool | None = None,
         left_out: Iterable[LeftOut] | None = None,
         begun: bool | None = None,
+        causes: Iterable[CauseLine] | None = None,
     ) -> None:
         """Take in what is newly known; None means not given, and what was known stays (S2.2).
 
@@ -186,12 +219,14 @@ class SubtaskResult:
             skipped: See the class.
             left_out: See the class.
             begun: See the class.
+            causes: See the class.
         """
         known_status = as_task_status(status)
         if known_status is not None:
             self.status = known_status
         begins = known_status is TaskStatus.IN_PROGRESS
         self.begun = self.begun or begins if begun is None else begun
+        self.causes = self.causes if causes is None else tuple(causes)
         device_name = _device_name(device_name)
         if device_name is not None:
             if self.device_name is None:
@@ -290,6 +325,8 @@ class AggregationOutcome:
         decision: The rule that decided and its sum; None where no policy decided. It takes
             no part in comparisons.
         left_out: What was left out of the task and of all that is below it, and why.
+        causes: The causes of the message as data, each with its leaves; none where no policy
+            decided. They take no part in comparisons.
     """
 
     status: TaskStatus
@@ -298,6 +335,7 @@ class AggregationOutcome:
     health_state: str | None = None
     decision: Decision | None = field(default=None, kw_only=True, compare=False)
     left_out: tuple[LeftOut, ...] = field(default=(), kw_only=True)
+    causes: tuple[CauseLine, ...] = field(default=(), kw_only=True, compare=False, repr=False)
 
     @property
     def result_code(self) -> ResultCode:

@@ -8,16 +8,18 @@ cause, which gets its origin as a prefix, once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from taskgrove.commands.aggregation.base import SubtaskResult
+from taskgrove.commands.aggregation.base import CauseLine, SubtaskResult
 from taskgrove.commands.aggregation.messages import starts_with_name
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import LeftOut
 
 #: More cause lines than this are counted, not shown (S2.2).
 CAUSES_LIMIT: Final = 200
+#: Of more leaves with the same cause than this the rest is counted, not named.
+NAMES_LIMIT: Final = 20
 
 _HEADER: Final = re.compile(r"\s*Causes:[ \t]*")
 _BLANK_LINES: Final = re.compile(r"(?:[ \t]*\r?\n)+")
@@ -56,10 +58,9 @@ def lines_of(sub: SubtaskResult) -> list[str]:
     message, name = sub.message.strip(), str(sub.name)
     if not message:
         return []
-    if "\n" in message or message[0] == "-" or message.startswith("Causes:"):
-        lines = _structured_lines(message)
-        if lines is not None:
-            return lines
+    lines = _structured_lines(message)
+    if lines is not None:
+        return lines
     if is_prefixed(message, name):
         return [message]
     origins = sub.failed_devices or ()
@@ -84,15 +85,52 @@ def lines_or_name(sub: SubtaskResult) -> list[str]:
     return [f"{origin} {word} without a message"]
 
 
-def left_out_lines(left_out: Iterable[LeftOut]) -> list[str]:
-    """Return a cause line for each step that a fault left out."""
-    return [
-        f"{item.device}: left out: {item.why}"
-        if item.device is not None
-        else f"{item.name} - failed: {item.why}"
-        for item in left_out
-        if item.kind == "fault"
-    ]
+def causes_of(subs: Iterable[SubtaskResult]) -> Iterator[CauseLine]:
+    """Yield the causes of subtasks, each with the leaves that have it.
+
+    Lines of a text that somebody put together do not say whose they are: they count for none.
+    """
+    for sub in subs:
+        if sub.causes:
+            yield from (line.below(str(sub.name)) for line in sub.causes)
+            continue
+        alone = _structured_lines(sub.message.strip()) is None
+        for line in lines_or_name(sub):
+            yield CauseLine(line, 1, (str(sub.name),)) if alone else CauseLine(line)
+
+
+def causes_of_faults(left_out: Iterable[LeftOut]) -> Iterator[CauseLine]:
+    """Yield a cause for each step that a fault left out."""
+    for item in left_out:
+        if item.kind == "fault":
+            line = (
+                f"{item.device}: left out: {item.why}"
+                if item.device is not None
+                else f"{item.name} - failed: {item.why}"
+            )
+            yield CauseLine(line, 1, (item.name,))
+
+
+def counted(causes: Iterable[CauseLine]) -> list[CauseLine]:
+    """Return equal causes as one that keeps their count and names their leaves, in order.
+
+    Of more than ``CAUSES_LIMIT`` of them the last one tells how many more there are.
+    """
+    seen: dict[str, CauseLine] = {}
+    more = 0
+    for cause in causes:
+        found = _MORE.fullmatch(cause.text) if cause.text[:1] == "…" else None
+        earlier = seen.get(cause.text)
+        if found is not None:
+            more += int(found[1])
+        elif earlier is None:
+            seen[cause.text] = cause
+        else:
+            names = (*earlier.leaves, *cause.leaves)[:NAMES_LIMIT]
+            seen[cause.text] = CauseLine(cause.text, earlier.count + cause.count, names)
+    kept = list(seen.values())
+    more += len(kept[CAUSES_LIMIT:])
+    return kept[:CAUSES_LIMIT] + [CauseLine(line) for line in _more_line(more)]
 
 
 def merged(groups: Iterable[Iterable[str]]) -> list[str]:
@@ -137,6 +175,8 @@ def _without_bullet(line: str) -> str:
 
 def _structured_lines(message: str) -> list[str] | None:
     """Return the lines of a structured message, or None when it is a single plain line."""
+    if not ("\n" in message or message[:1] == "-" or message.startswith("Causes:")):
+        return None
     lines = flatten(without_header(message))
     if len(lines) == 1 and lines[0] == message:
         return None

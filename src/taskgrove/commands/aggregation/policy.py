@@ -15,6 +15,7 @@ from taskgrove.commands.aggregation import causes as cause_lines
 from taskgrove.commands.aggregation.base import (
     DEGRADED,
     AggregationOutcome,
+    CauseLine,
     Decision,
     SubtaskResult,
 )
@@ -47,6 +48,8 @@ _WORDS: Final = {
     TaskStatus.REJECTED: "rejected",
     TaskStatus.FAILED: "failed",
 }
+#: The verdicts that tell no cause.
+_WITHOUT_CAUSES: Final = ("OK", "QUEUED", "IN_PROGRESS")
 #: The code that fits a final status, where a rule leaves it UNKNOWN (S3.3).
 _FITTING_CODES: Final = {
     TaskStatus.ABORTED: ResultCode.ABORTED,
@@ -110,7 +113,8 @@ class TaskAggregationPolicy:
             reason=verdict.reason,
             severe=verdict.severe,
         )
-        message = self._message(tally, verdict)
+        causes = self._causes(tally, verdict)
+        message = self._message(tally, verdict, [str(cause) for cause in causes])
         return AggregationOutcome(
             verdict.status,
             verdict.result,
@@ -118,6 +122,7 @@ class TaskAggregationPolicy:
             verdict.health_state,
             decision=decision,
             left_out=(*self.left_out, *chain.from_iterable(sub.left_out for sub in subs)),
+            causes=tuple(causes),
         )
 
     def is_problem(self, sub: SubtaskResult) -> bool:
@@ -217,20 +222,30 @@ class TaskAggregationPolicy:
         causes = cause_lines.merged(self._extract_causes_from_subtask(sub) for sub in problems)
         return _failed_by_kind(problems), causes
 
-    def _message(self, tally: Tally, verdict: Verdict) -> str:
-        """Return the message for people (S3.8)."""
-        title = f"Task {self.task_name} {_WORDS[verdict.status]}"
+    def _causes(self, tally: Tally, verdict: Verdict) -> list[CauseLine]:
+        """Return the causes of an outcome, as its message tells them (S3.8, S3.16)."""
+        if verdict.word in _WITHOUT_CAUSES:
+            return []
         if verdict.word == "ABORTED":
-            return self._message_failed(title, _causes_of(tally.aborted, tally.problems))
-        if verdict.word in ("OK", "QUEUED", "IN_PROGRESS"):
-            return title if self.is_root else ""
-        causes = cause_lines.merged(
-            [_causes_of(tally.problems), cause_lines.left_out_lines(self.left_out),
-             _causes_of(tally.casualties)]
-        )  # fmt: skip
+            return cause_lines.counted(cause_lines.causes_of([*tally.aborted, *tally.problems]))
+        causes = cause_lines.counted(
+            chain(
+                cause_lines.causes_of(tally.problems),
+                cause_lines.causes_of_faults(self.left_out),
+                cause_lines.causes_of(tally.casualties),
+            )
+        )
         told = verdict.reason if verdict.tells_sum else ""
         if told and not self.is_root and (verdict.word == DEGRADED or not causes):
-            causes = [f"{self.task_name} - {told}", *causes]
+            causes = cause_lines.counted([CauseLine(f"{self.task_name} - {told}"), *causes])
+        return causes
+
+    def _message(self, tally: Tally, verdict: Verdict, causes: list[str]) -> str:
+        """Return the message for people (S3.8)."""
+        title = f"Task {self.task_name} {_WORDS[verdict.status]}"
+        if verdict.word in _WITHOUT_CAUSES:
+            return title if self.is_root else ""
+        told = verdict.reason if verdict.tells_sum and verdict.word != "ABORTED" else ""
         if verdict.word == DEGRADED:
             return self._message_degraded(_failed_by_kind(tally.problems), causes, summary=told)
         return self._message_failed(f"{title}: {told}." if told else title, causes)
@@ -284,10 +299,6 @@ def _before_rules(tally: Tally) -> tuple[str, Verdict] | None:
         status, code = TaskStatus.QUEUED, ResultCode.QUEUED
     reason = f"{total - unfinished} of {total} ended"
     return "progress", Verdict(status=status, result=code, reason=reason)
-
-
-def _causes_of(*groups: list[SubtaskResult]) -> list[str]:
-    return cause_lines.merged(cause_lines.lines_or_name(sub) for group in groups for sub in group)
 
 
 def _failed_by_kind(subs: Iterable[SubtaskResult]) -> dict[str, list[str]]:

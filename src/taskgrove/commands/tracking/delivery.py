@@ -375,6 +375,8 @@ class TrackerDelivery(TrackerRecords):
             return None
         try:
             rest = dict(payload)
+            if complete:
+                rest["causes"] = self.outcome().causes
             due = parent._take_in(
                 rest.pop("task_name"),
                 rest.pop("status"),

@@ -200,6 +200,7 @@ class TrackerRecords:
             skipped=ctx.skipped or None,
             left_out=ctx.left_out or None,
             begun=ctx.begun,
+            causes=ctx.causes or None,
         )
         self._recompute_completion()
         self._recompute_progress()

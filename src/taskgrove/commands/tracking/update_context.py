@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from taskgrove.commands.aggregation.base import device_list, health_name
+from taskgrove.commands.aggregation.base import CauseLine, device_list, health_name
 from taskgrove.events import Cause, LeftOut
+
+_Item = TypeVar("_Item")
 
 
 class UpdateContext(NamedTuple):
@@ -27,6 +29,7 @@ class UpdateContext(NamedTuple):
         result_value: What it gave as data, in plain values; None: nothing.
         left_out: What was left out below it.
         begun: Whether its work has begun; None: its status tells.
+        causes: Its causes, as the tracker below tells them.
     """
 
     device_name: str | None = None
@@ -43,6 +46,7 @@ class UpdateContext(NamedTuple):
     result_value: Any = None
     left_out: tuple[LeftOut, ...] = ()
     begun: bool | None = None
+    causes: tuple[CauseLine, ...] = ()
 
 
 NO_CONTEXT: Final = UpdateContext()
@@ -65,15 +69,16 @@ def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
         attempt if type(attempt) is int else 1,
         cause if type(cause) is Cause else None,
         get("result_value"),
-        _left_out(get("left_out")),
+        _all_of(LeftOut, get("left_out")),
         begun if type(begun) is bool else None,
+        _all_of(CauseLine, get("causes")),
     )
 
 
-def _left_out(value: Any) -> tuple[LeftOut, ...]:
+def _all_of(kind: type[_Item], value: Any) -> tuple[_Item, ...]:
     if type(value) not in (tuple, list):
         return ()
-    return tuple(item for item in value if type(item) is LeftOut)
+    return tuple(item for item in value if type(item) is kind)
 
 
 def _word(value: Any) -> Any:
