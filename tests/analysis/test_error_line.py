@@ -281,6 +281,11 @@ def test_a_traceback_that_was_cut_off_does_no_harm() -> None:
          f"slots that were requested by the application:\n\n  true\n{RULE}\n",
          "There are not enough slots available in the system to satisfy the 200 slots that were"
          " requested by the application:"),
+        ("[1,1]<stderr>:ValueError[1,1]<stderr>:: [1,1]<stderr>:no peaks[1,1]<stderr>:\n",
+         "ValueError: no peaks"),
+        (f"{RULE}\nmpirun has detected an attempt to run as root.\n\nRunning as root is\n"
+         f"discouraged.\n\nWe reiterate our advice.\n{RULE}\n",
+         "mpirun has detected an attempt to run as root."),
         ("-----\n", ""), ("a\nb  \n\n", "b"), ("  \n", ""), ("\x1b[31mred\x00\x00", "red"),
     ],
 )  # fmt: skip

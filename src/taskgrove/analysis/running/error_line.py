@@ -29,9 +29,9 @@ _MOVES: Final = re.compile(r"(?:\x1b\[|\x9b)[0-9;]*([CDGab`]|[ABEFHJdf])")
 _OVERSTRUCK: Final = re.compile(r"[^\n\x08]\x08")
 _LINE_ENDS: Final = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 #: What launchers put before each line: ``[1,0]<stderr>:``, ``3: ``, ``[rank3]: ``.
-_RANK: Final = re.compile(
-    r"\A(?:\[\d+,\d+\](?:<std(?:err|out|diag)>)?:?|\[(?:rank ?)?\d+\]:?\s|\d+:\s)"
-)
+_RANK: Final = re.compile(r"\A(?:\[\d+,\d+\]:?|\[(?:rank ?)?\d+\]:?\s|\d+:\s)")
+#: Open MPI tags each piece that it reads: also in the midst of a line.
+_TAG: Final = re.compile(r"\[\d+,\d+\]<std(?:err|out|diag)>:?")
 _TRACEBACK: Final = "Traceback (most recent call last):"
 _GROUP: Final = "Exception Group Traceback"
 _GROUP_SIGNS: Final = re.compile(r"\A *(?:\| ?|\+-+\Z|\+ (?=Exception Group))")
@@ -159,7 +159,7 @@ def _plain(line: str) -> str:
 
 def _best_of(lines: list[str]) -> _Candidate:
     """Return the line of one stream that says most of why the program failed."""
-    lines = [_RANK.sub("", line, count=1) for line in lines]
+    lines = [_RANK.sub("", _TAG.sub("", line), count=1) for line in lines]
     if any(_GROUP in line for line in lines):
         lines = [_undrawn(line) for line in lines]
     own, trouble = without_launchers(lines)

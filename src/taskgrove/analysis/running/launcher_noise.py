@@ -82,8 +82,8 @@ def without_launchers(lines: list[str]) -> tuple[list[str], str]:
 
 
 _OF_ITSELF: Final = re.compile(
-    rf"\A(?:{_STARTERS} (?:was unable|could not|failed)|There are not enough slots"
-    r"|All nodes which are allocated|ORTE (?:was|does|has)|PRTE (?:was|does|has)"
+    rf"\A(?:{_STARTERS}\b|There are not enough slots"
+    r"|All nodes which are allocated"
     r"|(?:ORTE|PRTE|A daemon|An ORTE daemon|The OpenFabrics|No network interfaces|It looks like"
     r"|A request was made|The specified|Open MPI (?:tried|was|has)|Your job))",
     re.I,
@@ -110,6 +110,6 @@ def _paragraph(block: list[str]) -> str:
             words.append(line.strip())
         elif words:
             break
-    text = " ".join(words)[:_PARAGRAPH_LIMIT]
+    text = " ".join(" ".join(words).split())[:_PARAGRAPH_LIMIT]
     named = [" ".join(line.split()) for line in block if _DETAIL.match(line)]
     return "; ".join([text, *named])
