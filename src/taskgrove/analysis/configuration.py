@@ -29,6 +29,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.analysis.configuring.earlier_results import EarlierResults
+from taskgrove.analysis.configuring.preparing import (
+    add_from_environment,
+    at_home,
+    check_placeholders,
+    check_sections,
+    with_values,
+)
 from taskgrove.analysis.configuring.resolver import Resolver, Scope
 from taskgrove.analysis.configuring.section import refers, section_of
 from taskgrove.analysis.configuring.text import (
@@ -41,11 +48,9 @@ from taskgrove.analysis.configuring.text import (
 from taskgrove.analysis.configuring.validation import validate
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import (
-    FOLDERS_AND_FILES,
     AnalysisHeader,
     is_header_field,
 )
-from taskgrove.analysis.substitution import has_placeholders, parse
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError, MapError, nearest
@@ -59,8 +64,6 @@ else:
 __all__ = ["Configuration", "EarlierResults", "load_configuration", "parse_configuration"]
 
 _EMPTY: Final = Node("mapping", {})
-#: What a header of LUTE's form takes from the environment where it does not give it.
-_FROM_ENVIRONMENT: Final = {"experiment": "EXPERIMENT", "run": "RUN_NUM"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Configuration:
         if not values:
             return self
         problems = Problems(self.file, what="configuration")
-        header = _with_values(self._layout.header, values)
+        header = with_values(self._layout.header, values)
         layout = dataclasses.replace(self._layout, header=header)
         try:
             return _made(layout, self._scope, self._known, self.text, problems)
@@ -284,11 +287,11 @@ def parse_configuration(
     known = None if known_names is None else frozenset(known_names)
     try:
         layout = read_layout(text, problems)
-        _add_from_environment(layout, environ)
-        layout = dataclasses.replace(layout, header=_with_values(layout.header, header or {}))
-        _check_placeholders(layout.tasks, "", problems)
+        add_from_environment(layout, environ)
+        layout = dataclasses.replace(layout, header=with_values(layout.header, header or {}))
+        check_placeholders(layout.tasks, "", problems)
         if known is not None:
-            _check_sections(layout, known, problems)
+            check_sections(layout, known, problems)
         words = text if isinstance(text, str) else text.decode("utf-8-sig")
         scope = Scope(layout.tasks, layout.header, environ, earlier)
         return _made(layout, scope, known, words, problems)
@@ -304,7 +307,7 @@ def _made(
     Raises:
         MapError: The header, or what was found before, is not valid.
     """
-    layout = dataclasses.replace(layout, header=_at_home(layout.header))
+    layout = dataclasses.replace(layout, header=at_home(layout.header))
     scope = dataclasses.replace(scope, header=layout.header)
     header = _header(layout.header, scope, problems)
     problems.raise_any()
@@ -316,66 +319,11 @@ def _knowing_run(scope: Scope, header: AnalysisHeader) -> Scope:
     return dataclasses.replace(scope, which_run=(header.experiment, str(header.run)))
 
 
-def _with_values(header: Node, values: Mapping[str, str]) -> Node:
-    """Return the header with values in place of those of the text."""
-    nodes = {key: Node("scalar", text) for key, text in values.items()}
-    return dataclasses.replace(header, value={**header.value, **nodes})
-
-
-def _at_home(header: Node) -> Node:
-    """Return the header with the user's home in place of ``~``: placeholders see what is used."""
-    found = {key: header.value[key] for key in FOLDERS_AND_FILES if key in header.value}
-    homes = {
-        key: dataclasses.replace(node, value=os.path.expanduser(node.value))
-        for key, node in found.items()
-        if isinstance(node.value, str) and node.value.startswith("~")
-    }
-    return dataclasses.replace(header, value={**header.value, **homes}) if homes else header
-
-
 def _resolve(node: Node, path: str, scope: Scope, problems: Problems) -> dict[str, Any]:
     try:
         return dict(Resolver(scope, problems, node).resolve(node, path))
     except AnalysisError as exc:
         raise problems.stop(exc.message, path, node.mark, hint=exc.hint) from exc
-
-
-def _add_from_environment(layout: Layout, environ: Mapping[str, str]) -> None:
-    """Fill what a header of LUTE's form leaves to the batch system."""
-    if not layout.is_two_documents:
-        return
-    for key, name in _FROM_ENVIRONMENT.items():
-        node = layout.header.value.get(key)
-        if environ.get(name) and (node is None or node.value in {None, ""}):
-            text = environ[name]
-            value = text.partition("_")[0] if key == "run" else text
-            layout.header.value[key] = Node("scalar", value)
-
-
-def _check_placeholders(node: Node, path: str, problems: Problems) -> None:
-    """Find what is no placeholder in the whole text, also in sections that are not used now."""
-    todo, seen = [(node, path)], set()
-    while todo:
-        item, place = todo.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if item.kind == "mapping":
-            todo += [(child, join_path(place, key)) for key, child in item.value.items()]
-        elif item.kind == "sequence":
-            todo += [(child, join_path(place, key)) for key, child in enumerate(item.value)]
-        elif isinstance(item.value, str) and has_placeholders(item.value):
-            try:
-                parse(item.value)
-            except AnalysisError as exc:
-                problems.add(exc.message, place, item.mark, hint=exc.hint)
-
-
-def _check_sections(layout: Layout, known: frozenset[str], problems: Problems) -> None:
-    for name in layout.sections:
-        if name not in known:
-            mark = layout.tasks.key_marks[name]
-            problems.add_unknown("analysis", name, name, mark, sorted(known))
 
 
 def _header(header: Node, scope: Scope, problems: Problems) -> AnalysisHeader | None:

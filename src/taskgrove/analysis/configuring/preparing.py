@@ -1,0 +1,74 @@
+"""What is done with the text of a configuration before any placeholder is replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from taskgrove.analysis.configuring.text import Layout
+from taskgrove.analysis.parameters.header import FOLDERS_AND_FILES
+from taskgrove.analysis.substitution import has_placeholders, parse
+from taskgrove.commands.command_map.nodes import Node
+from taskgrove.commands.command_map.problems import Problems, join_path
+from taskgrove.errors import AnalysisError
+
+#: What a header of LUTE's form takes from the environment where it does not give it.
+_FROM_ENVIRONMENT: Final = {"experiment": "EXPERIMENT", "run": "RUN_NUM"}
+
+
+def add_from_environment(layout: Layout, environ: Mapping[str, str]) -> None:
+    """Fill what a header of LUTE's form leaves to the batch system."""
+    if not layout.is_two_documents:
+        return
+    for key, name in _FROM_ENVIRONMENT.items():
+        node = layout.header.value.get(key)
+        if environ.get(name) and (node is None or node.value in {None, ""}):
+            text = environ[name]
+            value = text.partition("_")[0] if key == "run" else text
+            layout.header.value[key] = Node("scalar", value)
+
+
+def check_placeholders(node: Node, path: str, problems: Problems) -> None:
+    """Find what is no placeholder in the whole text, also in sections that are not used now."""
+    todo, seen = [(node, path)], set()
+    while todo:
+        item, place = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if item.kind == "mapping":
+            todo += [(child, join_path(place, key)) for key, child in item.value.items()]
+        elif item.kind == "sequence":
+            todo += [(child, join_path(place, key)) for key, child in enumerate(item.value)]
+        elif isinstance(item.value, str) and has_placeholders(item.value):
+            try:
+                parse(item.value)
+            except AnalysisError as exc:
+                problems.add(exc.message, place, item.mark, hint=exc.hint)
+
+
+def check_sections(layout: Layout, known: frozenset[str], problems: Problems) -> None:
+    """Find sections that are no analysis."""
+    for name in layout.sections:
+        if name not in known:
+            mark = layout.tasks.key_marks[name]
+            problems.add_unknown("analysis", name, name, mark, sorted(known))
+
+
+def with_values(header: Node, values: Mapping[str, str]) -> Node:
+    """Return the header with values in place of those of the text."""
+    nodes = {key: Node("scalar", text) for key, text in values.items()}
+    return dataclasses.replace(header, value={**header.value, **nodes})
+
+
+def at_home(header: Node) -> Node:
+    """Return the header with the user's home in place of ``~``: placeholders see what is used."""
+    found = {key: header.value[key] for key in FOLDERS_AND_FILES if key in header.value}
+    homes = {
+        key: dataclasses.replace(node, value=os.path.expanduser(node.value))
+        for key, node in found.items()
+        if isinstance(node.value, str) and node.value.startswith("~")
+    }
+    return dataclasses.replace(header, value={**header.value, **homes}) if homes else header
