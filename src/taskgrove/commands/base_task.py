@@ -187,7 +187,7 @@ class BaseTask:
             node = node.parent
 
     def check_own_tracker(self) -> None:
-        """Raise UsageError where the tracker is another node's, or has taken in ends already."""
+        """Raise UsageError where the tracker is another node's."""
         tracker = self._tracker
         if tracker is not None and (tracker.owner is None or tracker.owner() is not self):
             raise UsageError(
@@ -195,7 +195,10 @@ class BaseTask:
                 path=self.path,
                 hint="compose the tree again",
             )
-        if tracker is not None and tracker.completed_subtasks:
+
+    def check_nothing_ended(self) -> None:
+        """Raise UsageError where the tracker has taken in ends already."""
+        if self._tracker is not None and self._tracker.completed_subtasks:
             # What has ended there would count as done, and nothing of it would run.
             raise UsageError(
                 f"updates have ended subtasks of {self.path!r} before it was submitted",

@@ -127,7 +127,7 @@ class MainTaskExecutor:
         if root.parent is not None:
             raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
         if not root.submitted:  # one that has run is refused below
-            _complete(root)
+            _complete(root, goes_on=first_sequence > 1)
         self._check_runners(root)
         known = _checked_prior(root, prior)
         bus = EventBus(run_id or new_run_id(), first_sequence=first_sequence)
@@ -321,13 +321,20 @@ def _wrapped(leaf: BaseTask) -> Task:
     return Task(leaf.name, subtasks=[leaf], is_root=True)
 
 
-def _complete(root: Task) -> None:
-    """Raise UsageError for a tree that could not end; from here on it takes no change."""
+def _complete(root: Task, *, goes_on: bool) -> None:
+    """Raise UsageError for a tree that could not end; from here on it takes no change.
+
+    Args:
+        root: The tree.
+        goes_on: Whether a run of the record goes on: its trackers know what had ended there.
+    """
     for _, node in root.walk():  # a node is checked before those below it are walked to
         if isinstance(node, Task):
             node.complete()
         else:
             node.check_own_tracker()
+        if not goes_on:
+            node.check_nothing_ended()
 
 
 def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, Prior]:
