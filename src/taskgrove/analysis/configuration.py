@@ -145,6 +145,11 @@ class Configuration:
         except MapError as exc:
             raise as_analysis_error(exc) from exc
 
+    def with_earlier(self, earlier: EarlierResults | None) -> Configuration:
+        """Return the configuration with something else that finds results of earlier runs."""
+        scope = dataclasses.replace(self._scope, earlier=earlier)
+        return dataclasses.replace(self, _scope=scope)
+
     def values_for(self, name: str) -> dict[str, Any]:
         """Return the values of a section with its placeholders replaced, not validated.
 

@@ -76,8 +76,6 @@ class LeafParameters:
                 f"a configuration is a file, not {type(target).__name__}",
                 hint="give the leaf a file's name, or a loaded Configuration, as its target",
             )
-        if earlier is not self.earlier:
-            return load_configuration(target, earlier=earlier, header=self._header)
         name = str(target)
         try:
             found = os.stat(name)
@@ -90,7 +88,7 @@ class LeafParameters:
             known = mark, load_configuration(name, earlier=earlier, header=self._header)
             with self._lock:
                 self._files[name] = known
-        return known[1]
+        return known[1] if earlier is self.earlier else known[1].with_earlier(earlier)
 
 
 class WaitsForEarlier:
