@@ -230,3 +230,123 @@ def test_the_rule_can_be_changed_by_the_environment() -> None:
 def test_redacting_twice_is_redacting_once(data: object) -> None:
     once = RULE.plain(data)
     assert RULE.plain(once) == once
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DB_PASS", "PASS", "SSHPASS", "ADMINPW", "DB_PW", "GH_PAT", "PAT", "JWT", "SENTRY_DSN",
+        "MASTER_KEY", "sshKey", "AccountKey", "SharedAccessSignature", "connectionString",
+        "session_id", "SLACK_WEBHOOK_URL", "USER_PIN", "PASSWORD_SALT", "WPA_PSK", "AZURE_SAS_URL",
+        "_authToken", "client-key-data",
+    ],
+)  # fmt: skip
+def test_whole_words_tell_a_secret(name: str) -> None:
+    assert RULE.is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "keyboard", "passband", "monkey", "compass", "bypass", "COMPASS_HEADING", "token_count",
+        "key_frame", "keywords", "tokens_per_s", "max_tokens", "passes", "primary_key", "sort_key",
+        "band_pass", "first_pass", "sample_pin", "spin", "buffer_salt", "sas_model", "patient",
+        "password_file", "token_type", "TokenError", "InvalidTokenError", "public_key", "hotkey",
+    ],
+)  # fmt: skip
+def test_other_words_tell_none(name: str) -> None:
+    assert not RULE.is_secret(name)
+    assert RULE.said(f"{name}=abc123x") == f"{name}=abc123x"
+
+
+def test_a_small_number_is_no_secret_where_the_name_may_mean_something_else() -> None:
+    data = {"pass": 2, "pin": "17", "password": 2}
+    assert RULE.plain(data) == {"pass": 2, "pin": "17", "password": REDACTED}
+    assert RULE.said("PASS: check_lock, pass=2") == "PASS: check_lock, pass=2"
+    assert RULE.text("pass: 2\npin: abc1\n") == f"pass: 2\npin: {REDACTED}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("login failed: password=hunter2, try", f"login failed: password={REDACTED}, try"),
+        ("password: hunter2", f"password: {REDACTED}"),
+        ("api_key: Field required", "api_key: Field required"),
+        ("token: expired", "token: expired"),
+        ("Access(api_key='two words', n=3)", f"Access(api_key='{REDACTED}', n=3)"),
+        ('{"token":"a1","n":3}', f'{{"token":"{REDACTED}","n":3}}'),
+        ('{"pin":12345,"n":3}', f'{{"pin":{REDACTED},"n":3}}'),
+        (r'"{\"token\": \"a1\"}"', r'"{\"token\": \"' + REDACTED + r'\"}"'),
+        ("Cookie: sid=a b; c=d", f"Cookie: {REDACTED}"),
+        ("Server=h;Pwd=a1;Db=x", f"Server=h;Pwd={REDACTED};Db=x"),
+        ("tool --token a1 --n 3", f"tool --token {REDACTED} --n 3"),
+        ("use --token TOKEN", "use --token TOKEN"),
+        ("configure/auth: mid-csp/1 says no", "configure/auth: mid-csp/1 says no"),
+        ("auth::login(x)", "auth::login(x)"),
+        ("sent Bearer abc123def", f"sent Bearer {REDACTED}"),
+        ("bearer authentication failed", "bearer authentication failed"),
+        ("https://a1b2c3@host/x", f"https://{REDACTED}@host/x"),
+        ("machine h login me password a1", f"machine h login me password {REDACTED}"),
+        ("db.example.org:5432:d:me:a1b2", f"db.example.org:5432:d:me:{REDACTED}"),
+        ("main.c:12:5: error: no", "main.c:12:5: error: no"),
+        ("mid-cbf/subarray/01: step 2 of 5", "mid-cbf/subarray/01: step 2 of 5"),
+    ],
+)
+def test_secrets_in_what_somebody_says_are_redacted(text: str, shown: str) -> None:
+    assert RULE.said(text) == shown
+    assert RULE.said(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        ("mysql -pa1 -p db", f"mysql -p{REDACTED} -p db"),
+        ("sshpass -p a1 ssh -p 22 h", f"sshpass -p {REDACTED} ssh -p 22 h"),
+        ("curl -u me:a1 h", f"curl -u me:{REDACTED} h"),
+        ("docker run -u 1000:1000 -p 80:80 x", "docker run -u 1000:1000 -p 80:80 x"),
+        ("docker login -u me -p a1", f"docker login -u me -p {REDACTED}"),
+        ("tool -p x1y2z3 -p run00123 -p a/b", f"tool -p {REDACTED} -p run00123 -p a/b"),
+    ],
+)
+def test_short_flags_mean_what_their_program_says(argv: str, shown: str) -> None:
+    assert RULE.argv(argv.split()) == tuple(shown.split())
+
+
+def test_a_list_with_flags_is_a_command_line_and_an_entry_has_a_name() -> None:
+    assert RULE.plain(["--token", "a1"]) == ["--token", REDACTED]
+    entry = {"name": "DB_PASS", "value": "a1"}
+    assert RULE.plain([entry]) == [{"name": "DB_PASS", "value": REDACTED}]
+
+
+def test_what_was_known_by_its_name_is_found_again() -> None:
+    rule = Redaction()
+    rule.remember({"DB_PASSWORD": "zq1x7", "TOKEN": "zq2x7+vault", "password": "subarray"})
+    rule.remember(["tool", "--token", "zq3x7vault", "--set", "a.secret=zq4x7vault"])
+    rule.remember("go:\n  password: zq5x7vault\n")
+    for value in ("zq2x7+vault", "zq2x7%2Bvault", "zq3x7vault", "zq4x7vault", "zq5x7vault"):
+        assert rule.said(f"no entry for {value} there") == f"no entry for {REDACTED} there"
+    # A short value and a plain word may stand there by chance.
+    assert rule.said("zq1x7 in subarray 1") == "zq1x7 in subarray 1"
+    assert Redaction(off=True).said("password=zq1x7vault") == "password=zq1x7vault"
+
+
+def test_data_in_base64_stays_as_it_is() -> None:
+    data = "AAAA+" + "AK" + "IA" + "A" * 16 + "+" + "A" * 400
+    assert RULE.said(data) == data
+
+
+#: Pieces that patterns begin with, or that they look far ahead for.
+PIECES = (
+    "a", "a:", "password: ", 'password="', "{password: ", "token: field ", 'password=a,"b', "a://b:",
+    "a://", "eyJ", "-----BEGIN PRIVATE KEY-----", "login x password ", "Bearer a", "curl -u a:",
+    "mysql -", "--token ", "$6$", "sk-a-", "?password=", "a:1:b:c:d\n", "a.b:12:", "\\", "'", " ",
+    "password:\n", "  password: a\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_hostile_texts_take_steps_in_proportion_to_their_length(piece: str) -> None:
+    """It ends at once; with a pattern of quadratic time it would take minutes."""
+    text = piece * (200_000 // len(piece)) + "\n@"
+    for shown in (RULE.said(text), RULE.text(text)):
+        assert len(shown) > 1

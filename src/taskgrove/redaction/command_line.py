@@ -73,6 +73,8 @@ def shown_words(
         if hide_next is not None and not word.startswith("--"):
             hidden, hide_next = hide_next(word), None
             if hidden is not None:
+                if program == "sshpass":  # what follows is the command of another program
+                    program = ""
                 yield hidden
                 continue
         hide_next = None
