@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
+from taskgrove.cli.devices import Reach
+from taskgrove.cli.session import MapSession
 from taskgrove.commands.aggregation import SubtaskResult, TaskAggregationPolicy
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.composition.context import ComponentContext
 from taskgrove.commands.composition.guards import Objection
+from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.replay import rebuild
+from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -203,11 +207,16 @@ def test_beams_that_the_arguments_do_not_name_are_left_out_by_selection() -> Non
 
 
 @pytest.mark.parametrize("tasks", [{"cbf": ON}, {"csp_subs": ON}])
+@pytest.mark.parametrize("keyword", ["cbf", "csp_subs"])
 @pytest.mark.parametrize("state", ["FAULT", None])
-def test_a_correlator_is_never_left_out_in_silence(tasks: Any, state: str | None) -> None:
+def test_a_correlator_is_never_left_out_in_silence(
+    tasks: Any, keyword: str, state: str | None
+) -> None:
     attributes = {} if state is None else {"obsState": state}
     cbf = {"name": "low-cbf/subarray/01", **attributes}
-    components = {"cbf": cbf, "pss": device("low-pss/subarray/01")}
+    components = {keyword: cbf, "pss": device("low-pss/subarray/01")}
+    if keyword not in tasks and keyword == "csp_subs":
+        tasks = {"csp_subs": ON}
     tasks = {**tasks, "pss": ON}
     with pytest.raises(CommandError, match="low-cbf/subarray/01") as caught:
         composed(tasks, components, allowed_states=IDLE)
@@ -266,6 +275,25 @@ def test_a_group_that_faults_emptied_stays_in_the_outcome_as_failed(
     assert name not in words
 
 
+@pytest.mark.parametrize(
+    ("rule", "there", "note"),
+    [
+        ({"quorum": 4}, 3, "quorum 4 of 4: 3 succeeded, 4 needed, 1 left out: no answer"),
+        ({"quorum": 0.8}, 3, "quorum 0.8 of 4: 3 succeeded, 4 needed, 1 left out: no answer"),
+        ({"quorum": 3}, 3, None),
+        ({"quorum": 5}, 3, "quorum 5 can never be met: there are 4 subtasks"),
+    ],
+)
+def test_a_rule_that_faults_put_out_of_reach_is_told(
+    rule: dict[str, Any], there: int, note: str | None
+) -> None:
+    data = group_map({"pst": {**ON, "rule": rule}})
+    gone = context(data, dict.fromkeys(BEAMS[there:], GONE))
+    notes = MainTaskComposer("go", data, gone, None).compose().composition_notes
+    told = [line for line in notes if "quorum" in line]
+    assert [line.startswith(f"go/go_pst: {note}") for line in told] == [True] * (note is not None)
+
+
 def test_a_group_that_conditions_emptied_changes_no_verdict() -> None:
     tasks = {"pss": ON, "pst": {**ON, "allowed_states": IDLE}}
     components = {"pss": "low-pss/subarray/01", "pst": device(BEAMS[0], obsState="FAULT")}
@@ -308,6 +336,56 @@ def test_the_whole_story_tells_what_was_left_out(kind: Any, well: bool) -> None:
     assert "low-cbf/subarray/07" in str(explained).partition("Left out:")[2]
     cut_off = [event for event in log.events if event.kind == "composed"]
     assert told in why(story_of_events(cut_off, now_ns=0)).sentence
+
+
+def test_a_verdict_from_outside_keeps_what_was_left_out() -> None:
+    (gone,) = beams(1)
+    tracker = TaskTracker("configure", 2, left_out=[gone])
+    tracker.update_task(task_name="a", status=TaskStatus.COMPLETED, left_out=(gone,), source="x")
+    tracker.conclude(TaskStatus.ABORTED, ResultCode.ABORTED, "stopped")
+    assert tracker.outcome().left_out == (gone, gone)
+
+
+class Kept:
+    """A recorder that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.log = EventLog()
+        self.outcome: Any = None
+
+    def begin_run(self, _run_id: str, _about: Any) -> Any:
+        return self.log
+
+    def end_run(self, _run_id: str, outcome: Any, on_kept: Any) -> None:
+        self.outcome = outcome
+        on_kept()
+
+
+def test_a_refused_command_tells_what_was_left_out_of_its_tree() -> None:
+    (gone,) = beams(1)
+    leaf = LeafTask("pss", "low-pss/subarray/01", "On")
+    root = Task("go", is_root=True, subtasks=[Task("group", subtasks=[leaf])])
+    root.find("go/group").left_out = (gone,)  # type: ignore[attr-defined]
+    kept = Kept()
+    outcome = record_refusal(kept, "r", RunAbout(), "go is rejected", task=root)  # type: ignore[arg-type]
+    assert outcome == kept.outcome
+    assert outcome.left_out == (gone,)
+    (end,) = kept.log.select(kind="finished", path="go")
+    assert end.detail.left_out == (gone,)
+
+
+def test_a_device_that_the_database_does_not_know_is_told_as_such() -> None:
+    data = group_map({"pst": ON})
+
+    class Reader:
+        def ping_all(self, names: list[str]) -> list[Reach]:
+            return [Reach(name, name not in BEAMS, 0.0, unknown=name in BEAMS) for name in names]
+
+        read = None
+
+    session = MapSession(load_command_map(data), reader=Reader())  # type: ignore[arg-type]
+    root = session.compose("go")
+    assert {item.reason for item in root.left_out} == {"unknown device"}
 
 
 def test_long_lists_end_with_their_rest() -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
+from taskgrove.commands.aggregation import SubtaskResult, TaskAggregationPolicy
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.control_model import TaskStatus
+
+_OK: Final = TaskStatus.COMPLETED
 
 
 def limit_notes(root: Task) -> Iterator[str]:
@@ -13,8 +18,7 @@ def limit_notes(root: Task) -> Iterator[str]:
     runner = InternalRunner()
     for path, node in root.walk():
         if isinstance(node, Task):
-            total = len(node.subtasks) + sum(item.counts for item in node.left_out)
-            objection = node.rule.check(total) if node.rule is not None else None
+            objection = _objection_of(node)
             if objection:
                 yield f"{path}: {objection}"
         elif isinstance(node, LeafTask) and node.task_type is TaskExecutionType.INTERNAL:
@@ -24,6 +28,21 @@ def limit_notes(root: Task) -> Iterator[str]:
                     f"{path}: limit {limit} can only be reported, not enforced:"
                     f" {node.command_name} takes no task_abort_event"
                 )
+
+
+def _objection_of(node: Task) -> str | None:
+    """Return why the rule of a composite cannot be met, or None."""
+    if node.rule is None:
+        return None
+    faults = [item for item in node.left_out if item.counts]
+    objection = node.rule.check(len(node.subtasks) + len(faults))
+    if objection is not None or not faults:
+        return objection
+    policy = TaskAggregationPolicy(node.name, rule=node.rule, left_out=faults)
+    best = policy.aggregate([SubtaskResult(child.name, _OK) for child in node.subtasks])
+    if best.status is _OK or best.decision is None:
+        return None
+    return f"{best.decision.line}, though all that is left succeeds"
 
 
 def _tightest_limit(leaf: LeafTask) -> str | None:
