@@ -395,7 +395,8 @@ def test_problems_of_pst_and_pss_devices_only_degrade() -> None:
         ([ok(), casualty()], "1 of 2 succeeded, 1 skipped → FAILED"),
         ([ok(), bad("b", beam(1)), casualty()], "1 of 3 succeeded, 1 skipped → FAILED"),
         ([bad("a", beam(1)), bad("b", PSS)], "0 of 2 succeeded → FAILED"),
-        ([ok(), bad("b")], "1 of 2 succeeded, b is no PST or PSS device → FAILED"),
+        ([ok(), bad("b")], "1 of 2 succeeded; b failed → FAILED"),
+        ([ok(), bad("b", status=REJECTED)], "1 of 2 succeeded; b rejected → FAILED"),
         ([ok(), bad("b", "x/y/z")], "1 of 2 succeeded, x/y/z is no PST or PSS device → FAILED"),
         (
             [ok(), bad("b", failed_devices=[beam(1), "x/y/z"])],
@@ -403,7 +404,16 @@ def test_problems_of_pst_and_pss_devices_only_degrade() -> None:
         ),
         ([ok(), bad("b", beam(1), severe=True)], "1 of 2 succeeded, b is severe → FAILED"),
     ],
-    ids=["casualty", "casualty and PST", "every", "internal step", "unknown", "one of two", "mark"],
+    ids=[
+        "casualty",
+        "casualty and PST",
+        "every",
+        "step",
+        "refused step",
+        "unknown",
+        "one of two",
+        "mark",
+    ],
 )
 def test_severe_problems_fail(subs: list[SubtaskResult], line: str) -> None:
     outcome = aggregate(*subs)

@@ -142,7 +142,7 @@ class SeverityRule(AggregationRule):
                 status=TaskStatus.FAILED,
                 result=ResultCode.FAILED,
                 health_state=FAILED,
-                reason=f"{counted}, {why}" if why else counted,
+                reason=f"{counted}{why}",
                 severe=len(tally.faults) < tally.total,
             )
         why = ""
@@ -208,22 +208,22 @@ def _is_rejection(sub: SubtaskResult) -> bool:
 
 
 def _why_severe(tally: Tally) -> str | None:
-    """Return why the problems are severe, empty when the count says it all; None: they are not."""
+    """Return why the problems are severe, as the count goes on; None: they are not."""
     if tally.casualties:
-        return f"{len(tally.casualties)} skipped"
+        return f", {len(tally.casualties)} skipped"
     if tally.degraded == 0 and len(tally.problems) + len(tally.faults) == tally.total:
         return ""
     for sub in tally.problems:
         if is_degraded(sub):
             continue
         if sub.severe:
-            return f"{sub.name} is severe"
+            return f", {sub.name} is severe"
         devices = failed_devices_of(sub)
         if not devices:
-            return f"{sub.name} is no PST or PSS device"
+            return f"; {sub.name} {'rejected' if _is_rejection(sub) else 'failed'}"
         for device in devices:
             if device_kind(device) not in ("PST", "PSS"):
-                return f"{device} is no PST or PSS device"
+                return f", {device} is no PST or PSS device"
     return None
 
 
