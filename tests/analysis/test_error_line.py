@@ -286,6 +286,9 @@ def test_a_traceback_that_was_cut_off_does_no_harm() -> None:
         (f"{RULE}\nmpirun has detected an attempt to run as root.\n\nRunning as root is\n"
          f"discouraged.\n\nWe reiterate our advice.\n{RULE}\n",
          "mpirun has detected an attempt to run as root."),
+        ("ERROR: no geometry\nTotal errors: 1\nstopped with 1 error\n", "ERROR: no geometry"),
+        ("Program received signal SIGSEGV: Segmentation fault.\n\nBacktrace for this error:\n"
+         "#0  0x7f in f\n", "Program received signal SIGSEGV: Segmentation fault."),
         ("-----\n", ""), ("a\nb  \n\n", "b"), ("  \n", ""), ("\x1b[31mred\x00\x00", "red"),
     ],
 )  # fmt: skip

@@ -76,7 +76,7 @@ _GENERIC: Final = re.compile(
     r"\b(?:code|status|value|signal)\b|\Amake(?:\[\d+\])?: \*\*\*|\bbuild stopped\b"
     r"|\ACalledProcessError\b|\bsubprocess\.CalledProcessError\b"
     r"|\A\W*(?:\w+:?\s*)?(?:abort|exit|terminat|stopp)ing\b[\s.!]*\Z"
-    r"|\AError termination\.",
+    r"|\AError termination\.|\berrors?\s*[:=]\s*\d+\s*\Z|\b\d+ (?:errors?|failures?)\b",
     re.I,
 )
 _TRAP: Final = re.compile(
@@ -85,6 +85,7 @@ _TRAP: Final = re.compile(
     r"|Killed|Terminated|Trace/breakpoint trap|Hangup|Quit)\b"
     r"|\(core dumped\)"
     r"|\Asrun: error: .*: (?:Killed|Terminated|Segmentation fault|Aborted|Bus error)"
+    r"|Program received signal"
     r"|Signal: \w|\bexited on signal\b|stack smashing detected|\bEXIT STRING\b"
 )
 

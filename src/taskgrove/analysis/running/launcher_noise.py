@@ -39,7 +39,7 @@ _NOISE: Final = re.compile(
     | slurmstepd:\ (?:error:\ )?\*\*\*\ (?:STEP|JOB)\ (?!.*DUE\ TO)
     | slurmstepd:\ (?:error:\ )?.*(?:task_p_\w+|Exited\ with)
     | \#\d+\s+0x[0-9a-f]+ | Error\ termination\.\ Backtrace
-    | Program\ received\ signal | Backtrace\ for\ this\ error
+    | Backtrace\ for\ this\ error
     )""",
     re.X | re.I,
 )
