@@ -136,7 +136,7 @@ def test_replies_as_pytango_gives_them() -> None:
     ("value", "result"),
     [
         (None, (ResultCode.OK, "")),
-        (False, False),
+        (False, (ResultCode.FAILED, "the command returned False")),
         ("done", "done"),
         (3, (ResultCode.OK, "3")),
         (99, (ResultCode.OK, "99")),
@@ -145,6 +145,11 @@ def test_replies_as_pytango_gives_them() -> None:
 )
 def test_replies_of_plain_commands(value: Any, result: Any) -> None:
     assert decode_reply(value, coded=False).result == result
+
+
+def test_a_short_command_that_returns_false_says_so_by_its_name():
+    reply = decode_reply(False, coded=False, command_name="IsLocked")
+    assert reply.result == (ResultCode.FAILED, "IsLocked returned False")
 
 
 @pytest.mark.parametrize(("value", "status"), [(5, 5), ("5", 5), ("failed", 7), ("x", None)])

@@ -283,7 +283,10 @@ def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> R
     """
     pair = _code_and_text(value) if coded else None
     if pair is None:
-        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, _plain_result(value))
+        result = _plain_result(value)
+        if result is False:
+            result = (ResultCode.FAILED, f"{command_name or 'the command'} returned False")
+        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, result)
     code, text = pair
     if code in (ResultCode.QUEUED, ResultCode.STARTED):
         if text and command_name.lower() != "abortcommands":
