@@ -273,6 +273,7 @@ def test_a_map_s_components_become_addresses():
 def test_device_names_of_a_map_come_once_each():
     assert device_names(COMPONENTS) == [CBF, PSS, *BEAMS]
     assert device_names({"a": CBF, "b": [CBF, PSS]}) == [CBF, PSS]
+    assert device_names({"a": CBF, "b": [CBF.upper(), PSS]}) == [CBF, PSS]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from taskgrove.commands.device_names import device_key
 from taskgrove.errors import UsageError
 from taskgrove.tango.server.dialect import OLD_DEVICE, Dialect
 from taskgrove.tango.simulation.fault_text import parse_fault, parse_fault_argument, parse_faults
@@ -37,12 +38,12 @@ __all__ = [
 
 
 def device_names(components: Mapping[str, Any]) -> list[str]:
-    """Return the TANGO names in a map's ``components:``, each once, in order."""
-    names: dict[str, None] = {}
+    """Return the TANGO names in a map's ``components:``, each device once, in order."""
+    names: dict[str, str] = {}
     for value in components.values():
         for name in [value] if isinstance(value, str) else value:
-            names[str(name)] = None
-    return list(names)
+            names.setdefault(device_key(str(name)), str(name))
+    return list(names.values())
 
 
 def plan_simulator(
