@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.errors import UsageError
-from taskgrove.redaction import REDACTED, Redaction, holds_redacted, without_url_passwords
+from taskgrove.redaction import REDACTED, Redaction, holds_redacted, names, without_url_passwords
 
 RULE = Redaction()
 
@@ -259,6 +259,12 @@ def test_other_words_tell_none(name: str) -> None:
     assert RULE.said(f"{name}=abc123x") == f"{name}=abc123x"
 
 
+def test_no_name_of_a_secret_is_missed_by_the_quick_look() -> None:
+    words = names._WORDS | names._PAIRS | names._WEAK.keys() | names._WEAK_BEHIND.keys()
+    keys = {f"{word}_key" for word in names._KEYS}
+    assert [word for word in words | keys if not names.may_name_a_secret(word.upper())] == []
+
+
 def test_a_small_number_is_no_secret_where_the_name_may_mean_something_else() -> None:
     data = {"pass": 2, "pin": "17", "password": 2}
     assert RULE.plain(data) == {"pass": 2, "pin": "17", "password": REDACTED}
@@ -283,6 +289,14 @@ def test_a_small_number_is_no_secret_where_the_name_may_mean_something_else() ->
         ("use --token TOKEN", "use --token TOKEN"),
         ("configure/auth: mid-csp/1 says no", "configure/auth: mid-csp/1 says no"),
         ("auth::login(x)", "auth::login(x)"),
+        ("wrong password 'a1b2c3' for me", f"wrong password '{REDACTED}' for me"),
+        ("token a1b2c3 has expired", f"token {REDACTED} has expired"),
+        ("the password is of the wrong kind", "the password is of the wrong kind"),
+        ("token beam01 has expired", "token beam01 has expired"),
+        ("<password>a1</password><n>3</n>", f"<password>{REDACTED}</password><n>3</n>"),
+        ("db_pass: a1, pass: a1b2, pass: all", f"db_pass: {REDACTED}, pass: {REDACTED}, pass: all"),
+        ("redis-cli -a a1 ping", f"redis-cli -a {REDACTED} ping"),
+        ("openssl -passin pass:a1 x", f"openssl -passin pass:{REDACTED} x"),
         ("sent Bearer abc123def", f"sent Bearer {REDACTED}"),
         ("bearer authentication failed", "bearer authentication failed"),
         ("https://a1b2c3@host/x", f"https://{REDACTED}@host/x"),

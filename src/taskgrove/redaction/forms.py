@@ -83,6 +83,8 @@ _CRYPT: Final = re.compile(
 _SCHEME: Final = re.compile(
     r"\b(Bearer|Token|Basic|Negotiate|ApiKey)([ \t]+)([\w.~+/=-]{6,4096})", re.IGNORECASE
 )
+#: A shorter value behind ``Token`` may be a word of a sentence.
+_LONG_VALUE: Final = 16
 #: Places of webhooks, whose path is the secret.
 _HOOK: Final = re.compile(
     r"(https://(?:hooks\.slack\.com/(?:services|workflows|triggers)"
@@ -167,6 +169,8 @@ def _scheme(match: re.Match[str]) -> str:
     scheme, gap, value = match.groups()
     if scheme.lower() == "basic":
         is_secret = _is_basic(value)
+    elif scheme.lower() != "bearer" and len(value) < _LONG_VALUE:
+        is_secret = False
     else:
         is_secret = any(sign.isdigit() for sign in value) and not value.isdigit()
     return f"{scheme}{gap}{REDACTED}" if is_secret else match[0]

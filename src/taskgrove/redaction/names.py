@@ -40,6 +40,7 @@ _WORDS: Final = _set(
     "password passwords passwd passphrase passphrases passcode passcodes passwort pwd pwds"
     " secret secrets token tokens credential credentials cred creds auth authorization cookie"
     " cookies jwt jwts bearer apikey apikeys privkey webhook webhooks otp totp hotp netrc pgpass"
+    " passwrd pswd"
     " kubeconfig htpasswd sessionid jsessionid phpsessid sessid connstr connectionstring userpwd"
 )
 #: Words that end so are secrets too: ``PGPASSWORD``.
@@ -62,6 +63,7 @@ _KEYS: Final = _set(
     " client server tls ssl gpg pgp rsa dsa ecdsa aes hmac jwt cipher crypt crypto webhook"
     " consumer admin root vault unseal recovery django flask openai anthropic azure aws gcp google"
     " maps sendgrid stripe mailgun twilio datadog dd algolia sentry heroku cloudflare hf wandb bot"
+    " signature backup luks cosmos firebase"
     " ci git github gitlab registry docker npm pypi kms token password secure security symmetric"
     " wallet ingest instrumentation wpa wep wifi bearer cookie oauth priv pass elog scicat grafana"
 )
@@ -70,6 +72,7 @@ _PAIRS: Final = _set(
     " session_cookie seed_phrase recovery_code recovery_codes backup_code backup_codes mfa_code"
     " verification_code access_code security_code login_code unlock_code auth_code pass_phrase"
     " pass_word pass_code sas_url sas_uri sas_sig sas_signature azure_sas storage_sas blob_sas"
+    " op_session bw_session bitwarden_session snmp_community wallet_seed rsa_private"
     " container_sas account_sas id_rsa id_dsa id_ecdsa"
 )
 #: Weak words, each with the words behind which it means something else.
@@ -108,7 +111,7 @@ _FUSED: Final = re.compile(
 _EXEMPT: Final = frozenset(("PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY", "AUTH_METHOD"))
 #: A text without any of these holds no name of a secret, and no scheme of a header.
 _STEM: Final = re.compile(
-    r"pass|p[wais]|secret|tok|key|cred|auth|cook|jwt|bear|webh|otp|netrc|kube|sess|conn|salt|dsn"
+    r"pass|p[wais]|secret|tok|key|cred|auth|cook|jwt|bear|webh|otp|netrc|kube|sess|conn|salt|dsn|snmp|seed|rsa"
     r"|vault|sas|code|phr|basic|nego|curl|mysql|id_|access"
 )
 

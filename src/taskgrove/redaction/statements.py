@@ -48,10 +48,20 @@ _FLAG: Final = re.compile(
 )
 #: Commands of a shell, inside of a text, that take a password in a short flag.
 _SHELL: Final = re.compile(
-    r"""(\bsshpass[ \t]+-p[ \t]*"""
+    r"""(\bsshpass[ \t]+-p[ \t]*["']?|-pass(?:in|out)?[ \t]+pass:"""
     r"""|\bcurl\b[^\n|;]{0,200}?[ \t](?:-u|--user)[ =]?["']?[\w.@-]{1,60}:"""
+    r"""|\bldap\w{3,8}\b[^\n|;]{0,200}?[ \t]-w[ \t]*|\bredis-cli\b[^\n|;]{0,200}?[ \t]-a[ \t]*"""
     r"""|\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n|;]{0,200}?[ \t]-p)([^\s"']+)"""
 )
+#: A value that a sentence tells: ``wrong password 'abc1def'``.
+_SPOKEN: Final = re.compile(
+    r"""\b((?:password|passwd|passphrase|token|secret|api[ _-]?key)(?: is| was| of)? {1,3}["'`]?)"""
+    r"""([^\s"'`,;/<>]{6,200}+)""",
+    re.IGNORECASE,
+)
+_TAG: Final = re.compile(r"<([A-Za-z][\w.-]{0,100}+)>([^<>\n]{1,4096}+)(?=</)")
+#: No word, number or name: a digit between letters, or a sign that no name has.
+_ODD: Final = re.compile(r"[^\s]*?(?:[A-Za-z]\d+[A-Za-z]|[!$%&*#^~+])")
 
 
 def hide_statements(
@@ -70,6 +80,11 @@ def hide_statements(
     """
     if "=" in text or ":" in text:
         text = _hide_named(text, certainty_of, mark, heard)
+    if "</" in text:
+        text = _TAG.sub(
+            lambda tag: tag[0] if certainty_of(tag[1]) == "no" else f"<{tag[1]}>{mark}", text
+        )
+    text = _SPOKEN.sub(lambda told: f"{told[1]}{mark}" if _ODD.match(told[2]) else told[0], text)
     if "-" in text:
         text = _SHELL.sub(rf"\1{mark}", text)
         text = _FLAG.sub(lambda found: _flag(found, certainty_of, mark), text)
@@ -114,9 +129,15 @@ def is_small(value: object, certainty: Certainty) -> bool:
 
 
 def _is_assigned(text: str, found: re.Match[str]) -> bool:
-    """Return whether a weak name is one of data (``pass=``, ``"pass":``), and no word of a text."""
+    """Return whether a weak name is one of data, and no word of a text.
+
+    ``pass=``, ``"pass":`` and ``db_pass:`` are; ``pass: abc1def`` is by its value.
+    """
+    name = found["name"].strip("-")
     behind = text[found.end("name") : found.start("sign")].lstrip("\\")
-    return found["sign"] != ":" or behind[:1] in ('"', "'")
+    if found["sign"] != ":" or behind[:1] in ('"', "'") or "_" in name:
+        return True
+    return _ODD.match(text, found.end()) is not None
 
 
 def _value_of(text: str, found: re.Match[str]) -> tuple[int, int]:
