@@ -101,6 +101,19 @@ def test_an_earlier_attempt_that_began_counts() -> None:
     assert told(Task("root", subtasks=[again]), {"a": (lost, REFUSES)})[0] is TaskStatus.FAILED
 
 
+def test_a_method_that_failed_before_it_refused_had_begun() -> None:
+    answers = iter([RuntimeError("went away"), (TaskStatus.REJECTED, "Queue is full")])
+
+    def step() -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    root = Task("root", subtasks=[LeafTask.from_callable(step, name="step", retries=1)])
+    assert told(root, {}) == FAILED
+
+
 def test_a_method_that_began_before_it_refused_failed() -> None:
     assert told(Task("root", subtasks=[method("refuses")]), {}) == REJECTED
     assert told(Task("root", subtasks=[method("begins_and_refuses")]), {}) == FAILED

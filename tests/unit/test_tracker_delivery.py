@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from taskgrove.commands.aggregation import CauseLine, SubtaskResult
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError, TaskgroveError
@@ -249,6 +250,28 @@ def test_what_is_refused_after_it_began_is_a_failure(work):
     tracker.update_task(task_name="a", **work)
     refuse(tracker)
     assert tracker.outcome().status is TaskStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(TaskStatus.REJECTED, {"begun": False}), (TaskStatus.COMPLETED, {})]
+)
+def test_the_first_payload_tells_where_the_first_end_was_a_refusal(status, told):
+    done = CallbackRecorder()
+    TaskTracker("configure", 2, done).update_task(task_name="a", status=status, result=(5, "no"))
+    first = done.payloads[0]
+    assert {name: first[name] for name in ("begun",) if name in first} == told
+
+
+def test_what_began_and_the_leaves_of_causes_are_adopted_and_upserted():
+    causes = (CauseLine("x/y/z: full", 2, ("a", "b")),)
+    known = SubtaskResult("group", TaskStatus.REJECTED, begun=True, causes=causes)
+    tracker = TaskTracker("configure", 2)
+    tracker.adopt(known)
+    context = tracker._extract_context({"begun": True, "causes": causes})
+    tracker._upsert_subtask("other", TaskStatus.REJECTED, None, context)
+    for name in ("group", "other"):
+        record = tracker.subtasks[name]
+        assert (record.begun, record.causes) == (True, causes)
 
 
 def test_what_waited_only_has_not_begun():
