@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command_line import command, environment
+from tests.cli.command_line import command, environment, taskgrove
 
 MANAGER = ("--manager", "steps:Steps")
 RUN = ("run", "map.yaml", "go", *MANAGER, "--no-live")
@@ -35,11 +35,15 @@ def place(tmp_path: Path) -> Path:
 def said(*words: str, cwd: Path, shell: str = "", **variables: str) -> tuple[int, str]:
     """Return the exit code and all that was printed; ``shell`` stands behind the command."""
     env = environment(TASKGROVE_DB=str(cwd / "runs.db"), HOME=str(cwd)) | variables
-    line = ["sh", "-c", f'exec "$@" {shell}', "sh", *command(*words)]
-    done = subprocess.run(
-        line, cwd=cwd, env=env, capture_output=True, stdin=subprocess.DEVNULL, check=False
-    )
-    text = (done.stdout + done.stderr).decode()
+    if shell:
+        line = ["sh", "-c", f'exec "$@" {shell}', "sh", *command(*words)]
+        done = subprocess.run(
+            line, cwd=cwd, env=env, capture_output=True, stdin=subprocess.DEVNULL,
+            encoding="utf-8", check=False,
+        )  # fmt: skip
+    else:
+        done = taskgrove(*words, cwd=cwd, env=env)
+    text = done.stdout + done.stderr
     assert "Traceback" not in text
     assert "unexpected" not in text
     return done.returncode, " ".join(text.split())
