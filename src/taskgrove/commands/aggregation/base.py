@@ -9,9 +9,11 @@ owner can parse before it takes its lock and then set the fields.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
+
+import msgspec
 
 from taskgrove.commands.aggregation.messages import format_message
 from taskgrove.commands.aggregation.result_parsing import ParsedResult, parse_result
@@ -79,8 +81,7 @@ def _device_name(value: Any) -> str | None:
     return str.__str__(value) or None if issubclass(type(value), str) else None
 
 
-@dataclass(frozen=True, slots=True)
-class CauseLine:
+class CauseLine(msgspec.Struct, frozen=True, gc=False):
     """One line of an outcome's causes, and the leaves that it stands for.
 
     Attributes:
@@ -95,7 +96,7 @@ class CauseLine:
 
     def below(self, name: str) -> CauseLine:
         """Return it as the parent of the task, of this name, tells it."""
-        return replace(self, leaves=tuple(f"{name}/{leaf}" for leaf in self.leaves))
+        return msgspec.structs.replace(self, leaves=tuple(f"{name}/{leaf}" for leaf in self.leaves))
 
     def __str__(self) -> str:
         """The line for people: ``2 × x/y/z: queue is full (conf, scan)``."""
@@ -182,9 +183,9 @@ class SubtaskResult:
         self.health_state = None if health_state is None else health_name(health_state)
         self.severe = severe
         self.skipped = skipped
-        self.left_out = tuple(left_out)
+        self.left_out = tuple(left_out) if left_out else ()
         self.begun = self.status is TaskStatus.IN_PROGRESS if begun is None else begun
-        self.causes = tuple(causes)
+        self.causes = tuple(causes) if causes else ()
         self._take_result(result)
 
     def update(

@@ -121,7 +121,10 @@ class TaskAggregationPolicy:
             message,
             verdict.health_state,
             decision=decision,
-            left_out=(*self.left_out, *chain.from_iterable(sub.left_out for sub in subs)),
+            left_out=(
+                *self.left_out,
+                *chain.from_iterable([sub.left_out for sub in subs if sub.left_out]),
+            ),
             causes=tuple(causes),
         )
 
