@@ -184,7 +184,9 @@ class SubtaskResult:
         self.severe = severe
         self.skipped = skipped
         self.left_out = tuple(left_out) if left_out else ()
-        self.begun = self.status is TaskStatus.IN_PROGRESS if begun is None else begun
+        if begun is None:  # a record without a status is made for every subtask: no look-up there
+            begun = status is not None and self.status is TaskStatus.IN_PROGRESS
+        self.begun = begun
         self.causes = tuple(causes) if causes else ()
         self._take_result(result)
 

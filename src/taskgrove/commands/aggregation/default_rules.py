@@ -105,9 +105,10 @@ class RefusalRule(AggregationRule):
     def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
         """Return REJECTED when each subtask was refused, or skipped, before it began."""
         del context
-        refused, ends = tally.problems, [*tally.problems, *tally.casualties]
-        if not refused or len(ends) + len(tally.faults) < tally.total:
+        refused = tally.problems
+        if not refused or tally.unsuccessful < tally.total:
             return None
+        ends = [*refused, *tally.casualties]
         if any(sub.status != TaskStatus.REJECTED for sub in refused) or any(
             sub.begun for sub in ends
         ):

@@ -113,7 +113,8 @@ class TaskAggregationPolicy:
             reason=verdict.reason,
             severe=verdict.severe,
         )
-        causes = self._causes(tally, verdict)
+        causes = self._causes(tally, verdict) if tally.aborted or tally.unsuccessful else []
+        below = [sub.left_out for sub in subs if sub.left_out]
         message = self._message(tally, verdict, [str(cause) for cause in causes])
         return AggregationOutcome(
             verdict.status,
@@ -121,10 +122,7 @@ class TaskAggregationPolicy:
             message,
             verdict.health_state,
             decision=decision,
-            left_out=(
-                *self.left_out,
-                *chain.from_iterable([sub.left_out for sub in subs if sub.left_out]),
-            ),
+            left_out=(*self.left_out, *chain.from_iterable(below)) if below else self.left_out,
             causes=tuple(causes),
         )
 
