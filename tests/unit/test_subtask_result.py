@@ -479,3 +479,12 @@ def test_every_beginning_of_a_pair_or_an_object_is_known_for_one():
     for whole in ('[3, "no lock: é, \\"x\\""]', '{"result": [0, 1.5e-3], "ok": false, "n": null}'):
         for end in range(1, len(whole)):
             assert parse_result(whole[:end]).code is ResultCode.UNKNOWN, whole[:end]
+
+
+def test_a_message_that_holds_one_list_in_very_many_places_is_told_in_part():
+    value = ["no lock", 3]
+    for _ in range(22):  # with sixty, printing all of it would never end
+        value = [value, value]
+    parsed = parse_result((ResultCode.FAILED, value))
+    assert parsed.code is ResultCode.FAILED
+    assert "no lock" not in parsed.message

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from taskgrove.commands.aggregation.messages import MESSAGE_LIMIT
-from taskgrove.events.foreign_values import describe
+from taskgrove.events.foreign_values import describe, readable
 
 __all__ = ["describe", "plain", "single", "text_of"]
 
@@ -45,8 +45,10 @@ def text_of(value: Any) -> str:
             return ""
         if isinstance(value, (bytes, bytearray)):
             return bytes(value[: MESSAGE_LIMIT + 1]).decode(errors="replace")
-        if isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
-            return "\n".join(value)
+        if isinstance(value, (tuple, list, dict, set, frozenset)):
+            lines = isinstance(value, (tuple, list)) and all(isinstance(it, str) for it in value)
+            # Printing it could take for ever: one list may stand in very many places of it.
+            return "\n".join(value) if lines else readable(value)
         head = f"{type(value).__name__}: " if isinstance(value, BaseException) else ""
         return str.__str__(f"{head}{value}")
     except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
