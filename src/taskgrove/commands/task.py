@@ -159,7 +159,7 @@ class Task(BaseTask):
             path, node = stack.pop()
             yield path, node
             if isinstance(node, Task):
-                stack.extend((f"{path}/{child.name}", child) for child in reversed(node._subtasks))
+                stack.extend((f"{path}/{child._name}", child) for child in reversed(node._subtasks))
 
     def find(self, path: str) -> BaseTask:
         """Return the node at ``path`` (``configure/configure_pst/pst-beam-01``).
@@ -201,17 +201,17 @@ class Task(BaseTask):
                 raise UsageError(
                     f"a subtask is a Task or a LeafTask, not {child!r}", path=self.name
                 )
-            if child.name in names:
+            if child._name in names:
                 raise UsageError(
                     f"two subtasks of {self.name!r} are named {child.name!r}",
                     path=self.path,
                     hint="names are unique among the children of one Task, because they key its"
                     " tracker",
                 )
-            names.add(child.name)
-            if child.parent is self:
+            names.add(child._name)
+            if child._parent is self:
                 continue
-            if child.parent is not None:
+            if child._parent is not None:
                 raise UsageError(
                     f"{child.path!r} already has a parent",
                     path=child.path,
@@ -224,7 +224,7 @@ class Task(BaseTask):
             if child is self or child in self._ancestors():
                 raise UsageError(f"{child.name!r} would be its own ancestor", path=self.path)
         for child in children:
-            child.parent = self
+            child._parent = self  # one that has a tracker already is refused when this is complete
 
     def _ancestors(self) -> Iterator[BaseTask]:
         node: BaseTask | None = self.parent
@@ -243,5 +243,5 @@ class Task(BaseTask):
             pst_group=self.pst_group,
             left_out=self.left_out,
         )
-        tracker.expect(child.name for child in self._subtasks)
+        tracker.expect(child._name for child in self._subtasks)
         return tracker
