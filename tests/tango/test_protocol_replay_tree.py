@@ -109,6 +109,11 @@ def check_outcome(outcome: Any, scenario: dict[str, Any], device: str) -> None:
     bad = [one for one in ends if not is_success(one)]
     if any(one["status"] == "ABORTED" for one in ends):
         assert (outcome.status, outcome.result) == (TaskStatus.ABORTED, ResultCode.ABORTED)
+    elif all(one["status"] == "REJECTED" for one in ends):  # nothing has begun: a refusal
+        codes = {result_of(one)[0] for one in ends}
+        code = ResultCode.NOT_ALLOWED if ResultCode.NOT_ALLOWED in codes else ResultCode.REJECTED
+        assert (outcome.status, outcome.result) == (TaskStatus.REJECTED, code)
+        assert outcome.health_state is None
     elif bad:
         assert (outcome.status, outcome.result) == (TaskStatus.FAILED, ResultCode.FAILED)
         assert outcome.health_state == "FAILED"
@@ -118,6 +123,11 @@ def check_outcome(outcome: Any, scenario: dict[str, Any], device: str) -> None:
         assert device in outcome.message
     for text in (text for one in bad for text in texts_of(one)):
         assert text in outcome.message
+
+
+def result_of(expected: dict[str, Any]) -> list[Any]:
+    result = expected.get("result")
+    return result if isinstance(result, list) else [None]
 
 
 def is_success(expected: dict[str, Any]) -> bool:
