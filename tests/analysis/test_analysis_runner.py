@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -555,7 +556,7 @@ def test_an_exception_of_an_analysis_is_said_to_be_one(bench: Bench) -> None:
 
 def test_a_traceback_of_a_program_is_kept_as_a_chain(bench: Bench) -> None:
     code = "try: {}[1]\nexcept KeyError as exc: raise OSError(2) from exc"
-    bench.run(shell(f"exec {sys.executable} -c '{code}'"))
+    bench.run(shell(f"exec {shlex.quote(sys.executable)} -c '{code}'"))
     cause = cause_of(bench)
     assert [link.type for link in cause.chain] == ["OSError", "KeyError"]
 

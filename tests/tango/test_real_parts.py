@@ -110,7 +110,7 @@ def test_plain_device_completes_whatever_type_it_returns(
 @needs_tango_test
 def test_command_that_a_plain_device_does_not_have(executor: MainTaskExecutor) -> None:
     outcome, events = run(executor, LeafTask("typo", PLAIN, "DevStrin", "x"))
-    assert outcome.status is TaskStatus.FAILED
+    assert outcome.status is TaskStatus.REJECTED
     assert end_of(events, "typo").status is TaskStatus.REJECTED
     assert PLAIN in outcome.message
     assert "DevStrin" in outcome.message
@@ -119,7 +119,7 @@ def test_command_that_a_plain_device_does_not_have(executor: MainTaskExecutor) -
 @needs_tango_test
 def test_argument_that_a_plain_device_does_not_take(executor: MainTaskExecutor) -> None:
     outcome, events = run(executor, LeafTask("wrong", PLAIN, "DevLong", "not a number"))
-    assert outcome.status is TaskStatus.FAILED
+    assert outcome.status is TaskStatus.REJECTED
     assert end_of(events, "wrong").status is TaskStatus.REJECTED
     assert end_of(events, "wrong").message == (
         f"{PLAIN}: DevLong takes DevLong (a whole number), not str 'not a number'"
