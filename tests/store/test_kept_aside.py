@@ -20,7 +20,7 @@ from taskgrove.errors import StoreError, UsageError
 from taskgrove.store import History, Recorder, Store, find_lost, resume
 from taskgrove.store.database import location as location_module
 from taskgrove.store.recording import spill
-from taskgrove.store.recording.orphans import adopt_orphans
+from taskgrove.store.recording.orphans import TakenIn, adopt_orphans
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.verdicts import give_verdict
@@ -164,7 +164,7 @@ def test_one_run_that_cannot_be_taken_in_keeps_no_other_out(tmp_path: Path) -> N
         assert f"rm {left.path}" in left.words
         again = adopt_orphans(store)
         assert [item.words for item in again.left] == [left.words]
-        assert "0 events of 0 runs" in again.told[0]
+        assert again.told == ()
     for run_id in ("first", "third"):
         kept(file, run_id).assert_final()
 
@@ -178,6 +178,139 @@ def test_a_record_that_could_not_be_made_is_made_from_what_was_kept_aside(
     (tmp_path / "no").mkdir()
     with History.open() as history:
         assert history.find("last").run_id == "new"
+
+
+def three_kept_aside(file: Path) -> Path:
+    """Keep three runs aside, and return the file that holds them."""
+    with Recorder(file) as recorder, outage():
+        for run_id in ("first", "second", "third"):
+            feed(recorder.begin_run(run_id, RunAbout("scan")), life(run_id))
+            end_and_wait(recorder, run_id)
+        recorder.close()
+    (path,) = aside(file)
+    return path
+
+
+def starts_of(path: Path, run_id: str) -> list[int]:
+    """Return where the entries of a run begin, and where the last of them ends."""
+    start, found = 0, []
+    with path.open("rb") as file:
+        for entry, end in spill.read_entries(file.fileno()):
+            found += [start, end] if entry.run_id == run_id else []
+            start = end
+    return [*dict.fromkeys(found)]
+
+
+@pytest.mark.parametrize("byte", [0, 3, 4, 20], ids=["length", "huge-length", "crc", "body"])
+def test_damage_keeps_nothing_out_that_can_be_read(tmp_path: Path, byte: int) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    data = bytearray(path.read_bytes())
+    data[starts_of(path, "second")[1] + byte] ^= 0x55
+    path.write_bytes(data)
+    path.chmod(0o644)
+    with Store.open(file) as store:
+        taken = History(store).take_in()
+        (left,) = taken.left
+        assert left.is_damaged
+        assert left.path.read_bytes() == data
+        assert left.path.stat().st_mode & 0o777 == 0o600
+        for fact in (f"mv {left.path} {path}", f"rm {left.path}"):
+            assert fact in left.words
+        assert "of 3 runs" in taken.told[0]
+        assert not aside(file)
+        assert History(store).take_in() == TakenIn()
+    for run_id in ("first", "third"):
+        kept(file, run_id).assert_final()
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\0" * 64, b"no entry at all", b"\xff" * 100], ids=["zeros", "words", "ones"]
+)
+def test_bytes_behind_the_last_entry_are_kept(tmp_path: Path, rest: bytes) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    data = path.read_bytes() + rest
+    path.write_bytes(data)
+    with Store.open(file) as store:
+        (left,) = adopt_orphans(store).left
+    assert left.path.read_bytes() == data
+    assert f"{len(rest)} bytes" in left.words
+    kept(file, "third").assert_final()
+
+
+def test_a_run_without_its_beginning_stays_beside_the_damaged_file(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    data = bytearray(path.read_bytes())
+    data[starts_of(path, "second")[0] + 10] ^= 0x55
+    path.write_bytes(data)
+    with Store.open(file) as store:
+        damaged, broken = adopt_orphans(store).left
+    assert damaged.path.read_bytes() == data
+    assert (broken.path, [run.run_id for run in broken.runs]) == (path, ["second"])
+    assert aside(file) == [path]
+
+
+def test_a_damaged_file_takes_the_place_of_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    path.with_suffix(".damaged").write_text("an earlier one")
+    path.write_bytes(path.read_bytes() + b"no entry at all")
+    with Store.open(file) as store:
+        (left,) = adopt_orphans(store).left
+    assert left.path.suffix == ".damaged"
+    assert path.with_suffix(".damaged").read_text() == "an earlier one"
+
+
+def test_who_looks_for_lost_runs_first_is_told_of_damage(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    path.write_bytes(path.read_bytes() + b"no entry at all")
+    with Store.open(file) as store:
+        find_lost(store)
+        assert str(path.with_suffix(".damaged")) in caplog.text
+        caplog.clear()
+        history = History(store)
+        assert len([history.find("last") for _ in range(2)]) == 2
+        assert sum("history" in record.name for record in caplog.records) == 1
+        (left,) = history.kept_aside
+        left.path.unlink()
+        history.find("last")
+        assert history.kept_aside == ()
+
+
+def test_damage_is_named_where_nothing_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    path.write_bytes(b"no entry at all")
+    Store.open(file).close()
+    with Store.open(file, read_only=True) as store:
+        (left,) = History(store).take_in().left
+    assert left.path == path
+
+
+@pytest.mark.parametrize("cut", [1, 7, 20])
+def test_an_entry_that_was_cut_off_at_the_end_is_dropped(tmp_path: Path, cut: int) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    os.truncate(path, path.stat().st_size - cut)
+    with Store.open(file) as store:
+        taken = adopt_orphans(store)
+    assert taken.left == ()
+    assert f"the end of {path} was cut off" in taken.told[0]
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_empty_file_is_removed_without_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    os.truncate(path, 0)
+    with Store.open(file) as store:
+        assert adopt_orphans(store) == TakenIn()
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_run_is_not_lost_while_its_end_is_kept_aside(tmp_path: Path) -> None:
@@ -249,6 +382,38 @@ def test_the_command_line_takes_in_first(tmp_path: Path) -> None:
     done = ask("why", "last", "--db", str(file))
     assert "configure" in done.stdout
     assert "1 run that an earlier process could not write" in done.stderr
+
+
+def test_the_command_line_names_a_damaged_file(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    path = three_kept_aside(file)
+    path.write_bytes(path.read_bytes() + b"no entry at all")
+    done = ask("runs", "list", "--db", str(file))
+    assert done.exit_code == 0
+    assert f"rm {path.with_suffix('.damaged')}" in done.stderr
+
+
+def test_nobody_acts_on_last_when_damage_is_found(tmp_path: Path) -> None:
+    file, done = tmp_path / "runs.db", list[str]()
+    stow_then_configure(file)
+    (path,) = aside(file)
+    path.write_bytes(b"no entry at all")
+    with pytest.raises(UsageError, match=r"\.damaged"):
+        resume("last", one_step("stow", done=done), store=file)
+    assert done == []
+    # It was told: who asks again knows of it.
+    assert resume("last", one_step("stow", done=done), store=file).ok
+    assert done == ["stow"]
+
+
+def test_the_command_line_does_not_act_on_last_when_damage_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    stow_then_configure(file)
+    (path,) = aside(file)
+    path.write_bytes(b"no entry at all")
+    done = ask("resume", "last", "--yes", "--db", str(file))
+    assert done.exit_code == 2
+    assert str(path.with_suffix(".damaged")) in done.stderr
 
 
 @pytest.mark.parametrize(

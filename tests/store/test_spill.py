@@ -149,16 +149,75 @@ def test_an_entry_that_was_cut_off_ends_the_file(tmp_path: Path, cut: int) -> No
         assert [entry.sequence for entry, _ in read_entries(file.fileno())] == [1, 2]
 
 
-def test_a_damaged_entry_ends_the_file(tmp_path: Path) -> None:
-    spill = Spill(RECORD, 10**6, tmp_path)
-    spill.add(entries(3))
+@pytest.mark.parametrize(
+    ("byte", "size"), [*((n, 10) for n in range(0, 40, 3)), (2, 3_000_000), (20, 3_000_000)]
+)
+def test_a_damaged_entry_is_passed_over(tmp_path: Path, byte: int, size: int) -> None:
+    spill = Spill(RECORD, 10**8, tmp_path)
+    spill.add(entries(3, size=size))
     spill.close()
     (path,) = orphans_of(RECORD, tmp_path)
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
+    third = len(data) // 3
+    data[third + byte] ^= 0xFF
     path.write_bytes(data)
+    gaps: list[tuple[int, int]] = []
     with path.open("rb") as file:
-        assert [entry.sequence for entry, _ in read_entries(file.fileno())] == [1]
+        found = read_entries(file.fileno(), on_damage=lambda *gap: gaps.append(gap))
+        assert [entry.sequence for entry, _ in found] == [1, 3]
+    assert gaps == [(third, 2 * third)]
+
+
+def test_a_last_entry_whose_length_is_wrong_is_not_cut_off(tmp_path: Path) -> None:
+    spill = Spill(RECORD, 10**6, tmp_path)
+    spill.add(entries(2))
+    spill.close()
+    (path,) = orphans_of(RECORD, tmp_path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 + 2] ^= 0xFF
+    path.write_bytes(data)
+    gaps: list[tuple[int, int]] = []
+    with path.open("rb") as file:
+        assert len(list(read_entries(file.fileno(), on_damage=lambda *gap: gaps.append(gap)))) == 1
+    assert gaps == [(len(data) // 2, len(data))]
+
+
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_a_file_that_is_damaged_under_its_owner_stays(tmp_path: Path, damaged: int) -> None:
+    spill = Spill(RECORD, 10**6, tmp_path)
+    spill.add(entries(3))
+    (path,) = orphans_of(RECORD, tmp_path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3 * damaged + 20] ^= 0xFF
+    path.write_bytes(data)
+    assert len(drained(spill, limit=1)) == 2
+    assert path.read_bytes() == data
+    spill.add(entries(1))
+    assert spill.path != path
+    drained(spill)
+    assert orphans_of(RECORD, tmp_path) == [path]
+
+
+def test_a_write_that_failed_leaves_no_part_behind_later_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spill = Spill(RECORD, 10**6, tmp_path)
+    real = os.write
+
+    def full(fd: int, data: memoryview) -> int:
+        if len(data) < 1_000:
+            raise OSError(28, "No space left on device")
+        return real(fd, data[:-500])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        spill.add(entries(1, size=2_000))
+    _, mark = spill.peek(1)
+    spill.drop(mark)
+    spill.add(entries(1))
+    assert spill.path is not None
+    assert spill.path.stat().st_size == spill.size_bytes
+    spill.close()
 
 
 def test_entries_larger_than_a_read_come_back(tmp_path: Path) -> None:

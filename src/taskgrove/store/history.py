@@ -160,14 +160,20 @@ class History:
             What was written, and what is left aside: which runs, where, why, and what to do.
         """
         from taskgrove.store.recording.orphans import (  # noqa: PLC0415 - an extra
+            KeptAside,
             TakenIn,
             adopt_orphans,
             unwritable,
         )
 
         store = self.store
+        damaged = tuple(
+            KeptAside(path, (), why, hint, is_damaged=True)
+            for path, (why, hint) in store.damaged.items()
+            if path.exists()
+        )
         if not self._spills.found():
-            self.kept_aside = ()
+            self.kept_aside = damaged
             return TakenIn()
         try:
             if store.read_only:
@@ -176,7 +182,7 @@ class History:
         except StoreError as exc:
             taken = unwritable(store.location, exc)
         left = tuple(filter(None, map(self._without_kept, taken.left)))
-        self.kept_aside = left
+        self.kept_aside = damaged + left
         self._told_aside.update(file.words for file in left)
         return TakenIn(taken.told, left)
 
@@ -200,7 +206,7 @@ class History:
         return dataclasses.replace(file, runs=runs) if runs else None
 
     def _look_aside(self) -> None:
-        if not self.kept_aside and not self._spills.found():
+        if not self.kept_aside and not self.store.damaged and not self._spills.found():
             return
         told = set(self._told_aside)
         for text in self.take_in().told:
@@ -208,6 +214,7 @@ class History:
         for file in self.kept_aside:
             if file.words not in told:
                 _LOGGER.warning("%s", file.words)
+                self._told_aside.add(file.words)
 
     @property
     def reader(self) -> Reader:

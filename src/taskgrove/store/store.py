@@ -34,6 +34,8 @@ class Store:
         read_only: True when nothing can be written through it.
         backup: The copy that opening made of a SQLite file before it was migrated, or None.
         copied: Why a copy of the record is read in its place, or None.
+        damaged: Files of what was kept aside that were found damaged while it was open: for
+            each why it cannot be read whole, and what to do.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Store:
         self.read_only = read_only
         self.backup = backup
         self.copied: str | None = None
+        self.damaged: dict[Path, tuple[str, str]] = {}
         self._folder: TemporaryDirectory[str] | None = None
 
     @classmethod

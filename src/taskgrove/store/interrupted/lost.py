@@ -10,6 +10,7 @@ Threads: any thread may call any function here; each uses a connection of its ow
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from taskgrove.store.store import Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,12 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     now = SYSTEM_CLOCK.wall_ns() if now_ns is None else now_ns
     from taskgrove.store.recording.orphans import adopt_orphans  # noqa: PLC0415 - an extra
 
+    left = adopt_orphans(store).left
+    for file in left:
+        if file.is_damaged:  # nobody else finds it any more
+            _LOGGER.warning("%s", file.words)
     # What dead recorders had kept aside may hold ends of runs, and runs that have no row yet.
-    aside = {run.run_id for file in adopt_orphans(store).left for run in file.runs}
+    aside = {run.run_id for file in left for run in file.runs}
     found: list[LostRun] = []
     for row in _leased(store):
         if row.run_id in aside or why_expired(row, now) is None:

@@ -24,6 +24,7 @@ from taskgrove.store.recording.spill import (
     keep_only,
     orphans_of,
     read_entries,
+    set_aside,
     take_orphan,
 )
 from taskgrove.store.store import Store
@@ -61,6 +62,7 @@ class KeptAside:
         why: Why it is not in the record, in words.
         hint: What to do about it.
         is_held: Whether a process that lives writes it, and will bring it into the record.
+        is_damaged: Whether it was renamed because a part of it cannot be read: it is told once.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class KeptAside:
     why: str
     hint: str
     is_held: bool = False
+    is_damaged: bool = False
 
     @property
     def words(self) -> str:
@@ -109,7 +112,10 @@ def adopt_orphans(store: Store, folder: Path | None = None) -> TakenIn:
     Raises:
         StoreError: The record cannot be written.
     """
-    return adopt(store.location, RunWriter(store.dialect), store.writing, folder)
+    taken = adopt(store.location, RunWriter(store.dialect), store.writing, folder)
+    # No later look finds these files, and they may hold a newer run than those on record.
+    store.damaged |= {file.path: (file.why, file.hint) for file in taken.left if file.is_damaged}
+    return taken
 
 
 def adopt(
@@ -129,8 +135,9 @@ def adopt(
             continue
         try:
             file = _File(path, fd, writer, transaction)
-            told.append(file.adopt())
-            left += [file.left] if file.left else []
+            words = file.adopt()
+            told += [words] if words else []
+            left += file.left
         finally:
             os.close(fd)
     return TakenIn(tuple(told), tuple(left))
@@ -159,8 +166,10 @@ def look_at(path: Path, why: str, hint: str, *, is_held: bool = False) -> KeptAs
         words = f"the file cannot be opened: {exc.strerror}"
         return KeptAside(path, (), words, "make it readable for this user", is_held)
     found: dict[str, AsideRun] = {}
+    is_unreadable = False
+    gaps: list[tuple[int, int]] = []
     try:
-        for entry, _ in read_entries(fd):
+        for entry, _ in read_entries(fd, on_damage=lambda *gap: gaps.append(gap)):
             if isinstance(entry, RunEntry):
                 created = int(entry.row.get("created_ns") or 0) or None
                 command = str(entry.row.get("command", ""))
@@ -168,11 +177,12 @@ def look_at(path: Path, why: str, hint: str, *, is_held: bool = False) -> KeptAs
             else:
                 found.setdefault(entry.run_id, AsideRun(entry.run_id, "", None))
     except Exception as exc:  # noqa: BLE001 - of another version, or damaged: it is told
+        is_unreadable = True
         why = f"the file cannot be read: {type(exc).__name__}: {exc}"
     finally:
         os.close(fd)
     runs = tuple(sorted(found.values(), key=lambda run: run.created_ns or 0))
-    return KeptAside(path, runs, why, hint, is_held) if runs else None
+    return KeptAside(path, runs, why, hint, is_held) if runs or gaps or is_unreadable else None
 
 
 @dataclass(slots=True)
@@ -184,13 +194,14 @@ class _File:
     writer: RunWriter
     transaction: Callable[[], AbstractContextManager[Connection]]
     states: dict[str, RunState] = field(default_factory=dict)
-    left: KeptAside | None = None
+    left: list[KeptAside] = field(default_factory=list)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
 
     def adopt(self) -> str:
-        """Write the file's runs, each for itself, and return a sentence about it."""
+        """Write the file's runs, each for itself, and return what is to be told of them."""
         read_to = events = 0
         entries: list[Entry] = []
-        for entry, end in read_entries(self.fd):
+        for entry, end in read_entries(self.fd, on_damage=self._note_damage):
             entries.append(entry)
             read_to = end
             if len(entries) >= _CHUNK:
@@ -200,23 +211,49 @@ class _File:
         for state in self.states.values():
             self._guarded(state, self._write_rows)
         well = sum(state.broken is None for state in self.states.values())
-        words = f"{_count(events, 'event')} of {_count(well, 'run')} that an earlier process"
-        words += " could not write are in the record now"
-        if read_to < os.fstat(self.fd).st_size:
-            words += f"; the end of {self.path} was cut off"
+        words: list[str] = []
+        if events or well:
+            words.append(
+                f"{_count(events, 'event')} of {_count(well, 'run')} that an earlier process"
+                " could not write are in the record now"
+            )
+        if max(read_to, *(end for _, end in self.gaps), 0) < os.fstat(self.fd).st_size:
+            words.append(f"the end of {self.path} was cut off")
         self._put_away()
-        return words
+        return "; ".join(words)
+
+    def _note_damage(self, start: int, end: int) -> None:
+        self.gaps.append((start, end))
 
     def _put_away(self) -> None:
-        """Remove the file; what could not be written of it stays in one of the same name."""
+        """Remove the file, or rename it where it is damaged.
+
+        What could not be written of it stays in one of the same name.
+        """
         broken = {run_id for run_id, state in self.states.items() if state.broken is not None}
-        if not broken:
+        if self.gaps:
+            self.left.append(self._kept_damaged())
+        elif not broken:
             self.path.unlink()
+        if not broken:
             return
         keep_only(self.path, self.fd, broken)
         why = "; ".join(dict.fromkeys(str(self.states[run_id].broken) for run_id in broken))
         hint = f"remove the file when nobody needs it: rm {shlex.quote(str(self.path))}"
-        self.left = look_at(self.path, why, hint)
+        left = look_at(self.path, why, hint)
+        self.left += [left] if left else []
+
+    def _kept_damaged(self) -> KeptAside:
+        aside = set_aside(self.path, self.fd)
+        here, before = shlex.quote(str(aside)), shlex.quote(str(self.path))
+        size = _count(sum(end - start for start, end in self.gaps), "byte")
+        why = f"{size} of it cannot be read, where it is damaged; all else of it was read"
+        hint = (
+            "events or whole runs may be missing in the record; once the file is mended, the"
+            f" next command takes it in under its former name: mv {here} {before}; or remove"
+            f" it when nobody needs it: rm {here}"
+        )
+        return KeptAside(aside, (), why, hint, is_damaged=True)
 
     def _write(self, entries: Iterable[Entry]) -> int:
         rows: dict[str, list[tuple[int, bytes]]] = {}

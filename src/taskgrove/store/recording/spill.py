@@ -7,7 +7,8 @@ writes what it holds. Its owner holds a lock on it as long as it lives, and the 
 of that when it dies.
 
 The file: for each entry its length and CRC (two unsigned 32-bit numbers, little endian), then
-MessagePack. An entry that was cut off by a crash ends the file.
+MessagePack. An entry that was cut off by a crash ends the file; any other damage is passed over,
+and a file that has some is never removed.
 
 Threads: a spill belongs to one thread.
 """
@@ -24,7 +25,7 @@ import tempfile
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ from taskgrove.store.database.location import user_folder
 MEMORY_LIMIT_BYTES: Final = 32 * 2**20
 
 _HEAD: Final = struct.Struct("<II")
+#: The first bytes of an entry, behind the number of its fields.
+_MARK: Final = b"\xa4type"
 _SUFFIX: Final = ".spill"
 _READ_BYTES: Final = 1 << 20
 #: How often a file is made anew that another process took for an orphan before it was locked.
@@ -99,6 +102,7 @@ class Spill:
         self._read_at = 0
         self._memory: deque[bytes] = deque()
         self._memory_bytes = 0
+        self._is_damaged = False
         self.durable = True
         self.trouble: str | None = None
 
@@ -162,6 +166,7 @@ class Spill:
             if self._fd is None:
                 self._make()
             assert self._fd is not None
+            os.ftruncate(self._fd, self._size)  # a write that failed may have left a part
             os.lseek(self._fd, self._size, os.SEEK_SET)
             left = memoryview(data)
             while left:
@@ -202,14 +207,18 @@ class Spill:
             assert self._fd is not None
             found: list[Entry] = []
             at = self._read_at
-            for entry, end in read_entries(self._fd, at, self._size):
+            for entry, end in read_entries(self._fd, at, self._size, self._note_damage):
                 found.append(entry)
                 at = end
                 if len(found) >= limit:
                     break
+            self._is_damaged |= not found
             return found, at if found else self._size
         some = [self._memory[i] for i in range(min(limit, len(self._memory)))]
         return [_DECODER.decode(data[_HEAD.size :]) for data in some], -len(some)
+
+    def _note_damage(self, _start: int, _end: int) -> None:
+        self._is_damaged = True
 
     def drop(self, mark: int) -> None:
         """Do not return the entries again that :meth:`peek` returned: their events are written.
@@ -230,8 +239,11 @@ class Spill:
         self.trouble = None
         if self._fd is not None:
             assert self._path is not None
-            self._path.unlink(missing_ok=True)
+            # Damage is left for whoever looks for orphans next, and sets the file aside.
+            if not self._is_damaged:
+                self._path.unlink(missing_ok=True)
             os.close(self._fd)
+        self._is_damaged = False
         self._fd = self._path = None
         self._size = self._read_at = 0
 
@@ -337,24 +349,112 @@ def keep_only(path: Path, fd: int, run_ids: Set[str]) -> None:
     rest.replace(path)
 
 
-def read_entries(fd: int, start: int = 0, end: int | None = None) -> Iterator[tuple[Entry, int]]:
-    """Yield each entry of a spill's file, and where it ends; stop where the file was cut off."""
+def set_aside(path: Path, fd: int) -> Path:
+    """Rename a spill that is damaged, so that nobody takes it in again, and return its new name.
+
+    Args:
+        path: The file.
+        fd: Its descriptor, locked.
+    """
+    os.fchmod(fd, 0o600)
+    aside = path.with_suffix(".damaged")
+    while os.path.lexists(aside):
+        aside = path.with_suffix(f".{secrets.token_hex(4)}.damaged")
+    return path.rename(aside)
+
+
+def read_entries(
+    fd: int,
+    start: int = 0,
+    end: int | None = None,
+    on_damage: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[Entry, int]]:
+    """Yield each whole entry of a spill's file, and where it ends.
+
+    Args:
+        fd: The file.
+        start: Where an entry begins.
+        end: Where to stop; None stops at the end of the file.
+        on_damage: Told where damage begins and ends: bytes that are no entry, and not one that
+            was cut off by the end either.
+    """
     end = os.fstat(fd).st_size if end is None else end
-    at, data, base = start, b"", start
-    while at + _HEAD.size <= end:
-        if at + _HEAD.size > base + len(data):
-            data, base = os.pread(fd, _READ_BYTES, at), at
-        length, crc = _HEAD.unpack_from(data, at - base)
+    reader, at = _Reader(fd, end), start
+    while at < end:
+        found = reader.entry_at(at)
+        if found is not None:
+            yield found
+            at = found[1]
+            continue
+        behind = reader.next_after(at)
+        if behind is None and reader.is_cut_off(at):
+            return
+        behind = end if behind is None else behind
+        if on_damage is not None:
+            on_damage(at, behind)
+        at = behind
+
+
+class _Reader:
+    """Finds entries in a file, up to an end."""
+
+    def __init__(self, fd: int, end: int) -> None:
+        self._fd = fd
+        self._end = end
+        self._data = b""
+        self._base = 0
+
+    def entry_at(self, at: int) -> tuple[Entry, int] | None:
+        """Return the entry that begins here, and where it ends; None where there is no whole."""
+        head = self._part(at, _HEAD.size)
+        if len(head) < _HEAD.size:
+            return None
+        length, crc = _HEAD.unpack(head)
         stop = at + _HEAD.size + length
-        if stop > end:
-            return
-        if stop > base + len(data):
-            data, base = os.pread(fd, max(_READ_BYTES, _HEAD.size + length), at), at
-        body = data[at - base + _HEAD.size : stop - base]
+        if stop > self._end:
+            return None
+        body = self._part(at + _HEAD.size, length)
         if zlib.crc32(body) != crc:
-            return
-        yield _DECODER.decode(body), stop
-        at = stop
+            return None
+        try:
+            return _DECODER.decode(body), stop
+        except msgspec.DecodeError:  # of another version, or zeros, whose CRC is right
+            return None
+
+    def next_after(self, at: int) -> int | None:
+        """Return where the next whole entry behind a place begins, or None."""
+        seek = at + _HEAD.size + 2  # where an entry that begins one byte later has its mark
+        while data := os.pread(self._fd, max(0, min(_READ_BYTES, self._end - seek)), seek):
+            found = data.find(_MARK)
+            while found >= 0:
+                begin = seek + found - _HEAD.size - 1
+                if self.entry_at(begin) is not None:
+                    return begin
+                found = data.find(_MARK, found + 1)
+            seek += max(1, len(data) - len(_MARK) + 1)
+        return None
+
+    def is_cut_off(self, at: int) -> bool:
+        """Return whether the rest of the file is the beginning of an entry, and nothing else."""
+        rest = self._part(at, self._end - at)
+        if len(rest) < _HEAD.size:
+            return True
+        length, _ = _HEAD.unpack_from(rest)
+        body = rest[_HEAD.size :]
+        if length <= len(body):
+            return False
+        try:
+            _DECODER.decode(body)
+        except msgspec.DecodeError as exc:
+            # No type of its own tells it. Should other words come, the file is kept.
+            return "truncated" in str(exc)
+        return False  # it is whole: its length is wrong
+
+    def _part(self, at: int, size: int) -> bytes:
+        size = min(size, self._end - at)
+        if at < self._base or at + size > self._base + len(self._data):
+            self._data, self._base = os.pread(self._fd, max(_READ_BYTES, size), at), at
+        return self._data[at - self._base : at - self._base + size]
 
 
 def _framed(entry: Entry) -> bytes:
