@@ -14,10 +14,14 @@ import tempfile
 
 import pytest
 
+from taskgrove.events import bus
 from tests.examples import register_profiles
 from tests.store.postgres_server import why_no_postgres
 
 pytest_plugins = ["pytester", "tests.leak_guard", "tests.failures_at_once"]
+
+# A machine that stands still for a second takes no observer away from a test.
+bus.STALL_LIMIT_S = bus.SLOW_LIMIT_S = 600.0  # type: ignore[misc]
 
 # Nothing of the caller's environment may steer a test: neither our own settings, nor a control
 # system that happens to be near, nor the colours of a terminal.

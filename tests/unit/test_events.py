@@ -30,6 +30,7 @@ from taskgrove.events import (
     decode_event,
     encode_event,
 )
+from taskgrove.events import bus as bus_module
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 COUNT = st.integers(0, 2**31)
@@ -257,6 +258,8 @@ class FakeTime:
 def test_an_observer_that_is_slow_again_and_again_is_detached(
     monkeypatch: pytest.MonkeyPatch, durations: list[float], survives: bool
 ) -> None:
+    monkeypatch.setattr(bus_module, "SLOW_LIMIT_S", SLOW_LIMIT_S)
+    monkeypatch.setattr(bus_module, "STALL_LIMIT_S", STALL_LIMIT_S)
     bus = EventBus("r")
     seen: list[TaskEvent] = []
     subscription = bus.subscribe(FakeTime(monkeypatch).observer(*durations))

@@ -113,7 +113,7 @@ class TaskAggregationPolicy:
             reason=verdict.reason,
             severe=verdict.severe,
         )
-        causes = self._causes(tally, verdict) if tally.aborted or tally.unsuccessful else []
+        causes = self._causes(tally, verdict)
         below = [sub.left_out for sub in subs if sub.left_out]
         message = self._message(tally, verdict, [str(cause) for cause in causes])
         return AggregationOutcome(
