@@ -80,6 +80,28 @@ class Raises(AnalysisTask[SampleParameters]):
         raise ValueError(self.parameters.text or "frame 12: no peaks above 5 sigma")
 
 
+def doubled(value: Any = None, levels: int = 22) -> Any:
+    """Return a value of few lists, each in two places; with 60 levels, no reader would end."""
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+class GivesDoubled(AnalysisTask[NoParameters]):
+    def run(self) -> Any:
+        return {"frames": doubled()}
+
+
+class RaisesDoubled(AnalysisTask[NoParameters]):
+    def run(self) -> Any:
+        raise ValueError("frame 12", doubled())
+
+
+class SumsUpDoubled(AnalysisTask[NoParameters]):
+    def run(self) -> Any:
+        return self.result(1, {"frames": doubled(), "n": 5})
+
+
 class SaysFailed(AnalysisTask[SampleParameters]):
     def run(self) -> TaskResult:
         return self.result([1, 2], "too noisy to be of use", status=TaskStatus.FAILED)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.aggregation.messages import MESSAGE_LIMIT
+from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
-from taskgrove.events import exception_line, one_line
+from taskgrove.events import exception_line, exception_text, loggable, one_line
+from taskgrove.events.foreign_values import readable
 from taskgrove.testing import EventLog, FakeDeviceRunner
 from taskgrove.testing.fake_device_runner import Script
 
@@ -219,3 +225,55 @@ def test_the_causes_of_a_tree_that_a_step_runs_stay_its_causes() -> None:
         "- one - a",
         "- two - b",
     ]
+
+
+@dataclass
+class Pair:
+    first: Any
+    second: Any
+
+
+def doubled(levels: int = 18) -> Any:
+    """Return a list that is printed in many places; with 60 levels, printing it never ends."""
+    value: Any = ["no lock", 3]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def raised_with(value: Any) -> list[Any]:
+    return [
+        ValueError(value),
+        ValueError("queue", {"args": value}),
+        KeyError(value),
+        ValueError(ValueError(value)),
+        ValueError(deque([value])),
+        ValueError(Pair(value, value)),
+        SystemExit(value),
+    ]
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_an_exception_raised_with_what_has_no_end_is_told_in_part(place: int) -> None:
+    exc = raised_with(doubled())[place]
+    outer = RuntimeError("no")
+    outer.__cause__ = exc
+    for told in (exception_text(exc), exception_line(exc), exception_line(outer)):
+        assert 0 < len(told) < 70_000
+    assert text_of(exc).startswith(f"{type(exc).__name__}: ")
+    assert len(readable({"error": exc})) < 70_000
+    record = logging.LogRecord("", 40, "", 1, "text", (), None)
+    for one in (exc, outer, ExceptionGroup("some", [outer])):
+        shown = loggable(one)
+        record.exc_info = (type(shown), shown, None)
+        story = logging.Formatter().format(record)
+        assert type(exc).__name__ in story
+        assert len(story) < 70_000
+        record.exc_text = None
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_an_exception_raised_with_a_small_value_keeps_its_words(place: int) -> None:
+    exc = raised_with([1, (2, "a")])[place]
+    assert exception_text(exc) == str(exc)
+    assert loggable(exc) is exc

@@ -33,7 +33,7 @@ from taskgrove.analysis.channel.messages import (
 )
 from taskgrove.analysis.task import AnalysisCancelled, AnalysisTask
 from taskgrove.errors import AnalysisError
-from taskgrove.events import exception_line
+from taskgrove.events import exception_line, loggable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -199,7 +199,7 @@ class _Child:
         # A signal from now on changes nothing: `on_cancel` must not be called in the midst of a
         # frame, and what it reports would wait for the end of that for ever.
         self._sending = True
-        story = "".join(traceback.format_exception(exc))
+        story = "".join(traceback.format_exception(loggable(exc)))
         cause = exception_line(exc)
         self.channel.send(Log(_LOG_ERROR, printable(story)))
         self.channel.send(Failed(printable(cause), printable(story), max_rss_bytes(os.getpid())))
@@ -207,10 +207,11 @@ class _Child:
 
 def _end_fork() -> None:
     """End a fork that came out of ``run``: only the analysis itself has a result to send."""
-    if sys.exc_info()[0] is not None:
+    raised = sys.exc_info()[1]
+    if raised is not None:
         import traceback  # noqa: PLC0415
 
-        traceback.print_exc()
+        traceback.print_exception(loggable(raised))
     sys.stdout.flush()
     os._exit(EXIT_FAILED)
 

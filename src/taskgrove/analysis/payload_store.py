@@ -39,7 +39,7 @@ def store_payload(payload: Any, folder: str | Path, limit_bytes: int = DEFAULT_L
             written.
     """
     place = Path(folder).absolute()
-    left = _without_arrays(payload, place, limit_bytes, 0)
+    left = _without_arrays(payload, place, limit_bytes, 0, {})
     if isinstance(left, PayloadReference):
         return left
     raw = dump_json(left).encode()
@@ -48,14 +48,17 @@ def store_payload(payload: Any, folder: str | Path, limit_bytes: int = DEFAULT_L
     return _keep(place, "json", lambda file: file.write(raw))
 
 
-def _without_arrays(value: Any, place: Path, limit: int, depth: int) -> Any:
+def _without_arrays(value: Any, place: Path, limit: int, depth: int, done: dict[int, Any]) -> Any:
+    """Return a value with its large parts kept; ``done`` holds each collection that was seen."""
     if depth > MAX_DEPTH:
         return value  # it is refused when it is written
     kind = type(value)
-    if kind is dict:
-        return {key: _without_arrays(item, place, limit, depth + 1) for key, item in value.items()}
-    if kind in {list, tuple}:
-        return kind(_without_arrays(item, place, limit, depth + 1) for item in value)
+    if kind in {dict, list, tuple}:
+        if id(value) not in done:  # one list may stand in more places than end
+            pairs = value.items() if kind is dict else enumerate(value)
+            left = {key: _without_arrays(it, place, limit, depth + 1, done) for key, it in pairs}
+            done[id(value)] = left if kind is dict else kind(left.values())
+        return done[id(value)]
     if kind in {bytes, bytearray, memoryview} and memoryview(value).nbytes > limit:
         return _keep(place, "bytes", lambda file: file.write(value))
     if is_array(value) and value.nbytes > limit and kind.__name__ in {"ndarray", "memmap"}:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from taskgrove.analysis.figures.document import render_page
 from taskgrove.analysis.plain.words import MAX_DEPTH
@@ -58,7 +58,7 @@ def convert_payload(payload: Any) -> Any:
 
 
 def collect_plots(payload: Any) -> list[ElogSummaryPlots]:
-    """Return every summary plot of a payload, in order."""
+    """Return every summary plot of a payload, in order; a list in several places counts once."""
     found: list[ElogSummaryPlots] = []
 
     def note(plots: ElogSummaryPlots) -> ElogSummaryPlots:
@@ -72,23 +72,36 @@ def collect_plots(payload: Any) -> list[ElogSummaryPlots]:
 def map_plots(payload: Any, change: Callable[[ElogSummaryPlots], Any]) -> Any:
     """Return ``payload`` with ``change(plots)`` in place of each summary plot.
 
-    What holds no plots is not copied.
+    What holds no plots is not copied. A list, tuple or dict is changed once, in whatever places
+    it stands.
     """
-    return _mapped(payload, change, ())
+    return _mapped(payload, change, 0, {})
 
 
-def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], inside: tuple[int, ...]) -> Any:
+#: By the id of each collection that was seen: itself, so that it stays, and what became of it.
+_Done: TypeAlias = dict[int, tuple[Any, Any]]
+
+
+def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], depth: int, done: _Done) -> Any:
     if isinstance(value, ElogSummaryPlots):
         return change(value)
-    is_walked = isinstance(value, list | tuple | dict) and id(value) not in inside
-    if not is_walked or len(inside) >= MAX_DEPTH:  # what is deeper is refused when it is sent
+    is_walked = isinstance(value, list | tuple | dict)
+    if not is_walked or depth >= MAX_DEPTH:  # what is deeper is refused when it is sent
         return value
-    inside = (*inside, id(value))
+    if id(value) not in done:
+        done[id(value)] = (value, value)  # where it stands in itself
+        done[id(value)] = (value, _with_mapped_items(value, change, depth + 1, done))
+    return done[id(value)][1]
+
+
+def _with_mapped_items(
+    value: Any, change: Callable[[ElogSummaryPlots], Any], depth: int, done: _Done
+) -> Any:
     if isinstance(value, dict):
-        changed = {key: _mapped(item, change, inside) for key, item in value.items()}
+        changed = {key: _mapped(item, change, depth, done) for key, item in value.items()}
         same = all(changed[key] is item for key, item in value.items())
         return value if same else changed
-    items = [_mapped(item, change, inside) for item in value]
+    items = [_mapped(item, change, depth, done) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
         return value
     if isinstance(value, tuple):

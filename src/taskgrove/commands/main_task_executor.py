@@ -41,7 +41,7 @@ from taskgrove.errors import (
     UsageError,
     nearest,
 )
-from taskgrove.events import EventBus, Observer, exception_line
+from taskgrove.events import EventBus, Observer, exception_line, loggable
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -245,7 +245,7 @@ class MainTaskExecutor:
                 run.remember(further)
             self._end(handle)
             with LOGGING:
-                self.logger.error("run %s could not begin", handle.id, exc_info=exc)
+                self.logger.error("run %s could not begin", handle.id, exc_info=loggable(exc))
 
     def _end(self, handle: RunHandle) -> None:
         try:
@@ -267,7 +267,9 @@ class MainTaskExecutor:
             # A recorder that breaks its promise must not keep the outcome from its waiters.
             self._report(handle, outcome)
             with LOGGING:
-                self.logger.error("run %s: its recorder failed at the end", handle.id, exc_info=exc)
+                self.logger.error(
+                    "run %s: its recorder failed at the end", handle.id, exc_info=loggable(exc)
+                )
 
     def _report(self, handle: RunHandle, outcome: AggregationOutcome) -> None:
         with self._lock:

@@ -27,7 +27,7 @@ from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext, checked_progress
 from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
-from taskgrove.events import EventBus, LeftOut, Observer, Subscription, SubtaskFacts
+from taskgrove.events import EventBus, LeftOut, Observer, Subscription, SubtaskFacts, loggable
 from taskgrove.foreign_code import LOGGING, is_interrupt
 
 __all__ = ["TaskTracker", "as_task_callback"]
@@ -493,7 +493,9 @@ class TaskTracker(TrackerDelivery):
     def _log_untold(self, exc: BaseException) -> None:
         # The update itself is taken in, and what follows from it must be delivered.
         with LOGGING:
-            self.logger.error("task %s: an update could not be told", self.task_name, exc_info=exc)
+            self.logger.error(
+                "task %s: an update could not be told", self.task_name, exc_info=loggable(exc)
+            )
 
     def _checked_status(self, task_name: str, status: Any) -> TaskStatus | None:
         checked = as_task_status(status)

@@ -36,6 +36,7 @@ from taskgrove.events.left_out import LeftOutKind as LeftOutKind
 from taskgrove.events.left_out import told_reasons as told_reasons
 from taskgrove.events.words import exception_line as exception_line
 from taskgrove.events.words import exception_text as exception_text
+from taskgrove.events.words import loggable as loggable
 from taskgrove.events.words import one_line as one_line
 from taskgrove.events.words import tango_errors_of as tango_errors_of
 from taskgrove.events.words import without_sequences as without_sequences

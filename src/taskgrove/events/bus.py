@@ -21,7 +21,7 @@ from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.events.details import NoteDetail
 from taskgrove.events.event import EventKind, Observer, ProgressDraft, SubtaskFacts, TaskEvent
 from taskgrove.events.plain_event import plain_event
-from taskgrove.events.words import exception_line
+from taskgrove.events.words import exception_line, loggable
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -219,7 +219,9 @@ class EventBus:
 
     def _log_record_raised(self, exc: BaseException) -> None:
         with LOGGING:
-            _LOGGER.error("run %s: the record's observer raised", self.run_id, exc_info=exc)
+            _LOGGER.error(
+                "run %s: the record's observer raised", self.run_id, exc_info=loggable(exc)
+            )
 
     def _set_subscriptions(self, subscriptions: tuple[Subscription, ...]) -> None:
         """Replace the subscriptions (lock held)."""

@@ -13,9 +13,11 @@ import dataclasses
 import datetime
 import decimal
 import fractions
+import itertools
 import math
 import pathlib
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
@@ -82,6 +84,46 @@ def describe(value: Any) -> str:
         return "an object that cannot be described"
 
 
+def printed(exc: BaseException) -> str:
+    """Return the text of an exception; what it was raised with is told in part where it is large.
+
+    Raises:
+        BaseException: What its class raises when it is asked for its text.
+    """
+    if not is_large(exc):
+        return str(exc)
+    args = _args_of(exc)
+    return readable(args[0] if len(args) == 1 else args)
+
+
+def _args_of(exc: Any) -> tuple[Any, ...]:
+    """Return what an exception was raised with, whatever its class says of that."""
+    args: tuple[Any, ...] = vars(BaseException)["args"].__get__(exc)
+    return args
+
+
+def is_large(value: Any) -> bool:
+    """Return whether printing a value may take for ever: a list may stand in very many places."""
+    left, around = _PARTS_LIMIT, [value]
+    while around:
+        value = around.pop()
+        parts: Any = ()
+        if isinstance(value, Mapping):
+            parts = (*itertools.islice(value, left), *itertools.islice(value.values(), left))
+        elif isinstance(value, (list, tuple, set, frozenset, deque)):
+            parts = itertools.islice(value, left + 1)
+        elif has_fields(type(value)):
+            parts = [getattr(value, name, None) for name in field_names(type(value))]
+        elif isinstance(value, BaseException) and not isinstance(value, BaseExceptionGroup):
+            parts = _args_of(value)
+        before = len(around)
+        around.extend(parts)
+        left -= len(around) - before
+        if left < 0:
+            return True
+    return False
+
+
 def exact_text(text: str) -> str:
     """Return a text as one that every encoding can write: itself, where it is a plain text so."""
     text = str.__str__(text)  # one of a subclass becomes a plain one
@@ -146,6 +188,9 @@ class _Maker:
             if value.size <= _ARRAY_LIMIT:
                 return self.plain(tolist(), depth + 1)
             return f"an array of {str(value.dtype)[:40]} of shape {str(value.shape)[:80]}"
+        if is_large(value):
+            self._left -= _PARTS_LIMIT  # so many were looked at
+            return describe(value)
         if isinstance(value, BaseException):
             return f"{kind.__name__:.80}: {str(value)[:TEXT_LIMIT]}"
         if all(getattr(kind, name) is getattr(object, name) for name in ("__str__", "__repr__")):
@@ -219,6 +264,9 @@ _DESCRIPTIONS: Final[tuple[tuple[Any, Callable[[Any], str]], ...]] = (
     ),
     (
         BaseException,
-        lambda value: f"an object of type {type(value).__name__:.80}: {str(value)[:200]}",
+        lambda value: (
+            f"an object of type {type(value).__name__:.80}"
+            + ("" if is_large(value) else f": {str(value)[:200]}")
+        ),
     ),
 )

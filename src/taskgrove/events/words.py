@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from taskgrove.events.foreign_values import is_large, printed
+
 #: More exceptions of a group, or behind another, are counted and not told.
 _TOLD_LIMIT: Final = 20
 #: An exception behind an exception is followed so far, and a group of groups is opened so deep.
@@ -81,7 +83,7 @@ def exception_line(exc: BaseException) -> str:
 def exception_text(exc: BaseException) -> str:
     """Return the text of an exception, whatever its class does when it is asked."""
     try:
-        text = str(exc)
+        text = printed(exc)
         return text if type(text) is str else str.__str__(text)
     except BaseException as broken:  # noqa: BLE001 - its text is foreign code
         return f"<its text raised {type(broken).__name__}>"
@@ -112,20 +114,42 @@ def tango_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
     from or while handling.
     """
     found: list[Any] = []
-    seen: set[int] = set()
     with contextlib.suppress(BaseException):  # its parts are foreign code
-        left = [exc]
-        while left and len(seen) < _SEEN_LIMIT:
-            one = left.pop()
-            if id(one) in seen:
-                continue
-            seen.add(id(one))
+        for one in _all_of(exc):
             found.extend(dev_errors_of(one) or ())
-            behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-            left.extend([] if behind is None else [behind])
-            if isinstance(one, BaseExceptionGroup):
-                left.extend(reversed(one.exceptions))
     return tuple(found) or None
+
+
+class ToldInPart(Exception):  # noqa: N818 - it is never raised
+    """Stands for an exception that was raised with a very large value, or led to by one."""
+
+
+def loggable(exc: BaseException) -> BaseException:
+    """Return an exception whose traceback can be printed: itself, or one that tells its line.
+
+    Python would print all that an exception was raised with, and one list may stand in very many
+    places of it.
+    """
+    with contextlib.suppress(BaseException):  # its parts are foreign code
+        if not any(map(is_large, _all_of(exc))):
+            return exc
+    return ToldInPart(exception_line(exc)).with_traceback(exc.__traceback__)
+
+
+def _all_of(exc: BaseException) -> Iterator[BaseException]:
+    """Go through an exception, those of a group, and those that led to each."""
+    seen: set[int] = set()
+    left = [exc]
+    while left and len(seen) < _SEEN_LIMIT:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        left.extend([] if behind is None else [behind])
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(reversed(one.exceptions))
 
 
 def _exception_line(exc: BaseException, depth: int) -> str:

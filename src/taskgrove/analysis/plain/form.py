@@ -25,9 +25,10 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from taskgrove.analysis.plain.reader import PlainReader
 from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of
 from taskgrove.analysis.plain.words import (
     MAX_DEPTH,
+    MAX_PARTS,
     MOST_BUFFERS,
     PATH_CLASSES,
     SMALL_BYTES,
@@ -70,7 +72,9 @@ def to_plain(value: Any, *, buffers: list[memoryview] | None = None) -> Any:
 
     Raises:
         AnalysisError: It holds what has no plain form (the error says where, and what to do), or
-            is nested deeper than ``MAX_DEPTH`` levels, or refers to itself.
+            is nested deeper than ``MAX_DEPTH`` levels, or refers to itself, or has more than
+            ``MAX_PARTS`` parts: an array is one part, and what stands in several places counts
+            in each of them.
     """
     try:
         return _Writer(buffers).plain(value, 0)
@@ -115,10 +119,11 @@ class _Unwritable(Exception):  # noqa: N818 - it never leaves this module
 class _Writer:
     """Writes one value; ``depth`` is the number of collections around what is written."""
 
-    __slots__ = ("_buffers",)
+    __slots__ = ("_buffers", "_left")
 
     def __init__(self, buffers: list[memoryview] | None) -> None:
         self._buffers = buffers
+        self._left = MAX_PARTS
 
     def plain(self, value: Any, depth: int) -> Any:
         kind = type(value)
@@ -138,12 +143,26 @@ class _Writer:
                 "send a flatter value",
             )
         if kind is dict:
-            return self.mapping(value, depth + 1)
+            return self.mapping(value.items(), depth + 1)
         if kind is list:
             return self.items(value, depth + 1)
         return self._other(value, kind, depth + 1)
 
+    def spend(self, parts: int) -> None:
+        """Count a collection and its parts: one list may stand in more places than end."""
+        self._left -= parts + 1
+        if self._left < 0:
+            raise _Unwritable(
+                f"the whole has more than {MAX_PARTS} parts, each counted wherever it stands",
+                "give numbers as arrays, or write a file and return its path",
+            )
+
+    def taken(self, values: Iterable[Any]) -> list[Any]:
+        """Return the items of a foreign collection, which may have no end."""
+        return list(islice(values, self._left + 1))
+
     def items(self, values: Sequence[Any], depth: int) -> list[Any]:
+        self.spend(len(values))
         plain: list[Any] = []
         try:
             for item in values:
@@ -153,28 +172,31 @@ class _Writer:
             raise
         return plain
 
-    def mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
+    def mapping(self, pairs: Collection[tuple[Any, Any]], depth: int) -> Any:
+        self.spend(len(pairs))
         plain: dict[Any, Any] = {}
         key: Any = None
-        begun = len(self._buffers or ())
+        left = iter(pairs)
         try:
-            for key, item in value.items():
+            for key, item in left:
                 if type(key) is not str or key == TAG or not (key.isascii() or _is_text(key)):
                     break
                 plain[key] = self.plain(item, depth)
             else:
                 return plain
-            if self._buffers:  # what was written so far is written anew
-                del self._buffers[begun:]
-            pairs = []
-            for key, item in value.items():
-                pairs.append([self.plain(key, depth), self.plain(item, depth)])
+            self.spend(2 * len(pairs))  # each becomes a list
+            # What is written stays: writing it anew on every level would never end.
+            written = [list(pair) for pair in plain.items()]
+            odd = (key, item)
+            for key, item in chain((odd,), left):
+                written.append([self.plain(key, depth), self.plain(item, depth)])
         except _Unwritable as exc:
             exc.steps.append(f"[{str(key)[:40]!r}]")
             raise
-        return {TAG: "dict", "v": pairs}
+        return {TAG: "dict", "v": written}
 
     def _other(self, value: Any, kind: type, depth: int) -> Any:
+        self.spend(1)  # it takes longer than a dict or list
         try:
             return self._foreign(value, kind, depth)
         except (_Unwritable, RecursionError, MissingExtraError):
@@ -207,10 +229,10 @@ class _Writer:
             fields = fields_of(value)
         except AttributeError as exc:
             raise _Unwritable(f"a field of it is not set: {exc}") from exc
-        return {TAG: "object", "c": class_name(kind), "v": self.mapping(fields, depth)}
+        return {TAG: "object", "c": class_name(kind), "v": self.mapping(fields.items(), depth)}
 
     def tagged(self, tag: str, values: Any, depth: int) -> Any:
-        return {TAG: tag, "v": self.items(tuple(values), depth)}
+        return {TAG: tag, "v": self.items(self.taken(values), depth)}
 
     def raw_bytes(self, value: bytes | bytearray | memoryview, _: int) -> Any:
         tag = "bytearray" if isinstance(value, bytearray) else "bytes"
@@ -232,6 +254,7 @@ class _Writer:
             return self.tagged("masked", (numpy.asarray(part) for part in parts), depth)
         array = numpy.asarray(value)
         if array.dtype == object:
+            self.spend(array.size)  # before it is copied: a view may repeat one element
             shape, items = list(array.shape), array.ravel().tolist()
             return {TAG: "objects", "v": [shape, self.items(items, depth)]}
         try:
@@ -278,8 +301,8 @@ _BASES: Final[tuple[tuple[Any, Callable[[Any, Any, int], Any]], ...]] = (
     (str, lambda _, value, __: _text(str.__str__(value))),
     (int, lambda writer, value, depth: writer.plain(int.__int__(value), depth)),
     (float, lambda writer, value, depth: writer.plain(float.__float__(value), depth)),
-    (Mapping, _Writer.mapping),
-    (list, _Writer.items),
+    (Mapping, lambda writer, value, depth: writer.mapping(writer.taken(value.items()), depth)),
+    (list, lambda writer, value, depth: writer.items(writer.taken(value), depth)),
     (tuple, lambda writer, value, depth: writer.tagged("tuple", value, depth)),
     (frozenset, lambda writer, value, depth: writer.tagged("frozenset", value, depth)),
     (AbstractSet, lambda writer, value, depth: writer.tagged("set", value, depth)),

@@ -20,6 +20,8 @@ from uuid import UUID
 TAG: Final = "$"
 #: A value is nested at most this deep.
 MAX_DEPTH: Final = 100
+#: A value has at most so many parts: numbers, texts, collections; an array is one part.
+MAX_PARTS: Final = 3_000_000
 #: Arrays and bytes of this size, in bytes, and above go into buffers where there are any.
 SMALL_BYTES: Final = 512
 #: What comes after so many buffers stands in the data all the same: a frame takes no more.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from taskgrove.commands.aggregation.messages import MESSAGE_LIMIT
-from taskgrove.events.foreign_values import describe, readable
+from taskgrove.events.foreign_values import describe, is_large, printed, readable
 
 __all__ = ["describe", "plain", "single", "text_of"]
 
@@ -49,7 +49,8 @@ def text_of(value: Any) -> str:
             lines = isinstance(value, (tuple, list)) and all(isinstance(it, str) for it in value)
             # Printing it could take for ever: one list may stand in very many places of it.
             return "\n".join(value) if lines else readable(value)
-        head = f"{type(value).__name__}: " if isinstance(value, BaseException) else ""
-        return str.__str__(f"{head}{value}")
+        is_raised = isinstance(value, BaseException)
+        text = printed(value) if is_raised else readable(value) if is_large(value) else f"{value}"
+        return str.__str__(f"{type(value).__name__}: {text}" if is_raised else text)
     except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
         return describe(value)

@@ -26,7 +26,7 @@ from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
-from taskgrove.events import Cause, LeftOut, cause_of
+from taskgrove.events import Cause, LeftOut, cause_of, loggable
 from taskgrove.foreign_code import LOGGING, is_interrupt
 
 #: How long a wait for two events at once may miss the second one, in seconds (S4.7).
@@ -300,7 +300,7 @@ class TrackerDelivery(TrackerRecords):
                 self._post_completion()
         with LOGGING:
             self.logger.error(
-                "task %s: an update could not be taken in", self.task_name, exc_info=exc
+                "task %s: an update could not be taken in", self.task_name, exc_info=loggable(exc)
             )
 
     def _completion_payload_safely(self) -> Payload:
@@ -310,7 +310,11 @@ class TrackerDelivery(TrackerRecords):
         except BaseException as exc:
             self._final_outcome = outcome = self._internal_failure(exc)
             with LOGGING:
-                self.logger.exception("task %s: its payload could not be built", self.task_name)
+                self.logger.error(
+                    "task %s: its payload could not be built",
+                    self.task_name,
+                    exc_info=loggable(exc),
+                )
             return {
                 "task_name": self.task_name,
                 "status": outcome.status,
@@ -352,9 +356,11 @@ class TrackerDelivery(TrackerRecords):
                 events.task_finished(self.outcome(), payload, self._verdict_cause)
             else:
                 events.task_progress(payload)
-        except BaseException:
+        except BaseException as exc:
             with LOGGING:
-                self.logger.exception("task %s: an event could not be made", self.task_name)
+                self.logger.error(
+                    "task %s: an event could not be made", self.task_name, exc_info=loggable(exc)
+                )
 
     def _call_back(self, payload: Payload, *, complete: bool) -> None:
         callback = self._callback
@@ -366,7 +372,9 @@ class TrackerDelivery(TrackerRecords):
             if is_interrupt(exc):
                 raise
             with LOGGING:
-                self.logger.exception("task %s: its callback raised", self.task_name)
+                self.logger.error(
+                    "task %s: its callback raised", self.task_name, exc_info=loggable(exc)
+                )
 
     def _tell_parent(self, payload: Payload, *, complete: bool) -> TrackerDelivery | None:
         """Hand one payload up; return the parent when it has to deliver in turn."""
@@ -399,9 +407,11 @@ class TrackerDelivery(TrackerRecords):
         for hook in hooks:
             try:
                 hook()
-            except BaseException:
+            except BaseException as exc:
                 with LOGGING:
-                    self.logger.exception("task %s: a closing hook raised", self.task_name)
+                    self.logger.error(
+                        "task %s: a closing hook raised", self.task_name, exc_info=loggable(exc)
+                    )
 
 
 def _taken_by(callback: Callable[..., object], payload: Payload) -> Payload:

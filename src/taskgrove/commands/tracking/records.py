@@ -24,7 +24,7 @@ from taskgrove.commands.tracking.update_context import (
     extract_context,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import LeftOut, SubtaskFacts, exception_line
+from taskgrove.events import LeftOut, SubtaskFacts, exception_line, loggable
 from taskgrove.foreign_code import LOGGING
 
 Payload: TypeAlias = dict[str, Any]
@@ -159,7 +159,11 @@ class TrackerRecords:
         except BaseException as exc:
             self._final_outcome = self._internal_failure(exc)
             with LOGGING:
-                self.logger.exception("task %s: its outcome could not be decided", self.task_name)
+                self.logger.error(
+                    "task %s: its outcome could not be decided",
+                    self.task_name,
+                    exc_info=loggable(exc),
+                )
 
     def _internal_failure(self, exc: BaseException) -> AggregationOutcome:
         words = exception_line(exc)
