@@ -59,7 +59,7 @@ register_profiles()
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run the whole suite side by side (most tests wait), and named tests where one sees them."""
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
-    return (os.cpu_count() or 1) + 1 if whole else 0
+    return (os.cpu_count() or 1) + 2 if whole else 0
 
 
 @functools.cache

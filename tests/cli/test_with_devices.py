@@ -168,6 +168,7 @@ def test_a_missing_device_is_skipped_or_rejects_as_the_map_says(devices: Path) -
     assert "pst-beam-03 (low-pst/beam/03): left out: no answer" in note
 
 
+@pytest.mark.thorough  # the smoke tests of CI run the demonstration, too
 def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
     done = taskgrove("demo", "--speed", "3", cwd=tmp_path, env=environment(TMPDIR=str(tmp_path)))
     assert done.returncode == 0, done
@@ -214,6 +215,7 @@ def test_simulated_devices_end_when_the_terminal_closes(tmp_path: Path) -> None:
     assert errors == ""
 
 
+@pytest.mark.thorough
 def test_the_demo_says_when_an_act_ends_otherwise(tmp_path: Path) -> None:
     program = (
         "from taskgrove.cli import demo\n"

@@ -132,6 +132,7 @@ def test_a_foreign_value_at_every_door_costs_no_event(tmp_path: Path, kind: str)
     assert_read_everywhere(str(file), "foreign", status)
 
 
+@pytest.mark.thorough  # each value in each database takes long
 def test_foreign_values_in_every_database(record_url: str, tmp_path: Path) -> None:
     with new_recorder(record_url, tmp_path) as recorder:
         run_recorded(recorder, "neighbour")

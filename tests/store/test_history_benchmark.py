@@ -14,6 +14,7 @@ from taskgrove.store.history import History
 from taskgrove.store.store import Store
 
 
+@pytest.mark.thorough
 def test_the_rows_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "EVENTS_PER_RUN", 120)
     monkeypatch.setattr(benchmark, "ROUNDS", 1)

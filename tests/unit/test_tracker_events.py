@@ -10,7 +10,14 @@ import pytest
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, TaskEvent, decode_event, encode_event
+from taskgrove.events import (
+    SLOW_LIMIT_S,
+    STALL_LIMIT_S,
+    EventBus,
+    TaskEvent,
+    decode_event,
+    encode_event,
+)
 from taskgrove.testing import CallbackRecorder, EventLog
 
 HANG_GUARD_S = 200.0
@@ -171,6 +178,8 @@ def test_a_raising_observer_is_detached_and_reported(log, caplog):
 def test_a_slow_observer_is_detached_and_reported(log, caplog, monkeypatch, kind_of_slow):
     # No waiting: every call of this observer takes as long as this says.
     now = [0.0]
+    monkeypatch.setattr("taskgrove.events.bus.SLOW_LIMIT_S", SLOW_LIMIT_S)
+    monkeypatch.setattr("taskgrove.events.bus.STALL_LIMIT_S", STALL_LIMIT_S)
     monkeypatch.setattr("taskgrove.events.bus.time.perf_counter", lambda: now[0])
     calls = []
 
