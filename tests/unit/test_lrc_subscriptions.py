@@ -88,6 +88,16 @@ def test_a_first_subscription_that_another_thread_disturbs_is_tried_again() -> N
     assert "_lrcEvent" in proxy.sinks
 
 
+def test_a_server_that_is_busy_with_other_subscriptions_is_asked_again() -> None:
+    subscriptions, _ = made()
+    busy = [failure(DevFailed, "API_CommandTimedOut") for _ in range(3)]
+    assert subscriptions.renew(Proxy(_lrcEvent=busy), 2) == 2
+    assert subscriptions.has_events
+    always = [failure(DevFailed, "API_CommandTimedOut") for _ in range(4)]
+    assert subscriptions.renew(Proxy(_lrcEvent=always), 2) == 2
+    assert not subscriptions.has_events  # it is polled
+
+
 def test_a_device_without_events_is_known_as_such() -> None:
     subscriptions, _ = made()
     never = [failure(DevFailed, "API_AttributePollingNotStarted") for _ in range(9)]

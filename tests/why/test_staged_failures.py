@@ -562,7 +562,7 @@ def antennas() -> Iterator[Stage]:
     faults = {f"low-mccs/antenna/{number:03d}":
               {"Configure": f"reject,message=antenna {number}: LNA current is {number % 7} mA"}
               for number in range(1, 301)}  # fmt: skip
-    with SimulatedFleet(devices, devices_per_process=100, faults=faults) as fleet:
+    with SimulatedFleet(devices, devices_per_process=50, faults=faults) as fleet:
         yield Stage(fleet)
 
 

@@ -20,6 +20,8 @@ from taskgrove.tango.client.protocol import V1_ATTRIBUTES, V2_ATTRIBUTES
 _LOGGER = logging.getLogger(__name__)
 
 _NO_SUCH_ATTRIBUTE: Final = "API_AttrNotFound"
+#: The server answers, and is busy: other subscriptions hold its monitor, one at a time.
+_BUSY: Final = "API_CommandTimedOut"
 #: PyTango's first subscriptions of a process, made by several threads at once, can get in each
 #: other's way ("Could not find event consumer"): a subscription is tried so often, with pauses.
 _ATTEMPTS: Final = 4
@@ -103,7 +105,7 @@ class Subscriptions:
                 failure = classify(exc)
                 if failure.reason == _NO_SUCH_ATTRIBUTE:
                     return False
-                if failure.kind is not FailureKind.RAISED:
+                if failure.kind is not FailureKind.RAISED and failure.reason != _BUSY:
                     raise
             else:
                 self._numbers.append(number)
