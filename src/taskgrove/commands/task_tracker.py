@@ -475,7 +475,7 @@ class TaskTracker(TrackerDelivery):
             elif change is not None:
                 assert events is not None
                 events.subtask(change)
-            if ctx.source and not (late or refused):
+            if ctx is not NO_CONTEXT and ctx.source and not (late or refused):
                 self._log_update(record, "an update of %s", status, message, ctx)
         except BaseException as exc:  # noqa: BLE001 - logged
             self._log_untold(exc)

@@ -114,7 +114,6 @@ class TaskAggregationPolicy:
             severe=verdict.severe,
         )
         causes = self._causes(tally, verdict)
-        below = [sub.left_out for sub in subs if sub.left_out]
         message = self._message(tally, verdict, [str(cause) for cause in causes])
         return AggregationOutcome(
             verdict.status,
@@ -122,7 +121,7 @@ class TaskAggregationPolicy:
             message,
             verdict.health_state,
             decision=decision,
-            left_out=(*self.left_out, *chain.from_iterable(below)) if below else self.left_out,
+            left_out=(*self.left_out, *chain.from_iterable(tally.below)),
             causes=tuple(causes),
         )
 

@@ -23,6 +23,7 @@ _NAMED_KINDS: Final[tuple[tuple[str, DeviceKind], ...]] = (
 )
 # Bound once: reading a member through its class costs several times as much.
 _QUEUED: Final = TaskStatus.QUEUED
+_IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
 _COMPLETED: Final = TaskStatus.COMPLETED
 _ABORTED: Final = TaskStatus.ABORTED
 _FAILED: Final = ResultCode.FAILED
@@ -85,10 +86,12 @@ class Tally:
         casualties: The casualties, in order.
         aborted: The ABORTED ones, in order.
         faults: What was left out by a fault, and counts, in order.
+        below: What was left out below, for each final subtask that tells of any.
     """
 
     __slots__ = (
         "aborted",
+        "below",
         "casualties",
         "degraded",
         "faults",
@@ -104,18 +107,29 @@ class Tally:
         self.casualties: list[SubtaskResult] = []
         self.aborted: list[SubtaskResult] = []
         self.faults = [item for item in left_out if item.counts]
+        self.below: list[tuple[LeftOut, ...]] = []
         total = len(self.faults)
         waiting = running = succeeded = degraded = 0
         for sub in subs:
             total += 1
             status = sub.status
-            if status is _COMPLETED and sub.result_code in _GOOD_ENDS and not sub.skipped:
-                succeeded += 1  # by far the most frequent case
-            elif status is None or status <= _QUEUED:
+            if status is None:
                 waiting += 1
-            elif not IS_FINAL[status]:
+                continue
+            if status is _IN_PROGRESS:
                 running += 1
-            elif status == _ABORTED:
+                continue
+            if not IS_FINAL[status]:
+                if status <= _QUEUED:
+                    waiting += 1
+                else:
+                    running += 1
+                continue
+            if sub.left_out:
+                self.below.append(sub.left_out)
+            if status is _COMPLETED and sub.result_code in _GOOD_ENDS and not sub.skipped:
+                succeeded += 1  # by far the most frequent end
+            elif status is _ABORTED:
                 self.aborted.append(sub)
             elif sub.skipped:
                 self.casualties.append(sub)

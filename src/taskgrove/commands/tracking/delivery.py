@@ -41,6 +41,8 @@ _FOR_EVERYBODY: Final = frozenset(
         "devices", "failed_devices", "health_state", "error",
     }
 )  # fmt: skip
+#: Progress has these alone; the first one may also say that nothing has begun.
+_PROGRESS_KEY_COUNT: Final = 4
 
 
 class TrackerDelivery(TrackerRecords):
@@ -367,7 +369,9 @@ class TrackerDelivery(TrackerRecords):
         if callback is None or not (complete or self.progress_updates):
             return
         try:
-            callback(**_taken_by(callback, payload))
+            if complete or len(payload) > _PROGRESS_KEY_COUNT:
+                payload = _taken_by(callback, payload)
+            callback(**payload)
         except BaseException as exc:
             if is_interrupt(exc):
                 raise
@@ -416,9 +420,9 @@ class TrackerDelivery(TrackerRecords):
 
 def _taken_by(callback: Callable[..., object], payload: Payload) -> Payload:
     """Return a payload without what only a task above needs, unless the callback takes it."""
-    more = payload.keys() - _FOR_EVERYBODY
-    if not more:
+    if payload.keys() <= _FOR_EVERYBODY:
         return payload
+    more = payload.keys() - _FOR_EVERYBODY
     try:
         taken = inspect.signature(callback).parameters.values()
     except Exception:  # noqa: BLE001 - a callable may have none, or be asked in vain
@@ -450,14 +454,16 @@ def deliver(first: TrackerDelivery) -> None:
                 stack.pop()
                 continue
             payload, complete = delivery
-            tracker._publish(payload, complete=complete)
+            if tracker._events is not None:
+                tracker._publish(payload, complete=complete)
             try:
                 tracker._call_back(payload, complete=complete)
             except BaseException as exc:  # noqa: BLE001 - raised below
                 interrupt = interrupt or exc
-            parent = tracker._tell_parent(payload, complete=complete)
-            if parent is not None:
-                stack.append(parent)
+            if tracker._parent is not None:
+                parent = tracker._tell_parent(payload, complete=complete)
+                if parent is not None:
+                    stack.append(parent)
             if complete:
                 tracker._close()
     except BaseException:

@@ -267,7 +267,10 @@ class TrackerRecords:
 
     def _build_progress_payload(self) -> Payload | None:
         """Return a progress payload when the quantized progress changed, else None (lock held)."""
-        step = self.progress // self.PROGRESS_STEP * self.PROGRESS_STEP
+        total, quantum = self.total_subtasks, self.PROGRESS_STEP
+        # As ``progress``, whose call costs as much as all the rest here.
+        percent = self._progress_sum // total if total > 0 else 100
+        step = percent // quantum * quantum
         if step >= 100 or (self._last_step is not None and step <= self._last_step):
             return None
         self._last_step = step
