@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from taskgrove import LeafTask, MainTaskExecutor, Task, TaskExecutionType
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.events import TaskEvent, encode_event
 from taskgrove.store.recording.node_rows import (
     CHANGING_COLUMNS,
@@ -24,6 +23,7 @@ from taskgrove.store.recording.node_rows import (
     change_of,
     identity_of,
 )
+from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 #: The run id that templates have; ids of copies have the same length.
@@ -39,11 +39,11 @@ class Template:
     """A real run to make copies of."""
 
     events: tuple[TaskEvent, ...]
-    nodes: tuple[NodeFacts, ...]
+    nodes: tuple[RunNode, ...]
     bodies: tuple[bytes, ...]
 
     @property
-    def root(self) -> NodeFacts:
+    def root(self) -> RunNode:
         return self.nodes[0]
 
 
@@ -85,7 +85,7 @@ def template(events: int, *, failing: tuple[str, ...] = ()) -> Template:
     with MainTaskExecutor(4, runners) as executor:
         executor.submit_main_task(tree, observers=[log], run_id=_PLACEHOLDER).wait(60)
     found = log.events
-    facts = RunFacts(found)
+    facts = RunNodes(found)
     return Template(found, tuple(facts.nodes.values()), tuple(map(encode_event, found)))
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove import store
 from taskgrove.clock import SYSTEM_CLOCK, Clock
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import AnalysisDetail
+from taskgrove.story.run_node import RunNode
 from taskgrove.view.left_out import left_out_words
 from taskgrove.view.reasons.html import render_why_html
 from taskgrove.view.record_view import story_of_record, view_of_nodes
@@ -158,7 +158,7 @@ def _pages(pages: Sequence[PageRow]) -> str:
     )
 
 
-def _analyses(nodes: Sequence[NodeFacts]) -> str:
+def _analyses(nodes: Sequence[RunNode]) -> str:
     return "".join(
         _analysis(node.path, node.analysis) for node in nodes if node.analysis is not None
     )

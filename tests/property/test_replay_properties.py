@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.prior import PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import TaskEvent, decode_event, encode_event
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.examples import share_of_examples
 from tests.property.tree_strategies import build, roots
@@ -171,7 +171,7 @@ def test_a_log_cut_after_any_event_goes_on_to_one_end_a_node(spec):
         prefix = events[:cut]
         handle, log = recovered(prefix, scripts)
         replayed = check_merged(prefix, handle, log, events)
-        before = RunFacts(prefix)
+        before = RunNodes(prefix)
         for path, facts in replayed.facts.nodes.items():
             if not facts.is_leaf:
                 continue

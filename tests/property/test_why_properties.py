@@ -9,22 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import NodeFacts, NoteFact, RunFacts
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail
-from taskgrove.testing import EventLog, FakeDeviceRunner, Script
-from taskgrove.view.explain import explain
-from taskgrove.view.reasons.html import render_why_html
-from taskgrove.view.reasons.story import (
+from taskgrove.story.run_node import NodeNote, RunNode, RunNodes
+from taskgrove.story.run_story import (
     OperatorVerdict,
     RunStory,
     story_of_events,
     story_of_facts,
-    story_of_view,
 )
+from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from taskgrove.view.explain import explain
+from taskgrove.view.reasons.html import render_why_html
 from taskgrove.view.reasons.text import render_why
 from taskgrove.view.snapshot import RunView
+from taskgrove.view.view_story import story_of_view
 from taskgrove.view.why import Why, why
 from tests.property.test_executor_properties import HANG_GUARD_S, build, roots
 
@@ -132,7 +132,7 @@ def test_every_beginning_of_a_run_is_explained(spec, data):
     # As a share: how long the log is depends on the threads, and Hypothesis must not notice.
     count = round(data.draw(st.floats(0.0, 1.0)) * len(log.events))
     state = data.draw(st.sampled_from(["running", "lost", "unknown", "final"]))
-    facts = RunFacts(log.events[:count])
+    facts = RunNodes(log.events[:count])
     story = story_of_facts(facts, run_id="run-1", now_ns=facts.last_ns or 0, state=state)
     found = why(story)
     check(found, story.nodes)
@@ -168,7 +168,7 @@ details = st.builds(
     timeout_s=st.one_of(st.none(), st.floats(0.1, 1e6)),
 )
 notes = st.builds(
-    NoteFact,
+    NodeNote,
     st.sampled_from(["abort-asked", "abandoned", "late", "operator", "retry", "reused"]),
     hostile,
     st.integers(0, 10**18),
@@ -182,7 +182,7 @@ ends = st.builds(
     error=st.one_of(st.none(), hostile),
 )
 facts = st.builds(
-    NodeFacts,
+    RunNode,
     st.just(""),
     composed=st.one_of(st.none(), details),
     status=st.one_of(st.none(), st.sampled_from(TaskStatus)),

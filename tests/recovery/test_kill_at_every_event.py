@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.replay import rebuild
 from taskgrove.control_model import TaskStatus
 from taskgrove.store import Store
 from taskgrove.store.history import History
 from taskgrove.store.recovery import find_lost, lost_runs, recover
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog
 from tests.recovery.doomed import DEVICE, Nursery, truth_runner
 
@@ -29,7 +29,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 @pytest.fixture(scope="module")
-def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> RunFacts:
+def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> RunNodes:
     """The facts of the run that nobody kills."""
     folder = tmp_path_factory.mktemp("whole")
     code, told = nursery.run(folder / "runs.db", "whole", folder / "truth")
@@ -67,14 +67,14 @@ def check_lost(history: History, run_id: str, told: list[list[str]], truth: Path
 
 
 def check_recovered(
-    history: History, run_id: str, before: RunFacts, told: list[list[str]], whole: RunFacts
+    history: History, run_id: str, before: RunNodes, told: list[list[str]], whole: RunNodes
 ) -> None:
     """The run has gone on to an end that fits what was on record and what is outside."""
     row, log = history.find(run_id), EventLog()
     for event in history.events(run_id):
         log(event)
     log.assert_gapless()
-    facts = RunFacts(log.events)
+    facts = RunNodes(log.events)
     for path in facts.nodes:
         log.assert_one_end(path)
     again = rebuild(log.events)
@@ -109,7 +109,7 @@ def check_recovered(
 )
 @pytest.mark.parametrize("when", ["enqueued", "committed"])
 def test_killed_at_every_event(
-    nursery: Nursery, whole: RunFacts, tmp_path: Path, when: str, part: int
+    nursery: Nursery, whole: RunNodes, tmp_path: Path, when: str, part: int
 ) -> None:
     database = tmp_path / "runs.db"
     killed: dict[str, tuple[list[list[str]], Path]] = {}

@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import select, update
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UnknownRunError, UsageError
@@ -37,6 +36,7 @@ from taskgrove.store.recovery import (
 )
 from taskgrove.store.resuming import plan_resume
 from taskgrove.store.schema import events, runs
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, cut, record
 from tests.store.recording import eventually
@@ -55,14 +55,14 @@ def tree() -> Task:
     return Task("configure", subtasks=[*leaves, LeafTask("d", "low-cbf/x/1", "Scan")])
 
 
-def lost(store: Store, leaf: str, kind: str = "started") -> RunFacts:
+def lost(store: Store, leaf: str, kind: str = "started") -> RunNodes:
     """A run that breaks off after the first event of a leaf of that kind."""
     record(store, "r1", tree())
     history = History(store)
     events = list(history.events("r1"))
     last = next(e for e in events if e.path == f"configure/{leaf}" and e.kind == kind)
     cut(store, "r1", last.sequence)
-    return RunFacts(e for e in events if e.sequence <= last.sequence)
+    return RunNodes(e for e in events if e.sequence <= last.sequence)
 
 
 def nodes(store: Store) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import NodeFacts, NoteFact
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
@@ -23,6 +22,7 @@ from taskgrove.store.interrupted.lost import find_lost
 from taskgrove.store.interrupted.resume_plan import plan_resume_of
 from taskgrove.store.resuming import plan_resume, resume
 from taskgrove.store.verdicts import give_verdict
+from taskgrove.story.run_node import NodeNote, RunNode
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build as build_any
 from tests.property.tree_strategies import roots, without_rules
@@ -190,7 +190,7 @@ def test_only_a_clean_end_is_reused() -> None:
     root = Task("configure", subtasks=[LeafTask("a", "x/y/z", "On")])
 
     def action(**fields: Any) -> str:
-        node = NodeFacts("configure/a", composed=detail, **fields)
+        node = RunNode("configure/a", composed=detail, **fields)
         return plan_resume_of(root, [node], run_id="r1").leaves[0].action
 
     ok = {"status": TaskStatus.COMPLETED, "result_code": ResultCode.OK}
@@ -209,13 +209,13 @@ def test_only_a_clean_end_is_reused() -> None:
 def test_a_resume_runs_exactly_what_did_not_go_well(spec: Any) -> None:
     """After enough resumes with devices that are well, any tree ends OK."""
     spec = without_rules(spec)
-    from taskgrove.commands.node_facts import RunFacts
+    from taskgrove.story.run_node import RunNodes
 
     scripts: dict[str, Script] = {}
     log = EventLog()
     with MainTaskExecutor(1, {DEVICE: FakeDeviceRunner(build_scripts(spec, scripts))}) as executor:
         executor.submit_main_task(build_any(spec, {}), observers=[log]).wait(HANG_GUARD_S)
-    first = RunFacts(log.events)
+    first = RunNodes(log.events)
     again = build_any(spec, {})
     plan = plan_resume_of(again, list(first.nodes.values()), run_id="r1")
     fake, log = FakeDeviceRunner(), EventLog()
@@ -227,7 +227,7 @@ def test_a_resume_runs_exactly_what_did_not_go_well(spec: Any) -> None:
     for path, _ in again.walk():
         log.assert_one_end(path)
     leaves = [leaf.path for leaf in plan.leaves]
-    second = RunFacts(log.events)
+    second = RunNodes(log.events)
     assert all(second.nodes[path].status is TaskStatus.COMPLETED for path in leaves)
 
 
@@ -236,9 +236,9 @@ def build_scripts(spec: Any, scripts: dict[str, Script]) -> dict[str, Script]:
     return scripts
 
 
-def redone(message: str, *notes: NoteFact) -> str:
+def redone(message: str, *notes: NodeNote) -> str:
     """Return the doubt that a plan tells of a leaf that failed like this."""
-    facts = NodeFacts(
+    facts = RunNode(
         "configure/check",
         status=TaskStatus.FAILED,
         message=f"low-cbf/x/1: {message}",
@@ -252,15 +252,15 @@ def redone(message: str, *notes: NoteFact) -> str:
 
 
 def test_a_plan_says_what_may_be_done_twice() -> None:
-    timeout = NoteFact("timeout", "timed out after 3 s", 2)
+    timeout = NodeNote("timeout", "timed out after 3 s", 2)
     goes_on = "low-cbf/x/1 was left at its work when the limit expired, and may go on"
     assert redone("no lock") == ""
     assert redone("timed out after 3 s", timeout) == goes_on
-    let_go = NoteFact("late", "ended FAILED after it: the client was closed; it may go on", 3)
+    let_go = NodeNote("late", "ended FAILED after it: the client was closed; it may go on", 3)
     assert redone("timed out after 3 s", timeout, let_go) == goes_on
-    late = NoteFact("late", "ended COMPLETED after its end was decided", 3)
+    late = NodeNote("late", "ended COMPLETED after its end was decided", 3)
     assert redone("timed out after 3 s", timeout, late) == ""
     assert redone("it is not known whether it was executed") == "what became of it is not known"
-    asked = redone("abandoned", NoteFact("abandoned", "abandoned", 2))
+    asked = redone("abandoned", NodeNote("abandoned", "abandoned", 2))
     assert asked == "low-cbf/x/1 did not stop when it was asked to, and may go on"
-    assert redone("lost", NoteFact("lost", "it was next in line", 2)) == "it was next in line"
+    assert redone("lost", NodeNote("lost", "it was next in line", 2)) == "it was next in line"

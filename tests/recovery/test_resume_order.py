@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from taskgrove.commands.device_names import device_key
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, TaskEvent
 from taskgrove.store.interrupted.earlier_runs import EarlierRun, went_well
 from taskgrove.store.interrupted.resume_plan import ResumePlan, plan_resume_of
+from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build as build_any
 from tests.property.tree_strategies import roots, without_rules
@@ -39,7 +39,7 @@ def par(name: str, *children: BaseTask) -> Task:
     return Task(name, PARALLEL, subtasks=list(children))
 
 
-def facts(task: Task, ends: Mapping[str, str], begin: str = "") -> list[NodeFacts]:
+def facts(task: Task, ends: Mapping[str, str], begin: str = "") -> list[RunNode]:
     """Return what a run left of each leaf: `ok`, `bad`, `skipped`, `reused`; else `ok`."""
     found = []
     for path, node in task.walk():
@@ -50,7 +50,7 @@ def facts(task: Task, ends: Mapping[str, str], begin: str = "") -> list[NodeFact
         detail = ComposedDetail("DEVICE", target=node.device_name, command_name="Do")
         code = None if status is None else (ResultCode.OK if end == "ok" else ResultCode.FAILED)
         began = None if status is None else 1
-        found.append(NodeFacts(path, detail, status, code, started_ns=began))
+        found.append(RunNode(path, detail, status, code, started_ns=began))
     return found
 
 
@@ -192,7 +192,7 @@ def test_of_several_later_steps_the_one_that_was_there_last_counts() -> None:
 class Done(NamedTuple):
     """A run of a chain: what its record holds, and what it was to do."""
 
-    facts: RunFacts
+    facts: RunNodes
     events: list[TaskEvent]
     plan: ResumePlan | None
 
@@ -231,7 +231,7 @@ def work_of(spec: Any, scripts: Mapping[str, Script], runs: Sequence[Done], cut:
     events = list(log.events)
     composed = sum(event.kind == "composed" for event in events)
     events = events[: composed + round((len(events) - composed) * cut)]
-    return Done(RunFacts(events), events, plan)
+    return Done(RunNodes(events), events, plan)
 
 
 def at_work(runs: Sequence[Done]) -> Iterator[tuple[int, str, str]]:

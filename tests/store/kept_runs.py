@@ -11,11 +11,11 @@ import msgspec
 from sqlalchemy import insert, select
 
 from taskgrove import BaseTask, LeafTask, MainTaskExecutor, Task, TaskExecutionType
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.events import AnalysisDetail, PageDetail, TaskEvent, encode_event
 from taskgrove.store import schema
 from taskgrove.store.recording.node_rows import change_of, identity_of
 from taskgrove.store.store import Store
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 HANG_GUARD_S = 200
@@ -95,7 +95,7 @@ def keep(
     **columns: Any,
 ) -> int:
     """Write a run with its nodes and events; return its key."""
-    facts = RunFacts(events)
+    facts = RunNodes(events)
     root = facts.root
     leaves = [node for node in facts.nodes.values() if node.is_leaf]
     ended = root is not None and root.is_final
@@ -148,7 +148,7 @@ def path_keys(connection: Any, paths: Iterable[str]) -> dict[str, int]:
     return {row.path: row.path_key for row in connection.execute(select(table))}
 
 
-def _keep_nodes(connection: Any, key: int, facts: RunFacts) -> None:
+def _keep_nodes(connection: Any, key: int, facts: RunNodes) -> None:
     keys = path_keys(connection, facts.nodes)
     rows = [
         {

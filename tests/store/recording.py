@@ -17,7 +17,6 @@ from taskgrove import (
     TaskExecutionType,
     TaskStatus,
 )
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.control_model import ResultCode
 from taskgrove.events import ComposedDetail, TaskEvent, decode_event
@@ -25,6 +24,7 @@ from taskgrove.store import Recorder, Store
 from taskgrove.store.database.plain_bytes import clean_text
 from taskgrove.store.recording.node_rows import read_nodes
 from taskgrove.store.recording.run_writer import RunWriter
+from taskgrove.story.run_node import RunNode, RunNodes
 
 if TYPE_CHECKING:
     import pytest
@@ -190,15 +190,15 @@ class Kept:
             ).all()
             self.events: list[TaskEvent] = [decode_event(bytes(body)) for _, body in bodies]
             assert [e.sequence for e in self.events] == [sequence for sequence, _ in bodies]
-            self.nodes: list[NodeFacts] = read_nodes(connection, key)
+            self.nodes: list[RunNode] = read_nodes(connection, key)
             self.leases = connection.exec_driver_sql(
                 f"SELECT * FROM leases WHERE run_key = {key}"
             ).all()
 
     @property
-    def folded(self) -> list[NodeFacts]:
+    def folded(self) -> list[RunNode]:
         """The nodes as the log tells them; messages as a column takes them."""
-        nodes = list(RunFacts(self.events).nodes.values())
+        nodes = list(RunNodes(self.events).nodes.values())
         for node in nodes:
             node.message = clean_text(node.message)
         return nodes

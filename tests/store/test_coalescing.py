@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import NoteDetail, ProgressDraft, SubtaskFacts, TaskEvent
 from taskgrove.store.recording import coalescing
 from taskgrove.store.recording.coalescing import coalesce
+from taskgrove.story.run_node import RunNodes
 from tests.store.recording import event
 
 
@@ -93,7 +93,7 @@ def test_what_is_kept_tells_the_same_without_a_gap(events: list[TaskEvent]) -> N
     # All but progress is there as it was.
     assert [e for e in kept if e.kind != "progress"] == [e for e in events if e.kind != "progress"]
     # And the nodes are the same but for when progress was last heard of.
-    whole, less = RunFacts(events).nodes, RunFacts(kept).nodes
+    whole, less = RunNodes(events).nodes, RunNodes(kept).nodes
     assert set(whole) == set(less)
     for path, node in whole.items():
         other = less[path]

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.errors import StoreError, UnknownRunError
 from taskgrove.events import AnalysisDetail, NoteDetail, PageDetail, TaskEvent, encode_event
 from taskgrove.store import schema
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import Script
 from tests.store.kept_runs import (
     SECOND_NS,
@@ -112,7 +112,7 @@ def test_nodes_are_the_facts_of_the_events(
     history: History, three: dict[str, list[TaskEvent]]
 ) -> None:
     for events in three.values():
-        facts = RunFacts(events)
+        facts = RunNodes(events)
         assert history.nodes(events[0].run_id) == list(facts.nodes.values())
         assert list(history.events(events[0].run_id)) == events
         assert history.facts(events[0].run_id).nodes == facts.nodes
@@ -204,7 +204,7 @@ def test_a_run_holds_what_it_was_run_with(store: Store, history: History) -> Non
     assert run.lease is None
     assert history.run(run) is run
     assert history.run(history.runs()[0]) == run
-    assert history.nodes(run) == list(RunFacts(events).nodes.values())
+    assert history.nodes(run) == list(RunNodes(events).nodes.values())
 
 
 def test_a_running_run_has_a_lease_and_no_end(store: Store, history: History) -> None:
@@ -255,7 +255,7 @@ def test_a_node_of_an_analysis_has_its_last_description(store: Store, history: H
         )
         assert number
     keep(store, events)
-    facts = RunFacts(events)
+    facts = RunNodes(events)
     assert history.nodes("r") == list(facts.nodes.values())
     assert facts.nodes[leaf.path].analysis.status == "COMPLETED"  # type: ignore[union-attr]
 

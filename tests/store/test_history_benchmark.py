@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import history as benchmark
 from benchmarks.history_data import write_history
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.store.history import History
 from taskgrove.store.store import Store
+from taskgrove.story.run_node import RunNodes
 
 
 @pytest.mark.thorough
@@ -35,7 +35,7 @@ def test_the_ways_of_raw_sql_agree_with_the_statistics(tmp_path: Path) -> None:
         assert sum(run.last_sequence for run in history.runs()) == events
         run = history.find("last-degraded")
         assert [node.path for node in history.nodes(run)] == list(
-            RunFacts(history.events(run)).nodes
+            RunNodes(history.events(run)).nodes
         )
         found = history.stats()
         good = sum(row.ok_count + row.degraded_count for row in found.nodes)

@@ -14,7 +14,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.events import TaskEvent
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import jsonl_of, read_jsonl
@@ -22,6 +21,7 @@ from taskgrove.store.queries.run_diff import node_word
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.queries.run_outcome import RUN_OUTCOMES, outcome_word
 from taskgrove.store.store import Store
+from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.testing import Script
 from tests.examples import share_of_examples
 from tests.property.tree_strategies import build, roots
@@ -65,14 +65,14 @@ class Model:
 
     def __init__(self, events: list[TaskEvent], state: str, labels: dict[str, str]) -> None:
         self.events = events
-        self.facts = RunFacts(events)
+        self.facts = RunNodes(events)
         self.state = state
         self.labels = labels
         self.run_id = events[0].run_id
         self.created_ns = events[0].wall_ns
 
     @property
-    def root(self) -> NodeFacts:
+    def root(self) -> RunNode:
         assert self.facts.root is not None
         return self.facts.root
 

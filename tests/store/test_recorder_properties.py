@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgrove import MainTaskExecutor, TaskStatus
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ResultCode
@@ -23,6 +22,7 @@ from taskgrove.events import (
     TaskEvent,
 )
 from taskgrove.store import Store
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner
 from tests.examples import share_of_examples
 from tests.store.recording import OK, PATIENCE_S, Kept, end_and_wait, event, new_recorder, tree
@@ -110,7 +110,7 @@ def test_the_rows_say_what_the_log_says(
                 end_and_wait(recorder, "run", OK)
             found = Kept(store, "run")
     found.assert_final()
-    facts = RunFacts(found.events)
+    facts = RunNodes(found.events)
     assert found.run["last_sequence"] == len(events)
     assert found.run["leaf_count"] == sum(
         node.is_leaf and node.composed is not None for node in facts.nodes.values()

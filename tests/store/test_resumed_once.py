@@ -19,7 +19,6 @@ from sqlalchemy import delete, select
 
 from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import StoreError, UsageError
@@ -33,6 +32,7 @@ from taskgrove.store.recording.link import Link
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.resuming import Resumption, plan_resume, resume
 from taskgrove.store.schema import resumes, runs
+from taskgrove.story.run_node import RunNode
 from taskgrove.testing import FakeDeviceRunner, Script
 from taskgrove.view.record_view import story_of_record
 from taskgrove.view.why import Why, why
@@ -183,17 +183,17 @@ def test_a_run_that_takes_over_everything_keeps_its_claim(store: Store) -> None:
 
 
 def test_who_may_have_begun_something_keeps_the_claim() -> None:
-    def ended(*nodes: NodeFacts, last_sequence: int = 0) -> bool:
+    def ended(*nodes: RunNode, last_sequence: int = 0) -> bool:
         aborted = Ending(int(TaskStatus.ABORTED), int(ResultCode.ABORTED), None, "", 1)
         state = RunState("r", {}, {}, ending=aborted, last_sequence=last_sequence)
         state.facts.nodes.update({node.path: node for node in nodes})
         return state.began_nothing
 
-    composite = NodeFacts("a", ComposedDetail("SEQUENTIAL"), started_ns=1)
-    assert ended(composite, NodeFacts("a/b", status=TaskStatus.ABORTED))
-    assert not ended(composite, NodeFacts("a/b", status=TaskStatus.ABORTED, started_ns=1))
-    assert not ended(composite, NodeFacts("a/b", status=TaskStatus.ABORTED, outside_id="7"))
-    assert not ended(composite, NodeFacts("a/b", status=TaskStatus.FAILED))
+    composite = RunNode("a", ComposedDetail("SEQUENTIAL"), started_ns=1)
+    assert ended(composite, RunNode("a/b", status=TaskStatus.ABORTED))
+    assert not ended(composite, RunNode("a/b", status=TaskStatus.ABORTED, started_ns=1))
+    assert not ended(composite, RunNode("a/b", status=TaskStatus.ABORTED, outside_id="7"))
+    assert not ended(composite, RunNode("a/b", status=TaskStatus.FAILED))
     assert not ended(composite, last_sequence=1)  # an event is missing: it may tell of a start
     assert not RunState("r", {}, {}).began_nothing
 

@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, ChainLink, TaskEvent, chain_of, decode_event, encode_event
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog
 
 HANG_GUARD_S = 200.0
@@ -146,7 +146,7 @@ def test_each_attempt_keeps_its_cause():
     assert retry.detail.cause.chain == (ChainLink("OSError", "attempt 1"),)
     # The end tells of the first attempt that did something.
     assert causes["root/flaky"].chain == (ChainLink("OSError", "attempt 1"),)
-    (note,) = RunFacts(log.events).nodes["root/flaky"].notes
+    (note,) = RunNodes(log.events).nodes["root/flaky"].notes
     assert note.cause == retry.detail.cause
 
 

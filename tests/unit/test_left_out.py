@@ -22,11 +22,11 @@ from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import CommandError
 from taskgrove.events import LeftOut, decode_event, encode_event
+from taskgrove.story.run_story import story_of_events
 from taskgrove.testing import FakeDeviceRunner
 from taskgrove.testing.event_log import EventLog
 from taskgrove.view.explain import explain
 from taskgrove.view.left_out import left_out_lines, left_out_words
-from taskgrove.view.reasons.story import story_of_events
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import why
 

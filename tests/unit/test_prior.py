@@ -9,12 +9,12 @@ import pytest
 
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.commands.prior import PriorEnd, PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 HANG_GUARD_S = 200.0
@@ -197,7 +197,7 @@ def test_the_id_of_an_earlier_attempt_is_not_followed() -> None:
     root = Task("root", subtasks=[leaf("a", retries=1)])
     _, log, _ = ran(root, scripts={"a": [Script.fails("busy", may_retry=True), Script()]})
     second = next(e for e in log.of("root/a") if e.attempt == 2 and e.kind != "note")
-    facts = RunFacts(e for e in log.events if e.sequence <= second.sequence)
+    facts = RunNodes(e for e in log.events if e.sequence <= second.sequence)
     known = recorded_prior(facts.nodes["root/a"])
     assert isinstance(known, PriorWork)
     assert (known.attempt, known.outside_id.endswith("-1")) == (2, False)

@@ -17,10 +17,10 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import TaskEvent, decode_event
+from taskgrove.story.run_story import RunStory, story_of_events
 from taskgrove.tango import DeviceRunner
 from taskgrove.tango.simulator import SimulatedFleet
 from taskgrove.testing import EventLog
-from taskgrove.view.reasons.story import RunStory, story_of_events
 from taskgrove.view.why import Why, why
 from tests.cli.command_line import PATIENCE_S, environment, start
 

@@ -12,11 +12,12 @@ from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import FINAL_STATUSES, ResultCode, TaskStatus
+from taskgrove.story.node_state import state_of
+from taskgrove.story.run_story import story_of_events
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
-from taskgrove.view.node_state import state_of
-from taskgrove.view.reasons.story import story_of_events, story_of_view
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.tree_text import render_plain
+from taskgrove.view.view_story import story_of_view
 from taskgrove.view.why import why
 from tests.why.staging import GUARD_S
 

@@ -11,10 +11,11 @@ import msgspec
 from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.story.run_story import story_of_events
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.reasons.html import render_why_html
-from taskgrove.view.reasons.story import story_of_events, story_of_view
 from taskgrove.view.snapshot import RunView
+from taskgrove.view.view_story import story_of_view
 from taskgrove.view.why import why
 from tests.why.staging import GUARD_S, Ended, parallel, root, sequence, unexpected
 

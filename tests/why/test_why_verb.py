@@ -9,7 +9,7 @@ import pytest
 
 from taskgrove.cli.app import app
 from taskgrove.events import decode_event
-from taskgrove.view.reasons.story import story_of_events
+from taskgrove.story.run_story import story_of_events
 from taskgrove.view.why import why
 from tests.cli.command_line import MANAGER, MAP, environment, taskgrove
 

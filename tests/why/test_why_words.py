@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, TaskEvent
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import OperatorVerdict, RunStory, story_of_events
 from taskgrove.view.reasons.kinds import CauseKind, CauseReader, normalised
-from taskgrove.view.reasons.story import OperatorVerdict, RunStory, story_of_events
 from taskgrove.view.reasons.text import render_why
 from taskgrove.view.terminal_text import ASCII
 from taskgrove.view.why import Why, why
@@ -44,7 +44,7 @@ def explained(stream: Stream | Sequence[TaskEvent], **changes: Any) -> Why:
 
 
 def leaf(message: str, status: TaskStatus, code: ResultCode, execution: Any = "DEVICE") -> Any:
-    return NodeFacts(
+    return RunNode(
         "root/leaf-1",
         composed=ComposedDetail(execution, target="a/b/c", command_name="Configure"),
         status=status,

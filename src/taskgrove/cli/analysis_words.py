@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
-from taskgrove.view.node_state import NodeState
+from taskgrove.story.node_state import NodeState
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
 
 if TYPE_CHECKING:

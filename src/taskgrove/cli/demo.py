@@ -31,7 +31,7 @@ from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.task import Task
 from taskgrove.errors import MissingExtraError
-from taskgrove.view.node_state import NodeState
+from taskgrove.story.node_state import NodeState
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import duration_text
 

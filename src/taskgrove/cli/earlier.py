@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove.errors import AnalysisError, StoreError
 
 if TYPE_CHECKING:
-    from taskgrove.commands.node_facts import NodeFacts
     from taskgrove.events import AnalysisDetail
     from taskgrove.store.history import History
+    from taskgrove.story.run_node import RunNode
 
 #: The labels of a run by which its results are found again.
 EXPERIMENT_LABEL: Final = "experiment"
@@ -63,7 +63,7 @@ def _latest(history: History, experiment: str, run: str, task: str) -> AnalysisD
     }
     others: set[str] = set()
     for summary in history.runs(RunFilter(labels=labels, limit=_LOOKED_AT)):
-        ends: list[NodeFacts] = [node for node in history.nodes(summary) if node.analysis]
+        ends: list[RunNode] = [node for node in history.nodes(summary) if node.analysis]
         ends.sort(key=lambda node: node.ended_ns or 0, reverse=True)
         for node in ends:
             assert node.analysis is not None

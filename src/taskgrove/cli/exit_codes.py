@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.view.explain import Outcome
-from taskgrove.view.node_state import NodeState, state_of
 
 
 class ExitCode(IntEnum):

@@ -21,8 +21,8 @@ from taskgrove.view.tree_text import STATE_STYLES
 from taskgrove.view.why import why
 
 if TYPE_CHECKING:
-    from taskgrove.commands.node_facts import NodeFacts
     from taskgrove.store.queries.run_rows import RunRow, VerdictRow
+    from taskgrove.story.run_node import RunNode
 
 
 @verb
@@ -99,7 +99,7 @@ def _text(value: Any) -> str:
 def _say_why(
     terminal: Terminal,
     run: RunRow,
-    nodes: list[NodeFacts],
+    nodes: list[RunNode],
     verdicts: Sequence[VerdictRow],
     location: str,
 ) -> None:

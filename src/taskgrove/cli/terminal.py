@@ -19,8 +19,8 @@ from rich.text import Text
 
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
+from taskgrove.story.node_state import NodeState
 from taskgrove.view.explain import Explanation
-from taskgrove.view.node_state import NodeState
 from taskgrove.view.terminal_text import (
     UNICODE,
     charset_for,

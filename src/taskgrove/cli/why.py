@@ -18,7 +18,7 @@ from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import UsageError
 from taskgrove.events import TaskEvent, decode_event
-from taskgrove.view.reasons.story import RunStory, story_of_events
+from taskgrove.story.run_story import RunStory, story_of_events
 from taskgrove.view.reasons.text import lines_of
 from taskgrove.view.why import Why
 from taskgrove.view.why import why as explain_run

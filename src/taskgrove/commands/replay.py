@@ -15,12 +15,12 @@ from typing import Any, Final
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.aggregation.recorded_rule import RecordedRule
 from taskgrove.commands.aggregation.rules import AggregationRule, parse_rule
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, take_over
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import ComposedDetail, TaskEvent
+from taskgrove.story.run_node import RunNode, RunNodes
 
 #: What decided the end of a composite that was refused before anything was started.
 REFUSED_RULE: Final = "refused"
@@ -41,7 +41,7 @@ class ReplayedRun:
 
     run_id: str
     root: Task | None
-    facts: RunFacts
+    facts: RunNodes
     uncomposed: tuple[str, ...] = ()
     unplaced: tuple[str, ...] = ()
 
@@ -67,19 +67,19 @@ class ReplayedRun:
         return found
 
 
-def rebuild(source: Iterable[TaskEvent] | RunFacts) -> ReplayedRun:
+def rebuild(source: Iterable[TaskEvent] | RunNodes) -> ReplayedRun:
     """Return the run that the events tell of, whether it ended or the log was cut off.
 
     Args:
         source: Events of one run in any order, or the facts folded from them.
     """
     run_id = ""
-    if isinstance(source, RunFacts):
+    if isinstance(source, RunNodes):
         facts = source
     else:
         events = sorted(source, key=lambda event: event.sequence)
         run_id = events[0].run_id if events else ""
-        facts = RunFacts(events)
+        facts = RunNodes(events)
     root, uncomposed = _build(facts)
     if root is None:
         return ReplayedRun(run_id, None, facts, unplaced=tuple(facts.nodes))
@@ -94,7 +94,7 @@ def rebuild(source: Iterable[TaskEvent] | RunFacts) -> ReplayedRun:
     return ReplayedRun(run_id, root, facts, tuple(uncomposed), unplaced)
 
 
-def recorded_prior(node: NodeFacts) -> Prior | None:
+def recorded_prior(node: RunNode) -> Prior | None:
     """Return what the record says of a node, in the form that a run takes it over.
 
     Args:
@@ -126,7 +126,7 @@ def recorded_prior(node: NodeFacts) -> Prior | None:
     )
 
 
-def _fields_of(node: NodeFacts) -> dict[str, Any]:
+def _fields_of(node: RunNode) -> dict[str, Any]:
     fields: dict[str, Any] = {"health_state": node.health_state}
     if not node.skipped:  # a step that was skipped never reached its device
         fields["devices"] = node.devices or None
@@ -143,7 +143,7 @@ def _fields_of(node: NodeFacts) -> dict[str, Any]:
 # -- building -----------------------------------------------------------------------------
 
 
-def _build(facts: RunFacts) -> tuple[Task | None, list[str]]:
+def _build(facts: RunNodes) -> tuple[Task | None, list[str]]:
     """Return the tree that the composed events tell of, and the paths that they only name."""
     top = next((node for node in facts.nodes.values() if _is_root(node)), None)
     if top is None:
@@ -173,7 +173,7 @@ def _build(facts: RunFacts) -> tuple[Task | None, list[str]]:
     return root, uncomposed
 
 
-def _is_root(node: NodeFacts) -> bool:
+def _is_root(node: RunNode) -> bool:
     return node.composed is not None and not node.is_leaf and "/" not in node.path
 
 

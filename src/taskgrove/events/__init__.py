@@ -13,6 +13,7 @@ from taskgrove.events.cause import TEXT_LIMIT as TEXT_LIMIT
 from taskgrove.events.cause import Cause as Cause
 from taskgrove.events.cause import CauseKind as CauseKind
 from taskgrove.events.cause import ChainLink as ChainLink
+from taskgrove.events.cause import Place as Place
 from taskgrove.events.cause import cause_of as cause_of
 from taskgrove.events.cause import chain_of as chain_of
 from taskgrove.events.details import AnalysisDetail as AnalysisDetail

@@ -12,18 +12,37 @@ import msgspec
 
 from taskgrove.events.words import exception_text, notes_of
 
-#: The set grows by addition.
+#: The set grows by addition; :class:`Cause` says what each kind means.
 CauseKind: TypeAlias = Literal[
     "reported",
     "raised",
     "promised",
+    "unreadable",
+    "refused",
+    "not_allowed",
+    "queue_full",
+    "no_command",
+    "no_device",
+    "wrong_argument",
+    "misconfigured",
+    "not_launched",
+    "unreachable",
+    "died",
+    "restarted",
+    "silent",
+    "fate_unknown",
+    "forgotten",
     "timed_out",
     "aborted",
     "abandoned",
     "skipped",
     "not_started",
+    "never_begun",
+    "lost",
     "exited",
     "signalled",
+    "unresponsive",
+    "no_result",
 ]
 
 #: What became of an Abort that an expired limit asked for.
@@ -46,22 +65,55 @@ class ChainLink(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
 
 
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where somebody wrote something: in a map, a configuration or a file of arguments.
+
+    Attributes:
+        file: The file, as it was given.
+        line: The line, from 1, or None.
+        key: The key in it, such as ``timeout``, or empty.
+    """
+
+    file: str
+    line: int | None = None
+    key: str = ""
+
+
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Why a node ended as it did, or why an attempt did.
 
+    The kinds:
+
+    - ``reported``: the work itself told that it failed; ``raised``: an exception of the work;
+      ``promised``: a method gave a promise of work in place of its end; ``unreadable``: it ended
+      with a result that cannot be understood.
+    - Nothing was executed, because the target said so: ``refused``; ``not_allowed`` in its state;
+      ``queue_full``; ``no_command`` of that name; ``no_device`` of that name on the server;
+      ``wrong_argument``: the argument is not what the command takes.
+    - Nothing was executed, because it could not be: ``misconfigured``: the map or the
+      configuration is wrong; ``not_launched``: a program cannot be started; ``unreachable``: the
+      target does not answer, and nothing was sent.
+    - The target went away: ``died``: its server ended while the work ran; ``restarted``: the same,
+      and it is back; ``silent``: it stopped answering; ``fate_unknown``: the answer to the call
+      was lost; ``forgotten``: it does not know the work any more.
+    - ``timed_out``: a limit expired while it ran; ``aborted``: it ended because it was asked to
+      stop; ``abandoned``: it did not end after it was asked to stop.
+    - It did not begin: ``skipped``: an earlier step failed; ``not_started``: a limit had expired,
+      or the run was stopped; ``never_begun``: the run lost its runner before its turn.
+    - ``lost``: it was running when the run lost its runner, and its end is not known.
+    - A program: ``exited``: with a status that tells a failure; ``signalled``: a signal ended it;
+      ``unresponsive``: it gave no sign of life for too long; ``no_result``: it ended without its
+      result.
+
     Attributes:
-        kind: ``reported``: the work itself told that it failed; ``raised``: an exception;
-            ``promised``: a method gave a promise of work in place of its end; ``timed_out``: a
-            limit expired; ``aborted``: it ended because it was asked to stop; ``abandoned``: it
-            did not end after it was asked to stop; ``skipped``: an earlier step failed;
-            ``not_started``: it was not begun any more; ``exited``: its program ended with an
-            exit status that tells a failure; ``signalled``: a signal ended its program.
+        kind: What it is.
         said: The words of a device, a method, a program or a person. They are quoted, and never
             interpreted.
         limit_s: The limit that expired, in seconds.
         limit_owner: The path of the node that set the limit, or the limit's origin.
         because_of: The path of the node whose end led to this one.
-        last_answer_ns: When the target last answered, UTC, nanoseconds since the epoch.
+        last_answer_ns: When the target last answered, UTC, nanoseconds since the epoch; set where
+            it had not answered for some time.
         outside_id: The id under which the work ran outside.
         device: The device that the cause speaks of.
         chain: The exceptions, from the one that arrived to the deepest.
@@ -71,6 +123,12 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return_code: The exit status of a program, negative for a signal; None: not known.
         signal: The name of the signal that ended a program, such as ``SIGSEGV``, or None.
         last_lines: The last lines that a program wrote, as plain text.
+        place: Where the user wrote what is wrong, or None.
+        nearest: The name that was probably meant, or None.
+        expected: What would have been right, such as the type of an argument, or None.
+        program: The program that cannot be started, or that ended, or None.
+        errno_name: Why a program cannot be started or a file cannot be opened: ``ENOENT``,
+            ``EACCES``; or None.
     """
 
     kind: CauseKind
@@ -88,6 +146,11 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     return_code: int | None = None
     signal: str | None = None
     last_lines: tuple[str, ...] = ()
+    place: Place | None = None
+    nearest: str | None = None
+    expected: str | None = None
+    program: str | None = None
+    errno_name: str | None = None
 
 
 def cause_of(exc: BaseException) -> Cause:

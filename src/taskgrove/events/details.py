@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from taskgrove.events.cause import Cause
+from taskgrove.events.cause import Cause, Place
 from taskgrove.events.left_out import LeftOut
 
 ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
@@ -31,6 +31,9 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
         notes: What the composer left out and why, and limits that cannot be enforced.
         address: How a device is reached, where its name alone is not enough; None otherwise.
         left_out: What the composer left out of this node, and why.
+        place: Where the map defines the node, or None.
+        timeout_place: Where the map sets the node's limit, or None.
+        argin_place: Where the argument of a leaf was written, or None.
     """
 
     execution: ExecutionKind
@@ -48,6 +51,9 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
     notes: tuple[str, ...] = ()
     address: str | None = None
     left_out: tuple[LeftOut, ...] = ()
+    place: Place | None = None
+    timeout_place: Place | None = None
+    argin_place: Place | None = None
 
 
 class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):

@@ -13,13 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.errors import StoreError, UsageError
 from taskgrove.events import TaskEvent
 from taskgrove.events.plain_event import read_event
 from taskgrove.lazy_exports import LaterModule
 from taskgrove.store.queries.listing import Listing
-from taskgrove.store.queries.node_reading import read_analysis, read_node_facts
+from taskgrove.store.queries.node_reading import read_analysis, read_run_nodes
 from taskgrove.store.queries.reading import CHUNK_ROWS, Reader
 from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import ALL_RUNS, RunFilter
@@ -35,6 +34,7 @@ from taskgrove.store.queries.run_rows import (
 )
 from taskgrove.store.queries.whole_run import WholeRun, read_verdicts, read_whole_run
 from taskgrove.store.store import Store
+from taskgrove.story.run_node import RunNode, RunNodes
 
 if TYPE_CHECKING:
     from taskgrove.store.queries import estimate as estimates
@@ -281,14 +281,14 @@ class History:
         )
         return Listing(map(summary_of, rows))
 
-    def nodes(self, run: RunSummary | str) -> list[NodeFacts]:
+    def nodes(self, run: RunSummary | str) -> list[RunNode]:
         """Return what is known of each node, in the order in which they were composed.
 
         They are read from their own table, not from the log, so a large run is read quickly.
         """
         key = self._key(run)
         with self._reader.cursor() as cursor:
-            return read_node_facts(cursor, key)
+            return read_run_nodes(cursor, key)
 
     def whole(self, run: str) -> WholeRun:
         """Return a run with its nodes and verdicts, all of one moment.
@@ -331,9 +331,9 @@ class History:
             if len(rows) < CHUNK_ROWS:
                 return
 
-    def facts(self, run: RunSummary | str) -> RunFacts:
+    def facts(self, run: RunSummary | str) -> RunNodes:
         """Return the facts of a run, folded anew from its events: the truth of the record."""
-        return RunFacts(self.events(run))
+        return RunNodes(self.events(run))
 
     def verdicts(self, run: RunSummary | str) -> Listing[VerdictRow]:
         """Return what operators said of a run, oldest first."""

@@ -128,7 +128,7 @@ nodes = Table(
     Column("finished_sequence", _BIG),
     Column("skipped", Integer, nullable=False, default=0),
     Column("composed", LargeBinary),  # ComposedDetail, JSON; written once
-    Column("facts", LargeBinary),  # the rest of NodeFacts, JSON; see node_rows
+    Column("facts", LargeBinary),  # the rest of RunNode, JSON; see node_rows
     Index("ix_nodes_path", "path_key", "run_key"),
     Index("ix_nodes_device", "device", "run_key"),
     sqlite_with_rowid=False,

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
-from taskgrove.commands.node_facts import OUTSIDE_END
 from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause
+from taskgrove.story.run_node import OUTSIDE_END
 from taskgrove.tango._pytango import require_pytango
 from taskgrove.tango.client.abort import AbortAnswer
 from taskgrove.tango.client.command import LrcUpdate

@@ -14,12 +14,12 @@ from typing import Final, Protocol
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import LeftOut
+from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.view.left_out import left_out_lines, left_out_words
-from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.node_view import NodeView
 from taskgrove.view.reasons.causes import find
-from taskgrove.view.reasons.story import story_of_view
 from taskgrove.view.snapshot import RunView
+from taskgrove.view.view_story import story_of_view
 
 #: A sum, such as ``PST success 14/16`` or ``quorum 0.8 of 10: 8 succeeded, 8 needed``; a device's
 #: name in front of it is none.

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from taskgrove.commands.node_facts import end_between, outside_end_of
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, StartedDetail, TaskEvent
-from taskgrove.view.node_state import PROBLEM_STATES, NodeState, state_of
+from taskgrove.story.node_state import PROBLEM_STATES, NodeState, state_of
+from taskgrove.story.run_node import end_between, outside_end_of
 
 #: The rungs of the abort ladder, in order, by the topic of the note that tells of them.
 ABORT_TOPICS: Final = {

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import FinishedDetail, NoteDetail, StartedDetail, TaskEvent
 from taskgrove.store.database.advice import command_line, db_option, typed_again
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
-from taskgrove.view.reasons.story import (
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import (
     OperatorVerdict,
     ResumedBy,
     RunState,
@@ -26,7 +26,7 @@ _SECOND_NS: Final = 1_000_000_000
 _STATES: Final[dict[str, RunState]] = {"running": "running", "final": "final", "lost": "lost"}
 
 
-def view_of_nodes(run_id: str, nodes: Iterable[NodeFacts]) -> RunView:
+def view_of_nodes(run_id: str, nodes: Iterable[RunNode]) -> RunView:
     """Return the view of a run from what is known of its nodes.
 
     Args:
@@ -42,7 +42,7 @@ def view_of_nodes(run_id: str, nodes: Iterable[NodeFacts]) -> RunView:
 
 def story_of_record(
     run: RunRow,
-    nodes: Sequence[NodeFacts],
+    nodes: Sequence[RunNode],
     *,
     now_ns: int,
     verdicts: Sequence[VerdictRow] = (),
@@ -105,7 +105,7 @@ def _said(verdict: VerdictRow) -> OperatorVerdict:
     return OperatorVerdict(verdict.path, words, verdict.who, verdict.why, verdict.wall_ns)
 
 
-def _events_of(run_id: str, node: NodeFacts) -> Iterator[TaskEvent]:
+def _events_of(run_id: str, node: RunNode) -> Iterator[TaskEvent]:
     """Yield events that say the same as the row; their numbers count within the node only."""
     common: dict[str, Any] = {"run_id": run_id, "path": node.path, "attempt": node.attempt}
     number = 1

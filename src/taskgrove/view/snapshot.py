@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from taskgrove.events import TaskEvent
-from taskgrove.view.node_state import NodeState
+from taskgrove.story.node_state import NodeState
 from taskgrove.view.node_view import NodeView
 
 

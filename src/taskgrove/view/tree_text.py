@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from taskgrove.view.node_state import PROBLEM_STATES, NodeState
+from taskgrove.story.node_state import PROBLEM_STATES, NodeState
 from taskgrove.view.node_view import NodeView
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import (

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.events import LeftOut
-from taskgrove.view.node_state import NodeState
-from taskgrove.view.reasons.causes import Casualty, Findings, find
-from taskgrove.view.reasons.facts import Failed, device_of
-from taskgrove.view.reasons.live import Wait, waits_of
-from taskgrove.view.reasons.sentences import command_name, outcome_of, sentence_of, what_next
-from taskgrove.view.reasons.story import (
+from taskgrove.story.node_state import NodeState
+from taskgrove.story.run_story import (
     OperatorVerdict,
     ResumedBy,
     RunState,
     RunStory,
     verdict_words,
 )
+from taskgrove.view.reasons.causes import Casualty, Findings, find
+from taskgrove.view.reasons.facts import Failed, device_of
+from taskgrove.view.reasons.live import Wait, waits_of
+from taskgrove.view.reasons.sentences import command_name, outcome_of, sentence_of, what_next
 from taskgrove.view.reasons.tree import ProofLine, proof_of
 from taskgrove.view.reasons.words import plain, seconds_between
 

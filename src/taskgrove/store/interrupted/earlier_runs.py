@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.store.interrupted.resume_order import NEVER, LeafPast
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.verdicts import taken_as_ok
+from taskgrove.story.run_node import RunNode
 
 #: Topic of the note on a leaf whose end was taken over from an earlier run.
 _REUSED: Final = "reused"
@@ -37,7 +37,7 @@ class EarlierRun:
     """
 
     run_id: str
-    nodes: Mapping[str, NodeFacts]
+    nodes: Mapping[str, RunNode]
     fine: Mapping[str, VerdictRow] = field(default_factory=dict)
     parent_run_id: str | None = None
     set_out: frozenset[str] | None = None
@@ -45,7 +45,7 @@ class EarlierRun:
 
 def earlier_run(
     run_id: str,
-    nodes: Iterable[NodeFacts],
+    nodes: Iterable[RunNode],
     verdicts: Iterable[VerdictRow] = (),
     parent_run_id: str | None = None,
     set_out: frozenset[str] | None = None,
@@ -56,7 +56,7 @@ def earlier_run(
 
 
 def family_of_one(
-    run_id: str, nodes: Iterable[NodeFacts], verdicts: Iterable[VerdictRow]
+    run_id: str, nodes: Iterable[RunNode], verdicts: Iterable[VerdictRow]
 ) -> tuple[EarlierRun, ...]:
     """Return the runs that a resume stands on where no other is linked with the earlier one."""
     return (earlier_run(run_id, nodes, verdicts),)
@@ -79,7 +79,7 @@ class Earlier:
             self._line.append(places[following])
             following = family[places[following]].parent_run_id
 
-    def facts_of(self, path: str) -> tuple[str, NodeFacts | None]:
+    def facts_of(self, path: str) -> tuple[str, RunNode | None]:
         """Return what decides about a leaf: the facts of it, and the run that they are of."""
         run = self._family[self._place(path)]
         return run.run_id, run.nodes.get(path)
@@ -129,7 +129,7 @@ class Earlier:
         return facts is None or any(note.topic == _REUSED for note in facts.notes)
 
 
-def went_well(facts: NodeFacts) -> bool:
+def went_well(facts: RunNode) -> bool:
     """Return True for an end that a resume takes over."""
     return (
         facts.status is TaskStatus.COMPLETED
@@ -139,6 +139,6 @@ def went_well(facts: NodeFacts) -> bool:
     )
 
 
-def _began(facts: NodeFacts) -> bool:
+def _began(facts: RunNode) -> bool:
     """Return True where a leaf was started, as far as the record tells."""
     return facts.started_ns is not None or facts.outside_id is not None

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.errors import UnknownRunError
 from taskgrove.store.history import History
 from taskgrove.store.interrupted.earlier_runs import EarlierRun, earlier_run
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
+from taskgrove.story.run_node import RunNode
 
 _SET_OUT: Final = "SELECT set_out FROM resumes WHERE run_id = ?"
 
@@ -35,7 +35,7 @@ def base_of(history: History, row: RunRow) -> RunRow:
 
 
 def family_of(
-    history: History, row: RunRow, nodes: Sequence[NodeFacts], verdicts: Sequence[VerdictRow]
+    history: History, row: RunRow, nodes: Sequence[RunNode], verdicts: Sequence[VerdictRow]
 ) -> tuple[EarlierRun, ...]:
     """Return a run and all that are linked with it, in the order in which they began.
 

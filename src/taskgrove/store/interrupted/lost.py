@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from taskgrove.clock import SYSTEM_CLOCK
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.store import Store
+from taskgrove.story.run_node import RunNodes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -168,5 +168,5 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
     return LostRun(run_key, row.run_id, row.command, ended, last_ns, note)
 
 
-def _has_ended(facts: RunFacts) -> bool:
+def _has_ended(facts: RunNodes) -> bool:
     return facts.root is not None and facts.root.is_final

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from taskgrove.commands.node_facts import RunFacts
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
 from taskgrove.store.recording.run_state import RunState
 from taskgrove.store.recording.run_writer import RunWriter
+from taskgrove.story.run_node import RunNodes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
-def mend_run(connection: Connection, dialect: str, run_key: int) -> RunFacts:
+def mend_run(connection: Connection, dialect: str, run_key: int) -> RunNodes:
     """Fill the gaps of a run's log with notes, and make its rows anew; return its facts.
 
     Nobody may be recording the run.

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.commands.prior import Prior, PriorEnd, PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
+from taskgrove.story.run_node import RunNode, RunNodes
 
 #: What executes work that runs outside under an id of this kind.
 KIND_OF_OUTSIDE: Final = {
@@ -84,7 +84,7 @@ class RecoveryPlan:
         return ", ".join(told) or "nothing is known of any leaf"
 
 
-def plan_recovery(facts: RunFacts, *, run_id: str, lost_at: str) -> RecoveryPlan:
+def plan_recovery(facts: RunNodes, *, run_id: str, lost_at: str) -> RecoveryPlan:
     """Return what recovery will do with a run.
 
     Args:
@@ -131,7 +131,7 @@ def forget_work(plan: RecoveryPlan, path: str, why: str) -> None:
 
 
 class _Sorting:
-    def __init__(self, facts: RunFacts, root: Task, reason: str) -> None:
+    def __init__(self, facts: RunNodes, root: Task, reason: str) -> None:
         self._facts = facts
         self._root = root
         self._reason = reason
@@ -155,7 +155,7 @@ class _Sorting:
             self._leaf(path, node, facts, may_have_begun=path in next_in_line)
 
     def _leaf(
-        self, path: str, leaf: LeafTask, facts: NodeFacts | None, *, may_have_begun: bool
+        self, path: str, leaf: LeafTask, facts: RunNode | None, *, may_have_begun: bool
     ) -> None:
         known = None if facts is None else recorded_prior(facts)
         if isinstance(known, PriorEnd):
@@ -191,7 +191,7 @@ def _doubt_of(leaf: LeafTask, since: str) -> str:
     return f"{since} when the runner was lost: whether {what} is not known"
 
 
-def _next_in_line(root: Task, facts: RunFacts) -> Iterator[str]:
+def _next_in_line(root: Task, facts: RunNodes) -> Iterator[str]:
     """Yield the leaves that could have been started when the record breaks off."""
     still_open: list[tuple[str, BaseTask]] = [(root.path, root)]
     while still_open:
@@ -209,6 +209,6 @@ def _next_in_line(root: Task, facts: RunFacts) -> Iterator[str]:
         still_open.extend(children)
 
 
-def _is_final(facts: RunFacts, path: str) -> bool:
+def _is_final(facts: RunNodes, path: str) -> bool:
     known = facts.nodes.get(path)
     return known is not None and known.is_final

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -26,6 +25,7 @@ from taskgrove.store.interrupted.path_globs import match_paths
 from taskgrove.store.interrupted.recovery_plan import DOUBT
 from taskgrove.store.interrupted.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
+from taskgrove.story.run_node import RunNode
 
 Action: TypeAlias = Literal["reuse", "redo", "skip"]
 
@@ -78,7 +78,7 @@ class ResumePlan:
 
 def plan_resume_of(
     task: Task,
-    nodes: Sequence[NodeFacts],
+    nodes: Sequence[RunNode],
     *,
     run_id: str,
     redo: Iterable[str] = (),
@@ -146,9 +146,7 @@ def _decide(
     return _end_of(facts, run_id, earlier.verdict_on(path))
 
 
-def _end_of(
-    facts: NodeFacts, run_id: str, verdict: VerdictRow | None
-) -> tuple[PriorEnd | None, str]:
+def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> tuple[PriorEnd | None, str]:
     """Return the end that the record, or an operator, gives a leaf; None where it is no good."""
     if went_well(facts):
         when = "" if facts.ended_ns is None else f" at {moment_text(facts.ended_ns)}"
@@ -162,7 +160,7 @@ def _end_of(
     return None, _ended(facts)
 
 
-def _changed(leaf: LeafTask, facts: NodeFacts) -> str:
+def _changed(leaf: LeafTask, facts: RunNode) -> str:
     """Return how a leaf differs from the one that ran; empty when it is the same."""
     composed = facts.composed
     if composed is None:
@@ -176,7 +174,7 @@ def _changed(leaf: LeafTask, facts: NodeFacts) -> str:
     return ""
 
 
-def _doubt(leaf: LeafTask, facts: NodeFacts | None) -> str:
+def _doubt(leaf: LeafTask, facts: RunNode | None) -> str:
     """Return why a leaf that is done again may be at work still, or have done its work."""
     notes = {} if facts is None else {note.topic: note.text for note in facts.notes}
     if facts is None or DOUBT in notes:
@@ -199,11 +197,11 @@ def _goes_on(late: str | None) -> bool:
     return late is None or late.endswith("may go on")  # its client let go of it, and no more
 
 
-def _fields(facts: NodeFacts) -> dict[str, object]:
+def _fields(facts: RunNode) -> dict[str, object]:
     return {"devices": facts.devices} if facts.devices else {}
 
 
-def _ended(facts: NodeFacts) -> str:
+def _ended(facts: RunNode) -> str:
     """Return how a leaf that did not go well ended, in words."""
     if facts.status is None or not facts.is_final:
         return "it never ended" if facts.started_ns is not None else "it was not started"

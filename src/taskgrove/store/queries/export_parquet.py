@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.errors import MissingExtraError
 from taskgrove.events import TaskEvent, encode_event
 from taskgrove.store.queries.run_diff import node_word
 from taskgrove.store.queries.run_rows import RunRow, RunSummary
+from taskgrove.story.run_node import RunNode
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
@@ -140,7 +140,7 @@ def _run_row(run: RunRow) -> dict[str, Any]:
     return row
 
 
-def _node_row(run_id: str, node: NodeFacts) -> dict[str, Any]:
+def _node_row(run_id: str, node: RunNode) -> dict[str, Any]:
     composed = node.composed
     row = {name: getattr(node, name, None) for name in _NODES}
     row |= {name: getattr(composed, name, None) for name in ("execution", "target", "command_name")}

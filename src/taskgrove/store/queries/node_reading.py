@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import AnalysisDetail
 from taskgrove.store.queries.reading import Cursor
 from taskgrove.store.recording.node_rows import NodeRow, facts_of
+from taskgrove.story.run_node import RunNode
 
 _COLUMNS: Final = ", ".join(
     f"p.{name}" if name == "path" else f"n.{name}" for name in NodeRow._fields
@@ -34,7 +34,7 @@ def read_analysis(detail: bytes | memoryview) -> AnalysisDetail:
         return AnalysisDetail(analysis="", summary=f"this row cannot be read: {exc}")
 
 
-def read_node_facts(cursor: Cursor, run_key: int) -> list[NodeFacts]:
+def read_run_nodes(cursor: Cursor, run_key: int) -> list[RunNode]:
     """Return the facts of every node of a run, in composed order.
 
     Args:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import ComposedDetail
 from taskgrove.store.queries.listing import Listing
@@ -25,6 +24,7 @@ from taskgrove.store.queries.plain_differences import (
 from taskgrove.store.queries.run_outcome import is_broken, outcome_word
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.queries.usual_durations import unusual_durations
+from taskgrove.story.run_node import RunNode
 
 if TYPE_CHECKING:
     from taskgrove.store.history import History
@@ -140,7 +140,7 @@ def diff_runs(history: History, first: RunRow, second: RunRow) -> RunDiff:
     return RunDiff(first, second, Listing(sorted(found, key=lambda item: rank[item.topic])))
 
 
-def node_word(node: NodeFacts) -> str:
+def node_word(node: RunNode) -> str:
     """Return what became of a node in one word."""
     if node.skipped:
         return "skipped"
@@ -168,7 +168,7 @@ def _causes(first: RunRow, second: RunRow) -> Iterator[Difference]:
             yield Difference("cause", "run", None, line)
 
 
-def _nodes(before: dict[str, NodeFacts], after: dict[str, NodeFacts]) -> Iterator[Difference]:
+def _nodes(before: dict[str, RunNode], after: dict[str, RunNode]) -> Iterator[Difference]:
     for path, node, count in _uppermost(before, after):
         yield Difference("node", path, node_word(node), None, _below(count))
     for path, node, count in _uppermost(after, before):
@@ -176,8 +176,8 @@ def _nodes(before: dict[str, NodeFacts], after: dict[str, NodeFacts]) -> Iterato
 
 
 def _uppermost(
-    nodes: dict[str, NodeFacts], others: dict[str, NodeFacts]
-) -> Iterator[tuple[str, NodeFacts, int]]:
+    nodes: dict[str, RunNode], others: dict[str, RunNode]
+) -> Iterator[tuple[str, RunNode, int]]:
     """Yield the nodes that the others lack, without those below one, and how many those are."""
     missing = {path: node for path, node in nodes.items() if path not in others}
     below: Counter[str] = Counter()
@@ -194,7 +194,7 @@ def _below(count: int) -> str:
     return f"and {count} below it" if count else ""
 
 
-def _node_values(both: list[tuple[NodeFacts, NodeFacts]]) -> Iterator[Difference]:
+def _node_values(both: list[tuple[RunNode, RunNode]]) -> Iterator[Difference]:
     changed: dict[str, tuple[str, str]] = {}
     for one, other in both:
         words = node_word(one), node_word(other)
@@ -213,7 +213,7 @@ def _node_values(both: list[tuple[NodeFacts, NodeFacts]]) -> Iterator[Difference
                 yield Difference("parameters", f"{one.path} {name}", *values)
 
 
-def _devices(node: NodeFacts) -> str | None:
+def _devices(node: RunNode) -> str | None:
     composed = node.composed
     if composed is not None and composed.execution == "DEVICE" and composed.target:
         return composed.target
@@ -226,7 +226,7 @@ def _setting(composed: ComposedDetail | None, name: str) -> str | None:
 
 
 def _durations(
-    history: History, two: tuple[RunRow, RunRow], both: list[tuple[NodeFacts, NodeFacts]]
+    history: History, two: tuple[RunRow, RunRow], both: list[tuple[RunNode, RunNode]]
 ) -> Iterator[Difference]:
     if any(is_broken(run.parent_run_id, run.state_note) for run in two):
         return
@@ -252,7 +252,7 @@ def _surroundings(first: RunRow, second: RunRow) -> Iterator[Difference]:
     yield from _changed("versions", "", first.versions, second.versions)
 
 
-def _analyses(both: list[tuple[NodeFacts, NodeFacts]]) -> Iterator[Difference]:
+def _analyses(both: list[tuple[RunNode, RunNode]]) -> Iterator[Difference]:
     for one, other in both:
         before, after = one.analysis, other.analysis
         if before is None or after is None:

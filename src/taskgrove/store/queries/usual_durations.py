@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.store.queries.percentiles import percentile
 from taskgrove.store.queries.reading import Cursor, Reader
 from taskgrove.store.queries.run_outcome import BROKEN_SQL, good_code_sql
+from taskgrove.story.run_node import RunNode
 
 #: Fewer past ends give no spread.
 ENOUGH_ENDS: Final = 20
@@ -57,7 +57,7 @@ class UnusualDuration:
 
 
 def unusual_durations(
-    reader: Reader, run_keys: tuple[int, int], both: list[tuple[NodeFacts, NodeFacts]]
+    reader: Reader, run_keys: tuple[int, int], both: list[tuple[RunNode, RunNode]]
 ) -> Iterator[UnusualDuration]:
     """Yield the paths whose durations differ beyond their usual spread.
 
@@ -88,7 +88,7 @@ def past_durations_s(cursor: Cursor, path: str, but: tuple[int, int]) -> list[fl
     return sorted(took / 1e9 for (took,) in cursor.rows(_PAST, (path, *but)))
 
 
-def good_duration_s(node: NodeFacts) -> float | None:
+def good_duration_s(node: RunNode) -> float | None:
     """Return how long a node took that completed well or degraded, in seconds; else None."""
     good = node.result_code not in PROBLEM_CODES or node.health_state == "DEGRADED"
     if node.status is not TaskStatus.COMPLETED or not good:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.events import NoteDetail
 from taskgrove.events.plain_event import read_event
 from taskgrove.store.queries.listing import Listing
-from taskgrove.store.queries.node_reading import read_node_facts
+from taskgrove.store.queries.node_reading import read_run_nodes
 from taskgrove.store.queries.reading import Cursor, Reader
 from taskgrove.store.queries.run_references import find_run_by
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
+from taskgrove.story.run_node import RunNode
 
 #: Verdicts are events with numbers of their own; see the schema.
 _VERDICTS: Final = "SELECT number, body FROM verdicts WHERE run_key = ? ORDER BY number"
@@ -27,7 +27,7 @@ class WholeRun(NamedTuple):
     """
 
     run: RunRow
-    nodes: list[NodeFacts]
+    nodes: list[RunNode]
     verdicts: Listing[VerdictRow]
 
 
@@ -36,7 +36,7 @@ def read_whole_run(reader: Reader, reference: str) -> WholeRun:
     # One moment: a run that ends meanwhile is not told as running with every leaf at its end.
     with reader.cursor(one_moment=True) as cursor:
         run = find_run_by(reader, cursor, reference)
-        nodes = read_node_facts(cursor, run.run_key)
+        nodes = read_run_nodes(cursor, run.run_key)
         return WholeRun(run, nodes, read_verdicts(cursor, run.run_key, run.run_id))
 
 

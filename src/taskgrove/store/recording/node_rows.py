@@ -13,11 +13,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from taskgrove.commands.node_facts import NodeFacts, NoteFact
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import AnalysisDetail, ComposedDetail, FinishedDetail, PageDetail
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes
 from taskgrove.store.schema import analyses, nodes, paths
+from taskgrove.story.run_node import NodeNote, RunNode
 
 #: PostgreSQL indexes no longer text; a longer path is cut in ``paths``, and whole in ``facts``.
 PATH_LIMIT_BYTES: Final = 2000
@@ -41,7 +41,7 @@ class _Rest(msgspec.Struct, omit_defaults=True):
     outside_kind: str | None = None
     outside_id: str | None = None
     finished: FinishedDetail | None = None
-    notes: list[NoteFact] = []
+    notes: list[NodeNote] = []
     pages: list[PageDetail] = []
     whole_path: str | None = None
 
@@ -90,7 +90,7 @@ CHANGING_COLUMNS: Final = Change._fields
 FIXED_COLUMNS: Final = Identity._fields
 
 
-def identity_of(node: NodeFacts) -> Identity:
+def identity_of(node: RunNode) -> Identity:
     """Return the part of a row that never changes once the node was composed."""
     composed = node.composed
     if composed is None:
@@ -104,7 +104,7 @@ def identity_of(node: NodeFacts) -> Identity:
     )
 
 
-def change_of(node: NodeFacts) -> Change:
+def change_of(node: RunNode) -> Change:
     """Return the part of a row that changes."""
     status, code = node.status, node.result_code
     return Change(
@@ -152,7 +152,7 @@ class NodeRow(NamedTuple):
     facts: bytes | None
 
 
-def facts_of(row: tuple[Any, ...]) -> NodeFacts:
+def facts_of(row: tuple[Any, ...]) -> RunNode:
     """Return the facts that a row holds; the described analysis is not among them.
 
     Args:
@@ -165,7 +165,7 @@ def facts_of(row: tuple[Any, ...]) -> NodeFacts:
         known = None if composed is None else _COMPOSED.decode(composed)
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         rest, known, message = _Rest(), None, f"this row cannot be read: {exc}"
-    return NodeFacts(
+    return RunNode(
         rest.whole_path or path,
         known,
         _STATUSES.get(status),
@@ -190,7 +190,7 @@ def facts_of(row: tuple[Any, ...]) -> NodeFacts:
     )
 
 
-def read_nodes(connection: Connection, run_key: int) -> list[NodeFacts]:
+def read_nodes(connection: Connection, run_key: int) -> list[RunNode]:
     """Return the facts of every node of a run, in composed order.
 
     Progress of a node that runs may be up to a second behind its events; all else is not.
@@ -206,8 +206,8 @@ def read_nodes(connection: Connection, run_key: int) -> list[NodeFacts]:
         .where(nodes.c.run_key == run_key)
         .order_by(nodes.c.node_number)
     )
-    found: list[NodeFacts] = []
-    by_key: dict[int, NodeFacts] = {}
+    found: list[RunNode] = []
+    by_key: dict[int, RunNode] = {}
     for row in connection.execute(statement):
         node = facts_of(tuple(row)[:-1])
         found.append(node)
@@ -216,7 +216,7 @@ def read_nodes(connection: Connection, run_key: int) -> list[NodeFacts]:
     return found
 
 
-def _add_analyses(connection: Connection, run_key: int, by_key: dict[int, NodeFacts]) -> None:
+def _add_analyses(connection: Connection, run_key: int, by_key: dict[int, RunNode]) -> None:
     last = (
         select(func.max(analyses.c.sequence))
         .where(analyses.c.run_key == run_key)

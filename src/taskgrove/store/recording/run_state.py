@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from taskgrove.commands.node_facts import NodeFacts, RunFacts
 from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.events import (
@@ -25,6 +24,7 @@ from taskgrove.events import (
 )
 from taskgrove.events.plain_event import plain_event, substitute
 from taskgrove.store.recording.coalescing import coalesce, in_order
+from taskgrove.story.run_node import RunNode, RunNodes
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -88,11 +88,11 @@ class RunState:
     foreign: bool = False
     claim: ResumeClaim | None = None
     run_key: int | None = None
-    facts: RunFacts = field(default_factory=RunFacts)
+    facts: RunNodes = field(default_factory=RunNodes)
     numbers: dict[str, int] = field(default_factory=dict)
-    fresh: dict[str, NodeFacts] = field(default_factory=dict)
-    changed: dict[str, NodeFacts] = field(default_factory=dict)
-    lazy: dict[str, NodeFacts] = field(default_factory=dict)
+    fresh: dict[str, RunNode] = field(default_factory=dict)
+    changed: dict[str, RunNode] = field(default_factory=dict)
+    lazy: dict[str, RunNode] = field(default_factory=dict)
     noted: list[tuple[int, TaskEvent]] = field(default_factory=list)
     last_sequence: int = 0
     covered: int = 0
@@ -172,7 +172,7 @@ class RunState:
             folded = sequence
             node = nodes.get(event.path)
             if node is not None and detail is None and _goes_on(event, node):
-                # By far the most frequent event; what `NodeFacts.apply` does of it is this.
+                # By far the most frequent event; what `RunNode.apply` does of it is this.
                 node.last_ns = event.wall_ns
                 progress, message = event.progress, event.message
                 if progress is not None and progress > node.progress:
@@ -268,7 +268,7 @@ class RunState:
         nodes = self.facts.nodes
         node = nodes.get(path)
         if node is None:
-            node = nodes[path] = NodeFacts(path)
+            node = nodes[path] = RunNode(path)
             node.apply(event)
             self.numbers[path] = len(nodes) - 1
             self.fresh[path] = node
@@ -289,7 +289,7 @@ class RunState:
 
     def refold(self, events: Iterable[TaskEvent]) -> None:
         """Fold the whole log: the run goes on, or events came too late to be folded in order."""
-        self.facts = RunFacts(events)
+        self.facts = RunNodes(events)
         self.numbers = {path: number for number, path in enumerate(self.facts.nodes)}
         self.fresh = dict(self.facts.nodes)
         self.changed, self.lazy = {}, {}
@@ -357,14 +357,14 @@ def _without_secrets(event: TaskEvent, redact: Callable[[TaskEvent], TaskEvent])
             return substitute(event, f"its secrets could not be redacted: {type(exc).__name__}")
 
 
-def is_failed_leaf(node: NodeFacts) -> bool:
+def is_failed_leaf(node: RunNode) -> bool:
     """Return True for a leaf that ended badly of its own accord."""
     if not node.is_leaf or not node.is_final or node.skipped:
         return False
     return node.status is not TaskStatus.COMPLETED or node.result_code in PROBLEM_CODES
 
 
-def _may_have_begun(node: NodeFacts) -> bool:
+def _may_have_begun(node: RunNode) -> bool:
     """Return True for a leaf that was started, or that failed by itself."""
     began = node.started_ns is not None or node.outside_id is not None
     return began or (node.status is TaskStatus.FAILED and not node.skipped)
@@ -375,7 +375,7 @@ def _span(sequence: int, event: TaskEvent) -> int:
     return 1 if event.sequence_from is None else sequence - event.sequence_from + 1
 
 
-def _goes_on(event: TaskEvent, node: NodeFacts) -> bool:
+def _goes_on(event: TaskEvent, node: RunNode) -> bool:
     """Return True for progress of a running node: it goes on, whatever it says of that."""
     return (
         event.kind == "progress"

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.events import AnalysisDetail, PageDetail
 from taskgrove.events.plain_event import read_event
@@ -27,6 +26,7 @@ from taskgrove.store.recording.statements import (
     block_of,
     statements_for,
 )
+from taskgrove.story.run_node import RunNode
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -313,7 +313,7 @@ class RunWriter:
                 values += change_of(node)
             width = len(values) // len(state.fresh)
             self._insert(connection, self._sql.insert_node, width, values)
-        behind: dict[str, NodeFacts] = state.changed
+        behind: dict[str, RunNode] = state.changed
         if lazy and state.lazy:
             behind = {**state.lazy, **state.changed}
         changes = [

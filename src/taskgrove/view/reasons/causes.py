@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from taskgrove.commands.node_facts import NodeFacts, NoteFact
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
+from taskgrove.story.run_node import NodeNote, RunNode
+from taskgrove.story.run_story import RunStory
 from taskgrove.view.reasons.deciding import deciding_first
 from taskgrove.view.reasons.facts import Failed, device_of, is_below
 from taskgrove.view.reasons.kinds import GONE, CauseKind, CauseReader, words_of
-from taskgrove.view.reasons.story import RunStory
 
 CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
 
@@ -63,8 +63,8 @@ class Stop:
 
     reason: str
     wall_ns: int
-    running: list[NodeFacts] = field(default_factory=list)
-    abandoned: list[NodeFacts] = field(default_factory=list)
+    running: list[RunNode] = field(default_factory=list)
+    abandoned: list[RunNode] = field(default_factory=list)
     not_started: int = 0
 
 
@@ -89,18 +89,18 @@ class Findings:
     before: int = 0
     casualties: list[Casualty] = field(default_factory=list)
     stop: Stop | None = None
-    open: list[NodeFacts] = field(default_factory=list)
+    open: list[RunNode] = field(default_factory=list)
     leaf_count: int = 0
-    retried: list[NodeFacts] = field(default_factory=list)
+    retried: list[RunNode] = field(default_factory=list)
     reused: int = 0
-    blocked: list[NodeFacts] = field(default_factory=list)
+    blocked: list[RunNode] = field(default_factory=list)
 
 
 def find(story: RunStory) -> Findings:
     """Return what became of every leaf of a run, and which failure was the first."""
     findings = Findings(stop=_stop_of(story))
-    ended: list[NodeFacts] = []
-    skipped: list[NodeFacts] = []
+    ended: list[RunNode] = []
+    skipped: list[RunNode] = []
     leaf_count = 0
     for node in story.nodes:
         composed = node.composed
@@ -125,7 +125,7 @@ def find(story: RunStory) -> Findings:
     return findings
 
 
-def note_of(node: NodeFacts, topic: str) -> NoteFact | None:
+def note_of(node: RunNode, topic: str) -> NodeNote | None:
     """Return the first note of a topic on a node, or None."""
     for note in node.notes:
         if note.topic == topic:
@@ -133,13 +133,13 @@ def note_of(node: NodeFacts, topic: str) -> NoteFact | None:
     return None
 
 
-def order_of(node: NodeFacts) -> tuple[int, int]:
+def order_of(node: RunNode) -> tuple[int, int]:
     """Return when a node ended, to be compared with others of its run."""
     sequence, ended_ns = node.finished_sequence, node.ended_ns
     return (_LAST if sequence is None else sequence, _LAST if ended_ns is None else ended_ns)
 
 
-def _note_success(node: NodeFacts, findings: Findings) -> None:
+def _note_success(node: RunNode, findings: Findings) -> None:
     if node.attempt > 1:
         findings.retried.append(node)
     if note_of(node, "reused") is not None:
@@ -155,7 +155,7 @@ def _stop_of(story: RunStory) -> Stop | None:
 
 
 def _sort_out(
-    story: RunStory, ended: list[NodeFacts], skipped: list[NodeFacts], findings: Findings
+    story: RunStory, ended: list[RunNode], skipped: list[RunNode], findings: Findings
 ) -> None:
     reader = CauseReader()
     suspects: list[Failed] = []
@@ -178,7 +178,7 @@ def _sort_out(
     _add_skipped(skipped, findings)
 
 
-def _stopped(node: NodeFacts, stop: Stop) -> Casualty | None:
+def _stopped(node: RunNode, stop: Stop) -> Casualty | None:
     """Return the casualty that an abort of the run made of a leaf; None: it was none."""
     words = words_of(node)
     asked = note_of(node, "abort-asked") is not None
@@ -240,7 +240,7 @@ def _casualty(
     return Casualty(item.node.path, device_of(item.node), kind, because, other.node.path)
 
 
-def _add_skipped(skipped: list[NodeFacts], findings: Findings) -> None:
+def _add_skipped(skipped: list[RunNode], findings: Findings) -> None:
     """Note the skipped steps, and which failed leaf each of them is a casualty of."""
     tops: dict[str, str | None] = {}
     first = findings.failed[0].node.path if findings.failed else None
@@ -257,7 +257,7 @@ def _add_skipped(skipped: list[NodeFacts], findings: Findings) -> None:
             findings.casualties.append(Casualty(node.path, device_of(node), "skipped", because, of))
 
 
-def _culprit(node: NodeFacts, parent: str, findings: Findings) -> str | None:
+def _culprit(node: RunNode, parent: str, findings: Findings) -> str | None:
     """Return the failed leaf because of which a step was skipped; None where nothing tells."""
     found = _SKIPPED_FOR.match(words_of(node))
     breaker = f"{parent}/{found['name']}" if found is not None else parent

@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from taskgrove.commands.aggregation.tally import DeviceKind, device_kind
-from taskgrove.commands.node_facts import NodeFacts
-from taskgrove.view.node_state import state_of
+from taskgrove.story.node_state import state_of
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import RunStory
 from taskgrove.view.reasons.facts import Failed, device_of, is_below
 from taskgrove.view.reasons.kinds import CauseKind
-from taskgrove.view.reasons.story import RunStory
 
 _BAD: Final = ("failed", "rejected")
 #: Rules that count successes, of which a DEGRADED child is none (SPEC S3.9).
@@ -51,7 +51,7 @@ def deciding_first(story: RunStory, failed: list[Failed]) -> tuple[list[Failed],
     return [*decided, *others], next(n for n, item in enumerate(failed) if item is decided[0])
 
 
-def _decided(item: Failed, above: Mapping[str, NodeFacts], dominated: Collection[str]) -> bool:
+def _decided(item: Failed, above: Mapping[str, RunNode], dominated: Collection[str]) -> bool:
     if item.cause.kind is CauseKind.DEGRADED:
         return False
     path = item.node.path.rpartition("/")[0]
@@ -65,7 +65,7 @@ def _decided(item: Failed, above: Mapping[str, NodeFacts], dominated: Collection
     return True
 
 
-def _got_over(node: NodeFacts, parent: NodeFacts | None) -> bool:
+def _got_over(node: RunNode, parent: RunNode | None) -> bool:
     state = _state(node)
     if state != "degraded":
         return state == "completed"
@@ -73,7 +73,7 @@ def _got_over(node: NodeFacts, parent: NodeFacts | None) -> bool:
     return not (rule or "").startswith(_COUNTING)
 
 
-def _dominated(above: Mapping[str, NodeFacts], failed: Sequence[Failed]) -> set[str]:
+def _dominated(above: Mapping[str, RunNode], failed: Sequence[Failed]) -> set[str]:
     """Return the composites in which a correlator that is named among the leaves dominates."""
     return {
         path
@@ -88,5 +88,5 @@ def _kind_of(item: Failed) -> DeviceKind:
     return device_kind(device_of(item.node) or "")
 
 
-def _state(node: NodeFacts) -> str:
+def _state(node: RunNode) -> str:
     return state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)

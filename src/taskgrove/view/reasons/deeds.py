@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Final
 
-from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import RunStory
 from taskgrove.view.reasons.causes import note_of
 from taskgrove.view.reasons.facts import Failed, device_of
 from taskgrove.view.reasons.kinds import Cause, CauseKind, gave_no_reason
-from taskgrove.view.reasons.story import RunStory
 from taskgrove.view.reasons.words import command_of, plain, said, seconds_between
 from taskgrove.view.terminal_text import duration_text, safe_text
 
@@ -171,7 +171,7 @@ def _mend(failed: Failed, story: RunStory, device_count: int) -> str:
     )
 
 
-def late_end(node: NodeFacts) -> str | None:
+def late_end(node: RunNode) -> str | None:
     """Return how a leaf completed after its limit had expired, or None where it did not."""
     note = note_of(node, "late")
     if note is None or not note.text.startswith("ended COMPLETED"):
@@ -180,7 +180,7 @@ def late_end(node: NodeFacts) -> str | None:
     return f"completed {duration_text(after)} after that" if after is not None else None
 
 
-def _limit_of(node: NodeFacts, cause: Cause) -> tuple[str, str]:
+def _limit_of(node: RunNode, cause: Cause) -> tuple[str, str]:
     """Return how long the limit was that expired, and who set it."""
     if cause.kind not in _LIMITS:
         return "", ""
@@ -191,11 +191,11 @@ def _limit_of(node: NodeFacts, cause: Cause) -> tuple[str, str]:
     return limit, "its own limit" if own else f"the limit set by {safe_text(owner)}"
 
 
-def _runs_here(node: NodeFacts) -> bool:
+def _runs_here(node: RunNode) -> bool:
     return node.composed is not None and node.composed.execution in ("INTERNAL", "ANALYSIS")
 
 
-def _method_of(node: NodeFacts) -> str:
+def _method_of(node: RunNode) -> str:
     """Return the method of a step: ``Manager.check_lock``; a plain function by its name."""
     target = None if node.composed is None else node.composed.target
     if not target or target in ("function", "method", "NoneType"):

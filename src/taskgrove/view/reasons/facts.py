@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.story.run_node import RunNode
 from taskgrove.view.reasons.kinds import Cause
 
 
 class Failed(NamedTuple):
     """A leaf that ended badly by itself."""
 
-    node: NodeFacts
+    node: RunNode
     cause: Cause
 
 
-def device_of(node: NodeFacts) -> str | None:
+def device_of(node: RunNode) -> str | None:
     """Return the device of a leaf, or None for what runs on none."""
     if node.devices:
         return node.devices[0]

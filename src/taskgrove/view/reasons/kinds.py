@@ -11,8 +11,8 @@ import re
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.story.run_node import RunNode
 
 
 class CauseKind(StrEnum):
@@ -148,7 +148,7 @@ class CauseReader:
         self._kinds: dict[tuple[str, object, object, str], CauseKind] = {}
         self._normal: dict[str, str] = {}
 
-    def read(self, node: NodeFacts) -> Cause:
+    def read(self, node: RunNode) -> Cause:
         """Return the cause of a leaf that ended badly."""
         words = words_of(node)
         normal = self._normal.get(words)
@@ -168,7 +168,7 @@ class CauseReader:
         return Cause(kind, words, f"{kind.value}|{normal}", owner)
 
 
-def words_of(node: NodeFacts) -> str:
+def words_of(node: RunNode) -> str:
     """Return what is said of a node's end, on one line, without its own name before it."""
     message = node.message
     if "Causes:" in message:
@@ -213,7 +213,7 @@ def _without_block(message: str) -> str:
     return "; ".join(line for line in lines if line) or " ".join(message.split())
 
 
-def _kind_of(node: NodeFacts, words: str, execution: str) -> CauseKind:
+def _kind_of(node: RunNode, words: str, execution: str) -> CauseKind:
     status, code = node.status, node.result_code
     for kind, statuses, pattern in _PATTERNS:
         if status in statuses and pattern.match(words):

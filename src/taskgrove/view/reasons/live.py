@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import RunStory
 from taskgrove.view.reasons.causes import Findings, note_of
 from taskgrove.view.reasons.deeds import deed
 from taskgrove.view.reasons.facts import device_of
-from taskgrove.view.reasons.story import RunStory
 from taskgrove.view.reasons.words import (
     ago_text,
     clock_text,
@@ -75,7 +75,7 @@ def _limits_of(story: RunStory) -> dict[str, tuple[int, float]]:
     }
 
 
-def _wait(node: NodeFacts, story: RunStory, limits: dict[str, tuple[int, float]]) -> Wait:
+def _wait(node: RunNode, story: RunStory, limits: dict[str, tuple[int, float]]) -> Wait:
     path = node.path
     candidates = []
     while path:

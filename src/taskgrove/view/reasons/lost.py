@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import RunStory
 from taskgrove.view.reasons.causes import Findings
 from taskgrove.view.reasons.deeds import again, deed, options_of
-from taskgrove.view.reasons.story import RunStory
 from taskgrove.view.reasons.words import ago_text, clock_text, counted, plain, who
 from taskgrove.view.terminal_text import safe_text
 
@@ -49,7 +49,7 @@ def next_of_lost(story: RunStory, findings: Findings) -> str:
     return f"{again(story)} runs what is missing"
 
 
-def still_open(findings: Findings) -> list[NodeFacts]:
+def still_open(findings: Findings) -> list[RunNode]:
     """Return the leaves that were running, in the order in which they began."""
     running = [node for node in findings.open if node.started_ns is not None]
     return sorted(running, key=lambda node: node.started_ns or 0)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import TaskStatus
+from taskgrove.story.node_state import NodeState, state_of
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import OperatorVerdict, RunStory
 from taskgrove.view.explain import split_message
 from taskgrove.view.left_out import left_out_words
-from taskgrove.view.node_state import NodeState, state_of
 from taskgrove.view.reasons.causes import Findings, Stop, note_of
 from taskgrove.view.reasons.deeds import again, deed, late_end, next_after, options_of
 from taskgrove.view.reasons.facts import Failed, is_below
@@ -18,7 +19,6 @@ from taskgrove.view.reasons.followed import before_words, blocked_words, stopped
 from taskgrove.view.reasons.kinds import CauseKind
 from taskgrove.view.reasons.live import Wait, running_words
 from taskgrove.view.reasons.lost import lost_words, next_of_lost
-from taskgrove.view.reasons.story import OperatorVerdict, RunStory
 from taskgrove.view.reasons.words import (
     counted,
     listed,
@@ -239,7 +239,7 @@ def _without_failure(story: RunStory, findings: Findings, outcome: NodeState) ->
     return f"{word}: {plain(reason)}" if reason else f"{word}, and nothing tells why"
 
 
-def _aborted_words(stop: Stop, root: NodeFacts | None) -> str:
+def _aborted_words(stop: Stop, root: RunNode | None) -> str:
     told = plain(stop.reason)
     after = None if root is None else seconds_between(root.started_ns, stop.wall_ns)
     if after is not None:
@@ -267,9 +267,9 @@ def _all_well(story: RunStory, findings: Findings) -> str:
     return told
 
 
-def _deepest_problem(story: RunStory) -> NodeFacts | None:
+def _deepest_problem(story: RunStory) -> RunNode | None:
     """Return the deepest node that ended badly, where no leaf tells why."""
-    found: NodeFacts | None = None
+    found: RunNode | None = None
     for node in story.nodes:
         state = state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)
         if state in ("failed", "rejected", "aborted", "degraded") and (

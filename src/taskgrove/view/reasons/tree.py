@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from taskgrove.commands.node_facts import NodeFacts
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.view.node_state import NodeState, state_of
+from taskgrove.story.node_state import NodeState, state_of
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import RunStory
 from taskgrove.view.reasons.causes import Findings
 from taskgrove.view.reasons.facts import Failed, device_of
 from taskgrove.view.reasons.live import Wait
 from taskgrove.view.reasons.lost import still_open
-from taskgrove.view.reasons.story import RunStory
 from taskgrove.view.reasons.words import counted, plain, seconds_between
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import fold_text
@@ -119,9 +119,9 @@ class _Proof:
                 self._needed.add(above)
                 above = above.rpartition("/")[0]
 
-    def lines(self, root: NodeFacts) -> Iterable[ProofLine]:
+    def lines(self, root: RunNode) -> Iterable[ProofLine]:
         """Yield the lines, parents before children, without recursion: trees may be deep."""
-        stack: list[tuple[tuple[bool, ...], bool, NodeFacts | str]] = [((), True, root)]
+        stack: list[tuple[tuple[bool, ...], bool, RunNode | str]] = [((), True, root)]
         while stack:
             ancestors, last, item = stack.pop()
             if isinstance(item, str):
@@ -134,7 +134,7 @@ class _Proof:
                 stack.append((levels, index == len(below) - 1, below[index]))
 
     def _line(
-        self, ancestors: tuple[bool, ...], last: bool, node: NodeFacts, *, is_root: bool
+        self, ancestors: tuple[bool, ...], last: bool, node: RunNode, *, is_root: bool
     ) -> ProofLine:
         words = self._told.get(node.path, "")
         if not words and node.finished is not None and node.finished.line:
@@ -150,12 +150,12 @@ class _Proof:
             words,
         )
 
-    def _below(self, node: NodeFacts) -> list[NodeFacts | str]:
+    def _below(self, node: RunNode) -> list[RunNode | str]:
         if node.composed is None or not node.composed.children:
             return []
         if node.skipped:
             return [counted(len(node.composed.children), "step") + " below it"]
-        shown: list[NodeFacts | str] = []
+        shown: list[RunNode | str] = []
         folded: Counter[_Told] = Counter()
         nodes, needed, prefix = self._nodes, self._needed, f"{node.path}/"
         for name in node.composed.children:
@@ -177,5 +177,5 @@ class _Proof:
         return shown
 
 
-def _state_of(node: NodeFacts) -> NodeState:
+def _state_of(node: RunNode) -> NodeState:
     return state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from taskgrove.commands.node_facts import NodeFacts
+from taskgrove.story.run_node import RunNode
 from taskgrove.view.reasons.facts import device_of
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
 
@@ -33,12 +33,12 @@ def plain(words: str) -> str:
     return clip(safe_text(words), SAID_COLUMNS)
 
 
-def name_of(node: NodeFacts) -> str:
+def name_of(node: RunNode) -> str:
     """Return a node's path without the root, which every sentence names already."""
     return safe_text(node.path.partition("/")[2] or node.path)
 
 
-def who(node: NodeFacts) -> str:
+def who(node: RunNode) -> str:
     """Return a node and where it runs: ``pst-beam-03 on low-pst/beam/03``."""
     device = device_of(node)
     if device is not None:
@@ -48,7 +48,7 @@ def who(node: NodeFacts) -> str:
     return f"{kind}{name_of(node)}"
 
 
-def command_of(node: NodeFacts) -> str:
+def command_of(node: RunNode) -> str:
     """Return the command of a leaf, for the middle of a sentence."""
     command = None if node.composed is None else node.composed.command_name
     return safe_text(command) if command else "its command"

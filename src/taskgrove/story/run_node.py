@@ -3,7 +3,7 @@
 The record, the explanation and the recovery of a run all read these facts; they are the same
 whether the events come from the bus of a live run or from the store.
 
-Threads: a :class:`RunFacts` belongs to one thread.
+Threads: a :class:`RunNodes` belongs to one thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OUTSIDE_END: Final = "ended_ns"
 
 
 @dataclass(frozen=True, slots=True)
-class NoteFact:
+class NodeNote:
     """A note on a node.
 
     Attributes:
@@ -77,7 +77,7 @@ def end_between(started_ns: int | None, outside_ns: int | None, told_ns: int) ->
 
 
 @dataclass(slots=True)
-class NodeFacts:
+class RunNode:
     """What is known of one node.
 
     Attributes:
@@ -125,7 +125,7 @@ class NodeFacts:
     outside_id: str | None = None
     finished: FinishedDetail | None = None
     finished_sequence: int | None = None
-    notes: list[NoteFact] = field(default_factory=list)
+    notes: list[NodeNote] = field(default_factory=list)
     analysis: AnalysisDetail | None = None
     pages: list[PageDetail] = field(default_factory=list)
     attempt_started_ns: int | None = field(default=None, compare=False)
@@ -181,7 +181,7 @@ class NodeFacts:
         else:
             told = detail if isinstance(detail, NoteDetail) else NoteDetail("info")
             self.notes.append(
-                NoteFact(told.topic, event.message, event.wall_ns, dict(told.data), told.cause)
+                NodeNote(told.topic, event.message, event.wall_ns, dict(told.data), told.cause)
             )
             del self.notes[:-MAX_NOTES]
             self._outside_end_ns = outside_end_of(event) or self._outside_end_ns
@@ -221,7 +221,7 @@ class NodeFacts:
             self.progress = 100
 
 
-class RunFacts:
+class RunNodes:
     """The nodes of one run.
 
     Attributes:
@@ -231,28 +231,28 @@ class RunFacts:
     """
 
     def __init__(self, events: Iterable[TaskEvent] = ()) -> None:
-        self.nodes: dict[str, NodeFacts] = {}
+        self.nodes: dict[str, RunNode] = {}
         self.last_sequence = 0
         self.last_ns: int | None = None
         for event in events:
             self.apply(event)
 
-    def apply(self, event: TaskEvent) -> NodeFacts:
+    def apply(self, event: TaskEvent) -> RunNode:
         """Take in one event and return the node that it changed."""
         node = self.nodes.get(event.path)
         if node is None:
-            node = self.nodes[event.path] = NodeFacts(event.path)
+            node = self.nodes[event.path] = RunNode(event.path)
         node.apply(event)
         self.last_sequence = max(self.last_sequence, event.sequence)
         self.last_ns = event.wall_ns if self.last_ns is None else max(self.last_ns, event.wall_ns)
         return node
 
     @property
-    def root(self) -> NodeFacts | None:
+    def root(self) -> RunNode | None:
         """The root, or None when nothing is known yet."""
         return next(iter(self.nodes.values()), None)
 
-    def children(self, path: str) -> list[NodeFacts]:
+    def children(self, path: str) -> list[RunNode]:
         """Return the children of a node, in their composed order."""
         node = self.nodes[path]
         names = () if node.composed is None else node.composed.children

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from taskgrove.commands.node_facts import OUTSIDE_END, NodeFacts
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import NoteDetail, StartedDetail, TaskEvent
+from taskgrove.story.run_node import OUTSIDE_END, RunNode
 from taskgrove.view.snapshot import RunView
 
 SECOND = 1_000_000_000
@@ -43,7 +43,7 @@ def told(end: str | None) -> list[TaskEvent]:
     ],
 )  # fmt: skip
 def test_an_end_from_outside_is_taken_where_it_can_be_true(end: str | None, ended_ns: int) -> None:
-    facts, view = NodeFacts("a"), RunView()
+    facts, view = RunNode("a"), RunView()
     for event in told(end):
         facts.apply(event)
         view.apply(event)
@@ -54,7 +54,7 @@ def test_an_end_from_outside_is_taken_where_it_can_be_true(end: str | None, ende
 
 
 def test_each_attempt_begins_anew() -> None:
-    facts = NodeFacts("a")
+    facts = RunNode("a")
     first, *_ = told(None)
     facts.apply(first)
     second = TaskEvent(

@@ -1,7 +1,7 @@
 """What an explanation of a run is made from: its nodes, and what its record says of it.
 
 A :class:`RunStory` is plain facts, from the events of a live run, from a file of events or from
-the record; :func:`taskgrove.view.why.why` turns it into words.
+the record; an explanation turns it into words.
 
 Threads: a story belongs to one thread while it is made; it is not changed afterwards.
 """
@@ -12,11 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from taskgrove.commands.node_facts import NodeFacts, NoteFact, RunFacts
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import LeftOut, TaskEvent
-from taskgrove.view.node_view import NodeView
-from taskgrove.view.snapshot import RunView
+from taskgrove.story.run_node import RunNode, RunNodes
 
 #: ``running``: its runner lives; ``final``: it has ended; ``lost``: its runner vanished;
 #: ``unknown``: its events end before it does, and nothing tells whether it lives.
@@ -91,7 +89,7 @@ class RunStory:
     run_id: str
     command: str
     state: RunState
-    nodes: Sequence[NodeFacts]
+    nodes: Sequence[RunNode]
     now_ns: int
     state_note: str = ""
     last_ns: int | None = None
@@ -107,7 +105,7 @@ class RunStory:
     resumed_by: Sequence[ResumedBy] = ()
 
     @property
-    def root(self) -> NodeFacts | None:
+    def root(self) -> RunNode | None:
         """The root of the tree, or None when nothing is known of it."""
         return self.nodes[0] if self.nodes else None
 
@@ -119,7 +117,7 @@ class RunStory:
 
 
 def story_of_facts(
-    facts: RunFacts,
+    facts: RunNodes,
     *,
     run_id: str,
     now_ns: int,
@@ -173,7 +171,7 @@ def story_of_events(
     """
     ordered = sorted(events, key=lambda event: event.sequence)
     run_id = ordered[0].run_id if ordered else ""
-    facts = RunFacts(event for event in ordered if event.run_id == run_id)
+    facts = RunNodes(event for event in ordered if event.run_id == run_id)
     return story_of_facts(
         facts,
         run_id=run_id,
@@ -181,47 +179,4 @@ def story_of_events(
         state=state,
         map_file=map_file,
         can_resume=can_resume,
-    )
-
-
-def story_of_view(view: RunView, *, now_ns: int = 0, can_resume: bool = False) -> RunStory:
-    """Return the story of a run from the view that a surface draws.
-
-    Args:
-        view: The view.
-        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
-        can_resume: See :class:`RunStory`.
-    """
-    root = view.root
-    nodes = () if root is None else tuple(_facts_of(node) for node in root.walk())
-    return RunStory(
-        run_id=view.run_id or "",
-        command="" if root is None else root.name,
-        state="final" if root is not None and root.is_final else "running",
-        nodes=nodes,
-        now_ns=now_ns,
-        can_resume=can_resume,
-    )
-
-
-def _facts_of(node: NodeView) -> NodeFacts:
-    notes = [NoteFact(note.topic, note.text, note.wall_ns) for note in node.notes]
-    return NodeFacts(
-        node.path,
-        composed=node.composed,
-        status=node.status,
-        result_code=node.result_code,
-        progress=node.percent,
-        message=node.message,
-        devices=node.devices,
-        failed_devices=node.failed_devices,
-        health_state=node.health_state,
-        attempt=node.attempts,
-        started_ns=node.started_ns,
-        ended_ns=node.ended_ns,
-        last_ns=node.ended_ns or node.started_ns,
-        outside_id=node.outside,
-        finished=node.finished,
-        finished_sequence=node.finished_sequence,
-        notes=notes,
     )

@@ -1,0 +1,1 @@
+"""The model of a run: its nodes, and how events become them."""
