@@ -11,12 +11,14 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from taskgrove.events import bus
 from tests.examples import register_profiles
-from tests.store.postgres_server import why_no_postgres
+from tests.store.postgres_server import PostgresServer, why_no_postgres
 
 pytest_plugins = ["pytester", "tests.leak_guard", "tests.failures_at_once"]
 
@@ -103,3 +105,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, why_not in reasons:
         if item.get_closest_marker(marker) is not None and (reason := why_not()) is not None:
             pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Give a running server; whoever stops it starts it again."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the location of a new record, once for each kind of database."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "runs.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.new_database()
+    yield url
+    server.drop_database(url)

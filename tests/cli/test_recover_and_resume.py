@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taskgrove.cli.app import app
-from taskgrove.store import recovery
+from taskgrove.recovery import lost_run_recovery as recovery
 from tests.cli.command_line import PATIENCE_S, command, environment, taskgrove
 
 MANAGER = """

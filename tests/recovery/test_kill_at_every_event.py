@@ -10,9 +10,9 @@ import pytest
 
 from taskgrove.commands.replay import rebuild
 from taskgrove.control_model import TaskStatus
+from taskgrove.recovery.lost_run_recovery import find_lost, lost_runs, recover
 from taskgrove.store import Store
 from taskgrove.store.history import History
-from taskgrove.store.recovery import find_lost, lost_runs, recover
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog
 from tests.recovery.doomed import DEVICE, Nursery, truth_runner

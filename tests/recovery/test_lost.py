@@ -15,10 +15,10 @@ from sqlalchemy import delete, select, update
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import TaskStatus
+from taskgrove.recovery import finding_lost as lost
+from taskgrove.recovery.finding_lost import find_lost, lost_runs
 from taskgrove.store import Store
 from taskgrove.store.history import History
-from taskgrove.store.interrupted import lost
-from taskgrove.store.interrupted.lost import find_lost, lost_runs
 from taskgrove.store.schema import events, leases, runs
 from tests.recovery.cut_runs import cut, record
 

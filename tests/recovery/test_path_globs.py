@@ -7,7 +7,7 @@ import re
 import pytest
 
 from taskgrove.errors import UsageError
-from taskgrove.store.interrupted.path_globs import match_paths
+from taskgrove.recovery.path_globs import match_paths
 
 LEAVES = [
     "configure/check",

@@ -24,17 +24,17 @@ from taskgrove.events import (
     decode_event,
     encode_event,
 )
-from taskgrove.store import Recorder, Store
-from taskgrove.store.history import History
-from taskgrove.store.interrupted.lost import find_lost, lost_runs
-from taskgrove.store.interrupted.recovery_plan import plan_recovery
-from taskgrove.store.recovery import (
+from taskgrove.recovery.finding_lost import find_lost, lost_runs
+from taskgrove.recovery.lost_run_recovery import (
     look_at_lost,
     recover,
     runners_for_recovery,
     start_recovery,
 )
-from taskgrove.store.resuming import plan_resume
+from taskgrove.recovery.recovery_plan import plan_recovery
+from taskgrove.recovery.resuming import plan_resume
+from taskgrove.store import Recorder, Store
+from taskgrove.store.history import History
 from taskgrove.store.schema import events, runs
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script

@@ -15,9 +15,9 @@ import pytest
 
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import TaskStatus
+from taskgrove.recovery.lost_run_recovery import look_at_lost, recover
 from taskgrove.store import Store
 from taskgrove.store.history import History
-from taskgrove.store.recovery import look_at_lost, recover
 from taskgrove.tango.client.protocol import decode_moment
 from taskgrove.testing import EventLog
 from taskgrove.view.snapshot import RunView

@@ -15,12 +15,12 @@ from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import ComposedDetail, FinishedDetail
+from taskgrove.recovery.finding_lost import find_lost
+from taskgrove.recovery.resume_plan import plan_resume_of
+from taskgrove.recovery.resuming import plan_resume, resume
 from taskgrove.store import Store
 from taskgrove.store.database.advice import command_line
 from taskgrove.store.history import History
-from taskgrove.store.interrupted.lost import find_lost
-from taskgrove.store.interrupted.resume_plan import plan_resume_of
-from taskgrove.store.resuming import plan_resume, resume
 from taskgrove.store.verdicts import give_verdict
 from taskgrove.story.run_node import NodeNote, RunNode
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script

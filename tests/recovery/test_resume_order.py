@@ -15,8 +15,8 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, TaskEvent
-from taskgrove.store.interrupted.earlier_runs import EarlierRun, went_well
-from taskgrove.store.interrupted.resume_plan import ResumePlan, plan_resume_of
+from taskgrove.recovery.earlier_runs import EarlierRun, went_well
+from taskgrove.recovery.resume_plan import ResumePlan, plan_resume_of
 from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build as build_any

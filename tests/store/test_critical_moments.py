@@ -17,7 +17,8 @@ from taskgrove import TaskStatus
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import UsageError
 from taskgrove.events import NoteDetail, TaskEvent
-from taskgrove.store import Recorder, Store, recovery
+from taskgrove.recovery import lost_run_recovery as recovery
+from taskgrove.store import Recorder, Store
 from taskgrove.store.recording import link as link_module
 from taskgrove.store.recording import spill as spill_module
 from taskgrove.store.recording import writer as writer_module

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from taskgrove.cli.app import app
+from taskgrove.recovery.finding_lost import find_lost
 from taskgrove.store import Store
 from taskgrove.store.database.holders import boot_id
 from taskgrove.store.database.location import find_location
 from taskgrove.store.database.migrate import version_of
 from taskgrove.store.database.opening import make_engine
 from taskgrove.store.history import History
-from taskgrove.store.interrupted.lost import find_lost
 from taskgrove.store.queries.export_jsonl import read_jsonl
 from tests.cli.command_line import taskgrove
 from tests.store.former import RUNS, lay_out, lay_out_site

@@ -12,9 +12,9 @@ from taskgrove import LeafTask, MainTaskExecutor, Task, TaskStatus, run
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError
 from taskgrove.events import AnalysisDetail, NoteDetail, PageDetail, TaskEvent
+from taskgrove.recovery.finding_lost import find_lost
 from taskgrove.redaction import REDACTED
 from taskgrove.store import History, Recorder, Store
-from taskgrove.store.interrupted.lost import find_lost
 from taskgrove.testing import EventLog
 from tests.store.recording import (
     PATIENCE_S,

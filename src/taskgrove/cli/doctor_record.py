@@ -153,8 +153,8 @@ def _tell_opened(terminal: Terminal, where: Location, newest: int) -> bool:
 def _tell_current(terminal: Terminal, where: Location, store: Store, version: int) -> bool:
     from sqlalchemy import func, select  # noqa: PLC0415 - an extra
 
+    from taskgrove.recovery.finding_lost import lost_runs  # noqa: PLC0415 - an extra
     from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
-    from taskgrove.store.interrupted.lost import lost_runs  # noqa: PLC0415 - an extra
     from taskgrove.store.recording.rights import check_rights  # noqa: PLC0415 - an extra
     from taskgrove.store.schema import runs  # noqa: PLC0415 - an extra
 

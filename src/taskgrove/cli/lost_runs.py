@@ -9,8 +9,8 @@ from taskgrove.errors import TaskgroveError
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
+    from taskgrove.recovery.finding_lost import LostRun
     from taskgrove.store.history import History
-    from taskgrove.store.interrupted.lost import LostRun
     from taskgrove.store.store import Store
 
 
@@ -26,8 +26,8 @@ def tell_lost(terminal: Terminal, store: Store | None, history: History | None =
     """
     if store is None:
         return
+    from taskgrove.recovery.finding_lost import find_lost  # noqa: PLC0415 - an extra
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-    from taskgrove.store.interrupted.lost import find_lost  # noqa: PLC0415 - an extra
 
     _tell_aside(terminal, history or History(store))
     if store.read_only:

@@ -24,7 +24,7 @@ from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
-    from taskgrove.store.recovery import RecoveryPlan
+    from taskgrove.recovery.lost_run_recovery import RecoveryPlan
     from taskgrove.store.store import Store
 
 #: How long what is aborted may take to end, in seconds.
@@ -100,12 +100,12 @@ def recover_shown(
     Raises:
         UsageError: It is not lost, or cannot be recovered here.
     """
-    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-    from taskgrove.store.recovery import (  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.lost_run_recovery import (  # noqa: PLC0415 - an extra
         look_at_lost,
         runners_for_recovery,
         start_recovery,
     )
+    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
 
     row, plan = look_at_lost(store, run)
     say_recovery_plan(terminal, plan)

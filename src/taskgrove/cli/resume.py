@@ -37,8 +37,8 @@ from taskgrove.errors import CommandError, UsageError
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
+    from taskgrove.recovery.resuming import Resumption
     from taskgrove.store.queries.run_rows import RunRow
-    from taskgrove.store.resuming import Resumption
     from taskgrove.store.store import Store
 
 _MAX_WORKERS: Final = 16
@@ -117,9 +117,9 @@ def _settled(
     terminal: Terminal, store: Store, record: Recording, run: str, options: ResumeOptions
 ) -> RunRow | None:
     """Return a run that has ended; a lost one is recovered first. None: it was only a look."""
+    from taskgrove.recovery.lost_run_recovery import look_at_lost  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.resuming import check_not_resumed, to_resume  # noqa: PLC0415 - an extra
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-    from taskgrove.store.recovery import look_at_lost  # noqa: PLC0415 - an extra
-    from taskgrove.store.resuming import check_not_resumed, to_resume  # noqa: PLC0415 - an extra
 
     history = History(store)
     row = history.find_to_act(run)
@@ -145,7 +145,7 @@ def _settled(
 def _resume(
     terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
 ) -> int:
-    from taskgrove.store.resuming import plan_resume  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.resuming import plan_resume  # noqa: PLC0415 - an extra
 
     source = checked_source(row, options)
     if source["kind"] == "analysis":
@@ -214,7 +214,7 @@ def _resume_analysis(
     terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
 ) -> int:
     """Run an analysis again that was run by itself, with what is on record of it."""
-    from taskgrove.store.resuming import plan_resume  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.resuming import plan_resume  # noqa: PLC0415 - an extra
 
     source = row.source
     file, text = str(source.get("file") or "configuration"), None

@@ -10,7 +10,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
-    from taskgrove.store.interrupted.resume_plan import PlannedLeaf, ResumePlan
+    from taskgrove.recovery.resume_plan import PlannedLeaf, ResumePlan
 
 #: Up to this many leaves of one action are told one by one.
 TOLD_LEAVES: Final = 20
@@ -30,7 +30,7 @@ def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
         terminal: Where it is said.
         plan: The plan.
     """
-    from taskgrove.store.interrupted.resume_plan import PlannedLeaf  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.resume_plan import PlannedLeaf  # noqa: PLC0415 - an extra
 
     terminal.say(f"Resume of run {safe_text(plan.run_id)}: {plan.line}")
     for action in ("redo", "reuse", "skip"):

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from taskgrove.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from taskgrove.recovery.finding_lost import LostRun as LostRun
+    from taskgrove.recovery.finding_lost import find_lost as find_lost
+    from taskgrove.recovery.finding_lost import lost_runs as lost_runs
+    from taskgrove.recovery.lost_run_recovery import recover as recover
+    from taskgrove.recovery.resuming import plan_resume as plan_resume
+    from taskgrove.recovery.resuming import resume as resume
     from taskgrove.store.history import History as History
-    from taskgrove.store.interrupted.lost import LostRun as LostRun
-    from taskgrove.store.interrupted.lost import find_lost as find_lost
-    from taskgrove.store.interrupted.lost import lost_runs as lost_runs
     from taskgrove.store.queries.estimate import Estimate as Estimate
     from taskgrove.store.queries.export_jsonl import ExportedRun as ExportedRun
     from taskgrove.store.queries.export_jsonl import read_jsonl as read_jsonl
@@ -26,9 +29,6 @@ if TYPE_CHECKING:
     from taskgrove.store.queries.run_rows import RunSummary as RunSummary
     from taskgrove.store.queries.statistics import Statistics as Statistics
     from taskgrove.store.recorder import Recorder as Recorder
-    from taskgrove.store.recovery import recover as recover
-    from taskgrove.store.resuming import plan_resume as plan_resume
-    from taskgrove.store.resuming import resume as resume
     from taskgrove.store.store import Store as Store
     from taskgrove.store.verdicts import give_verdict as give_verdict
 
@@ -38,7 +38,7 @@ _LATER = {
     "Estimate": "taskgrove.store.queries.estimate",
     "ExportedRun": "taskgrove.store.queries.export_jsonl",
     "History": "taskgrove.store.history",
-    "LostRun": "taskgrove.store.interrupted.lost",
+    "LostRun": "taskgrove.recovery.finding_lost",
     "Recorder": "taskgrove.store.recorder",
     "RunDiff": "taskgrove.store.queries.run_diff",
     "RunFilter": "taskgrove.store.queries.run_filter",
@@ -46,14 +46,14 @@ _LATER = {
     "RunSummary": "taskgrove.store.queries.run_rows",
     "Statistics": "taskgrove.store.queries.statistics",
     "Store": "taskgrove.store.store",
-    "find_lost": "taskgrove.store.interrupted.lost",
+    "find_lost": "taskgrove.recovery.finding_lost",
     "give_verdict": "taskgrove.store.verdicts",
-    "lost_runs": "taskgrove.store.interrupted.lost",
+    "lost_runs": "taskgrove.recovery.finding_lost",
     "parse_filter": "taskgrove.store.queries.run_filter",
-    "plan_resume": "taskgrove.store.resuming",
+    "plan_resume": "taskgrove.recovery.resuming",
     "read_jsonl": "taskgrove.store.queries.export_jsonl",
-    "recover": "taskgrove.store.recovery",
-    "resume": "taskgrove.store.resuming",
+    "recover": "taskgrove.recovery.lost_run_recovery",
+    "resume": "taskgrove.recovery.resuming",
 }
 
 __getattr__, __dir__ = lazy_exports(globals(), _LATER, extra=("store", "the record of runs"))

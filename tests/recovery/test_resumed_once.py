@@ -23,6 +23,7 @@ from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import StoreError, UsageError
 from taskgrove.events import ComposedDetail
+from taskgrove.recovery.resuming import Resumption, plan_resume, resume
 from taskgrove.report import render_report
 from taskgrove.store import Recorder, Store, find_lost, give_verdict, recover
 from taskgrove.store.history import History
@@ -30,7 +31,6 @@ from taskgrove.store.queries.export_jsonl import header_of
 from taskgrove.store.recording.inbox import Begin
 from taskgrove.store.recording.link import Link
 from taskgrove.store.recording.run_state import Ending, RunState
-from taskgrove.store.resuming import Resumption, plan_resume, resume
 from taskgrove.store.schema import resumes, runs
 from taskgrove.story.run_node import RunNode
 from taskgrove.testing import FakeDeviceRunner, Script
@@ -498,7 +498,7 @@ import os, signal, sys
 from taskgrove.commands.execution.run import Run
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.store import Recorder, Store
-from taskgrove.store.resuming import plan_resume
+from taskgrove.recovery.resuming import plan_resume
 from taskgrove.testing import FakeDeviceRunner
 from tests.recovery.cut_runs import DEVICE
 from tests.store.recording import eventually

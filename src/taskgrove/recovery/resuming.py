@@ -23,10 +23,10 @@ from taskgrove.commands.run_recorder import ResumeClaim, RunAbout, RunRecorder
 from taskgrove.commands.task import Task, TaskExecutionType
 from taskgrove.errors import UsageError
 from taskgrove.events import Observer
+from taskgrove.recovery.family import base_of, family_of
+from taskgrove.recovery.resume_plan import PlannedLeaf, ResumePlan, plan_resume_of
 from taskgrove.store.database.advice import command_line, typed_again
 from taskgrove.store.history import History
-from taskgrove.store.interrupted.family import base_of, family_of
-from taskgrove.store.interrupted.resume_plan import PlannedLeaf, ResumePlan, plan_resume_of
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.store import Store
 
@@ -243,7 +243,7 @@ def resume(
         UnknownRunError: There is no such run.
         StoreError: The record cannot be used; nothing was started.
     """
-    from taskgrove.store.interrupted.lost import find_lost  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.finding_lost import find_lost  # noqa: PLC0415 - an extra
     from taskgrove.store.recorder import Recorder  # noqa: PLC0415 - an extra
 
     opened = None if isinstance(store, Store) else Store.open(store)

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from taskgrove.errors import UnknownRunError
+from taskgrove.recovery.earlier_runs import EarlierRun, earlier_run
 from taskgrove.store.history import History
-from taskgrove.store.interrupted.earlier_runs import EarlierRun, earlier_run
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.story.run_node import RunNode
 

@@ -23,16 +23,16 @@ from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, TaskExecutionType
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import Observer
-from taskgrove.store.database.advice import quoted_line
-from taskgrove.store.database.holders import RECOVERED
-from taskgrove.store.history import History
-from taskgrove.store.interrupted.lost import LostRun, find_lost, lost_runs, moment_text
-from taskgrove.store.interrupted.recovery_plan import (
+from taskgrove.recovery.finding_lost import LostRun, find_lost, lost_runs, moment_text
+from taskgrove.recovery.recovery_plan import (
     KIND_OF_OUTSIDE,
     RecoveryPlan,
     forget_work,
     plan_recovery,
 )
+from taskgrove.store.database.advice import quoted_line
+from taskgrove.store.database.holders import RECOVERED
+from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 from taskgrove.store.store import Store

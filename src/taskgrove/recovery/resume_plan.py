@@ -14,16 +14,16 @@ from typing import Literal, TypeAlias
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.store.interrupted.earlier_runs import (
+from taskgrove.recovery.earlier_runs import (
     Earlier,
     EarlierRun,
     family_of_one,
     went_well,
 )
-from taskgrove.store.interrupted.lost import moment_text
-from taskgrove.store.interrupted.path_globs import match_paths
-from taskgrove.store.interrupted.recovery_plan import DOUBT
-from taskgrove.store.interrupted.resume_order import demanded_by_order
+from taskgrove.recovery.finding_lost import moment_text
+from taskgrove.recovery.path_globs import match_paths
+from taskgrove.recovery.recovery_plan import DOUBT
+from taskgrove.recovery.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.story.run_node import RunNode
 

@@ -133,7 +133,7 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
     """Decide again, in the transaction that writes: somebody may have been quicker."""
     from sqlalchemy import delete, select, update  # noqa: PLC0415 - an extra
 
-    from taskgrove.store.interrupted.mending import mend_run  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.mending import mend_run  # noqa: PLC0415 - an extra
     from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
 
     statement = (

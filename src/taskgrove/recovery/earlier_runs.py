@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
-from taskgrove.store.interrupted.resume_order import NEVER, LeafPast
+from taskgrove.recovery.resume_order import NEVER, LeafPast
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.verdicts import taken_as_ok
 from taskgrove.story.run_node import RunNode
