@@ -30,6 +30,7 @@ from taskgrove.store.queries.run_rows import (
     RunRow,
     RunSummary,
     VerdictRow,
+    newest_sql,
     summary_of,
 )
 from taskgrove.store.queries.whole_run import WholeRun, read_verdicts, read_whole_run
@@ -273,12 +274,8 @@ class History:
         """Return the runs that a filter lets through, newest first."""
         self._look_aside()
         where, parameters = conditions_of(self._reader, which)
-        limit = "" if which.limit is None else f" LIMIT {int(which.limit)}"
-        rows = self._reader.rows(
-            f"SELECT {SUMMARY_COLUMNS} FROM runs r{where}"  # noqa: S608 - our own constants
-            f" ORDER BY r.created_ns DESC, r.run_key DESC{limit}",
-            parameters,
-        )
+        limit = None if which.limit is None else int(which.limit)
+        rows = self._reader.rows(newest_sql(SUMMARY_COLUMNS, where, limit), parameters)
         return Listing(map(summary_of, rows))
 
     def nodes(self, run: RunSummary | str) -> list[RunNode]:

@@ -7,7 +7,7 @@ of that run (:func:`taskgrove.events.decode_event`). :func:`read_jsonl` reads bo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ EXPORT_VERSION: Final = 1
 _HEADER_MARK: Final = b'{"record":"run"'
 #: The key and the lease mean something in their own store only.
 _HEADER_NAMES: Final = tuple(
-    field.name for field in fields(RunRow) if field.name not in ("run_key", "lease")
+    name for name in RunRow.__struct_fields__ if name not in ("run_key", "lease")
 )
 
 

@@ -9,7 +9,13 @@ from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.queries.reading import Cursor, Reader
 from taskgrove.store.queries.run_filter import parse_outcome
 from taskgrove.store.queries.run_outcome import NOT_WELL, OUTCOME_SQL, RunOutcome, outcome_word
-from taskgrove.store.queries.run_rows import ROW_COLUMNS, RunResumption, RunRow, run_row_of
+from taskgrove.store.queries.run_rows import (
+    ROW_COLUMNS,
+    RunResumption,
+    RunRow,
+    newest_sql,
+    run_row_of,
+)
 
 _LAST: Final = "last"
 #: How many runs an error names, and among how many it looks for a near miss.
@@ -75,11 +81,7 @@ def _last(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:
         conditions.append(condition)
         parameters.append(parameter)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    row = cursor.row(
-        f"SELECT {ROW_COLUMNS} FROM runs r{where}"  # noqa: S608 - made of our own constants
-        " ORDER BY r.created_ns DESC, r.run_key DESC LIMIT 1",
-        parameters,
-    )
+    row = cursor.row(newest_sql(ROW_COLUMNS, where, 1), parameters)
     if row is None:
         raise _no_such_last(reader, cursor, outcomes, command)
     return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -41,6 +41,27 @@ def _columns(names: tuple[str, ...]) -> str:
 SUMMARY_COLUMNS: Final = f"{_columns(_SUMMARY_NAMES)}, {_RESUMED_BY}, {_ROOT_FACTS}"
 #: The columns of ``runs r`` that :func:`run_row_of` reads, in its order.
 ROW_COLUMNS: Final = f"{SUMMARY_COLUMNS}, {_columns(_ROW_NAMES)}"
+_NEWEST_FIRST: Final = "ORDER BY r.created_ns DESC, r.run_key DESC"
+
+
+def newest_sql(columns: str, where: str, limit: int | None) -> str:
+    """Return the query for the newest runs that meet a condition, newest first.
+
+    Args:
+        columns: :data:`SUMMARY_COLUMNS` or :data:`ROW_COLUMNS`.
+        where: The condition on ``runs r``, with ``WHERE``; may be empty.
+        limit: How many at most; None: all.
+    """
+    if limit is None or not where:
+        end = "" if limit is None else f" LIMIT {limit}"
+        return f"SELECT {columns} FROM runs r{where} {_NEWEST_FIRST}{end}"  # noqa: S608 - our own
+    # The runs are chosen first: the columns of all that would be sorted cost many times as much.
+    chosen = f"SELECT r.run_key AS chosen FROM runs r{where} {_NEWEST_FIRST} LIMIT {limit}"  # noqa: S608
+    return (
+        f"SELECT {columns} FROM ({chosen}) AS c JOIN runs r ON r.run_key = c.chosen"  # noqa: S608
+        f" {_NEWEST_FIRST}"
+    )
+
 
 _SUM: Final = re.compile(r"[A-Za-z][^/]*\b\d+/\d+")
 _STATUSES: Final[dict[int | None, TaskStatus | None]] = {None: None, **{s: s for s in TaskStatus}}
@@ -61,8 +82,11 @@ class _RootFacts(msgspec.Struct):
 _decode_root = msgspec.json.Decoder(_RootFacts).decode
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
+#: Fields that tell what became of a run later: no part of it, they make it no other one.
+_LATER: Final = ("resumed_by_run_id", "resumed_by")
+
+
+class RunSummary(msgspec.Struct, frozen=True, eq=False):
     """One run, as a list of runs shows it.
 
     Instants are UTC in nanoseconds since the epoch (``_ns``), and aware (``_at``).
@@ -117,9 +141,8 @@ class RunSummary:
     host: str = ""
     user: str = ""
     state_note: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    #: What became of it later is no part of a run, and makes it no other one.
-    resumed_by_run_id: str | None = field(default=None, compare=False)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    resumed_by_run_id: str | None = None
     left_out: tuple[LeftOut, ...] = ()
 
     FRAME_COLUMNS: ClassVar[tuple[str, ...]] = (
@@ -134,6 +157,16 @@ class RunSummary:
     def outcome(self) -> RunOutcome:
         """What became of it, in one word."""
         return outcome_word(self.state, self.status, self.result_code, self.health_state)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(
+            getattr(self, name) == getattr(other, name)
+            for name in self.__struct_fields__
+            if name not in _LATER
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.run_key, self.run_id))
 
     @property
     def duration_s(self) -> float | None:
@@ -220,8 +253,7 @@ class RunResumption:
     outcome: RunOutcome | None
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow(RunSummary):
+class RunRow(RunSummary, frozen=True, eq=False):
     """One run with all that the record keeps of it besides its nodes and events.
 
     Attributes:
@@ -232,11 +264,11 @@ class RunRow(RunSummary):
         resumed_by: The runs that resumed it, and that resumed those, as they began.
     """
 
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = msgspec.field(default_factory=dict)
     argv: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = msgspec.field(default_factory=dict)
     lease: RunLease | None = None
-    resumed_by: tuple[RunResumption, ...] = field(default=(), compare=False)
+    resumed_by: tuple[RunResumption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
