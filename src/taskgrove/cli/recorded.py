@@ -193,9 +193,8 @@ def plain_of(value: Any) -> Any:
 def _fields_of(value: Any) -> Mapping[Any, Any] | None:
     if isinstance(value, Mapping):
         return value
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) or hasattr(type(value), "__struct_fields__"):
         from taskgrove.store.queries.listing import row_of  # noqa: PLC0415 - an extra
 
         return row_of(value)
-    names = getattr(type(value), "__struct_fields__", None)
-    return None if names is None else {name: getattr(value, name) for name in names}
+    return None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from taskgrove.errors import MissingExtraError
+from taskgrove.events.foreign_values import field_names
 
 Row = TypeVar("Row")
 
 
 class Listing(list[Row]):
-    """A list of frozen dataclasses."""
+    """A list of frozen rows: dataclasses or structs."""
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with one line a row, its columns named as the fields.
@@ -25,7 +25,7 @@ class Listing(list[Row]):
 
 def row_of(item: Any) -> dict[str, Any]:
     """Return the fields of a row and its declared further columns (``FRAME_COLUMNS``)."""
-    row = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    row = {name: getattr(item, name) for name in field_names(type(item))}
     for name in getattr(type(item), "FRAME_COLUMNS", ()):
         row[name] = getattr(item, name)
     return row
