@@ -383,7 +383,7 @@ class TaskTracker(TrackerDelivery):
             elif status is not None and (earlier, status) not in LEGAL_MOVES:
                 refused = True
             else:
-                if events is not None:
+                if events is not None and task_name in self._told:
                     self._told[task_name] = None
                 if status is None and progress and (earlier is None or earlier < _IN_PROGRESS):
                     status = _IN_PROGRESS  # who makes progress has begun

@@ -282,8 +282,7 @@ class SubtaskResult:
         return f"<SubtaskResult {self.name!r} {status} {code} {self.message!r:.200}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The rule that decided an outcome, and the sum that it did (SPEC S3.10).
 
     Attributes:
@@ -302,8 +301,8 @@ class Decision:
     needed: int | None
     total: int
     verdict: str
-    reason: str = field(default="", kw_only=True)
-    severe: bool = field(default=False, kw_only=True)
+    reason: str = ""
+    severe: bool = False
 
     @property
     def line(self) -> str:

@@ -7,9 +7,10 @@ order. Any thread may use a policy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Final
+
+from msgspec.structs import replace
 
 from taskgrove.commands.aggregation import causes as cause_lines
 from taskgrove.commands.aggregation.base import (
@@ -121,7 +122,11 @@ class TaskAggregationPolicy:
             message,
             verdict.health_state,
             decision=decision,
-            left_out=(*self.left_out, *chain.from_iterable(tally.below)),
+            left_out=(
+                (*self.left_out, *chain.from_iterable(tally.below))
+                if tally.below
+                else self.left_out
+            ),
             causes=tuple(causes),
         )
 

@@ -15,6 +15,8 @@ from decimal import Decimal, InvalidOperation
 from numbers import Integral
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from taskgrove.commands.aggregation.base import DEGRADED, FAILED
 from taskgrove.commands.aggregation.plain_values import describe
 from taskgrove.commands.aggregation.tally import Tally
@@ -22,8 +24,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError, nearest
 
 
-@dataclass(frozen=True, slots=True)
-class RuleContext:
+class RuleContext(msgspec.Struct, frozen=True, gc=False):
     """What a rule may know besides the subtasks.
 
     Attributes:
@@ -39,8 +40,7 @@ class RuleContext:
     pst_group: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a rule decides.
 
     Attributes:

@@ -387,8 +387,8 @@ class TrackerDelivery(TrackerRecords):
             return None
         try:
             rest = dict(payload)
-            if complete:
-                rest["causes"] = self.outcome().causes
+            if complete and (causes := self.outcome().causes):
+                rest["causes"] = causes
             due = parent._take_in(
                 rest.pop("task_name"),
                 rest.pop("status"),

@@ -190,7 +190,8 @@ class TrackerRecords:
             record = self.subtasks[task_name] = SubtaskResult(task_name)
         if status is None and result is None and ctx is NO_CONTEXT:
             return
-        self._told[task_name] = None
+        if task_name in self._told:
+            self._told[task_name] = None
         record.update(
             status=status,
             result=result,
