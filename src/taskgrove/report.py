@@ -19,9 +19,10 @@ from taskgrove.events import AnalysisDetail
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.left_out import left_out_words
 from taskgrove.view.reasons.html import render_why_html
-from taskgrove.view.record_view import story_of_record, view_of_nodes
+from taskgrove.view.record_view import story_of_record
 from taskgrove.view.report_style import STYLE
 from taskgrove.view.sign_of_life import state_words
+from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
 from taskgrove.view.tree_html import render_html
 from taskgrove.view.why import why
@@ -101,7 +102,7 @@ def _article(history: store.History, run: RunRow, now_ns: int) -> str:
     story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)
     sections = [
         ("Why", render_why_html(why(story))),
-        ("Tree", render_html(view_of_nodes(run.run_id, nodes)) if nodes else ""),
+        ("Tree", render_html(RunView.of(run.run_id, nodes)) if nodes else ""),
         ("Pages", _pages(history.pages(run))),
         ("Analyses", _analyses(nodes)),
         ("Run with", _run_with(run)),

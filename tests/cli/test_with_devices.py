@@ -104,7 +104,7 @@ def test_events_of_devices_are_json_lines(devices: Path) -> None:
     beam = view.node("configure/configure_pst/pst-beam-02")
     assert beam is not None
     assert beam.state == "failed"
-    assert beam.outside is not None
+    assert beam.outside_id is not None
     assert "PST success 2/3" in done.stderr
 
 

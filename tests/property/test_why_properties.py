@@ -12,7 +12,8 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail
-from taskgrove.story.run_node import NodeNote, RunNode, RunNodes
+from taskgrove.story.node_note import NodeNote
+from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.story.run_story import (
     OperatorVerdict,
     RunStory,
@@ -24,7 +25,6 @@ from taskgrove.view.explain import explain
 from taskgrove.view.reasons.html import render_why_html
 from taskgrove.view.reasons.text import render_why
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.view_story import story_of_view
 from taskgrove.view.why import Why, why
 from tests.property.test_executor_properties import HANG_GUARD_S, build, roots
 
@@ -115,7 +115,7 @@ def test_a_leaf_that_really_failed_is_named_whenever_the_outcome_is_not_ok(spec,
             assert was_got_over(other, nodes, others)
     # The surfaces that fold events into a view say the same.
     view = RunView().apply_all(log.events)
-    again = why(story_of_view(view, now_ns=story.now_ns))
+    again = why(story_of_facts(view, run_id=story.run_id, now_ns=story.now_ns))
     assert again.sentence == found.sentence
     told = explain(outcome, view)
     if told.state == "failed" and not re.search(r"\d/\d", told.headline):

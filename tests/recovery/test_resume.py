@@ -22,7 +22,8 @@ from taskgrove.store import Store
 from taskgrove.store.database.advice import command_line
 from taskgrove.store.history import History
 from taskgrove.store.verdicts import give_verdict
-from taskgrove.story.run_node import NodeNote, RunNode
+from taskgrove.story.node_note import NodeNote
+from taskgrove.story.run_node import RunNode
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build as build_any
 from tests.property.tree_strategies import roots, without_rules

@@ -8,7 +8,8 @@ import pytest
 
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import NoteDetail, StartedDetail, TaskEvent
-from taskgrove.story.run_node import OUTSIDE_END, RunNode
+from taskgrove.story.node_note import OUTSIDE_END
+from taskgrove.story.run_node import RunNode
 from taskgrove.view.snapshot import RunView
 
 SECOND = 1_000_000_000

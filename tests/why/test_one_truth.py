@@ -13,11 +13,10 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import FINAL_STATUSES, ResultCode, TaskStatus
 from taskgrove.story.node_state import state_of
-from taskgrove.story.run_story import story_of_events
+from taskgrove.story.run_story import story_of_events, story_of_facts
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.tree_text import render_plain
-from taskgrove.view.view_story import story_of_view
 from taskgrove.view.why import why
 from tests.why.staging import GUARD_S
 
@@ -91,4 +90,4 @@ def test_an_end_that_says_how_it_was_accepted_is_a_good_one(code: ResultCode) ->
     assert found.groups == ()
     assert found.outcome == "completed"
     assert "nothing failed" in found.sentence
-    assert why(story_of_view(view)).sentence == found.sentence
+    assert why(story_of_facts(view, run_id=handle.id, now_ns=0)).sentence == found.sentence

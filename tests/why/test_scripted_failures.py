@@ -11,11 +11,10 @@ import msgspec
 from taskgrove.commands.main_task_executor import MainTaskExecutor, RunHandle
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.story.run_story import story_of_events
+from taskgrove.story.run_story import story_of_events, story_of_facts
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.reasons.html import render_why_html
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.view_story import story_of_view
 from taskgrove.view.why import why
 from tests.why.staging import GUARD_S, Ended, parallel, root, sequence, unexpected
 
@@ -62,7 +61,8 @@ def ran(
     view = RunView(handle.id)
     for event in log.events:
         view.apply(event)
-    live = why(story_of_view(view, now_ns=story.now_ns, can_resume=True))
+    again = story_of_facts(view, run_id=handle.id, now_ns=story.now_ns, can_resume=True)
+    live = why(again)
     assert live.sentence == found.sentence
     assert live.groups == found.groups
     assert "<script" not in render_why_html(found)

@@ -20,7 +20,8 @@ from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import MissingExtraError
-from taskgrove.view.node_view import NodeView
+from taskgrove.story.run_node import RunNode
+from taskgrove.view.snapshot import RunView
 from taskgrove.view.task_view import view_of
 from taskgrove.view.terminal_text import clip, safe_text, width_of
 
@@ -126,13 +127,14 @@ def print_composition(
         aborts: Whether the device of a leaf can be asked to abort, by path, where it was asked.
     """
     rows = []
-    for node in _nodes(task):
+    view = view_of(task)
+    for node in view.walk():
         leaf = task.find(node.path)
         runner = runners.get(leaf.task_type)
         limits = runner.limits(leaf) if runner and isinstance(leaf, LeafTask) else None
         if limits is not None and aborts.get(node.path) is False:
             limits = LeafLimits("none", "reported", limits.note)
-        rows.append((_label(node, terminal), _what(node), _terms(node, limits, aborts)))
+        rows.append((_label(view, node, terminal), _what(node), _terms(node, limits, aborts)))
     widths = [max(width_of(row[column]) for row in rows) for column in range(2)]
     for label, what, terms in rows:
         gap = " " * (widths[0] - width_of(label) + 2)
@@ -148,27 +150,22 @@ def print_composition(
             terminal.say_item(note)
 
 
-def _nodes(task: Task) -> list[NodeView]:
-    root = view_of(task).root
-    assert root is not None
-    return list(root.walk())
-
-
-def _label(node: NodeView, terminal: Terminal) -> str:
+def _label(view: RunView, node: RunNode, terminal: Terminal) -> str:
     signs = terminal.charset
     stem = ""
     below = node
-    while below.parent is not None:
-        last = below is below.parent.children[-1]
+    while below.parent_path:
+        above = view.nodes[below.parent_path]
+        last = below is view.branch(above).children[-1]
         if below is node:
             stem = signs.corner if last else signs.branch
         else:
             stem = (signs.gap if last else signs.stem) + stem
-        below = below.parent
+        below = above
     return stem + safe_text(node.name)
 
 
-def _what(node: NodeView) -> str:
+def _what(node: RunNode) -> str:
     composed = node.composed
     assert composed is not None
     if not node.is_leaf:
@@ -177,7 +174,7 @@ def _what(node: NodeView) -> str:
     return f"{safe_text(composed.command_name)}{target}"
 
 
-def _terms(node: NodeView, limits: LeafLimits | None, aborts: Mapping[str, bool]) -> str:
+def _terms(node: RunNode, limits: LeafLimits | None, aborts: Mapping[str, bool]) -> str:
     composed = node.composed
     assert composed is not None
     terms = []

@@ -96,7 +96,7 @@ def _kill_the_correlator(
         if killed:
             return
         for node in view.nodes.values():
-            if correlator in node.devices and node.is_leaf and node.percent >= _KILL_AT:
+            if correlator in node.shown_devices and node.is_leaf and node.progress >= _KILL_AT:
                 fleet.kill(correlator)
                 killed = True
                 return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def follow(
                 if each_frame is not None:
                     each_frame(view)
                 abort.heed()
-            _show(events, view, surface)
+            _show(events, view, surface, over=True)
         finally:
             surface.close()
         return heard.heard
@@ -148,10 +149,9 @@ def follow(
 _LAST_CHANCE_S = 0.5
 
 
-def _show(events: EventQueue, view: RunView, surface: Surface) -> None:
-    # Threads may put events a little out of order.
-    new = sorted(events.drain(), key=lambda event: event.sequence)
-    view.apply_all(new)
+def _show(events: EventQueue, view: RunView, surface: Surface, *, over: bool = False) -> None:
+    new = [known for event in events.drain() for known in view.apply(event)]
+    new += view.settle(None if over else time.monotonic())
     surface.show(new)
 
 

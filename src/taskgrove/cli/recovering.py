@@ -110,7 +110,7 @@ def recover_shown(
     row, plan = look_at_lost(store, run)
     say_recovery_plan(terminal, plan)
     events, view = EventQueue(), RunView()
-    view.apply_all(list(History(store).events(row)))
+    view.apply_all(History(store).events(row)).settle()
     assert record.recorder is not None
     with ExitStack() as stack:
         runners = _runners_for(stack, terminal, plan)

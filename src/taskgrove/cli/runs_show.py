@@ -14,8 +14,9 @@ from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.view.reasons.sections import sections_of
 from taskgrove.view.reasons.words import counted
-from taskgrove.view.record_view import story_of_record, view_of_nodes
+from taskgrove.view.record_view import story_of_record
 from taskgrove.view.sign_of_life import state_words
+from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import STATE_STYLES
 from taskgrove.view.why import why
@@ -43,7 +44,7 @@ def show_run(run: RunReference, db: Database = None, json: AsJson = False) -> in
     _say_head(terminal, found, location)
     if nodes:
         terminal.say()
-        print_tree(terminal, view_of_nodes(found.run_id, nodes))
+        print_tree(terminal, RunView.of(found.run_id, nodes))
     _say_why(terminal, found, nodes, verdicts, location)
     for page in pages:
         terminal.say_item(f"page {page.display_name}: {page.file}")

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from taskgrove.cli.terminal import Terminal
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
-from taskgrove.view.node_view import NodeView
+from taskgrove.story.run_node import RunNode
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
 from taskgrove.view.tree_text import build_lines, fold_text, format_line, name_width
@@ -102,7 +102,7 @@ class LiveTree:
         below = textwrap.wrap(safe_text(told), max(10, width)) or [""]
         if self._expected is not None and not self._notice:
             root = self._view.root
-            elapsed = None if root is None else root.elapsed_s(time.monotonic())
+            elapsed = None if root is None else root.elapsed_s(self._view.now_ns(time.monotonic()))
             below.append(clip(self._expected.line(elapsed or 0.0), width))
         room = max(4, terminal.words.height - 1 - len(below))
         lines = build_lines(self._view, now_s=time.monotonic(), max_lines=room)
@@ -166,22 +166,22 @@ class CalmLines:
         path = safe_text(event.path)
         if event.kind == "note":
             topic = event.detail.topic if isinstance(event.detail, NoteDetail) else "info"
-            whole = topic == "abort-asked" and node.parent is None
+            whole = topic == "abort-asked" and not node.parent_path
             told = whole or topic in _TOLD_TOPICS
             return f"{path}: {safe_text(event.message)}" if told else ""
-        if event.kind == "started" and not node.is_leaf:
+        if event.kind == "started" and not self._view.is_leaf(node):
             return f"{path}: started"
         if event.kind == "finished":
             return self._end_of(node, path)
         return ""
 
-    def _end_of(self, node: NodeView, path: str) -> str:
-        worth_telling = node.is_problem or not node.is_leaf or node.skipped
+    def _end_of(self, node: RunNode, path: str) -> str:
+        worth_telling = node.is_problem or not self._view.is_leaf(node) or node.skipped
         if not worth_telling and len(self._view.nodes) > TOLD_LEAVES:
             return ""
         why = ""
         if node.is_problem or node.skipped:
-            words = node.message if node.is_leaf else (node.decision or "")
+            words = node.message if self._view.is_leaf(node) else (node.decision or "")
             words = safe_text(words).removeprefix(f"{node.state}: ")
             words = words.removeprefix(f"{safe_text(node.name)}: ")
             why = f" - {words}" if words else ""

@@ -1,21 +1,21 @@
 """What a run's events say of each of its nodes, folded into one record a node.
 
-The record, the explanation and the recovery of a run all read these facts; they are the same
-whether the events come from the bus of a live run or from the store.
+Whatever shows, records, explains or recovers a run reads these facts; they are the same whether
+the events come from the bus of a live run or from the store.
 
 Threads: a :class:`RunNodes` belongs to one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
 from taskgrove.events import (
     AnalysisDetail,
-    Cause,
     ComposedDetail,
     FinishedDetail,
     NoteDetail,
@@ -23,57 +23,16 @@ from taskgrove.events import (
     StartedDetail,
     TaskEvent,
 )
+from taskgrove.story.node_note import (
+    ABORT_TOPICS,
+    MAX_NOTES,
+    NodeNote,
+    end_between,
+    outside_end_of,
+)
+from taskgrove.story.node_state import PROBLEM_STATES, NodeState, state_of
 
-#: Notes kept for one node; the record holds all of them as events.
-MAX_NOTES: Final = 50
-#: The fact of a note (UTC, nanoseconds since the epoch) that tells when work outside ended.
-OUTSIDE_END: Final = "ended_ns"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeNote:
-    """A note on a node.
-
-    Attributes:
-        topic: As :class:`~taskgrove.events.NoteDetail`.
-        text: The words.
-        wall_ns: When, UTC, nanoseconds since the epoch.
-        data: Small facts that belong to it.
-        cause: Why an attempt ended so, where the note tells of a retry.
-    """
-
-    topic: str
-    text: str
-    wall_ns: int
-    data: dict[str, str] = field(default_factory=dict)
-    cause: Cause | None = None
-
-
-def outside_end_of(event: TaskEvent) -> int | None:
-    """Return when a note says that work outside ended, UTC, in nanoseconds; None: it does not.
-
-    What followed the work may have come late, such as a recovery: then the instant of the event
-    that ends the node says when it was looked at, and this one when it was over.
-    """
-    detail = event.detail
-    text = detail.data.get(OUTSIDE_END) if isinstance(detail, NoteDetail) else None
-    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
-
-
-def end_between(started_ns: int | None, outside_ns: int | None, told_ns: int) -> int:
-    """Return when a node ended: as told from outside, where that can be.
-
-    The clock of a device may differ from ours: an end before the start, or after it was heard
-    of, is not believed.
-
-    Args:
-        started_ns: When it began, or None.
-        outside_ns: When it ended as told from outside, or None.
-        told_ns: When its end was told here.
-    """
-    if outside_ns is None or started_ns is None or not started_ns <= outside_ns <= told_ns:
-        return told_ns
-    return outside_ns
+_RUNNING: Final = TaskStatus.IN_PROGRESS
 
 
 @dataclass(slots=True)
@@ -130,6 +89,7 @@ class RunNode:
     pages: list[PageDetail] = field(default_factory=list)
     attempt_started_ns: int | None = field(default=None, compare=False)
     _outside_end_ns: int | None = field(default=None, compare=False, repr=False)
+    _told_end_ns: int | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -156,35 +116,145 @@ class RunNode:
         """True for a casualty: a step that was not run because an earlier one failed."""
         return self.finished is not None and self.finished.skipped
 
+    @property
+    def state(self) -> NodeState:
+        """The one word for its status, its result code and its health."""
+        return state_of(self.status, self.result_code, self.health_state, skipped=self.skipped)
+
+    @property
+    def is_problem(self) -> bool:
+        """True in a state that a person must see."""
+        return self.state in PROBLEM_STATES
+
+    @property
+    def decision(self) -> str | None:
+        """The arithmetic of the outcome as a line (``quorum 0.8 of 16: …``), or None."""
+        return None if self.finished is None else self.finished.line
+
+    @property
+    def shown_devices(self) -> tuple[str, ...]:
+        """Devices involved; the composed target of a device leaf while none was reported."""
+        composed = self.composed
+        if self.devices or composed is None or composed.execution != "DEVICE":
+            return self.devices
+        return (composed.target,) if composed.target else ()
+
+    @property
+    def abort_ladder(self) -> dict[str, int]:
+        """When an abort was ``asked``, ``acknowledged``, ``ended``, ``abandoned``.
+
+        The values are UTC, nanoseconds since the epoch; a rung that was not reached is missing.
+        """
+        ladder: dict[str, int] = {}
+        for note in self.notes:
+            rung = ABORT_TOPICS.get(note.topic)
+            if rung is not None:
+                ladder.setdefault(rung, note.wall_ns)
+        return ladder
+
+    def elapsed_s(self, now_ns: int | None = None) -> float | None:
+        """Return how long it ran, or has been running, in seconds.
+
+        The instants of one run come from one reading of the wall clock and the monotonic clock
+        after it (:class:`~taskgrove.events.EventBus`): what lies between them truly passed.
+
+        Args:
+            now_ns: Now, on the clock of the run's events; None leaves the time of a node that
+                still runs unknown.
+
+        Returns:
+            Seconds, never negative; None for a node that has not started.
+        """
+        end_ns = now_ns if self.ended_ns is None else self.ended_ns
+        if self.started_ns is None or end_ns is None:
+            return None
+        return max(0, end_ns - self.started_ns) / 1e9
+
+    # -- the fold ---------------------------------------------------------------------------
+
     def apply(self, event: TaskEvent) -> None:
         """Take in one event of this node; events of a node come in order of their sequence."""
+        if self.go_on(event) is not None:
+            return
         self.last_ns = event.wall_ns
-        detail = event.detail
         if event.kind == "composed":
-            if isinstance(detail, ComposedDetail):
-                self.composed = detail
+            if isinstance(event.detail, ComposedDetail):
+                self.composed = event.detail
             self.devices = event.devices
-            return
-        if event.kind == "note":
+        elif event.kind == "note":
             self._note(event)
-            return
-        if self.is_final:
-            return  # what comes after the end changes nothing
-        self._change(event)
+        elif not self.is_final:  # what comes after the end changes nothing
+            self._change(event)
 
-    def _note(self, event: TaskEvent) -> None:
+    def go_on(self, event: TaskEvent) -> bool | None:
+        """Take in progress of a running node that goes on: by far the most frequent event.
+
+        Returns:
+            Whether it has a new message; None where the event is another one: then nothing was
+            taken in.
+        """
+        if (
+            event.kind != "progress"
+            or event.status is not _RUNNING
+            or self.status is not _RUNNING
+            or event.attempt != self.attempt
+            or event.result_code is not self.result_code
+            or event.detail is not None
+        ):
+            return None
+        self.last_ns = event.wall_ns
+        progress, message = event.progress, event.message
+        if progress is not None and progress > self.progress:
+            self.progress = progress
+        if event.devices:
+            self.devices = event.devices
+        if message and message != self.message:
+            self.message = message
+            return True
+        return False
+
+    def apply_late(self, event: TaskEvent) -> None:
+        """Take in an event of this node that newer ones have overtaken.
+
+        It adds what is missing, and overrides nothing newer. An end always counts: that with the
+        lowest number is the end.
+        """
+        self.last_ns = max(self.last_ns or 0, event.wall_ns)
+        last_ns, ended = self.last_ns, self.finished_sequence
+        if event.kind == "composed":
+            if self.composed is None and isinstance(event.detail, ComposedDetail):
+                self.composed = event.detail
+            self.devices = self.devices or event.devices
+        elif event.kind == "note":
+            self._note(event, late=True)
+        elif ended is None or event.sequence < ended:
+            if event.kind == "finished" or self.status is None:
+                self._change(event)
+            else:
+                self._add(event)
+        self.last_ns = last_ns
+        if self._told_end_ns is not None:  # the start, or the end outside, may be known by now
+            self.ended_ns = end_between(self.started_ns, self._outside_end_ns, self._told_end_ns)
+
+    def _note(self, event: TaskEvent, *, late: bool = False) -> None:
         detail = event.detail
         if isinstance(detail, AnalysisDetail):
-            self.analysis = detail
+            if self.analysis is None or not late:
+                self.analysis = detail
         elif isinstance(detail, PageDetail):
             self.pages.append(detail)
         else:
             told = detail if isinstance(detail, NoteDetail) else NoteDetail("info")
-            self.notes.append(
-                NodeNote(told.topic, event.message, event.wall_ns, dict(told.data), told.cause)
-            )
+            note = NodeNote(told.topic, event.message, event.wall_ns, dict(told.data), told.cause)
+            if late:
+                insort(self.notes, note, key=lambda other: other.wall_ns)
+            else:
+                self.notes.append(note)
             del self.notes[:-MAX_NOTES]
-            self._outside_end_ns = outside_end_of(event) or self._outside_end_ns
+            outside_ns = outside_end_of(event)
+            if self.finished_sequence is None or event.sequence < self.finished_sequence:
+                known_ns = self._outside_end_ns
+                self._outside_end_ns = (known_ns or outside_ns) if late else outside_ns or known_ns
 
     def _change(self, event: TaskEvent) -> None:
         detail = event.detail
@@ -193,7 +263,7 @@ class RunNode:
         if event.attempt > self.attempt:  # the id of the attempt before finds nothing any more
             self.attempt, self.outside_kind, self.outside_id = event.attempt, None, None
             self.attempt_started_ns = None
-        if event.kind == "started" or event.status is TaskStatus.IN_PROGRESS:
+        if event.kind == "started" or event.status is _RUNNING:
             self.started_ns = self.started_ns or event.wall_ns
             self.attempt_started_ns = self.attempt_started_ns or event.wall_ns
         if isinstance(detail, StartedDetail) and detail.outside_id is not None:
@@ -206,19 +276,41 @@ class RunNode:
             self.result_code = event.result_code
         if event.devices:
             self.devices = event.devices
-        if event.kind != "finished":
-            if event.message and not isinstance(detail, StartedDetail):
-                self.message = event.message
-            return
+        if event.kind == "finished":
+            self._end(event)
+        elif event.message and not isinstance(detail, StartedDetail):
+            self.message = event.message
+
+    def _end(self, event: TaskEvent) -> None:
         self.message = event.message
         self.failed_devices = event.failed_devices
         self.health_state = event.health_state
+        self._told_end_ns = event.wall_ns
         self.ended_ns = end_between(self.started_ns, self._outside_end_ns, event.wall_ns)
         self.finished_sequence = event.sequence
-        if isinstance(detail, FinishedDetail):
-            self.finished = detail
+        self.finished = event.detail if isinstance(event.detail, FinishedDetail) else None
         if self.status is TaskStatus.COMPLETED:
             self.progress = 100
+
+    def _add(self, event: TaskEvent) -> None:
+        """Add what a late event tells and nobody has told since."""
+        detail, wall_ns = event.detail, event.wall_ns
+        if event.kind == "queued":
+            self.queued_ns = min(self.queued_ns or wall_ns, wall_ns)
+        self.attempt = max(self.attempt, event.attempt)
+        of_this_attempt = event.attempt == self.attempt
+        if event.kind == "started" or event.status is _RUNNING:
+            self.started_ns = min(self.started_ns or wall_ns, wall_ns)
+            if of_this_attempt:
+                self.attempt_started_ns = min(self.attempt_started_ns or wall_ns, wall_ns)
+        if isinstance(detail, StartedDetail) and of_this_attempt and self.outside_id is None:
+            self.outside_kind, self.outside_id = detail.outside_kind, detail.outside_id
+        self.progress = max(self.progress, event.progress or 0)
+        self.devices = self.devices or event.devices
+        if self.result_code is None:
+            self.result_code = event.result_code
+        if not self.is_final and not isinstance(detail, StartedDetail):
+            self.message = self.message or event.message
 
 
 class RunNodes:
@@ -235,14 +327,22 @@ class RunNodes:
         self.last_sequence = 0
         self.last_ns: int | None = None
         for event in events:
-            self.apply(event)
+            self.fold(event)
 
-    def apply(self, event: TaskEvent) -> RunNode:
-        """Take in one event and return the node that it changed."""
+    def fold(self, event: TaskEvent, *, late: bool = False) -> RunNode:
+        """Take in one event and return the node that it changed.
+
+        Args:
+            event: The event.
+            late: Whether newer ones have overtaken it.
+        """
         node = self.nodes.get(event.path)
         if node is None:
             node = self.nodes[event.path] = RunNode(event.path)
-        node.apply(event)
+        if late:
+            node.apply_late(event)
+        else:
+            node.apply(event)
         self.last_sequence = max(self.last_sequence, event.sequence)
         self.last_ns = event.wall_ns if self.last_ns is None else max(self.last_ns, event.wall_ns)
         return node
@@ -252,8 +352,6 @@ class RunNodes:
         """The root, or None when nothing is known yet."""
         return next(iter(self.nodes.values()), None)
 
-    def children(self, path: str) -> list[RunNode]:
-        """Return the children of a node, in their composed order."""
-        node = self.nodes[path]
-        names = () if node.composed is None else node.composed.children
-        return [found for name in names if (found := self.nodes.get(f"{path}/{name}")) is not None]
+    def walk(self) -> Iterator[RunNode]:
+        """Yield every node, parents before their children, as they were composed."""
+        yield from self.nodes.values()

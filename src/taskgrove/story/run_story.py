@@ -144,7 +144,7 @@ def story_of_facts(
         run_id=run_id,
         command=command or ("" if root is None else root.name),
         state=state,
-        nodes=tuple(facts.nodes.values()),
+        nodes=tuple(facts.walk()),
         now_ns=now_ns,
         last_ns=facts.last_ns,
         map_file=map_file,

@@ -18,7 +18,7 @@ from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause
-from taskgrove.story.run_node import OUTSIDE_END
+from taskgrove.story.node_note import OUTSIDE_END
 from taskgrove.tango._pytango import require_pytango
 from taskgrove.tango.client.abort import AbortAnswer
 from taskgrove.tango.client.command import LrcUpdate

@@ -15,11 +15,11 @@ from typing import Final, Protocol
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import LeftOut
 from taskgrove.story.node_state import NodeState, state_of
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import story_of_facts
 from taskgrove.view.left_out import left_out_lines, left_out_words
-from taskgrove.view.node_view import NodeView
 from taskgrove.view.reasons.causes import find
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.view_story import story_of_view
 
 #: A sum, such as ``PST success 14/16`` or ``quorum 0.8 of 10: 8 succeeded, 8 needed``; a device's
 #: name in front of it is none.
@@ -154,7 +154,7 @@ def explain(
         failed_devices=failed,
         left_out=left_out_lines(outcome.left_out, whole=False),  # causes tell the rest
         decision=decision,
-        decisions=_decisions(decision, root),
+        decisions=_decisions(decision, view),
         advice=() if view is None else tuple(advice(view, state)),
     )
 
@@ -164,7 +164,7 @@ def _first_first(causes: tuple[str, ...], view: RunView) -> tuple[str, ...]:
 
     So that a headline names the same cause as :func:`taskgrove.view.why.why`.
     """
-    failed = find(story_of_view(view)).failed
+    failed = find(story_of_facts(view, run_id=view.run_id or "", now_ns=0)).failed
     if not failed:
         return causes
     node = failed[0].node
@@ -226,7 +226,7 @@ def _headline(
 
 def advice(view: RunView, state: NodeState) -> list[str]:
     """Return what to do next, most urgent first; empty when all is well."""
-    leaves = [node for node in view.nodes.values() if node.is_leaf]
+    leaves = [node for node in view.nodes.values() if view.is_leaf(node)]
     told: list[str] = []
     abandoned = [node for node in leaves if "abandoned" in node.abort_ladder]
     if abandoned:
@@ -240,13 +240,13 @@ def advice(view: RunView, state: NodeState) -> list[str]:
             f"{_names(late)} ran out of time: look at why, or raise its timeout in the map."
         )
     broken = [node for node in leaves if node.state in ("failed", "not found") and node not in late]
-    devices = [node for node in broken if node.devices]
+    devices = [node for node in broken if node.shown_devices]
     if devices:
         told.append(
             f"Look at {_names(devices)}: the log of a device has more than its cause, and "
             "'taskgrove doctor MAP' tells whether it answers."
         )
-    steps = [node for node in broken if not node.devices]
+    steps = [node for node in broken if not node.shown_devices]
     if steps:
         one = len(steps) == 1
         what, own = (
@@ -298,8 +298,8 @@ def _at_most(lines: tuple[str, ...]) -> tuple[str, ...]:
     return (*lines[:_TOLD], f"… and {len(lines) - _TOLD:,} more")
 
 
-def _names(nodes: Sequence[NodeView]) -> str:
-    return _listed([node.devices[0] if node.devices else node.path for node in nodes])
+def _names(nodes: Sequence[RunNode]) -> str:
+    return _listed([node.shown_devices[0] if node.shown_devices else node.path for node in nodes])
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -315,15 +315,16 @@ def _sum_of(summary: str, causes: Sequence[str]) -> str | None:
     return None
 
 
-def _decisions(own: str | None, root: NodeView | None) -> tuple[str, ...]:
+def _decisions(own: str | None, view: RunView | None) -> tuple[str, ...]:
     """Return the outcome's own sum, then those of the composites below that explain it."""
     if own is None:
         return ()
-    if root is None:
+    root = None if view is None else view.root
+    if view is None or root is None:
         return (own,)
     below = [
         f"{node.name}: {node.decision}"
-        for node in root.walk()
+        for node in view.walk()
         if node is not root and node.decision and node.is_problem and not node.skipped
     ]
     return (f"{root.name}: {own}" if below else own, *below)

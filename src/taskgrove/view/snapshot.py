@@ -1,9 +1,7 @@
-"""The one view model that every surface draws.
+"""The one view model that every surface draws: the nodes of a run, whatever order events come in.
 
-A :class:`RunView` folds the events of a run into nodes. It is pure: no clock, no
-lock, no I/O. Events may come in any order and more than once: each field of a node
-keeps the value of the newest event that set it (by ``sequence``), and an end is
-never rewritten, so every permutation of a stream gives the same view.
+It is pure: no clock, no lock, no I/O. Events may come in any order and more than once; one that
+comes early is held back until those before it have come (:mod:`taskgrove.story.reorder`).
 
 Threads: a RunView belongs to one thread; an observer enqueues, and the thread that
 draws applies what it finds in the queue.
@@ -11,16 +9,16 @@ draws applies what it finds in the queue.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from taskgrove.events import TaskEvent
-from taskgrove.story.node_state import NodeState
-from taskgrove.view.node_view import NodeView
+from taskgrove.story.reorder import Ordered, ReorderBuffer
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_tree import RunTree
 
 
-class RunView:
-    """The nodes of one run, folded from its events.
+class RunView(RunTree):
+    """The nodes of one run, folded from its events, or taken as they are.
 
     Args:
         run_id: The run to follow; None takes the run of the first event.
@@ -30,27 +28,41 @@ class RunView:
         nodes: Every node by path.
         leaf_tally: How many leaves are in each state.
         last_sequence: Highest sequence number seen.
-        last_monotonic_s: The latest monotonic time seen, in seconds.
     """
 
     def __init__(self, run_id: str | None = None) -> None:
+        super().__init__()
         self.run_id = run_id
-        self.nodes: dict[str, NodeView] = {}
-        self.leaf_tally: Counter[NodeState] = Counter()
-        self.last_sequence = 0
-        self.last_monotonic_s = 0.0
+        self._order = ReorderBuffer()
+        self._ahead_ns = 0
 
-    @property
-    def root(self) -> NodeView | None:
-        """The root of the tree, or None before the first event."""
-        for node in self.nodes.values():
-            if node.parent is None:
-                return node
-        return None
+    @classmethod
+    def of(cls, run_id: str, nodes: Iterable[RunNode]) -> RunView:
+        """Return the view of nodes that are known already, such as those of the record.
 
-    def node(self, path: str) -> NodeView | None:
+        Args:
+            run_id: The run.
+            nodes: Its nodes; they are drawn as they are.
+        """
+        view = cls(run_id)
+        for node in sorted(nodes, key=lambda node: node.path.count("/")):
+            view.put(node)
+        return view
+
+    def node(self, path: str) -> RunNode | None:
         """Return the node at ``path``, or None."""
         return self.nodes.get(path)
+
+    def now_ns(self, monotonic_s: float) -> int:
+        """Return an instant as the events of the run tell instants.
+
+        Args:
+            monotonic_s: The monotonic clock of the process that runs it, in seconds.
+
+        Returns:
+            UTC, nanoseconds since the epoch.
+        """
+        return self._ahead_ns + int(monotonic_s * 1e9)
 
     def apply_all(self, events: Iterable[TaskEvent]) -> RunView:
         """Apply every event; return the view itself."""
@@ -58,68 +70,32 @@ class RunView:
             self.apply(event)
         return self
 
-    def apply(self, event: TaskEvent) -> NodeView | None:
-        """Fold one event into the view; order and repetition do not matter.
+    def apply(self, event: TaskEvent) -> list[TaskEvent]:
+        """Take an event; order and repetition do not matter.
 
         Returns:
-            The node it concerns, or None for an event of another run.
+            The events that the nodes tell of now, in order; one that came early, or that belongs
+            to another run, is not among them.
         """
         if self.run_id is None:
             self.run_id = event.run_id
         elif event.run_id != self.run_id:
-            return None
-        self.last_sequence = max(self.last_sequence, event.sequence)
-        self.last_monotonic_s = max(self.last_monotonic_s, event.monotonic_s)
-        node = self.nodes.get(event.path) or self._add(event.path)
-        was_leaf = node.is_leaf
-        node.fold(event)
-        if was_leaf and not node.is_leaf:
-            self.leaf_tally[node.state] -= 1
-        self._restate(node)
-        return node
+            return []
+        self._ahead_ns = event.wall_ns - int(event.monotonic_s * 1e9)
+        return self._fold_all(self._order.push(event))
 
-    def _add(self, path: str) -> NodeView:
-        # From the known ancestor down, without recursion: trees may be hundreds deep.
-        missing = [path]
-        while "/" in missing[-1]:
-            above = missing[-1].rpartition("/")[0]
-            if above in self.nodes:
-                break
-            missing.append(above)
-        for item in reversed(missing):
-            parent = self.nodes.get(item.rpartition("/")[0])
-            node = self.nodes[item] = NodeView(item, parent)
-            self.leaf_tally["waiting"] += 1
-            if parent is not None:
-                if parent.is_leaf:
-                    self.leaf_tally[parent.state] -= 1
-                parent.adopt(node)
-        return self.nodes[path]
+    def settle(self, now_s: float | None = None) -> list[TaskEvent]:
+        """Take in what came early and has waited long enough for the events before it.
 
-    def _restate(self, node: NodeView) -> None:
-        state = node.read_state()
-        before = node.state
-        if state == before:
-            return
-        node.state = state
-        if node.is_leaf:
-            self.leaf_tally[before] -= 1
-            self.leaf_tally[state] += 1
-        if node.parent is not None:
-            node.parent.tally[before] -= 1
-            node.parent.tally[state] += 1
-        _mark_trouble(node)
+        Args:
+            now_s: The monotonic clock of the process that runs it; None takes in all there is.
 
+        Returns:
+            As :meth:`apply`.
+        """
+        return self._fold_all(self._order.settle(now_s))
 
-def _mark_trouble(node: NodeView) -> None:
-    """Tell the nodes above whether something below them must be seen."""
-    parent = node.parent
-    while parent is not None:
-        troubled = node.is_problem or bool(node.troubled)
-        if troubled == (node.name in parent.troubled):
-            return
-        if troubled:
-            parent.troubled[node.name] = node
-        else:
-            del parent.troubled[node.name]
-        node, parent = parent, parent.parent
+    def _fold_all(self, ordered: list[Ordered]) -> list[TaskEvent]:
+        for event, late in ordered:
+            self.fold(event, late=late)
+        return [event for event, _ in ordered]

@@ -8,12 +8,12 @@ open. When things began and ended only events tell.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from taskgrove.commands.execution.composed_events import composed_detail, limit_note
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
-from taskgrove.events import FinishedDetail, TaskEvent
+from taskgrove.events import FinishedDetail
+from taskgrove.story.run_node import RunNode
 from taskgrove.view.snapshot import RunView
 
 
@@ -26,65 +26,40 @@ def view_of(
         task: The root of the tree, or of a part of it.
         runners: What will execute the leaves: they say which limits they cannot enforce.
     """
-    run_id = ""
-    view = RunView(run_id)
-    nodes = task.walk() if isinstance(task, Task) else iter([(task.path, task)])
-    sequence = 0
-    for path, node in nodes:
-        sequence += 1
+    view = RunView("")
+    for path, node in task.walk() if isinstance(task, Task) else [(task.path, task)]:
         note = limit_note(node, runners or {}) if isinstance(node, LeafTask) else None
-        detail = composed_detail(node, () if note is None else (note,))
-        view.apply(_event(run_id, sequence, path, "composed", detail=detail))
-        known = _known(node)
-        if known is not None:
-            sequence += 1
-            status = known["status"]
-            ended = status is not None and status.is_final
-            view.apply(_event(run_id, sequence, path, "finished" if ended else "progress", **known))
-    # No event told when: a time of 0 would be a lie.
-    for shown in view.nodes.values():
-        shown.started_s = shown.started_ns = shown.ended_s = shown.ended_ns = None
+        known = RunNode(path, composed_detail(node, () if note is None else (note,)))
+        if isinstance(node, LeafTask):
+            _fill_leaf(known, node)
+        else:
+            _fill(known, node)
+        view.put(known)
     return view
 
 
-def _known(node: BaseTask) -> dict[str, Any] | None:
-    if isinstance(node, LeafTask) and node.parent is not None:
-        above = node.parent._tracker  # noqa: SLF001 - reading `tracker` would make it
-        record = None if above is None else above.subtasks.get(node.name)
-        if above is None or record is None:
-            return None
-        return {
-            "status": record.status,
-            "result_code": record.result_code,
-            "progress": above.progress_of(node.name),
-            "message": record.message,
-            "devices": tuple(record.devices or ()),
-            "failed_devices": tuple(record.failed_devices or ()),
-            "health_state": record.health_state,
-            "detail": FinishedDetail(skipped=record.skipped, severe=record.severe),
-        }
-    tracker = node._tracker  # noqa: SLF001 - see above
+def _fill_leaf(known: RunNode, leaf: LeafTask) -> None:
+    parent = leaf.parent
+    tracker = None if parent is None else parent._tracker  # noqa: SLF001 - `tracker` would make it
+    record = None if tracker is None else tracker.subtasks.get(leaf.name)
+    if tracker is None or record is None:
+        return
+    known.status, known.result_code = record.status, record.result_code
+    known.progress, known.message = tracker.progress_of(leaf.name), record.message
+    known.devices = tuple(record.devices or ())
+    if known.is_final:
+        known.failed_devices = tuple(record.failed_devices or ())
+        known.health_state = record.health_state
+        known.finished = FinishedDetail(skipped=record.skipped, severe=record.severe)
+
+
+def _fill(known: RunNode, node: BaseTask) -> None:
+    tracker = node._tracker  # noqa: SLF001 - reading `tracker` would make it
     if tracker is None:
-        return None
+        return
     outcome = tracker.outcome()
-    decision = outcome.decision
-    return {
-        "status": outcome.status,
-        "result_code": outcome.result,
-        "progress": tracker.progress,
-        "message": outcome.message,
-        "health_state": outcome.health_state,
-        "detail": FinishedDetail(line=None if decision is None else decision.line),
-    }
-
-
-def _event(run_id: str, sequence: int, path: str, kind: Any, **fields: Any) -> TaskEvent:
-    return TaskEvent(
-        run_id=run_id,
-        sequence=sequence,
-        path=path,
-        kind=kind,
-        monotonic_s=0.0,
-        wall_ns=0,
-        **fields,
-    )
+    known.status, known.result_code = outcome.status, outcome.result
+    known.progress, known.message = tracker.progress, outcome.message
+    if known.is_final:
+        line = None if outcome.decision is None else outcome.decision.line
+        known.health_state, known.finished = outcome.health_state, FinishedDetail(line=line)

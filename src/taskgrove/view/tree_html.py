@@ -60,7 +60,7 @@ def render_html(shown: BaseTask | RunView | Any) -> str:
 
 
 def _row(line: TreeLine) -> str:
-    level = 0 if line.node is not None and line.node.parent is None else len(line.ancestors) + 1
+    level = 0 if line.node is not None and not line.node.parent_path else len(line.ancestors) + 1
     name = f'<td style="{_CELL};padding-left:{1.5 * min(level, 40):.1f}em">{_text(line.label)}</td>'
     node = line.node
     if node is None:
@@ -69,7 +69,7 @@ def _row(line: TreeLine) -> str:
     cells = [
         f'<td style="{_CELL};color:{colour}">{UNICODE.marks[node.state]} {escape(node.state)}</td>',
         f'<td style="{_CELL}">{escape(duration_text(line.elapsed_s))}</td>',
-        f'<td style="{_CELL}">{f"{node.percent} %" if node.state == "running" else ""}</td>',
+        f'<td style="{_CELL}">{f"{node.progress} %" if node.state == "running" else ""}</td>',
         f'<td style="{_CELL}">{_text(line.detail)}</td>',
     ]
     return f"<tr>{name}{''.join(cells)}</tr>"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.story.node_state import PROBLEM_STATES, NodeState
-from taskgrove.view.node_view import NodeView
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_tree import Branch
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import (
     UNICODE,
@@ -68,14 +69,16 @@ class TreeLine:
         node: The node, or None for a line that stands for folded ones.
         detail: What is worth telling of it, harmless, in one line.
         elapsed_s: How long it ran or has been running, in seconds, or None.
+        leaf: Whether the node is a leaf.
     """
 
     ancestors: tuple[bool, ...]
     last: bool
     label: str
-    node: NodeView | None
+    node: RunNode | None
     detail: str = ""
     elapsed_s: float | None = None
+    leaf: bool = True
 
 
 def build_lines(
@@ -93,13 +96,11 @@ def build_lines(
         max_lines: How many lines there is room for; None means no limit.
         fold_over: Groups of more children are folded by status; what failed is always shown.
     """
-    root = view.root
-    if root is None:
-        return []
+    now_ns = None if now_s is None else view.now_ns(now_s)
     lines: list[TreeLine] = []
     for step in [fold_over, *(step for step in _FOLD_STEPS if step < fold_over)]:
         # One line too many is enough to know that this step does not fit.
-        lines = _collect(root, now_s, step, None if max_lines is None else max_lines + 1)
+        lines = _collect(view, now_ns, step, None if max_lines is None else max_lines + 1)
         if max_lines is None or len(lines) <= max_lines:
             return lines
     assert max_lines is not None
@@ -109,11 +110,14 @@ def build_lines(
 
 
 def _collect(
-    root: NodeView, now_s: float | None, fold_over: int, limit: int | None
+    view: RunView, now_ns: int | None, fold_over: int, limit: int | None
 ) -> list[TreeLine]:
+    root = view.root
     lines: list[TreeLine] = []
     # Each entry: the levels above, whether it is the last child, and the node or the fold's text.
-    stack: list[tuple[tuple[bool, ...], bool, NodeView | str]] = [((), True, root)]
+    stack: list[tuple[tuple[bool, ...], bool, RunNode | str]] = []
+    if root is not None:
+        stack.append(((), True, root))
     while stack and (limit is None or len(lines) < limit):
         ancestors, last, item = stack.pop()
         if isinstance(item, str):
@@ -125,32 +129,30 @@ def _collect(
                 last,
                 safe_text(item.name),
                 item,
-                detail_of(item, now_s),
-                item.elapsed_s(now_s),
+                detail_of(view, item, now_ns),
+                item.elapsed_s(now_ns),
+                view.is_leaf(item),
             )
         )
-        below = list(_shown_children(item, fold_over))
+        below = list(_shown_children(view.branch(item), fold_over))
         levels = ancestors if item is root else (*ancestors, not last)
         for index in range(len(below) - 1, -1, -1):
             stack.append((levels, index == len(below) - 1, below[index]))
     return lines
 
 
-def _shown_children(node: NodeView, fold_over: int) -> Iterator[NodeView | str]:
-    children = node.children
+def _shown_children(branch: Branch, fold_over: int) -> Iterator[RunNode | str]:
+    children, troubled = branch.children, branch.troubled
     if len(children) <= fold_over or len(children) <= 1:
         yield from children
         return
     room = max(3, fold_over // 2)
-    rank = {child.name: index for index, child in enumerate(children)} if node.troubled else {}
-    troubled = sorted(node.troubled.values(), key=lambda child: rank[child.name])
-    shown = troubled[:room]
+    shown = [child for child in children if child.name in troubled][:room] if troubled else []
     yield from shown
-    folded = Counter(node.tally)
+    folded = Counter(branch.tally)
     folded.subtract(Counter(child.state for child in shown))
-    hidden_trouble = len(troubled) - len(shown)
-    prefix = safe_text(node.common_name)
-    yield fold_text(f"{prefix}…" if prefix else "others", folded, hidden_trouble)
+    prefix = safe_text(branch.common_name)
+    yield fold_text(f"{prefix}…" if prefix else "others", folded, len(troubled) - len(shown))
 
 
 def fold_text(label: str, tally: Counter[NodeState], hidden_trouble: int = 0) -> str:
@@ -162,47 +164,46 @@ def fold_text(label: str, tally: Counter[NodeState], hidden_trouble: int = 0) ->
     return f"{label}: {', '.join(parts) or 'none'}"
 
 
-def detail_of(node: NodeView, now_s: float | None = None) -> str:
+def detail_of(view: RunView, node: RunNode, now_ns: int | None = None) -> str:
     """Return what is worth telling of a node in one harmless line."""
     ladder = node.abort_ladder
+    done = None if view.is_leaf(node) else _done_of(view.branch(node))
     if "abandoned" in ladder or ("asked" in ladder and node.state == "running"):
-        return _ladder_detail(node, ladder, now_s)
-    if node.is_leaf:
+        return _ladder_detail(ladder, now_ns, done)
+    if done is None:
         told = node.is_problem or node.skipped
         return _own_words(node) if told else _leaf_detail(node)
     if node.is_final and node.decision and node.state != "completed":
         return safe_text(node.decision)
-    if node.is_problem:
-        return _first_words(node.message)
-    return _done_of(node)
+    return _first_words(node.message) if node.is_problem else done
 
 
-def _done_of(node: NodeView) -> str:
-    done = len(node.children) - node.tally["waiting"] - node.tally["running"]
-    return f"{done}/{len(node.children)} done"
+def _done_of(branch: Branch) -> str:
+    return f"{branch.done_count}/{len(branch.children)} done"
 
 
-def _ladder_detail(node: NodeView, ladder: dict[str, float], now_s: float | None) -> str:
+def _ladder_detail(ladder: dict[str, int], now_ns: int | None, done: str | None) -> str:
     if "abandoned" in ladder:
         return "abandoned: it did not stop when asked, and may still be running"
-    ago = "" if now_s is None else f" {duration_text(max(0.0, now_s - ladder['asked']))} ago"
-    if not node.is_leaf:
-        return f"asked to stop{ago}, {_done_of(node)}"
-    heard = "heard it" if "acknowledged" in ladder else "no answer yet"
-    return f"asked to stop{ago}, {heard}"
+    ago = ""
+    if now_ns is not None:
+        ago = f" {duration_text(max(0, now_ns - ladder['asked']) / 1e9)} ago"
+    if done is None:
+        done = "heard it" if "acknowledged" in ladder else "no answer yet"
+    return f"asked to stop{ago}, {done}"
 
 
-def _leaf_detail(node: NodeView) -> str:
-    devices = node.devices
+def _leaf_detail(node: RunNode) -> str:
+    devices = node.shown_devices
     text = safe_text(devices[0]) if devices else ""
     if len(devices) > 1:
         text = f"{text} and {len(devices) - 1} more"
-    if node.attempts > 1:
-        text = f"{text}, attempt {node.attempts}" if text else f"attempt {node.attempts}"
+    if node.attempt > 1:
+        text = f"{text}, attempt {node.attempt}" if text else f"attempt {node.attempt}"
     return text
 
 
-def _own_words(node: NodeView) -> str:
+def _own_words(node: RunNode) -> str:
     # Its name stands at the beginning of the line already.
     return _first_words(node.message.removeprefix(f"{node.name}: "))
 
@@ -246,7 +247,7 @@ def format_line(
     name = clip(line.label, names - width_of(stem), charset.ellipsis)
     pieces: list[Segment] = [
         (stem, "dim"),
-        (pad(name, names - width_of(stem)), "" if node.is_leaf else "bold"),
+        (pad(name, names - width_of(stem)), "" if line.leaf else "bold"),
         (f" {charset.marks[node.state]} {node.state:<{_STATE_WIDTH}} ", style),
     ]
     pieces.append((f"{duration_text(line.elapsed_s):>{_TIME_WIDTH}}  ", "dim"))
@@ -291,11 +292,11 @@ def render_plain(
 
 
 def _level(line: TreeLine) -> int:
-    return len(line.ancestors) + (0 if line.node is not None and line.node.parent is None else 1)
+    return len(line.ancestors) + (0 if line.node is not None and not line.node.parent_path else 1)
 
 
 def _stem(line: TreeLine, charset: Charset, names: int) -> str:
-    if line.node is not None and line.node.parent is None:
+    if line.node is not None and not line.node.parent_path:
         return ""
     levels = [charset.stem if follows else charset.gap for follows in line.ancestors]
     levels.append(charset.corner if line.last else charset.branch)
@@ -307,12 +308,12 @@ def _stem(line: TreeLine, charset: Charset, names: int) -> str:
     return charset.ellipsis + stem[len(stem) - most + len(charset.ellipsis) :]
 
 
-def _bar(node: NodeView, charset: Charset) -> str:
+def _bar(node: RunNode, charset: Charset) -> str:
     if node.state == "waiting":
         return " " * (_BAR_WIDTH + 5)
-    full = (node.percent * _BAR_WIDTH + 50) // 100
+    full = (node.progress * _BAR_WIDTH + 50) // 100
     bar = charset.full * full + charset.empty * (_BAR_WIDTH - full)
-    return f"{bar}{node.percent:>4}%"
+    return f"{bar}{node.progress:>4}%"
 
 
 def _fit(pieces: list[Segment], width: int) -> list[Segment]:

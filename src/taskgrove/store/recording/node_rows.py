@@ -17,7 +17,8 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import AnalysisDetail, ComposedDetail, FinishedDetail, PageDetail
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes
 from taskgrove.store.schema import analyses, nodes, paths
-from taskgrove.story.run_node import NodeNote, RunNode
+from taskgrove.story.node_note import NodeNote
+from taskgrove.story.run_node import RunNode
 
 #: PostgreSQL indexes no longer text; a longer path is cut in ``paths``, and whole in ``facts``.
 PATH_LIMIT_BYTES: Final = 2000

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
-from taskgrove.story.run_node import NodeNote, RunNode
+from taskgrove.story.node_note import NodeNote
+from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
 from taskgrove.view.reasons.deciding import deciding_first
 from taskgrove.view.reasons.facts import Failed, device_of, is_below

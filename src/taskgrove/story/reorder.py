@@ -1,0 +1,121 @@
+"""Events of one run in the order of their numbers, whatever order they come in.
+
+Threads hand events over a little out of order. An event that comes early is held back until
+those before it have come, or until they were waited for long enough; what comes after that is
+late, and says so. Doubles are dropped. Pure: there is no clock but that of the events.
+
+Threads: a :class:`ReorderBuffer` belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Final, NamedTuple
+
+from taskgrove.events import TaskEvent
+
+#: How long an event that came early waits for those before it, in seconds.
+PATIENCE_S: Final = 1.0
+
+
+class Ordered(NamedTuple):
+    """An event whose turn has come.
+
+    Attributes:
+        event: The event.
+        late: Whether it is late: newer ones were given out before.
+    """
+
+    event: TaskEvent
+    late: bool = False
+
+
+class ReorderBuffer:
+    """Gives the events of one run in order.
+
+    Args:
+        expected: The number that comes first.
+
+    Attributes:
+        expected: The lowest number that has neither come nor been given up.
+    """
+
+    def __init__(self, expected: int = 1) -> None:
+        self.expected = expected
+        # What came early: first number, how many came before it, the event.
+        self._held: list[tuple[int, int, TaskEvent]] = []
+        self._count = 0
+        # Ranges of numbers that were given up, in order.
+        self._given_up: list[tuple[int, int]] = []
+
+    @property
+    def has_gap(self) -> bool:
+        """True while events are held back."""
+        return bool(self._held)
+
+    def push(self, event: TaskEvent) -> list[Ordered]:
+        """Take an event; return those whose turn has come."""
+        begin = begin_of(event)
+        if begin > self.expected:
+            self._count += 1
+            heappush(self._held, (begin, self._count, event))
+            return [*self.following(), *self.settle(event.monotonic_s)]
+        if event.sequence >= self.expected:
+            self.accept(event)
+            return [Ordered(event), *self.following()]
+        # All of its numbers are behind: either they were given up, or it is a double.
+        return [Ordered(event, late=True)] if self._take_back(begin, event.sequence) else []
+
+    def following(self) -> list[Ordered]:
+        """Return what was held back and follows what has come."""
+        ready: list[Ordered] = []
+        while self._held and self._held[0][0] <= self.expected:
+            event = heappop(self._held)[2]
+            if event.sequence >= self.expected:  # else it is a double
+                self.accept(event)
+                ready.append(Ordered(event))
+        return ready
+
+    def settle(self, now_s: float | None = None) -> list[Ordered]:
+        """Give up what was waited for long enough; return what was held back for it.
+
+        Args:
+            now_s: Now, on the monotonic clock of the events; None waits for nothing any more.
+        """
+        ready: list[Ordered] = []
+        while self._held:
+            begin, _, event = self._held[0]
+            if now_s is not None and now_s - event.monotonic_s < PATIENCE_S:
+                break
+            self.give_up_to(begin)
+            ready += self.following()
+        return ready
+
+    def accept(self, event: TaskEvent) -> None:
+        """Take note that an event is given out; what has not come before it is given up."""
+        self.give_up_to(begin_of(event))
+        self.expected = max(self.expected, event.sequence + 1)
+
+    def give_up_to(self, expected: int) -> None:
+        """Expect no number below this one any more."""
+        if expected > self.expected:
+            self._given_up.append((self.expected, expected - 1))
+            self.expected = expected
+
+    def _take_back(self, begin: int, last: int) -> bool:
+        """Take numbers out of those that were given up; False where none of them was."""
+        left: list[tuple[int, int]] = []
+        found = False
+        for first, end in self._given_up:
+            if end < begin or last < first:
+                left.append((first, end))
+                continue
+            found = True
+            left += [(first, begin - 1)] * (first < begin) + [(last + 1, end)] * (last < end)
+        self._given_up = left
+        return found
+
+
+def begin_of(event: TaskEvent) -> int:
+    """Return the first number that an event stands for."""
+    return event.sequence if event.sequence_from is None else event.sequence_from
