@@ -41,7 +41,7 @@ def test_the_range_is_of_runs_that_ended_well(store: Store) -> None:
     keep_beams(store, "bad", failing=["cbf-subarray-01"], durations={"configure": 900})
     keep_beams(store, "lost", state="lost", durations={"configure": 900})
     keep_beams(store, "resumed", durations={"configure": 0.1}, parent_run_id="bad")
-    keep_beams(store, "found", durations={"configure": 900}, state_note="recovered by process 7")
+    keep_beams(store, "found", durations={"configure": 900}, recovered_ns=1)
     keep_runs(store, [1] * 6, command="scan")
     found = History(store).estimate("configure")
     assert found is not None

@@ -120,8 +120,7 @@ def test_resumed_and_recovered_runs_count_as_ends_and_give_no_times(store: Store
     keep_beams(store, "whole", durations={"configure": 20.0, "pst-beam-02": 15.0})
     for number in range(3):
         keep_beams(store, f"resumed-{number}", durations={"configure": 0.1}, parent_run_id="whole")
-        note = "recovered by process 7 on h7 at noon; before: it was gone"
-        keep_beams(store, f"recovered-{number}", durations={"pst-beam-02": 900.0}, state_note=note)
+        keep_beams(store, f"recovered-{number}", durations={"pst-beam-02": 900.0}, recovered_ns=1)
     found = History(store).stats()
     assert (found.commands[0].run_count, found.commands[0].p50_s) == (7, 20.0)
     assert found.commands[0].p90_s == 20.0

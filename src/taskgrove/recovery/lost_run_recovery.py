@@ -31,7 +31,6 @@ from taskgrove.recovery.recovery_plan import (
     plan_recovery,
 )
 from taskgrove.store.database.advice import quoted_line
-from taskgrove.store.database.holders import RECOVERED
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
@@ -261,7 +260,7 @@ def _claim(store: Store, row: RunRow) -> None:
 
     now_ns, holder = SYSTEM_CLOCK.wall_ns(), this_process()
     who = f"process {holder.pid} on {holder.host}"
-    note = f"{RECOVERED}{who} at {moment_text(now_ns)}; before: {row.state_note}"
+    note = f"recovered by {who} at {moment_text(now_ns)}; before: {row.state_note}"
     with store.writing() as connection:
         claimed = connection.execute(
             update(runs)
@@ -272,7 +271,7 @@ def _claim(store: Store, row: RunRow) -> None:
                 runs.c.last_sequence == row.last_sequence,
                 runs.c.state_note == row.state_note,
             )
-            .values(state="running", state_note=note)
+            .values(state="running", state_note=note, recovered_ns=now_ns)
         )
         if claimed.rowcount != 1:
             raise UsageError(
@@ -299,6 +298,6 @@ def _give_back(store: Store, row: RunRow) -> None:
         connection.execute(
             update(runs)
             .where(runs.c.run_key == row.run_key, runs.c.state == "running")
-            .values(state="lost", state_note=row.state_note)
+            .values(state="lost", state_note=row.state_note, recovered_ns=row.recovered_ns)
         )
         connection.execute(delete(leases).where(leases.c.run_key == row.run_key))

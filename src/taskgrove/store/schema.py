@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 #: Version of the tables; it is the number of the newest migration.
-STORE_VERSION: Final = 2
+STORE_VERSION: Final = 3
 
 _BIG = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -66,6 +66,7 @@ runs = Table(
     Column("user", Text, nullable=False, default=""),
     # Why it is lost, and what recovery found, in words.
     Column("state_note", Text, nullable=False, default=""),
+    Column("recovered_ns", _BIG),  # when recovery took it over, the last time
     Index("ix_runs_created", "created_ns"),
     Index("ix_runs_command_created", "command", "created_ns"),
     Index("ix_runs_state", "state"),

@@ -15,8 +15,6 @@ from typing import Any, Final
 EXPIRED_INTERVALS: Final = 5.0
 #: ... and never sooner than this, in seconds.
 EXPIRED_LEAST_S: Final = 10.0
-#: How the note of a run begins that recovery has taken over.
-RECOVERED: Final = "recovered by "
 #: Two readings of when a process began may differ by this much, in seconds.
 _START_SPREAD_S: Final = 1.0
 

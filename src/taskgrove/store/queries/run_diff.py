@@ -228,7 +228,7 @@ def _setting(composed: ComposedDetail | None, name: str) -> str | None:
 def _durations(
     history: History, two: tuple[RunRow, RunRow], both: list[tuple[RunNode, RunNode]]
 ) -> Iterator[Difference]:
-    if any(is_broken(run.parent_run_id, run.state_note) for run in two):
+    if any(is_broken(run.parent_run_id, run.recovered_ns) for run in two):
         return
     run_keys = (two[0].run_key, two[1].run_key)
     for found in unusual_durations(history.reader, run_keys, both):

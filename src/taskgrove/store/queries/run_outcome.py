@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
-from taskgrove.store.database.holders import RECOVERED
 
 #: What became of a run: an outcome, or a state of its record (``running``, ``lost``).
 RunOutcome: TypeAlias = Literal[
@@ -57,14 +56,12 @@ OUTCOME_SQL: Final[dict[RunOutcome, str]] = {
 
 #: Runs whose times say nothing about the work, as SQL over the columns of ``runs``: what they
 #: took over took no time in them, and what recovery followed had ended before it was seen.
-BROKEN_SQL: Final = (
-    f"(r.parent_run_id IS NOT NULL OR substr(r.state_note, 1, {len(RECOVERED)}) = '{RECOVERED}')"
-)
+BROKEN_SQL: Final = "(r.parent_run_id IS NOT NULL OR r.recovered_ns IS NOT NULL)"
 
 
-def is_broken(parent_run_id: str | None, state_note: str) -> bool:
+def is_broken(parent_run_id: str | None, recovered_ns: int | None) -> bool:
     """Return whether the times of a run say nothing about the work; see :data:`BROKEN_SQL`."""
-    return parent_run_id is not None or state_note.startswith(RECOVERED)
+    return parent_run_id is not None or recovered_ns is not None
 
 
 def outcome_word(

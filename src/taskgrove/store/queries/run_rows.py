@@ -21,7 +21,7 @@ _SUMMARY_NAMES: Final = (
     "failed_leaf_count", "retry_count", "lost_event_count", "parent_run_id", "host", "user",
     "state_note", "labels",
 )  # fmt: skip
-_ROW_NAMES: Final = ("source", "argv", "versions")
+_ROW_NAMES: Final = ("source", "argv", "versions", "recovered_ns")
 #: The run that resumed ``runs r`` last.
 _RESUMED_BY: Final = (
     "(SELECT s.run_id FROM resumes s WHERE s.run_key = r.run_key ORDER BY s.number DESC LIMIT 1)"
@@ -260,6 +260,7 @@ class RunRow(RunSummary, frozen=True, eq=False):
         source: What it was composed from; empty where only its program can tell.
         argv: The command line of its process.
         versions: The versions of Python, taskgrove and the packages, by name.
+        recovered_ns: When recovery took it over, the last time, or None.
         lease: Who keeps it alive, or None once it has ended.
         resumed_by: The runs that resumed it, and that resumed those, as they began.
     """
@@ -267,6 +268,7 @@ class RunRow(RunSummary, frozen=True, eq=False):
     source: Mapping[str, Any] = msgspec.field(default_factory=dict)
     argv: tuple[str, ...] = ()
     versions: Mapping[str, str] = msgspec.field(default_factory=dict)
+    recovered_ns: int | None = None
     lease: RunLease | None = None
     resumed_by: tuple[RunResumption, ...] = ()
 
@@ -364,7 +366,7 @@ def run_row_of(
     except _UNREADABLE:  # no run can be composed from it, and all else is told
         source, argv, versions = {}, (), {}
     kept_by = None if lease is None else RunLease(*lease)
-    fields = [*_summary_fields(row), source, tuple(argv), versions, kept_by, resumed_by]
+    fields = [*_summary_fields(row), source, tuple(argv), versions, row[28], kept_by, resumed_by]
     return RunRow(*fields)
 
 

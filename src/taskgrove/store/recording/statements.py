@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from typing import Final, NamedTuple
 
-from taskgrove.store.database.holders import RECOVERED
 from taskgrove.store.recording.node_rows import CHANGING_COLUMNS, FIXED_COLUMNS
 
 #: Columns of ``runs`` that its first row is made with, in order.
@@ -98,7 +97,7 @@ def statements_for(dialect: str) -> Statements:
         " WHERE r.run_id = ? AND s.number = ?",
         # Of a run that was lost, nobody knows whether a leaf began in its last moments.
         drop_claim="DELETE FROM resumes WHERE run_id = ? AND NOT EXISTS (SELECT 1 FROM runs"
-        f" WHERE run_key = ? AND substr(state_note, 1, {len(RECOVERED)}) = '{RECOVERED}')",
+        " WHERE run_key = ? AND recovered_ns IS NOT NULL)",
     )
     if dialect == "sqlite":
         return raw
