@@ -18,6 +18,7 @@ from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UnknownRunError, UsageError
 from taskgrove.events import (
+    Cause,
     ComposedDetail,
     StartedDetail,
     TaskEvent,
@@ -85,6 +86,7 @@ def test_each_leaf_gets_what_can_be_known_of_it(store: Store) -> None:
     )
     assert found["c"].status is found["d"].status is TaskStatus.ABORTED
     assert found["d"].message.startswith("low-cbf/x/1: not started: the runner of this run was lo")
+    assert found["c"].finished.cause == found["d"].finished.cause == Cause(kind="never_begun")
     assert outcome.status is TaskStatus.ABORTED
     row = History(store).find("r1")
     assert (row.state, row.status, row.lease) == ("final", TaskStatus.ABORTED, None)
@@ -102,6 +104,11 @@ def test_a_leaf_in_flight_without_an_id_is_not_known(store: Store) -> None:
     assert (
         "the id of the command is not on record: the device may still execute it" in (end.result[1])
     )
+    assert end.fields["cause"] == Cause(
+        kind="lost",
+        device="low-pst/beam/b",
+        last_answer_ns=facts.nodes["configure/b"].last_ns,
+    )
     assert plan.line == "1 ended on record, 1 in flight, their fate not known, 2 not started"
 
 
@@ -110,6 +117,7 @@ def test_what_may_have_been_started_in_the_last_moment_says_so(store: Store) -> 
     plan = plan_recovery(facts, run_id="r1", lost_at="noon")
     assert plan.not_started == ("configure/b", "configure/c", "configure/d")
     text = plan.prior["configure/b"].result[1]
+    assert plan.prior["configure/b"].fields["cause"] == Cause(kind="never_begun")
     assert text.startswith("not started, as far as the record tells: the runner of this run was")
     assert "configure/c" not in plan.prior  # it waited for b
 
@@ -215,6 +223,8 @@ def test_work_that_nobody_here_can_follow_is_not_given_up_unasked(store: Store) 
     found = nodes(store)["b"]
     assert found.status is TaskStatus.FAILED
     assert "how command fake-r1-configure/b-1 ended is not known" in found.message
+    cause = found.finished.cause
+    assert (cause.kind, cause.outside_id) == ("lost", "fake-r1-configure/b-1")
 
 
 def started_process(store: Store, identity: str, host: str | None = None) -> None:
@@ -259,6 +269,7 @@ def test_a_process_that_is_gone_needs_no_runner(store: Store) -> None:
     found = nodes(store)["a"]
     assert found.status is TaskStatus.FAILED
     assert found.message.startswith("its process is gone; how process 4194304:456 ended is not")
+    assert (found.finished.cause.kind, found.finished.cause.outside_id) == ("lost", "4194304:456")
 
 
 def test_a_plan_changes_nothing(store: Store) -> None:

@@ -14,7 +14,8 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 from taskgrove.errors import UsageError
-from taskgrove.events import ComposedDetail, FinishedDetail
+from taskgrove.events import Cause, ComposedDetail, FinishedDetail
+from taskgrove.events.cause import CauseKind
 from taskgrove.recovery.finding_lost import find_lost
 from taskgrove.recovery.resume_plan import plan_resume_of
 from taskgrove.recovery.resuming import plan_resume, resume
@@ -69,6 +70,7 @@ def test_what_completed_is_reused_and_the_rest_is_done_again(store: Store) -> No
     [note] = nodes["check"].notes
     assert note.topic == "reused"
     assert note.text.startswith("reused from run r1, where it completed at 20")
+    assert note.data == {"run": "r1"}
     assert nodes["pst-01"].devices == ("low-pst/beam/01",)
     assert nodes["pst-01"].message == "low-pst/beam/01: done"  # once
     assert nodes["scan"].notes == []
@@ -135,6 +137,31 @@ def test_a_verdict_is_honoured_and_does_not_rewrite_the_outcome(store: Store) ->
         " as OK: seen it lock"
     )
     assert History(store).find("r1") == before
+
+
+def test_a_verdict_stays_a_verdict_through_every_resume(store: Store) -> None:
+    failed_run(store)
+    give_verdict(store, "r1", "configure/configure_pst/pst-02", "ok", why="seen it lock", who="ann")
+    verdict = {"verdict": "ok", "who": "ann", "why": "seen it lock", "run": "r1"}
+    for _ in range(2):  # scan fails in each, so that there is something to resume
+        fake = FakeDeviceRunner({"scan": Script.fails("no beam")})
+        resume("last", tree(), store=store, runners={DEVICE: fake})
+        fake.assert_calls(["scan"])
+    nodes = {node.name: node for node in History(store).nodes("last")}
+    [note] = nodes["pst-02"].notes
+    assert (note.topic, note.data) == ("reused", {**verdict, "state": "failed"})
+    [first] = [node for node in History(store).nodes("r1") if node.name == "pst-02"]
+    assert first.finished is not None
+    assert note.cause == first.finished.cause
+    assert [note.data.keys() for note in nodes["pst-01"].notes] == [{"run"}]
+    [planned] = [it for it in plan_resume(store, "last", tree()).plan.leaves if "02" in it.path]
+    assert (planned.action, planned.why) == ("reuse", "ann said to treat it as OK: seen it lock")
+    exported = [event for event in History(store).events("last") if event.kind == "note"]
+    assert [it.detail.data for it in exported if it.path.endswith("02")] == [note.data]
+    # What ran again is a fact of the machine once more.
+    resume("last", tree(), store=store, runners={DEVICE: FakeDeviceRunner()}, redo=["**/pst-02"])
+    nodes = {node.name: node for node in History(store).nodes("last")}
+    assert nodes["pst-02"].notes == []
 
 
 def test_the_last_verdict_counts_and_a_note_decides_nothing(store: Store) -> None:
@@ -237,13 +264,14 @@ def build_scripts(spec: Any, scripts: dict[str, Script]) -> dict[str, Script]:
     return scripts
 
 
-def redone(message: str, *notes: NodeNote) -> str:
+def redone(kind: CauseKind, *notes: NodeNote) -> str:
     """Return the doubt that a plan tells of a leaf that failed like this."""
     facts = RunNode(
         "configure/check",
         status=TaskStatus.FAILED,
-        message=f"low-cbf/x/1: {message}",
+        message="its end is not known, and it may go on",  # a device may say anything
         started_ns=1,
+        finished=FinishedDetail(cause=Cause(kind=kind)),
         notes=list(notes),
     )
     task = Task("configure", subtasks=[LeafTask("check", "low-cbf/x/1", "On")])
@@ -253,15 +281,20 @@ def redone(message: str, *notes: NodeNote) -> str:
 
 
 def test_a_plan_says_what_may_be_done_twice() -> None:
-    timeout = NodeNote("timeout", "timed out after 3 s", 2)
+    timeout = NodeNote("timeout", "", 2)
     goes_on = "low-cbf/x/1 was left at its work when the limit expired, and may go on"
-    assert redone("no lock") == ""
-    assert redone("timed out after 3 s", timeout) == goes_on
-    let_go = NodeNote("late", "ended FAILED after it: the client was closed; it may go on", 3)
-    assert redone("timed out after 3 s", timeout, let_go) == goes_on
-    late = NodeNote("late", "ended COMPLETED after its end was decided", 3)
-    assert redone("timed out after 3 s", timeout, late) == ""
-    assert redone("it is not known whether it was executed") == "what became of it is not known"
-    asked = redone("abandoned", NodeNote("abandoned", "abandoned", 2))
+    assert redone("reported") == redone("died") == redone("unreachable") == ""
+    assert redone("timed_out", timeout) == goes_on
+
+    def late(cause: Cause | None = None) -> NodeNote:
+        return NodeNote("late", "it may go on", 3, {"status": "FAILED"}, cause)
+
+    assert redone("timed_out", timeout, late(Cause(kind="fate_unknown"))) == goes_on
+    assert redone("timed_out", timeout, late(Cause(kind="reported"))) == ""
+    assert redone("timed_out", timeout, late()) == ""
+    assert redone("timed_out", timeout, NodeNote("late", "an update", 3)) == goes_on
+    for kind in ("fate_unknown", "silent", "forgotten", "lost"):
+        assert redone(kind) == "what became of it is not known"
+    asked = redone("abandoned", NodeNote("abandoned", "", 2))
     assert asked == "low-cbf/x/1 did not stop when it was asked to, and may go on"
-    assert redone("lost", NodeNote("lost", "it was next in line", 2)) == "it was next in line"
+    assert redone("never_begun", NodeNote("lost", "it was next", 2)) == "it was next"

@@ -14,6 +14,7 @@ from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
+from taskgrove.events import Cause
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
@@ -156,17 +157,29 @@ def test_a_step_whose_end_was_lost_below_a_whole_that_ended_is_skipped_only_with
     end = PriorEnd(*OK, recorded=True)
     if skipped:
         words = (ResultCode.REJECTED, "skipped: x failed")
-        end = PriorEnd(TaskStatus.REJECTED, words, fields={"skipped": True}, recorded=True)
+        cause = Cause(kind="skipped", because_of="root/x")
+        fields = {"skipped": True, "cause": cause}
+        end = PriorEnd(TaskStatus.REJECTED, words, fields=fields, recorded=True)
     ends = {"root/inner": end, "root/inner/a": PriorEnd(*OK, recorded=True)}
     _, log, _ = ran(root, ends, first_sequence=9, start_nothing="lost")
+    assert log.assert_one_end("root/c").detail.cause == Cause(kind="never_begun")
     for path in ("root/inner/deep", "root/inner/deep/b"):
         told = log.assert_one_end(path, TaskStatus.REJECTED if skipped else TaskStatus.ABORTED)
         assert told.detail.skipped is skipped
+        assert told.detail.cause == (cause if skipped else Cause(kind="never_begun"))
         assert told.message == (
             "skipped: x failed"
             if skipped
             else "its end is not on record; inner had ended COMPLETED"
         )
+
+
+def test_work_below_a_whole_that_ended_is_lost_under_its_id() -> None:
+    root = Task("root", subtasks=[Task("inner", PARALLEL, subtasks=[leaf("a")])])
+    known = {"root/inner": PriorEnd(*OK, recorded=True), "root/inner/a": PriorWork("id-7")}
+    _, log, _ = ran(root, known, first_sequence=9, start_nothing="lost")
+    end = log.assert_one_end("root/inner/a", TaskStatus.ABORTED)
+    assert end.detail.cause == Cause(kind="lost", outside_id="id-7")
 
 
 def test_the_end_of_the_whole_is_the_last_of_a_cascade() -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from taskgrove.commands.aggregation.recorded_rule import RecordedRule
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import NoteDetail
+
+_REUSED: Final = NoteDetail("reused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class PriorEnd:
         status: The final status.
         result: The result, in any form of SPEC S2.1.
         note: Why, as a sentence for people (``reused from run 2026…``); empty: nothing is said.
-        topic: The topic of that note, as :class:`~taskgrove.events.NoteDetail`.
+        facts: The topic of that note, and what it tells as data.
         fields: Further fields of ``TaskTracker.update_task``: ``devices``, ``failed_devices``,
             ``health_state``, ``skipped``, ...
         recorded: The end stands in this run's record already (recovery): it is taken over
@@ -39,7 +42,7 @@ class PriorEnd:
     fields: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = False
     by_verdict: bool = False
-    topic: str = "reused"
+    facts: NoteDetail = _REUSED
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ def _fields_of(node: RunNode) -> dict[str, Any]:
         fields["severe"] = node.finished.severe
         fields["skipped"] = node.finished.skipped
         fields["begun"] = node.finished.begun
+        fields["cause"] = node.finished.cause
     if node.attempt > 1:
         fields["attempt"] = node.attempt
     return {name: value for name, value in fields.items() if value}

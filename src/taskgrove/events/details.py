@@ -108,8 +108,11 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``late``, ``refused``,
             ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``, ``recovered``,
             ``lost``, ``info``.
-        data: Small facts that belong to it, as text.
-        cause: With the topic ``retry``: why the attempt ended so.
+        data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
+            stands that was taken over; and where a person said to treat it as OK ``verdict``,
+            ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run.
+        cause: With the topic ``retry``: why the attempt ended so; ``late``: why the work did;
+            ``reused``: why the end was bad that a person said to treat as OK.
     """
 
     topic: str

@@ -9,15 +9,17 @@ Everything here is pure, but for a look at whether a process lives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from taskgrove.commands.prior import Prior, PriorEnd, PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
+from taskgrove.events import Cause, NoteDetail
+from taskgrove.recovery.doubts import DOUBT, doubt_of_lost
 from taskgrove.story.run_node import RunNode, RunNodes
 
 #: What executes work that runs outside under an id of this kind.
@@ -25,9 +27,6 @@ KIND_OF_OUTSIDE: Final = {
     "command": TaskExecutionType.DEVICE,
     "process": TaskExecutionType.ANALYSIS,
 }
-
-#: Topic of a note on a leaf of which it is not known what it did: a resume may do it twice.
-DOUBT: Final = "lost"
 
 _IN_FLIGHT: Final = {
     TaskExecutionType.INTERNAL: "it was running in the process that was lost",
@@ -45,6 +44,7 @@ class RecoveryPlan:
     Attributes:
         run_id: The run.
         root: Its tree, rebuilt from the record, not yet run.
+        nodes: What its record says of each node, by path.
         reason: Why nothing is started, as words: when the runner was lost.
         prior: What is known of its nodes, as the executor takes it.
         kept: Leaves whose end is on record.
@@ -55,6 +55,7 @@ class RecoveryPlan:
 
     run_id: str
     root: Task
+    nodes: Mapping[str, RunNode]
     reason: str
     prior: dict[str, Prior] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
@@ -107,6 +108,7 @@ def plan_recovery(facts: RunNodes, *, run_id: str, lost_at: str) -> RecoveryPlan
     return RecoveryPlan(
         run_id,
         root,
+        facts.nodes,
         reason,
         plan.prior,
         tuple(plan.kept),
@@ -127,7 +129,7 @@ def forget_work(plan: RecoveryPlan, path: str, why: str) -> None:
     work = plan.prior[path]
     assert isinstance(work, PriorWork)
     text = f"{why}; how {work.outside_kind} {work.outside_id} ended is not known"
-    plan.prior[path] = _failed(text, work.attempt, "it may still run, or have run")
+    plan.prior[path] = _lost(text, plan.nodes[path], "it may still run, or have run")
 
 
 class _Sorting:
@@ -164,31 +166,37 @@ class _Sorting:
         elif isinstance(known, PriorWork) and known.outside_id:
             self.followed.append(path)
             self.prior[path] = known
-        elif isinstance(known, PriorWork):
+        elif facts is not None and known is not None:
             self.unknown.append(path)
             text = f"{_IN_FLIGHT[leaf.task_type]}; {self._reason}, and how it ended is not known"
-            self.prior[path] = _failed(text, known.attempt, _doubt_of(leaf, "it began"))
+            self.prior[path] = _lost(text, facts, doubt_of_lost(leaf, "it began"))
         else:
             self.not_started.append(path)
             if may_have_begun:
                 text = f"not started, as far as the record tells: {self._reason}; a start in its"
                 text += " last moments would not be on record"
-                note = _doubt_of(leaf, "it was next in line")
                 self.prior[path] = PriorEnd(
-                    TaskStatus.ABORTED, (ResultCode.ABORTED, text), note, topic=DOUBT
+                    TaskStatus.ABORTED,
+                    (ResultCode.ABORTED, text),
+                    doubt_of_lost(leaf, "it was next in line"),
+                    {"cause": Cause(kind="never_begun")},
+                    facts=NoteDetail(DOUBT),
                 )
 
 
-def _failed(text: str, attempt: int, doubt: str) -> PriorEnd:
-    fields = {"attempt": attempt} if attempt > 1 else {}
+def _lost(text: str, node: RunNode, doubt: str) -> PriorEnd:
+    """Return the end of a leaf that was at work when the runner was lost."""
+    cause = Cause(
+        kind="lost",
+        outside_id=node.outside_id,
+        last_answer_ns=node.last_ns,
+        device=next(iter(node.devices), None),
+    )
+    fields: dict[str, Any] = {"cause": cause}
+    if node.attempt > 1:
+        fields["attempt"] = node.attempt
     result = (ResultCode.FAILED, text)
-    return PriorEnd(TaskStatus.FAILED, result, doubt, fields, topic=DOUBT)
-
-
-def _doubt_of(leaf: LeafTask, since: str) -> str:
-    """Return what is not known of a leaf, for those who may do it again."""
-    what = f"{leaf.command_name} reached {leaf.device_name}" if leaf.device_name else "it ran"
-    return f"{since} when the runner was lost: whether {what} is not known"
+    return PriorEnd(TaskStatus.FAILED, result, doubt, fields, facts=NoteDetail(DOUBT))
 
 
 def _next_in_line(root: Task, facts: RunNodes) -> Iterator[str]:

@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import NoteDetail
+from taskgrove.recovery.doubts import doubt_about
 from taskgrove.recovery.earlier_runs import (
     Earlier,
     EarlierRun,
@@ -22,10 +24,10 @@ from taskgrove.recovery.earlier_runs import (
 )
 from taskgrove.recovery.finding_lost import moment_text
 from taskgrove.recovery.path_globs import match_paths
-from taskgrove.recovery.recovery_plan import DOUBT
 from taskgrove.recovery.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
-from taskgrove.story.run_node import RunNode
+from taskgrove.story.node_state import NodeState, state_of
+from taskgrove.story.run_node import NodeNote, RunNode
 
 Action: TypeAlias = Literal["reuse", "redo", "skip"]
 
@@ -121,7 +123,7 @@ def plan_resume_of(
             planned.append(PlannedLeaf(path, "reuse", why))
             prior[path] = end
         else:
-            doubt = _doubt(leaf, earlier.facts_of(path)[1])
+            doubt = doubt_about(leaf, earlier.facts_of(path)[1])
             planned.append(PlannedLeaf(path, "redo", why, doubt))
     there = {path for path, _ in tree}
     for node in nodes:
@@ -148,16 +150,39 @@ def _decide(
 
 def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> tuple[PriorEnd | None, str]:
     """Return the end that the record, or an operator, gives a leaf; None where it is no good."""
+    taken = _taken_as_ok(facts)
+    if taken is not None:
+        words = _verdict_words(taken.data)
+        note = f"reused from run {run_id}, where it was taken as OK: {words}"
+        return _as_ok(words, note, NoteDetail("reused", taken.data, taken.cause)), words
     if went_well(facts):
         when = "" if facts.ended_ns is None else f" at {moment_text(facts.ended_ns)}"
         note = f"reused from run {run_id}, where it completed{when}"
         result = (ResultCode.OK, facts.message)
-        return PriorEnd(TaskStatus.COMPLETED, result, note, _fields(facts)), f"completed{when}"
+        from_run = NoteDetail("reused", {"run": run_id})
+        end = PriorEnd(TaskStatus.COMPLETED, result, note, _fields(facts), facts=from_run)
+        return end, f"completed{when}"
     if verdict is not None:
-        words = f"{verdict.who} said to treat it as OK: {verdict.why}"
+        data = {"verdict": verdict.verdict, "who": verdict.who, "why": verdict.why, "run": run_id}
+        data["state"] = _state(facts)
+        cause = None if facts.finished is None else facts.finished.cause
+        words = _verdict_words(data)
         note = f"taken as OK in place of {_ended(facts)} in run {run_id}: {words}"
-        return PriorEnd(TaskStatus.COMPLETED, (ResultCode.OK, words), note), words
+        return _as_ok(words, note, NoteDetail("reused", data, cause)), words
     return None, _ended(facts)
+
+
+def _taken_as_ok(facts: RunNode) -> NodeNote | None:
+    """Return the note by which a leaf counts as OK because a person said so, or None."""
+    return next((n for n in facts.notes if n.topic == "reused" and "verdict" in n.data), None)
+
+
+def _as_ok(words: str, note: str, told: NoteDetail) -> PriorEnd:
+    return PriorEnd(TaskStatus.COMPLETED, (ResultCode.OK, words), note, facts=told)
+
+
+def _verdict_words(data: Mapping[str, str]) -> str:
+    return f"{data.get('who')} said to treat it as OK: {data.get('why')}"
 
 
 def _changed(leaf: LeafTask, facts: RunNode) -> str:
@@ -174,29 +199,6 @@ def _changed(leaf: LeafTask, facts: RunNode) -> str:
     return ""
 
 
-def _doubt(leaf: LeafTask, facts: RunNode | None) -> str:
-    """Return why a leaf that is done again may be at work still, or have done its work."""
-    notes = {} if facts is None else {note.topic: note.text for note in facts.notes}
-    if facts is None or DOUBT in notes:
-        return notes.get(DOUBT, "")
-    where = leaf.device_name or "it"
-    words = ""
-    if facts.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or facts.skipped:
-        words = ""
-    elif leaf.device_name and "not known" in facts.message:  # the words of its client
-        words = "what became of it is not known"
-    elif "abandoned" in notes:
-        words = f"{where} did not stop when it was asked to, and may go on"
-    elif "timeout" in notes and facts.started_ns is not None and _goes_on(notes.get("late")):
-        words = f"{where} was left at its work when the limit expired, and may go on"
-    return words
-
-
-def _goes_on(late: str | None) -> bool:
-    """Return whether work may go on after its limit, by what was told of it later."""
-    return late is None or late.endswith("may go on")  # its client let go of it, and no more
-
-
 def _fields(facts: RunNode) -> dict[str, object]:
     return {"devices": facts.devices} if facts.devices else {}
 
@@ -207,9 +209,9 @@ def _ended(facts: RunNode) -> str:
         return "it never ended" if facts.started_ns is not None else "it was not started"
     if facts.skipped:
         return facts.message or "skipped"
-    if facts.status is TaskStatus.COMPLETED:
-        word = "degraded" if facts.health_state == "DEGRADED" else "failed"
-    else:
-        word = facts.status.name.lower()
-    first = facts.message.strip().partition("\n")[0]
+    word, first = _state(facts), facts.message.strip().partition("\n")[0]
     return f"{word}: {first}" if first else word
+
+
+def _state(facts: RunNode) -> NodeState:
+    return state_of(facts.status, facts.result_code, facts.health_state, skipped=facts.skipped)

@@ -246,7 +246,7 @@ class LeafRun:
         else:
             result, said = outside_result(result)
         if not first:
-            self._late(known, result)
+            self._late(known, result, cause)
             self.sign("ended")
             return False
         if self.abort_asked_at is not None:
@@ -457,8 +457,11 @@ class LeafRun:
         self.run.try_again(self, (*self.earlier, self._ended_as(status, result, fields)))
         return True
 
-    def _late(self, status: TaskStatus, result: Any) -> None:
+    def _late(self, status: TaskStatus, result: Any, cause: Cause | None) -> None:
         if self.run.bus.active and status in FINAL_STATUSES:
             parsed = None if result is None else parse_result(result)
             text = f": {parsed.message}" if parsed is not None and parsed.message else ""
-            self.note("late", f"ended {status.name} after its end was decided{text}")
+            self.tell(
+                NoteDetail(topic="late", data={"status": status.name}, cause=cause),
+                f"ended {status.name} after its end was decided{text}",
+            )

@@ -183,7 +183,7 @@ class Run(StoppableRun):
                 f"{composite.path}/{leaf.name}",
                 "note",
                 message=known.note,
-                detail=NoteDetail(topic=known.topic),
+                detail=known.facts,
             )
         tell(report_end, leaf, known)
 
@@ -203,7 +203,7 @@ class Run(StoppableRun):
                 TaskStatus.ABORTED,
                 ResultCode.ABORTED,
                 f"not started: {self._start_nothing}",
-                Cause(kind="not_started", said=self._start_nothing),
+                Cause(kind="never_begun"),
             )
             return True
         limit = leaf_run.limit

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from taskgrove.commands.prior import Prior, PriorEnd
+from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, EventBus, FinishedDetail
@@ -97,8 +97,17 @@ def missing_ends(
             continue
         known = prior.get(path)
         if not (isinstance(known, PriorEnd) and known.recorded):
-            missing.append((path, node, None if over else verdicts[path]))
+            missing.append((path, node, None if over else _of_its_own(verdicts[path], known)))
     return missing
+
+
+def _of_its_own(verdict: Unbegun, known: Prior | None) -> Unbegun:
+    """Return the verdict on a node whose parent ended, with the cause by what is on record."""
+    if verdict.cause is not None or isinstance(known, PriorStart):
+        return verdict
+    if isinstance(known, PriorWork):
+        return verdict._replace(cause=Cause(kind="lost", outside_id=known.outside_id or None))
+    return verdict._replace(cause=Cause(kind="never_begun"))
 
 
 def _below(path: str, task: Task, prior: Mapping[str, Prior]) -> Unbegun:
@@ -106,6 +115,7 @@ def _below(path: str, task: Task, prior: Mapping[str, Prior]) -> Unbegun:
     known = prior.get(path)
     outcome = task.tracker.outcome()
     if isinstance(known, PriorEnd) and known.fields.get("skipped"):
-        return Unbegun(outcome.status, outcome.result, outcome.message, skipped=True)
+        cause = known.fields.get("cause") or Cause(kind="skipped")
+        return Unbegun(outcome.status, outcome.result, outcome.message, skipped=True, cause=cause)
     text = f"its end is not on record; {task.name} had ended {outcome.status.name}"
     return Unbegun(TaskStatus.ABORTED, ResultCode.ABORTED, text, skipped=False)

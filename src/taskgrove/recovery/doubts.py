@@ -1,0 +1,71 @@
+"""What is not known of a leaf that is to run again: it may do its work twice.
+
+Everything here is pure; it is decided by causes and by the topics and data of notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Final
+
+from taskgrove.commands.task import LeafTask
+from taskgrove.control_model import TaskStatus
+from taskgrove.events.cause import CauseKind
+from taskgrove.story.run_node import NodeNote, RunNode
+
+#: Topic of a note on a leaf that was, or may have been, at work when the runner was lost.
+DOUBT: Final = "lost"
+#: Causes that do not say what became of the work.
+_END_NOT_KNOWN: Final[frozenset[CauseKind]] = frozenset(
+    {"lost", "fate_unknown", "silent", "forgotten"}
+)
+
+
+def doubt_of_lost(leaf: LeafTask, since: str) -> str:
+    """Return what is not known of a leaf of a run that lost its runner.
+
+    Args:
+        leaf: The leaf.
+        since: How far it had come, as words.
+    """
+    what = f"{leaf.command_name} reached {leaf.device_name}" if leaf.device_name else "it ran"
+    return f"{since} when the runner was lost: whether {what} is not known"
+
+
+def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
+    """Return why a leaf may be at work still, or may have done its work; else an empty text.
+
+    Args:
+        leaf: The leaf, as it is to run again.
+        node: What is known of the end that it reached, or None.
+    """
+    if node is None:
+        return ""
+    notes = {note.topic: note for note in node.notes}
+    if DOUBT in notes:
+        return notes[DOUBT].text
+    if node.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or node.skipped:
+        return ""
+    cause = None if node.finished is None else node.finished.cause
+    if cause is not None and cause.kind in _END_NOT_KNOWN:
+        return "what became of it is not known"
+    return _may_go_on(leaf.device_name or "it", node, notes)
+
+
+def _may_go_on(where: str, node: RunNode, topics: Container[str]) -> str:
+    """Return how work was left that nobody told the end of; else an empty text."""
+    if "abandoned" in topics:
+        return f"{where} did not stop when it was asked to, and may go on"
+    if "timeout" in topics and node.started_ns is not None and not _ended_late(node.notes):
+        return f"{where} was left at its work when the limit expired, and may go on"
+    return ""
+
+
+def _ended_late(notes: Sequence[NodeNote]) -> bool:
+    """Return True where the work told of its end after the end of the leaf was decided."""
+    return any(
+        note.topic == "late"
+        and "status" in note.data
+        and (note.cause is None or note.cause.kind not in _END_NOT_KNOWN)
+        for note in notes
+    )
