@@ -502,7 +502,7 @@ from taskgrove.recovery.resuming import plan_resume
 from taskgrove.testing import FakeDeviceRunner
 from tests.recovery.cut_runs import DEVICE
 from tests.store.recording import eventually
-from tests.store.test_resumed_once import tree
+from tests.recovery.test_resumed_once import tree
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

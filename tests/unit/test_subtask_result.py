@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import math
 
 import pytest
@@ -17,7 +18,7 @@ from taskgrove.commands.aggregation.base import (
     parse_result,
 )
 from taskgrove.commands.aggregation.messages import CUT_MARK, MESSAGE_LIMIT
-from taskgrove.commands.aggregation.result_parsing import ParsedResult
+from taskgrove.commands.aggregation.result_parsing import DECODE_LIMIT, ParsedResult
 from taskgrove.control_model import HealthState, ResultCode, TaskStatus
 
 BEAM = "mid-pst/beam/01"
@@ -479,6 +480,14 @@ def test_every_beginning_of_a_pair_or_an_object_is_known_for_one():
     for whole in ('[3, "no lock: é, \\"x\\""]', '{"result": [0, 1.5e-3], "ok": false, "n": null}'):
         for end in range(1, len(whole)):
             assert parse_result(whole[:end]).code is ResultCode.UNKNOWN, whole[:end]
+
+
+def test_a_very_long_text_is_judged_by_its_head_and_its_end():
+    whole = json.dumps({"ok": ["x" * 1000] * 1100})
+    assert len(whole) > DECODE_LIMIT
+    assert parse_result(whole).code is ResultCode.OK
+    assert parse_result(whole[:-2]).code is ResultCode.UNKNOWN
+    assert parse_result(f"[low-pst/beam/01] {'x' * DECODE_LIMIT}").code is ResultCode.OK
 
 
 def test_a_message_that_holds_one_list_in_very_many_places_is_told_in_part():

@@ -11,7 +11,8 @@ from typing import Final
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import TaskStatus
 from taskgrove.events.cause import CauseKind
-from taskgrove.story.run_node import NodeNote, RunNode
+from taskgrove.story.node_note import NodeNote
+from taskgrove.story.run_node import RunNode
 
 #: Topic of a note on a leaf that was, or may have been, at work when the runner was lost.
 DOUBT: Final = "lost"

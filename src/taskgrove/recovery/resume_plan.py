@@ -26,8 +26,9 @@ from taskgrove.recovery.finding_lost import moment_text
 from taskgrove.recovery.path_globs import match_paths
 from taskgrove.recovery.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
+from taskgrove.story.node_note import NodeNote
 from taskgrove.story.node_state import NodeState, state_of
-from taskgrove.story.run_node import NodeNote, RunNode
+from taskgrove.story.run_node import RunNode
 
 Action: TypeAlias = Literal["reuse", "redo", "skip"]
 

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from taskgrove.commands.aggregation.json_beginning import ends_too_early
 from taskgrove.commands.aggregation.messages import CUT_MARK, MESSAGE_LIMIT, cut_message
 from taskgrove.commands.aggregation.plain_values import describe, plain, single, text_of
 from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
@@ -49,11 +50,6 @@ _HEAD_OF_PAIR: Final = re.compile(
 
 #: Where a JSON object or a list that could be a result begins; other words in brackets do not.
 _BEGINS_AS_JSON: Final = re.compile(r"""\s*+(?:\{\s*+(?:$|")|\[\s*+(?:$|[-0-9"\[{]))""")
-_STRING_OR_NAN: Final = re.compile(
-    r"""(?P<text>"(?:[^"\\]++|\\.)*+(?:"|\\?$))|-?(?:NaN|Infinity)""", re.DOTALL
-)
-#: What the decoder says of a text that ends too early, and of no other.
-_CUT_OFF: Final = "Input data was truncated"
 
 
 class ParsedResult(msgspec.Struct, frozen=True, gc=False):
@@ -175,27 +171,11 @@ def _parse_printed(text: str) -> ParsedResult | None:
 
 def _parse_beginning(text: str) -> ParsedResult | None:
     """Return UNKNOWN for a text that is the beginning of a JSON text and nothing else, or None."""
-    if _BEGINS_AS_JSON.match(text) is None or not _ends_too_early(text):
+    if _BEGINS_AS_JSON.match(text) is None or not ends_too_early(text[:DECODE_LIMIT]):
         return None
+    if len(text) > DECODE_LIMIT and text.rstrip()[-1] in "]}":
+        return None  # it has an end like one that is whole
     return ParsedResult(ResultCode.UNKNOWN, f"unusable result: JSON that is cut off: {text[:80]!r}")
-
-
-def _ends_too_early(text: str) -> bool:
-    """Return True when a text would be JSON if it went on."""
-    # NaN and infinities, which the standard library writes, are numbers here; not in texts.
-    text = _STRING_OR_NAN.sub(lambda found: found["text"] or "0", text.strip())
-    # A number may be cut after its sign, point or exponent.
-    return any(_is_cut(text + more) for more in ("", "0"))
-
-
-def _is_cut(text: str) -> bool:
-    try:
-        msgspec.json.decode(text.encode(errors="replace"))
-    except msgspec.DecodeError as exc:
-        return str(exc) == _CUT_OFF
-    except RecursionError:
-        return True  # deeper than anything that could be read
-    return False
 
 
 def _decode_json(text: str) -> Any:

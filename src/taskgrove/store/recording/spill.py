@@ -33,6 +33,7 @@ import msgspec
 
 from taskgrove.private_files import make_private_folder, open_new_private
 from taskgrove.store.database.location import user_folder
+from taskgrove.store.recording.message_pack import is_beginning
 
 #: Bytes that are kept in memory at most, where no file can be written.
 MEMORY_LIMIT_BYTES: Final = 32 * 2**20
@@ -445,9 +446,10 @@ class _Reader:
             return False
         try:
             _DECODER.decode(body)
-        except msgspec.DecodeError as exc:
-            # No type of its own tells it. Should other words come, the file is kept.
-            return "truncated" in str(exc)
+        except msgspec.ValidationError:  # what is there is no entry already
+            return False
+        except msgspec.DecodeError:
+            return is_beginning(body)
         return False  # it is whole: its length is wrong
 
     def _part(self, at: int, size: int) -> bytes:
