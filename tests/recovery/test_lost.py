@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +19,12 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.recovery import finding_lost as lost
 from taskgrove.recovery.finding_lost import find_lost, lost_runs
 from taskgrove.store import Store
+from taskgrove.store.database.holders import boot_id
 from taskgrove.store.history import History
 from taskgrove.store.schema import events, leases, runs
+from taskgrove.story.run_story import RunnerSign
+from taskgrove.view.record_view import story_of_record
+from taskgrove.view.sign_of_life import state_words
 from tests.recovery.cut_runs import cut, record
 
 S = 1_000_000_000
@@ -90,6 +95,51 @@ def test_elsewhere_the_heartbeat_decides(
     assert [run.run_id for run in found] == (["r1"] if expired else [])
     if expired:
         assert "no sign of life for 11 s" in found[0].note
+
+
+def test_a_runner_that_is_stopped_is_seen_as_stopped(store: Store) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        started = psutil.Process(child.pid).create_time()
+        cut(store, "r1", 30, pid=child.pid, pid_started=started)
+
+        def seen(now_ns: int | None = None) -> RunnerSign:
+            run, nodes, _ = History(store).whole("r1")
+            found = story_of_record(run, nodes, now_ns=now_ns or SYSTEM_CLOCK.wall_ns()).runner
+            assert found is not None
+            return found
+
+        first = seen()
+        assert (first.pid, first.is_stopped, first.is_silent) == (child.pid, False, False)
+        assert seen(first.heartbeat_ns + 6 * S).is_silent is False
+        assert seen(first.heartbeat_ns + 7 * S).is_silent is True
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+        assert seen().is_stopped is True
+        words = state_words(History(store).find("r1"), first.heartbeat_ns, store.location)
+        assert f"process {child.pid} on {first.host}, which is stopped (SIGCONT lets" in words
+        child.send_signal(signal.SIGCONT)
+        os.waitid(os.P_PID, child.pid, os.WCONTINUED | os.WNOWAIT)
+        assert seen().is_stopped is False
+        child.send_signal(signal.SIGSTOP)
+        with store.writing() as connection:
+            connection.execute(update(leases).values(boot_id="another"))
+        assert seen().is_stopped is None
+        with store.writing() as connection:  # the number of a process that is stopped now
+            connection.execute(update(leases).values(boot_id=boot_id(), pid_started=started - 60))
+        assert seen().is_stopped is None
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_run_that_is_over_has_no_runner(store: Store) -> None:
+    run, nodes, _ = History(store).whole("r1")
+    assert story_of_record(run, nodes, now_ns=run.last_ns).runner is None
+    cut(store, "r1", 30)
+    run, nodes, _ = History(store).whole("r1")
+    gone = story_of_record(run, nodes, now_ns=run.last_ns)
+    assert (gone.state, gone.runner) == ("lost", None)
 
 
 def test_a_sign_of_life_that_comes_while_it_is_looked_at_keeps_a_run(

@@ -20,6 +20,8 @@ DOUBT: Final = "lost"
 _END_NOT_KNOWN: Final[frozenset[CauseKind]] = frozenset(
     {"lost", "fate_unknown", "silent", "forgotten"}
 )
+#: Causes of a late end that is none: nobody followed the work any longer.
+_LET_GO: Final = _END_NOT_KNOWN | {"timed_out", "abandoned"}
 
 
 def doubt_of_lost(leaf: LeafTask, since: str) -> str:
@@ -67,6 +69,6 @@ def _ended_late(notes: Sequence[NodeNote]) -> bool:
     return any(
         note.topic == "late"
         and "status" in note.data
-        and (note.cause is None or note.cause.kind not in _END_NOT_KNOWN)
+        and (note.cause is None or note.cause.kind not in _LET_GO)
         for note in notes
     )

@@ -63,6 +63,29 @@ class ResumedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class RunnerSign:
+    """What is seen of the runner of a run that is not over.
+
+    A run whose runner is gone is ``lost``, and has none. A runner that is stopped, or silent, is
+    worth a sentence before all that the run waits for: nothing of it goes on meanwhile.
+
+    Attributes:
+        host: The machine that it runs on.
+        pid: Its process.
+        heartbeat_ns: Its last sign of life, UTC, nanoseconds since the epoch.
+        is_silent: Whether that is longer ago than it should be.
+        is_stopped: Whether its process is stopped by a signal (SIGSTOP, Ctrl-Z of a shell, a
+            debugger), until SIGCONT; None: it cannot be seen from here.
+    """
+
+    host: str
+    pid: int
+    heartbeat_ns: int
+    is_silent: bool = False
+    is_stopped: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunStory:
     """The facts of one run, as far as an explanation needs them.
 
@@ -84,6 +107,7 @@ class RunStory:
         options: What command lines in advice need besides, such as ``--db FILE``, quoted.
         resumed_by: The runs that resumed it, and that resumed those, as they began.
         resume_options: What ``taskgrove resume`` needs besides, such as ``--manager P:C``, quoted.
+        runner: What is seen of its runner while it is running; None: it is not recorded, or over.
     """
 
     run_id: str
@@ -103,6 +127,7 @@ class RunStory:
     options: str = ""
     resume_options: str = ""
     resumed_by: Sequence[ResumedBy] = ()
+    runner: RunnerSign | None = None
 
     @property
     def root(self) -> RunNode | None:

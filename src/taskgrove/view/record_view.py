@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from taskgrove.store.database.advice import command_line, db_option, typed_again
+from taskgrove.store.database.holders import runner_sign
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import (
@@ -59,6 +60,7 @@ def story_of_record(
         options="" if location is None else db_option(location),
         resume_options=typed_again(source),
         resumed_by=tuple(ResumedBy(it.run_id, it.of_run_id, it.outcome) for it in run.resumed_by),
+        runner=runner_sign(run.lease, now_ns) if state == "running" and run.lease else None,
     )
 
 

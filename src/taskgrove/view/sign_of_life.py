@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskgrove.store.database.advice import quoted_line
-from taskgrove.store.database.holders import why_expired
+from taskgrove.store.database.holders import runner_sign, why_expired
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.terminal_text import duration_text
 
@@ -42,8 +42,10 @@ def state_words(run: RunRow, now_ns: int, location: str) -> str:
     gone, lease = runner_gone(run, now_ns), run.lease
     if lease is None or gone is not None:
         return f"not over, but {gone}; {heard}; {more}"
-    sign = f"which gave a sign of life {_ago(lease.heartbeat_ns, now_ns)}"
-    return f"running in process {lease.pid} on {lease.host}, {sign}; {heard}"
+    sign = f"gave a sign of life {_ago(lease.heartbeat_ns, now_ns)}"
+    if runner_sign(lease, now_ns).is_stopped:
+        sign = f"is stopped (SIGCONT lets it go on) and {sign}"
+    return f"running in process {lease.pid} on {lease.host}, which {sign}; {heard}"
 
 
 def _ago(then_ns: int, now_ns: int) -> str:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from taskgrove.story.run_story import RunnerSign
 
 #: A lease of another machine is expired after this many of its intervals ...
 EXPIRED_INTERVALS: Final = 5.0
 #: ... and never sooner than this, in seconds.
 EXPIRED_LEAST_S: Final = 10.0
+#: A sign of life is late after this many of its intervals.
+_LATE_INTERVALS: Final = 3.0
 #: Two readings of when a process began may differ by this much, in seconds.
 _START_SPREAD_S: Final = 1.0
 
@@ -32,14 +36,36 @@ def why_expired(lease: Any, now_ns: int) -> str | None:
     # A clock that was set back makes a heartbeat of the future: that is a sign of life, too.
     is_fresh = silent_s <= max(EXPIRED_LEAST_S, EXPIRED_INTERVALS * lease.interval_s)
     who = f"its process {lease.pid} on {lease.host}"
-    if lease.boot_id and lease.boot_id == boot_id():
-        started = _start_of(lease.pid)
-        if started is None:
+    if _is_here(lease):
+        process = _process_of(lease.pid)
+        if process is None:
             return f"{who} is gone"
-        if abs(started - lease.pid_started) <= _START_SPREAD_S or is_fresh:
+        if process.is_same(lease.pid_started) or is_fresh:
             return None
         return f"{who} is gone; the number is another process' now"
     return None if is_fresh else f"{who} has given no sign of life for {silent_s:,.0f} s"
+
+
+def runner_sign(lease: Any, now_ns: int) -> RunnerSign:
+    """Return what is seen of the process that holds a lease, which is not expired.
+
+    Args:
+        lease: As :func:`why_expired`, with a process.
+        now_ns: The time, UTC, nanoseconds since the epoch.
+    """
+    process = _process_of(lease.pid) if _is_here(lease) else None
+    known = process is not None and process.is_same(lease.pid_started)
+    return RunnerSign(
+        lease.host,
+        lease.pid,
+        lease.heartbeat_ns,
+        (now_ns - lease.heartbeat_ns) / 1e9 > _LATE_INTERVALS * lease.interval_s,
+        process.is_stopped if known and process is not None else None,
+    )
+
+
+def _is_here(lease: Any) -> bool:
+    return bool(lease.boot_id) and lease.boot_id == boot_id()
 
 
 @functools.cache
@@ -55,16 +81,34 @@ def boot_id() -> str:
         return ""
 
 
-def _start_of(pid: int) -> float | None:
-    """Return when a process began, in seconds; None when there is none (or a dead one)."""
+class _Process(NamedTuple):
+    """A process as it is now.
+
+    Attributes:
+        started: When it began, in seconds.
+        is_stopped: Whether a signal, or a debugger, has stopped it.
+    """
+
+    started: float
+    is_stopped: bool
+
+    def is_same(self, started: float) -> bool:
+        """Return whether it is the process of its number that began then."""
+        return abs(self.started - started) <= _START_SPREAD_S
+
+
+def _process_of(pid: int) -> _Process | None:
+    """Return a process; None when there is none (or a dead one)."""
     import psutil  # noqa: PLC0415 - an extra
 
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
+        state = process.status()
+        if state == psutil.STATUS_ZOMBIE:
             return None
-        return float(process.create_time())
+        stopped = state in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        return _Process(float(process.create_time()), stopped)
     except psutil.NoSuchProcess:
         return None
     except psutil.AccessDenied:
-        return float(psutil.Process(pid).create_time())
+        return _Process(float(psutil.Process(pid).create_time()), False)
