@@ -47,7 +47,7 @@ def check_lost(history: History, run_id: str, told: list[list[str]], truth: Path
     row, facts = history.find(run_id), history.facts(run_id)
     ended = facts.root is not None and facts.root.is_final
     assert row.state == ("final" if ended else "lost")
-    assert "last sign of life" in row.state_note
+    assert row.state_note.endswith(" is gone")
     assert row.lease is None
     for word, *rest in told:
         if word == "exit":

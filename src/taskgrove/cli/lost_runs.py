@@ -54,6 +54,6 @@ def _line(lost: LostRun, location: str) -> str:
     from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
 
     if lost.ended:
-        return f"note: run {lost.run_id} ({lost.command}): {lost.note}"
+        return f"note: run {lost.run_id} ({lost.command}): {lost.words}"
     advice = command_line(location, "recover", lost.run_id)
-    return f"note: run {lost.run_id} ({lost.command}) was lost: {lost.note}; {advice}"
+    return f"note: run {lost.run_id} ({lost.command}) was lost: {lost.words}; {advice}"

@@ -75,7 +75,7 @@ def _list(terminal: Terminal, store: Store) -> int:
         return ExitCode.OK
     for item in lost:
         terminal.say(f"{safe_text(item.run_id)}  {safe_text(item.command)}", "bold")
-        terminal.say(f"  {safe_text(item.note)}")
+        terminal.say(f"  {safe_text(item.words)}")
         try:
             _, plan = look_at_lost(store, item.run_id)
         except TaskgroveError as exc:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from taskgrove.cli.terminal import Terminal
 from taskgrove.view.terminal_text import safe_text
@@ -19,8 +18,14 @@ _TOLD_GROUPS: Final = 10
 _NAMED: Final = 3
 
 _STYLES: Final = {"reuse": "dim", "redo": "bold", "skip": "yellow"}
-#: What differs between leaves that were reused for the same reason.
-_MOMENT: Final = re.compile(r" at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$")
+
+
+class _Told(NamedTuple):
+    """What is told of one leaf; the moment differs between leaves that are told together."""
+
+    path: str
+    why: str
+    moment: str = ""
 
 
 def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
@@ -30,30 +35,35 @@ def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
         terminal: Where it is said.
         plan: The plan.
     """
-    from taskgrove.recovery.resume_plan import PlannedLeaf  # noqa: PLC0415 - an extra
-
     terminal.say(f"Resume of run {safe_text(plan.run_id)}: {plan.line}")
     for action in ("redo", "reuse", "skip"):
-        for text in lines_of(plan.of(action)):
+        told = [_Told(leaf.path, leaf.why, _moment(leaf)) for leaf in plan.of(action)]
+        for text in lines_of(told):
             terminal.say(f"  {action:<6} {safe_text(text)}", _STYLES[action])
-    doubts = [
-        PlannedLeaf(leaf.path, leaf.action, leaf.doubt) for leaf in plan.of("redo") if leaf.doubt
-    ]
+    doubts = [_Told(leaf.path, leaf.doubt) for leaf in plan.of("redo") if leaf.doubt]
     if doubts:
         terminal.say("Look before you go on; these may be done twice:", "bold yellow")
         for text in lines_of(doubts):
             terminal.say(f"  {safe_text(text)}", "yellow")
 
 
-def lines_of(leaves: Iterable[PlannedLeaf]) -> list[str]:
+def _moment(leaf: PlannedLeaf) -> str:
+    """Return when a leaf completed that is taken over, as words that end a line."""
+    if leaf.action != "reuse" or leaf.ended is None or leaf.ended.ended_ns is None:
+        return ""
+    from taskgrove.recovery.finding_lost import moment_text  # noqa: PLC0415 - an extra
+
+    return f" at {moment_text(leaf.ended.ended_ns)}"
+
+
+def lines_of(leaves: Sequence[_Told]) -> list[str]:
     """Return leaves of one action as lines; many of them are put together by their reason."""
-    found = list(leaves)
-    if len(found) <= TOLD_LEAVES:
-        return [f"{leaf.path}: {leaf.why}" for leaf in found]
+    if len(leaves) <= TOLD_LEAVES:
+        return [f"{leaf.path}: {leaf.why}{leaf.moment}" for leaf in leaves]
     groups: dict[tuple[str, str], list[str]] = {}
-    for leaf in found:
+    for leaf in leaves:
         above, _, name = leaf.path.rpartition("/")
-        groups.setdefault((above, _MOMENT.sub("", leaf.why)), []).append(name)
+        groups.setdefault((above, leaf.why), []).append(name)
     lines = []
     for (above, why), names in list(groups.items())[:_TOLD_GROUPS]:
         if len(names) == 1:

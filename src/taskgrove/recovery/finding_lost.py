@@ -46,6 +46,11 @@ class LostRun:
     last_ns: int
     note: str
 
+    @property
+    def words(self) -> str:
+        """What is known of its runner, and when it was last heard of."""
+        return f"{self.note}; last sign of life {moment_text(self.last_ns)}"
+
 
 def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     """Mark the runs whose lease is expired, and return those that were newly found.
@@ -149,9 +154,7 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
     facts = mend_run(connection, dialect, run_key)
     last_ns = max(facts.last_ns or row.created_ns, row.heartbeat_ns or 0)
     ended = _has_ended(facts)
-    note = f"{why}; last sign of life {moment_text(last_ns)}"
-    if ended:
-        note = f"its end was on record; afterwards {note}"
+    note = f"its end was on record; afterwards {why}" if ended else why
     changed = connection.execute(
         update(runs)
         .where(runs.c.run_key == run_key, runs.c.state == "running")

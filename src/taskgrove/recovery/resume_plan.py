@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import LeafTask, Task
@@ -46,6 +46,7 @@ class PlannedLeaf:
             its work may be done twice; empty where it certainly is not.
         because: Of a leaf that is done again although it went well: the path of the leaf because
             of which the order of the steps demands that; else empty.
+        ended: What is known of the end that it reached, where that end decides; else None.
     """
 
     path: str
@@ -53,6 +54,7 @@ class PlannedLeaf:
     why: str
     doubt: str = ""
     because: str = ""
+    ended: RunNode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +109,23 @@ def plan_resume_of(
     composites = [path for path, node in tree if isinstance(node, Task)]
     wanted = match_paths(redo, [path for path, _ in leaves], composites)
     earlier = Earlier(run_id, family or family_of_one(run_id, nodes, verdicts))
-    decided: dict[str, tuple[PriorEnd | None, str]] = {}
-    for path, leaf in leaves:
-        decided[path] = _decide(path, leaf, earlier, wanted)
-    due = {path: why for path, (end, why) in decided.items() if end is None}
+    decided = {path: _decide(path, leaf, earlier, wanted) for path, leaf in leaves}
+    due = {path: it.why for path, it in decided.items() if it.end is None}
     pasts = {path: earlier.past_of(path) for path, _ in leaves}
     demands = demanded_by_order(task, due, pasts)
     planned: list[PlannedLeaf] = []
     prior: dict[str, Prior] = {}
     for path, leaf in leaves:
-        end, why = decided[path]
+        end, why, ended = decided[path]
         demand = demands.get(path)
         if demand is not None:
             planned.append(PlannedLeaf(path, "redo", demand.why, because=demand.because))
         elif end is not None:
-            planned.append(PlannedLeaf(path, "reuse", why))
+            planned.append(PlannedLeaf(path, "reuse", why, ended=ended))
             prior[path] = end
         else:
             doubt = doubt_about(leaf, earlier.facts_of(path)[1])
-            planned.append(PlannedLeaf(path, "redo", why, doubt))
+            planned.append(PlannedLeaf(path, "redo", why, doubt, ended=ended))
     there = {path for path, _ in tree}
     for node in nodes:
         if node.is_leaf and node.path not in there:
@@ -133,44 +133,49 @@ def plan_resume_of(
     return ResumePlan(run_id, tuple(planned), prior)
 
 
-def _decide(
-    path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, str]
-) -> tuple[PriorEnd | None, str]:
-    """Return the end to take over, or None, and why."""
+class _Decision(NamedTuple):
+    """The end to take over, or None; why; and what is known of it where its end decides."""
+
+    end: PriorEnd | None
+    why: str
+    ended: RunNode | None = None
+
+
+def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, str]) -> _Decision:
     if path in wanted:
-        return None, f"asked for by --redo {wanted[path]}"
+        return _Decision(None, f"asked for by --redo {wanted[path]}")
     run_id, facts = earlier.facts_of(path)
     if facts is None:
-        return None, "it was not part of the earlier run"
+        return _Decision(None, "it was not part of the earlier run")
     since = earlier.began_since(path)
     changed = _changed(leaf, facts) or (since and f"it has run since, in run {since}")
     if changed:
-        return None, changed
+        return _Decision(None, changed)
     return _end_of(facts, run_id, earlier.verdict_on(path))
 
 
-def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> tuple[PriorEnd | None, str]:
-    """Return the end that the record, or an operator, gives a leaf; None where it is no good."""
+def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decision:
+    """Decide by the end that the record, or an operator, gives a leaf."""
     taken = _taken_as_ok(facts)
     if taken is not None:
         words = _verdict_words(taken.data)
         note = f"reused from run {run_id}, where it was taken as OK: {words}"
-        return _as_ok(words, note, NoteDetail("reused", taken.data, taken.cause)), words
+        return _as_ok(words, note, NoteDetail("reused", taken.data, taken.cause))
     if went_well(facts):
         when = "" if facts.ended_ns is None else f" at {moment_text(facts.ended_ns)}"
         note = f"reused from run {run_id}, where it completed{when}"
         result = (ResultCode.OK, facts.message)
         from_run = NoteDetail("reused", {"run": run_id})
         end = PriorEnd(TaskStatus.COMPLETED, result, note, _fields(facts), facts=from_run)
-        return end, f"completed{when}"
+        return _Decision(end, "completed", facts)
     if verdict is not None:
         data = {"verdict": verdict.verdict, "who": verdict.who, "why": verdict.why, "run": run_id}
         data["state"] = _state(facts)
         cause = None if facts.finished is None else facts.finished.cause
         words = _verdict_words(data)
         note = f"taken as OK in place of {_ended(facts)} in run {run_id}: {words}"
-        return _as_ok(words, note, NoteDetail("reused", data, cause)), words
-    return None, _ended(facts)
+        return _as_ok(words, note, NoteDetail("reused", data, cause))
+    return _Decision(None, _ended(facts), facts if facts.is_final else None)
 
 
 def _taken_as_ok(facts: RunNode) -> NodeNote | None:
@@ -178,8 +183,9 @@ def _taken_as_ok(facts: RunNode) -> NodeNote | None:
     return next((n for n in facts.notes if n.topic == "reused" and "verdict" in n.data), None)
 
 
-def _as_ok(words: str, note: str, told: NoteDetail) -> PriorEnd:
-    return PriorEnd(TaskStatus.COMPLETED, (ResultCode.OK, words), note, facts=told)
+def _as_ok(words: str, note: str, told: NoteDetail) -> _Decision:
+    end = PriorEnd(TaskStatus.COMPLETED, (ResultCode.OK, words), note, facts=told)
+    return _Decision(end, words)
 
 
 def _verdict_words(data: Mapping[str, str]) -> str:

@@ -32,8 +32,7 @@ def state_words(run: RunRow, now_ns: int, location: str) -> str:
     """
     more = f"{quoted_line(location, 'recover', run.run_id)} finds out more"
     if run.state == "lost":
-        why = run.state_note.partition("; last sign of life ")[0]  # that is said before
-        note = f"; {why}" if why else ""
+        note = f"; {run.state_note}" if run.state_note else ""
         heard = f"last heard of {_ago(run.last_ns, now_ns)}, at {_clock(run)}"
         return f"lost; {heard}{note}; {more}"
     if run.state != "running":
