@@ -156,12 +156,26 @@ def test_a_verdict_stays_a_verdict_through_every_resume(store: Store) -> None:
     assert [note.data.keys() for note in nodes["pst-01"].notes] == [{"run"}]
     [planned] = [it for it in plan_resume(store, "last", tree()).plan.leaves if "02" in it.path]
     assert (planned.action, planned.why) == ("reuse", "ann said to treat it as OK: seen it lock")
-    exported = [event for event in History(store).events("last") if event.kind == "note"]
-    assert [it.detail.data for it in exported if it.path.endswith("02")] == [note.data]
+    told = [event for event in History(store).events("last") if event.kind == "note"]
+    assert [it.detail.data for it in told if it.path.endswith("02")] == [note.data]
     # What ran again is a fact of the machine once more.
     resume("last", tree(), store=store, runners={DEVICE: FakeDeviceRunner()}, redo=["**/pst-02"])
     nodes = {node.name: node for node in History(store).nodes("last")}
     assert nodes["pst-02"].notes == []
+
+
+def test_a_table_of_nodes_tells_who_accepted_one(store: Store, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    failed_run(store)
+    give_verdict(store, "r1", "configure/configure_pst", "ok", why="seen it lock", who="ann")
+    resume("last", tree(), store=store, runners={DEVICE: FakeDeviceRunner()})
+    History(store).export_parquet(tmp_path / "out")
+    rows = parquet.read_table(tmp_path / "out" / "nodes.parquet").to_pylist()
+    accepted = [row for row in rows if row["accepted_by"] is not None]
+    assert [(row["path"], row["accepted_by"], row["accepted_why"]) for row in accepted] == [
+        ("configure/configure_pst/pst-02", "ann", "seen it lock")
+    ]
+    assert accepted[0]["run_id"] != "r1"
 
 
 def test_the_last_verdict_counts_and_a_note_decides_nothing(store: Store) -> None:

@@ -26,7 +26,7 @@ from taskgrove.recovery.finding_lost import moment_text
 from taskgrove.recovery.path_globs import match_paths
 from taskgrove.recovery.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
-from taskgrove.story.node_note import NodeNote
+from taskgrove.story.node_note import verdict_in
 from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.story.run_node import RunNode
 
@@ -156,7 +156,7 @@ def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, st
 
 def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decision:
     """Decide by the end that the record, or an operator, gives a leaf."""
-    taken = _taken_as_ok(facts)
+    taken = verdict_in(facts.notes)
     if taken is not None:
         words = _verdict_words(taken.data)
         note = f"reused from run {run_id}, where it was taken as OK: {words}"
@@ -176,11 +176,6 @@ def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decisio
         note = f"taken as OK in place of {_ended(facts)} in run {run_id}: {words}"
         return _as_ok(words, note, NoteDetail("reused", data, cause))
     return _Decision(None, _ended(facts), facts if facts.is_final else None)
-
-
-def _taken_as_ok(facts: RunNode) -> NodeNote | None:
-    """Return the note by which a leaf counts as OK because a person said so, or None."""
-    return next((n for n in facts.notes if n.topic == "reused" and "verdict" in n.data), None)
 
 
 def _as_ok(words: str, note: str, told: NoteDetail) -> _Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,6 +38,14 @@ class NodeNote:
     wall_ns: int
     data: dict[str, str] = field(default_factory=dict)
     cause: Cause | None = None
+
+
+def verdict_in(notes: Iterable[NodeNote]) -> NodeNote | None:
+    """Return the note by which a leaf counts as OK because a person said so, or None.
+
+    Its data tell who, why, in which run, and in one word how the leaf had ended there.
+    """
+    return next((note for note in notes if note.topic == "reused" and "verdict" in note.data), None)
 
 
 def outside_end_of(event: TaskEvent) -> int | None:

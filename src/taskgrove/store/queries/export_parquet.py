@@ -18,6 +18,7 @@ from taskgrove.errors import MissingExtraError
 from taskgrove.events import TaskEvent, encode_event
 from taskgrove.store.queries.run_diff import node_word
 from taskgrove.store.queries.run_rows import RunRow, RunSummary
+from taskgrove.story.node_note import verdict_in
 from taskgrove.story.run_node import RunNode
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _NODES: Final = {
     "health_state": "text", "message": "text", "progress": "count", "attempt": "count",
     "queued_at": "time", "started_at": "time", "ended_at": "time", "duration_s": "real",
     "skipped": "flag", "devices": "texts", "failed_devices": "texts", "outside_id": "text",
-    "analysis": "text",
+    "analysis": "text", "accepted_by": "text", "accepted_why": "text",
 }  # fmt: skip
 _EVENTS: Final = {
     "run_id": "text", "sequence": "count", "sequence_from": "count", "path": "text",
@@ -145,6 +146,7 @@ def _node_row(run_id: str, node: RunNode) -> dict[str, Any]:
     row = {name: getattr(node, name, None) for name in _NODES}
     row |= {name: getattr(composed, name, None) for name in ("execution", "target", "command_name")}
     ended = node.started_ns is not None and node.ended_ns is not None
+    accepted = verdict_in(node.notes)
     row |= {
         "run_id": run_id,
         "outcome": node_word(node),
@@ -157,6 +159,8 @@ def _node_row(run_id: str, node: RunNode) -> dict[str, Any]:
         "devices": list(node.devices),
         "failed_devices": list(node.failed_devices),
         "analysis": None if node.analysis is None else node.analysis.analysis,
+        "accepted_by": None if accepted is None else accepted.data.get("who"),
+        "accepted_why": None if accepted is None else accepted.data.get("why"),
     }
     return row
 
