@@ -16,7 +16,7 @@ from taskgrove.commands.prior import PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import TaskEvent, decode_event, encode_event
+from taskgrove.events import Cause, TaskEvent, decode_event, encode_event
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.examples import share_of_examples
@@ -184,6 +184,11 @@ def test_a_log_cut_after_any_event_goes_on_to_one_end_a_node(spec):
             elif not facts.skipped:
                 assert facts.status is TaskStatus.ABORTED
                 assert facts.message.endswith(f"not started: {WHY}")
+                assert facts.finished.cause == Cause(kind="never_begun")
+            else:
+                cause = facts.finished.cause
+                assert cause.kind == "skipped"
+                assert cause.because_of in replayed.facts.nodes
         if all(node.is_final for node in before.nodes.values() if node.is_leaf) and len(
             before.nodes
         ) == len(replayed.facts.nodes):
