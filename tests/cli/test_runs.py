@@ -99,6 +99,7 @@ def test_show_as_json(db: str) -> None:
     assert told["run"]["run_id"] == BAD
     assert told["run"]["user"] == "operator"
     bad = {node["path"]: node for node in told["nodes"]}["configure/configure_pst/pst-beam-02"]
+    assert not [name for name in bad if name.startswith("_")]
     assert (bad["status"], bad["result_code"]) == ("COMPLETED", "FAILED")
     assert bad["composed"]["target"] == "mid-pst/beam/02"
     assert told["pages"] == told["verdicts"] == []

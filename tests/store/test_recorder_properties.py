@@ -24,6 +24,8 @@ from taskgrove.events import (
 from taskgrove.store import Store
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.tree_text import render_plain
 from tests.examples import share_of_examples
 from tests.store.recording import OK, PATIENCE_S, Kept, end_and_wait, event, new_recorder, tree
 
@@ -136,6 +138,10 @@ def test_a_run_is_recorded_as_its_observers_saw_it(leaves: int, fails: bool, wor
     assert outcome is not None
     found.assert_final()
     assert tuple(found.events) == log.events
+    live, drawn = RunView().apply_all(log.events), RunView.of("run", found.nodes)
+    assert drawn.nodes == live.nodes
+    assert +drawn.leaf_tally == +live.leaf_tally
+    assert render_plain(drawn) == render_plain(live)
     assert (found.run["status"], found.run["result_code"], found.run["message"]) == (
         outcome.status, outcome.result, outcome.message,
     )  # fmt: skip

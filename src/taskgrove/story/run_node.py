@@ -90,6 +90,9 @@ class RunNode:
     attempt_started_ns: int | None = field(default=None, compare=False)
     _outside_end_ns: int | None = field(default=None, compare=False, repr=False)
     _told_end_ns: int | None = field(default=None, compare=False, repr=False)
+    # The numbers of the newest event that changed it, and of the newest note on it.
+    _changed: int = field(default=0, compare=False, repr=False)
+    _noted: int = field(default=0, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -173,16 +176,24 @@ class RunNode:
     # -- the fold ---------------------------------------------------------------------------
 
     def apply(self, event: TaskEvent) -> None:
-        """Take in one event of this node; events of a node come in order of their sequence."""
-        if self.go_on(event) is not None:
+        """Take in one event of this node.
+
+        Events come in order of their sequence. One that newer ones have overtaken adds what is
+        missing, and overrides nothing newer; but an end always counts: that with the lowest
+        number is the end.
+        """
+        kind = event.kind
+        if kind == "progress" and self.go_on(event) is not None:
             return
-        self.last_ns = event.wall_ns
-        if event.kind == "composed":
-            if isinstance(event.detail, ComposedDetail):
-                self.composed = event.detail
-            self.devices = event.devices
-        elif event.kind == "note":
+        late = event.sequence < self._changed
+        if self.last_ns is None or event.wall_ns > self.last_ns:
+            self.last_ns = event.wall_ns
+        if kind == "note":
             self._note(event)
+        elif kind == "composed":
+            self._compose(event, late=late)
+        elif late:
+            self._add(event)
         elif not self.is_final:  # what comes after the end changes nothing
             self._change(event)
 
@@ -200,9 +211,12 @@ class RunNode:
             or event.attempt != self.attempt
             or event.result_code is not self.result_code
             or event.detail is not None
+            or event.sequence < self._changed
         ):
             return None
-        self.last_ns = event.wall_ns
+        self._changed = event.sequence
+        if self.last_ns is None or event.wall_ns > self.last_ns:
+            self.last_ns = event.wall_ns
         progress, message = event.progress, event.message
         if progress is not None and progress > self.progress:
             self.progress = progress
@@ -213,31 +227,14 @@ class RunNode:
             return True
         return False
 
-    def apply_late(self, event: TaskEvent) -> None:
-        """Take in an event of this node that newer ones have overtaken.
+    def _compose(self, event: TaskEvent, *, late: bool) -> None:
+        if isinstance(event.detail, ComposedDetail) and not (late and self.composed):
+            self.composed = event.detail
+        self.devices = (late and self.devices) or event.devices
 
-        It adds what is missing, and overrides nothing newer. An end always counts: that with the
-        lowest number is the end.
-        """
-        self.last_ns = max(self.last_ns or 0, event.wall_ns)
-        last_ns, ended = self.last_ns, self.finished_sequence
-        if event.kind == "composed":
-            if self.composed is None and isinstance(event.detail, ComposedDetail):
-                self.composed = event.detail
-            self.devices = self.devices or event.devices
-        elif event.kind == "note":
-            self._note(event, late=True)
-        elif ended is None or event.sequence < ended:
-            if event.kind == "finished" or self.status is None:
-                self._change(event)
-            else:
-                self._add(event)
-        self.last_ns = last_ns
-        if self._told_end_ns is not None:  # the start, or the end outside, may be known by now
-            self.ended_ns = end_between(self.started_ns, self._outside_end_ns, self._told_end_ns)
-
-    def _note(self, event: TaskEvent, *, late: bool = False) -> None:
-        detail = event.detail
+    def _note(self, event: TaskEvent) -> None:
+        detail, late = event.detail, event.sequence < self._noted
+        self._noted = max(self._noted, event.sequence)
         if isinstance(detail, AnalysisDetail):
             if self.analysis is None or not late:
                 self.analysis = detail
@@ -251,13 +248,21 @@ class RunNode:
             else:
                 self.notes.append(note)
             del self.notes[:-MAX_NOTES]
-            outside_ns = outside_end_of(event)
-            if self.finished_sequence is None or event.sequence < self.finished_sequence:
-                known_ns = self._outside_end_ns
-                self._outside_end_ns = (known_ns or outside_ns) if late else outside_ns or known_ns
+            self._hear_of_end_outside(event, late=late)
+
+    def _hear_of_end_outside(self, event: TaskEvent, *, late: bool) -> None:
+        outside_ns, known_ns = outside_end_of(event), self._outside_end_ns
+        if self.finished_sequence is None or event.sequence < self.finished_sequence:
+            self._outside_end_ns = (known_ns or outside_ns) if late else (outside_ns or known_ns)
+            self._find_end()
+
+    def _find_end(self) -> None:
+        if self._told_end_ns is not None:
+            self.ended_ns = end_between(self.started_ns, self._outside_end_ns, self._told_end_ns)
 
     def _change(self, event: TaskEvent) -> None:
         detail = event.detail
+        self._changed = max(self._changed, event.sequence)
         if event.kind == "queued" and self.queued_ns is None:
             self.queued_ns = event.wall_ns
         if event.attempt > self.attempt:  # the id of the attempt before finds nothing any more
@@ -286,7 +291,7 @@ class RunNode:
         self.failed_devices = event.failed_devices
         self.health_state = event.health_state
         self._told_end_ns = event.wall_ns
-        self.ended_ns = end_between(self.started_ns, self._outside_end_ns, event.wall_ns)
+        self._find_end()
         self.finished_sequence = event.sequence
         self.finished = event.detail if isinstance(event.detail, FinishedDetail) else None
         if self.status is TaskStatus.COMPLETED:
@@ -294,6 +299,11 @@ class RunNode:
 
     def _add(self, event: TaskEvent) -> None:
         """Add what a late event tells and nobody has told since."""
+        if self.finished_sequence is not None and event.sequence > self.finished_sequence:
+            return
+        if event.kind == "finished":
+            self._change(event)
+            return
         detail, wall_ns = event.detail, event.wall_ns
         if event.kind == "queued":
             self.queued_ns = min(self.queued_ns or wall_ns, wall_ns)
@@ -311,6 +321,7 @@ class RunNode:
             self.result_code = event.result_code
         if not self.is_final and not isinstance(detail, StartedDetail):
             self.message = self.message or event.message
+        self._find_end()
 
 
 class RunNodes:
@@ -329,20 +340,12 @@ class RunNodes:
         for event in events:
             self.fold(event)
 
-    def fold(self, event: TaskEvent, *, late: bool = False) -> RunNode:
-        """Take in one event and return the node that it changed.
-
-        Args:
-            event: The event.
-            late: Whether newer ones have overtaken it.
-        """
+    def fold(self, event: TaskEvent) -> RunNode:
+        """Take in one event and return the node that it changed."""
         node = self.nodes.get(event.path)
         if node is None:
             node = self.nodes[event.path] = RunNode(event.path)
-        if late:
-            node.apply_late(event)
-        else:
-            node.apply(event)
+        node.apply(event)
         self.last_sequence = max(self.last_sequence, event.sequence)
         self.last_ns = event.wall_ns if self.last_ns is None else max(self.last_ns, event.wall_ns)
         return node

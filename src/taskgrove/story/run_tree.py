@@ -106,11 +106,11 @@ class RunTree(RunNodes):
             yield node
             stack.extend(reversed(self.branch(node).children))
 
-    def fold(self, event: TaskEvent, *, late: bool = False) -> RunNode:
+    def fold(self, event: TaskEvent) -> RunNode:
         """Take in one event and return the node that it changed; see :class:`RunNodes`."""
         node = self.nodes.get(event.path) or self.put(RunNode(event.path))
         leaf, state = self.is_leaf(node), node.state
-        super().fold(event, late=late)
+        super().fold(event)
         if event.kind == "composed":
             self.branch(node).reorder()
         self._restate(node, leaf, state)

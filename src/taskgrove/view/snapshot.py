@@ -96,6 +96,7 @@ class RunView(RunTree):
         return self._fold_all(self._order.settle(now_s))
 
     def _fold_all(self, ordered: list[Ordered]) -> list[TaskEvent]:
-        for event, late in ordered:
-            self.fold(event, late=late)
-        return [event for event, _ in ordered]
+        events = [event for event, _ in ordered]
+        for event in events:
+            self.fold(event)
+        return events

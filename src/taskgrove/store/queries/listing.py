@@ -25,7 +25,8 @@ class Listing(list[Row]):
 
 def row_of(item: Any) -> dict[str, Any]:
     """Return the fields of a row and its declared further columns (``FRAME_COLUMNS``)."""
-    row = {name: getattr(item, name) for name in field_names(type(item))}
+    names = [name for name in field_names(type(item)) if not name.startswith("_")]
+    row = {name: getattr(item, name) for name in names}
     for name in getattr(type(item), "FRAME_COLUMNS", ()):
         row[name] = getattr(item, name)
     return row

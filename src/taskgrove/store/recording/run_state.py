@@ -24,16 +24,12 @@ from taskgrove.events import (
 )
 from taskgrove.events.plain_event import plain_event, substitute
 from taskgrove.store.recording.coalescing import coalesce, in_order
+from taskgrove.story.reorder import Ordered, ReorderBuffer, begin_of
 from taskgrove.story.run_node import RunNode, RunNodes
 
 _LOGGER = logging.getLogger(__name__)
 
 _ENCODE: Final = msgspec.json.Encoder().encode
-
-#: How long an event that came early is held back for the ones before it, in seconds.
-ORDER_PATIENCE_S: Final = 1.0
-
-_RUNNING: Final = TaskStatus.IN_PROGRESS
 
 
 class Ending(NamedTuple):
@@ -108,9 +104,7 @@ class RunState:
     unread: bool = False
     touched: bool = False
     lazy_since: float = 0.0
-    _folded: int = 0
-    _early: dict[int, TaskEvent] = field(default_factory=dict)
-    _early_since: float = 0.0
+    _order: ReorderBuffer = field(default_factory=ReorderBuffer)
 
     @property
     def missing_count(self) -> int:
@@ -127,7 +121,7 @@ class RunState:
     @property
     def has_gap(self) -> bool:
         """True while events are held back for ones before them."""
-        return bool(self._early)
+        return self._order.has_gap
 
     def go_on_after(self, last_sequence: int, told_lost: int) -> None:
         """Go on where the record ends; its nodes are folded from the log when it is written."""
@@ -151,7 +145,7 @@ class RunState:
         if not lazy:
             self.lazy_since = time.monotonic()
         kept: list[KeptEvent] = []
-        covered, folded = 0, self._folded
+        order, covered, expected = self._order, 0, self._order.expected
         last_ns = facts.last_ns or 0
         for heard_event in coalesce(ordered):
             event, body = _writable(heard_event, redact)
@@ -164,30 +158,22 @@ class RunState:
             kept.append((sequence, body, event))
             covered += sequence - begin + 1
             last_ns = max(last_ns, event.wall_ns)
-            if begin != folded + 1:
-                self._folded = folded
-                self._fold_out_of_order(event, begin)
-                folded = self._folded
+            if begin != expected:
+                order.expected = expected
+                self._fold(order.push(event))
+                expected = order.expected
                 continue
-            folded = sequence
+            expected = sequence + 1
             node = nodes.get(event.path)
-            if node is not None and detail is None and _goes_on(event, node):
-                # By far the most frequent event; what `RunNode.apply` does of it is this.
-                node.last_ns = event.wall_ns
-                progress, message = event.progress, event.message
-                if progress is not None and progress > node.progress:
-                    node.progress = progress
-                if event.devices:
-                    node.devices = event.devices
-                if message and message != node.message:
-                    node.message = message
-                    changed[event.path] = node
-                else:
-                    lazy[event.path] = node
-            else:
+            told = None if node is None else node.go_on(event)
+            if node is None or told is None:
                 self._apply(event)
-        self._folded = folded
-        self._fold_following()
+            elif told:
+                changed[event.path] = node
+            else:
+                lazy[event.path] = node
+        order.expected = expected
+        self._fold(order.following())
         self.covered += covered
         if ordered:
             self.last_sequence = max(self.last_sequence, ordered[-1].sequence)
@@ -200,19 +186,19 @@ class RunState:
         """Count an event that goes into the log as it is; it is folded from there."""
         if type(event.detail) in _TYPED:
             self.noted.append((event.sequence, event))
-        self.covered += _span(event.sequence, event)
+        self.covered += _span(event)
         self.last_sequence = max(self.last_sequence, event.sequence)
         self.facts.last_ns = max(self.facts.last_ns or 0, event.wall_ns)
         self.touched = True
 
     def keep(self, kept: Iterable[KeptEvent]) -> None:
         """Count events as kept, or on their way there."""
-        self.covered += sum(_span(sequence, event) for sequence, _, event in kept)
+        self.covered += sum(_span(event) for _, _, event in kept)
         self.touched = True
 
     def forget(self, kept: Iterable[KeptEvent]) -> None:
         """Count events that could not be kept as missing."""
-        self.covered -= sum(_span(sequence, event) for sequence, _, event in kept)
+        self.covered -= sum(_span(event) for _, _, event in kept)
         self.touched = True
 
     def replace(self, kept: Iterable[KeptEvent], why: str) -> list[KeptEvent]:
@@ -227,45 +213,19 @@ class RunState:
 
     # -- folding ----------------------------------------------------------------------------
 
-    def _fold_out_of_order(self, event: TaskEvent, begin: int) -> None:
-        if begin <= self._folded:
-            self._apply(event)
-            self.disordered = self.disordered or event.kind != "note"
-            return
-        self._fold_following()
-        if begin == self._folded + 1:
-            self._apply(event)
-            self._folded = event.sequence
-            return
-        if not self._early:
-            self._early_since = time.monotonic()
-        self._early[begin] = event
+    def fold_early(self, *, now: bool = False) -> None:
+        """Fold what was held back long enough, or now."""
+        if self._order.has_gap:
+            ready = self._order.settle(None if now else time.monotonic())
+            self._fold(ready)
+            self.touched = self.touched or bool(ready)
 
-    def _fold_following(self) -> None:
-        """Fold what was held back and whose turn has come."""
-        while self._early:
-            following = self._early.pop(self._folded + 1, None)
-            if following is None:
-                return
-            self._apply(following)
-            self._folded = following.sequence
+    def _fold(self, ready: Iterable[Ordered]) -> None:
+        for event, late in ready:
+            self._apply(event, late=late)
 
-    def fold_early(self, *, now: bool = False) -> bool:
-        """Fold what was held back long enough, or now; True when something was."""
-        if not self._early:
-            return False
-        if not now and time.monotonic() - self._early_since < ORDER_PATIENCE_S:
-            return False
-        for _, event in sorted(self._early.items()):
-            self._apply(event)
-            self._folded = event.sequence
-        self._early.clear()
-        self.touched = True
-        return True
-
-    def _apply(self, event: TaskEvent) -> None:
-        path = event.path
-        nodes = self.facts.nodes
+    def _apply(self, event: TaskEvent, *, late: bool = False) -> None:
+        path, nodes = event.path, self.facts.nodes
         node = nodes.get(path)
         if node is None:
             node = nodes[path] = RunNode(path)
@@ -279,7 +239,7 @@ class RunState:
             return
         status, attempt = node.status, node.attempt
         node.apply(event)
-        if event.kind == "composed":  # others were before it: what stands fixed has changed
+        if late or event.kind == "composed":  # others were before it: what stands fixed may change
             self.disordered = True
         if node.attempt != attempt and node.is_leaf:
             self.retry_count += node.attempt - attempt
@@ -289,12 +249,14 @@ class RunState:
 
     def refold(self, events: Iterable[TaskEvent]) -> None:
         """Fold the whole log: the run goes on, or events came too late to be folded in order."""
-        self.facts = RunNodes(events)
+        self.facts, self._order = RunNodes(), ReorderBuffer()
+        for event in events:
+            self._order.accept(event)
+            self.facts.fold(event)
+        self._order.give_up_to(self.last_sequence + 1)
         self.numbers = {path: number for number, path in enumerate(self.facts.nodes)}
         self.fresh = dict(self.facts.nodes)
         self.changed, self.lazy = {}, {}
-        self._early.clear()
-        self._folded = self.last_sequence
         self.disordered = self.unread = False
         self.touched = True
         self._count_all()
@@ -370,17 +332,6 @@ def _may_have_begun(node: RunNode) -> bool:
     return began or (node.status is TaskStatus.FAILED and not node.skipped)
 
 
-def _span(sequence: int, event: TaskEvent) -> int:
+def _span(event: TaskEvent) -> int:
     """Return for how many numbers an event stands."""
-    return 1 if event.sequence_from is None else sequence - event.sequence_from + 1
-
-
-def _goes_on(event: TaskEvent, node: RunNode) -> bool:
-    """Return True for progress of a running node: it goes on, whatever it says of that."""
-    return (
-        event.kind == "progress"
-        and event.status is _RUNNING
-        and node.status is _RUNNING
-        and event.attempt == node.attempt
-        and event.result_code is node.result_code
-    )
+    return event.sequence - begin_of(event) + 1
