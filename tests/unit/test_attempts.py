@@ -95,11 +95,11 @@ def test_every_attempt_keeps_its_cause() -> None:
     assert f"- {text}" in outcome.message.splitlines()
     detail = log.assert_one_end("root/beam", FAILED).detail
     assert isinstance(detail, FinishedDetail)
-    assert detail.cause == Cause(kind="reported", said=DIED, attempt=1)
+    assert detail.cause == Cause(kind="reported", said=DIED, attempt=1, device="x/pst/1")
     notes = log.select(kind="note", path="root/beam", topic="retry")
     causes = [note.detail.cause for note in notes if isinstance(note.detail, NoteDetail)]
     assert [note.attempt for note in notes] == [1, 2]
-    assert causes[1] == idle["cause"]
+    assert causes[1] == Cause(kind="not_started", said=NOT_SENT, device="x/pst/1")
 
 
 def test_a_limit_that_stops_the_next_attempt_does_not_hide_the_first() -> None:

@@ -107,7 +107,7 @@ def test_an_abort_is_told_to_each_as_it_met_it():
         task_abort_event.wait(HANG_GUARD_S)
 
     _, causes = run(leaf("first", heeds), leaf("second"), abort=begun)
-    assert causes["root/first"] == Cause(kind="aborted")
+    assert causes["root/first"] == Cause(kind="aborted", said="the beam is off")
     assert causes["root/second"] == Cause(kind="not_started", said="the beam is off")
 
 

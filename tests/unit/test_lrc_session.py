@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.tango.client import polls, session, strangers
 from taskgrove.tango.client.command import LrcCommand
@@ -27,6 +28,7 @@ class Link:
     """A device whose polls are answered by hand."""
 
     device, protocol, generation, has_events, subscribed_at = "a/b/1", 2, 1, True, -100.0
+    heard_at = 0.0
 
     def __init__(self) -> None:
         self.stale = 0
@@ -318,3 +320,54 @@ def test_an_end_whose_event_is_only_late_leaves_the_subscription(device: Device)
     assert device.link.stale == 0
     assert command.final is not None
     assert command.final.result == [int(ResultCode.OK), "done"]
+
+
+# -- silence --------------------------------------------------------------------------------------
+
+SILENT = Failure(FailureKind.TIMED_OUT, "", "no answer came in time")
+
+
+def test_silence_is_told_once_with_its_beginning_and_so_is_its_end(device: Device) -> None:
+    told: list[Any] = []
+    command = LrcCommand("a/b/1", "Configure", told.append)
+    device.session.accept(command, "1_2_Configure", TaskStatus.QUEUED)
+    answered_ns = SYSTEM_CLOCK.wall_ns()
+    for _ in range(3):
+        device.advance(1.5)
+        device.session.poll_failed(device.clock.monotonic() - 1.0, SILENT)
+    device.poll(CommandFacts("1_2_Configure", RUNS))
+    began, over = [update for update in told if update.answers is not None]
+    assert (began.answers, over.answers) == (False, True)
+    assert began.cause.kind == "silent"
+    # The clock was advanced by hand: the last answer lies 3 s before the note.
+    silent_s = (answered_ns - began.cause.last_answer_ns) / 1e9
+    assert 2.0 < silent_s < 4.0
+
+
+def test_a_device_that_raises_on_polls_is_not_silent(device: Device) -> None:
+    told: list[Any] = []
+    command = LrcCommand("a/b/1", "Configure", told.append)
+    device.session.accept(command, "1_2_Configure", TaskStatus.QUEUED)
+    for _ in range(5):
+        device.advance(2.0)
+        device.session.poll_failed(
+            device.clock.monotonic() - 1.0, Failure(FailureKind.RAISED, "x", "y")
+        )
+    assert [update for update in told if update.answers is not None] == []
+
+
+def test_what_is_lost_says_when_its_device_last_answered(device: Device) -> None:
+    command, other = device.accepted(), device.in_doubt("Scan")
+    before_ns = SYSTEM_CLOCK.wall_ns()
+    device.advance(1.0)
+    device.fail(REFUSED)
+    device.advance(1.0)
+    device.fail(REFUSED)
+    assert command.final is not None
+    assert command.final.cause is not None
+    assert command.final.cause.kind == "died"
+    assert command.final.cause.last_answer_ns is not None
+    assert 1.0 < (before_ns - command.final.cause.last_answer_ns) / 1e9 < 3.0
+    assert other.final is not None
+    assert other.final.cause is not None
+    assert other.final.cause.kind == "fate_unknown"

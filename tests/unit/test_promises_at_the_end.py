@@ -103,7 +103,12 @@ def test_an_abort_that_nobody_acknowledges_is_told_so() -> None:
     detail = log.assert_one_end("root/beam").detail
     assert isinstance(detail, FinishedDetail)
     assert detail.cause == Cause(
-        kind="timed_out", limit_s=LIMIT_S, limit_owner="root/beam", abort="not acknowledged"
+        kind="timed_out",
+        limit_s=LIMIT_S,
+        limit_owner="root/beam",
+        outside_id=f"fake-{log.events[0].run_id}-root/beam-1",
+        device="x/pst/1",
+        abort="not acknowledged",
     )
 
 

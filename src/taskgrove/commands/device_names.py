@@ -28,13 +28,23 @@ def device_key(name: str) -> str:
     found = _ADDRESS.match(name.strip().lower())
     if found is None:  # no name of a device; it is only like itself
         return name
+    return f"{_place(found)}/{found['name'].strip('/')}"
+
+
+def device_place(name: str) -> str:
+    """Return ``host:port`` of what is asked for a device: its server, or its database."""
+    found = _ADDRESS.match(name.strip().lower())
+    return "" if found is None else _place(found)
+
+
+def _place(found: re.Match[str]) -> str:
     where = found["host"]
     if where is None:
         where = os.environ.get("TANGO_HOST", "").lower().partition(",")[0].strip()
     host, colon, port = where.rpartition(":")
     if not colon:
         host, port = where, ""
-    return f"{_host_key(host)}:{port}/{found['name'].strip('/')}"
+    return f"{_host_key(host)}:{port}"
 
 
 @functools.lru_cache(maxsize=256)  # few hosts have thousands of devices

@@ -23,6 +23,32 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.events import AnalysisDetail, Cause, NoteDetail, PageDetail, exception_line
 
 
+class Refusal(str):
+    """Why a leaf could not start, in words, found before anything was started.
+
+    Args:
+        text: The words.
+        cause: The same as data; None: somebody else's words.
+        path: The path of the leaf, where the words begin with it.
+
+    Attributes:
+        cause: See above.
+        path: See above.
+    """
+
+    __slots__ = ("cause", "path")
+
+    def __new__(cls, text: str, cause: Cause | None = None, path: str = "") -> Refusal:
+        """Make one."""
+        refusal = super().__new__(cls, text)
+        refusal.cause = Cause(kind="refused", said=text) if cause is None else cause
+        refusal.path = path
+        return refusal
+
+    cause: Cause
+    path: str
+
+
 @dataclass(frozen=True, slots=True)
 class LeafLimits:
     """What a runner can enforce on one leaf (SPEC S7.7).

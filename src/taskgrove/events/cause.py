@@ -45,6 +45,24 @@ CauseKind: TypeAlias = Literal[
     "no_result",
 ]
 
+#: The kinds of what provably did nothing.
+NOTHING_RAN: Final[frozenset[CauseKind]] = frozenset(
+    {
+        "refused",
+        "not_allowed",
+        "queue_full",
+        "no_command",
+        "no_device",
+        "wrong_argument",
+        "misconfigured",
+        "not_launched",
+        "unreachable",
+        "skipped",
+        "not_started",
+        "never_begun",
+    }
+)
+
 #: What became of an Abort that an expired limit asked for.
 AbortFate: TypeAlias = Literal["acknowledged", "not sent", "not acknowledged"]
 
@@ -127,8 +145,9 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         nearest: The name that was probably meant, or None.
         expected: What would have been right, such as the type of an argument, or None.
         program: The program that cannot be started, or that ended, or None.
-        errno_name: Why a program cannot be started or a file cannot be opened: ``ENOENT``,
-            ``EACCES``; or None.
+        errno_name: Why a program cannot be started, a file cannot be opened (``ENOENT``,
+            ``EACCES``) or a target cannot be reached (``ECONNREFUSED``; ``ETIMEDOUT`` where it
+            takes connections and does not answer); or None.
     """
 
     kind: CauseKind

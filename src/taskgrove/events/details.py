@@ -107,12 +107,14 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
         topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-unheard``,
             ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``late``, ``refused``,
             ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``, ``recovered``,
-            ``lost``, ``info``.
+            ``lost``, ``silent`` (the target has stopped answering, since ``since_ns`` of the
+            data), ``answers`` (it answers again), ``info``.
         data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
             stands that was taken over; and where a person said to treat it as OK ``verdict``,
             ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run.
         cause: With the topic ``retry``: why the attempt ended so; ``late``: why the work did;
-            ``reused``: why the end was bad that a person said to treat as OK.
+            ``reused``: why the end was bad that a person said to treat as OK; ``silent``: the
+            silence.
     """
 
     topic: str

@@ -12,12 +12,14 @@ import threading
 from types import TracebackType
 from typing import Any, Final
 
-from taskgrove.commands.aggregation.base import parse_result
-from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
+from msgspec.structs import replace
+
+from taskgrove.commands.aggregation.told_cause import cause_of_result
+from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, Refusal
 from taskgrove.commands.task import LeafTask, device_name_of
-from taskgrove.control_model import PROBLEM_CODES, TaskStatus
+from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
-from taskgrove.events import Cause
+from taskgrove.events import Cause, NoteDetail
 from taskgrove.story.node_note import OUTSIDE_END
 from taskgrove.tango._pytango import require_pytango
 from taskgrove.tango.client.abort import AbortAnswer
@@ -187,9 +189,10 @@ class DeviceRunner:
 
         self.client.abort(target_name(context.leaf), reason, on_acknowledged=answered)
 
-    def preflight(self, leaf: LeafTask) -> list[str]:
+    def preflight(self, leaf: LeafTask) -> list[Refusal]:
         """Return why a leaf could not start, without calling its command; empty when it could."""
-        return self.client.preflight(target_name(leaf), leaf.command_name, leaf.argin)
+        found = self.client.preflight(target_name(leaf), leaf.command_name, leaf.argin)
+        return [Refusal(item, replace(item.cause, device=leaf.device_name)) for item in found]
 
     def can_abort(self, leaf: LeafTask) -> bool:
         """Return whether the leaf's device has a command that aborts, without calling it."""
@@ -226,7 +229,9 @@ class _Follower:
         if update.command_id and not self._started:
             self._started = True
             context.started("command", update.command_id)
-        if update.note:
+        if update.answers is not None:
+            self._tell_silence(update)
+        elif update.note:
             topic = "reconciled" if update.source == "poll" else "info"
             data = {"command_id": update.command_id}
             if self._attached and update.finished_ns is not None:
@@ -244,15 +249,21 @@ class _Follower:
         elif update.status is not None or update.progress is not None:
             context.update(status=update.status, progress=update.progress)
 
+    def _tell_silence(self, update: LrcUpdate) -> None:
+        """Tell that the device has stopped answering, or that it answers again."""
+        cause, data = update.cause, {}
+        if cause is not None:
+            cause = replace(
+                cause, outside_id=update.command_id or None, device=self.context.leaf.device_name
+            )
+            data["since_ns"] = str(cause.last_answer_ns)
+        topic = "answers" if update.answers else "silent"
+        self.context.tell(NoteDetail(topic=topic, data=data, cause=cause), update.note)
+
 
 def _cause_of(update: LrcUpdate, status: TaskStatus, device: str | None) -> Cause | None:
     """Return why a command did not end well, as data; None where it did."""
-    parsed = parse_result(update.result)
-    if status is TaskStatus.COMPLETED and parsed.code not in PROBLEM_CODES:
+    cause = update.cause or cause_of_result(status, update.result)
+    if cause is None:
         return None
-    return Cause(
-        kind="not_started" if update.never_began else "reported",
-        said=parsed.message,
-        outside_id=update.command_id or None,
-        device=device,
-    )
+    return replace(cause, outside_id=update.command_id or None, device=device)

@@ -25,18 +25,28 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
+from taskgrove.commands.leaf_runner import Refusal
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
+from taskgrove.events import Cause, CauseKind
 from taskgrove.tango._pytango import load_pytango
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, abort_command
 from taskgrove.tango.client.argin import check_argin, text_problem
 from taskgrove.tango.client.command import LrcCommand, UpdateCallback
 from taskgrove.tango.client.dispatcher import Dispatcher
-from taskgrove.tango.client.doubt import Doubt, unknown_fate
-from taskgrove.tango.client.failure import Failure, classify
+from taskgrove.tango.client.doubt import Doubt, unknown_fate, unknown_fate_cause
+from taskgrove.tango.client.failure import Failure, FailureKind, classify
 from taskgrove.tango.client.link import CommandShape, DeviceLink
+from taskgrove.tango.client.neighbours import nearest_device
 from taskgrove.tango.client.protocol import Reply, ReplyKind, decode_reply, end_by_reply
-from taskgrove.tango.client.refusal import is_refusal, refuse, why_not_called
+from taskgrove.tango.client.refusal import (
+    WhyNot,
+    is_refusal,
+    refuse,
+    why_not_called,
+    wrong_argument,
+    wrong_name,
+)
 from taskgrove.tango.client.session import DeviceSession
 from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.client.subscriptions import Subscriptions
@@ -212,7 +222,7 @@ class LrcClient:
         _LOGGER.info("%s: abort asked: %s", device, reason)
         dispatcher.post(self._ask_abort, session, on_acknowledged)
 
-    def preflight(self, device: str, command_name: str, argin: Any = None) -> list[str]:
+    def preflight(self, device: str, command_name: str, argin: Any = None) -> list[Refusal]:
         """Return why a command could not be called, without calling it; empty when it could.
 
         Blocks for a connection to the device, where there is none yet.
@@ -225,18 +235,18 @@ class LrcClient:
         Raises:
             UsageError: The client is closed.
         """
-        for text in (device, command_name):
-            problem = text_problem(text)
-            if problem:
-                return [f"the name {text!r} {problem}"]
-        session, _ = self._session(device)
-        try:
-            session.link.ensure()
-            shape = session.link.describe(command_name)
-        except Exception as exc:  # noqa: BLE001 - every reason is a problem to report
-            return [self._why_not(session, command_name, classify(exc))]
-        problem = check_argin(shape.in_type, argin).problem
-        return [f"{shape.name} {problem}"] if problem else []
+        why = _name_problem(device, command_name)
+        if why is None:
+            session, _ = self._session(device)
+            try:
+                session.link.ensure()
+                shape = session.link.describe(command_name)
+            except Exception as exc:  # noqa: BLE001 - every reason is a problem to report
+                why = self._why_not(session, command_name, classify(exc))
+            else:
+                problem = check_argin(shape.in_type, argin).problem
+                why = wrong_argument(shape.name, problem, shape.in_type) if problem else None
+        return [] if why is None else [Refusal(why.text, why.cause)]
 
     def can_abort(self, device: str) -> bool:
         """Return whether a device has a command that aborts, without calling it.
@@ -342,11 +352,10 @@ class LrcClient:
             The command, its argument, and whether the device can tell of it by its reply only.
         """
         link = session.link
-        for text in (link.device, command.command_name):
-            problem = text_problem(text)
-            if problem:
-                dispatcher.post(_refused, command, f"the name {text!r} {problem}", None, True)
-                return None
+        wrong = _name_problem(link.device, command.command_name)
+        if wrong is not None:
+            dispatcher.post(refuse, command, wrong)
+            return None
         try:
             link.ensure()
             if not session.has_learnt:
@@ -355,14 +364,13 @@ class LrcClient:
             is_mute = link.is_mute()
             shape = link.describe(command.command_name)
         except Exception as exc:  # noqa: BLE001 - told in the final update
-            failure = classify(exc)
-            text = self._why_not(session, command.command_name, failure)
-            dispatcher.post(_refused, command, text, failure, is_refusal(failure))
+            why = self._why_not(session, command.command_name, classify(exc))
+            dispatcher.post(refuse, command, why)
             return None
         checked = check_argin(shape.in_type, argin)
         if checked.problem:
-            text = f"{shape.name} {checked.problem}"
-            dispatcher.post(_refused, command, text, None, True)
+            why = wrong_argument(shape.name, checked.problem, shape.in_type)
+            dispatcher.post(refuse, command, why)
             return None
         return shape, checked.value, is_mute
 
@@ -373,9 +381,21 @@ class LrcClient:
             dispatcher.post(session.learn, session.link.poll(()), time.monotonic())
             session.has_learnt = True
 
-    def _why_not(self, session: DeviceSession, name: str, failure: Failure) -> str:
+    def _why_not(self, session: DeviceSession, name: str, failure: Failure) -> WhyNot:
         link = session.link
-        return why_not_called(link.device, name, failure, link.near_command)
+
+        def near() -> str | None:
+            if failure.is_unknown_device:
+                return self._near_device(link.device)
+            return link.near_command(name)
+
+        return why_not_called(link.device, name, failure, near)
+
+    def _near_device(self, device: str) -> str | None:
+        """Return the device that was probably meant by one that is not there, or None."""
+        links = [session.link for session in list(self._sessions.values())]
+        known = [link.device for link in links if link.server]
+        return nearest_device(self._tango, device, known, self._settings.rpc_timeout_s)
 
     def _server_broken(self, link: DeviceLink) -> None:
         """Take note that a connection broke: devices of one server share it."""
@@ -394,7 +414,14 @@ class LrcClient:
         if reply.kind is ReplyKind.ACCEPTED:
             session.accept(command, reply.command_id, reply.status, "reply", reply.note)
             return
-        command.end(reply.status, reply.result, source="reply", may_retry=True, note=reply.note)
+        command.end(
+            reply.status,
+            reply.result,
+            source="reply",
+            may_retry=True,
+            note=reply.note,
+            cause=reply.cause,
+        )
 
     def _call_failed(
         self,
@@ -410,16 +437,21 @@ class LrcClient:
                 session.doubt(command, sent_at, failure)
             else:
                 session.link.mark_stale()
-                text = unknown_fate(Doubt(command, sent_at, failure))
-                command.fail(text, may_retry=False, error=failure.errors)
+                doubt = Doubt(command, sent_at, failure)
+                cause = unknown_fate_cause(doubt)
+                command.fail(unknown_fate(doubt), cause, may_retry=False, error=failure.errors)
             return
         if is_refusal(failure):
-            started = not shape.is_coded and failure.reason != "API_CommandNotAllowed"
-            refuse(command, failure.text, failure, rejected=not started, never_began=not started)
+            kind = failure.refusal_kind
+            started = not shape.is_coded and kind == "refused"
+            if failure.kind is FailureKind.MISUSED:
+                kind = "wrong_argument"
+            cause = failure.cause("raised" if started else kind, expected=_expected(kind, shape))
+            refuse(command, WhyNot(failure.text, cause, failure.errors or None, not started))
             return
         session.link.mark_stale()
-        text = self._why_not(session, command.command_name, failure)
-        refuse(command, text, failure, rejected=False)
+        why = self._why_not(session, command.command_name, failure)
+        refuse(command, why._replace(rejected=False))
 
     def _attach(self, session: DeviceSession, command: LrcCommand, command_id: str) -> None:
         self._desks[command.device].note_command()  # it may be younger than the last Abort
@@ -435,17 +467,25 @@ class LrcClient:
             calling = list(self._calling)
         for commands in (calling, *(session.in_flight() for session in self._sessions.values())):
             for command in commands:
-                command.fail("the client was closed; the command may go on", may_retry=False)
+                text = "the client was closed; the command may go on"
+                command.fail(text, Cause(kind="abandoned"), may_retry=False)
 
 
 def _not_called(command: LrcCommand) -> None:
     text = f"{command.command_name} was not called: it was stopped before the call"
     result = (ResultCode.ABORTED, text)
-    command.end(TaskStatus.ABORTED, result, source="reply", may_retry=True, never_began=True)
+    cause = Cause(kind="not_started")
+    command.end(TaskStatus.ABORTED, result, source="reply", may_retry=True, cause=cause)
 
 
-def _refused(command: LrcCommand, text: str, failure: Failure | None, rejected: bool) -> None:
-    refuse(command, text, failure, rejected=rejected)
+def _name_problem(*names: str) -> WhyNot | None:
+    """Return why TANGO cannot carry the name of a device or a command, or None."""
+    problems = ((name, text_problem(name)) for name in names)
+    return next((wrong_name(name, problem) for name, problem in problems if problem), None)
+
+
+def _expected(kind: CauseKind, shape: CommandShape) -> str | None:
+    return shape.in_type if kind == "wrong_argument" else None
 
 
 def _settings(poll_s: float, rpc_s: float, others: dict[str, float]) -> LrcSettings:

@@ -171,6 +171,14 @@ class LrcDeviceV1(Device):
     def Raise(self, text):
         raise ValueError(text)
 
+    @command(dtype_out="DevVarLongStringArray")
+    def Full(self):
+        tango.Except.throw_exception("LRC_QueueFull", "three commands wait", "Full")
+
+    @command(dtype_in=str, dtype_out="DevVarLongStringArray")
+    def Relay(self, other):
+        tango.DeviceProxy(other).command_inout("NoSuchCommand")
+
     @command(dtype_in=str, dtype_out=str)
     def Echo(self, text):
         return text

@@ -9,17 +9,15 @@ from taskgrove.commands.aggregation.result_parsing import parse_whole
 from taskgrove.events import one_line
 
 
-def outside_result(result: Any) -> tuple[Any, str]:
-    """Return a result with its message on one line, and the words that came, where they differ.
+def outside_result(result: Any) -> Any:
+    """Return a result with its message on one line; what is none is returned as it is.
 
     Args:
         result: What a device, a method or a program gave, in any form that is understood.
     """
     if result is None:
-        return None, ""
+        return None
     parsed = parse_whole(result)
     if parsed.code is None:
-        return result, ""  # an acknowledgement says nothing that is kept
-    line = one_line(parsed.message, MESSAGE_LIMIT)
-    changed = line != parsed.message or len(line) > MESSAGE_LIMIT
-    return (parsed.code, line), parsed.message if changed else ""
+        return result  # an acknowledgement says nothing that is kept
+    return parsed.code, one_line(parsed.message, MESSAGE_LIMIT)

@@ -9,7 +9,6 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.task import BaseTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
-from taskgrove.events import Cause, CauseKind
 
 #: What is left of a limit at least when work is picked up again, in seconds: long enough to
 #: connect to a device and to read an end that has come meanwhile.
@@ -28,11 +27,6 @@ class Limit(NamedTuple):
     at: float
     length_s: float
     owner: str
-
-
-def limit_cause(limit: Limit, kind: CauseKind) -> Cause:
-    """Return the cause that an expired limit is."""
-    return Cause(kind=kind, limit_s=limit.length_s, limit_owner=limit.owner)
 
 
 def limit_from(now_s: float, length_s: float, began_ns: int | None) -> float:

@@ -23,7 +23,6 @@ from taskgrove.commands.task import LeafTask
 from taskgrove.commands.tracking.update_context import checked_progress
 from taskgrove.control_model import (
     IS_FINAL,
-    PROBLEM_CODES,
     ResultCode,
     TaskStatus,
     as_task_status,
@@ -206,6 +205,7 @@ class InternalRunner:
         context.finish(
             TaskStatus.FAILED,
             (ResultCode.FAILED, f"{outside_id} ran in a process that has ended"),
+            cause=Cause(kind="lost", outside_id=outside_id),
         )
 
     def close(self) -> None:
@@ -260,10 +260,7 @@ class InternalRunner:
             value = (ResultCode.OK, value if isinstance(value, str) else "")
         elif parsed.code is ResultCode.ABORTED and context.abort_event.is_set():
             status = TaskStatus.ABORTED
-        cause = None
-        if parsed.code in PROBLEM_CODES:
-            cause = Cause(kind="reported", said=parsed.message)
-        context.finish(status, value, may_retry=True, cause=cause)
+        context.finish(status, value, may_retry=True)
 
     @staticmethod
     def _acknowledged(
@@ -288,6 +285,7 @@ class InternalRunner:
                     f"returned {status.name} but takes no task_callback, so its end can never"
                     " be told",
                 ),
+                cause=Cause(kind="promised"),
             )
         else:
             context.update(status=status)
@@ -317,7 +315,8 @@ class InternalRunner:
             if inspect.iscoroutine(awaitable):
                 awaitable.close()
             text = "not awaited: it came after the end of the executor"
-            context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text))
+            cause = Cause(kind="not_started")
+            context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text), cause=cause)
             return
         if not convention.takes_abort_event:
             with self._lock:

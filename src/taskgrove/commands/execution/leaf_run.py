@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
 from taskgrove.commands.aggregation.outside_results import outside_result
 from taskgrove.commands.aggregation.plain_values import describe as describe_value
+from taskgrove.commands.aggregation.told_cause import cause_of_result
 from taskgrove.commands.execution.attempts import Attempt, told_of
 from taskgrove.commands.execution.composite import Composite, Limit
 from taskgrove.commands.execution.engine import Engine
@@ -34,7 +35,6 @@ from taskgrove.control_model import (
     as_task_status,
 )
 from taskgrove.events import (
-    TEXT_LIMIT,
     AnalysisDetail,
     Cause,
     EventBus,
@@ -45,6 +45,7 @@ from taskgrove.events import (
     exception_line,
     tango_errors_of,
 )
+from taskgrove.events.cause import NOTHING_RAN, AbortFate, CauseKind
 from taskgrove.events.foreign_values import readable
 from taskgrove.foreign_code import LOGGING
 
@@ -73,6 +74,7 @@ class LeafOwner(Protocol):
     engine: Engine
     bus: EventBus
     lock: threading.Lock
+    abort_reason: str | None
 
     def ended(self, leaf_run: LeafRun) -> None:
         """Go on after an attempt that has ended for good."""
@@ -105,7 +107,9 @@ class LeafRun:
     __slots__ = (
         "_abort_event",
         "_over",
+        "_silence",
         "_started",
+        "_told_id",
         "_waiting",
         "abort_asked_at",
         "attempt",
@@ -154,6 +158,9 @@ class LeafRun:
         self._abort_event: threading.Event | None = None
         self._over = False
         self._started = False
+        #: The id under which the work was told to run, and the silence of its target.
+        self._told_id = outside_id
+        self._silence: Cause | None = None
         #: Who waits for a sign that the work has stopped, and for which signs.
         self._waiting: tuple[frozenset[str], Callable[[str], object]] | None = None
 
@@ -216,7 +223,7 @@ class LeafRun:
             if self.attempt > 1 and known in (TaskStatus.STAGING, TaskStatus.QUEUED):
                 known = None  # the leaf has begun long ago; its record does not go back
             self._add_origin(fields)
-            result, _ = outside_result(result)
+            result = outside_result(result)
             tell(self.leaf.report, status=known, progress=progress, result=result, **fields)
 
     def finish(
@@ -240,13 +247,15 @@ class LeafRun:
                 ResultCode.FAILED,
                 f"its runner ended it with {describe_value(status)}, which is no end",
             )
-        said = ""
+        given = result
         if type(result) is AggregationOutcome:  # of a tree of its own: its causes are ours
-            result = (result.result, result.message)
+            given = result = (result.result, result.message)
         else:
-            result, said = outside_result(result)
+            result = outside_result(result)
+        if type(cause) is not Cause:
+            cause = None  # it comes from a method's own call of its task_callback
         if not first:
-            self._late(known, result, cause)
+            self._late(known, result, cause or cause_of_result(known, given))
             self.sign("ended")
             return False
         if self.abort_asked_at is not None:
@@ -257,17 +266,12 @@ class LeafRun:
                 after_s=f"{took:.3f}",
             )
         if not issubclass(type(exception), BaseException):
-            exception = None  # it comes from a method's own call of its task_callback
+            exception = None  # so may this
         if exception is not None:
             fields.setdefault("error", tango_errors_of(exception))
             cause = cause or cause_of(exception)
-        if said and (cause is None or not cause.said):
-            said = said[:TEXT_LIMIT]
-            cause = (
-                Cause(kind="reported", said=said) if cause is None else replace(cause, said=said)
-            )
-        if cause is not None:
-            fields["cause"] = cause
+        if known is not TaskStatus.COMPLETED or _is_problem(result):
+            fields["cause"] = self._whole_cause(cause or cause_of_result(known, given))
         if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result, fields):
             return True
         if exception is not None:
@@ -276,8 +280,35 @@ class LeafRun:
         self.run.ended(self)
         return True
 
+    def _whole_cause(self, cause: Cause | None) -> Cause | None:
+        """Return a cause with what is known here: the device, and why it was to stop."""
+        if cause is None:
+            return None
+        asked = self.abort_asked_at is not None and cause.kind in ("aborted", "not_started")
+        reason = self.run.abort_reason if asked else None
+        if reason is not None:
+            cause = replace(cause, said=reason)
+        if cause.device is None and self.leaf.device_name is not None:
+            cause = replace(cause, device=self.leaf.device_name)
+        return cause
+
+    def limit_cause(self, kind: CauseKind, abort: AbortFate | None = None) -> Cause:
+        """Return the cause that the limit is, once it has expired."""
+        limit, silence = self.limit, self._silence
+        assert limit is not None
+        return Cause(
+            kind=kind,
+            limit_s=limit.length_s,
+            limit_owner=limit.owner,
+            last_answer_ns=None if silence is None else silence.last_answer_ns,
+            outside_id=self._told_id,
+            device=self.leaf.device_name,
+            abort=abort,
+        )
+
     def started(self, outside_kind: str, outside_id: str) -> None:
         """Record the id under which the work runs outside."""
+        self._told_id = outside_id
         bus = self.run.bus
         if bus.active:
             bus.emit(
@@ -311,6 +342,8 @@ class LeafRun:
 
     def tell(self, detail: AnalysisDetail | PageDetail | NoteDetail, text: str = "") -> None:
         """Publish a note that carries a typed fact."""
+        if type(detail) is NoteDetail and detail.topic in ("silent", "answers"):
+            self._silence = detail.cause
         bus = self.run.bus
         if bus.active:
             bus.emit(self.path, "note", attempt=self.attempt, message=text, detail=detail)
@@ -437,7 +470,11 @@ class LeafRun:
 
     def _ended_as(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> Attempt:
         cause = fields.get("cause")
-        idle = isinstance(cause, Cause) and cause.kind == "not_started"
+        idle = (
+            status is not TaskStatus.COMPLETED
+            and isinstance(cause, Cause)
+            and cause.kind in NOTHING_RAN
+        )
         return Attempt(self.attempt, status, result, fields, self._started and not idle)
 
     def _retry(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> bool:
@@ -465,3 +502,8 @@ class LeafRun:
                 NoteDetail(topic="late", data={"status": status.name}, cause=cause),
                 f"ended {status.name} after its end was decided{text}",
             )
+
+
+def _is_problem(result: Any) -> bool:
+    """Return True for an understood result whose code is that of a problem."""
+    return type(result) is tuple and len(result) == 2 and result[0] in PROBLEM_CODES

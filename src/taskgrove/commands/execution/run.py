@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from taskgrove.commands.execution.attempts import Attempt
-from taskgrove.commands.execution.composite import Composite, limit_cause
+from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun, tell
 from taskgrove.commands.execution.stopping import StoppableRun
@@ -33,7 +33,7 @@ from taskgrove.commands.prior import (
 )
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, EventBus, NoteDetail, exception_line
+from taskgrove.events import Cause, EventBus, NoteDetail, chain_of, exception_line
 
 
 class _Start(NamedTuple):
@@ -212,7 +212,7 @@ class Run(StoppableRun):
                 TaskStatus.FAILED,
                 ResultCode.FAILED,
                 f"not started: the limit of {limit.length_s:g} s set by {limit.owner} expired",
-                limit_cause(limit, "not_started"),
+                leaf_run.limit_cause("not_started"),
             )
             return True
         return False
@@ -230,8 +230,11 @@ class Run(StoppableRun):
         except BaseException as exc:  # noqa: BLE001 - the machine has no thread for it
             # On another thread, where there is one: what follows may need threads, too.
             words = (ResultCode.FAILED, f"not started: {exception_line(exc)}")
+            cause = Cause(kind="not_started", chain=chain_of(exc))
             self._elsewhere(
-                functools.partial(leaf_run.finish, TaskStatus.FAILED, words, exception=exc)
+                functools.partial(
+                    leaf_run.finish, TaskStatus.FAILED, words, exception=exc, cause=cause
+                )
             )
 
     def _elsewhere(self, function: Callable[[], object]) -> None:

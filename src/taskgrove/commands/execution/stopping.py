@@ -17,16 +17,14 @@ import time
 from abc import abstractmethod
 from typing import Final
 
-import msgspec
-
-from taskgrove.commands.execution.composite import Limit, limit_cause, limit_from
+from taskgrove.commands.execution.composite import Limit, limit_from
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.leaf_runner import limits_of
 from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, EventBus, NoteDetail, exception_line
-from taskgrove.events.cause import AbortFate, CauseKind
+from taskgrove.events.cause import AbortFate
 from taskgrove.foreign_code import LOGGING
 
 _LOGGER = logging.getLogger(__name__)
@@ -162,9 +160,7 @@ class StoppableRun:
         self._replace_slot(leaf_run)
 
     def _end_expired(self, leaf_run: LeafRun, text: str, abort: AbortFate | None = None) -> None:
-        assert leaf_run.limit is not None
-        kind: CauseKind = "timed_out" if leaf_run.is_started else "not_started"
-        cause = msgspec.structs.replace(limit_cause(leaf_run.limit, kind), abort=abort)
+        cause = leaf_run.limit_cause("timed_out" if leaf_run.is_started else "not_started", abort)
         leaf_run.tell_end(TaskStatus.FAILED, ResultCode.FAILED, text, cause)
         self.ended(leaf_run)
 

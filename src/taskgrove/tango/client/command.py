@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from taskgrove.control_model import LEGAL_MOVES, ResultCode, TaskStatus
+from taskgrove.events import Cause
 from taskgrove.tango.client.protocol import CommandFacts, is_data, is_plain
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,7 +37,9 @@ class LrcUpdate:
         final: True for the last update; there is exactly one.
         may_retry: True only where it is proved that the command never started or has ended.
         note: A sentence for people where something is worth telling; mostly empty.
-        never_began: True only where it is proved that the command never began.
+        cause: Why the command ended so, where the client knows it; None where the result tells.
+            With ``answers`` False: since when the device has not answered.
+        answers: False when the device has stopped answering, True when it answers again, else None.
         result_value: With the final update of a command that completed: the value that it gave
             where that is neither a code nor a pair; the result is then OK.
         finished_ns: With the final update: when the command ended by the device's clock, UTC,
@@ -54,7 +57,8 @@ class LrcUpdate:
     note: str = ""
     finished_ns: int | None = None
     result_value: Any = None
-    never_began: bool = False
+    cause: Cause | None = None
+    answers: bool | None = None
 
 
 UpdateCallback: TypeAlias = Callable[[LrcUpdate], object]
@@ -195,7 +199,7 @@ class LrcCommand:
         may_retry: bool,
         note: str = "",
         error: tuple[Any, ...] | None = None,
-        never_began: bool = False,
+        cause: Cause | None = None,
     ) -> None:
         """Deliver the final update; only the first call counts."""
         if self._final is not None:
@@ -217,7 +221,7 @@ class LrcCommand:
             note=note,
             finished_ns=self._finished_ns,
             result_value=value,
-            never_began=never_began or status is TaskStatus.REJECTED,
+            cause=cause,
         )
         self._deliver(self._final)
         self._done.set()
@@ -239,10 +243,20 @@ class LrcCommand:
             note = self._pending_note
             self.end(self.pending_status, result, source=source, may_retry=True, note=note)
 
-    def fail(self, text: str, *, may_retry: bool, error: tuple[Any, ...] | None = None) -> None:
+    def fail(
+        self, text: str, cause: Cause, *, may_retry: bool, error: tuple[Any, ...] | None = None
+    ) -> None:
         """End FAILED because of what the client found out by itself."""
         result = (ResultCode.FAILED, text)
-        self.end(TaskStatus.FAILED, result, source="poll", may_retry=may_retry, error=error)
+        status = TaskStatus.FAILED
+        self.end(status, result, source="poll", may_retry=may_retry, error=error, cause=cause)
+
+    def tell_answers(self, answers: bool, note: str, cause: Cause | None = None) -> None:
+        """Tell that the device has stopped answering, or that it answers again."""
+        if self._final is None:
+            self._deliver(
+                LrcUpdate(self.command_id, source="poll", note=note, cause=cause, answers=answers)
+            )
 
     def _step(self, status: TaskStatus | None, progress: int | None, source: Source) -> None:
         if status is TaskStatus.NOT_FOUND or status is self._status:

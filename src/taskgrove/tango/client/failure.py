@@ -11,6 +11,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from taskgrove.events import Cause, CauseKind, ChainLink
+from taskgrove.events.cause import CHAIN_LIMIT, TEXT_LIMIT
+
 
 class FailureKind(Enum):
     """What is known of a call that failed."""
@@ -59,8 +62,69 @@ class Failure(NamedTuple):
     @property
     def words(self) -> str:
         """What happened, without the terms of the middleware where it has its own."""
+        if self.is_unknown_device:
+            return "its server has no device of that name"
         plain = _WORDS.get(self.kind)
         return plain if plain is not None and "CORBA" in self.text else self.text
+
+    @property
+    def said(self) -> str:
+        """What the device said; empty where the middleware speaks."""
+        if self.kind is not FailureKind.RAISED:
+            return ""
+        return str(self.errors[0].desc).strip() if self.errors else self.text
+
+    @property
+    def is_unknown_device(self) -> bool:
+        """True where the server, or the database, answers and has no device of that name."""
+        not_reached = self.kind is FailureKind.REFUSED
+        return not_reached and any(entry.reason in _NO_SUCH_DEVICE for entry in self.errors)
+
+    @property
+    def chain(self) -> tuple[ChainLink, ...]:
+        """The errors as data, from the one that arrived to the deepest."""
+        if not self.errors:
+            return (ChainLink(self.reason, self.text),)
+        return tuple(
+            ChainLink(str(entry.reason), str(entry.desc).strip()[:TEXT_LIMIT])
+            for entry in reversed(self.errors[-CHAIN_LIMIT:])
+        )
+
+    @property
+    def refusal_kind(self) -> CauseKind:
+        """The kind of cause that it is where nothing was executed because of it."""
+        if self.is_unknown_device:
+            return "no_device"
+        if self.kind not in (FailureKind.RAISED, FailureKind.MISUSED):
+            return "unreachable"
+        reason = self._own_reason
+        if reason.endswith("QueueFull"):
+            return "queue_full"
+        other: CauseKind = "refused" if self.kind is FailureKind.RAISED else "misconfigured"
+        return _KINDS.get(reason, other)
+
+    @property
+    def _own_reason(self) -> str:
+        """The reason that the device itself gave: what it was told by others lies deeper."""
+        reasons = [str(entry.reason) for entry in self.errors] or [self.reason]
+        for wrappers in (_FROM_THE_DEVICE, _FROM_ITS_CODE):
+            if len(reasons) > 1 and reasons[-1] in wrappers:
+                reasons.pop()
+        return reasons[-1]
+
+    def cause(self, kind: CauseKind, **fields: Any) -> Cause:
+        """Return the cause that it is, with what it proves."""
+        return Cause(
+            kind=kind, said=self.said, chain=self.chain, errno_name=self._errno_name, **fields
+        )
+
+    @property
+    def _errno_name(self) -> str | None:
+        if self.kind is FailureKind.SILENT:
+            return "ETIMEDOUT"
+        if self.kind not in (FailureKind.REFUSED, FailureKind.DELAYED) or not self.errors:
+            return None
+        return "ECONNREFUSED" if self.errors[-1].reason in _NO_CONNECTION else None
 
 
 _WORDS: Final = {
@@ -70,7 +134,16 @@ _WORDS: Final = {
     FailureKind.BROKEN: "the connection broke",
     FailureKind.TIMED_OUT: "no answer came in time",
 }
+_NO_CONNECTION: Final = frozenset({"API_CantConnectToDevice", "API_ServerNotRunning"})
+_NO_SUCH_DEVICE: Final = frozenset({"API_DeviceNotDefined", "DB_DeviceNotDefined"})
+_KINDS: Final[dict[str, CauseKind]] = {
+    "API_CommandNotFound": "no_command",
+    "API_CommandNotAllowed": "not_allowed",
+    "API_IncompatibleCmdArgumentType": "wrong_argument",
+}
 _FROM_THE_DEVICE: Final = frozenset({"API_CommandFailed", "API_AttributeFailed"})
+#: What the device's side puts around an error that its code raised.
+_FROM_ITS_CODE: Final = frozenset({"PyDs_UnexpectedFailure"})
 _NOT_REACHED: Final = frozenset(
     {
         "API_CantConnectToDatabase",

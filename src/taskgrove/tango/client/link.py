@@ -125,6 +125,11 @@ class DeviceLink:
         """False for a device that has to be polled, because it pushes no events."""
         return self._subscriptions.has_events
 
+    @property
+    def heard_at(self) -> float:
+        """When its server was last heard of (monotonic seconds)."""
+        return self._sure_at
+
     def heard(self) -> None:
         """Take note that an event came: the server is the one that was subscribed to."""
         self._sure_at = time.monotonic()

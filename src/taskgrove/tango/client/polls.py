@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from taskgrove.tango.client.failure import Failure
 from taskgrove.tango.client.lists import Snapshot
+
+#: A device that has not answered a poll for so long counts as silent, in seconds.
+SILENT_AFTER_S: Final = 2.5
 
 
 class PollUser(Protocol):
@@ -41,6 +44,10 @@ class PollUser(Protocol):
         """Take how a poll that began at ``began`` (monotonic seconds) failed."""
         ...
 
+    def poll_late(self) -> None:
+        """Take note that a poll has had no answer for ``SILENT_AFTER_S`` seconds."""
+        ...
+
 
 class Polls:
     """The polls of one device, one at a time.
@@ -62,6 +69,8 @@ class Polls:
         self._submit = submit
         self._due: float | None = None
         self._is_out = False
+        #: When the poll that is out was begun by its thread (monotonic seconds); None: it waits.
+        self._asked_at: float | None = None
 
     def within(self, delay_s: float) -> None:
         """Have the device polled within ``delay_s`` seconds."""
@@ -79,12 +88,27 @@ class Polls:
         if ids is None:
             return
         self._is_out = True
+        self._asked_at = None
         began = time.monotonic()
+
+        def ask() -> Snapshot:
+            self._asked_at = time.monotonic()
+            return self._user.poll(ids)
+
         self._submit(
-            lambda: self._user.poll(ids),
+            ask,
             lambda found, failure: self._back(ids, began, found, failure),
             slow=self._user.is_slow,
         )
+        self._at(SILENT_AFTER_S, self._look)
+
+    def _look(self) -> None:
+        """Tell of a poll that has had no answer for long; one that only waits for a lane, not."""
+        asked_at = self._asked_at
+        if not self._is_out or asked_at is None:
+            return
+        if time.monotonic() - asked_at >= SILENT_AFTER_S:
+            self._user.poll_late()
 
     def _back(
         self, ids: tuple[str, ...], began: float, found: Snapshot | None, failure: Failure | None

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
+from taskgrove.events import Cause, CauseKind
 
 _DECODE: Final = msgspec.json.Decoder().decode
 
@@ -83,6 +84,7 @@ class Reply(NamedTuple):
         status: QUEUED or IN_PROGRESS when ACCEPTED, else the final status.
         result: What to hand over as the command's result, when it is over.
         note: Something worth telling about the reply; mostly empty.
+        cause: Why the command ended so, where the result alone does not tell it.
     """
 
     kind: ReplyKind
@@ -90,6 +92,7 @@ class Reply(NamedTuple):
     status: TaskStatus
     result: Any = None
     note: str = ""
+    cause: Cause | None = None
 
 
 def choose_protocol(versions: Any) -> int:
@@ -283,10 +286,11 @@ def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> R
     """
     pair = _code_and_text(value) if coded else None
     if pair is None:
-        result = _plain_result(value)
+        result, cause = _plain_result(value), None
         if result is False:
             result = (ResultCode.FAILED, f"{command_name or 'the command'} returned False")
-        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, result)
+            cause = Cause(kind="reported")
+        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, result, cause=cause)
     code, text = pair
     if code in (ResultCode.QUEUED, ResultCode.STARTED):
         if text and command_name.lower() != "abortcommands":
@@ -297,7 +301,9 @@ def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> R
         return end_by_reply(reply, "the device gave no command id")
     if code in (ResultCode.REJECTED, ResultCode.NOT_ALLOWED):
         reason = text or "the device gave no reason"
-        return Reply(ReplyKind.REJECTED, "", TaskStatus.REJECTED, (code, reason))
+        kind: CauseKind = "refused" if code == ResultCode.REJECTED else "not_allowed"
+        cause = Cause(kind=kind, said=text)
+        return Reply(ReplyKind.REJECTED, "", TaskStatus.REJECTED, (code, reason), cause=cause)
     return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, (code, text))
 
 

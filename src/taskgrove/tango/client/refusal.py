@@ -1,15 +1,33 @@
-"""The ends of commands that were not started, in words; pure, without TANGO."""
+"""The ends of commands that were not started, in words and as data; pure, without TANGO."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import Cause
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.failure import Failure, FailureKind
 
 #: What the device itself, or PyTango before it, has refused.
 _REFUSALS = (FailureKind.RAISED, FailureKind.MISUSED)
+
+
+class WhyNot(NamedTuple):
+    """Why a command was not called.
+
+    Attributes:
+        text: The reason, for people.
+        cause: The same as data.
+        errors: The TANGO errors that belong to it, innermost first, or None.
+        rejected: Whether the device or PyTango refused; else the device was not reached.
+    """
+
+    text: str
+    cause: Cause
+    errors: tuple[object, ...] | None = None
+    rejected: bool = True
 
 
 def is_refusal(failure: Failure) -> bool:
@@ -18,54 +36,62 @@ def is_refusal(failure: Failure) -> bool:
 
 
 def why_not_called(
-    device: str, name: str, failure: Failure, near: Callable[[str], str | None]
-) -> str:
+    device: str, name: str, failure: Failure, near: Callable[[], str | None]
+) -> WhyNot:
     """Return why a command was not called.
 
     Args:
         device: The device.
         name: The command.
         failure: What happened in its place.
-        near: Returns the command of the device that is most like a name; may raise.
+        near: Returns the name that was probably meant, where there is no such command or no such
+            device; may raise.
     """
-    if failure.reason == "API_CommandNotFound":
+    kind = failure.refusal_kind
+    nearest_name = None
+    if kind in ("no_command", "no_device"):
         try:
-            nearest_name = near(name)
+            nearest_name = near()
         except Exception:  # noqa: BLE001 - the hint is a courtesy, the reason is known
             nearest_name = None
-        hint = f"; did you mean {nearest_name}?" if nearest_name else ""
-        return f"the device has no command {name}{hint}"
-    if is_refusal(failure):
-        return f"{name} was not called: {failure.text}"
-    return f"cannot be reached, {name} was not sent: {failure.words} (tried {device})"
+    hint = f"; did you mean {nearest_name}?" if nearest_name else ""
+    if kind == "no_command":
+        text = f"the device has no command {name}{hint}"
+    elif is_refusal(failure):
+        text = f"{name} was not called: {failure.text}"
+    else:
+        text = f"cannot be reached, {name} was not sent: {failure.words} (tried {device}){hint}"
+    cause = failure.cause(kind, nearest=nearest_name)
+    return WhyNot(text, cause, failure.errors or None, is_refusal(failure))
 
 
-def refuse(
-    command: LrcCommand,
-    text: str,
-    failure: Failure | None,
-    *,
-    rejected: bool,
-    never_began: bool = True,
-) -> None:
-    """End a command that provably did not start, or has ended: it may be tried again.
+def wrong_argument(command_name: str, problem: str, in_type: str) -> WhyNot:
+    """Return why a command was not called whose argument is not what it takes.
 
     Args:
-        command: The command.
-        text: Why, for people.
-        failure: The failure whose TANGO errors belong to it, or None.
-        rejected: REJECTED when True, else FAILED.
-        never_began: False for one that has begun, and ended.
+        command_name: The command.
+        problem: What is wrong, as the end of a sentence.
+        in_type: The TANGO name of the type that it takes.
     """
+    cause = Cause(kind="wrong_argument", expected=in_type)
+    return WhyNot(f"{command_name} {problem}", cause)
+
+
+def wrong_name(name: str, problem: str) -> WhyNot:
+    """Return why a command was not called whose name, or device's name, TANGO cannot carry."""
+    return WhyNot(f"the name {name!r} {problem}", Cause(kind="misconfigured"))
+
+
+def refuse(command: LrcCommand, why: WhyNot) -> None:
+    """End a command that provably did not start, or has ended: it may be tried again."""
     status, code = TaskStatus.FAILED, ResultCode.FAILED
-    if rejected:
+    if why.rejected:
         status, code = TaskStatus.REJECTED, ResultCode.REJECTED
-    error = failure.errors if failure is not None and failure.errors else None
     command.end(
         status,
-        (code, text),
+        (code, why.text),
         source="reply",
         may_retry=True,
-        error=error,
-        never_began=never_began,
+        error=why.errors,
+        cause=why.cause,
     )

@@ -15,13 +15,21 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import TaskStatus
+from taskgrove.events import Cause, CauseKind
 from taskgrove.tango.client.command import LrcCommand, Source
-from taskgrove.tango.client.doubt import Doubt, candidates, is_called_again, unknown_fate
+from taskgrove.tango.client.doubt import (
+    Doubt,
+    candidates,
+    is_called_again,
+    unknown_fate,
+    unknown_fate_cause,
+)
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.link import CONNECT_PAUSE_S, DeviceLink
 from taskgrove.tango.client.lists import Snapshot
-from taskgrove.tango.client.polls import Polls
+from taskgrove.tango.client.polls import SILENT_AFTER_S, Polls
 from taskgrove.tango.client.protocol import CommandFacts, decode_event
 from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.client.strangers import Strangers
@@ -79,6 +87,9 @@ class DeviceSession:
         self._polls = Polls(self, at, submit)
         self._refusals = 0
         self._failing_since: float | None = None
+        #: When it last answered a call or a poll (monotonic seconds).
+        self._answered_at = time.monotonic()
+        self._is_silent = False
         self._breaks = 0
         self._in_trouble = False
         self._watch_until = 0.0
@@ -97,6 +108,9 @@ class DeviceSession:
         """Follow a command that the device accepted; what came before the reply is replayed."""
         command.protocol = self.link.protocol
         command.breaks_before = self._breaks
+        if source == "reply":
+            self._answered_at = time.monotonic()
+            self._is_silent = False
         early = self._strangers.claim(command_id)
         self.commands.setdefault(command_id, []).append(command)
         command.begin(command_id, None if early else status, source, note)
@@ -141,9 +155,8 @@ class DeviceSession:
     def give_up(self, command: LrcCommand) -> None:
         """End a command whose deadline has passed; what it does on the device is not touched."""
         if command.final is None:
-            self._close(
-                command, "its limit expired before the device told of its end; it may go on"
-            )
+            text = "its limit expired before the device told of its end; it may go on"
+            self._close(command, text, Cause(kind="timed_out"))
 
     # -- events --------------------------------------------------------------------
     def on_event(self, slot: str, value: Any) -> None:
@@ -199,10 +212,14 @@ class DeviceSession:
 
     def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
         """Take what a poll found."""
-        now = time.monotonic()
+        now = self._answered_at = time.monotonic()
         self._refusals = 0
         self._failing_since = None
         self.is_slow = False
+        if self._is_silent:
+            self._is_silent = False
+            for command in self.in_flight():
+                command.tell_answers(True, "the device answers again")
         if self._in_trouble:
             self._in_trouble = False
             self._watch_until = now + WATCH_S
@@ -248,13 +265,13 @@ class DeviceSession:
                 f"{command.command_name} was lost with the server: the connection broke, and "
                 f"since it is back the device does not know the command ({command.command_id})"
             )
-            self._close(command, text, may_retry=True)
+            self._close(command, text, self._cause("restarted"), may_retry=True)
         elif missed_s > self._settings.not_found_grace_s:
             text = (
                 f"the device does not know {command.command_name} any more "
                 f"({command.command_id}); how it ended is not known"
             )
-            self._close(command, text, may_retry=False)
+            self._close(command, text, self._cause("forgotten"), may_retry=False)
         else:
             self._polls.within(_WATCH_INTERVAL_S)
 
@@ -270,6 +287,8 @@ class DeviceSession:
         first = self._failing_since is None
         self._failing_since = self._failing_since or began
         failing_s = time.monotonic() - self._failing_since
+        if failure.kind.is_silence:
+            self._at(max(0.0, SILENT_AFTER_S - failing_s), self._look_for_silence)
         if self._refusals >= 2:
             why = "its server is gone: nothing answers at its address, connecting was refused twice"
             self._lose_all(why, ended=True, failure=failure)
@@ -280,6 +299,21 @@ class DeviceSession:
             self._polls.within(CONNECT_PAUSE_S)
         else:
             self._polls.within(0.05 if first else 0.5)
+
+    def poll_late(self) -> None:
+        """Take note that a poll has had no answer for so long that the device counts as silent."""
+        if self._is_silent:
+            return
+        self._is_silent = True
+        cause = self._cause("silent")
+        silent_s = time.monotonic() - self._heard_at
+        for command in self.in_flight():
+            command.tell_answers(False, f"no answer from its device for {silent_s:.0f} s", cause)
+
+    def _look_for_silence(self) -> None:
+        since = self._failing_since
+        if since is not None and time.monotonic() - since >= SILENT_AFTER_S:
+            self.poll_late()
 
     # -- decisions -----------------------------------------------------------------
     def _give_all(self, followers: list[LrcCommand], facts: CommandFacts, source: Source) -> None:
@@ -333,25 +367,29 @@ class DeviceSession:
         self,
         command: LrcCommand,
         text: str,
+        cause: Cause,
         *,
         may_retry: bool = False,
         failure: Failure | None = None,
     ) -> None:
         error = failure.errors if failure is not None and failure.errors else None
-        command.fail(text, may_retry=may_retry, error=error)
+        command.fail(text, cause, may_retry=may_retry, error=error)
         self.forget(command)
 
     def _lose_all(self, why: str, *, ended: bool, failure: Failure) -> None:
         fate = "" if ended else "; what became of the command is not known"
         doubts, self.doubts = self.doubts, []
+        self._is_silent = False
         for command in self.in_flight():
             if command.pending_status is not None:
                 self._end_without_result(command)
             else:
                 text = f"{command.command_name} did not end: {why}{fate}"
-                self._close(command, text, may_retry=ended, failure=failure)
+                cause = self._cause("died" if ended else "silent", failure)
+                self._close(command, text, cause, may_retry=ended, failure=failure)
         for doubt in doubts:
-            self._close(doubt.command, f"{why}; {unknown_fate(doubt)}", failure=failure)
+            cause = unknown_fate_cause(doubt, self._last_answer_ns())
+            self._close(doubt.command, f"{why}; {unknown_fate(doubt)}", cause, failure=failure)
 
     def _settle_doubts(self, now: float) -> None:
         """Adopt the one command that a broken call can have started, or tell the truth."""
@@ -367,10 +405,25 @@ class DeviceSession:
                 note = "the call's reply was lost; the command was found on the device"
                 self.accept(doubt.command, new[0], TaskStatus.QUEUED, "poll", note)
             elif new or is_over:
-                self._close(doubt.command, unknown_fate(doubt), failure=doubt.failure)
+                cause = unknown_fate_cause(doubt)
+                self._close(doubt.command, unknown_fate(doubt), cause, failure=doubt.failure)
         if self.doubts:
             self._found_at = self._found_at or now
             self._polls.within(0.25)
+
+    @property
+    def _heard_at(self) -> float:
+        return max(self._answered_at, self.link.heard_at)
+
+    def _last_answer_ns(self) -> int:
+        return SYSTEM_CLOCK.wall_ns() - int((time.monotonic() - self._heard_at) * 1e9)
+
+    def _cause(self, kind: CauseKind, failure: Failure | None = None) -> Cause:
+        """Return why a command is lost, with when its device last answered."""
+        answered_ns = self._last_answer_ns() if kind in ("died", "silent") else None
+        if failure is None:
+            return Cause(kind=kind, last_answer_ns=answered_ns)
+        return failure.cause(kind, last_answer_ns=answered_ns)
 
     def _trouble(self) -> None:
         self._in_trouble = True
