@@ -161,6 +161,14 @@ def test_a_tree_hundreds_deep_needs_no_recursion() -> None:
     assert view.leaf_tally["running"] == 1
 
 
+def test_nodes_that_are_known_are_drawn_as_they_are_whatever_comes_first() -> None:
+    whole = RunView().apply_all(beam_run(2, failed=(1,)))
+    view = RunView.of(RUN_ID, reversed(whole.nodes.values()))
+    assert [node.path for node in view.walk()] == [node.path for node in whole.walk()]
+    assert all(view.nodes[path] is node for path, node in whole.nodes.items())
+    assert +view.leaf_tally == +whole.leaf_tally
+
+
 def test_health_of_a_completed_leaf_shows() -> None:
     stream = Stream()
     stream.ended("a", health_state="DEGRADED")

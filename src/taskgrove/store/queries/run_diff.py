@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from taskgrove.control_model import TaskStatus
 from taskgrove.events import ComposedDetail
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.plain_differences import (
@@ -21,7 +20,7 @@ from taskgrove.store.queries.plain_differences import (
     from_json,
     value_text,
 )
-from taskgrove.store.queries.run_outcome import is_broken, outcome_word
+from taskgrove.store.queries.run_outcome import is_broken
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.queries.usual_durations import unusual_durations
 from taskgrove.story.run_node import RunNode
@@ -142,13 +141,7 @@ def diff_runs(history: History, first: RunRow, second: RunRow) -> RunDiff:
 
 def node_word(node: RunNode) -> str:
     """Return what became of a node in one word."""
-    if node.skipped:
-        return "skipped"
-    if not node.is_final:
-        if node.status is TaskStatus.NOT_FOUND:
-            return "not found"
-        return "running" if node.status is TaskStatus.IN_PROGRESS else "waiting"
-    return outcome_word("final", node.status, node.result_code, node.health_state)
+    return "ok" if node.state == "completed" else node.state
 
 
 def _outcomes(first: RunRow, second: RunRow) -> Iterator[Difference]:
