@@ -56,7 +56,12 @@ class Troubles:
 
 
 def new_recorder(store: Store | str | Path, folder: Path, **options: Any) -> Recorder:
-    """Return a recorder whose spill is in a folder of the test."""
+    """Return a recorder whose spill is in a folder of the test.
+
+    It gives a record that is slow to answer as much time as a test has: whether a busy machine
+    takes longer than an operator would wait is no question of these tests.
+    """
+    options.setdefault("patience_s", PATIENCE_S)
     return Recorder(store, spill_folder=folder / "spill", **options)
 
 
