@@ -32,10 +32,10 @@ MANAGER = ("--manager", "site_manager:Manager")
 @pytest.mark.parametrize(
     ("name", "code", "headline"),
     [
-        ("good", 0, "COMPLETED, OK"),
-        ("bad", 1, "FAILED: "),
-        ("half", 3, "COMPLETED, DEGRADED: "),
-        ("refused", 4, "REJECTED: "),
+        ("good", 0, "good completed: nothing failed"),
+        ("bad", 1, "bad failed: "),
+        ("half", 3, "half completed DEGRADED "),
+        ("refused", 4, "refused was rejected: "),
     ],
 )
 def test_the_exit_code_is_the_outcome(place: Path, name: str, code: int, headline: str) -> None:
@@ -54,8 +54,8 @@ def test_a_condition_that_is_not_met_rejects(place: Path) -> None:
 
 def test_casualties_and_advice_are_told(place: Path) -> None:
     done = taskgrove("run", "map.yaml", "bad", *MANAGER, cwd=place)
-    assert "Not run because of it:\n  - well - skipped: badly failed" in done.stdout
-    assert "What to do next:" in done.stdout
+    assert "\n  - 1 skipped (badly failed): well\n" in done.stdout
+    assert "next: mend what Manager.badly reports, then taskgrove resume" in done.stdout
 
 
 def test_what_a_step_says_does_nothing_to_the_terminal(place: Path) -> None:
@@ -73,7 +73,7 @@ def test_piped_words_are_calm_lines(place: Path) -> None:
         "good/well-2: completed",
         "good: completed",
     ]
-    assert outcome == "COMPLETED, OK"
+    assert outcome.startswith("good completed: nothing failed, 2 leaves in ")
     assert recorded.startswith("Recorded as 2")
 
 
@@ -84,7 +84,7 @@ def test_json_lines_are_the_run(place: Path) -> None:
     assert view.root is not None
     assert view.root.status is TaskStatus.FAILED
     assert view.last_sequence == len(done.stdout.splitlines())
-    assert "FAILED: badly" in done.stderr
+    assert "bad failed: step badly reported a failure" in done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -118,7 +118,7 @@ def test_ctrl_c_aborts_and_says_so(place: Path) -> None:
         words, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
     assert "Ctrl-C: aborting the command" in words
-    assert "ABORTED: " in words
+    assert "long was aborted: interrupted by Ctrl-C" in words
     assert errors == ""
 
 
@@ -139,7 +139,7 @@ def test_what_ignores_the_abort_is_abandoned_and_named(place: Path) -> None:
         process.send_signal(signal.SIGINT)
         words, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
-    assert "deaf/deaf did not stop when asked and may still be running" in words
+    assert "deaf did not stop when asked and may still be running" in words
 
 
 def test_a_second_ctrl_c_ends_at_once(place: Path) -> None:
@@ -171,7 +171,7 @@ def test_on_a_terminal_the_finished_tree_stays(
         shown = _read_all(ours)
     assert process.wait(PATIENCE_S) == 1
     assert "├─ badly ✗ failed" in _plain(shown)
-    assert "FAILED: badly" in shown
+    assert "bad failed: step badly reported a failure" in _plain(shown)
     assert ("\x1b[31m" in shown or "\x1b[1;31m" in shown) is coloured
     assert "\x1b[31m here" not in shown
 
@@ -191,7 +191,7 @@ def test_a_dumb_terminal_gets_lines_that_fit_it(place: Path) -> None:
         os.close(theirs)
         shown = _read_all(ours)
     assert "\x1b" not in shown
-    assert "  - Steps were left out after the first" in shown.splitlines()
+    assert "bad failed: step badly reported a" in shown.splitlines()
     assert all(len(line) <= 40 for line in shown.splitlines()), shown
 
 

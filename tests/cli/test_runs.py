@@ -377,7 +377,7 @@ def test_what_was_left_out_is_told_by_every_verb(
     )
     assert run.returncode == code, run.stderr
     told = f"left out: late: {reason}"
-    assert told in run.stdout.partition("COMPLETED")[2]
+    assert told in run.stdout.partition("go completed")[2]
     for verb in (["why", "last"], ["runs", "show", "last"], ["runs", "list"]):
         shown = taskgrove(*verb, cwd=tmp_path)
         assert told in " ".join(shown.stdout.split()), verb

@@ -72,11 +72,14 @@ def test_a_refused_tree_is_a_run_whose_nodes_are_all_rejected(store: Store) -> N
         assert node.skipped is not at_fault, path
     assert not log.select(kind="started")
     story = story_of_record(row, history.nodes(row), now_ns=row.last_ns, location=store.location)
-    assert why(story).sentence == (
+    found = why(story)
+    assert found.sentence.startswith(
         "configure was rejected: configure_pst/pst-02 on low-pst/beam/02 has no command Configur"
         " (did you mean Configure?); it blocked check, configure_pst/pst-01 and after (1 leaf);"
-        " next: correct command_name in the map, then"
-        f" {command_line(store.location, 'resume', 'r1')}"
+        " next: correct command_name Configur (did you mean Configure?) in map.yaml"
+    )
+    assert found.next_step.endswith(
+        f", then {command_line(store.location, 'resume', 'r1', '--use-file')}"
     )
 
 

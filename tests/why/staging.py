@@ -48,7 +48,12 @@ class Ended:
 
     @property
     def sentence(self) -> str:
-        return self.explanation.sentence
+        """The first line, with what did not fit into it."""
+        line = self.explanation.sentence
+        assert len(line) < 300
+        told = line.partition("; next: ")[0]
+        end = f"next: {self.explanation.next_step}" if self.explanation.next_step else ""
+        return "; ".join(part for part in (told, *self.explanation.also, end) if part)
 
 
 def unexpected(sentence: str, words: Sequence[str]) -> list[str]:

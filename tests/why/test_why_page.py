@@ -6,9 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
-from taskgrove.view.reasons.deeds import _DEEDS
-from taskgrove.view.reasons.kinds import CauseKind
+from taskgrove.events import CauseKind
+from taskgrove.view.why.deeds import DEEDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "why.md").read_text("utf-8")
 LIMIT_S = 60
@@ -32,10 +33,11 @@ def test_the_snippet_prints_what_is_shown(tmp_path: Path) -> None:
 def test_every_kind_of_cause_is_in_the_table_with_its_words() -> None:
     rows = PAGE.split("| cause |")[1].split("\n\n")[0].splitlines()[2:]
     told = {row.split("|")[1].strip(): row.split("|")[2] for row in rows}
-    assert set(told) == {kind.value for kind in CauseKind}
-    for kind, words in _DEEDS.items():
+    assert set(told) == {f"`{kind}`" for kind in get_args(CauseKind)}
+    assert set(DEEDS) == set(get_args(CauseKind))
+    for kind, words in DEEDS.items():
         begins = words.split("{")[0].strip()
-        assert begins in told[kind.value], kind
+        assert begins in told[f"`{kind}`"], kind
 
 
 def test_shown_words_fit_eighty_columns() -> None:

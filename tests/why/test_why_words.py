@@ -13,10 +13,10 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, TaskEvent
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import OperatorVerdict, RunStory, story_of_events
-from taskgrove.view.reasons.kinds import CauseKind, CauseReader, normalised
-from taskgrove.view.reasons.text import render_why
 from taskgrove.view.terminal_text import ASCII
 from taskgrove.view.why import Why, why
+from taskgrove.view.why.failed_leaf import CauseReader, normalised
+from taskgrove.view.why.why_text import render_why
 from tests.unit.event_streams import Stream, beam_run
 
 SECOND = 1_000_000_000
@@ -54,41 +54,6 @@ def leaf(message: str, status: TaskStatus, code: ResultCode, execution: Any = "D
     )
 
 
-@pytest.mark.parametrize(
-    ("message", "status", "code", "kind"),
-    [
-        # What is ours when we say it is not when a device says it.
-        ("timed out after 5 s (limit set by root)", FAILED, 3, CauseKind.TIMED_OUT),
-        ("timed out after 5 s (limit set by root)", TaskStatus.COMPLETED, 3, CauseKind.REPORTED),
-        ("lock timed out after 5 s", FAILED, 3, CauseKind.OTHER),
-        ("cannot be reached, X was not sent: no", FAILED, 3, CauseKind.UNREACHABLE),
-        ("we cannot be reached, X was not sent: no", FAILED, 3, CauseKind.OTHER),
-        ("Queue is full: 3 commands are waiting, 2 may", REJECTED, 5, CauseKind.QUEUE_FULL),
-        ("Queue is full", TaskStatus.COMPLETED, 3, CauseKind.REPORTED),
-        ("Command is not allowed", REJECTED, 5, CauseKind.NOT_ALLOWED),
-        ("not while scanning", TaskStatus.COMPLETED, 6, CauseKind.NOT_ALLOWED),
-        ("Configure takes DevString (text), not int 7", REJECTED, 5, CauseKind.WRONG_ARGUMENT),
-        ("Off takes no argument, but was given int 7", REJECTED, 5, CauseKind.WRONG_ARGUMENT),
-        ("this takes Device time", REJECTED, 5, CauseKind.REFUSED),
-        ("unusable result: a list of length 3", TaskStatus.COMPLETED, 4, CauseKind.UNREADABLE),
-        ("somebody pressed a button", ABORTED, 7, CauseKind.ABORTED),
-        ("it ran; the runner of this run was lost at noon", FAILED, 3, CauseKind.LOST),
-        ("no such process; how process 7:1 ended is not known", FAILED, 3, CauseKind.LOST),
-        ("not started: the runner of this run was lost at noon", ABORTED, 7, CauseKind.NEVER_BEGUN),
-    ],
-)
-def test_a_cause_has_its_kind(message: str, status: Any, code: int, kind: CauseKind) -> None:
-    for words in (message, f"a/b/c: {message}"):
-        assert CauseReader().read(leaf(words, status, ResultCode(code))).kind is kind
-
-
-def test_a_method_raises_and_a_device_that_says_the_same_does_not() -> None:
-    words = "ValueError: no lock"
-    for execution, kind in (("INTERNAL", CauseKind.RAISED), ("DEVICE", CauseKind.OTHER)):
-        node = leaf(words, FAILED, ResultCode.FAILED, execution)
-        assert CauseReader().read(node).kind is kind
-
-
 def test_what_varies_between_leaves_is_no_part_of_a_cause() -> None:
     assert normalised("beam 12: no lock, 3.5 dB") == normalised("beam 7: no lock, -12 dB")
     assert normalised("low-pst/beam/01 is gone") == normalised("low-pss/x/y is gone")
@@ -100,7 +65,7 @@ def test_what_varies_between_leaves_is_no_part_of_a_cause() -> None:
 
 
 def test_own_limits_are_one_cause_and_limits_of_others_another() -> None:
-    def key(path: str, owner: str) -> str:
+    def key(path: str, owner: str) -> object:
         node = leaf(f"timed out after 5 s (limit set by {owner})", FAILED, ResultCode.FAILED)
         node.path = path
         return CauseReader().read(node).key
@@ -214,7 +179,7 @@ def test_a_failure_that_the_command_got_over_is_told_after_the_one_that_decided(
     found = explained(stream)
     assert found.first is not None
     assert found.first.path == "go/check"
-    assert "before it beams/b1 failed, which did not decide the outcome" in found.sentence
+    assert "before it beams/b1 failed, but did not decide" in found.sentence
 
 
 def test_what_never_began_is_a_casualty_of_the_first_leaf_that_was_lost() -> None:
@@ -268,8 +233,8 @@ def test_what_an_abort_made_of_each_leaf() -> None:
     ]  # fmt: skip
     assert found.first is not None
     assert found.first.path == "configure/c"
-    assert "a and e did not stop when asked" in found.sentence
-    assert "1 leaf had not begun" in found.sentence
+    assert "a and e did not stop when asked" in found.also[0]
+    assert "1 leaf had not begun" in " ".join([found.sentence, *found.also])
 
 
 def test_a_leaf_that_ended_after_its_limit_says_how_late() -> None:
@@ -284,7 +249,7 @@ def test_a_leaf_that_ended_after_its_limit_says_how_late() -> None:
     stream.ended("configure", FAILED, ResultCode.FAILED)
     found = explained(stream)
     assert "it completed 0.0 s after that" in found.sentence
-    assert found.next_step.startswith("raise that limit in the map, then")
+    assert found.next_step.startswith("raise `timeout` of configure/one in the map, then")
 
 
 def test_a_verdict_is_told_and_changes_nothing() -> None:
@@ -311,17 +276,18 @@ def test_a_lost_run_says_what_ran_what_runs_on_and_what_to_do() -> None:
         state="lost",
         can_resume=True,
         state_note="process 77 on corr-01 is gone",
-        options="--db here.db",
+        options=("--db", "here.db"),
         now_ns=events[-1].wall_ns + 60 * SECOND,
     )
     assert "configure lost its runner (last sign of life " in found.sentence
     assert "1:00 min ago" in found.sentence
     assert "configure_pst/pst-beam-02 on mid-pst/beam/02 was running with 1 more" in found.sentence
-    assert "3 of 5 leaves had ended" in found.sentence
-    assert "process 77 on corr-01 is gone" in found.sentence
-    assert "taskgrove recover run-1 --db here.db follows what still runs" in found.sentence
-    assert "taskgrove resume run-1 --db here.db runs the rest" in found.sentence
-    assert found.next_step in found.sentence
+    assert "3 of 5 leaves had ended" in " ".join([found.sentence, *found.also])
+    assert "process 77 on corr-01 is gone" in " ".join([found.sentence, *found.also])
+    assert found.next_step == (
+        "follow what still runs: taskgrove recover run-1 --db here.db, then run the rest:"
+        " taskgrove resume run-1 --db here.db"
+    )
 
 
 def test_a_recovered_run_blames_what_was_lost_and_not_what_never_began() -> None:
@@ -342,9 +308,9 @@ def test_a_recovered_run_blames_what_was_lost_and_not_what_never_began() -> None
     ("words", "status", "told"),
     [
         ("timed out after 3 s", FAILED, "did not finish fit within 3 s (its own limit)"),
-        ("killed by SIGSEGV: frame 7", FAILED, "did not come to its end: killed by SIGSEGV"),
+        ("killed by SIGSEGV: frame 7", FAILED, 'was killed by SIGSEGV: "frame 7"'),
         ("ValueError: no peaks", FAILED, "raised ValueError: no peaks"),
-        ("ended without a result (exit status 0)", FAILED, "did not come to its end: ended with"),
+        ("ended without a result (exit status 0)", FAILED, "gave no result: ended without"),
         (
             "process 7 had ended while nobody watched it; what it gave is not known",
             FAILED,
@@ -361,7 +327,7 @@ def test_analyses_that_fail(words: str, status: TaskStatus, told: str) -> None:
     stream.ended("reduce", FAILED, ResultCode.FAILED)
     found = explained(stream)
     assert f"reduce failed: analysis fit {told}" in found.sentence
-    assert "look into the output of the analysis" in found.next_step
+    assert "see the output of fit" in found.next_step
 
 
 def test_a_living_run_waits_for_what_was_silent_longest() -> None:

@@ -212,7 +212,7 @@ def _perform(
         shown = _run(terminal, record, fleet, command_map, act)
         terminal.say_explanation(shown.words)
         terminal.say(f"The run took {duration_text(time.monotonic() - began)}.", "dim")
-        record.say_how_to_see(terminal, shown.run_id, well=shown.words.state == "completed")
+        record.say_how_to_see(terminal, shown.run_id, well=shown.words.outcome == "completed")
         if shown.interrupts:
             return ExitCode.ABORTED
         differs += [f"act {number}: {line}" for line in differences(act, shown)]
@@ -284,14 +284,10 @@ def demo_session(
 def differences(act: Act, shown: Shown) -> list[str]:
     """Return how a run's outcome differs from what its act should end like."""
     lines = []
-    if shown.words.state != act.state:
-        lines.append(f"it ended {shown.words.state}, and should have ended {act.state}")
-    if sorted(shown.words.failed_devices) != sorted(act.failed):
-        failed = ", ".join(shown.words.failed_devices) or "no device"
-        lines.append(f"{failed} failed, and it should have been {', '.join(act.failed) or 'none'}")
-    lines += [
-        f"no cause names {device}"
-        for device in act.failed
-        if not any(device in cause for cause in shown.words.causes)
-    ]
+    if shown.words.outcome != act.state:
+        lines.append(f"it ended {shown.words.outcome}, and should have ended {act.state}")
+    failed = sorted(device for group in shown.words.groups for device in group.devices)
+    if failed != sorted(act.failed):
+        told = ", ".join(failed) or "no device"
+        lines.append(f"{told} failed, and it should have been {', '.join(act.failed) or 'none'}")
     return lines

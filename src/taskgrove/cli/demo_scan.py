@@ -127,8 +127,8 @@ def perform_scan(terminal: Terminal, record: Recording, *, speed: float) -> tupl
 
 def differences(shown: Shown, folder: Path) -> list[str]:
     """Return how the act's outcome differs from what it should be."""
-    if shown.words.state != "degraded":
-        return [f"it ended {shown.words.state}, and should have ended degraded"]
+    if shown.words.outcome != "degraded":
+        return [f"it ended {shown.words.outcome}, and should have ended degraded"]
     found, true = _distances(folder)
     if abs(found["distance_mm"] - true) > _TOLERANCE * true:
         return [f"the distance found is {found['distance_mm']:.2f} mm, and is {true:.2f} mm"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.story.node_state import NodeState, state_of
-from taskgrove.view.explain import Outcome
 
 
 class ExitCode(IntEnum):
@@ -39,7 +39,7 @@ _OF_STATE: Final[dict[NodeState, ExitCode]] = {
 }
 
 
-def exit_code_of(outcome: Outcome) -> ExitCode:
+def exit_code_of(outcome: AggregationOutcome) -> ExitCode:
     """Return the exit code of a run's outcome; what is none of the others failed."""
     state = state_of(outcome.status, outcome.result_code, outcome.health_state)
     return _OF_STATE.get(state, ExitCode.FAILED)

@@ -19,6 +19,7 @@ from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_executor import new_run_id
 from taskgrove.commands.run_recorder import RunAbout
@@ -31,6 +32,9 @@ from taskgrove.errors import (
     UnknownRunError,
 )
 from taskgrove.events import Observer
+from taskgrove.story.run_story import RunStory, story_of_facts
+from taskgrove.view.run_source import with_source
+from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
@@ -135,6 +139,20 @@ class Recording:
         words = ("runs", "show", run_id) if well else ("why", run_id)
         line = command_line(store.location, *words)
         terminal.say(f"Recorded as {run_id}: {safe_text(line)}", "dim")
+
+    def told_of(self, run_id: str, view: RunView, source: Mapping[str, Any]) -> RunStory:
+        """Return the story of a run that has just ended, to be explained as from its record.
+
+        Args:
+            run_id: The run.
+            view: Its nodes.
+            source: What it was composed from.
+        """
+        story = story_of_facts(view, run_id=run_id, now_ns=SYSTEM_CLOCK.wall_ns())
+        store = None if self.recorder is None else self.recorder.store
+        if self.recorder is None or store is None or not self.recorder.is_kept(run_id):
+            return story
+        return with_source(story, source, store.location)
 
     def at_once(self) -> None:
         """Write what is left, because the process ends now."""

@@ -48,7 +48,6 @@ def recover(
     """
     terminal = Terminal(json=json, live=not no_live)
     from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-    from taskgrove.view.record_view import resume_line  # noqa: PLC0415 - an extra
 
     with writable_record(terminal, db) as (store, record):
         if run is None:
@@ -57,12 +56,7 @@ def recover(
         outcome, interrupts = recover_shown(
             terminal, store, record, run, give_up=give_up, json=json
         )
-        code = ExitCode.ABORTED if interrupts > 1 else exit_code_of(outcome)
-        row = History(store).find(run)
-        if code is not ExitCode.OK and row.source:
-            line = safe_text(resume_line(row, store.location))
-            terminal.say(f"What did not end well is done again by: {line}", "dim")
-    return code
+    return ExitCode.ABORTED if interrupts > 1 else exit_code_of(outcome)
 
 
 def _list(terminal: Terminal, store: Store) -> int:

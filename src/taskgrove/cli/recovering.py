@@ -19,9 +19,9 @@ from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.errors import MissingExtraError, UnknownRunError
-from taskgrove.view.explain import explain
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
+from taskgrove.view.why import explain
 
 if TYPE_CHECKING:
     from taskgrove.recovery.lost_run_recovery import RecoveryPlan
@@ -145,7 +145,9 @@ def recover_shown(
             )
         outcome = recovery.handle.outcome
         assert outcome is not None
-        terminal.say_explanation(explain(outcome, view))
+        terminal.say_explanation(
+            explain(outcome, view, record.told_of(row.run_id, view, row.source))
+        )
     return outcome, interrupts
 
 

@@ -206,7 +206,7 @@ def _run(
         terminal, session, ready.task, record, ready.about, json=json, prior=ready.plan.prior
     )
     terminal.say_explanation(shown.words)
-    record.say_how_to_see(terminal, shown.run_id, well=shown.words.state == "completed")
+    record.say_how_to_see(terminal, shown.run_id, well=shown.words.outcome == "completed")
     return ExitCode.ABORTED if shown.interrupts > 1 else exit_code_of(shown.outcome)
 
 

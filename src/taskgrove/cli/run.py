@@ -35,9 +35,9 @@ from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.errors import CommandError
-from taskgrove.view.explain import Explanation, explain
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
+from taskgrove.view.why import Why, explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Shown:
 
     run_id: str
     outcome: AggregationOutcome
-    words: Explanation
+    words: Why
     view: RunView
     interrupts: int
 
@@ -132,7 +132,7 @@ def run(
         about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
         shown = show_run(terminal, session, task, record, about, json=json)
         terminal.say_explanation(shown.words)
-        record.say_how_to_see(terminal, shown.run_id, well=shown.words.state == "completed")
+        record.say_how_to_see(terminal, shown.run_id, well=shown.words.outcome == "completed")
     return ExitCode.ABORTED if shown.interrupts > 1 else exit_code_of(shown.outcome)
 
 
@@ -194,4 +194,5 @@ def show_run(
         )
     outcome = handle.outcome
     assert outcome is not None
-    return Shown(run_id, outcome, explain(outcome, view), view, heard)
+    words = explain(outcome, view, record.told_of(run_id, view, about.source))
+    return Shown(run_id, outcome, words, view, heard)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.recorded import AsJson, Database, RunReference, history_of_runs, write_json
 from taskgrove.cli.runs_list import OUTCOME_STYLES, took_text
+from taskgrove.cli.runs_show_node import find_node, say_node
 from taskgrove.cli.surfaces import print_tree
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
-from taskgrove.view.reasons.sections import sections_of
-from taskgrove.view.reasons.words import counted
 from taskgrove.view.record_view import story_of_record
 from taskgrove.view.sign_of_life import state_words
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import STATE_STYLES
 from taskgrove.view.why import why
+from taskgrove.view.why.phrases import counted
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.run_rows import RunRow, VerdictRow
@@ -27,7 +29,19 @@ if TYPE_CHECKING:
 
 
 @verb
-def show_run(run: RunReference, db: Database = None, json: AsJson = False) -> int:
+def show_run(
+    run: RunReference,
+    node: Annotated[
+        str | None,
+        typer.Option(
+            "--node",
+            metavar="PATH",
+            help="Only this node: each attempt with its cause, exceptions, last lines, notes.",
+        ),
+    ] = None,
+    db: Database = None,
+    json: AsJson = False,
+) -> int:
     """Show a run: its outcome, its tree, and why it ended so.
 
     A run that is not over says when it was last heard of.
@@ -37,6 +51,13 @@ def show_run(run: RunReference, db: Database = None, json: AsJson = False) -> in
         found, nodes, verdicts = history.whole(run)
         pages = history.pages(found)
         location = history.store.location
+        if node is not None:
+            chosen = find_node(nodes, node)
+            if json:
+                write_json(terminal, chosen)
+            else:
+                say_node(terminal, chosen, SYSTEM_CLOCK.wall_ns())
+            return ExitCode.OK
         if json:
             told = {"run": found, "nodes": nodes, "pages": pages, "verdicts": verdicts}
             write_json(terminal, told)
@@ -104,14 +125,7 @@ def _say_why(
     verdicts: Sequence[VerdictRow],
     location: str,
 ) -> None:
-    if run.outcome == "ok" and not verdicts and not run.left_out:
-        return
     now_ns = SYSTEM_CLOCK.wall_ns()
     story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)
-    words = why(story)
     terminal.say()
-    terminal.say_paragraph(safe_text(words.sentence))
-    for title, items in sections_of(words):
-        terminal.say(f"{title}:", "bold")
-        for item in items:
-            terminal.say_item(item)
+    terminal.say_explanation(why(story))

@@ -20,7 +20,6 @@ from rich.text import Text
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
 from taskgrove.story.node_state import NodeState
-from taskgrove.view.explain import Explanation
 from taskgrove.view.terminal_text import (
     UNICODE,
     charset_for,
@@ -30,6 +29,8 @@ from taskgrove.view.terminal_text import (
     wrapped,
 )
 from taskgrove.view.tree_text import STATE_STYLES, Segment
+from taskgrove.view.why import Explanation
+from taskgrove.view.why.sections import sections_of
 
 #: How many problems of a map, or reasons of a refusal, are listed.
 _LISTED = 20
@@ -90,9 +91,10 @@ class Terminal:
         return text
 
     def say_explanation(self, words: Explanation) -> None:
-        """Print an outcome in words."""
-        self.say_headline(words.headline, words.state)
-        for title, items in words.sections():
+        """Print why a run ended so: the first line in the colour of its outcome, then the rest."""
+        for line in self._broken(words.sentence):
+            self.say_headline(line, words.shown_as)
+        for title, items in sections_of(words):
             self.say(f"{title}:", "bold")
             for item in items:
                 self.say_item(item)
@@ -103,9 +105,11 @@ class Terminal:
 
     def say_paragraph(self, text: str) -> None:
         """Print a paragraph of our own, broken between words on a terminal."""
-        lines = wrapped(text, max(20, self.width)) if self.words.is_terminal else [text]
-        for line in lines:
+        for line in self._broken(text):
             self.say(line)
+
+    def _broken(self, text: str) -> list[str]:
+        return wrapped(text, max(20, self.width)) if self.words.is_terminal else [text]
 
     def say_item(self, text: str) -> None:
         """Print one item of a list; on a terminal a long one is broken between words."""

@@ -125,7 +125,7 @@ def check_not_resumed(row: RunRow, location: str) -> None:
 
 
 def _resume_line(location: str, row: RunRow, *words: str) -> str:
-    return f"{command_line(location, 'resume', *words)} {typed_again(row.source)}".strip()
+    return command_line(location, "resume", *words, *typed_again(row.source))
 
 
 def to_resume(history: History, row: RunRow, location: str, *, again: bool = False) -> RunRow:

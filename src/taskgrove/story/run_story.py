@@ -29,7 +29,7 @@ class OperatorVerdict:
 
     Attributes:
         path: The node.
-        verdict: Such as ``treat as OK`` or ``acknowledged``.
+        verdict: ``ok`` (treat as OK), ``acknowledged`` or ``note``.
         who: Who said it.
         why: Why.
         wall_ns: When, UTC, nanoseconds since the epoch.
@@ -41,10 +41,10 @@ class OperatorVerdict:
     why: str = ""
     wall_ns: int = 0
 
-
-def verdict_words(verdict: str) -> str:
-    """Return a verdict in words: ``ok`` means that the node is to be treated as OK."""
-    return _VERDICTS.get(verdict, verdict)
+    @property
+    def words(self) -> str:
+        """The verdict in words: ``ok`` means that the node is to be treated as OK."""
+        return _VERDICTS.get(self.verdict, self.verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,13 @@ class RunStory:
         status: Its status, None takes the root's.
         result_code: Its result code, None takes the root's.
         health_state: ``DEGRADED``, ``FAILED`` or None; counts where ``status`` is given.
-        map_file: The map that it was composed from, to name it in advice; None: not known.
+        map_file: The map, or of an analysis the configuration, that it was composed from, to
+            name it in advice; None: not known.
         can_resume: Whether ``taskgrove resume`` can go on with it.
-        options: What command lines in advice need besides, such as ``--db FILE``, quoted.
+        recorded: Whether command lines in advice can show it from the record.
+        options: What command lines in advice need besides, such as ``--db FILE``, in words.
         resumed_by: The runs that resumed it, and that resumed those, as they began.
-        resume_options: What ``taskgrove resume`` needs besides, such as ``--manager P:C``, quoted.
+        resume_options: What ``taskgrove resume`` needs besides, such as ``--manager P:C``.
         runner: What is seen of its runner while it is running; None: it is not recorded, or over.
     """
 
@@ -124,8 +126,9 @@ class RunStory:
     health_state: str | None = None
     map_file: str | None = None
     can_resume: bool = False
-    options: str = ""
-    resume_options: str = ""
+    recorded: bool = False
+    options: Sequence[str] = ()
+    resume_options: Sequence[str] = ()
     resumed_by: Sequence[ResumedBy] = ()
     runner: RunnerSign | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from taskgrove.store.database.advice import command_line, db_option, typed_again
+from taskgrove.store.database.advice import command_line, typed_again
 from taskgrove.store.database.holders import runner_sign
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.story.run_node import RunNode
@@ -14,8 +14,8 @@ from taskgrove.story.run_story import (
     ResumedBy,
     RunState,
     RunStory,
-    verdict_words,
 )
+from taskgrove.view.run_source import with_source
 from taskgrove.view.sign_of_life import runner_gone
 
 _STATES: Final[dict[str, RunState]] = {"running": "running", "final": "final", "lost": "lost"}
@@ -39,10 +39,8 @@ def story_of_record(
         location: The record, as ``Store.location`` names it, so that command lines in advice
             work on it; None: they are those of the usual record.
     """
-    source = run.source
-    file = source.get("file") if source.get("kind") == "map" else None
     state, note = _state_of(run, now_ns)
-    return RunStory(
+    story = RunStory(
         run_id=run.run_id,
         command=run.command,
         state=state,
@@ -55,13 +53,10 @@ def story_of_record(
         status=run.status,
         result_code=run.result_code,
         health_state=run.health_state,
-        map_file=file if isinstance(file, str) else None,
-        can_resume=bool(source),
-        options="" if location is None else db_option(location),
-        resume_options=typed_again(source),
         resumed_by=tuple(ResumedBy(it.run_id, it.of_run_id, it.outcome) for it in run.resumed_by),
         runner=runner_sign(run.lease, now_ns) if state == "running" and run.lease else None,
     )
+    return with_source(story, run.source, location)
 
 
 def resume_line(run: RunRow, location: str) -> str:
@@ -71,7 +66,7 @@ def resume_line(run: RunRow, location: str) -> str:
         run: The run.
         location: The record, as ``Store.location`` names it.
     """
-    return f"{command_line(location, 'resume', run.run_id)} {typed_again(run.source)}".strip()
+    return command_line(location, "resume", run.run_id, *typed_again(run.source))
 
 
 def _state_of(run: RunRow, now_ns: int) -> tuple[RunState, str]:
@@ -83,5 +78,4 @@ def _state_of(run: RunRow, now_ns: int) -> tuple[RunState, str]:
 
 
 def _said(verdict: VerdictRow) -> OperatorVerdict:
-    words = verdict_words(verdict.verdict)
-    return OperatorVerdict(verdict.path, words, verdict.who, verdict.why, verdict.wall_ns)
+    return OperatorVerdict(verdict.path, verdict.verdict, verdict.who, verdict.why, verdict.wall_ns)

@@ -159,6 +159,16 @@ def clip(text: str, width: int, ellipsis: str = "…") -> str:
     return text[:end].rstrip() + ellipsis
 
 
+def clip_middle(text: str, width: int, ellipsis: str = "…") -> str:
+    """Return ``text`` cut to ``width`` columns in its middle: both of its ends tell most."""
+    if width_of(text) <= width:
+        return text
+    room = max(0, width - width_of(ellipsis))
+    head = clip(text, room - room // 2, "")
+    tail = clip(text[::-1], room // 2, "")[::-1]
+    return f"{head}{ellipsis}{tail}"
+
+
 def pad(text: str, width: int) -> str:
     """Return ``text`` filled with spaces to ``width`` columns."""
     return text + " " * max(0, width - width_of(text))

@@ -11,24 +11,14 @@ from typing import Any, Final
 
 from taskgrove.commands.display import set_renderer
 from taskgrove.commands.task import BaseTask
-from taskgrove.view.explain import Explanation, explain
 from taskgrove.view.snapshot import RunView
+from taskgrove.view.state_colours import COLOURS
 from taskgrove.view.task_view import view_of
 from taskgrove.view.terminal_text import UNICODE, duration_text, safe_text
 from taskgrove.view.tree_text import TreeLine, build_lines
+from taskgrove.view.why.explaining import explain
+from taskgrove.view.why.why_html import render_words_html
 
-#: How a state is coloured on a page.
-COLOURS: Final = {
-    "waiting": "#777777",
-    "running": "#0b6e99",
-    "completed": "#1a7f37",
-    "degraded": "#9a6700",
-    "failed": "#cf222e",
-    "rejected": "#cf222e",
-    "aborted": "#8250df",
-    "skipped": "#9a6700",
-    "not found": "#8250df",
-}
 _CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0"
 
 
@@ -52,7 +42,7 @@ def render_html(shown: BaseTask | RunView | Any) -> str:
     else:
         raise TypeError(f"cannot show {type(shown).__name__} as a tree")
     rows = "".join(_row(line) for line in build_lines(view))
-    words = "" if outcome is None else _explanation(explain(outcome, view))
+    words = "" if outcome is None else render_words_html(explain(outcome, view))
     return (
         f'<div class="taskgrove"><table style="border-collapse:collapse;font-family:monospace">'
         f"{rows}</table>{words}</div>"
@@ -73,14 +63,6 @@ def _row(line: TreeLine) -> str:
         f'<td style="{_CELL}">{_text(line.detail)}</td>',
     ]
     return f"<tr>{name}{''.join(cells)}</tr>"
-
-
-def _explanation(words: Explanation) -> str:
-    parts = [f'<p style="color:{COLOURS[words.state]}"><b>{_text(words.headline)}</b></p>']
-    for title, items in words.sections():
-        listed = "".join(f"<li>{_text(item)}</li>" for item in items)
-        parts.append(f"<p>{escape(title)}</p><ul>{listed}</ul>")
-    return "".join(parts)
 
 
 def _text(value: str) -> str:

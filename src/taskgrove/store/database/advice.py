@@ -21,8 +21,7 @@ def command_line(location: str, *words: str) -> str:
         location: The record, as ``Store.location`` names it.
         *words: The verb, and what it takes.
     """
-    line, option = shlex.join(["taskgrove", *words]), db_option(location)
-    return f"{line} {option}" if option else line
+    return shlex.join(["taskgrove", *words, *db_option(location)])
 
 
 def quoted_line(location: str, *words: str) -> str:
@@ -36,8 +35,8 @@ def quoted_line(location: str, *words: str) -> str:
     return line if "'" in line else f"'{line}'"
 
 
-def typed_again(source: Mapping[str, Any]) -> str:
-    """Return the options that ``taskgrove resume`` wants typed again, quoted for a shell.
+def typed_again(source: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options that ``taskgrove resume`` wants typed again.
 
     Nothing is imported because a record names it, and secret arguments are not on record.
 
@@ -51,14 +50,13 @@ def typed_again(source: Mapping[str, Any]) -> str:
         words += ["--analyses", str(module)]
     if holds_redacted(source.get("text")):
         words.append("--use-file")
-    line = shlex.join(words)
     if holds_redacted(source.get("argin")):
-        line = f"{line} --argin FILE".strip()
-    return line
+        words += ["--argin", "FILE"]
+    return tuple(words)
 
 
-def db_option(location: str) -> str:
-    """Return ``--db FILE``, quoted for a shell; empty where it is the record that is used anyway.
+def db_option(location: str) -> tuple[str, ...]:
+    """Return ``--db FILE``; nothing where it is the record that is used anyway.
 
     A password is not shown, and so not part of it: libpq finds it in ``PGPASSWORD`` or in the
     user's password file.
@@ -71,5 +69,5 @@ def db_option(location: str) -> str:
     except StoreError:  # TASKGROVE_DB names nothing that can be used
         usual = ""
     if location == usual:
-        return ""
-    return f"--db {shlex.quote(location.replace(f':{REDACTED}@', '@'))}"
+        return ()
+    return ("--db", location.replace(f":{REDACTED}@", "@"))

@@ -8,18 +8,20 @@ Pure; SPEC S3 (problems and casualties), S7.2, S7.4, S7.5 say how leaves come to
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
+from taskgrove.events import Cause, CauseKind, one_line
+from taskgrove.story.legacy import cause_of, stop_reason
 from taskgrove.story.node_note import NodeNote
+from taskgrove.story.node_state import state_of
+from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
-from taskgrove.view.reasons.deciding import deciding_first
-from taskgrove.view.reasons.facts import Failed, device_of, is_below
-from taskgrove.view.reasons.kinds import GONE, CauseKind, CauseReader, words_of
+from taskgrove.view.why.deciding import deciding_first
+from taskgrove.view.why.failed_leaf import GONE, CauseReader, Failed, device_of, is_below
 
 CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
 
@@ -27,8 +29,10 @@ _COMPLETED: Final = TaskStatus.COMPLETED
 _ABORTED: Final = TaskStatus.ABORTED
 _FINAL: Final = frozenset(status for status in TaskStatus if status.is_final)
 _COMPOSITE: Final = ("SEQUENTIAL", "PARALLEL")
-_SKIPPED_FOR: Final = re.compile(r"skipped: (?P<name>.+) (?:failed|rejected|aborted)")
 _LAST: Final = 1 << 62
+_ENDED: Final = {"rejected": "was rejected", "aborted": "was aborted"}
+#: What was not begun did not fail.
+_NEVER_STARTED: Final[frozenset[CauseKind]] = frozenset({"not_started", "never_begun"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +78,23 @@ class Findings:
     """Every leaf of a run, sorted by what became of it.
 
     Attributes:
-        failed: Those that failed by themselves, the first first; where the command failed, the
-            first of those that decided it.
-        before: How many of the others failed before that one.
+        failed: Those that failed by themselves, the first first; where the command failed, those
+            that decided it before the others.
+        deciding: How many of them decided it; all, where nothing tells which did.
+        before: How many of the others failed before the first of these.
         casualties: Those that only followed, in the order of the tree.
         stop: The abort of the run, or None.
         open: Those that have not ended.
         leaf_count: All of them.
         retried: Those that succeeded, but not at once.
         reused: How many ends were taken over from an earlier run.
+        accepted: Those that an operator treats as OK, with the note that says so.
+        never_begun: How many had not begun when the run lost its runner.
         blocked: The uppermost nodes that were skipped because of the first failure.
     """
 
     failed: list[Failed] = field(default_factory=list)
+    deciding: int = 0
     before: int = 0
     casualties: list[Casualty] = field(default_factory=list)
     stop: Stop | None = None
@@ -94,6 +102,8 @@ class Findings:
     leaf_count: int = 0
     retried: list[RunNode] = field(default_factory=list)
     reused: int = 0
+    accepted: list[tuple[RunNode, NodeNote]] = field(default_factory=list)
+    never_begun: int = 0
     blocked: list[RunNode] = field(default_factory=list)
 
 
@@ -143,7 +153,10 @@ def order_of(node: RunNode) -> tuple[int, int]:
 def _note_success(node: RunNode, findings: Findings) -> None:
     if node.attempt > 1:
         findings.retried.append(node)
-    if note_of(node, "reused") is not None:
+    reused = note_of(node, "reused")
+    if reused is not None and "verdict" in reused.data:
+        findings.accepted.append((node, reused))
+    elif reused is not None:
         findings.reused += 1
 
 
@@ -152,7 +165,7 @@ def _stop_of(story: RunStory) -> Stop | None:
     note = None if root is None else note_of(root, "abort-asked")
     if note is None:
         return None
-    return Stop(note.text.removeprefix("asked to stop: "), note.wall_ns)
+    return Stop(stop_reason(note), note.wall_ns)
 
 
 def _sort_out(
@@ -161,38 +174,39 @@ def _sort_out(
     reader = CauseReader()
     suspects: list[Failed] = []
     for node in ended:
-        casualty = None if findings.stop is None else _stopped(node, findings.stop)
+        item = reader.read(node)
+        casualty = None if findings.stop is None else _stopped(item, findings.stop)
         if casualty is not None:
             findings.casualties.append(casualty)
         else:
-            suspects.append(Failed(node, reader.read(node)))
+            suspects.append(item)
     suspects.sort(key=lambda item: order_of(item.node))
     links = _Links(suspects)
     for item in suspects:
+        findings.never_begun += item.cause.kind == "never_begun"
         casualty = links.casualty(item)
         if casualty is None:
             findings.failed.append(item)
         else:
             findings.casualties.append(casualty)
-    if len(findings.failed) > 1:
-        findings.failed, findings.before = deciding_first(story, findings.failed)
-    _add_skipped(skipped, findings)
+    findings.failed, findings.deciding, findings.before = deciding_first(story, findings.failed)
+    _add_skipped(story, skipped, findings)
 
 
-def _stopped(node: RunNode, stop: Stop) -> Casualty | None:
+def _stopped(item: Failed, stop: Stop) -> Casualty | None:
     """Return the casualty that an abort of the run made of a leaf; None: it was none."""
-    words = words_of(node)
+    node, kind = item.node, item.cause.kind
     asked = note_of(node, "abort-asked") is not None
-    if node.status is _ABORTED and words.startswith("not started: "):
+    if node.status is _ABORTED and kind in _NEVER_STARTED:
         stop.not_started += 1
         return Casualty(node.path, device_of(node), "not started", stop.reason)
     if not asked and not (node.status is _ABORTED and (node.ended_ns or 0) >= stop.wall_ns):
         return None
     stop.running.append(node)
-    if words.startswith("abandoned: ") or note_of(node, "abandoned") is not None:
+    if kind == "abandoned" or note_of(node, "abandoned") is not None:
         stop.abandoned.append(node)
-        return Casualty(node.path, device_of(node), "abandoned", words)
-    return Casualty(node.path, device_of(node), "stopped", words)
+        return Casualty(node.path, device_of(node), "abandoned", _because(item.cause))
+    return Casualty(node.path, device_of(node), "stopped", item.words)
 
 
 class _Links:
@@ -204,64 +218,82 @@ class _Links:
         self._gone: dict[str | None, Failed] = {}
         self._lost: Failed | None = None
         for item in suspects:
-            if item.cause.kind is CauseKind.LOST and self._lost is None:
+            if item.cause.kind == "lost" and self._lost is None:
                 self._lost = item
-            if item.cause.kind is CauseKind.TIMED_OUT:
+            if item.cause.kind == "timed_out":
                 self._limits.setdefault(item.cause.limit_owner, item)
                 if note_of(item.node, "abort-acknowledged") is not None:
                     self._aborts.setdefault(device_of(item.node), item)
 
     def casualty(self, item: Failed) -> Casualty | None:
         """Return the casualty that a leaf is; None: it failed by itself. The earliest first."""
-        kind, device = item.cause.kind, device_of(item.node)
-        if kind is CauseKind.NOT_STARTED:
-            other = self._limits.get(item.cause.limit_owner)
-            return _casualty(item, "not started", other, item.cause.words)
-        if kind is CauseKind.NEVER_BEGUN:
-            return _casualty(item, "not started", self._lost, item.cause.words)
-        if kind is CauseKind.ABORTED and device is not None:
-            other = self._aborts.get(device)
-            name = "" if other is None else other.node.name
-            words = f"{device} was aborted as a whole, because {name} ran out of time"
+        cause, device = item.cause, device_of(item.node)
+        if cause.kind == "never_begun" or (cause.kind == "not_started" and cause.limit_owner):
+            return self._never_started(item, cause)
+        if cause.kind == "aborted" and device is not None and device in self._aborts:
+            other = self._aborts[device]
+            words = f"{device} was aborted as a whole, because {other.node.name} ran out of time"
             return _casualty(item, "same device", other, words)
-        if kind not in GONE or device is None:
+        if cause.kind not in GONE or device is None:
             return None
-        if kind is CauseKind.UNREACHABLE and device in self._gone:
+        if cause.kind == "unreachable" and device in self._gone:
             words = f"{device} was gone already"
             return _casualty(item, "same device", self._gone[device], words)
         self._gone.setdefault(device, item)
         return None
 
+    def _never_started(self, item: Failed, cause: Cause) -> Casualty | None:
+        if cause.kind == "never_begun":
+            return _casualty(item, "not started", self._lost, _because(cause))
+        other = self._limits.setdefault(cause.limit_owner, item)
+        # The first that its limit kept from starting has nothing else to blame.
+        return None if other is item else _casualty(item, "not started", other, _because(cause))
 
-def _casualty(
-    item: Failed, kind: CasualtyKind, other: Failed | None, because: str
-) -> Casualty | None:
-    if other is None:
-        return None
-    return Casualty(item.node.path, device_of(item.node), kind, because, other.node.path)
+
+def _because(cause: Cause) -> str:
+    """Return why a leaf was not started, or was given up."""
+    limit = "" if cause.limit_s is None else f"{cause.limit_s:g} s"
+    if cause.kind == "never_begun":
+        return "the runner of this run was lost"
+    if cause.kind == "not_started" and cause.limit_owner is not None:
+        return f"the limit of {limit} set by {cause.limit_owner} expired"
+    if cause.kind == "not_started" or not limit:
+        return one_line(cause.said)
+    return f"it did not end within {limit}"
 
 
-def _add_skipped(skipped: list[RunNode], findings: Findings) -> None:
+def _casualty(item: Failed, kind: CasualtyKind, other: Failed | None, because: str) -> Casualty:
+    of = None if other is None else other.node.path
+    return Casualty(item.node.path, device_of(item.node), kind, because, of)
+
+
+def _add_skipped(story: RunStory, skipped: list[RunNode], findings: Findings) -> None:
     """Note the skipped steps, and which failed leaf each of them is a casualty of."""
     tops: dict[str, str | None] = {}
+    nodes = {node.path: node for node in story.nodes}
     first = findings.failed[0].node.path if findings.failed else None
     for node in skipped:
-        parent = node.parent_path
+        parent, breaker = node.parent_path, cause_of(node).because_of
         if parent in tops:
             tops[node.path] = of = tops[parent]
         else:
-            tops[node.path] = of = _culprit(node, parent, findings)
+            tops[node.path] = of = _culprit(breaker or parent, findings)
             if first is not None and of == first:
                 findings.blocked.append(node)
         if node.is_leaf:
-            because = words_of(node)
+            because = _broken_words(nodes.get(breaker or "")) or own_words(node)
             findings.casualties.append(Casualty(node.path, device_of(node), "skipped", because, of))
 
 
-def _culprit(node: RunNode, parent: str, findings: Findings) -> str | None:
+def _broken_words(breaker: RunNode | None) -> str:
+    if breaker is None:
+        return ""
+    state = state_of(breaker.status, breaker.result_code, breaker.health_state)
+    return f"{breaker.name} {_ENDED.get(state, 'failed')}"
+
+
+def _culprit(breaker: str, findings: Findings) -> str | None:
     """Return the failed leaf because of which a step was skipped; None where nothing tells."""
-    found = _SKIPPED_FOR.match(words_of(node))
-    breaker = f"{parent}/{found['name']}" if found is not None else parent
     for failed in findings.failed:
         if is_below(failed.node.path, breaker):
             return failed.node.path

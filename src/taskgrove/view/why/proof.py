@@ -14,13 +14,13 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
-from taskgrove.view.reasons.causes import Findings
-from taskgrove.view.reasons.facts import Failed, device_of
-from taskgrove.view.reasons.live import Wait
-from taskgrove.view.reasons.lost import still_open
-from taskgrove.view.reasons.words import counted, plain, seconds_between
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import fold_text
+from taskgrove.view.why.failed_leaf import Failed, device_of
+from taskgrove.view.why.findings import Findings
+from taskgrove.view.why.living_run import Wait
+from taskgrove.view.why.lost_run import still_open
+from taskgrove.view.why.phrases import counted, plain, seconds_between
 
 #: How many causes the tree shows, and how many skipped steps and waits.
 _CAUSES_SHOWN: Final = 5
@@ -95,9 +95,11 @@ def _told(
             mark = "DECIDED " if findings.before else "FIRST "
         device = device_of(first.node)
         where = f" ({safe_text(device)})" if device else ""
-        told[first.node.path] = f"{mark}{alike}{plain(first.cause.words)}{where}"
+        told[first.node.path] = f"{mark}{alike}{plain(first.told)}{where}"
     for node in findings.blocked[:_OTHERS_SHOWN]:
         told[node.path] = plain(node.message) or "skipped"
+    for node, note in findings.accepted[:_OTHERS_SHOWN]:
+        told[node.path] = plain(note.text)
     if findings.stop is not None:
         stopped = [*findings.stop.abandoned, *findings.stop.running]
         for node in stopped[:_OTHERS_SHOWN]:

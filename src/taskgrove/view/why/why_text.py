@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from taskgrove.view.reasons.sections import sections_of
-from taskgrove.view.reasons.tree import ProofLine
 from taskgrove.view.terminal_text import (
     UNICODE,
     Charset,
@@ -17,14 +15,16 @@ from taskgrove.view.terminal_text import (
     wrapped,
 )
 from taskgrove.view.tree_text import STATE_STYLES, Segment
-from taskgrove.view.why import Why
+from taskgrove.view.why.explanation import Explanation
+from taskgrove.view.why.proof import ProofLine
+from taskgrove.view.why.sections import sections_of
 
 _STATE_WIDTH: Final = max(len(state) for state in STATE_STYLES)
 _TIME_WIDTH: Final = 9
 _LEAST_WIDTH: Final = 40
 
 
-def lines_of(why: Why, width: int = 80, charset: Charset = UNICODE) -> list[list[Segment]]:
+def lines_of(why: Explanation, width: int = 80, charset: Charset = UNICODE) -> list[list[Segment]]:
     """Return an explanation as lines of styled pieces, harmless on a terminal.
 
     Args:
@@ -46,7 +46,7 @@ def lines_of(why: Why, width: int = 80, charset: Charset = UNICODE) -> list[list
     return lines
 
 
-def render_why(why: Why, width: int = 80, charset: Charset = UNICODE) -> str:
+def render_why(why: Explanation, width: int = 80, charset: Charset = UNICODE) -> str:
     """Return an explanation as plain text, without colours and without trailing blanks.
 
     Args:

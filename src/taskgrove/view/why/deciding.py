@@ -9,14 +9,13 @@ Where the correlator dominates (SPEC S3.3), beams and searches beside it do not 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from taskgrove.commands.aggregation.tally import DeviceKind, device_kind
 from taskgrove.story.node_state import state_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
-from taskgrove.view.reasons.facts import Failed, device_of, is_below
-from taskgrove.view.reasons.kinds import CauseKind
+from taskgrove.view.why.failed_leaf import Failed, device_of, is_below
 
 _BAD: Final = ("failed", "rejected")
 #: Rules that count successes, of which a DEGRADED child is none (SPEC S3.9).
@@ -27,32 +26,43 @@ _SOFT: Final[tuple[DeviceKind, ...]] = ("PST", "PSS")
 _CBF_RULE: Final = "CBF dominates"
 
 
-def deciding_first(story: RunStory, failed: list[Failed]) -> tuple[list[Failed], int]:
+class Deciding(NamedTuple):
+    """Failed leaves, those that decided the outcome before the others.
+
+    Attributes:
+        failed: The leaves, each part in the order in which they ended.
+        decided_count: How many of them decided; all, where nothing tells which did.
+        before_count: How many of the others ended before the first that decided.
+    """
+
+    failed: list[Failed]
+    decided_count: int
+    before_count: int
+
+
+def deciding_first(story: RunStory, failed: list[Failed]) -> Deciding:
     """Return the failed leaves with those that decided the outcome before the others.
 
     Args:
         story: The run.
         failed: The leaves that failed by themselves, in the order in which they ended.
-
-    Returns:
-        The leaves, each part still in that order; and how many of the others ended before the
-        first that decided. Where nothing is known to have decided, the order stays.
     """
     root = story.root
     if story.state != "final" or root is None or _state(root) not in _BAD:
-        return failed, 0
+        return Deciding(failed, len(failed), 0)
     above = {node.path: node for node in story.nodes if not node.is_leaf}
     dominated = _dominated(above, failed)
     decided = [item for item in failed if _decided(item, above, dominated)]
-    if not decided or decided[0] is failed[0]:
-        return failed, 0
-    first = {item.node.path for item in decided}
-    others = [item for item in failed if item.node.path not in first]
-    return [*decided, *others], next(n for n, item in enumerate(failed) if item is decided[0])
+    if not decided:
+        return Deciding(failed, len(failed), 0)
+    paths = {item.node.path for item in decided}
+    others = [item for item in failed if item.node.path not in paths]
+    before = next(n for n, item in enumerate(failed) if item is decided[0])
+    return Deciding([*decided, *others], len(decided), before)
 
 
 def _decided(item: Failed, above: Mapping[str, RunNode], dominated: Collection[str]) -> bool:
-    if item.cause.kind is CauseKind.DEGRADED:
+    if _state(item.node) == "degraded":
         return False
     path = item.node.path.rpartition("/")[0]
     if path in dominated and _kind_of(item) in _SOFT:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.story.run_node import RunNode
-from taskgrove.story.run_story import RunStory
-from taskgrove.view.reasons.causes import Findings, note_of
-from taskgrove.view.reasons.deeds import deed
-from taskgrove.view.reasons.facts import device_of
-from taskgrove.view.reasons.words import (
+from taskgrove.story.run_story import RunnerSign, RunStory
+from taskgrove.view.terminal_text import duration_text, safe_text
+from taskgrove.view.why.deeds import deed
+from taskgrove.view.why.failed_leaf import device_of
+from taskgrove.view.why.findings import Findings, note_of
+from taskgrove.view.why.phrases import (
+    COLUMNS,
     ago_text,
     clock_text,
     command_of,
@@ -20,7 +22,6 @@ from taskgrove.view.reasons.words import (
     seconds_between,
     who,
 )
-from taskgrove.view.terminal_text import duration_text, safe_text
 
 _NS: Final = 1_000_000_000
 
@@ -40,6 +41,7 @@ class Wait:
         limit_owner: The node that set it.
         left_s: How long that limit still has, in seconds; below 0 it has passed.
         asked_to_stop_ns: When the leaf was asked to stop, or None.
+        silent_since_ns: Since when its device has not answered, or None.
     """
 
     path: str
@@ -52,6 +54,7 @@ class Wait:
     limit_owner: str | None = None
     left_s: float | None = None
     asked_to_stop_ns: int | None = None
+    silent_since_ns: int | None = None
 
 
 def waits_of(story: RunStory, findings: Findings) -> tuple[Wait, ...]:
@@ -60,8 +63,20 @@ def waits_of(story: RunStory, findings: Findings) -> tuple[Wait, ...]:
     if not running:
         running = [node for node in findings.open if node.queued_ns is not None]
     limits = _limits_of(story) if running else {}
-    running.sort(key=lambda node: (node.last_ns or 0, node.started_ns or 0))
-    return tuple(_wait(node, story, limits) for node in running)
+    waits = [_wait(node, story, limits) for node in running]
+    waits.sort(key=lambda it: (it.silent_since_ns is None, it.last_ns or 0, it.since_ns or 0))
+    return tuple(waits)
+
+
+def _silent_since(node: RunNode) -> int | None:
+    """Return since when the device of a leaf has not answered; None where it answers."""
+    for note in reversed(node.notes):
+        if note.topic in ("reconciled", "answers"):
+            return None
+        if note.topic == "silent":
+            since = note.data.get("since_ns", "")
+            return int(since) if since.isdecimal() else note.wall_ns
+    return None
 
 
 def _limits_of(story: RunStory) -> dict[str, tuple[int, float]]:
@@ -96,11 +111,16 @@ def _wait(node: RunNode, story: RunStory, limits: dict[str, tuple[int, float]]) 
         owner,
         None if end_ns is None else (end_ns - story.now_ns) / _NS,
         None if asked is None else asked.wall_ns,
+        _silent_since(node),
     )
 
 
-def running_words(story: RunStory, findings: Findings, waits: Sequence[Wait], command: str) -> str:
-    """Return the sentence of a run that is alive."""
+def running_words(
+    story: RunStory, findings: Findings, waits: Sequence[Wait], command: str, room: int = COLUMNS
+) -> str:
+    """Return the beginning of the sentence of a run that is alive."""
+    if story.runner is not None and (story.runner.is_stopped or story.runner.is_silent):
+        return f"{command} does not go on: {_runner_words(story.runner, story.now_ns, room)}"
     root = story.root
     since = None if root is None else seconds_between(root.started_ns, story.now_ns)
     told = f"{command} is running"
@@ -108,40 +128,63 @@ def running_words(story: RunStory, findings: Findings, waits: Sequence[Wait], co
         told = f"{command} has been running for {duration_text(since)}"
     if findings.stop is not None:
         ago = ago_text(findings.stop.wall_ns, story.now_ns)
-        told = f"{command} was asked to stop {ago} ({plain(findings.stop.reason)})"
+        told = f"{command} was asked to stop {ago} ({plain(findings.stop.reason, room)})"
     if waits:
-        told += f" and waits for {wait_words(waits[0], story.now_ns)}"
-        if len(waits) > 1:
-            told += f"; {counted(len(waits) - 1, 'more leaf runs', 'more leaves run')}"
-    elif findings.open:
+        return f"{told} and waits for {wait_words(waits[0], story.now_ns, room)}"
+    if findings.open:
         told += f" and has not begun any of its {counted(len(findings.open), 'leaf', 'leaves')}"
-        told += _heard_words(story.last_ns, story.now_ns)
-    else:
-        told += " and every leaf has ended" if findings.leaf_count else ""
-        told += _heard_words(story.last_ns, story.now_ns)
+    elif findings.leaf_count:
+        told += " and every leaf has ended"
+    return told + _heard_words(story.last_ns, story.now_ns)
+
+
+def running_clauses(
+    story: RunStory, findings: Findings, waits: Sequence[Wait], room: int = COLUMNS
+) -> list[str]:
+    """Return what else is worth telling of a run that is alive, the most important first."""
+    told = []
+    if waits and story.runner is not None and (story.runner.is_stopped or story.runner.is_silent):
+        told.append(f"it waits for {wait_words(waits[0], story.now_ns, room)}")
     if findings.failed:
         first = findings.failed[0]
         more = len(findings.failed) - 1
         others = f" ({counted(more, 'leaf', 'leaves')} failed after it)" if more else ""
-        told += f"; so far {who(first.node)} {deed(first)}{others}"
+        did = deed(first, story.now_ns, room)
+        told.append(f"so far {who(first.node, room)} {did}{others}")
+    if len(waits) > 1:
+        told.append(counted(len(waits) - 1, "more leaf runs", "more leaves run"))
     return told
 
 
-def wait_words(wait: Wait, now_ns: int) -> str:
+def wait_words(wait: Wait, now_ns: int, room: int = COLUMNS) -> str:
     """Return what is waited for, since when, with the last sign of life and the limit."""
     facts = []
     if wait.since_ns is not None:
         took = duration_text(seconds_between(wait.since_ns, now_ns))
         facts.append(f"for {took}, since {clock_text(wait.since_ns, now_ns)}")
+    if wait.silent_since_ns is not None:
+        facts.append(
+            f"its device has not answered since {clock_text(wait.silent_since_ns, now_ns)}"
+        )
     if wait.progress:
         facts.append(f"{wait.progress} % done")
-    if wait.last_ns is not None:
+    if wait.last_ns is not None and wait.silent_since_ns is None:
         facts.append(f"last sign of life {ago_text(wait.last_ns, now_ns)}")
     if wait.asked_to_stop_ns is not None:
         facts.append(f"asked to stop {ago_text(wait.asked_to_stop_ns, now_ns)}")
     if wait.left_s is not None:
         facts.append(_limit_words(wait))
-    return f"{wait.words} ({', '.join(facts)})" if facts else wait.words
+    words = plain(wait.words, 2 * room)
+    return f"{words} ({', '.join(facts)})" if facts else words
+
+
+def _runner_words(runner: RunnerSign, now_ns: int, room: int) -> str:
+    """Return why nothing of a run goes on: its runner is stopped, or gives no sign of life."""
+    name = f"its runner, process {runner.pid} on {plain(runner.host, room)},"
+    heard = f"last sign of life {ago_text(runner.heartbeat_ns, now_ns)}"
+    if runner.is_stopped:
+        return f"{name} is stopped by a signal ({heard})"
+    return f"{name} has not been heard of for longer than it should be ({heard})"
 
 
 def _limit_words(wait: Wait) -> str:

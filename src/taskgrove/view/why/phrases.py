@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from taskgrove.story.run_node import RunNode
-from taskgrove.view.reasons.facts import device_of
-from taskgrove.view.terminal_text import clip, duration_text, safe_text
+from taskgrove.view.terminal_text import clip_middle, duration_text, safe_text, width_of
+from taskgrove.view.why.failed_leaf import device_of
 
-#: What somebody said is cut to so many columns in a sentence.
-SAID_COLUMNS: Final = 240
+#: Names and foreign words are cut to so many columns, unless told otherwise.
+COLUMNS: Final = 240
 #: How many names are listed before the rest is counted.
 _NAMED: Final = 3
 _NS: Final = 1_000_000_000
@@ -23,35 +23,53 @@ _NS: Final = 1_000_000_000
 _HALF_A_DAY_S: Final = 43_200
 
 
-def said(words: str) -> str:
+def said(words: str, room: int = COLUMNS) -> str:
     """Return foreign words in quotation marks."""
-    return f'"{plain(words)}"'
+    return f'"{plain(words, room)}"'
 
 
-def plain(words: str) -> str:
+def plain(words: str, room: int = COLUMNS) -> str:
     """Return foreign words on one line, harmless and not too long."""
-    return clip(safe_text(words), SAID_COLUMNS)
+    return clip_middle(safe_text(words), room)
 
 
-def name_of(node: RunNode) -> str:
-    """Return a node's path without the root, which every sentence names already."""
-    return safe_text(node.path.partition("/")[2] or node.path)
+def name_of(node: RunNode, room: int = COLUMNS) -> str:
+    """Return a node's path without the root, which every sentence names already.
+
+    Of a long one the last parts are told: they say which node it is.
+    """
+    path = safe_text(node.path.partition("/")[2] or node.path)
+    if width_of(path) <= room:
+        return path
+    parts = path.split("/")
+    last = parts.pop()
+    while parts and width_of(f"…/{parts[-1]}/{last}") <= room:
+        last = f"{parts.pop()}/{last}"
+    return f"…/{clip_middle(last, room)}" if parts else clip_middle(last, room)
 
 
-def who(node: RunNode) -> str:
+def who(node: RunNode, room: int = COLUMNS) -> str:
     """Return a node and where it runs: ``pst-beam-03 on low-pst/beam/03``."""
     device = device_of(node)
     if device is not None:
-        return f"{name_of(node)} on {safe_text(device)}"
+        return f"{name_of(node, room)} on {plain(device, room)}"
     execution = "" if node.composed is None else node.composed.execution
     kind = {"INTERNAL": "step ", "ANALYSIS": "analysis "}.get(execution, "")
-    return f"{kind}{name_of(node)}"
+    return f"{kind}{name_of(node, room)}"
 
 
-def command_of(node: RunNode) -> str:
+def command_of(node: RunNode, room: int = COLUMNS) -> str:
     """Return the command of a leaf, for the middle of a sentence."""
     command = None if node.composed is None else node.composed.command_name
-    return safe_text(command) if command else "its command"
+    return plain(command, room) if command else "its command"
+
+
+def method_of(node: RunNode, room: int = COLUMNS) -> str:
+    """Return the method of a step: ``Manager.check_lock``; a plain function by its name."""
+    target = None if node.composed is None else node.composed.target
+    if not target or target in ("function", "method", "NoneType"):
+        return command_of(node, room)
+    return f"{plain(target, room)}.{command_of(node, room)}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -8,23 +8,30 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
-from taskgrove.view.reasons.sections import sections_of
-from taskgrove.view.reasons.tree import ProofLine
+from taskgrove.view.state_colours import COLOURS
 from taskgrove.view.terminal_text import UNICODE, duration_text, safe_text
-from taskgrove.view.tree_html import COLOURS
-from taskgrove.view.why import Why
+from taskgrove.view.why.explanation import Explanation
+from taskgrove.view.why.proof import ProofLine
+from taskgrove.view.why.sections import sections_of
 
 _CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0;vertical-align:top"
 _TABLE: Final = "border-collapse:collapse;font-family:monospace"
 
 
-def render_why_html(why: Why) -> str:
+def render_why_html(why: Explanation) -> str:
     """Return an explanation as HTML, to stand inside a page's body."""
+    rows = "".join(_row(line) for line in why.tree) if len(why.tree) > 1 else ""
+    return _fragment(why, f'<table style="{_TABLE}">{rows}</table>' if rows else "")
+
+
+def render_words_html(why: Explanation) -> str:
+    """Return an explanation as HTML, without the tree that proves it: it is shown already."""
+    return _fragment(why, "")
+
+
+def _fragment(why: Explanation, proof: str) -> str:
     colour = COLOURS[why.shown_as]
-    parts = [f'<p style="color:{colour}"><b>{_text(why.sentence)}</b></p>']
-    if len(why.tree) > 1:
-        rows = "".join(_row(line) for line in why.tree)
-        parts.append(f'<table style="{_TABLE}">{rows}</table>')
+    parts = [f'<p style="color:{colour}"><b>{_text(why.sentence)}</b></p>', proof]
     for title, items in sections_of(why):
         listed = "".join(f"<li>{_text(item)}</li>" for item in items)
         parts.append(f"<p>{_text(title)}</p><ul>{listed}</ul>")

@@ -1,0 +1,106 @@
+"""``taskgrove runs show RUN --node PATH``: all that is known of one node of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from taskgrove.cli.terminal import Terminal
+from taskgrove.errors import UsageError, nearest
+from taskgrove.events import Cause
+from taskgrove.story.legacy import cause_of
+from taskgrove.story.run_node import RunNode
+from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
+from taskgrove.view.tree_text import STATE_STYLES
+from taskgrove.view.why.actions import place_text
+from taskgrove.view.why.failed_leaf import device_of
+from taskgrove.view.why.phrases import clock_text, seconds_between
+
+#: Fields of a cause that are texts of several lines, with lines of their own.
+_LONG = ("said", "chain", "last_lines")
+
+
+def find_node(nodes: Sequence[RunNode], path: str) -> RunNode:
+    """Return the node at a path.
+
+    Raises:
+        UsageError: There is none; the hint names the nearest.
+    """
+    for node in nodes:
+        if node.path == path:
+            return node
+    near = nearest(path, [node.path for node in nodes])
+    raise UsageError(f"the run has no node {path}", hint=f"did you mean {near}?" if near else None)
+
+
+def say_node(terminal: Terminal, node: RunNode, now_ns: int) -> None:
+    """Print one node: how it ended, each attempt with its cause, and what was told of it.
+
+    Args:
+        terminal: Where it is printed.
+        node: The node.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+    """
+    terminal.say(f"{safe_text(node.path)}: {node.state}", STATE_STYLES[node.state])
+    for name, text in _facts(node, now_ns):
+        terminal.say_line([(f"  {name:<9}", "dim"), (safe_text(text), "")])
+    for note in node.notes:
+        if note.topic == "retry" and note.cause is not None:
+            number = "" if note.cause.attempt is None else f" {note.cause.attempt}"
+            _say_cause(terminal, f"Attempt{number}", note.cause, now_ns)
+    if node.is_problem or node.skipped:
+        _say_cause(terminal, "Cause", cause_of(node), now_ns)
+    if node.notes:
+        terminal.say("Notes:", "bold")
+        for note in node.notes:
+            when = clock_text(note.wall_ns, now_ns)
+            terminal.say_item(f"{when} {note.topic}: {note.text}")
+
+
+def _facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
+    composed = node.composed
+    yield "message", node.message
+    if (device := device_of(node)) is not None:
+        yield "device", device
+    if composed is not None:
+        if composed.command_name:
+            yield "command", composed.command_name
+        if composed.place is not None:
+            yield "place", place_text(composed.place)
+        if composed.timeout_s is not None:
+            yield "timeout", f"{composed.timeout_s:g} s"
+    if node.started_ns is not None:
+        took = duration_text(seconds_between(node.started_ns, node.ended_ns or now_ns))
+        yield "began", f"{clock_text(node.started_ns, now_ns)}, {took}"
+    if node.attempt > 1:
+        yield "attempts", str(node.attempt)
+    if node.outside_id is not None:
+        yield "outside", f"{node.outside_kind or 'id'} {node.outside_id}"
+    if node.finished is not None and node.finished.line:
+        yield "decided", node.finished.line
+
+
+def _say_cause(terminal: Terminal, title: str, cause: Cause, now_ns: int) -> None:
+    terminal.say(f"{title}: {cause.kind}", "bold")
+    for name in cause.__struct_fields__:
+        value = getattr(cause, name)
+        if value in (None, "", ()) or name in ("kind", "attempt", *_LONG):
+            continue
+        if name == "place":
+            value = place_text(value)
+        elif name == "last_answer_ns":
+            value = clock_text(value, now_ns)
+        terminal.say_item(f"{name}: {value}")
+    _say_lines(terminal, "said", safe_lines(cause.said) if cause.said else ())
+    for link in cause.chain:
+        text = safe_lines(f"{link.type}: {link.text}" if link.text else link.type)
+        _say_lines(terminal, "exception", text)
+    _say_lines(terminal, "last lines", cause.last_lines)
+
+
+def _say_lines(terminal: Terminal, title: str, lines: Sequence[str]) -> None:
+    if len(lines) == 1:
+        terminal.say_item(f"{title}: {lines[0]}")
+    elif lines:
+        terminal.say_item(f"{title}:")
+        for line in lines:
+            terminal.say(f"      {line}")

@@ -1,1 +1,0 @@
-"""What failed, in words: the parts of an explanation; use ``taskgrove.view.why``."""

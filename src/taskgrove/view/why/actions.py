@@ -1,0 +1,204 @@
+"""What to do next, as data: one type for each kind of advice, rendered to text here only. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from taskgrove.events import Place
+from taskgrove.view.terminal_text import clip_middle, safe_text
+from taskgrove.view.why.phrases import clock_text
+
+Part: TypeAlias = Literal["map", "argin", "configuration"]
+
+#: Names and paths keep so many columns in the short form.
+_SHORT: Final = 48
+
+
+class EditFile(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="edit_file"):
+    """Correct something that the user wrote.
+
+    Attributes:
+        what: What to do there, as a clause without the place.
+        place: Where; None where the place is not known.
+        part: What of it: a map, the argument of a command, the configuration of an analysis.
+    """
+
+    what: str
+    place: Place | None = None
+    part: Part = "map"
+
+
+class RunCommand(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="run"):
+    """Type a command in a shell; it is complete, and works as it is printed.
+
+    Attributes:
+        argv: The words of the command.
+        aim: What it does, as a clause before it, or empty.
+    """
+
+    argv: tuple[str, ...]
+    aim: str = ""
+
+
+class RunAgain(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="run_again"):
+    """Run the same command again, with the program that made it.
+
+    Attributes:
+        command: The command, or empty.
+    """
+
+    command: str
+
+
+class LookAtFile(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="see_file"):
+    """Read a file.
+
+    Attributes:
+        path: The file.
+        what: What stands in it.
+    """
+
+    path: str
+    what: str
+
+
+class LookAtDevice(
+    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="see_device"
+):
+    """Do something on a device, or find out something there.
+
+    Attributes:
+        what: What to do, with ``{device}`` where its name stands.
+        device: The device.
+        more: How many further devices have the same cause.
+    """
+
+    what: str
+    device: str
+    more: int = 0
+
+
+class RestartServer(
+    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="restart_server"
+):
+    """Restart the server of a device that hangs.
+
+    Attributes:
+        device: The device.
+        since_ns: Since when it has not answered, UTC, nanoseconds since the epoch, or None.
+        more: How many further devices have the same cause.
+    """
+
+    device: str
+    since_ns: int | None = None
+    more: int = 0
+
+
+class StartServer(
+    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="start_server"
+):
+    """Start the server of a device that does not run.
+
+    Attributes:
+        device: The device.
+        again: Whether it ran before.
+        more: How many further devices have the same cause.
+    """
+
+    device: str
+    again: bool = False
+    more: int = 0
+
+
+class MendMethod(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="mend"):
+    """Mend the method or function of a step.
+
+    Attributes:
+        what: What to do, with ``{method}`` where its name stands.
+        method: The method.
+    """
+
+    what: str
+    method: str
+
+
+class SeeTo(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="see_to"):
+    """See to something that cannot be named more exactly.
+
+    Attributes:
+        what: What to do.
+    """
+
+    what: str
+
+
+Action: TypeAlias = (
+    EditFile
+    | RunCommand
+    | RunAgain
+    | LookAtFile
+    | LookAtDevice
+    | RestartServer
+    | StartServer
+    | MendMethod
+    | SeeTo
+)
+
+
+def text_of(action: Action, now_ns: int, *, short: bool = False) -> str:
+    """Return one piece of advice as a clause, harmless on a terminal.
+
+    Args:
+        action: The advice.
+        now_ns: When it is read, UTC, nanoseconds since the epoch.
+        short: Whether long names and paths are cut in the middle; a command never is.
+    """
+
+    def name(text: str) -> str:
+        line = safe_text(text)
+        return clip_middle(line, _SHORT) if short else line
+
+    match action:
+        case RunCommand(argv=argv, aim=aim):
+            line = safe_text(shlex.join(argv))
+            told = f"{aim}: {line}" if aim else line
+        case RunAgain(command=command):
+            told = f"run {name(command) or 'it'} again"
+        case EditFile(what=what, place=place, part=part):
+            told = f"{what} in {f'the {part}' if place is None else place_text(place, name)}"
+        case LookAtFile(path=path, what=what):
+            told = f"see {what} in {name(path)}"
+        case LookAtDevice(what=what, device=device, more=more):
+            told = what.replace("{device}", _devices(name(device), more))
+        case StartServer(device=device, again=again, more=more):
+            told = f"start the server of {_devices(name(device), more)}{' again' if again else ''}"
+        case RestartServer(device=device, since_ns=since_ns, more=more):
+            told = f"restart the server of {_devices(name(device), more)}"
+            at = None if since_ns is None else clock_text(since_ns, now_ns)
+            told += " if it hangs" if at is None else f": it has not answered since {at}"
+        case MendMethod(what=what, method=method):
+            told = what.replace("{method}", name(method))
+        case SeeTo(what=what):
+            told = what
+    return safe_text(told)
+
+
+def next_text(actions: Sequence[Action], now_ns: int, *, short: bool = False) -> str:
+    """Return advice as one clause: what to do, and then the last thing, mostly a command."""
+    told = [text_of(action, now_ns, short=short) for action in actions]
+    if len(told) < 2:
+        return "".join(told)
+    return f"{', and '.join(told[:-1])}, then {told[-1]}"
+
+
+def place_text(place: Place, name: Callable[[str], str] = safe_text) -> str:
+    """Return a place as people and editors write it: ``map.yaml:12``."""
+    return name(place.file) + ("" if place.line is None else f":{place.line}")
+
+
+def _devices(device: str, more: int) -> str:
+    return f"{device} (and {more:,} more)" if more else device

@@ -1,0 +1,127 @@
+"""What an explanation of a run holds, as data: every surface renders it, none makes its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from taskgrove.events import Cause, LeftOut
+from taskgrove.story.node_state import NodeState
+from taskgrove.story.run_story import OperatorVerdict, ResumedBy, RunState
+from taskgrove.view.why.actions import Action
+from taskgrove.view.why.findings import Casualty
+from taskgrove.view.why.living_run import Wait
+from taskgrove.view.why.proof import ProofLine
+
+_SHOWN_AS: Final[dict[RunState, NodeState]] = {
+    "running": "running",
+    "lost": "failed",
+    "unknown": "not found",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFailure:
+    """The leaf that failed first by itself; of a command that failed, the first that decided it.
+
+    Attributes:
+        path: Its path.
+        device: Its device, or None.
+        command_name: Its command or method, or None.
+        kind: What kind of cause it was (the values of ``CauseKind``).
+        cause: The cause, as it was told.
+        facts: The cause as data.
+        wall_ns: When it ended, UTC, nanoseconds since the epoch, or None.
+        after_s: How long after the run began, in seconds, or None.
+        attempt_count: How often it was tried.
+    """
+
+    path: str
+    device: str | None
+    command_name: str | None
+    kind: str
+    cause: str
+    facts: Cause
+    wall_ns: int | None
+    after_s: float | None
+    attempt_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CauseGroup:
+    """Failed leaves that have the same cause.
+
+    Attributes:
+        kind: What kind of cause it is (the values of ``CauseKind``).
+        cause: The cause, as the first of them told it.
+        paths: The leaves, in the order in which they ended.
+        devices: Their devices, each once.
+        told: What each of them told, where that differs; else empty.
+    """
+
+    kind: str
+    cause: str
+    paths: tuple[str, ...]
+    devices: tuple[str, ...]
+    told: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many leaves there are."""
+        return len(self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A run in words.
+
+    Attributes:
+        run_id: The run.
+        command: Its command.
+        state: Whether it runs, has ended, or lost its runner.
+        outcome: Its outcome in one word, as every tree shows it.
+        sentence: The first line: all that is most important, in less than 300 characters.
+        also: What belongs to it and did not fit into it, in clauses.
+        first: The leaf that failed first, or None when none failed by itself.
+        blocked: Paths of the uppermost steps that were not run because of it.
+        next_step: What to do next, as a clause; empty when there is nothing to do.
+        actions: The same as data, in order.
+        see_also: Where more is told of what failed.
+        groups: The failed leaves by their cause, in the order of their first.
+        casualties: Leaves that did not fail by themselves, in the order of the tree.
+        waiting: What a living run waits for; what was silent longest comes first.
+        last_sign_of_life_ns: When the run was last heard of, UTC, nanoseconds since the epoch.
+        now_ns: When it was looked at, UTC, nanoseconds since the epoch.
+        leaf_count: How many leaves it has.
+        tree: The shortest tree that proves it.
+        verdicts: What operators said of it, oldest first.
+        resumed_by: The runs that resumed it, and that resumed those, as they began.
+        left_out: What was left out of it, and why.
+    """
+
+    run_id: str
+    command: str
+    state: RunState
+    outcome: NodeState
+    sentence: str
+    also: tuple[str, ...]
+    first: FirstFailure | None
+    blocked: tuple[str, ...]
+    next_step: str
+    actions: tuple[Action, ...]
+    see_also: tuple[Action, ...]
+    groups: tuple[CauseGroup, ...]
+    casualties: tuple[Casualty, ...]
+    waiting: tuple[Wait, ...]
+    last_sign_of_life_ns: int | None
+    now_ns: int
+    leaf_count: int
+    tree: tuple[ProofLine, ...]
+    verdicts: tuple[OperatorVerdict, ...] = ()
+    resumed_by: tuple[ResumedBy, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def shown_as(self) -> NodeState:
+        """The state in whose colour the sentence is shown."""
+        return _SHOWN_AS.get(self.state, self.outcome)

@@ -1,0 +1,373 @@
+"""The first line of an explanation, for runs that have ended, run, or lost their runner. Pure.
+
+It is short enough to be read at a glance: names and foreign words are cut in the middle, and what
+does not fit is told below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from taskgrove.control_model import TaskStatus
+from taskgrove.events import FinishedDetail, one_line
+from taskgrove.story.node_state import NodeState, state_of
+from taskgrove.story.own_words import own_words
+from taskgrove.story.run_node import RunNode
+from taskgrove.story.run_story import OperatorVerdict, RunStory
+from taskgrove.view.left_out import left_out_words
+from taskgrove.view.terminal_text import clip, duration_text, safe_text
+from taskgrove.view.why.actions import Action, RunCommand, next_text, text_of
+from taskgrove.view.why.deeds import deed, late_end
+from taskgrove.view.why.failed_leaf import Failed, is_below
+from taskgrove.view.why.findings import Findings, Stop, note_of
+from taskgrove.view.why.followed import before_clauses, blocked_clauses, stopped_clauses
+from taskgrove.view.why.living_run import Wait, running_clauses, running_words
+from taskgrove.view.why.lost_run import lost_clauses, lost_words
+from taskgrove.view.why.phrases import (
+    COLUMNS,
+    counted,
+    listed,
+    name_of,
+    plain,
+    said,
+    seconds_between,
+    who,
+)
+
+#: The most characters of a first line.
+LONGEST: Final = 299
+#: The most characters of its beginning, so that there is room for what to do next; and how many
+#: columns each name and foreign text in it may take, tried in this order.
+_BEGINNING: Final = 250
+_ROOMS: Final = (COLUMNS, 120, 80, 56, 40, 28, 20)
+#: The same for what follows the beginning.
+_ROOM: Final = 60
+#: Rules whose sum explains an outcome; the others only count.
+_TELLING_RULES: Final = ("PST group", "quorum", "all", "any")
+_VERBS: Final[dict[str, str]] = {
+    "completed": "completed",
+    "degraded": "completed DEGRADED",
+    "failed": "failed",
+    "rejected": "was rejected",
+    "aborted": "was aborted",
+}
+#: What became of a run that resumed another.
+_RESUMED: Final[dict[str | None, str]] = {
+    "ok": "completed",
+    "degraded": "completed DEGRADED",
+    "failed": "failed",
+    "rejected": "was rejected",
+    "aborted": "was aborted",
+    "running": "is running",
+    "lost": "lost its runner",
+    None: "is not in the record any more",
+}
+_MOST_OF_IT: Final = 0.5
+
+
+class FirstLine(NamedTuple):
+    """The first line.
+
+    Attributes:
+        text: The line.
+        also: What did not fit into it, in clauses.
+    """
+
+    text: str
+    also: tuple[str, ...] = ()
+
+
+def outcome_of(story: RunStory) -> NodeState:
+    """Return the outcome of a run in one word, as every tree shows it."""
+    root = story.root
+    if story.status is not None:
+        return state_of(story.status, story.result_code, story.health_state)
+    if root is None:
+        return "waiting"
+    return state_of(root.status, root.result_code, root.health_state)
+
+
+def command_name(story: RunStory) -> str:
+    """Return the name of the command, harmless; ``the run`` where it has none."""
+    root = story.root
+    return safe_text(story.command or ("" if root is None else root.name)) or "the run"
+
+
+def resumed_words(story: RunStory) -> str:
+    """Return by which runs it was resumed and how these ended; empty where it was not."""
+    told = []
+    for it in story.resumed_by:
+        of = "" if it.of_run_id == story.run_id else f" (of {safe_text(it.of_run_id)})"
+        ended = _RESUMED.get(it.outcome, f"is {it.outcome}")
+        told.append(f"{safe_text(it.run_id)}{of}, which {ended}")
+    return f"it was resumed by {listed(told)}" if told else ""
+
+
+def sentence_of(
+    story: RunStory,
+    findings: Findings,
+    outcome: NodeState,
+    waits: Sequence[Wait],
+    verdicts: Sequence[OperatorVerdict],
+    actions: Sequence[Action],
+) -> FirstLine:
+    """Return the first line: what came first, what followed, what to do."""
+    command = plain(command_name(story), _ROOM)
+
+    def beginning(room: int) -> str:
+        if story.state == "running":
+            return running_words(story, findings, waits, command, room)
+        if story.state in ("lost", "unknown"):
+            return lost_words(story, findings, command, room)
+        if findings.failed:
+            return _with_failure(story, findings, outcome, command, room)
+        return _without_failure(story, findings, outcome, command, room)
+
+    clauses = _clauses(story, findings, outcome, waits)
+    clauses += _accepted_clauses(findings) + _verdict_clauses(findings, verdicts)
+    clauses += [text for text in (left_out_words(story.left_out), resumed_words(story)) if text]
+    return _fitted(beginning, clauses, actions, story.now_ns)
+
+
+def _fitted(
+    beginning: Callable[[int], str],
+    clauses: Sequence[str],
+    actions: Sequence[Action],
+    now_ns: int,
+) -> FirstLine:
+    """Put a line together: all of it, or what fits of it, with what to do first."""
+    whole = "; ".join([beginning(COLUMNS), *clauses])
+    told = next_text(actions, now_ns)
+    end = f"; next: {told}" if told else ""
+    if len(whole) + len(end) <= LONGEST:
+        return FirstLine(whole + end)
+    line = next(
+        (text for room in _ROOMS if len(text := beginning(room)) <= _BEGINNING),
+        plain(beginning(_ROOMS[-1]), _BEGINNING),
+    )
+    if actions and len(line) + len(end) > LONGEST:
+        first = text_of(actions[0], now_ns, short=True)
+        is_cut = isinstance(actions[0], RunCommand)  # which would not work
+        end = f"; next: {'see below' if is_cut else clip(first, LONGEST - len(line) - 8)}"
+    also = []
+    for clause in clauses:
+        if len(line) + len(clause) + len(end) + 2 <= LONGEST:
+            line = f"{line}; {clause}"
+        else:
+            also.append(clause)
+    return FirstLine(line + end, tuple(also))
+
+
+def _clauses(
+    story: RunStory, findings: Findings, outcome: NodeState, waits: Sequence[Wait]
+) -> list[str]:
+    """Return what follows the beginning, the most important first."""
+    if story.state == "running":
+        return running_clauses(story, findings, waits, _ROOM)
+    if story.state in ("lost", "unknown"):
+        return lost_clauses(story, findings, _ROOM)
+    told: list[str] = []
+    if findings.failed:
+        told += failure_clauses(findings.failed[0], story)
+        told += blocked_clauses(findings) + before_clauses(findings)
+    if outcome == "aborted" and findings.stop is not None:
+        told += stopped_clauses(findings.stop)
+    if findings.never_begun and findings.failed:
+        told.append(f"{counted(findings.never_begun, 'leaf', 'leaves')} had not begun")
+    return told
+
+
+# -- runs that have ended -----------------------------------------------------------------------
+
+
+def _with_failure(
+    story: RunStory, findings: Findings, outcome: NodeState, command: str, room: int
+) -> str:
+    first = findings.failed[0]
+    facts = [text for text in (_sum_above(story, first.node.path),) if text]
+    count = len(findings.failed)
+    if count > 1:
+        causes = counted(len({item.key for item in findings.failed}), "cause")
+        leaves = counted(findings.leaf_count, "leaf", "leaves")
+        facts.append(f"{count:,} of {leaves} failed, {causes}")
+    if findings.reused:
+        facts.append(f"{counted(findings.reused, 'leaf', 'leaves')} taken over from an earlier run")
+    verb = _VERBS.get(outcome, "ended")
+    stop = findings.stop
+    if outcome == "aborted" and stop is not None:
+        facts.insert(0, plain(stop.reason, room))
+        verb = "was aborted after a failure"
+    elif outcome == "completed":
+        verb = "completed, although leaves failed"
+    told = f"{command} {verb}"
+    if facts:
+        told += f" ({'; '.join(facts)})"
+    order = "first, " if count > 1 and not findings.before else ""
+    told += f": {order}{who(first.node, room)} {deed(first, story.now_ns, room)}"
+    other = _independent(findings)
+    if other is not None:
+        words = said(other.told, min(room, _ROOM))
+        told += f"; also {who(other.node, min(room, _ROOM))}: {words}"
+    return told
+
+
+def _independent(findings: Findings) -> Failed | None:
+    """Return the first failure that decided, too, and has another cause."""
+    first = findings.failed[0]
+    others = findings.failed[1 : findings.deciding]
+    return next((item for item in others if item.key != first.key), None)
+
+
+def failure_clauses(first: Failed, story: RunStory) -> list[str]:
+    """Return what belongs to the first failure."""
+    node, cause = first.node, first.cause
+    told = []
+    if cause.kind in ("timed_out", "not_started"):
+        told += _spent_clauses(first, story)
+        late = late_end(node)
+        if late is not None:
+            told.append(f"it {late}")
+        elif note_of(node, "abandoned") is not None:
+            told.append("it could not be stopped and goes on")
+    if node.attempt > 1:
+        told.append(f"it was tried {node.attempt} times")
+    return told
+
+
+def _spent_clauses(first: Failed, story: RunStory) -> list[str]:
+    """Return who used up most of a limit that was not the leaf's own, when it was another."""
+    node, owner = first.node, first.cause.limit_owner
+    if owner is None or owner == node.path:
+        return []
+    began = next((item.started_ns for item in story.nodes if item.path == owner), None)
+    whole = seconds_between(began, node.ended_ns)
+    own = seconds_between(node.started_ns, node.ended_ns) or 0.0
+    if not whole or own > _MOST_OF_IT * whole:
+        return []
+    spent: tuple[float, str] = (0.0, "")
+    for item in story.nodes:
+        if item is node or not item.is_leaf or not is_below(item.path, owner):
+            continue
+        took = seconds_between(item.started_ns, item.ended_ns)
+        if took is not None and item.status is TaskStatus.COMPLETED:
+            spent = max(spent, (took, name_of(item)))
+    if spent[0] <= _MOST_OF_IT * whole:
+        return []
+    return [f"{spent[1]} before it took {duration_text(spent[0])} of that"]
+
+
+def _without_failure(
+    story: RunStory, findings: Findings, outcome: NodeState, command: str, room: int
+) -> str:
+    stop = findings.stop
+    verb = _VERBS.get(outcome, "has not ended")
+    if outcome == "completed":
+        return f"{command} completed: {_all_well(story, findings, room)}"
+    if outcome == "aborted" and stop is not None:
+        return f"{command} was aborted: {_aborted_words(stop, story.root, room)}"
+    if findings.never_begun:
+        leaves = counted(findings.leaf_count, "leaf", "leaves")
+        lost = f"the runner was lost before {findings.never_begun:,} of {leaves} had begun"
+        return f"{command} {verb}: no leaf failed, but {lost}"
+    if not story.nodes:
+        reason = plain(one_line(story.message), room)
+        verb += " before anything was started" if outcome == "rejected" else ""
+        return f"{command} {verb}: {reason}" if reason else f"{command} {verb}"
+    node = _deepest_problem(story)
+    place = "" if node is None or node is story.root else f", in {name_of(node, room)}"
+    reason = story.message if node is None else own_words(node)
+    finished = None if node is None else node.finished
+    if finished is not None and finished.line and (finished.rule or "").startswith(_TELLING_RULES):
+        reason = f"no leaf failed, but {sum_text(finished)}"
+    told = f"{command} {verb}{place}"
+    return f"{told}: {plain(reason, room)}" if reason else f"{told}, and nothing tells why"
+
+
+def _aborted_words(stop: Stop, root: RunNode | None, room: int) -> str:
+    told = plain(stop.reason, room)
+    after = None if root is None else seconds_between(root.started_ns, stop.wall_ns)
+    if after is not None:
+        told += f", {duration_text(after)} after it began"
+    if stop.running:
+        told += f", while {who(stop.running[0], room)} was running"
+        if len(stop.running) > 1:
+            told += f" with {len(stop.running) - 1:,} more"
+    return told
+
+
+def _all_well(story: RunStory, findings: Findings, room: int) -> str:
+    root = story.root
+    took = None if root is None else seconds_between(root.started_ns, root.ended_ns)
+    well = "" if findings.accepted else "nothing failed, "
+    told = f"{well}{counted(findings.leaf_count, 'leaf', 'leaves')}"
+    if took is not None:
+        told += f" in {duration_text(took)}"
+    if findings.reused:
+        told += f", {findings.reused:,} of them taken over from an earlier run"
+    if findings.retried:
+        names = [f"{name_of(node)} ({node.attempt} attempts)" for node in findings.retried]
+        told += f"; not at once: {listed(names)}"
+    if findings.stop is not None:
+        told += f"; the abort came too late ({plain(findings.stop.reason, room)})"
+    return told
+
+
+def _deepest_problem(story: RunStory) -> RunNode | None:
+    """Return the deepest node that ended badly, where no leaf tells why."""
+    found: RunNode | None = None
+    for node in story.nodes:
+        state = state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)
+        if state in ("failed", "rejected", "aborted", "degraded") and (
+            found is None or node.path.count("/") > found.path.count("/")
+        ):
+            found = node
+    return found
+
+
+def _sum_above(story: RunStory, path: str) -> str | None:
+    """Return the sum of the deepest composite above a leaf that decided by a sum."""
+    found = None
+    for node in story.nodes:
+        finished = node.finished
+        if finished is None or not finished.line or not is_below(path, node.path):
+            continue
+        if (finished.rule or "").startswith(_TELLING_RULES):
+            found = sum_text(finished)
+    return None if found is None else safe_text(found)
+
+
+def sum_text(finished: FinishedDetail) -> str:
+    """Return the sum that decided: ``PST success 14/16``."""
+    rule, succeeded, total = finished.rule, finished.succeeded, finished.total
+    if succeeded is None or total is None:
+        return finished.line or ""
+    if rule == "PST group":
+        return f"PST success {succeeded}/{total}"
+    needed = "" if finished.needed is None else f", {finished.needed} needed"
+    return f"{rule} of {total}: {succeeded} succeeded{needed}"
+
+
+def _accepted_clauses(findings: Findings) -> list[str]:
+    """Return which leaves did not succeed, and are treated as OK because somebody said so."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for node, note in findings.accepted:
+        said = (note.data.get("who", ""), note.data.get("why", ""))
+        told.setdefault(said, []).append(name_of(node, _ROOM))
+    return [
+        f"{listed(names)} {'was' if len(names) == 1 else 'were'} treated as OK by"
+        f" {plain(who, _ROOM) or 'an operator'}{f' ({plain(why, _ROOM)})' if why else ''}"
+        for (who, why), names in told.items()
+    ]
+
+
+def _verdict_clauses(findings: Findings, verdicts: Sequence[OperatorVerdict]) -> list[str]:
+    if not findings.failed:
+        return []
+    path = findings.failed[0].node.path
+    for verdict in reversed(verdicts):
+        if is_below(path, verdict.path):
+            by = plain(verdict.who, _ROOM) or "an operator"
+            reason = f" ({plain(verdict.why, _ROOM)})" if verdict.why else ""
+            return [f"{by} said of it: {plain(verdict.words, _ROOM)}{reason}"]
+    return []
