@@ -61,8 +61,8 @@ class Leaving:
 
     def __call__(self) -> None:
         """End at once if a call to a device is still out."""
-        link = sys.modules.get("taskgrove.tango.client.link")  # nothing was called without it
-        if self.code is None or link is None or not link.calls_are_out():
+        lanes = sys.modules.get("taskgrove.tango.client.rpc_lanes")  # no call without it
+        if self.code is None or lanes is None or not lanes.calls_are_out():
             return
         with suppress(OSError, ValueError, AttributeError):  # streams that are closed or gone
             sys.stdout.flush()

@@ -21,6 +21,7 @@ from taskgrove.errors import DeviceError, nearest
 from taskgrove.tango.client.failure import FailureKind, classify
 from taskgrove.tango.client.lists import CHECK_COMMAND, CommandLists, Snapshot
 from taskgrove.tango.client.protocol import choose_protocol
+from taskgrove.tango.client.rpc_lanes import call_out
 from taskgrove.tango.client.subscriptions import Subscriptions
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,15 +34,6 @@ _EVENTS_AGAIN_S: Final = 10.0
 CONNECT_PAUSE_S: Final = 1.05
 #: The longest limit that PyTango takes, in milliseconds.
 _LONGEST_CALL_MS: Final = 2**31 - 1
-
-
-#: The calls of commands that have not returned, of all devices.
-_CALLS_OUT: Final[set[object]] = set()
-
-
-def calls_are_out() -> bool:
-    """Return True while the call of a command has not returned: PyTango's end waits for that."""
-    return bool(_CALLS_OUT)
 
 
 class CommandShape(NamedTuple):
@@ -179,12 +171,8 @@ class DeviceLink:
         """
         limit_ms = min(int(within_s * 1000), _LONGEST_CALL_MS)
         proxy = self._proxy if limit_ms <= self._timeout_ms else self._new_proxy(limit_ms)
-        call = object()
-        _CALLS_OUT.add(call)
-        try:
+        with call_out():
             return proxy.command_inout(name, self._packed(name, argin))
-        finally:
-            _CALLS_OUT.discard(call)
 
     def _new_proxy(self, limit_ms: int, name: str = "") -> Any:
         proxy = self._tango.DeviceProxy(name or self.device)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -24,6 +24,29 @@ _LOGGER = logging.getLogger(__name__)
 #: Threads of each lane.
 FAST_THREADS: Final = 4
 SLOW_THREADS: Final = 2
+
+#: The calls to devices that have not returned, of all clients.
+_CALLS_OUT: Final[set[object]] = set()
+
+
+def calls_are_out() -> bool:
+    """Return True while a call to a device has not returned.
+
+    PyTango's end waits for it, and Python's end breaks its thread off, which C++ answers by
+    ending the process as by a crash.
+    """
+    return bool(_CALLS_OUT)
+
+
+@contextmanager
+def call_out() -> Iterator[None]:
+    """Count what is called within as out until it has returned."""
+    call = object()
+    _CALLS_OUT.add(call)
+    try:
+        yield
+    finally:
+        _CALLS_OUT.discard(call)
 
 
 class RpcLanes:
@@ -80,6 +103,7 @@ class RpcLanes:
         with self._thread_context():
             while (job := lane.get()) is not None:
                 try:
-                    job()
+                    with call_out():
+                        job()
                 except BaseException:
                     _LOGGER.exception("a call to a device ended with an unexpected error")
