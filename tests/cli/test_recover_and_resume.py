@@ -205,7 +205,9 @@ def test_a_failed_run_is_resumed_with_what_completed(verb: Verb, tmp_path: Path)
     plan = verb("resume", "last", *AGAIN, "--dry-run")
     assert plan.returncode == 0
     assert f"Resume of run {first}: reuse 2, redo 2, skip 0" in plan.stdout
-    assert "  redo   configure/parts/two: failed: two is broken" in plan.stdout
+    did = 'reported a failure: "two is broken"'
+    assert f"  redo   configure/parts/two: {did}" in plan.stdout
+    assert f"step parts/two {did}" in " ".join(verb("why", "last").stdout.split())
     assert "  redo   configure/last: skipped: parts failed" in plan.stdout
     refused = verb("resume", "last", *AGAIN)
     assert refused.returncode == 2
@@ -394,7 +396,7 @@ def test_what_may_be_done_twice_is_said_before_it_is_done(verb: Verb) -> None:
     (verb.folder / "broken").touch()
     run(verb)
     plan = verb("resume", "last", *AGAIN, "--dry-run")  # it is known how it failed
-    assert "redo   configure/parts/two: failed: two is broken" in plan.stdout
+    assert 'redo   configure/parts/two: reported a failure: "two is broken"' in plan.stdout
     assert "may be done twice" not in plan.stdout
 
 

@@ -69,7 +69,7 @@ def test_a_failed_analysis_is_done_again_with_what_is_on_record(site: Path) -> N
     code, told = verb(site, *again[1].split())
     assert code == 2  # there is nobody to ask, and the plan was shown
     assert "site.yaml has changed since; the configuration on record is used" in told
-    assert "redo   count-frames/count-frames: failed: count-frames: ValueError: the lamp" in told
+    assert "redo   count-frames/count-frames: raised ValueError: the lamp" in told
     assert "--yes does it without asking" in told
     code, told = verb(site, *again[1].split(), "--yes", "--no-live")
     assert code == 0, told

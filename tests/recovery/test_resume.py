@@ -308,6 +308,11 @@ def test_a_plan_says_what_may_be_done_twice() -> None:
     assert redone("timed_out", timeout, late(Cause(kind="reported"))) == ""
     assert redone("timed_out", timeout, late()) == ""
     assert redone("timed_out", timeout, NodeNote("late", "an update", 3)) == goes_on
+    # Of before notes of late ends had data.
+    former = NodeNote("late", "ended COMPLETED after its end was decided: done", 3)
+    assert redone("timed_out", timeout, former) == ""
+    former = NodeNote("late", "ended FAILED after its end was decided: a; it may go on", 3)
+    assert redone("timed_out", timeout, former) == goes_on
     for kind in ("fate_unknown", "silent", "forgotten", "lost"):
         assert redone(kind) == "what became of it is not known"
     asked = redone("abandoned", NodeNote("abandoned", "", 2))

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from taskgrove.cli.terminal import Terminal
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.view.terminal_text import safe_text
+from taskgrove.view.why.deeds import deed
+from taskgrove.view.why.failed_leaf import CauseReader, device_of
 
 if TYPE_CHECKING:
     from taskgrove.recovery.resume_plan import PlannedLeaf, ResumePlan
@@ -21,10 +24,11 @@ _STYLES: Final = {"reuse": "dim", "redo": "bold", "skip": "yellow"}
 
 
 class _Told(NamedTuple):
-    """What is told of one leaf; the moment differs between leaves that are told together."""
+    """What is told of one leaf; device and moment differ between leaves that are told together."""
 
     path: str
     why: str
+    device: str = ""
     moment: str = ""
 
 
@@ -36,8 +40,9 @@ def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
         plan: The plan.
     """
     terminal.say(f"Resume of run {safe_text(plan.run_id)}: {plan.line}")
+    words = _Words()
     for action in ("redo", "reuse", "skip"):
-        told = [_Told(leaf.path, leaf.why, _moment(leaf)) for leaf in plan.of(action)]
+        told = [words.of(leaf) for leaf in plan.of(action)]
         for text in lines_of(told):
             terminal.say(f"  {action:<6} {safe_text(text)}", _STYLES[action])
     doubts = [_Told(leaf.path, leaf.doubt) for leaf in plan.of("redo") if leaf.doubt]
@@ -47,19 +52,30 @@ def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
             terminal.say(f"  {safe_text(text)}", "yellow")
 
 
-def _moment(leaf: PlannedLeaf) -> str:
-    """Return when a leaf completed that is taken over, as words that end a line."""
-    if leaf.action != "reuse" or leaf.ended is None or leaf.ended.ended_ns is None:
-        return ""
-    from taskgrove.recovery.finding_lost import moment_text  # noqa: PLC0415 - an extra
+class _Words:
+    """Says why a leaf is in a plan; how it ended is told as everywhere."""
 
-    return f" at {moment_text(leaf.ended.ended_ns)}"
+    def __init__(self) -> None:
+        self._reader = CauseReader()
+        self._now_ns = SYSTEM_CLOCK.wall_ns()
+
+    def of(self, leaf: PlannedLeaf) -> _Told:
+        ended = leaf.ended
+        if ended is None:
+            return _Told(leaf.path, leaf.why)
+        if leaf.action == "redo":
+            did = deed(self._reader.read(ended), self._now_ns)
+            return _Told(leaf.path, did, device=f"{device_of(ended) or ''} ".lstrip())
+        from taskgrove.recovery.finding_lost import moment_text  # noqa: PLC0415 - an extra
+
+        moment = "" if ended.ended_ns is None else f" at {moment_text(ended.ended_ns)}"
+        return _Told(leaf.path, leaf.why, moment=moment)
 
 
 def lines_of(leaves: Sequence[_Told]) -> list[str]:
     """Return leaves of one action as lines; many of them are put together by their reason."""
     if len(leaves) <= TOLD_LEAVES:
-        return [f"{leaf.path}: {leaf.why}{leaf.moment}" for leaf in leaves]
+        return [f"{leaf.path}: {leaf.device}{leaf.why}{leaf.moment}" for leaf in leaves]
     groups: dict[tuple[str, str], list[str]] = {}
     for leaf in leaves:
         above, _, name = leaf.path.rpartition("/")

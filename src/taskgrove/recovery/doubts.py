@@ -11,6 +11,7 @@ from typing import Final
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import TaskStatus
 from taskgrove.events.cause import CauseKind
+from taskgrove.story.legacy import cause_of, ended_late
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode
 
@@ -49,8 +50,7 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
         return notes[DOUBT].text
     if node.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or node.skipped:
         return ""
-    cause = None if node.finished is None else node.finished.cause
-    if cause is not None and cause.kind in _END_NOT_KNOWN:
+    if cause_of(node).kind in _END_NOT_KNOWN:
         return "what became of it is not known"
     return _may_go_on(leaf.device_name or "it", node, notes)
 
@@ -66,9 +66,10 @@ def _may_go_on(where: str, node: RunNode, topics: Container[str]) -> str:
 
 def _ended_late(notes: Sequence[NodeNote]) -> bool:
     """Return True where the work told of its end after the end of the leaf was decided."""
+    late = [note for note in notes if note.topic == "late"]
     return any(
-        note.topic == "late"
-        and "status" in note.data
-        and (note.cause is None or note.cause.kind not in _LET_GO)
-        for note in notes
+        ended_late(note)
+        if "status" not in note.data
+        else note.cause is None or note.cause.kind not in _LET_GO
+        for note in late
     )

@@ -46,7 +46,7 @@ class PlannedLeaf:
             its work may be done twice; empty where it certainly is not.
         because: Of a leaf that is done again although it went well: the path of the leaf because
             of which the order of the steps demands that; else empty.
-        ended: What is known of the end that it reached, where that end decides; else None.
+        ended: What is known of the end that it reached by itself, where that decides; else None.
     """
 
     path: str
@@ -175,7 +175,8 @@ def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decisio
         words = _verdict_words(data)
         note = f"taken as OK in place of {_ended(facts)} in run {run_id}: {words}"
         return _as_ok(words, note, NoteDetail("reused", data, cause))
-    return _Decision(None, _ended(facts), facts if facts.is_final else None)
+    by_itself = facts.is_final and not facts.skipped
+    return _Decision(None, _ended(facts), facts if by_itself else None)
 
 
 def _as_ok(words: str, note: str, told: NoteDetail) -> _Decision:

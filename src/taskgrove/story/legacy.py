@@ -69,6 +69,8 @@ _UNREADABLE: Final = re.compile(r"unusable result: (?P<said>.*)")
 _SKIPPED_FOR: Final = re.compile(r"skipped: (?P<name>.+) (?:failed|rejected|aborted)")
 _ASKED: Final = "asked to stop: "
 _LATE: Final = "ended COMPLETED"
+#: Of work that nobody followed any longer, its client said that it may go on.
+_ENDED_LATE: Final = re.compile(r"ended [A-Z_]+ after (?!.*may go on$)", re.DOTALL)
 #: Kinds by what a device answered, where its words tell no more.
 _KINDS_OF_CODES: Final[dict[ResultCode | None, CauseKind]] = {
     ResultCode.NOT_ALLOWED: "not_allowed",
@@ -101,6 +103,11 @@ def completed_late(note: NodeNote) -> bool:
     """Return whether a note of a late end tells that the work completed."""
     status = note.data.get("status")
     return note.text.startswith(_LATE) if status is None else status == TaskStatus.COMPLETED.name
+
+
+def ended_late(note: NodeNote) -> bool:
+    """Return whether a note tells by its words alone that work ended after the end of its leaf."""
+    return "status" not in note.data and _ENDED_LATE.match(note.text) is not None
 
 
 def _read(node: RunNode, words: str) -> Cause:
