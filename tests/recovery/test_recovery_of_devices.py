@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from taskgrove.commands.task import TaskExecutionType
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import TaskStatus
 from taskgrove.recovery.lost_run_recovery import look_at_lost, recover
-from taskgrove.store import Store
+from taskgrove.recovery.resuming import plan_resume
+from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
 from taskgrove.tango.client.protocol import decode_moment
 from taskgrove.testing import EventLog
@@ -104,6 +106,38 @@ def test_devices_that_still_run_are_followed_to_their_true_ends(killed: Killed) 
     assert log.select(topic="recovered", path="configure")
     ids = {event.detail.outside_id for event in log.select(kind="started") if event.detail}
     assert len(ids) == 3  # the same commands before and after
+
+
+def test_a_device_cannot_talk_a_resume_into_doubts(tmp_path: Path) -> None:
+    from taskgrove.tango import DeviceRunner
+    from taskgrove.tango.simulator import SimulatedFleet
+
+    said = "timed out; it is not known whether it was executed, and it may go on"
+    faults = {BEAMS[1]: {"Configure": f'fail("{said}")'}}
+    with (
+        SimulatedFleet(BEAMS[:2], settings={"duration_s": 30.0}, faults=faults) as fleet,
+        Store.open(tmp_path / "runs.db") as store,
+        Recorder(store) as recorder,
+        DeviceRunner() as runner,
+        MainTaskExecutor(2, {DEVICE: runner}) as executor,
+    ):
+
+        def tree() -> Task:
+            slow, talks = (fleet.trl(beam) for beam in BEAMS[:2])
+            steps = [
+                LeafTask("slow", slow, "Configure", "{}", timeout=0.5),
+                LeafTask("talks", talks, "Configure", "{}"),
+            ]
+            return Task("root", TaskExecutionType.PARALLEL, subtasks=steps)
+
+        executor.submit_main_task(tree(), recorder=recorder).wait(PATIENCE_S)
+        slow, talks = plan_resume(store, "last", tree()).plan.of("redo")
+        assert talks.ended is not None
+        assert said in talks.ended.message
+        assert talks.doubt == ""
+        assert slow.doubt.endswith(
+            f"{BEAMS[0]} was left at its work when the limit expired, and may go on"
+        )
 
 
 def test_an_end_that_came_before_anybody_looked_has_the_time_of_its_device(

@@ -315,6 +315,7 @@ def test_a_plan_says_what_may_be_done_twice() -> None:
     assert redone("timed_out", timeout, former) == goes_on
     for kind in ("fate_unknown", "silent", "forgotten", "lost"):
         assert redone(kind) == "what became of it is not known"
+    assert redone("abandoned") == "nobody followed low-cbf/x/1 to its end, and it may go on"
     asked = redone("abandoned", NodeNote("abandoned", "", 2))
     assert asked == "low-cbf/x/1 did not stop when it was asked to, and may go on"
     assert redone("never_begun", NodeNote("lost", "it was next", 2)) == "it was next"

@@ -50,9 +50,13 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
         return notes[DOUBT].text
     if node.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or node.skipped:
         return ""
-    if cause_of(node).kind in _END_NOT_KNOWN:
+    cause = cause_of(node)
+    if cause.kind in _END_NOT_KNOWN:
         return "what became of it is not known"
-    return _may_go_on(leaf.device_name or "it", node, notes)
+    where = leaf.device_name or "it"
+    if cause.kind == "abandoned" and "abandoned" not in notes:
+        return f"nobody followed {where} to its end, and it may go on"
+    return _may_go_on(where, node, notes)
 
 
 def _may_go_on(where: str, node: RunNode, topics: Container[str]) -> str:
