@@ -581,6 +581,7 @@ def test_runs_that_an_older_version_resumed_are_linked(tmp_path: Path) -> None:
             record_refusal(recorder, "refused", about, "no", task=tree(), reasons={})
     with closing(sqlite3.connect(file)) as old:  # as the version before had it
         old.execute("DROP TABLE resumes")
+        old.execute("ALTER TABLE runs DROP COLUMN recovered_ns")
         old.execute("UPDATE taskgrove_version SET version_num = '1'")
         old.commit()
     with Store.open(file) as store:
