@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import msgspec
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import ComposedDetail, FinishedDetail
+from taskgrove.events import Cause, CauseKind, ChainLink, ComposedDetail, FinishedDetail, Place
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.story.run_story import (
@@ -79,6 +80,7 @@ def check(found: Why, nodes) -> None:
     else:
         assert found.first.path == found.groups[0].paths[0]
     assert "\n" not in found.sentence
+    assert len(found.sentence) < 300
     assert found.sentence.isprintable()
 
 
@@ -145,6 +147,8 @@ hostile = st.one_of(
             "cannot be reached, x was not sent: <i>",
             "skipped: <x> failed",
             "Causes:\n- <a>\n- <b>",
+            "long/" * 40,
+            "words " * 90,
             "\x1b[31mred\x07",
             "\u202eturned",
             "{command} {0} %s",
@@ -166,13 +170,33 @@ details = st.builds(
 )
 notes = st.builds(
     NodeNote,
-    st.sampled_from(["abort-asked", "abandoned", "late", "operator", "retry", "reused"]),
+    st.sampled_from(["abort-asked", "abandoned", "late", "operator", "reused", "silent"]),
     hostile,
     st.integers(0, 10**18),
     st.dictionaries(st.sampled_from(["who", "why", "verdict"]), hostile, max_size=2),
 )
+causes = st.builds(
+    Cause,
+    kind=st.sampled_from(get_args(CauseKind)),
+    said=hostile,
+    limit_s=st.one_of(st.none(), st.floats(0.0, 1e9)),
+    limit_owner=st.one_of(st.none(), hostile),
+    because_of=st.one_of(st.none(), hostile),
+    last_answer_ns=st.one_of(st.none(), st.integers(0, 4 * 10**18)),
+    device=st.one_of(st.none(), hostile),
+    chain=st.lists(st.builds(ChainLink, hostile, hostile), max_size=2).map(tuple),
+    output_file=st.one_of(st.none(), hostile),
+    return_code=st.one_of(st.none(), st.integers(-64, 255)),
+    signal=st.one_of(st.none(), hostile),
+    last_lines=st.lists(hostile, max_size=2).map(tuple),
+    place=st.one_of(st.none(), st.builds(Place, hostile, st.one_of(st.none(), st.just(7)))),
+    nearest=st.one_of(st.none(), hostile),
+    program=st.one_of(st.none(), hostile),
+    errno_name=st.sampled_from([None, "ENOENT", "EACCES", "ENOEXEC", "ETIMEDOUT"]),
+)
 ends = st.builds(
     FinishedDetail,
+    cause=st.one_of(st.none(), causes),
     skipped=st.booleans(),
     line=st.one_of(st.none(), hostile),
     rule=st.sampled_from([None, "PST group", "default"]),
@@ -236,6 +260,7 @@ def test_any_facts_are_explained_and_nothing_gets_out(nodes, state, text, status
     )
     found = why(story)
     assert found.sentence.isprintable()
+    assert len(found.sentence) < 300
     grouped = {path for group in found.groups for path in group.paths}
     assert not grouped & {item.path for item in found.casualties}
     for line in render_why(found).split("\n"):

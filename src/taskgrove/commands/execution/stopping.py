@@ -177,7 +177,7 @@ class StoppableRun:
                 self.root.path,
                 "note",
                 message=f"asked to stop: {reason}",
-                detail=NoteDetail(topic="abort-asked"),
+                detail=NoteDetail(topic="abort-asked", data={"reason": reason}),
             )
         self.engine.control.submit(self._abort_active)
         return True
@@ -204,7 +204,7 @@ class StoppableRun:
                 return
         if not leaf_run.ask_to_stop(unless_over=True):
             return  # it has ended meanwhile, or another thread asks it
-        leaf_run.note("abort-asked", f"asked to stop: {reason}")
+        leaf_run.note("abort-asked", f"asked to stop: {reason}", reason=reason)
         self.engine.timer.at(
             time.monotonic() + self.engine.grace_s, functools.partial(self._abandon, leaf_run)
         )

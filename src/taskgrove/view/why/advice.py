@@ -52,13 +52,24 @@ def next_actions(
         return _after_loss(story, findings)
     if story.state == "running":
         return _while_running(story, waits)
+    return _after_end(story, findings, outcome, verdicts)
+
+
+def _after_end(
+    story: RunStory,
+    findings: Findings,
+    outcome: NodeState,
+    verdicts: Sequence[OperatorVerdict],
+) -> tuple[Action, ...]:
     if outcome == "completed" and not findings.failed:
         return ()
-    mends = _unique(_mends(story, findings, verdicts))
-    if not mends and not findings.failed:
-        mends = _without_failure(findings)
-    aim = "" if mends or findings.failed else "when ready"
-    return (*mends, _again(story, mends, aim))
+    if findings.failed:
+        mends = _unique(_mends(story, findings, verdicts))
+        return (*mends, _again(story, mends))
+    if findings.stop is None and findings.never_begun:
+        return (_again(story, (), "run what is missing"),)
+    mends = _without_failure(findings)
+    return (*mends, _again(story, mends, "" if mends else "when ready"))
 
 
 def pointers(story: RunStory, findings: Findings, actions: Sequence[Action]) -> tuple[Action, ...]:

@@ -144,7 +144,7 @@ def _fitted(
         return FirstLine(whole + end)
     line = next(
         (text for room in _ROOMS if len(text := beginning(room)) <= _BEGINNING),
-        plain(beginning(_ROOMS[-1]), _BEGINNING),
+        plain(beginning(_ROOMS[-1]), _BEGINNING)[:_BEGINNING],
     )
     if actions and len(line) + len(end) > LONGEST:
         first = text_of(actions[0], now_ns, short=True)
