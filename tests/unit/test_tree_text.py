@@ -132,3 +132,15 @@ def test_a_very_deep_tree_keeps_its_names_readable() -> None:
 
 def test_nothing_yet_is_an_empty_tree() -> None:
     assert render_plain(RunView()) == ""
+
+
+def test_a_node_that_is_to_be_kept_is_not_folded_among_many_that_failed() -> None:
+    view = view_of_beams(200, failed=range(1, 200))
+    kept = "configure/configure_pst/pst-beam-150"
+    folded = [line.node.path for line in build_lines(view) if line.node is not None]
+    assert kept not in folded
+    lines = build_lines(view, keep=[kept])
+    shown = [line.node.path for line in lines if line.node is not None]
+    assert kept in shown
+    assert len(shown) == len(folded)
+    assert shown[-1] == kept  # behind the first that failed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,10 +21,10 @@ from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_text import STATE_STYLES
 from taskgrove.view.why import why
 from taskgrove.view.why.phrases import counted
+from taskgrove.view.why.sections import shown_causes
 
 if TYPE_CHECKING:
-    from taskgrove.store.queries.run_rows import RunRow, VerdictRow
-    from taskgrove.story.run_node import RunNode
+    from taskgrove.store.queries.run_rows import RunRow
 
 
 @verb
@@ -63,10 +62,14 @@ def show_run(
             write_json(terminal, told)
             return ExitCode.OK
     _say_head(terminal, found, location)
+    now_ns = SYSTEM_CLOCK.wall_ns()
+    words = why(story_of_record(found, nodes, now_ns=now_ns, verdicts=verdicts, location=location))
     if nodes:
         terminal.say()
-        print_tree(terminal, RunView.of(found.run_id, nodes))
-    _say_why(terminal, found, nodes, verdicts, location)
+        keep = [group.paths[0] for group in shown_causes(words)]
+        print_tree(terminal, RunView.of(found.run_id, nodes), keep)
+    terminal.say()
+    terminal.say_explanation(words)
     for page in pages:
         terminal.say_item(f"page {page.display_name}: {page.file}")
     return ExitCode.OK
@@ -116,16 +119,3 @@ def _lost_words(count: int) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _say_why(
-    terminal: Terminal,
-    run: RunRow,
-    nodes: list[RunNode],
-    verdicts: Sequence[VerdictRow],
-    location: str,
-) -> None:
-    now_ns = SYSTEM_CLOCK.wall_ns()
-    story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)
-    terminal.say()
-    terminal.say_explanation(why(story))

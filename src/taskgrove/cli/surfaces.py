@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from rich.live import Live
@@ -209,9 +209,15 @@ class JsonLines:
         """Nothing remains to be ended."""
 
 
-def print_tree(terminal: Terminal, view: RunView) -> None:
-    """Print the tree as it is now, as tall as it needs to be."""
-    lines = build_lines(view)
+def print_tree(terminal: Terminal, view: RunView, keep: Collection[str] = ()) -> None:
+    """Print the tree as it is now, as tall as it needs to be.
+
+    Args:
+        terminal: Where it is printed.
+        view: The run.
+        keep: Paths of nodes that are not folded.
+    """
+    lines = build_lines(view, keep=keep)
     width = terminal.width
     names = name_width(lines, width)
     for line in lines:

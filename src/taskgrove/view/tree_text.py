@@ -8,7 +8,7 @@ every text of a device is made harmless on the way.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,6 +87,7 @@ def build_lines(
     now_s: float | None = None,
     max_lines: int | None = None,
     fold_over: int = FOLD_OVER,
+    keep: Collection[str] = (),
 ) -> list[TreeLine]:
     """Return the lines of the tree, folded until they fit.
 
@@ -94,13 +95,16 @@ def build_lines(
         view: The run.
         now_s: The monotonic clock, for what still runs.
         max_lines: How many lines there is room for; None means no limit.
-        fold_over: Groups of more children are folded by status; what failed is always shown.
+        fold_over: Groups of more children are folded by status; of those that failed the first
+            are shown.
+        keep: Paths of nodes that are not folded, such as one for each cause.
     """
+    kept = _with_above(keep)
     now_ns = None if now_s is None else view.now_ns(now_s)
     lines: list[TreeLine] = []
     for step in [fold_over, *(step for step in _FOLD_STEPS if step < fold_over)]:
         # One line too many is enough to know that this step does not fit.
-        lines = _collect(view, now_ns, step, None if max_lines is None else max_lines + 1)
+        lines = _collect(view, now_ns, step, None if max_lines is None else max_lines + 1, kept)
         if max_lines is None or len(lines) <= max_lines:
             return lines
     assert max_lines is not None
@@ -109,8 +113,19 @@ def build_lines(
     return cut[:max_lines]
 
 
+def _with_above(paths: Collection[str]) -> set[str]:
+    """Return paths with those of all nodes above them."""
+    found: set[str] = set()
+    for item in paths:
+        path = item
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
+
+
 def _collect(
-    view: RunView, now_ns: int | None, fold_over: int, limit: int | None
+    view: RunView, now_ns: int | None, fold_over: int, limit: int | None, kept: Collection[str]
 ) -> list[TreeLine]:
     root = view.root
     lines: list[TreeLine] = []
@@ -134,20 +149,25 @@ def _collect(
                 view.is_leaf(item),
             )
         )
-        below = list(_shown_children(view.branch(item), fold_over))
+        below = list(_shown_children(view.branch(item), fold_over, kept))
         levels = ancestors if item is root else (*ancestors, not last)
         for index in range(len(below) - 1, -1, -1):
             stack.append((levels, index == len(below) - 1, below[index]))
     return lines
 
 
-def _shown_children(branch: Branch, fold_over: int) -> Iterator[RunNode | str]:
+def _shown_children(
+    branch: Branch, fold_over: int, kept: Collection[str]
+) -> Iterator[RunNode | str]:
     children, troubled = branch.children, branch.troubled
     if len(children) <= fold_over or len(children) <= 1:
         yield from children
         return
     room = max(3, fold_over // 2)
-    shown = [child for child in children if child.name in troubled][:room] if troubled else []
+    bad = [child for child in children if child.name in troubled] if troubled else []
+    named = {child.path for child in bad if child.path in kept} if kept else set()
+    named.update(child.path for child in bad[: max(0, room - len(named))])
+    shown = [child for child in bad if child.path in named]
     yield from shown
     folded = Counter(branch.tally)
     folded.subtract(Counter(child.state for child in shown))

@@ -42,7 +42,7 @@ def sections_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
     if failed > 1:
         causes = counted(len(why.groups), "cause")
         title = f"Failed ({counted(failed, 'leaf', 'leaves')}, {causes})"
-        told.append((title, _group_lines(why.groups)))
+        told.append((title, _group_lines(why)))
     if why.casualties:
         word = "Only followed from it" if failed else "Stopped"
         title = f"{word} ({counted(len(why.casualties), 'leaf', 'leaves')})"
@@ -59,18 +59,26 @@ def sections_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
     return [(title, _at_most(tuple(lines))) for title, lines in told]
 
 
-def _group_lines(groups: Sequence[CauseGroup]) -> tuple[str, ...]:
-    """Return a line for each cause; where there are too many, of each kind the first is told."""
+def shown_causes(why: Explanation) -> Sequence[CauseGroup]:
+    """Return the causes that are told; where there are too many, the first of each kind are."""
+    groups = why.groups
     if len(groups) <= LINES_SHOWN:
-        return tuple(map(_group_line, groups))
+        return groups
     of_kind: dict[str, int] = {}
     ranked = []
     for number, group in enumerate(groups):
         rank = of_kind[group.kind] = of_kind.get(group.kind, -1) + 1
         ranked.append((rank, number))
-    shown = sorted(number for _, number in sorted(ranked)[:LINES_SHOWN])
-    more = len(groups) - len(shown)
-    return (*(_group_line(groups[number]) for number in shown), f"… and {more:,} more")
+    told = sorted(number for _, number in sorted(ranked)[:LINES_SHOWN])
+    return [groups[number] for number in told]
+
+
+def _group_lines(why: Explanation) -> tuple[str, ...]:
+    """Return a line for each cause that is told, and how many more there are."""
+    shown = shown_causes(why)
+    more = len(why.groups) - len(shown)
+    lines = tuple(map(_group_line, shown))
+    return (*lines, f"… and {more:,} more") if more else lines
 
 
 def _group_line(group: CauseGroup) -> str:
