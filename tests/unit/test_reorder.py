@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.events import TaskEvent
-from taskgrove.story.reorder import PATIENCE_S, Ordered, ReorderBuffer
+from taskgrove.story.reorder import PATIENCE_S, ReorderBuffer
 
 
 def event(last: int, first: int | None = None, at_s: float = 0.0) -> TaskEvent:
@@ -21,12 +21,10 @@ def event(last: int, first: int | None = None, at_s: float = 0.0) -> TaskEvent:
     )  # fmt: skip
 
 
-def numbers(ordered: Sequence[Ordered]) -> list[int]:
-    """The numbers that events stand for; those of a late one are negative."""
+def numbers(events: Sequence[TaskEvent]) -> list[int]:
+    """The numbers that events stand for."""
     return [
-        -number if late else number
-        for item, late in ordered
-        for number in range(item.sequence_from or item.sequence, item.sequence + 1)
+        n for item in events for n in range(item.sequence_from or item.sequence, item.sequence + 1)
     ]
 
 
@@ -56,7 +54,7 @@ def test_an_event_that_stands_for_a_range_closes_it() -> None:
 def test_an_event_with_one_new_number_is_given_out() -> None:
     buffer = ReorderBuffer()
     buffer.push(event(4, 1))
-    assert [item.event.sequence for item in buffer.push(event(6, 3))] == [6]
+    assert [item.sequence for item in buffer.push(event(6, 3))] == [6]
     assert numbers(buffer.push(event(7))) == [7]
 
 
@@ -77,7 +75,7 @@ def test_what_was_given_up_is_late_once() -> None:
     assert numbers(buffer.settle()) == [10]
     for first, last in ((4, 6), (1, 1), (9, 9), (7, 8), (2, 3)):
         late = buffer.push(event(last, first))
-        assert numbers(late) == [-n for n in range(first, last + 1)]
+        assert numbers(late) == [*range(first, last + 1)]
         assert buffer.push(event(last, first)) == []
     assert buffer.push(event(5)) == []
 
@@ -88,9 +86,9 @@ def test_a_log_that_is_in_order_is_only_noted() -> None:
         buffer.accept(item)
     buffer.give_up_to(9)
     assert buffer.expected == 9
-    assert numbers(buffer.push(event(2))) == [-2]
+    assert numbers(buffer.push(event(2))) == [2]
     assert buffer.push(event(4)) == []
-    assert numbers(buffer.push(event(8, 7))) == [-7, -8]
+    assert numbers(buffer.push(event(8, 7))) == [7, 8]
 
 
 @st.composite
@@ -113,15 +111,16 @@ def test_nothing_is_lost_or_doubled_and_only_what_is_late_is_out_of_order(
     coming: list[TaskEvent | None],
 ) -> None:
     buffer = ReorderBuffer()
-    out: list[Ordered] = []
+    out: list[TaskEvent] = []
     for item in coming:
-        out += buffer.settle() if item is None else buffer.push(item)
+        expected = buffer.expected
+        ready = buffer.settle() if item is None else buffer.push(item)
+        late = item is not None and item.sequence < expected
+        assert ready == [item] * len(ready) if late else all(e.sequence >= expected for e in ready)
+        assert [e.sequence for e in ready] == sorted(e.sequence for e in ready)
+        out += ready
     out += buffer.settle()
     assert not buffer.has_gap
     assert buffer.settle() == []
-    sequences = [item.sequence for item, _ in out]
+    sequences = [item.sequence for item in out]
     assert sorted(sequences) == sorted({item.sequence for item in coming if item is not None})
-    highest = 0
-    for item, late in out:
-        assert late == (item.sequence < highest)
-        highest = max(highest, item.sequence)

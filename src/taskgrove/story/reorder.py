@@ -2,7 +2,7 @@
 
 Threads hand events over a little out of order. An event that comes early is held back until
 those before it have come, or until they were waited for long enough; what comes after that is
-late, and says so. Doubles are dropped. Pure: there is no clock but that of the events.
+late. Doubles are dropped. Pure: there is no clock but that of the events.
 
 Threads: a :class:`ReorderBuffer` belongs to one thread.
 """
@@ -10,24 +10,12 @@ Threads: a :class:`ReorderBuffer` belongs to one thread.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Final, NamedTuple
+from typing import Final
 
 from taskgrove.events import TaskEvent
 
 #: How long an event that came early waits for those before it, in seconds.
 PATIENCE_S: Final = 1.0
-
-
-class Ordered(NamedTuple):
-    """An event whose turn has come.
-
-    Attributes:
-        event: The event.
-        late: Whether it is late: newer ones were given out before.
-    """
-
-    event: TaskEvent
-    late: bool = False
 
 
 class ReorderBuffer:
@@ -53,36 +41,39 @@ class ReorderBuffer:
         """True while events are held back."""
         return bool(self._held)
 
-    def push(self, event: TaskEvent) -> list[Ordered]:
-        """Take an event; return those whose turn has come."""
-        begin = begin_of(event)
-        if begin > self.expected:
+    def push(self, event: TaskEvent) -> list[TaskEvent]:
+        """Take an event; return those whose turn has come, in order.
+
+        One that begins below :attr:`expected` is late; it is returned alone, unless it is a double.
+        """
+        begin, expected = begin_of(event), self.expected
+        if begin > expected:
             self._count += 1
             heappush(self._held, (begin, self._count, event))
             return [*self.following(), *self.settle(event.monotonic_s)]
-        if event.sequence >= self.expected:
-            self.accept(event)
-            return [Ordered(event), *self.following()]
+        if event.sequence >= expected:
+            self.expected = event.sequence + 1
+            return [event, *self.following()] if self._held else [event]
         # All of its numbers are behind: either they were given up, or it is a double.
-        return [Ordered(event, late=True)] if self._take_back(begin, event.sequence) else []
+        return [event] if self._take_back(begin, event.sequence) else []
 
-    def following(self) -> list[Ordered]:
+    def following(self) -> list[TaskEvent]:
         """Return what was held back and follows what has come."""
-        ready: list[Ordered] = []
+        ready: list[TaskEvent] = []
         while self._held and self._held[0][0] <= self.expected:
             event = heappop(self._held)[2]
             if event.sequence >= self.expected:  # else it is a double
-                self.accept(event)
-                ready.append(Ordered(event))
+                self.expected = event.sequence + 1
+                ready.append(event)
         return ready
 
-    def settle(self, now_s: float | None = None) -> list[Ordered]:
+    def settle(self, now_s: float | None = None) -> list[TaskEvent]:
         """Give up what was waited for long enough; return what was held back for it.
 
         Args:
             now_s: Now, on the monotonic clock of the events; None waits for nothing any more.
         """
-        ready: list[Ordered] = []
+        ready: list[TaskEvent] = []
         while self._held:
             begin, _, event = self._held[0]
             if now_s is not None and now_s - event.monotonic_s < PATIENCE_S:

@@ -347,7 +347,8 @@ class RunNodes:
             node = self.nodes[event.path] = RunNode(event.path)
         node.apply(event)
         self.last_sequence = max(self.last_sequence, event.sequence)
-        self.last_ns = event.wall_ns if self.last_ns is None else max(self.last_ns, event.wall_ns)
+        if self.last_ns is None or event.wall_ns > self.last_ns:
+            self.last_ns = event.wall_ns
         return node
 
     @property

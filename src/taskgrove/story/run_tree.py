@@ -109,9 +109,12 @@ class RunTree(RunNodes):
     def fold(self, event: TaskEvent) -> RunNode:
         """Take in one event and return the node that it changed; see :class:`RunNodes`."""
         node = self.nodes.get(event.path) or self.put(RunNode(event.path))
+        kind = event.kind
+        if kind == "note" or (kind == "progress" and event.status is node.status):
+            return super().fold(event)  # by far the most; the state stays
         leaf, state = self.is_leaf(node), node.state
         super().fold(event)
-        if event.kind == "composed":
+        if kind == "composed":
             self.branch(node).reorder()
         self._restate(node, leaf, state)
         return node

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from taskgrove.events import TaskEvent
-from taskgrove.story.reorder import Ordered, ReorderBuffer
+from taskgrove.story.reorder import ReorderBuffer
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_tree import RunTree
 
@@ -34,7 +34,7 @@ class RunView(RunTree):
         super().__init__()
         self.run_id = run_id
         self._order = ReorderBuffer()
-        self._ahead_ns = 0
+        self._newest: TaskEvent | None = None
 
     @classmethod
     def of(cls, run_id: str, nodes: Iterable[RunNode]) -> RunView:
@@ -62,7 +62,10 @@ class RunView(RunTree):
         Returns:
             UTC, nanoseconds since the epoch.
         """
-        return self._ahead_ns + int(monotonic_s * 1e9)
+        newest = self._newest
+        if newest is None:
+            return 0
+        return newest.wall_ns + int((monotonic_s - newest.monotonic_s) * 1e9)
 
     def apply_all(self, events: Iterable[TaskEvent]) -> RunView:
         """Apply every event; return the view itself."""
@@ -81,7 +84,7 @@ class RunView(RunTree):
             self.run_id = event.run_id
         elif event.run_id != self.run_id:
             return []
-        self._ahead_ns = event.wall_ns - int(event.monotonic_s * 1e9)
+        self._newest = event
         return self._fold_all(self._order.push(event))
 
     def settle(self, now_s: float | None = None) -> list[TaskEvent]:
@@ -95,8 +98,7 @@ class RunView(RunTree):
         """
         return self._fold_all(self._order.settle(now_s))
 
-    def _fold_all(self, ordered: list[Ordered]) -> list[TaskEvent]:
-        events = [event for event, _ in ordered]
+    def _fold_all(self, events: list[TaskEvent]) -> list[TaskEvent]:
         for event in events:
             self.fold(event)
         return events

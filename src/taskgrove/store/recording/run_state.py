@@ -24,7 +24,7 @@ from taskgrove.events import (
 )
 from taskgrove.events.plain_event import plain_event, substitute
 from taskgrove.store.recording.coalescing import coalesce, in_order
-from taskgrove.story.reorder import Ordered, ReorderBuffer, begin_of
+from taskgrove.story.reorder import ReorderBuffer, begin_of
 from taskgrove.story.run_node import RunNode, RunNodes
 
 _LOGGER = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class RunState:
             last_ns = max(last_ns, event.wall_ns)
             if begin != expected:
                 order.expected = expected
-                self._fold(order.push(event))
+                self._fold(order.push(event), late=begin < expected)
                 expected = order.expected
                 continue
             expected = sequence + 1
@@ -220,8 +220,8 @@ class RunState:
             self._fold(ready)
             self.touched = self.touched or bool(ready)
 
-    def _fold(self, ready: Iterable[Ordered]) -> None:
-        for event, late in ready:
+    def _fold(self, ready: Iterable[TaskEvent], *, late: bool = False) -> None:
+        for event in ready:
             self._apply(event, late=late)
 
     def _apply(self, event: TaskEvent, *, late: bool = False) -> None:
