@@ -27,7 +27,6 @@ from taskgrove.recovery.path_globs import match_paths
 from taskgrove.recovery.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.story.node_note import verdict_in
-from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.story.run_node import RunNode
 
 Action: TypeAlias = Literal["reuse", "redo", "skip"]
@@ -170,7 +169,7 @@ def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decisio
         return _Decision(end, "completed", facts)
     if verdict is not None:
         data = {"verdict": verdict.verdict, "who": verdict.who, "why": verdict.why, "run": run_id}
-        data["state"] = _state(facts)
+        data["state"] = facts.state
         cause = None if facts.finished is None else facts.finished.cause
         words = _verdict_words(data)
         note = f"taken as OK in place of {_ended(facts)} in run {run_id}: {words}"
@@ -212,9 +211,5 @@ def _ended(facts: RunNode) -> str:
         return "it never ended" if facts.started_ns is not None else "it was not started"
     if facts.skipped:
         return facts.message or "skipped"
-    word, first = _state(facts), facts.message.strip().partition("\n")[0]
+    word, first = facts.state, facts.message.strip().partition("\n")[0]
     return f"{word}: {first}" if first else word
-
-
-def _state(facts: RunNode) -> NodeState:
-    return state_of(facts.status, facts.result_code, facts.health_state, skipped=facts.skipped)

@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from taskgrove.commands.aggregation.tally import DeviceKind, device_kind
-from taskgrove.story.node_state import state_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
 from taskgrove.view.why.failed_leaf import Failed, device_of, is_below
@@ -48,7 +47,7 @@ def deciding_first(story: RunStory, failed: list[Failed]) -> Deciding:
         failed: The leaves that failed by themselves, in the order in which they ended.
     """
     root = story.root
-    if story.state != "final" or root is None or _state(root) not in _BAD:
+    if story.state != "final" or root is None or root.state not in _BAD:
         return Deciding(failed, len(failed), 0)
     above = {node.path: node for node in story.nodes if not node.is_leaf}
     dominated = _dominated(above, failed)
@@ -62,7 +61,7 @@ def deciding_first(story: RunStory, failed: list[Failed]) -> Deciding:
 
 
 def _decided(item: Failed, above: Mapping[str, RunNode], dominated: Collection[str]) -> bool:
-    if _state(item.node) == "degraded":
+    if item.node.state == "degraded":
         return False
     path = item.node.path.rpartition("/")[0]
     if path in dominated and _kind_of(item) in _SOFT:
@@ -76,7 +75,7 @@ def _decided(item: Failed, above: Mapping[str, RunNode], dominated: Collection[s
 
 
 def _got_over(node: RunNode, parent: RunNode | None) -> bool:
-    state = _state(node)
+    state = node.state
     if state != "degraded":
         return state == "completed"
     rule = parent.finished.rule if parent is not None and parent.finished is not None else None
@@ -96,7 +95,3 @@ def _dominated(above: Mapping[str, RunNode], failed: Sequence[Failed]) -> set[st
 
 def _kind_of(item: Failed) -> DeviceKind:
     return device_kind(device_of(item.node) or "")
-
-
-def _state(node: RunNode) -> str:
-    return state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)

@@ -8,7 +8,6 @@ from typing import Final
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, CauseKind, one_line
 from taskgrove.story.legacy import completed_late
-from taskgrove.story.node_state import state_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.terminal_text import duration_text
 from taskgrove.view.why.failed_leaf import Failed
@@ -121,7 +120,7 @@ def runs_here(node: RunNode) -> bool:
 def _template(node: RunNode, cause: Cause) -> str:
     kind = cause.kind
     if kind == "reported":
-        if state_of(node.status, node.result_code, node.health_state) == "degraded":
+        if node.state == "degraded":
             return _DEGRADED
         if node.status is not TaskStatus.COMPLETED:
             return _FAILED

@@ -16,7 +16,6 @@ from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.events import Cause, CauseKind, one_line
 from taskgrove.story.legacy import cause_of, stop_reason
 from taskgrove.story.node_note import NodeNote
-from taskgrove.story.node_state import state_of
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
@@ -288,8 +287,7 @@ def _add_skipped(story: RunStory, skipped: list[RunNode], findings: Findings) ->
 def _broken_words(breaker: RunNode | None) -> str:
     if breaker is None:
         return ""
-    state = state_of(breaker.status, breaker.result_code, breaker.health_state)
-    return f"{breaker.name} {_ENDED.get(state, 'failed')}"
+    return f"{breaker.name} {_ENDED.get(breaker.state, 'failed')}"
 
 
 def _culprit(breaker: str, findings: Findings) -> str | None:

@@ -147,7 +147,7 @@ class _Proof:
             is_root,
             node.path,
             safe_text(node.name),
-            _state_of(node),
+            node.state,
             seconds_between(node.started_ns, node.ended_ns or self._now_ns),
             words,
         )
@@ -177,7 +177,3 @@ class _Proof:
                 states[state_of(status, code, health, skipped=skipped)] += count
             shown.append(fold_text("others" if shown else "all", states))
         return shown
-
-
-def _state_of(node: RunNode) -> NodeState:
-    return state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)

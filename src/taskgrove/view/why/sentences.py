@@ -85,7 +85,7 @@ def outcome_of(story: RunStory) -> NodeState:
         return state_of(story.status, story.result_code, story.health_state)
     if root is None:
         return "waiting"
-    return state_of(root.status, root.result_code, root.health_state)
+    return root.state
 
 
 def command_name(story: RunStory) -> str:
@@ -317,8 +317,7 @@ def _deepest_problem(story: RunStory) -> RunNode | None:
     """Return the deepest node that ended badly, where no leaf tells why."""
     found: RunNode | None = None
     for node in story.nodes:
-        state = state_of(node.status, node.result_code, node.health_state, skipped=node.skipped)
-        if state in ("failed", "rejected", "aborted", "degraded") and (
+        if node.state in ("failed", "rejected", "aborted", "degraded") and (
             found is None or node.path.count("/") > found.path.count("/")
         ):
             found = node
