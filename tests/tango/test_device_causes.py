@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from taskgrove.cli.devices import DeviceReader
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
@@ -303,3 +304,11 @@ def test_a_server_that_hung_and_answers_again(fleet: SimulatedFleet) -> None:
     assert [note.detail.topic for note in log.select(kind="note", path="root/a")].count(
         "answers"
     ) == 1
+
+
+def test_who_asks_before_a_run_is_told_of_the_name_that_was_meant(fleet: SimulatedFleet) -> None:
+    there = fleet.trl(CBF)
+    missing, _ = DeviceReader().ping_all([there.replace("subarray/01", "subarray/09"), there])
+    assert missing.unknown
+    assert missing.problem == f"its server has no device of that name; did you mean {CBF}?"
+    assert "start its server" not in missing.hint

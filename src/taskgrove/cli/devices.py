@@ -11,16 +11,17 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from taskgrove.errors import DeviceError, MissingExtraError
+from taskgrove.tango.client.failure import Failure, classify
+from taskgrove.tango.client.neighbours import nearest_device
 
 #: How long one answer may take, in seconds.
 TIMEOUT_S: Final = 3.0
 _AT_ONCE: Final = 16
 _NO_HOST: Final = "API_TangoHostNotSet"
-_UNKNOWN: Final = ("DB_DeviceNotDefined", "API_DeviceNotDefined")
 _NO_DATABASE: Final = "TANGO_HOST is not set, so there is no database to look the name up in"
 
 
@@ -35,7 +36,7 @@ class Reach:
         state: What it said its state is; empty without an answer.
         problem: Why not; empty when it answered.
         hint: What to do about it; empty when it answered.
-        unknown: True where the database does not know it.
+        unknown: True where its server, or the database, answers and does not know it.
     """
 
     device: str
@@ -97,13 +98,13 @@ class DeviceReader:
             value = proxy.read_attribute(attribute).value
             return self._label(proxy, attribute, value)
         except self._tango.DevFailed as exc:
-            error = exc.args[0]
-            if error.reason in ("API_AttrNotFound", "API_AttributeNotFound"):
+            failure = classify(exc)
+            if failure.reason in ("API_AttrNotFound", "API_AttributeNotFound"):
                 raise AttributeError(f"{device} has no attribute {attribute}") from exc
             raise DeviceError(
-                f"{attribute} of {device} cannot be read: {_words(exc)}",
+                f"{attribute} of {device} cannot be read: {_words(failure)}",
                 device=device,
-                hint=_hint_for(error.reason),
+                hint=_hint(failure),
             ) from exc
 
     def ping(self, device: str) -> Reach:
@@ -117,13 +118,14 @@ class DeviceReader:
             proxy.ping()
             state = str(proxy.state())
         except self._tango.DevFailed as exc:
+            failure = classify(exc)
             return Reach(
                 device,
                 False,
                 time.monotonic() - began,
-                problem=_words(exc),
-                hint=_hint_for(exc.args[0].reason),
-                unknown=exc.args[0].reason in _UNKNOWN,
+                problem=_words(failure),
+                hint=_hint(failure),
+                unknown=failure.is_unknown_device,
             )
         return Reach(device, True, time.monotonic() - began, state)
 
@@ -132,7 +134,19 @@ class DeviceReader:
         if not devices:
             return []
         with ThreadPoolExecutor(min(_AT_ONCE, len(devices))) as pool:
-            return list(pool.map(self.ping, devices))
+            found = list(pool.map(self.ping, devices))
+        answering = [reach.device for reach in found if reach.answers]
+        return [self._with_near(reach, answering) if reach.unknown else reach for reach in found]
+
+    def _with_near(self, reach: Reach, answering: list[str]) -> Reach:
+        """Return what is told of a device that is not there, with the one that was meant."""
+        try:
+            near = nearest_device(self._tango, reach.device, answering, TIMEOUT_S)
+        except self._tango.DevFailed:  # the hint is a courtesy, the reason is known
+            near = None
+        if near is None:
+            return reach
+        return replace(reach, problem=f"{reach.problem}; did you mean {near}?")
 
     def _can_look_up(self, device: str) -> bool:
         # Asked before the proxy is made: cppTango would write to standard error by itself.
@@ -158,11 +172,18 @@ class DeviceReader:
         return value
 
 
-def _words(exc: Any) -> str:
-    # The outermost error says what the client could not do, the first one why.
-    errors = exc.args
-    first = str(errors[0].desc).strip().splitlines()[0]
-    return f"{errors[0].reason}: {first}"
+def _words(failure: Failure) -> str:
+    if failure.is_unknown_device or failure.errno_name is not None:
+        return failure.words
+    return f"{failure.reason}: {failure.text}"
+
+
+def _hint(failure: Failure) -> str:
+    if failure.is_unknown_device:
+        return "compare the name in the map with the devices of its server"
+    if failure.errno_name == "ETIMEDOUT":
+        return "its server hangs, or is stopped: look at it, and restart it"
+    return _hint_for(failure.reason)
 
 
 def _hint_for(reason: str) -> str:
@@ -173,6 +194,4 @@ def _hint_for(reason: str) -> str:
         )
     if reason in ("API_CantConnectToDatabase", "API_CommandFailed"):
         return "the TANGO database does not answer: is TANGO_HOST right, and is it running?"
-    if reason in _UNKNOWN:
-        return "the database does not know the device: compare the name with the map"
     return "start its server, or look at the server's log; 'taskgrove simulate' has stand-ins"

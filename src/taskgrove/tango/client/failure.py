@@ -115,11 +115,12 @@ class Failure(NamedTuple):
     def cause(self, kind: CauseKind, **fields: Any) -> Cause:
         """Return the cause that it is, with what it proves."""
         return Cause(
-            kind=kind, said=self.said, chain=self.chain, errno_name=self._errno_name, **fields
+            kind=kind, said=self.said, chain=self.chain, errno_name=self.errno_name, **fields
         )
 
     @property
-    def _errno_name(self) -> str | None:
+    def errno_name(self) -> str | None:
+        """Why nothing was reached: ``ECONNREFUSED``, ``ETIMEDOUT``; None: not known."""
         if self.kind is FailureKind.SILENT:
             return "ETIMEDOUT"
         if self.kind not in (FailureKind.REFUSED, FailureKind.DELAYED) or not self.errors:
