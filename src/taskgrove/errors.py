@@ -29,6 +29,7 @@ of the node that it concerns, where there is one, and a ``hint``: what to do nex
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -38,6 +39,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     """Return the allowed name most like ``name``, or None when none is near."""
     matches = difflib.get_close_matches(str(name), [str(item) for item in allowed], n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def errno_name(exc: BaseException) -> str | None:
+    """Return why the system refused something (``ENOENT``), or None where it does not say."""
+    number = exc.errno if isinstance(exc, OSError) else None
+    return None if number is None else errno.errorcode.get(number)
 
 
 class TaskgroveError(Exception):
@@ -104,6 +111,7 @@ class MapError(TaskgroveError, ValueError):
         line: The line in the file, counted from 1, or None.
         found: What was found there.
         allowed: What is allowed there.
+        nearest: The name that was probably meant, or None.
         problems: Every problem of the map; this error itself describes the first.
     """
 
@@ -118,6 +126,7 @@ class MapError(TaskgroveError, ValueError):
         line: int | None = None,
         found: Any = None,
         allowed: Iterable[str] = (),
+        nearest: str | None = None,
         problems: Iterable[str] = (),
         hint: str | None = None,
     ) -> None:
@@ -127,6 +136,7 @@ class MapError(TaskgroveError, ValueError):
         self.line = line
         self.found = found
         self.allowed = tuple(allowed)
+        self.nearest = nearest
         self.problems = tuple(problems) or (message,)
 
 
@@ -222,6 +232,9 @@ class AnalysisError(TaskgroveError, ValueError):
         key: The path inside it, such as ``FindPeaks.n_peaks``, or None.
         line: The line in the file, counted from 1, or None.
         problems: Every problem found; this error itself describes the first.
+        nearest: The name that was probably meant, or None.
+        program: The program that cannot be started, or None.
+        errno_name: Why the system refuses it (``ENOENT``, ``EACCES``), or None.
     """
 
     code = "analysis"
@@ -234,6 +247,9 @@ class AnalysisError(TaskgroveError, ValueError):
         key: str | None = None,
         line: int | None = None,
         problems: Iterable[str] = (),
+        nearest: str | None = None,
+        program: str | None = None,
+        errno_name: str | None = None,
         path: str | None = None,
         hint: str | None = None,
     ) -> None:
@@ -242,6 +258,9 @@ class AnalysisError(TaskgroveError, ValueError):
         self.key = key
         self.line = line
         self.problems = tuple(problems)
+        self.nearest = nearest
+        self.program = program
+        self.errno_name = errno_name
 
 
 class RunError(TaskgroveError):

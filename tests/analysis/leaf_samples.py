@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -59,6 +60,20 @@ class Draw(AnalysisTask[FrameParameters]):
         return ElogSummaryPlots("scans/one", f"<p>frame {self.parameters.frame}</p>")
 
 
+class Vanish(AnalysisTask[FrameParameters]):
+    """Ends without a word."""
+
+    def run(self) -> Any:
+        os._exit(0)
+
+
+class Undecided(AnalysisTask[FrameParameters]):
+    """Gives a result that is no end."""
+
+    def run(self) -> Any:
+        return self.result(None, "still at it", status=TaskStatus.RUNNING)
+
+
 class ShellParameters(ThirdPartyParameters):
     """``frame`` is handed over as the script's first argument."""
 
@@ -73,6 +88,8 @@ ENTRIES = [
     AnalysisEntry("Wait", WaitParameters, task=Wait),
     AnalysisEntry("Warn", FrameParameters, task=Warn),
     AnalysisEntry("Draw", FrameParameters, task=Draw),
+    AnalysisEntry("Vanish", FrameParameters, task=Vanish),
+    AnalysisEntry("Undecided", FrameParameters, task=Undecided),
     AnalysisEntry("Shell", ShellParameters),
 ]
 

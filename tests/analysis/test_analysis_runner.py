@@ -30,6 +30,7 @@ from taskgrove.errors import UsageError
 from taskgrove.events import (
     AnalysisDetail,
     Cause,
+    ChainLink,
     FinishedDetail,
     NoteDetail,
     PageDetail,
@@ -551,7 +552,8 @@ def test_the_end_by_a_signal_carries_its_name(bench: Bench) -> None:
 def test_an_exception_of_an_analysis_is_said_to_be_one(bench: Bench) -> None:
     bench.run(leaf("Warn"))
     cause = cause_of(bench, "root/warn")
-    assert (cause.kind, cause.said) == ("raised", "ValueError: too many warnings")
+    assert cause.kind == "raised"
+    assert cause.chain == (ChainLink("ValueError", "too many warnings"),)
 
 
 def test_a_traceback_of_a_program_is_kept_as_a_chain(bench: Bench) -> None:

@@ -34,12 +34,14 @@ from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
 from taskgrove.analysis.running.environment import AnalysisEnvironment
+from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
 from taskgrove.analysis.running.supervisor import CLOSE_MARGIN_S, AnalysisSupervisor
-from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
+from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, Refusal
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.events import Cause, exception_line
 from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
@@ -138,11 +140,19 @@ class AnalysisRunner:
     def start(self, context: LeafContext) -> None:
         """Queue the leaf, and start its process if there is a place for it.
 
+        An analysis or parameters that cannot be used end the leaf FAILED.
+
         Raises:
-            AnalysisError: The analysis or its parameters cannot be used; nothing was started.
-            UsageError: The runner is closed.
+            UsageError: The runner is closed, or a setting is out of range.
         """
-        follower = LeafFollower(context, self._executor_for(context), self._ended, self._listener)
+        try:
+            executor = self._executor_for(context)
+        except AnalysisError as exc:
+            result = (ResultCode.FAILED, exception_line(exc))
+            cause = cause_of_no_start(exc)
+            context.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
+            return
+        follower = LeafFollower(context, executor, self._ended, self._listener)
         context.update(status=TaskStatus.QUEUED)
         with self._lock:
             if self._closed:
@@ -187,7 +197,7 @@ class AnalysisRunner:
 
     # -- before and after -------------------------------------------------------------------
 
-    def preflight(self, leaf: LeafTask) -> list[str]:
+    def preflight(self, leaf: LeafTask) -> list[Refusal]:
         """Return why a leaf could not start, without starting it; empty when it could.
 
         A value that an earlier analysis is still to give is taken as given.
@@ -195,7 +205,7 @@ class AnalysisRunner:
         try:
             self.check(leaf)
         except (AnalysisError, UsageError) as exc:
-            return [str(exc)]
+            return [Refusal(str(exc), cause_of_no_start(exc))]
         return []
 
     def check(self, leaf: LeafTask) -> None:
@@ -263,7 +273,9 @@ class AnalysisRunner:
 
     @staticmethod
     def _not_started(context: LeafContext, reason: str) -> None:
-        context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, f"not started: {reason}"))
+        cause = Cause(kind="not_started", said=reason)
+        result = (ResultCode.ABORTED, f"not started: {reason}")
+        context.finish(TaskStatus.ABORTED, result, cause=cause)
 
     def _start_next(self) -> None:
         while True:
@@ -276,7 +288,7 @@ class AnalysisRunner:
                 follower.begin()
             except BaseException as exc:  # the leaf has an end, and its place is freed
                 _LOGGER.exception("analysis %s could not be started", follower.context.path)
-                follower.fail(f"cannot be started: {type(exc).__name__}: {exc}")
+                follower.fail(f"cannot be started: {type(exc).__name__}: {exc}", exc)
 
     def _ended(self, context: LeafContext) -> None:
         with self._lock:

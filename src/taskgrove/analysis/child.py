@@ -33,7 +33,7 @@ from taskgrove.analysis.channel.messages import (
 )
 from taskgrove.analysis.task import AnalysisCancelled, AnalysisTask
 from taskgrove.errors import AnalysisError
-from taskgrove.events import exception_line, loggable
+from taskgrove.events import ChainLink, chain_of, exception_line, loggable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -202,7 +202,9 @@ class _Child:
         story = "".join(traceback.format_exception(loggable(exc)))
         cause = exception_line(exc)
         self.channel.send(Log(_LOG_ERROR, printable(story)))
-        self.channel.send(Failed(printable(cause), printable(story), max_rss_bytes(os.getpid())))
+        chain = tuple(ChainLink(printable(k.type), printable(k.text)) for k in chain_of(exc))
+        rss = max_rss_bytes(os.getpid())
+        self.channel.send(Failed(printable(cause), printable(story), rss, chain))
 
 
 def _end_fork() -> None:

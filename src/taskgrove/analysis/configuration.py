@@ -166,6 +166,7 @@ class Configuration:
             close = nearest(name, self.sections)
             raise AnalysisError(
                 f"{self._prefix}there is no section {name!r}", file=self.file, key=name,
+                nearest=close,
                 hint=f"did you mean {close!r}?" if close
                 else f"sections: {', '.join(self.sections)}",
             )  # fmt: skip
@@ -230,7 +231,7 @@ class Configuration:
         if close is not None:
             problems.add(
                 f"there is no section {name!r}", close, self._layout.tasks.key_marks[close],
-                hint=f"is {close!r} meant?",
+                hint=f"is {close!r} meant?", nearest=name,
             )  # fmt: skip
 
 

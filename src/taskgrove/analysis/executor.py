@@ -48,7 +48,7 @@ from taskgrove.analysis.running.supervisor import (
     default_supervisor,
 )
 from taskgrove.analysis.tasklets import Tasklet, TaskletContext, TaskletError, run_tasklets
-from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.errors import AnalysisError, UsageError, errno_name
 from taskgrove.lazy_exports import LaterModule
 from taskgrove.private_files import make_private_folder
 from taskgrove.redaction import Redaction
@@ -235,15 +235,15 @@ class AnalysisExecutor:
             self._start(loop, handle, ending)
         except (AnalysisError, TaskletError) as exc:
             if not ending.was_called_off():
-                ending.never_ran(str(exc))
+                ending.never_ran(str(exc), exc)
         except OSError as exc:
-            ending.never_ran(f"cannot be started: {exc.strerror or exc}")
+            ending.never_ran(f"cannot be started: {exc.strerror or exc}", exc)
         except Exception as exc:
             _LOGGER.exception("analysis %s could not be started", self.entry.name)
-            ending.never_ran(f"cannot be started: {type(exc).__name__}: {exc}")
-        except BaseException:  # Ctrl-C, in the thread that starts it
+            ending.never_ran(f"cannot be started: {type(exc).__name__}: {exc}", exc)
+        except BaseException as exc:  # Ctrl-C, in the thread that starts it
             if not ending.is_followed:
-                ending.never_ran("cannot be started: interrupted")
+                ending.never_ran("cannot be started: interrupted", exc)
             raise
 
     def _start(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
@@ -344,7 +344,8 @@ class AnalysisExecutor:
             make_private_folder(self.work_dir)
         except OSError as exc:
             raise AnalysisError(
-                f"the working folder {str(self.work_dir)!r} cannot be made: {exc.strerror}"
+                f"the working folder {str(self.work_dir)!r} cannot be made: {exc.strerror}",
+                errno_name=errno_name(exc),
             ) from exc
 
     @property

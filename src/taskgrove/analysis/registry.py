@@ -183,6 +183,7 @@ class AnalysisRegistry:
         raise AnalysisError(
             f"there is no analysis {name!r}",
             key=str(name),
+            nearest=close,
             hint=f"did you mean {close!r}? {known}" if close else known,
         )
 

@@ -224,7 +224,7 @@ def unknown(source: str, key: str, names: Sequence[str]) -> AnalysisError:
     close = nearest(key, names)
     some = f"there are: {', '.join(sorted(names)[:20])}" if names else None
     return AnalysisError(
-        f"{_cut(source)}: there is no {key!r}", key=key,
+        f"{_cut(source)}: there is no {key!r}", key=key, nearest=close,
         hint=f"did you mean {close!r}?" if close else some,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from taskgrove.analysis.channel.frames import Buffer, ChannelError, Frame, encode_frame
+from taskgrove.events import ChainLink
 
 
 class Start(msgspec.Struct, frozen=True, array_like=True):
@@ -87,11 +88,15 @@ class Result(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True):
-    """From the program: it failed; ``cause`` is one line, ``story`` the whole traceback."""
+    """From the program: it failed; ``cause`` is one line, ``story`` the whole traceback.
+
+    ``chain`` holds the exceptions, the last one first.
+    """
 
     cause: str
     story: str
     max_rss_bytes: int | None
+    chain: tuple[ChainLink, ...] = ()
 
 
 class Cancelled(msgspec.Struct, frozen=True, array_like=True):

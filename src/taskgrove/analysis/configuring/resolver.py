@@ -133,7 +133,7 @@ class Resolver:
                 if self._following:
                     raise  # it is told where the placeholder stands that led here
                 mark: Mark = node.key_marks.get(str(key), child.mark)
-                self.problems.add(exc.message, place, mark, hint=exc.hint)
+                self.problems.add(exc.message, place, mark, hint=exc.hint, nearest=exc.nearest)
                 continue
             values[key] = made.value
             size += made.size

@@ -23,7 +23,7 @@ from taskgrove.analysis.written import as_written
 from taskgrove.commands.command_map.document import MapLimits, read_yaml_documents, too_big
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Mark, Problems, join_path
-from taskgrove.errors import AnalysisError, MapError
+from taskgrove.errors import AnalysisError, MapError, errno_name
 
 #: How big a configuration may be.
 LIMITS: Final = MapLimits(max_bytes=4 << 20, max_depth=64, max_nodes=100_000, max_aliases=1_000)
@@ -111,7 +111,9 @@ def read_file(file: str | Path) -> bytes:
         return path.read_bytes()
     except OSError as exc:
         raise AnalysisError(
-            f"{file}: the file cannot be read: {exc.strerror or exc}", file=file
+            f"{file}: the file cannot be read: {exc.strerror or exc}",
+            file=file,
+            errno_name=errno_name(exc),
         ) from exc
     except MapError as exc:
         raise as_analysis_error(exc) from exc
@@ -221,5 +223,6 @@ def as_analysis_error(exc: MapError) -> AnalysisError:
         key=exc.path,
         line=exc.line,
         problems=exc.problems,
+        nearest=exc.nearest,
         hint=exc.hint,
     )

@@ -27,6 +27,7 @@ from taskgrove.analysis.running.ledger import end_all_leftovers
 from taskgrove.analysis.running.process import is_alive, parse_identity
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import Cause
 
 if TYPE_CHECKING:
     from taskgrove.analysis.running.supervisor import AnalysisSupervisor, SupervisorLoop
@@ -160,7 +161,10 @@ class AttachedProcess:
         name, aborted = self.context.leaf.name, self.context.abort_event.is_set()
         text = f"{name}: process {self._pid} {what}; what it gave is not known"
         if aborted:
-            self.context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text))
+            cause = Cause(kind="aborted", outside_id=self._identity)
+            self.context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text), cause=cause)
         else:
-            self.context.finish(TaskStatus.FAILED, (ResultCode.FAILED, text), may_retry=True)
+            cause = Cause(kind="lost", outside_id=self._identity)
+            result = (ResultCode.FAILED, text)
+            self.context.finish(TaskStatus.FAILED, result, may_retry=True, cause=cause)
         self._when_ended(self.context)

@@ -16,14 +16,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import msgspec
-
 from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
 from taskgrove.analysis.running.error_line import plain_lines
 from taskgrove.analysis.running.events import AnalysisEvent
+from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import Cause, cause_of
 from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
@@ -108,11 +108,12 @@ class LeafFollower:
         if asked is None and not self.context.abort_event.is_set():
             return False
         reason, at_limit, _ = asked or ("it was asked to stop", False, None)
+        text, cause = f"not started: {reason}", Cause(kind="not_started", said=reason)
         if at_limit:
-            text = self._named(f"not started: {reason}")
-            self.context.finish(TaskStatus.FAILED, (ResultCode.FAILED, text))
+            result = (ResultCode.FAILED, self._named(text))
+            self.context.finish(TaskStatus.FAILED, result, cause=cause)
         else:
-            self.context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, f"not started: {reason}"))
+            self.context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text), cause=cause)
         return True
 
     def cancel(self, reason: str, within_s: float | None = None) -> None:
@@ -145,9 +146,10 @@ class LeafFollower:
             return f"timed out after {own_s:g} s"
         return "timed out: a limit above it expired"
 
-    def fail(self, cause: str) -> None:
+    def fail(self, text: str, exc: BaseException) -> None:
         """End the leaf because its process could not be started."""
-        self.context.finish(TaskStatus.FAILED, (ResultCode.FAILED, self._named(cause)))
+        result = (ResultCode.FAILED, self._named(text))
+        self.context.finish(TaskStatus.FAILED, result, cause=cause_of_no_start(exc))
         self._when_ended(self.context)
 
     def _named(self, cause: str) -> str:
@@ -171,6 +173,7 @@ class LeafFollower:
                 self.context.finish(
                     TaskStatus.FAILED,
                     (ResultCode.FAILED, self._named(f"its end could not be told: {readable(exc)}")),
+                    cause=cause_of(exc),
                 )
         finally:
             try:
@@ -218,10 +221,9 @@ class LeafFollower:
             context.note("info", text)
         if self._unnoted:
             context.note("info", f"{self._unnoted} more warnings of its log are not noted")
-        if outcome.status is not AnalysisStatus.COMPLETED and outcome.output_file is not None:
-            context.note(
-                "info", f"its output is in {outcome.output_file}", file=str(outcome.output_file)
-            )
+        file = None if outcome.why is None else outcome.why.output_file
+        if file is not None:
+            context.note("info", f"its output is in {file}", file=file)
         context.tell(outcome.detail, outcome.detail.summary or outcome.cause)
         for page in outcome.pages:
             context.tell(page.detail(), f"page {page.display_name}: {page.file}")
@@ -232,11 +234,8 @@ class LeafFollower:
             return
         # Ended for certain once there is an exit status: then it may be tried again (S7.4).
         may_retry = status is TaskStatus.FAILED and outcome.return_code is not None
-        why, file = outcome.why, outcome.output_file
-        if why is not None and file is not None:
-            why = msgspec.structs.replace(why, output_file=str(file))
         text = self._named(outcome.cause)
-        context.finish(status, (code, text), may_retry=may_retry, cause=why)
+        context.finish(status, (code, text), may_retry=may_retry, cause=outcome.why)
 
 
 def _has_plots(result: TaskResult) -> bool:

@@ -10,17 +10,21 @@ import dataclasses
 import logging
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from taskgrove.analysis.plain.form import PlainTypes, from_plain
 from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
-from taskgrove.analysis.running.error_line import last_words
+from taskgrove.analysis.running.error_line import LastWords, last_words
 from taskgrove.analysis.running.handle import AnalysisHandle, Controls
+from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.outcome import AnalysisOutcome, ProcessEnd
 from taskgrove.analysis.running.verdict import EndFacts, cause_of_end, decide
 from taskgrove.analysis.tasklets import TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, TaskgroveError
-from taskgrove.events import AnalysisDetail, Cause
+from taskgrove.events import AnalysisDetail, Cause, cause_of
 from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
@@ -116,12 +120,14 @@ class Ending:
         """End the analysis, if it was called off before it started; True if so."""
         if self.before_start.reason is None:
             return False
-        self._hand_on(ProcessEnd(cause=self.before_start.reason, cancelled=True))
+        reason = self.before_start.reason
+        why = Cause(kind="not_started", said=reason)
+        self._hand_on(ProcessEnd(cause=reason, why=why, cancelled=True))
         return True
 
-    def never_ran(self, cause: str) -> None:
+    def never_ran(self, cause: str, exc: BaseException) -> None:
         """End an analysis that could not be started."""
-        self._hand_on(ProcessEnd(cause=cause))
+        self._hand_on(ProcessEnd(cause=cause, why=cause_of_no_start(exc)))
 
     def ended(self, end: ProcessEnd) -> None:
         """End an analysis whose process has ended."""
@@ -139,7 +145,7 @@ class Ending:
             )
             text = f"its end could not be described: {readable(exc)}"
             result = TaskResult(self._handle.analysis, TaskStatus.FAILED, text, None)
-            outcome = self._build(end, result, text, (), ())
+            outcome = self._build(end, result, text, (), (), cause_of(exc))
         try:
             self._handle.finish(outcome)
         finally:
@@ -149,10 +155,9 @@ class Ending:
         why: Cause | None = None
         if end.facts is not None:
             status, cause, why = self._judged(end, end.facts)
-        elif end.cancelled:
-            status, cause = TaskStatus.CANCELLED, end.cause
         else:
-            status, cause = TaskStatus.FAILED, end.cause
+            status = TaskStatus.CANCELLED if end.cancelled else TaskStatus.FAILED
+            cause, why = end.cause, end.why
         notes = list(end.notes)
         pages: tuple[Any, ...] = ()
         result = TaskResult(self._handle.analysis, status, "", None, self._asked.impl_schemas)
@@ -163,6 +168,7 @@ class Ending:
         except (AnalysisError, TaskletError, TaskgroveError) as exc:
             if status is TaskStatus.COMPLETED:
                 status, cause = TaskStatus.FAILED, str(exc)
+                why = self._of_bad_result(end, exc)
             else:
                 notes.append(str(exc))
         if status is TaskStatus.COMPLETED:
@@ -178,12 +184,27 @@ class Ending:
         status, cause = decide(facts)
         if status is TaskStatus.COMPLETED:
             return status, cause, None
-        tails = (item.tail for item in reversed(end.output))
-        facts = dataclasses.replace(facts, last_words=last_words(*tails))
+        facts = dataclasses.replace(facts, last_words=_last_words(end))
         status, cause = decide(facts)
         is_silence = facts.asked == "unresponsive"
         limit_s = self._asked.heartbeat_timeout_s if is_silence else self._asked.timeout_s
-        return status, cause, cause_of_end(facts, status, limit_s if facts.asked else None)
+        why = cause_of_end(facts, status, limit_s if facts.asked else None)
+        return status, cause, None if why is None else self._with_output(why, end)
+
+    def _of_bad_result(self, end: ProcessEnd, exc: Exception) -> Cause:
+        """Return why an analysis failed whose process ended well."""
+        if isinstance(exc, TaskletError):
+            why = cause_of_no_start(exc)
+        else:
+            why = Cause(kind="unreadable", return_code=0)
+        words = _last_words(end)
+        return self._with_output(replace(why, last_lines=words.last_lines), end)
+
+    def _with_output(self, why: Cause, end: ProcessEnd) -> Cause:
+        """Return a cause with the program, and the file that holds what it wrote."""
+        program = self.launched.argv[0] if self.launched is not None else None
+        file = _output_file(end)
+        return replace(why, program=program, output_file=None if file is None else str(file))
 
     def _take_result(self, end: ProcessEnd, result: TaskResult) -> None:
         """Put what the analysis has sent into the result.
@@ -327,6 +348,19 @@ class Ending:
             cpu_s=end.cpu_s,
             max_rss_bytes=end.max_rss_bytes,
         ), trouble
+
+
+def _last_words(end: ProcessEnd) -> LastWords:
+    return last_words(*(item.tail for item in reversed(end.output)))
+
+
+def _output_file(end: ProcessEnd) -> Path | None:
+    """Return the file of the stream that says why, else of one in which something stands."""
+    streams = list(reversed(end.output))
+    told = _last_words(end).tail
+    if told is not None and streams[told].file is not None:
+        return streams[told].file
+    return next((item.file for item in streams if item.file is not None), None)
 
 
 def _is_empty(summary: Any) -> bool:

@@ -99,11 +99,13 @@ class LastWords:
         chain: The exceptions of the Python traceback that the line is taken from, the last one
             first, then those that led to it.
         last_lines: The last lines, as plain text.
+        tail: Which of the ends the line stands in, from 0; None: in none.
     """
 
     line: str = ""
     chain: tuple[ChainLink, ...] = ()
     last_lines: tuple[str, ...] = ()
+    tail: int | None = None
 
 
 NOTHING_SAID: Final = LastWords()
@@ -125,16 +127,17 @@ def last_words(*tails: str, limit: int = _LINE_LIMIT) -> LastWords:
     """
     best = _Candidate(-1, "")
     shown: list[str] = []
-    for tail in tails:
+    place: int | None = None
+    for number, tail in enumerate(tails):
         lines = plain_lines(tail)
         if not shown:
             shown = [line[:_LINE_LIMIT] for line in lines if line.strip()][-KEPT_LINES:]
         found = _best_of(lines)
         needed = best.weight if not best.line else max(best.weight, _ERROR_WEIGHT - 1)
         if found.weight > needed:  # what a program prints as its results reports no error
-            best = found
+            best, place = found, number
     line = best.line if len(best.line) <= limit else best.line[: limit - 1] + "…"
-    return LastWords(line, best.chain, tuple(shown))
+    return LastWords(line, best.chain, tuple(shown), place)
 
 
 def plain_lines(text: str) -> list[str]:

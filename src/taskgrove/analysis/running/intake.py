@@ -258,7 +258,7 @@ class Intake:
             case Failed():
                 self.note_rss(message.max_rss_bytes)
                 if self.failed is None:
-                    self.failed = Failed(rank + message.cause, message.story, None)
+                    self.failed = Failed(rank + message.cause, message.story, None, message.chain)
             case Result() if not connection.rank:
                 self.note_rss(message.max_rss_bytes)
                 if self.result is not None:

@@ -28,6 +28,7 @@ class ProcessEnd:
         notes: What people should know besides, one sentence each.
         result: The message with its result, still plain, and its buffers; None: none came.
         cause: The cause where it never ran; then ``facts`` is None.
+        why: The same as data.
         cancelled: Whether it never ran because it was called off.
     """
 
@@ -39,6 +40,7 @@ class ProcessEnd:
     notes: tuple[str, ...] = ()
     result: tuple[Any, tuple[memoryview, ...]] | None = None
     cause: str = ""
+    why: Cause | None = None
     cancelled: bool = False
 
 
@@ -49,8 +51,8 @@ class AnalysisOutcome:
     Attributes:
         status: COMPLETED, FAILED, CANCELLED or TIMEDOUT.
         cause: Why it is not COMPLETED, in one line; else empty.
-        why: The same as data, with the last lines of its output; None where it COMPLETED, or
-            never ran.
+        why: The same as data, with the last lines of its output and the file that holds it; None
+            where it COMPLETED.
         described: The whole description (seed 004).
         detail: The same for the record: one event detail, secrets redacted.
         return_code: Exit status, negative for a signal; None: never started, or not known.

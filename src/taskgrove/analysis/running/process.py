@@ -19,7 +19,7 @@ from taskgrove.analysis.running.leftovers import (
     start_time,
     stat_fields,
 )
-from taskgrove.errors import AnalysisError
+from taskgrove.errors import AnalysisError, errno_name
 
 #: A process that runs longer may have seen the pids wrap round: all processes are looked at.
 _LONG_S: Final = 60.0
@@ -76,12 +76,20 @@ def find_program(
             close = _nearest_file(path.name, [path.parent], _CLOSE_IN_FOLDER)
             raise AnalysisError(
                 f"there is no {what} {name!r}",
+                program=str(path),
+                errno_name="ENOENT",
+                nearest=close and str(path.parent / close),
                 hint=f"did you mean {os.path.join(os.path.dirname(name), close)!r}?"
                 if close
                 else None,
             )
         if path.is_dir() or not os.access(path, os.X_OK):
-            raise AnalysisError(f"{name!r} is not executable", hint=f"chmod +x {path}")
+            raise AnalysisError(
+                f"{name!r} is not executable",
+                program=str(path),
+                errno_name="EACCES",
+                hint=f"chmod +x {path}",
+            )
         return str(path)
     found = shutil.which(name, path=environment.get("PATH", os.defpath))
     if found is None:
@@ -90,6 +98,9 @@ def find_program(
         )
         raise AnalysisError(
             f"there is no {what} {name!r} on the PATH of the analysis",
+            program=name,
+            errno_name="ENOENT",
+            nearest=close,
             hint=f"did you mean {close!r}?"
             if close
             else "give its path, or add its folder to the PATH",
@@ -133,24 +144,32 @@ def spawn(
             start_new_session=True,
         )
     except (OSError, ValueError) as exc:
-        raise AnalysisError(f"cannot be started: {_why_not(argv[0], folder, exc)}") from exc
+        raise _not_started(argv[0], folder, exc) from exc
 
 
-def _why_not(program: str, folder: Path | None, exc: OSError | ValueError) -> str:
+def _not_started(program: str, folder: Path | None, exc: OSError | ValueError) -> AnalysisError:
+    why, missing = _why_not(program, folder, exc)
+    return AnalysisError(f"cannot be started: {why}", program=missing, errno_name=errno_name(exc))
+
+
+def _why_not(
+    program: str, folder: Path | None, exc: OSError | ValueError
+) -> tuple[str, str | None]:
+    """Return why a program cannot be started, and which one stands in the way, if one does."""
     if not isinstance(exc, OSError):
-        return str(exc)
+        return str(exc), program
     if folder is not None and not folder.is_dir():
-        return f"there is no working folder {folder}"
+        return f"there is no working folder {folder}", None
     if exc.errno == errno.ENOENT and Path(program).exists():
         return _what_is_missing(program)
     words = {
         errno.ENOEXEC: f"{program!r} is no program of this system (a script needs a #! line)",
         errno.E2BIG: "the command line and the environment together are too long",
     }
-    return words.get(exc.errno or 0, f"{program!r}: {exc.strerror or exc}")
+    return words.get(exc.errno or 0, f"{program!r}: {exc.strerror or exc}"), program
 
 
-def _what_is_missing(program: str) -> str:
+def _what_is_missing(program: str) -> tuple[str, str]:
     """Say what a program that is there needs and that is not."""
     try:
         with Path(program).open("rb") as file:
@@ -159,8 +178,9 @@ def _what_is_missing(program: str) -> str:
         first = b""
     if first.startswith(b"#!"):
         interpreter = first[2:].decode("utf-8", "backslashreplace").strip()
-        return f"the interpreter of {program!r} does not exist: {interpreter}"
-    return f"the loader of {program!r} does not exist: it was built for another system"
+        text = f"the interpreter of {program!r} does not exist: {interpreter}"
+        return text, (interpreter.split() or [program])[0]
+    return f"the loader of {program!r} does not exist: it was built for another system", program
 
 
 def mark_members(mark: str, leader: int) -> None:

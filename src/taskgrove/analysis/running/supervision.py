@@ -340,6 +340,7 @@ class Supervision:
             result_status=TaskStatus[given.status] if given is not None else None,
             result_summary=given.summary if given and isinstance(given.summary, str) else "",
             failed_cause=intake.failed.cause if intake.failed is not None else None,
+            failed_chain=intake.failed.chain if intake.failed is not None else (),
             cancelled=intake.cancelled,
             channel_trouble=intake.trouble,
             unfinished=intake.unfinished,

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from taskgrove.analysis.batch import Allocation
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.error_line import NOTHING_SAID, LastWords
-from taskgrove.events import Cause, CauseKind
+from taskgrove.events import Cause, CauseKind, ChainLink
 
 Asked: TypeAlias = Literal["cancel", "timeout", "unresponsive", "channel"]
 
 _SHELL_SIGNAL: Final = 128
+#: What a result may say that is an end, besides COMPLETED.
+_ENDS: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMEDOUT})
 #: Signals by which people and batch systems ask a program to end.
 _POLITE: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU})
 
@@ -37,6 +39,7 @@ class EndFacts:
         result_status: The status that its result gives itself; None: no result came.
         result_summary: The result's summary.
         failed_cause: What it said of its own failure, or None.
+        failed_chain: The exceptions that this was, the last one first.
         cancelled: Whether it said that it was cancelled.
         channel_trouble: What was wrong with what came over the channel, or None.
         unfinished: Whether it ended in the midst of a message.
@@ -54,6 +57,7 @@ class EndFacts:
     result_status: TaskStatus | None = None
     result_summary: str = ""
     failed_cause: str | None = None
+    failed_chain: tuple[ChainLink, ...] = ()
     cancelled: bool = False
     channel_trouble: str | None = None
     unfinished: bool = False
@@ -83,31 +87,55 @@ def cause_of_end(facts: EndFacts, status: TaskStatus, limit_s: float | None) -> 
     """
     if status is TaskStatus.COMPLETED:
         return None
-    words = facts.last_words
+    kind = _kind_of(facts, status)
+    number = _signal_of(facts)
     cause = Cause(
-        kind=_kind_of(facts, status),
-        said=facts.failed_cause or "",
+        kind=kind,
         return_code=facts.return_code,
-        signal=None if (number := _signal_of(facts)) is None else _signal_name(number),
-        last_lines=words.last_lines,
+        signal=None if number is None else _signal_name(number),
+        last_lines=facts.last_words.last_lines,
     )
-    if cause.kind == "timed_out":
-        return msgspec.structs.replace(cause, limit_s=limit_s)
-    if cause.kind in {"exited", "signalled"}:
-        return msgspec.structs.replace(cause, said=words.line, chain=words.chain)
-    return cause
+    return msgspec.structs.replace(cause, **_told(kind, facts, limit_s))
+
+
+def _told(kind: CauseKind, facts: EndFacts, limit_s: float | None) -> dict[str, Any]:
+    """Return what else is known of an end of that kind."""
+    told: dict[str, Any] = {}
+    if kind in {"timed_out", "unresponsive"}:
+        told["limit_s"] = limit_s
+        if facts.asked is None and facts.allocation is not None:
+            told["limit_owner"] = facts.allocation.name
+    elif kind in {"exited", "signalled", "no_result"}:
+        told = {"said": facts.last_words.line, "chain": facts.last_words.chain}
+    elif kind == "raised":
+        told = {"said": facts.failed_cause, "chain": facts.failed_chain}
+        if facts.failed_chain:
+            del told["said"]
+    elif kind == "reported":
+        told["said"] = facts.result_summary
+    elif kind == "aborted" and facts.asked == "cancel":
+        told["said"] = facts.ask_text
+    return told
 
 
 def _kind_of(facts: EndFacts, status: TaskStatus) -> CauseKind:
-    if status is TaskStatus.TIMEDOUT:
-        return "timed_out"
-    if status is TaskStatus.CANCELLED:
-        return "aborted"
-    if facts.failed_cause is not None:
-        return "raised"
-    if _signal_of(facts) is not None:
-        return "signalled"
-    return "exited" if facts.return_code else "reported"
+    """Return the kind of an end that is not good, in the order in which it is decided."""
+    number = _signal_of(facts)
+    politely = number in _POLITE or facts.cancelled
+    rows: tuple[tuple[bool, CauseKind], ...] = (
+        (facts.asked == "timeout", "timed_out"),
+        (facts.asked == "unresponsive", "unresponsive"),
+        (facts.asked == "cancel", "aborted"),
+        (facts.channel_trouble is not None, "unreadable"),
+        (facts.failed_cause is not None, "raised"),
+        (politely and status is TaskStatus.TIMEDOUT, "timed_out"),
+        (politely, "aborted"),
+        (number is not None, "signalled"),
+        (facts.return_code != 0, "exited"),
+        (facts.result_status is None, "no_result"),
+        (facts.result_status in _ENDS, "reported"),
+    )
+    return next((kind for holds, kind in rows if holds), "unreadable")
 
 
 def _decide(facts: EndFacts) -> tuple[TaskStatus, str]:
@@ -146,7 +174,7 @@ def _by_result(facts: EndFacts) -> tuple[TaskStatus, str]:
     if given is TaskStatus.COMPLETED:
         return given, ""
     said = facts.result_summary or f"its result says {given.name}"
-    if given in {TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMEDOUT}:
+    if given in _ENDS:
         return given, said
     return TaskStatus.FAILED, f"its result says {given.name}, which is no end"
 

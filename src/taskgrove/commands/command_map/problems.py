@@ -80,6 +80,7 @@ class MapProblem:
         found: What was found there.
         allowed: What is allowed there.
         hint: What to do, such as the nearest name; or None.
+        nearest: The name that was probably meant, or None.
         told_after: The place that it is told after, where that is not its own: of a key that
             is missing, the unknown keys beside it, which may be what it was meant to be.
     """
@@ -91,6 +92,7 @@ class MapProblem:
     allowed: tuple[str, ...] = ()
     hint: str | None = None
     told_after: Mark = NOWHERE
+    nearest: str | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -136,9 +138,12 @@ class Problems:
         allowed: Iterable[str] = (),
         hint: str | None = None,
         told_after: Mark = NOWHERE,
+        nearest: str | None = None,
     ) -> None:
         """Add a problem; see :class:`MapProblem` for the parameters."""
-        self.items.append(MapProblem(message, path, mark, found, tuple(allowed), hint, told_after))
+        self.items.append(
+            MapProblem(message, path, mark, found, tuple(allowed), hint, told_after, nearest)
+        )
 
     def add_unknown(
         self, what: str, name: str, path: str, mark: Mark, allowed: Sequence[str], hint: str = ""
@@ -153,6 +158,7 @@ class Problems:
             found=name,
             allowed=allowed,
             hint=said or None,
+            nearest=close,
         )
 
     def stop(self, message: str, path: str = "", mark: Mark = NOWHERE, **fields: Any) -> MapError:
@@ -186,6 +192,7 @@ class Problems:
             line=first.mark.line,
             found=first.found,
             allowed=first.allowed,
+            nearest=first.nearest,
             problems=lines,
             hint=first.hint,
         )

@@ -106,6 +106,7 @@ class LeafRun:
 
     __slots__ = (
         "_abort_event",
+        "_late_cause",
         "_over",
         "_silence",
         "_started",
@@ -161,6 +162,8 @@ class LeafRun:
         #: The id under which the work was told to run, and the silence of its target.
         self._told_id = outside_id
         self._silence: Cause | None = None
+        #: Why the work ended after the end of the attempt was decided.
+        self._late_cause: Cause | None = None
         #: Who waits for a sign that the work has stopped, and for which signs.
         self._waiting: tuple[frozenset[str], Callable[[str], object]] | None = None
 
@@ -255,7 +258,8 @@ class LeafRun:
         if type(cause) is not Cause:
             cause = None  # it comes from a method's own call of its task_callback
         if not first:
-            self._late(known, result, cause or cause_of_result(known, given))
+            self._late_cause = cause = cause or cause_of_result(known, given)
+            self._late(known, result, cause)
             self.sign("ended")
             return False
         if self.abort_asked_at is not None:
@@ -296,7 +300,9 @@ class LeafRun:
         """Return the cause that the limit is, once it has expired."""
         limit, silence = self.limit, self._silence
         assert limit is not None
-        return Cause(
+        # Work that was ended because of it has told what it had written until then.
+        return replace(
+            _output_of(self._late_cause),
             kind=kind,
             limit_s=limit.length_s,
             limit_owner=limit.owner,
@@ -502,6 +508,20 @@ class LeafRun:
                 NoteDetail(topic="late", data={"status": status.name}, cause=cause),
                 f"ended {status.name} after its end was decided{text}",
             )
+
+
+def _output_of(cause: Cause | None) -> Cause:
+    """Return what a cause says of a program and its output, of whatever kind."""
+    if cause is None:
+        return Cause(kind="timed_out")
+    return Cause(
+        kind="timed_out",
+        output_file=cause.output_file,
+        last_lines=cause.last_lines,
+        program=cause.program,
+        return_code=cause.return_code,
+        signal=cause.signal,
+    )
 
 
 def _is_problem(result: Any) -> bool:
