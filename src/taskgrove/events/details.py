@@ -111,7 +111,8 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             data), ``answers`` (it answers again), ``info``.
         data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
             stands that was taken over; and where a person said to treat it as OK ``verdict``,
-            ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run.
+            ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run. With
+            ``late``: ``status``, in which the work ended after all.
         cause: With the topic ``retry``: why the attempt ended so; ``late``: why the work did;
             ``reused``: why the end was bad that a person said to treat as OK; ``silent``: the
             silence.
