@@ -364,12 +364,12 @@ def test_a_map_runs_analyses_beside_other_steps(site: Path) -> None:
 def test_a_map_with_a_wrong_parameter_is_rejected_before_anything_runs(site: Path) -> None:
     done = taskgrove("run", "map.yaml", "wrong", *SITE, "--no-record", cwd=site)
     assert done.returncode == 4, done
-    assert "wrong is rejected before anything was started" in done.stderr
-    assert "did you mean 'frames'?" in done.stderr
+    assert done.stdout.startswith("wrong was rejected: ")
+    assert "did you mean " in done.stdout
     unknown = taskgrove("run", "map.yaml", "count", "--manager", "site_manager:Manager",
                         "--no-record", cwd=site)  # fmt: skip
     assert unknown.returncode == 4
-    assert "there is no analysis 'Fail'" in unknown.stderr
+    assert "there is no analysis 'Fail'" in unknown.stdout
 
 
 def test_compose_shows_the_leaves_and_that_an_abort_ends_them(site: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -130,14 +131,23 @@ def test_argin_that_the_command_does_not_take_is_rejected_before_any_call(device
     done = taskgrove(*RUN[:3], "--json", cwd=devices)
     assert done.returncode == 4, done
     assert done.stdout == ""
-    assert "configure/cbf-subarray-01" in done.stderr
-    assert "hint:    --argin FILE gives arguments" in done.stderr
+    assert "cbf-subarray-01 on low-cbf/subarray/01 was not called" in done.stderr
+    assert "hint: --argin FILE gives arguments" in done.stderr
 
 
 def test_conditions_are_read_from_the_devices(devices: Path) -> None:
     done = taskgrove("run", "map.yaml", "guarded", cwd=devices)
     assert done.returncode == 4
-    assert "adminMode is ONLINE; allowed: OFFLINE" in done.stderr
+    assert (
+        "guarded was rejected: cbf-subarray-01 on low-cbf/subarray/01 does not allow Configure in"
+        ' its present state: "adminMode is ONLINE; allowed: OFFLINE"'
+    ) in done.stdout
+    told = taskgrove("why", "last", "--json", cwd=devices)
+    found = json.loads(told.stdout)
+    assert found["sentence"] in done.stdout
+    assert (found["first"]["kind"], found["first"]["device"]) == (
+        "not_allowed", "low-cbf/subarray/01",
+    )  # fmt: skip
     done = taskgrove("compose", "map.yaml", "configure", "--argin", "argin.yaml", cwd=devices)
     assert done.returncode == 0, done.stderr
     assert "pst-beam-03 Configure on low-pst/beam/03 abort asks" in " ".join(done.stdout.split())
@@ -146,7 +156,22 @@ def test_conditions_are_read_from_the_devices(devices: Path) -> None:
 def test_a_command_that_a_device_does_not_have_is_rejected(devices: Path) -> None:
     done = taskgrove("run", "map.yaml", "unknown", cwd=devices)
     assert done.returncode == 4
-    assert "NoSuchCommand" in done.stderr
+    assert "has no command NoSuchCommand" in done.stdout
+    assert json.loads(taskgrove("why", "--json", cwd=devices).stdout)["sentence"] in done.stdout
+
+
+def test_a_correlator_that_does_not_answer_rejects_the_command_by_its_name(devices: Path) -> None:
+    text = (devices / "map.yaml").read_text()
+    gone = re.sub(r":\d+/low-cbf/subarray/01#", ":9/low-cbf/subarray/01#", text)
+    (devices / "map.yaml").write_text(gone)
+    done = taskgrove(*RUN, cwd=devices)
+    assert done.returncode == 4, done
+    assert "cbf-subarray-01 on low-cbf/subarray/01 could not be reached" in done.stdout
+    assert "start the server of low-cbf/subarray/01" in done.stdout
+    found = json.loads(taskgrove("why", "last", "--json", cwd=devices).stdout)
+    assert found["sentence"] in done.stdout
+    assert found["first"]["kind"] == "unreachable"
+    assert found["blocked"] == ["configure/configure_pst"]
 
 
 def test_doctor_reaches_them(devices: Path) -> None:

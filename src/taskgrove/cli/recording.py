@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.commands.composition.refused import RefusedError
 from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_executor import new_run_id
 from taskgrove.commands.run_recorder import RunAbout
@@ -31,11 +33,12 @@ from taskgrove.errors import (
     TaskgroveError,
     UnknownRunError,
 )
-from taskgrove.events import Observer
+from taskgrove.events import Cause, Observer
 from taskgrove.story.run_story import RunStory, story_of_facts
 from taskgrove.view.run_source import with_source
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
+from taskgrove.view.why import explain
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.estimate import Estimate
@@ -98,26 +101,56 @@ class Recording:
         except (StoreError, UnknownRunError):
             return None  # of trouble with the record the recorder tells
 
-    def keep_refusal(self, error: CommandError, about: RunAbout, task: Task | None) -> None:
-        """Record that a command was refused before anything was started, and say so.
+    def tell_refusal(
+        self, terminal: Terminal, error: CommandError, about: RunAbout, task: Task | None
+    ) -> ExitCode:
+        """Record that a command was refused before anything was started, and explain it.
 
-        Only what the telescope or the arguments stand in the way of is recorded; a slip in the
-        map or on the command line, which gives no reasons, is no run.
+        Only what the telescope or the arguments stand in the way of is a run; a slip in the map
+        or on the command line, which gives no reasons, is none.
 
         Args:
+            terminal: Where it is explained.
             error: Why it was refused.
             about: What the record keeps of it.
             task: Its tree; None where none was composed.
+
+        Raises:
+            CommandError: It gives no reasons, or has no tree: then it says all that is known.
         """
-        if self.recorder is None or not error.reasons:
-            return
+        if not error.reasons:
+            raise error
         by_path: dict[str, list[str]] = {}
-        for reason in error.reasons if task is not None else ():
+        causes: dict[str, Cause] = {}
+        message = error.message
+        if isinstance(error, RefusedError):
+            task, message = error.task, f"{error.command} is rejected"
+            for item in error.refused:
+                by_path.setdefault(item.path, []).append(item.reason)
+                if item.cause is not None:
+                    causes.setdefault(item.path, item.cause)
+        for reason in error.reasons if task is not None and not by_path else ():
             path, _, words = reason.partition(": ")  # as MapSession.preflight puts them together
             by_path.setdefault(path, []).append(words)
-        run_id = new_run_id()
-        record_refusal(self.recorder, run_id, about, error.message, task=task, reasons=by_path)
-        self.say_how_to_see(Terminal(json=True), run_id, well=False)
+        run_id, view = new_run_id(), RunView()
+        outcome = record_refusal(
+            self.recorder,
+            run_id,
+            about,
+            message,
+            task=task,
+            reasons=by_path,
+            causes=causes,
+            observers=[view.apply],
+        )
+        if task is None:
+            self.say_how_to_see(Terminal(json=True), run_id, well=False)
+            raise error
+        terminal.say_explanation(explain(outcome, view, self.told_of(run_id, view, about.source)))
+        if error.hint:
+            terminal.say(f"hint: {safe_text(error.hint)}")
+        self.say_how_to_see(terminal, run_id, well=False)
+        return ExitCode.REJECTED
 
     def tell(self, say: Callable[[str], object]) -> None:
         """Tell what the recorder has had to say since the last call."""

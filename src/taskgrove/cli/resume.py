@@ -168,9 +168,9 @@ def _resume(
         except CommandError as exc:
             exc.hint = exc.hint or "--no-conditions leaves allowed_states unchecked"
             again = RunAbout(row.command, source, tuple(sys.argv), row.run_id, row.labels)
-            if not options.dry_run:
-                record.keep_refusal(exc, again, None)
-            raise
+            if options.dry_run:
+                raise
+            return record.tell_refusal(terminal, exc, again, None)
         for note in task.composition_notes:
             terminal.say(f"note: {safe_text(note)}", "dim")
         ready = plan_resume(
@@ -194,8 +194,7 @@ def _resume(
         try:
             session.preflight(task, known=ready.plan.prior)
         except CommandError as exc:
-            record.keep_refusal(exc, ready.about, task)
-            raise
+            return record.tell_refusal(terminal, exc, ready.about, task)
         return _run(terminal, session, record, ready, json=options.json)
 
 

@@ -127,8 +127,7 @@ def run(
                 terminal.say(f"note: {safe_text(note)}", "dim")
             session.preflight(task)
         except CommandError as exc:
-            record.keep_refusal(exc, about, task)
-            raise
+            return record.tell_refusal(terminal, exc, about, task)
         about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
         shown = show_run(terminal, session, task, record, about, json=json)
         terminal.say_explanation(shown.words)

@@ -14,6 +14,7 @@ from taskgrove.cli.devices import DeviceReader, Reach
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.composition.context import ComponentContext
 from taskgrove.commands.composition.guards import Objection
+from taskgrove.commands.composition.refused import RefusedError
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner
@@ -23,7 +24,7 @@ from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
-from taskgrove.events import Observer
+from taskgrove.events import Cause, Observer
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
@@ -100,7 +101,7 @@ class MapSession:
         try:
             return MainTaskComposer(command, self.command_map, context, None, resources).compose()
         except CommandError as exc:
-            if reader is not None and exc.hint is None:
+            if exc.hint is None and not isinstance(exc, RefusedError):  # whose causes say it
                 exc.hint = self._hint
             raise
 
@@ -267,7 +268,8 @@ def _absence(reach: Reach) -> Objection:
     # A device is shown by its short name; an address tells how it was tried.
     where = f"{reach.device}: " if "://" in reach.device else ""
     reason = "unknown device" if reach.unknown else "no answer"
-    return Objection("fault", reason, f"{where}{reach.problem}")
+    known = Cause(kind="no_device" if reach.unknown else "unreachable", said=reach.problem)
+    return Objection("fault", reason, f"{where}{reach.problem}", known)
 
 
 def device_leaves(task: Task) -> Iterator[LeafTask]:

@@ -31,6 +31,7 @@ from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.composition.limits import limit_notes
 from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
 from taskgrove.commands.composition.omissions import Omissions
+from taskgrove.commands.composition.refused import RefusedError
 from taskgrove.commands.composition.resources import Resources, plain_copy
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode
@@ -138,16 +139,31 @@ class _Composition:
         root = self._composite(self._name, self._entry, is_root=True)
         self._fill(root)
         unused = self._resources.check_used()
-        if self._out.refusals:
-            why = _joined(self._out.refusals)
-            raise self._error(f"{self._name} is rejected: {why}", self._out.refusals)
         self._notes.extend(f"{self._name}: {note}" for note in unused)
         self._out.hand_over(root)
-        if self._composer._clean_task(root) is None:  # noqa: SLF001 - the two are one
+        cleaned = self._composer._clean_task(root)  # noqa: SLF001 - the two are one
+        if self._out.refusals:
+            raise self._rejected(root)
+        if cleaned is None:
             why = f": {_joined(self._notes)}" if self._notes else ""
             raise self._error(f"{self._name} has nothing to run{why}", self._notes)
         root.composition_notes.extend([*self._notes, *limit_notes(root)])
         return root
+
+    def _rejected(self, root: Task) -> CommandError:
+        """Return that the command is rejected because of targets that must be there."""
+        message = f"{self._name} is rejected: {_joined(self._out.refusals)}"
+        if not self._out.refused:
+            return self._error(message, self._out.refusals)
+        return RefusedError(
+            message,
+            task=root,
+            refused=self._out.refused,
+            command=self._name,
+            result_code=ResultCode.REJECTED,
+            reasons=self._out.refusals,
+            path=self._name,
+        )
 
     def _error(self, message: str, reasons: list[str]) -> CommandError:
         return CommandError(
@@ -263,10 +279,12 @@ class _Composition:
         objection: Objection | None = _NOT_SELECTED
         if binding.selected:
             objection = self._view.device_objection(component.target, guard)
-        if objection is not None:
+        if objection is not None and not self._out.rejects(entry, objection, component):
             self._out.add(entry, f"{path}/{component.leaf_name}", objection, component)
             return None
         name = names.unique(component.leaf_name)
+        if objection is not None:
+            self._out.add(entry, f"{path}/{name}", objection, component)
         self._note_unchecked(
             f"{path}/{name} ({component.name})", self._view.device_unchecked(guard)
         )

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from taskgrove import control_model
 from taskgrove.commands.command_map.problems import shown
 from taskgrove.commands.command_map.schema import AllowedStates
-from taskgrove.events import LeftOutKind, exception_line, exception_text
+from taskgrove.events import Cause, CauseKind, LeftOutKind, exception_line, exception_text
 from taskgrove.foreign_code import is_interrupt
 
 AttributeReader: TypeAlias = Callable[[str, str], object]
@@ -23,11 +25,25 @@ class Objection(NamedTuple):
         kind: ``guard`` where a condition does not hold, ``fault`` where it cannot be used.
         reason: Why, in a few words: ``no answer``.
         said: What is known besides, such as the text of an error; may be empty.
+        known: Why as data, where whoever found it knows more than the kind.
     """
 
     kind: LeftOutKind
     reason: str
     said: str = ""
+    known: Cause | None = None
+
+    def cause(self, device: str | None = None) -> Cause:
+        """Return it as the cause of the end of a step.
+
+        Args:
+            device: The device of the step, or None.
+        """
+        found = self.known
+        if found is None:
+            kind: CauseKind = "not_allowed" if self.kind == "guard" else "unreachable"
+            found = Cause(kind=kind, said=self.said)
+        return msgspec.structs.replace(found, device=device)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.said}" if self.said else self.reason
@@ -85,7 +101,8 @@ def read_attribute(thing: Any, name: str) -> Reading:
     except AttributeError as exc:
         text = exception_text(exc)
         reason = "" if "has no attribute" in text else f": {text}"
-        return Reading(missing=Objection("guard", f"it has no attribute {name}{reason}"))
+        known = Cause(kind="misconfigured")
+        return Reading(missing=Objection("guard", f"it has no attribute {name}{reason}", "", known))
     except BaseException as exc:
         if is_interrupt(exc):  # composing runs on the thread of whoever asked for it
             raise
@@ -175,7 +192,9 @@ def guard_objection(thing: Any, guard: AllowedStates | None) -> Objection | None
         if is_interrupt(exc):
             raise
         return _raised(f"comparing {guard.attr_name}", exc)
-    return Objection("guard", f"{guard.attr_name} is {found}; allowed: {_allowed(guard)}")
+    allowed = _allowed(guard)
+    known = Cause(kind="not_allowed", expected=f"{guard.attr_name} {allowed}")
+    return Objection("guard", f"{guard.attr_name} is {found}; allowed: {allowed}", "", known)
 
 
 def _raised(deed: str, exc: BaseException) -> Objection:

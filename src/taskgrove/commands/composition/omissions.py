@@ -14,6 +14,7 @@ from taskgrove.commands.aggregation.tally import device_kind
 from taskgrove.commands.command_map.schema import DeviceEntry, HandlerEntry
 from taskgrove.commands.composition.context import Component
 from taskgrove.commands.composition.guards import Objection
+from taskgrove.commands.composition.refused import Refused
 from taskgrove.commands.task import Task
 from taskgrove.events import LeftOut
 
@@ -26,11 +27,13 @@ class Omissions:
     Attributes:
         notes: What people are told of the tree.
         refusals: Why the command is rejected; empty: it is not.
+        refused: The same of the leaves on devices that stand in the way.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.refusals: list[str] = []
+        self.refused: list[Refused] = []
         #: What is left out, by the path of the task that would hold it.
         self._items: defaultdict[str, list[LeftOut]] = defaultdict(list)
         #: Paths of what was left out for a reason of its own.
@@ -52,16 +55,26 @@ class Omissions:
             component: Its component, or None.
         """
         device = None if component is None else component.name
-        if objection.kind != "selection":
+        if self.rejects(entry, objection, component):
             own = entry.handler if isinstance(entry, DeviceEntry) else entry.command_name
-            if entry.reject_missing:
-                self.refusals.append(f"{device or own}: {objection}")
-                return
-            if _is_correlator(component) and "reject_missing" not in entry.model_fields_set:
-                self.refusals.append(f"{device}: {objection}; {_CORRELATOR}")
-                return
+            because = "" if entry.reject_missing else f"; {_CORRELATOR}"
+            self.refusals.append(f"{device or own}: {objection}{because}")
+            if component is not None:
+                self.refused.append(Refused(path, str(objection), objection.cause(device)))
+            return
+        if objection.kind != "selection":
             self._explained.add(path)
         self._leave_out(path, objection, device)
+
+    @staticmethod
+    def rejects(
+        entry: HandlerEntry, objection: Objection, component: Component | None = None
+    ) -> bool:
+        """Return whether an objection rejects the command; the arguments are those of `add`."""
+        if objection.kind == "selection":
+            return False
+        silent = _is_correlator(component) and "reject_missing" not in entry.model_fields_set
+        return entry.reject_missing or silent
 
     def no_component(self, entry: DeviceEntry, path: str) -> None:
         """Leave out an entry for which the context has nothing."""

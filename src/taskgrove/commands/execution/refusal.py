@@ -1,8 +1,8 @@
 """The record of a command that was refused before anything was started: a run like any other.
 
 Its tree is told as it was composed, and every node of it ends REJECTED: the leaves that stood in
-the way with their reasons, all others as casualties. A command that was refused while it was
-composed has no tree; its run has an outcome and no event.
+the way with their reasons, all others as casualties. Where no tree was composed, as when the
+condition of the whole command does not hold, its run has an outcome and no event.
 
 Threads: everything here runs on the thread that calls it.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.composed_events import emit_composed
@@ -19,48 +19,62 @@ from taskgrove.commands.replay import REFUSED_RULE
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, FinishedDetail, LeftOut
+from taskgrove.events import Cause, EventBus, FinishedDetail, LeftOut, Observer
 
 
 def record_refusal(
-    recorder: RunRecorder,
+    recorder: RunRecorder | None,
     run_id: str,
     about: RunAbout,
     message: str,
     *,
     task: Task | None = None,
     reasons: Mapping[str, Sequence[str]] | None = None,
+    causes: Mapping[str, Cause] | None = None,
+    observers: Iterable[Observer] = (),
     wait_s: float = 5.0,
 ) -> AggregationOutcome:
     """Record that a command was refused, and wait until that is kept.
 
     Args:
-        recorder: What keeps the record.
+        recorder: What keeps the record, or None.
         run_id: An id for the run.
         about: What the record keeps of it besides its events; it claims nothing.
         message: Why, in one line.
         task: Its tree, not submitted; None where none was composed.
         reasons: What stood in the way, by the path of its leaf.
+        causes: The same as data, where it is known as such.
+        observers: Called with every event, too.
         wait_s: How long to wait for the record at most, in seconds.
 
     Returns:
         The outcome: REJECTED.
     """
     bus = EventBus(run_id)
-    unclaimed = dataclasses.replace(about, claim=None)  # it resumes nothing
-    bus.subscribe(recorder.begin_run(run_id, unclaimed), essential=True)
+    if recorder is not None:
+        unclaimed = dataclasses.replace(about, claim=None)  # it resumes nothing
+        bus.subscribe(recorder.begin_run(run_id, unclaimed), essential=True)
+    for observer in observers:
+        bus.subscribe(observer)
     if task is not None:
-        message = _told(bus, task, message, reasons or {})
+        message = _told(bus, task, message, reasons or {}, causes or {})
     outcome = AggregationOutcome(
         TaskStatus.REJECTED, ResultCode.REJECTED, message, left_out=_left_out_of(task)
     )
-    kept = threading.Event()
-    recorder.end_run(run_id, outcome, kept.set)
-    kept.wait(wait_s)
+    if recorder is not None:
+        kept = threading.Event()
+        recorder.end_run(run_id, outcome, kept.set)
+        kept.wait(wait_s)
     return outcome
 
 
-def _told(bus: EventBus, root: Task, message: str, reasons: Mapping[str, Sequence[str]]) -> str:
+def _told(
+    bus: EventBus,
+    root: Task,
+    message: str,
+    reasons: Mapping[str, Sequence[str]],
+    known: Mapping[str, Cause],
+) -> str:
     """Publish the tree and the ends of its nodes; return the message of the whole."""
     emit_composed(root, bus, {})
     tree = list(root.walk())
@@ -72,7 +86,7 @@ def _told(bus: EventBus, root: Task, message: str, reasons: Mapping[str, Sequenc
     above = {path[:end] for path in words for end, sign in enumerate(path) if sign == "/"}
     for path, node in tree:
         if isinstance(node, LeafTask):
-            _end_leaf(bus, path, node, root.name, words.get(path, ""))
+            _end_leaf(bus, path, node, root.name, words.get(path, ""), known.get(path))
     for path, node in reversed(tree):  # children before their parents
         if node is not root and not isinstance(node, LeafTask):
             _end(bus, path, _casualty(root.name), rule=REFUSED_RULE, skipped=path not in above)
@@ -101,10 +115,12 @@ def _casualty(root_name: str) -> str:
     return f"skipped: {root_name} was refused"
 
 
-def _end_leaf(bus: EventBus, path: str, leaf: LeafTask, root_name: str, words: str) -> None:
+def _end_leaf(
+    bus: EventBus, path: str, leaf: LeafTask, root_name: str, words: str, cause: Cause | None
+) -> None:
     devices = () if leaf.device_name is None else (leaf.device_name,)
     if words:
-        _end(bus, path, words, devices=devices, failed_devices=devices)
+        _end(bus, path, words, devices=devices, failed_devices=devices, cause=cause)
     else:
         _end(bus, path, _casualty(root_name), skipped=True, devices=devices)
 
@@ -119,6 +135,7 @@ def _end(
     devices: tuple[str, ...] = (),
     failed_devices: tuple[str, ...] = (),
     left_out: tuple[LeftOut, ...] = (),
+    cause: Cause | None = None,
 ) -> None:
     bus.emit(
         path,
@@ -126,7 +143,7 @@ def _end(
         status=TaskStatus.REJECTED,
         result_code=ResultCode.REJECTED,
         message=message,
-        detail=FinishedDetail(rule=rule, skipped=skipped, left_out=left_out),
+        detail=FinishedDetail(rule=rule, skipped=skipped, left_out=left_out, cause=cause),
         devices=devices,
         failed_devices=failed_devices,
     )
