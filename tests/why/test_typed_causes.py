@@ -162,6 +162,22 @@ def test_what_never_began_is_no_failure() -> None:
     assert found.next_step == "run what is missing: taskgrove resume run-1"
 
 
+def test_the_words_of_two_causes_go_before_their_numbers() -> None:
+    """What each of them said is whole, where the first line has no room for all of it."""
+    clock, plate = (
+        Cause(kind="reported", said=f"the {it} of receiver 7 is broken")
+        for it in ("clock", "plate")
+    )
+    stream = run(clock, plate, target="low-cbf-pipeline/subarray-node/01")
+    stream.events.pop()
+    told = FinishedDetail(rule="all", succeeded=0, needed=2, total=2, line="0 of 2 succeeded")
+    stream.ended("go", FAILED, ResultCode.FAILED, detail=told)
+    sentence = explained(stream).sentence
+    assert len(sentence) < 300
+    assert '"the clock of receiver 7 is broken"' in sentence
+    assert '"the plate of receiver 7 is broken"' in sentence
+
+
 def test_two_causes_are_named_and_mended_and_leaves_with_the_same_cause_once() -> None:
     no_lock = Cause(kind="reported", said="no lock")
     found = explained(run(no_lock, Cause(kind="unreachable"), no_lock))

@@ -41,6 +41,8 @@ LONGEST: Final = 299
 #: columns each name and foreign text in it may take, tried in this order.
 _BEGINNING: Final = 250
 _ROOMS: Final = (COLUMNS, 120, 80, 56, 40, 28, 20)
+#: Where less room is left, names and foreign words go before the numbers of failures.
+_COUNTED: Final = 40
 #: The same for what follows the beginning.
 _ROOM: Final = 60
 #: Rules whose sum explains an outcome; the others only count.
@@ -187,7 +189,7 @@ def _with_failure(
     first = findings.failed[0]
     facts = [text for text in (_sum_above(story, first.node.path),) if text]
     count = len(findings.failed)
-    if count > 1:
+    if count > 1 and room > _COUNTED:  # they are listed below, too
         causes = counted(len({item.key for item in findings.failed}), "cause")
         leaves = counted(findings.leaf_count, "leaf", "leaves")
         facts.append(f"{count:,} of {leaves} failed, {causes}")
