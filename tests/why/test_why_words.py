@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, TaskEvent
+from taskgrove.events import Cause, ComposedDetail, FinishedDetail, NoteDetail, TaskEvent
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import OperatorVerdict, RunStory, story_of_events
 from taskgrove.view.terminal_text import ASCII
@@ -235,6 +235,19 @@ def test_what_an_abort_made_of_each_leaf() -> None:
     assert found.first.path == "configure/c"
     assert "a and e did not stop when asked" in found.also[0]
     assert "1 leaf had not begun" in " ".join([found.sentence, *found.also])
+
+
+def test_how_late_a_leaf_ended_counts_from_its_limit() -> None:
+    """A method that cannot be stopped is waited for: its end comes after its late completion."""
+    stream = tree("one")
+    stream.note("configure/one", "timeout", "timed out after 2 s")
+    for topic in ["progress"] * 1_999 + ["late"]:  # a millisecond each
+        data = {"status": "COMPLETED"} if topic == "late" else {}
+        stream.add("configure/one", "note", detail=NoteDetail(topic, data))
+    cause = FinishedDetail(cause=Cause(kind="timed_out", limit_s=2, limit_owner="configure/one"))
+    stream.ended("configure/one", FAILED, ResultCode.FAILED, detail=cause)
+    stream.ended("configure", FAILED, ResultCode.FAILED)
+    assert "it completed 2.0 s after that" in explained(stream).sentence
 
 
 def test_a_leaf_that_ended_after_its_limit_says_how_late() -> None:

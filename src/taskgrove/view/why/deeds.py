@@ -108,7 +108,8 @@ def late_end(node: RunNode) -> str | None:
     note = note_of(node, "late")
     if note is None or not completed_late(note):
         return None
-    after = seconds_between(node.ended_ns, note.wall_ns)
+    expired = note_of(node, "timeout")  # its end may wait for the work that goes on
+    after = seconds_between(node.ended_ns if expired is None else expired.wall_ns, note.wall_ns)
     return f"completed {duration_text(after)} after that" if after is not None else None
 
 
