@@ -172,6 +172,7 @@ def _analysis(path: str, found: AnalysisDetail) -> str:
         "Took": duration_text(found.duration_s),
         "Command line": " ".join(found.argv),
         "Folder": found.cwd,
+        "Output": ", ".join(found.output_files),
         "Host": found.host,
         "User": found.user,
     }

@@ -44,9 +44,9 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
-from taskgrove.control_model import ResultCode
 from taskgrove.errors import UsageError, nearest
 from taskgrove.view.snapshot import RunView
+from taskgrove.view.why import explain
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
@@ -354,13 +354,15 @@ def run_job(
             )
     outcome = handle.outcome
     assert outcome is not None
+    words = explain(outcome, view, record.told_of(run_id, view, about.source))
     if feed.outcome is None:  # it never began: the run's own words are all there is
-        style = "" if outcome.result is ResultCode.OK else "bold red"
-        terminal.say(outcome.message or outcome.status.name, style)
+        terminal.say_explanation(words)
     elif json:
         terminal.write(described_json(feed.outcome))
     else:
         say_described(terminal, feed.outcome)
+        if words.next_step:
+            terminal.say(f"Next: {words.next_step}")
     code = exit_code_of(outcome)
     record.say_how_to_see(terminal, run_id, well=code is ExitCode.OK)
     return ExitCode.ABORTED if interrupts > 1 else code

@@ -43,10 +43,9 @@ def say_node(terminal: Terminal, node: RunNode, now_ns: int) -> None:
     terminal.say(f"{safe_text(node.path)}: {node.state}", STATE_STYLES[node.state])
     for name, text in _facts(node, now_ns):
         terminal.say_line([(f"  {name:<9}", "dim"), (safe_text(text), "")])
-    for note in node.notes:
-        if note.topic == "retry" and note.cause is not None:
-            number = "" if note.cause.attempt is None else f" {note.cause.attempt}"
-            _say_cause(terminal, f"Attempt{number}", note.cause, now_ns)
+    failed = [note.cause for note in node.notes if note.topic == "retry" and note.cause]
+    for number, cause in enumerate(failed, 1):
+        _say_cause(terminal, f"Attempt {cause.attempt or number}", cause, now_ns)
     if node.is_problem or node.skipped:
         _say_cause(terminal, "Cause", cause_of(node), now_ns)
     if node.notes:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from rich.console import Console, ConsoleDimensions
@@ -30,7 +30,7 @@ from taskgrove.view.terminal_text import (
 )
 from taskgrove.view.tree_text import STATE_STYLES, Segment
 from taskgrove.view.why import Explanation
-from taskgrove.view.why.sections import sections_of
+from taskgrove.view.why.sections import commands_of, sections_of
 
 #: How many problems of a map, or reasons of a refusal, are listed.
 _LISTED = 20
@@ -92,12 +92,13 @@ class Terminal:
 
     def say_explanation(self, words: Explanation) -> None:
         """Print why a run ended so: the first line in the colour of its outcome, then the rest."""
-        for line in self._broken(words.sentence):
+        whole = commands_of(words)
+        for line in self._broken(words.sentence, whole):
             self.say_headline(line, words.shown_as)
         for title, items in sections_of(words):
             self.say(f"{title}:", "bold")
             for item in items:
-                self.say_item(item)
+                self.say_item(item, whole)
 
     def say_headline(self, text: str, state: NodeState) -> None:
         """Print the first line about an outcome, in the colour of its state."""
@@ -108,14 +109,20 @@ class Terminal:
         for line in self._broken(text):
             self.say(line)
 
-    def _broken(self, text: str) -> list[str]:
-        return wrapped(text, max(20, self.width)) if self.words.is_terminal else [text]
+    def _broken(self, text: str, whole: Sequence[str] = ()) -> list[str]:
+        wide = max(20, self.width)
+        return wrapped(text, wide, whole=whole) if self.words.is_terminal else [text]
 
-    def say_item(self, text: str) -> None:
-        """Print one item of a list; on a terminal a long one is broken between words."""
+    def say_item(self, text: str, whole: Sequence[str] = ()) -> None:
+        """Print one item of a list; on a terminal a long one is broken between words.
+
+        Args:
+            text: The item.
+            whole: Parts of it that stay whole, such as command lines.
+        """
         lines = [f"  - {safe_text(text)}"]
         if self.words.is_terminal:
-            lines = wrapped(lines[0], max(20, self.width), "    ")
+            lines = wrapped(lines[0], max(20, self.width), "    ", whole)
         for line in lines:
             self.say(line)
 

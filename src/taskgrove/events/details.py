@@ -150,6 +150,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
         duration_s: How long the process ran, in seconds.
         cpu_s: Processor time of the process and its children, in seconds.
         max_rss_bytes: Most memory that a process of it held, in bytes.
+        output_files: The files that hold what it wrote, absolute paths.
     """
 
     analysis: str
@@ -175,6 +176,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
     duration_s: float | None = None
     cpu_s: float | None = None
     max_rss_bytes: int | None = None
+    output_files: tuple[str, ...] = ()
 
 
 class PageDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):

@@ -11,6 +11,7 @@ import codecs
 import re
 import textwrap
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,7 @@ from typing import Final
 #: and its options.
 _WORD: Final = r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
 _COMMAND_LINE: Final = re.compile(
-    rf"\btaskgrove (?:runs )?[a-z]+(?: (?!--){_WORD})?(?: --[a-z-]+ {_WORD})*"
+    rf"\btaskgrove (?:runs )?[a-z]+(?: (?!--){_WORD})?(?: --[a-z-]+(?: (?!--){_WORD})?)*"
 )
 #: Stands for a blank that no line is broken at; nothing that is shown holds it.
 _GLUE: Final = "\0"
@@ -207,7 +208,7 @@ def _written_out(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+def wrapped(text: str, width: int, indent: str = "", whole: Sequence[str] = ()) -> list[str]:
     """Return text as lines that are broken between words, at least one.
 
     Names of nodes and devices stay whole, and so do command lines: they are to be copied.
@@ -216,8 +217,12 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
         text: The text, on one line.
         width: Columns that a line may take; only what stays whole exceeds it.
         indent: What every line but the first begins with.
+        whole: What stays whole besides, such as other command lines.
     """
-    glued = _COMMAND_LINE.sub(lambda found: found[0].replace(" ", _GLUE), text)
+    glued = text
+    for part in whole:
+        glued = glued.replace(part, part.replace(" ", _GLUE))
+    glued = _COMMAND_LINE.sub(lambda found: found[0].replace(" ", _GLUE), glued)
     lines = textwrap.wrap(
         glued, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

@@ -347,6 +347,7 @@ class Ending:
             duration_s=end.duration_s,
             cpu_s=end.cpu_s,
             max_rss_bytes=end.max_rss_bytes,
+            output_files=tuple(str(item.file) for item in end.output if item.file is not None),
         ), trouble
 
 

@@ -163,8 +163,8 @@ def text_of(action: Action, now_ns: int, *, short: bool = False) -> str:
         return clip_middle(line, _SHORT) if short else line
 
     match action:
-        case RunCommand(argv=argv, aim=aim):
-            line = safe_text(shlex.join(argv))
+        case RunCommand(aim=aim):
+            line = command_text(action)
             told = f"{aim}: {line}" if aim else line
         case RunAgain(command=command):
             told = f"run {name(command) or 'it'} again"
@@ -185,6 +185,11 @@ def text_of(action: Action, now_ns: int, *, short: bool = False) -> str:
         case SeeTo(what=what):
             told = what
     return safe_text(told)
+
+
+def command_text(action: RunCommand) -> str:
+    """Return a command as it is typed in a shell."""
+    return safe_text(shlex.join(action.argv))
 
 
 def next_text(actions: Sequence[Action], now_ns: int, *, short: bool = False) -> str:

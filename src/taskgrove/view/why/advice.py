@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from taskgrove.story.node_state import NodeState
@@ -93,8 +94,20 @@ def pointers(story: RunStory, findings: Findings, actions: Sequence[Action]) -> 
             found.append(
                 RunCommand(line, f"see the {' and '.join(inside)} of {name_of(item.node)}")
             )
+    found += _outputs(story, len(found))
     told = [action.path for action in actions if isinstance(action, LookAtFile)]
     return tuple(it for it in found if not (isinstance(it, LookAtFile) and it.path in told))
+
+
+def _outputs(story: RunStory, told: int) -> list[Action]:
+    """Return the files that hold what analyses wrote that did not fail."""
+    files = (
+        LookAtFile(file, f"the output of {name_of(node)}")
+        for node in story.nodes
+        if node.analysis is not None and not node.is_problem
+        for file in node.analysis.output_files
+    )
+    return list(islice(files, max(0, _POINTED - told)))
 
 
 def _mends(

@@ -97,8 +97,11 @@ def _of_step(failed: Failed) -> Action:
 
 
 def _of_analysis(failed: Failed) -> Action:
-    if failed.cause.output_file is not None:
-        return LookAtFile(failed.cause.output_file, "the output")
+    analysis = failed.node.analysis
+    files = () if analysis is None else analysis.output_files
+    file = failed.cause.output_file or (files[-1] if files else None)
+    if file is not None:
+        return LookAtFile(file, "the output")
     return MendMethod("see the output of {method}", command_of(failed.node))
 
 

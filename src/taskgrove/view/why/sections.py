@@ -7,7 +7,7 @@ from typing import Final
 
 from taskgrove.view.left_out import left_out_lines
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.why.actions import text_of
+from taskgrove.view.why.actions import RunCommand, command_text, text_of
 from taskgrove.view.why.explanation import CauseGroup, Explanation
 from taskgrove.view.why.failed_leaf import normalised
 from taskgrove.view.why.findings import Casualty
@@ -57,6 +57,12 @@ def sections_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
     if why.see_also:
         told.append(("See also", (text_of(action, why.now_ns) for action in why.see_also)))
     return [(title, _at_most(tuple(lines))) for title, lines in told]
+
+
+def commands_of(why: Explanation) -> list[str]:
+    """Return the command lines that an explanation holds: they are to be copied."""
+    actions = (*why.actions, *why.see_also)
+    return [command_text(it) for it in actions if isinstance(it, RunCommand)]
 
 
 def shown_causes(why: Explanation) -> Sequence[CauseGroup]:

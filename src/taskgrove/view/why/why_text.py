@@ -17,7 +17,7 @@ from taskgrove.view.terminal_text import (
 from taskgrove.view.tree_text import STATE_STYLES, Segment
 from taskgrove.view.why.explanation import Explanation
 from taskgrove.view.why.proof import ProofLine
-from taskgrove.view.why.sections import sections_of
+from taskgrove.view.why.sections import commands_of, sections_of
 
 _STATE_WIDTH: Final = max(len(state) for state in STATE_STYLES)
 _TIME_WIDTH: Final = 9
@@ -34,7 +34,9 @@ def lines_of(why: Explanation, width: int = 80, charset: Charset = UNICODE) -> l
     """
     width = max(width, _LEAST_WIDTH)
     style = why.shown_as
-    lines: list[list[Segment]] = [[(line, style)] for line in wrapped(why.sentence, width)]
+    whole = commands_of(why)
+    first = wrapped(why.sentence, width, whole=whole)
+    lines: list[list[Segment]] = [[(line, style)] for line in first]
     if len(why.tree) > 1:
         names = _name_width(why.tree, width)
         lines.append([("", "")])
@@ -42,7 +44,7 @@ def lines_of(why: Explanation, width: int = 80, charset: Charset = UNICODE) -> l
     for title, items in sections_of(why):
         lines += [[("", "")], [(f"{title}:", "bold")]]
         for item in items:
-            lines += [[(part, "")] for part in wrapped(f"  - {item}", width, "    ")]
+            lines += [[(part, "")] for part in wrapped(f"  - {item}", width, "    ", whole)]
     return lines
 
 
