@@ -99,7 +99,13 @@ def test_every_attempt_keeps_its_cause() -> None:
     notes = log.select(kind="note", path="root/beam", topic="retry")
     causes = [note.detail.cause for note in notes if isinstance(note.detail, NoteDetail)]
     assert [note.attempt for note in notes] == [1, 2]
-    assert causes[1] == Cause(kind="not_started", said=NOT_SENT, device="x/pst/1")
+    assert causes[1] == Cause(kind="not_started", said=NOT_SENT, attempt=2, device="x/pst/1")
+    [last] = log.select(kind="note", path="root/beam", topic="attempt")
+    assert last.message == f"attempt 3 of 3 ended REJECTED: {NOT_SENT}"
+    assert isinstance(last.detail, NoteDetail)
+    assert last.detail.cause == Cause(
+        kind="not_started", said=NOT_SENT, attempt=3, device="x/pst/1"
+    )
 
 
 def test_a_limit_that_stops_the_next_attempt_does_not_hide_the_first() -> None:

@@ -301,3 +301,10 @@ def test_a_leaf_that_counts_as_ok_because_somebody_said_so_is_named_with_who_and
     assert "nothing failed" not in found.sentence
     assert [(item.path, item.who) for item in found.verdicts] == [("go/a", "ann")]
     assert found.next_step == ""
+
+
+def test_who_kills_a_program_is_asked_for_beside_its_output() -> None:
+    killed = Cause(kind="signalled", signal="SIGKILL", output_file="/data/index.err")
+    found = explained(run(killed, kinds="ANALYSIS"))
+    assert "takes too much memory" in found.next_step
+    assert LookAtFile("/data/index.err", "the output") in found.actions

@@ -16,6 +16,8 @@ from taskgrove.view.why.failed_leaf import device_of
 from taskgrove.view.why.phrases import clock_text, seconds_between
 
 #: Fields of a cause that are texts of several lines, with lines of their own.
+#: Topics of the notes that tell how an attempt ended.
+_ATTEMPTS: Final = ("retry", "attempt")
 _LONG = ("said", "chain", "last_lines")
 
 
@@ -43,7 +45,7 @@ def say_node(terminal: Terminal, node: RunNode, now_ns: int) -> None:
     terminal.say(f"{safe_text(node.path)}: {node.state}", STATE_STYLES[node.state])
     for name, text in _facts(node, now_ns):
         terminal.say_line([(f"  {name:<9}", "dim"), (safe_text(text), "")])
-    failed = [note.cause for note in node.notes if note.topic == "retry" and note.cause]
+    failed = [note.cause for note in node.notes if note.topic in _ATTEMPTS and note.cause]
     for number, cause in enumerate(failed, 1):
         _say_cause(terminal, f"Attempt {cause.attempt or number}", cause, now_ns)
     if node.is_problem or node.skipped:

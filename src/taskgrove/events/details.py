@@ -105,7 +105,7 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
 
     Attributes:
         topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-unheard``,
-            ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``late``, ``refused``,
+            ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``attempt``, ``late``, ``refused``,
             ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``, ``recovered``,
             ``lost``, ``silent`` (the target has stopped answering, since ``since_ns`` of the
             data), ``answers`` (it answers again), ``info``.

@@ -469,7 +469,10 @@ class LeafRun:
     def _report_end(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> None:
         self.drop_timer()
         if self.earlier:
-            told = told_of(self.earlier, self._ended_as(status, result, fields))
+            last = self._ended_as(status, result, fields)
+            told = told_of(self.earlier, last)
+            if told is not last:  # the end is that of an earlier attempt, or of both
+                self._tell_attempt("attempt", last)
             status, result, fields = told.status, told.result, dict(told.fields)
         self._add_origin(fields)
         self.leaf.report(status=status, result=result, **fields)
@@ -492,13 +495,17 @@ class LeafRun:
             return False
         if not self.run.may_try_again(self):
             return False
-        self.tell(
-            NoteDetail(topic="retry", cause=fields.get("cause")),
-            f"attempt {self.attempt} of {self.leaf.retries + 1} ended {status.name}:"
-            f" {parsed.message}",
-        )
-        self.run.try_again(self, (*self.earlier, self._ended_as(status, result, fields)))
+        ended = self._ended_as(status, result, fields)
+        self._tell_attempt("retry", ended)
+        self.run.try_again(self, (*self.earlier, ended))
         return True
+
+    def _tell_attempt(self, topic: str, ended: Attempt) -> None:
+        self.tell(
+            NoteDetail(topic=topic, cause=ended.cause),
+            f"attempt {ended.number} of {self.leaf.retries + 1} ended {ended.status.name}:"
+            f" {ended.words}",
+        )
 
     def _late(self, status: TaskStatus, result: Any, cause: Cause | None) -> None:
         if self.run.bus.active and status in FINAL_STATUSES:

@@ -86,7 +86,11 @@ def pointers(story: RunStory, findings: Findings, actions: Sequence[Action]) -> 
             found.append(LookAtFile(cause.output_file, f"the output of {name_of(item.node)}"))
         inside = [
             name
-            for name, known in (("exceptions", cause.chain), ("last lines", cause.last_lines))
+            for name, known in (
+                ("attempts", item.node.attempt > 1),
+                ("exceptions", cause.chain),
+                ("last lines", cause.last_lines),
+            )
             if known
         ]
         if inside and story.recorded:

@@ -44,7 +44,7 @@ DEEDS: Final[Mapping[CauseKind, str]] = {
     "skipped": "was skipped: {words}",
     "exited": "ended with exit status {code}: {said}",
     "signalled": "was killed by {signal}: {said}",
-    "unresponsive": "gave no sign of life for too long and was ended",
+    "unresponsive": "gave no sign of life for {limit} and was ended",
     "no_result": "gave no result: {words}",
 }
 #: The same for steps and analyses, where they differ: their words are their own.
@@ -138,7 +138,8 @@ def _system_words(cause: Cause) -> str:
 
 def _limit_of(node: RunNode, cause: Cause, room: int) -> tuple[str, str]:
     """Return how long the limit was that expired, and who set it."""
-    limit = "its limit" if cause.limit_s is None else f"{cause.limit_s:g} s"
+    unknown = "too long" if cause.kind == "unresponsive" else "its limit"
+    limit = unknown if cause.limit_s is None else f"{cause.limit_s:g} s"
     owner = cause.limit_owner
     own = owner is None or owner == node.path
     return limit, "its own limit" if own else f"the limit set by {plain(owner or '', room)}"

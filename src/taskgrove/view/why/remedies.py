@@ -68,8 +68,8 @@ def remedies(failed: Failed, story: RunStory, device_count: int = 1) -> list[Act
     if cause.kind == "timed_out" and late_end(node) is not None:
         return _longer(failed, story)
     if runs_here(node):
-        here = _of_analysis(failed) if _is_analysis(node) else _of_step(failed)
-        return [here, *_longer(failed, story)]
+        here = _of_analysis(failed) if _is_analysis(node) else [_of_step(failed)]
+        return [*here, *_longer(failed, story)]
     device = device_of(node)
     if device is None:
         return [SeeTo("mend that")]
@@ -96,13 +96,20 @@ def _of_step(failed: Failed) -> Action:
     return MendMethod(_IN_STEPS.get(failed.cause.kind, default), method_of(failed.node))
 
 
-def _of_analysis(failed: Failed) -> Action:
+def _of_analysis(failed: Failed) -> list[Action]:
+    cause = failed.cause
     analysis = failed.node.analysis
     files = () if analysis is None else analysis.output_files
-    file = failed.cause.output_file or (files[-1] if files else None)
+    file = cause.output_file or (files[-1] if files else None)
+    output: Action = MendMethod("see the output of {method}", command_of(failed.node))
     if file is not None:
-        return LookAtFile(file, "the output")
-    return MendMethod("see the output of {method}", command_of(failed.node))
+        output = LookAtFile(file, "the output")
+    if cause.kind == "signalled" and cause.signal == "SIGKILL":
+        return [
+            SeeTo("find out who killed it: the system does so to what takes too much memory"),
+            output,
+        ]
+    return [output]
 
 
 def _written_wrong(failed: Failed, story: RunStory) -> list[Action]:
