@@ -99,6 +99,18 @@ def test_a_limit_of_its_own_keeps_what_it_wrote(bench: Bench) -> None:
     in_its_output(cause, "at frame 7")
 
 
+def test_a_limit_of_the_configuration_tells_where_it_is_written(
+    bench: Bench, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(f"header: {{work_dir: '{tmp_path}', task_timeout: 1}}\n")
+    step = leaf("Shell", {"c": "sleep 60"})
+    step.target = str(config)
+    cause = ended(bench, step)
+    assert (cause.kind, cause.limit_s, cause.limit_owner) == ("timed_out", 1.0, str(config))
+    assert cause.place == Place(str(config), key="task_timeout")
+
+
 def test_no_sign_of_life(bench: Bench, tmp_path: Path) -> None:
     place = tmp_path / "ready"
 

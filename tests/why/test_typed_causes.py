@@ -308,3 +308,14 @@ def test_who_kills_a_program_is_asked_for_beside_its_output() -> None:
     found = explained(run(killed, kinds="ANALYSIS"))
     assert "takes too much memory" in found.next_step
     assert LookAtFile("/data/index.err", "the output") in found.actions
+
+
+def test_where_to_raise_a_limit_that_no_node_has_set() -> None:
+    place = Place("c.yaml", key="task_timeout")
+    limit = Cause(kind="timed_out", limit_s=5, limit_owner="c.yaml", place=place)
+    found = explained(run(limit, kinds="ANALYSIS"))
+    assert "within 5 s (the limit set by c.yaml)" in found.sentence
+    assert EditFile("if it needs longer, raise `task_timeout`", place, "configuration") in found.actions
+    silent = explained(run(Cause(kind="unresponsive", limit_s=2), kinds="ANALYSIS"))
+    assert "gave no sign of life for 2 s" in silent.sentence
+    assert "raise `heartbeat` of go/step-1" in silent.next_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import UsageError, nearest
@@ -15,9 +16,9 @@ from taskgrove.view.why.actions import place_text
 from taskgrove.view.why.failed_leaf import device_of
 from taskgrove.view.why.phrases import clock_text, seconds_between
 
-#: Fields of a cause that are texts of several lines, with lines of their own.
 #: Topics of the notes that tell how an attempt ended.
 _ATTEMPTS: Final = ("retry", "attempt")
+#: Fields of a cause that are texts of several lines, with lines of their own.
 _LONG = ("said", "chain", "last_lines")
 
 

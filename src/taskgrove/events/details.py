@@ -105,9 +105,9 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
 
     Attributes:
         topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-unheard``,
-            ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``attempt``, ``late``, ``refused``,
-            ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``, ``recovered``,
-            ``lost``, ``silent`` (the target has stopped answering, since ``since_ns`` of the
+            ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``attempt``, ``late``,
+            ``refused``, ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``,
+            ``recovered``, ``lost``, ``silent`` (the target has stopped answering, since ``since_ns`` of the
             data), ``answers`` (it answers again), ``info``.
         data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
             stands that was taken over; and where a person said to treat it as OK ``verdict``,

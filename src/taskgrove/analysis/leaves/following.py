@@ -14,7 +14,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
 
 from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
@@ -23,7 +26,7 @@ from taskgrove.analysis.running.events import AnalysisEvent
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, cause_of
+from taskgrove.events import Cause, Place, cause_of
 from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
@@ -152,6 +155,19 @@ class LeafFollower:
         self.context.finish(TaskStatus.FAILED, result, cause=cause_of_no_start(exc))
         self._when_ended(self.context)
 
+    def _with_origin(self, cause: Cause | None) -> Cause | None:
+        """Return a cause that tells of a limit of the configuration where that was written."""
+        leaf = self.context.leaf
+        if (
+            cause is None
+            or (cause.kind, cause.limit_owner, leaf.timeout) != ("timed_out", None, None)
+            or not isinstance(leaf.target, str | Path)
+        ):
+            return cause
+        file = str(leaf.target)
+        place = Place(file, key="task_timeout")
+        return msgspec.structs.replace(cause, limit_owner=file, place=place)
+
     def _named(self, cause: str) -> str:
         # So a cause reads as ``pyfai-integrate: frame 12: …`` at the root, whatever is above.
         return f"{self.context.leaf.name}: {cause}"
@@ -235,7 +251,8 @@ class LeafFollower:
         # Ended for certain once there is an exit status: then it may be tried again (S7.4).
         may_retry = status is TaskStatus.FAILED and outcome.return_code is not None
         text = self._named(outcome.cause)
-        context.finish(status, (code, text), may_retry=may_retry, cause=outcome.why)
+        cause = self._with_origin(outcome.why)
+        context.finish(status, (code, text), may_retry=may_retry, cause=cause)
 
 
 def _has_plots(result: TaskResult) -> bool:

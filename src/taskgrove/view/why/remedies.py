@@ -49,6 +49,15 @@ _IN_STEPS: Final[Mapping[CauseKind, str]] = {
 }
 _IN_STEP: Final = "mend what {method} reports"
 _NOT_TOLD: Final = "see why in {method}, which does not tell"
+#: Of analyses that wrote nothing.
+_IN_SILENT_ANALYSES: Final[Mapping[CauseKind, str]] = {
+    "timed_out": "find out why {method} takes so long",
+    "unresponsive": "find out where {method} hangs",
+    "no_result": "find out why {method} ends before it has a result",
+    "lost": "see what became of {method}",
+    "aborted": "find out who ended {method}",
+    "reported": "mend what {method} reports",
+}
 
 
 def remedies(failed: Failed, story: RunStory, device_count: int = 1) -> list[Action]:
@@ -101,7 +110,8 @@ def _of_analysis(failed: Failed) -> list[Action]:
     analysis = failed.node.analysis
     files = () if analysis is None else analysis.output_files
     file = cause.output_file or (files[-1] if files else None)
-    output: Action = MendMethod("see the output of {method}", command_of(failed.node))
+    what = _IN_SILENT_ANALYSES.get(cause.kind, "mend {method}")
+    output: Action = MendMethod(what, command_of(failed.node))
     if file is not None:
         output = LookAtFile(file, "the output")
     if cause.kind == "signalled" and cause.signal == "SIGKILL":
@@ -148,8 +158,14 @@ def _launchable(failed: Failed, program: str, story: RunStory) -> Action:
 def _longer(failed: Failed, story: RunStory) -> list[Action]:
     """Return that a limit may be raised, where one expired."""
     node, cause = failed.node, failed.cause
+    if cause.kind == "unresponsive":
+        what = f"if it may be silent for so long, raise `heartbeat` of {plain(node.path)}"
+        return [_edit(what, None if node.composed is None else node.composed.place, story)]
     if cause.kind not in ("timed_out", "not_started") or cause.last_answer_ns is not None:
         return []
+    if cause.place is not None:
+        what = f"if it needs longer, raise `{cause.place.key}`"
+        return [_edit(what, cause.place, story, "configuration")]
     owner = cause.limit_owner or node.path
     setter = next((it for it in story.nodes if it.path == owner), node)
     composed = setter.composed
