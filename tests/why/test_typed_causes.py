@@ -315,7 +315,10 @@ def test_where_to_raise_a_limit_that_no_node_has_set() -> None:
     limit = Cause(kind="timed_out", limit_s=5, limit_owner="c.yaml", place=place)
     found = explained(run(limit, kinds="ANALYSIS"))
     assert "within 5 s (the limit set by c.yaml)" in found.sentence
-    assert EditFile("if it needs longer, raise `task_timeout`", place, "configuration") in found.actions
+    assert (
+        EditFile("if it needs longer, raise `task_timeout`", place, "configuration")
+        in found.actions
+    )
     silent = explained(run(Cause(kind="unresponsive", limit_s=2), kinds="ANALYSIS"))
     assert "gave no sign of life for 2 s" in silent.sentence
     assert "raise `heartbeat` of go/step-1" in silent.next_step

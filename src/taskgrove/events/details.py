@@ -107,8 +107,8 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
         topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-unheard``,
             ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``attempt``, ``late``,
             ``refused``, ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``,
-            ``recovered``, ``lost``, ``silent`` (the target has stopped answering, since ``since_ns`` of the
-            data), ``answers`` (it answers again), ``info``.
+            ``recovered``, ``lost``, ``silent`` (the target has stopped answering, since
+            ``since_ns`` of the data), ``answers`` (it answers again), ``info``.
         data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
             stands that was taken over; and where a person said to treat it as OK ``verdict``,
             ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run. With
