@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from taskgrove.commands.execution.refusal import record_refusal
+from taskgrove.commands.leaf_runner import Refusal
 from taskgrove.commands.replay import rebuild
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import Cause
 from taskgrove.store import Recorder, Store
 from taskgrove.store.database.advice import command_line
 from taskgrove.store.history import History
@@ -29,6 +31,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
+NO_COMMAND = Refusal(
+    REASON, Cause(kind="no_command", nearest="Configure"), "configure/configure_pst/pst-02"
+)
+
+
 def tree() -> Task:
     beams = [LeafTask(f"pst-0{n}", f"low-pst/beam/0{n}", "Configur") for n in (1, 2)]
     return Task(
@@ -42,7 +49,7 @@ def tree() -> Task:
     )
 
 
-def refused(store: Store, task: Task | None, reasons: dict[str, list[str]]) -> None:
+def refused(store: Store, task: Task | None, *refusals: Refusal) -> None:
     with Recorder(store) as recorder:
         record_refusal(
             recorder,
@@ -50,12 +57,12 @@ def refused(store: Store, task: Task | None, reasons: dict[str, list[str]]) -> N
             RunAbout("configure", SOURCE),
             "configure is refused",
             task=task,
-            reasons=reasons,
+            refused=refusals,
         )
 
 
 def test_a_refused_tree_is_a_run_whose_nodes_are_all_rejected(store: Store) -> None:
-    refused(store, tree(), {"configure/configure_pst/pst-02": [REASON]})
+    refused(store, tree(), NO_COMMAND)
     history, log = History(store), EventLog()
     row = history.find("r1")
     assert (row.state, row.status, row.result_code) == (
@@ -84,7 +91,7 @@ def test_a_refused_tree_is_a_run_whose_nodes_are_all_rejected(store: Store) -> N
 
 
 def test_its_log_gives_the_same_outcome_to_fresh_trackers(store: Store) -> None:
-    refused(store, tree(), {"configure/configure_pst/pst-02": [REASON]})
+    refused(store, tree(), NO_COMMAND)
     history = History(store)
     rebuilt = rebuild(history.events("r1"))
     assert rebuilt.outcome is not None
@@ -96,7 +103,7 @@ def test_its_log_gives_the_same_outcome_to_fresh_trackers(store: Store) -> None:
 
 
 def test_without_a_tree_there_is_an_outcome_and_no_event(store: Store) -> None:
-    refused(store, None, {})
+    refused(store, None)
     history = History(store)
     row = history.find("r1")
     assert (row.state, row.status) == ("final", TaskStatus.REJECTED)

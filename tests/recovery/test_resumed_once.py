@@ -144,7 +144,7 @@ def test_only_a_run_that_began_something_holds_a_claim(store: Store) -> None:
     ready = plan_resume(store, "first", tree())  # only a look
     assert claims(store) == []
     with Recorder(store) as recorder:
-        record_refusal(recorder, "refused", ready.about, "no", task=tree(), reasons={})
+        record_refusal(recorder, "refused", ready.about, "no", task=tree())
     assert claims(store) == []
     aborted_at_once(store, plan_resume(store, "first", tree()))
     assert claims(store) == []
@@ -239,7 +239,7 @@ def test_a_refusal_is_recorded_whoever_holds_the_claim(store: Store) -> None:
     late = plan_resume(store, "first", tree())
     resumed(store, "first")
     with Recorder(store) as recorder:
-        record_refusal(recorder, "refused", late.about, "no", task=tree(), reasons={})
+        record_refusal(recorder, "refused", late.about, "no", task=tree())
     assert History(store).find("refused").status is TaskStatus.REJECTED
 
 
@@ -578,7 +578,7 @@ def test_runs_that_an_older_version_resumed_are_linked(tmp_path: Path) -> None:
         newer = History(store).find("last").run_id
         with Recorder(store) as recorder:
             about = plan_resume(store, newer, tree()).about
-            record_refusal(recorder, "refused", about, "no", task=tree(), reasons={})
+            record_refusal(recorder, "refused", about, "no", task=tree())
     with closing(sqlite3.connect(file)) as old:  # as the version before had it
         old.execute("DROP TABLE resumes")
         old.execute("ALTER TABLE runs DROP COLUMN recovered_ns")

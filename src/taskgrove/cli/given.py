@@ -37,6 +37,11 @@ def load_argin(source: str | None) -> Any:
     return found
 
 
+def file_of_argin(source: str | None) -> str | None:
+    """Return the file that ``--argin`` named; None for standard input, or without one."""
+    return None if source == "-" else source
+
+
 def load_manager(name: str | None) -> Any:
     """Return the component manager that the operator named, or None.
 

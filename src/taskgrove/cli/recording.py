@@ -25,7 +25,6 @@ from taskgrove.commands.composition.refused import RefusedError
 from taskgrove.commands.execution.refusal import record_refusal
 from taskgrove.commands.main_task_executor import new_run_id
 from taskgrove.commands.run_recorder import RunAbout
-from taskgrove.commands.task import Task
 from taskgrove.errors import (
     CommandError,
     MissingExtraError,
@@ -33,7 +32,7 @@ from taskgrove.errors import (
     TaskgroveError,
     UnknownRunError,
 )
-from taskgrove.events import Cause, Observer
+from taskgrove.events import Observer
 from taskgrove.story.run_story import RunStory, story_of_facts
 from taskgrove.view.run_source import with_source
 from taskgrove.view.snapshot import RunView
@@ -101,9 +100,7 @@ class Recording:
         except (StoreError, UnknownRunError):
             return None  # of trouble with the record the recorder tells
 
-    def tell_refusal(
-        self, terminal: Terminal, error: CommandError, about: RunAbout, task: Task | None
-    ) -> ExitCode:
+    def tell_refusal(self, terminal: Terminal, error: CommandError, about: RunAbout) -> ExitCode:
         """Record that a command was refused before anything was started, and explain it.
 
         Only what the telescope or the arguments stand in the way of is a run; a slip in the map
@@ -113,37 +110,24 @@ class Recording:
             terminal: Where it is explained.
             error: Why it was refused.
             about: What the record keeps of it.
-            task: Its tree; None where none was composed.
 
         Raises:
             CommandError: It gives no reasons, or has no tree: then it says all that is known.
         """
         if not error.reasons:
             raise error
-        by_path: dict[str, list[str]] = {}
-        causes: dict[str, Cause] = {}
-        message = error.message
-        if isinstance(error, RefusedError):
-            task, message = error.task, f"{error.command} is rejected"
-            for item in error.refused:
-                by_path.setdefault(item.path, []).append(item.reason)
-                if item.cause is not None:
-                    causes.setdefault(item.path, item.cause)
-        for reason in error.reasons if task is not None and not by_path else ():
-            path, _, words = reason.partition(": ")  # as MapSession.preflight puts them together
-            by_path.setdefault(path, []).append(words)
+        known = error if isinstance(error, RefusedError) else None
         run_id, view = new_run_id(), RunView()
         outcome = record_refusal(
             self.recorder,
             run_id,
             about,
-            message,
-            task=task,
-            reasons=by_path,
-            causes=causes,
+            error.message if known is None else known.summary,
+            task=None if known is None else known.task,
+            refused=() if known is None else known.refused,
             observers=[view.apply],
         )
-        if task is None:
+        if known is None:
             self.say_how_to_see(Terminal(json=True), run_id, well=False)
             raise error
         terminal.say_explanation(explain(outcome, view, self.told_of(run_id, view, about.source)))

@@ -15,7 +15,7 @@ from taskgrove.cli.analyses import AnalysisModules, load_registry
 from taskgrove.cli.compose import Argin, Manager
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
-from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.given import file_of_argin, load_argin, load_manager
 from taskgrove.cli.question import confirmed
 from taskgrove.cli.recorded import Database, RunReference
 from taskgrove.cli.recording import Recording
@@ -164,13 +164,13 @@ def _resume(
         analyses=analysis_options(source, options),
     ) as session:
         try:
-            task = session.compose(command, resources)
+            task = session.compose(command, resources, file_of_argin(options.argin))
         except CommandError as exc:
             exc.hint = exc.hint or "--no-conditions leaves allowed_states unchecked"
             again = RunAbout(row.command, source, tuple(sys.argv), row.run_id, row.labels)
             if options.dry_run:
                 raise
-            return record.tell_refusal(terminal, exc, again, None)
+            return record.tell_refusal(terminal, exc, again)
         for note in task.composition_notes:
             terminal.say(f"note: {safe_text(note)}", "dim")
         ready = plan_resume(
@@ -194,7 +194,7 @@ def _resume(
         try:
             session.preflight(task, known=ready.plan.prior)
         except CommandError as exc:
-            return record.tell_refusal(terminal, exc, ready.about, task)
+            return record.tell_refusal(terminal, exc, ready.about)
         return _run(terminal, session, record, ready, json=options.json)
 
 

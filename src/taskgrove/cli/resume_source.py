@@ -129,7 +129,8 @@ def map_of(
     say_whether_changed(terminal, file, text)
     syntax: Any = "json" if file.suffix.lower() == ".json" else "yaml"
     try:
-        return parse_command_map(text, syntax=syntax, file=f"{file} (as recorded)"), None
+        recorded = parse_command_map(text, syntax=syntax, file=f"{file} (as recorded)")
+        return recorded.of_file(str(file)), None
     except TaskgroveError as exc:
         exc.hint = exc.hint or "--use-file takes the file as it is now"
         raise

@@ -21,7 +21,7 @@ from taskgrove.cli.compose import Argin, CommandName, Manager, MapFile
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.follow import EventQueue, follow, surface_for
-from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.given import file_of_argin, load_argin, load_manager
 from taskgrove.cli.interrupts import Interrupts
 from taskgrove.cli.recorded import Database
 from taskgrove.cli.recording import NoRecord, Recording, about_map, recording
@@ -122,12 +122,12 @@ def run(
     ):
         task: Task | None = None
         try:
-            task = session.compose(command, resources)
+            task = session.compose(command, resources, file_of_argin(argin))
             for note in task.composition_notes:
                 terminal.say(f"note: {safe_text(note)}", "dim")
             session.preflight(task)
         except CommandError as exc:
-            return record.tell_refusal(terminal, exc, about, task)
+            return record.tell_refusal(terminal, exc, about)
         about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
         shown = show_run(terminal, session, task, record, about, json=json)
         terminal.say_explanation(shown.words)

@@ -17,7 +17,7 @@ from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.composition.refused import RefusedError
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run_handle import RunHandle
-from taskgrove.commands.leaf_runner import LeafRunner
+from taskgrove.commands.leaf_runner import LeafRunner, Refusal
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import Prior
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
     from taskgrove.tango.device_runner import DeviceRunner
 
-#: What the reasons say of a command that needs an argument and has none.
-_NO_ARGUMENT: Final = "was given no argument"
 _ARGUMENTS: Final = (
     '--argin FILE gives arguments, by component name or keyword: {"cbf": {…}, "pst": {…}}'
 )
@@ -83,8 +81,15 @@ class MapSession:
         #: What to do about a device that does not answer, where one did not.
         self._hint: str | None = None
 
-    def compose(self, command: str, resources: Any = None) -> Task:
+    def compose(
+        self, command: str, resources: Any = None, resources_file: str | None = None
+    ) -> Task:
         """Return the tree of a command.
+
+        Args:
+            command: The command.
+            resources: Its arguments.
+            resources_file: The file that they were read from, or None.
 
         Raises:
             CommandError: The command is refused; nothing was started.
@@ -99,7 +104,14 @@ class MapSession:
             ask_devices=not self._offline,
         )
         try:
-            return MainTaskComposer(command, self.command_map, context, None, resources).compose()
+            return MainTaskComposer(
+                command,
+                self.command_map,
+                context,
+                None,
+                resources,
+                resources_file=resources_file,
+            ).compose()
         except CommandError as exc:
             if exc.hint is None and not isinstance(exc, RefusedError):  # whose causes say it
                 exc.hint = self._hint
@@ -130,15 +142,17 @@ class MapSession:
                 command, or does not answer; or an analysis is not known, or its parameters are
                 not valid; nothing was started.
         """
-        reasons = [*self._device_reasons(task, known), *self._analysis_reasons(task, known)]
-        if reasons:
-            raise CommandError(
+        refusals = [*self._device_refusals(task, known), *self._analysis_refusals(task, known)]
+        if refusals:
+            raise RefusedError(
                 f"{task.name} is rejected before anything was started",
+                task=task,
+                refused=refusals,
                 command=task.name,
-                reasons=reasons,
+                reasons=[f"{item.path}: {item}" for item in refusals],
                 path=task.path,
                 hint=_ARGUMENTS
-                if any(_NO_ARGUMENT in reason for reason in reasons)
+                if any(_lacks_argument(task, item) for item in refusals)
                 else self._modules_hint(task),
             )
 
@@ -149,14 +163,14 @@ class MapSession:
             return None
         return "--analyses PACKAGE.MODULE brings the analyses of a module; again for more"
 
-    def _device_reasons(self, task: Task, known: Collection[str]) -> list[str]:
+    def _device_refusals(self, task: Task, known: Collection[str]) -> list[Refusal]:
         leaves = [leaf for leaf in device_leaves(task) if leaf.path not in known]
         if not leaves or self._offline:
             return []
         runner = self._device_runner()
         with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
             return [
-                f"{leaf.path}: {reason}"
+                Refusal(reason, reason.cause, leaf.path)
                 for leaf, found in zip(leaves, pool.map(runner.preflight, leaves), strict=True)
                 for reason in found
             ]
@@ -174,14 +188,14 @@ class MapSession:
             found = pool.map(runner.can_abort, leaves)
             return dict(zip([leaf.path for leaf in leaves], found, strict=True))
 
-    def _analysis_reasons(self, task: Task, known: Collection[str]) -> list[str]:
-        reasons: dict[str, str] = {}  # what is wrong with a hundred leaves alike is told once
+    def _analysis_refusals(self, task: Task, known: Collection[str]) -> list[Refusal]:
+        refusals: dict[str, Refusal] = {}  # what is wrong with a hundred leaves is told once
         for leaf in analysis_leaves(task):
             if leaf.path in known:
                 continue
             for reason in self._runner_of_analyses().preflight(leaf):
-                reasons.setdefault(reason, leaf.path)
-        return [f"{path}: {reason}" for reason, path in reasons.items()]
+                refusals.setdefault(reason, Refusal(reason, reason.cause, leaf.path))
+        return list(refusals.values())
 
     def submit(
         self,
@@ -262,6 +276,13 @@ class MapSession:
     ) -> None:
         # With the error: an executor that is left by one aborts what it runs.
         self._stack.__exit__(kind, error, trace)
+
+
+def _lacks_argument(task: Task, refusal: Refusal) -> bool:
+    """Return whether a command needs an argument and has none."""
+    leaf = task.find(refusal.path)
+    wrong = refusal.cause.kind == "wrong_argument"
+    return wrong and isinstance(leaf, LeafTask) and leaf.argin is None
 
 
 def _absence(reach: Reach) -> Objection:

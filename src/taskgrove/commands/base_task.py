@@ -12,13 +12,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from logging import Logger
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.display import render_html
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError
-from taskgrove.events import LeftOut
+from taskgrove.events import LeftOut, Place
 
 CompletedCallback: TypeAlias = Callable[..., object]
 
@@ -75,6 +75,27 @@ def device_name_of(target: Any) -> str | None:
     return "/".join(parts) or None
 
 
+class NodePlaces(NamedTuple):
+    """Where a user wrote a node, and what belongs to it; None: nowhere that is known.
+
+    Attributes:
+        own: The node.
+        timeout: Its limit.
+        argin: The argument of a leaf.
+        command: The command of a leaf.
+        target: The name of a leaf's device.
+    """
+
+    own: Place | None = None
+    timeout: Place | None = None
+    argin: Place | None = None
+    command: Place | None = None
+    target: Place | None = None
+
+
+NO_PLACES: Final = NodePlaces()
+
+
 class BaseTask:
     """What composites and leaves share.
 
@@ -85,6 +106,7 @@ class BaseTask:
             payloads before it (SPEC S4.2).
         is_root: Whether the node is the root of a command: its message then begins
             with a summary line.
+        places: Where the map defines the node; nowhere for a tree that a program makes.
     """
 
     __slots__ = (
@@ -95,6 +117,7 @@ class BaseTask:
         "completed_callback",
         "is_root",
         "logger",
+        "places",
         "skip_subtasks",
         "task_type",
     )
@@ -121,6 +144,7 @@ class BaseTask:
         self.completed_callback = completed_callback
         self.is_root = is_root
         self.logger = logger
+        self.places = NO_PLACES
 
     @property
     def name(self) -> str:

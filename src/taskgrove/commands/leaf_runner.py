@@ -29,7 +29,7 @@ class Refusal(str):
     Args:
         text: The words.
         cause: The same as data; None: somebody else's words.
-        path: The path of the leaf, where the words begin with it.
+        path: The path of the leaf, where it is known.
 
     Attributes:
         cause: See above.

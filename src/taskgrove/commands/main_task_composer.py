@@ -15,6 +15,7 @@ from logging import Logger
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from taskgrove.commands.base_task import NO_PLACES
 from taskgrove.commands.command_map import (
     AllowedStates,
     AnalysisEntry,
@@ -32,10 +33,11 @@ from taskgrove.commands.composition.limits import limit_notes
 from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
 from taskgrove.commands.composition.omissions import Omissions
 from taskgrove.commands.composition.refused import RefusedError
-from taskgrove.commands.composition.resources import Resources, plain_copy
-from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
+from taskgrove.commands.composition.resources import Binding, Resources, plain_copy
+from taskgrove.commands.task import BaseTask, LeafTask, NodePlaces, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode
 from taskgrove.errors import CommandError
+from taskgrove.events import Place
 
 _TOLD_REASONS = 20
 #: The caller's own choice, so that it never rejects.
@@ -48,6 +50,7 @@ class _Open(NamedTuple):
     task: Task
     entry: CompositeEntry
     guard: AllowedStates | None
+    names: tuple[str, ...]
 
 
 class MainTaskComposer:
@@ -63,6 +66,7 @@ class MainTaskComposer:
         resources: Arguments by component's name, keyword or method; see
             :mod:`taskgrove.commands.composition.resources`.
         logger: A logger for the trackers; None takes the module's.
+        resources_file: The file that the resources were read from; None: none.
     """
 
     def __init__(
@@ -74,12 +78,14 @@ class MainTaskComposer:
         resources: Mapping[str, Any] | None = None,
         *,
         logger: Logger | None = None,
+        resources_file: str | None = None,
     ) -> None:
         self.name = name
         self.command_map = command_map
         self.component_manager = component_manager
         self.callback = callback
         self.resources = resources
+        self.resources_file = resources_file
         self._logger = logger
 
     def compose(self) -> Task:
@@ -93,7 +99,7 @@ class MainTaskComposer:
         command_map = load_command_map(self.command_map)
         entry = command_map.command(self.name)
         view = ManagerView(self.component_manager, command_map.components)
-        return _Composition(self, entry, view, command_map.file).compose()
+        return _Composition(self, entry, view, command_map).compose()
 
     @staticmethod
     def _clean_task(task: BaseTask) -> BaseTask | None:
@@ -117,9 +123,9 @@ class _Composition:
         composer: MainTaskComposer,
         entry: CompositeEntry,
         view: ManagerView,
-        map_file: str | None,
+        command_map: CommandMap,
     ) -> None:
-        self._map_file = map_file
+        self._map = command_map
         self._composer = composer
         self._name = composer.name
         self._entry = entry
@@ -129,6 +135,8 @@ class _Composition:
         #: Which device each leaf is on, whatever its name is spelt like.
         self._keys: dict[BaseTask, str] = {}
         self._obs_mode = self._view.obs_mode()
+        #: Where the map defines the entry that is composed.
+        self._places = NO_PLACES
 
     def compose(self) -> Task:
         objection = self._view.objection(self._entry.allowed_states)
@@ -136,7 +144,7 @@ class _Composition:
             raise self._error(f"{self._name} is not allowed: {objection}", [str(objection)])
         self._note_unchecked(self._name, self._view.unchecked(self._entry.allowed_states))
         self._resources = Resources(self._name, self._composer.resources, self._view)
-        root = self._composite(self._name, self._entry, is_root=True)
+        root = self._composite(self._name, self._entry, (self._name,), is_root=True)
         self._fill(root)
         unused = self._resources.check_used()
         self._notes.extend(f"{self._name}: {note}" for note in unused)
@@ -157,6 +165,7 @@ class _Composition:
             return self._error(message, self._out.refusals)
         return RefusedError(
             message,
+            summary=f"{self._name} is rejected",
             task=root,
             refused=self._out.refused,
             command=self._name,
@@ -176,8 +185,10 @@ class _Composition:
 
     # ---------------------------------------------------------------- composites
 
-    def _composite(self, name: str, entry: CompositeEntry, is_root: bool = False) -> Task:
-        return Task(
+    def _composite(
+        self, name: str, entry: CompositeEntry, names: tuple[str, ...], is_root: bool = False
+    ) -> Task:
+        task = Task(
             name,
             TaskExecutionType(entry.type),
             entry.skip_subtasks,
@@ -189,20 +200,24 @@ class _Composition:
             operation=self._name,
             obs_mode=self._obs_mode,
         )
+        task.places = self._map.entry_places.get(names, NO_PLACES)
+        return task
 
     def _fill(self, root: Task) -> None:
-        still_open = [_Open(root, self._entry, self._entry.allowed_states)]
+        still_open = [_Open(root, self._entry, self._entry.allowed_states, (self._name,))]
         while still_open:
             place = still_open.pop()
             names = Names()
             children: list[BaseTask] = []
             for name, entry in place.entry.tasks.items():
+                where = (*place.names, name)
                 if isinstance(entry, CompositeEntry):
-                    child = self._composite(names.unique(name), entry)
+                    child = self._composite(names.unique(name), entry, where)
                     children.append(child)
                     guard = entry.allowed_states or place.guard
-                    still_open.append(_Open(child, entry, guard))
+                    still_open.append(_Open(child, entry, guard, where))
                 else:
+                    self._places = self._map.entry_places.get(where, NO_PLACES)
                     children.extend(self._handled(entry, place, names))
             place.task.add(*children)
         self._refuse_twice_at_once(root)
@@ -231,7 +246,7 @@ class _Composition:
         if isinstance(entry, GroupEntry):
             name = names.unique(f"{self._name}_{entry.handler}")
             inner = Names()
-            yield Task(
+            group = Task(
                 name,
                 TaskExecutionType.PARALLEL,
                 logger=self._composer._logger,  # noqa: SLF001
@@ -243,6 +258,8 @@ class _Composition:
                 obs_mode=self._obs_mode,
                 pst_group=True if entry.handler == "pst" else None,
             )
+            group.places = NodePlaces(own=self._places.own)
+            yield group
         elif isinstance(entry, DeviceEntry):
             yield from self._device_leaves(entry, place.task.path, place.guard, names)
         elif isinstance(entry, AnalysisEntry):
@@ -302,34 +319,47 @@ class _Composition:
             abort_on_timeout=entry.abort_on_timeout,
         )
         self._keys[leaf] = component.key
+        listed = self._map.device_places.get(component.listed_name)
+        leaf.places = self._places_with(binding)._replace(target=listed)
         return leaf
+
+    def _places_with(self, binding: Binding) -> NodePlaces:
+        """Return where the entry stands, with the place of the argument that it is given."""
+        file = self._composer.resources_file
+        if binding.source is None:
+            return self._places
+        given = None if file is None else Place(file, None, binding.source)
+        return self._places._replace(argin=given)
 
     def _own_leaf(self, entry: HandlerEntry, path: str, names: Names) -> Iterator[LeafTask]:
         """Yield the leaf of an internal entry, unless its guard objects."""
         bound = self._bound(entry, entry.command_name, path, names)
         if bound is None:
             return
-        name, argin = bound
+        name, binding = bound
         self._view.check_method(entry.command_name, f"{path}/{name}")
-        yield LeafTask(
+        leaf = LeafTask(
             name,
             self._view.owner,
             entry.command_name,
-            argin,
+            binding.argin,
             TaskExecutionType.INTERNAL,
             logger=self._composer._logger,  # noqa: SLF001
             timeout=entry.timeout,
             retries=entry.retries,
         )
+        leaf.places = self._places_with(binding)
+        yield leaf
 
     def _analysis(self, entry: AnalysisEntry, path: str, names: Names) -> BaseTask | None:
         """Return the leaf of an analysis, or its group; None when its guard objects."""
         bound = self._bound(entry, analysis_leaf_name(entry.command_name), path, names)
         if bound is None:
             return None
-        name, argin = bound
+        name, binding = bound
         where = f"{path}/{name}"
-        argin = self._plain(argin, where)
+        argin = self._plain(binding.argin, where)
+        places = self._places_with(binding)
         if argin is not None and not isinstance(argin, dict):
             raise self._error(
                 f"{where}: the argument of an analysis is a mapping of its parameters,"
@@ -337,22 +367,26 @@ class _Composition:
                 [f"{entry.command_name}: its argument is no mapping of parameters"],
             )
         if entry.each is None:
-            return self._analysis_leaf(entry, name, argin)
-        return Task(
+            return self._analysis_leaf(entry, name, argin, places)
+        group = Task(
             name,
             TaskExecutionType.PARALLEL,
             logger=self._composer._logger,  # noqa: SLF001
             subtasks=[
-                self._analysis_leaf(entry, leaf_name, {**(argin or {}), **own})
+                self._analysis_leaf(entry, leaf_name, {**(argin or {}), **own}, places)
                 for leaf_name, own in each_leaf(entry.each, name)
             ],
             rule=entry.rule,
             operation=self._name,
             obs_mode=self._obs_mode,
         )
+        group.places = NodePlaces(own=places.own)
+        return group
 
-    def _analysis_leaf(self, entry: AnalysisEntry, name: str, argin: Any) -> LeafTask:
-        return LeafTask(
+    def _analysis_leaf(
+        self, entry: AnalysisEntry, name: str, argin: Any, places: NodePlaces
+    ) -> LeafTask:
+        leaf = LeafTask(
             name,
             self._beside_map(entry.config),
             entry.command_name,
@@ -363,6 +397,8 @@ class _Composition:
             retries=entry.retries,
             settings=self._settings_of(entry),
         )
+        leaf.places = places
+        return leaf
 
     def _settings_of(self, entry: AnalysisEntry) -> dict[str, Any]:
         """Return how the process is started and watched, as far as the map says it."""
@@ -379,11 +415,11 @@ class _Composition:
         if file is None:
             return None
         file = os.path.expanduser(file)
-        return file if self._map_file is None else str(Path(self._map_file).parent / file)
+        return file if self._map.file is None else str(Path(self._map.file).parent / file)
 
     def _bound(
         self, entry: HandlerEntry, wanted: str, path: str, names: Names
-    ) -> tuple[str, Any] | None:
+    ) -> tuple[str, Binding] | None:
         """Return the name and the argument of what has no device; None when its guard objects."""
         objection = self._view.objection(entry.allowed_states)
         binding = self._resources.for_method(entry)
@@ -395,7 +431,7 @@ class _Composition:
         self._note_unchecked(where, self._view.unchecked(entry.allowed_states))
         if binding.note:
             self._notes.append(f"{where}: {binding.note}")
-        return name, binding.argin
+        return name, binding
 
     def _plain(self, argin: Any, path: str) -> Any:
         try:

@@ -14,6 +14,7 @@ from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
 from taskgrove.commands.base_task import (
     BaseTask,
     CompletedCallback,
+    NodePlaces,
     TaskExecutionType,
     checked_timeout,
     device_name_of,
@@ -24,7 +25,7 @@ from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError, nearest
 from taskgrove.events import LeftOut
 
-__all__ = ["BaseTask", "LeafTask", "Task", "TaskExecutionType", "device_name_of"]
+__all__ = ["BaseTask", "LeafTask", "NodePlaces", "Task", "TaskExecutionType", "device_name_of"]
 
 
 class Task(BaseTask):

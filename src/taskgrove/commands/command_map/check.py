@@ -6,12 +6,16 @@ can be mended in one go. The walk uses a list, not recursion.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from taskgrove.commands.aggregation.rules import AggregationRule
+from taskgrove.commands.base_task import NodePlaces
 from taskgrove.commands.command_map.entry import EntryCheck, unknown_keys
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import (
@@ -32,6 +36,7 @@ from taskgrove.commands.command_map.schema import (
 )
 from taskgrove.commands.command_map.sections import SectionCheck
 from taskgrove.errors import CommandError, nearest
+from taskgrove.events import Place
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +50,8 @@ class CommandMap:
         file: The file that it was read from, or None.
         places: Where in the file the values of ``simulator`` stand, by their path: who reads
             them later can say what is wrong with its line.
+        entry_places: Where commands and tasks stand, by their names from the command on.
+        device_places: Where the devices of ``components`` stand, by their names.
     """
 
     commands: Mapping[str, CompositeEntry]
@@ -52,6 +59,17 @@ class CommandMap:
     simulator: Mapping[str, Any] = field(default_factory=dict)
     file: str | None = None
     places: Mapping[str, Mark] = field(default_factory=dict, compare=False)
+    entry_places: Mapping[tuple[str, ...], NodePlaces] = field(default_factory=dict, compare=False)
+    device_places: Mapping[str, Place] = field(default_factory=dict, compare=False)
+
+    def of_file(self, file: str) -> CommandMap:
+        """Return the map as one that stands in another file, line by line."""
+        entries = {
+            names: NodePlaces(*(item and replace(item, file=file) for item in places))
+            for names, places in self.entry_places.items()
+        }
+        devices = {name: replace(item, file=file) for name, item in self.device_places.items()}
+        return dataclasses.replace(self, file=file, entry_places=entries, device_places=devices)
 
     def command(self, name: str) -> CompositeEntry:
         """Return the entry of a command.
@@ -134,11 +152,21 @@ def check_map(root: Node | None, problems: Problems) -> CommandMap:
     return result
 
 
+class _Waiting(NamedTuple):
+    """The tasks of a composite that are still to be checked."""
+
+    node: Node
+    path: str
+    into: dict[str, Any]
+    names: tuple[str, ...]
+
+
 class _Checker:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._check = EntryCheck(problems)
         self._sections = SectionCheck(problems, self._check)
+        self._places: dict[tuple[str, ...], NodePlaces] = {}
 
     def map(self, root: Node) -> CommandMap:
         sections = {key: root.value[key] for key in SECTIONS if key in root.value}
@@ -171,6 +199,8 @@ class _Checker:
             self._sections.simulator(sections.get("simulator")),
             self._problems.file,
             self._sections.places,
+            self._places,
+            self._sections.device_places,
         )
 
     @staticmethod
@@ -196,24 +226,50 @@ class _Checker:
         if not node.value:
             self._problems.add("the map holds no command", prefix, node.mark)
         commands: dict[str, CompositeEntry] = {}
-        waiting: list[tuple[Node, str, dict[str, Any]]] = []
+        waiting: list[_Waiting] = []
         for name, child in node.value.items():
             path, mark = join_path(prefix, name), node.key_marks.get(name, child.mark)
             self._check_name(name, path, mark)
             if self._check.mapping(child, path):
-                self._composite(name, child, path, mark, commands, waiting)
+                self._remember((name,), child, mark)
+                self._composite((name,), child, path, mark, commands, waiting)
         while waiting:
-            tasks, path, into = waiting.pop()
+            tasks, path, into, names = waiting.pop()
             for name, child in tasks.value.items():
                 below, mark = join_path(path, name), tasks.key_marks.get(name, child.mark)
                 self._check_name(name, below, mark)
                 if self._check.mapping(child, below):
-                    self._entry(name, child, below, mark, into, waiting)
+                    self._remember((*names, name), child, mark)
+                    self._entry((*names, name), child, below, mark, into, waiting)
         return commands
 
+    def _remember(self, names: tuple[str, ...], node: Node, mark: Mark) -> None:
+        """Keep where an entry stands, and its values that a user may have to mend."""
+        file = self._problems.file
+        if file is None or mark.line is None:
+            return
+        marks = node.key_marks
+
+        def place(key: str) -> Place | None:
+            return Place(file, marks[key].line, key) if key in marks else None
+
+        self._places[names] = NodePlaces(
+            Place(file, mark.line, names[-1]),
+            place("timeout"),
+            place("argin"),
+            place("command_name"),
+        )
+
     def _entry(
-        self, name: str, node: Node, path: str, mark: Mark, into: dict[str, Any], waiting: list[Any]
+        self,
+        names: tuple[str, ...],
+        node: Node,
+        path: str,
+        mark: Mark,
+        into: dict[str, Any],
+        waiting: list[_Waiting],
     ) -> None:
+        name = names[-1]
         if "tasks" in node.value or ("type" in node.value and "handler" not in node.value):
             if name in KEYWORDS or "handler" in node.value:
                 what = (
@@ -223,7 +279,7 @@ class _Checker:
                     f"{what}, so this entry takes 'command_name' and no 'type' or 'tasks'",
                     path, mark, hint="give a composite another name, and no handler",
                 )  # fmt: skip
-            self._composite(name, node, path, mark, into, waiting)
+            self._composite(names, node, path, mark, into, waiting)
             return
         keyword = self._keyword(name, node, path, mark)
         if keyword is not None:
@@ -276,19 +332,25 @@ class _Checker:
         return found
 
     def _composite(
-        self, name: str, node: Node, path: str, mark: Mark, into: dict[str, Any], waiting: list[Any]
+        self,
+        names: tuple[str, ...],
+        node: Node,
+        path: str,
+        mark: Mark,
+        into: dict[str, Any],
+        waiting: list[_Waiting],
     ) -> None:
         entry = self._check.validated(CompositeEntry, node, path, mark, {"tasks": {}})
         tasks: dict[str, Any] = {}
         if isinstance(entry, CompositeEntry):
-            into[name] = entry
+            into[names[-1]] = entry
             tasks = entry.tasks
         below = node.value.get("tasks")
         where = join_path(path, "tasks")
         if below is None:
             self._check.missing("tasks", tuple(CompositeEntry.model_fields), node, path, mark)
         elif self._check.mapping(below, where):
-            waiting.append((below, where, tasks))
+            waiting.append(_Waiting(below, where, tasks, names))
 
     def _check_name(self, name: str, path: str, mark: Mark) -> None:
         if not name or "/" in name or not name.isprintable() or len(name) > 255:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH, EntryCheck
@@ -15,6 +16,7 @@ from taskgrove.commands.command_map.schema import (
     SIMULATOR_TABLES,
 )
 from taskgrove.commands.device_names import device_key
+from taskgrove.events import Place
 
 _DEVICE_NAME: Final = re.compile(DEVICE_NAME_PATTERN)
 
@@ -27,6 +29,8 @@ class SectionCheck:
         self._check = check
         #: Where the values of ``simulator`` stand, by path.
         self.places: dict[str, Mark] = {}
+        #: Where each device of ``components`` stands, by its name.
+        self.device_places: dict[str, Place] = {}
 
     def components(self, node: Node | None) -> dict[str, tuple[str, ...]]:
         """Return the TANGO names of each keyword."""
@@ -46,7 +50,14 @@ class SectionCheck:
                 where = join_path(path, index) if listed else path
                 self._device_name(item, where, first)
             components[keyword] = tuple(item.value for item in first.values())
+            self._remember_devices(keyword, first.values())
         return components
+
+    def _remember_devices(self, keyword: str, items: Iterable[Node]) -> None:
+        file = self._problems.file
+        for item in items:
+            if file is not None and item.mark.line is not None:
+                self.device_places[item.value] = Place(file, item.mark.line, keyword)
 
     def _device_name(self, item: Node, path: str, first: dict[str, Node]) -> None:
         name = item.value

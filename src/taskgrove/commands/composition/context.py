@@ -103,6 +103,7 @@ class Component:
         name: Its short TANGO name.
         keyword: The keyword that it is listed under.
         leaf_name: What a leaf on it is called (SPEC S6.5).
+        listed_name: Its name as it was given, with the address where one was.
         key: What is the same for every spelling of its name.
     """
 
@@ -110,6 +111,7 @@ class Component:
     name: str
     keyword: str
     leaf_name: str
+    listed_name: str
     key: str
 
     @property
@@ -290,5 +292,5 @@ def _component(item: Any, keyword: str) -> Component:
             hint="a component has its TANGO name as 'name'",
         )
     address = getattr(target, "name", None) or getattr(target, "trl", None)
-    key = device_key(address if isinstance(address, str) else name)
-    return Component(target, name, keyword, leaf_name_of(name), key)
+    listed = address if isinstance(address, str) else name
+    return Component(target, name, keyword, leaf_name_of(name), listed, device_key(listed))

@@ -14,7 +14,7 @@ from taskgrove.commands.aggregation.tally import device_kind
 from taskgrove.commands.command_map.schema import DeviceEntry, HandlerEntry
 from taskgrove.commands.composition.context import Component
 from taskgrove.commands.composition.guards import Objection
-from taskgrove.commands.composition.refused import Refused
+from taskgrove.commands.leaf_runner import Refusal
 from taskgrove.commands.task import Task
 from taskgrove.events import LeftOut
 
@@ -33,7 +33,7 @@ class Omissions:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.refusals: list[str] = []
-        self.refused: list[Refused] = []
+        self.refused: list[Refusal] = []
         #: What is left out, by the path of the task that would hold it.
         self._items: defaultdict[str, list[LeftOut]] = defaultdict(list)
         #: Paths of what was left out for a reason of its own.
@@ -60,7 +60,7 @@ class Omissions:
             because = "" if entry.reject_missing else f"; {_CORRELATOR}"
             self.refusals.append(f"{device or own}: {objection}{because}")
             if component is not None:
-                self.refused.append(Refused(path, str(objection), objection.cause(device)))
+                self.refused.append(Refusal(str(objection), objection.cause(device), path))
             return
         if objection.kind != "selection":
             self._explained.add(path)

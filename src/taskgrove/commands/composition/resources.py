@@ -34,11 +34,13 @@ class Binding(NamedTuple):
         argin: The argument; None means none.
         selected: False when the resources select others only.
         note: What was not used, or an empty text.
+        source: The key of the resources that gave the argument; None: the map did, or nobody.
     """
 
     argin: Any = None
     selected: bool = True
     note: str = ""
+    source: str | None = None
 
 
 class Resources:
@@ -124,7 +126,7 @@ class Resources:
             lost = source is not None and value is not None
             note = f"resources[{source!r}] not used: the map sets argin" if lost else ""
             return Binding(entry.argin, note=note)
-        return Binding(None if value is _NOT_GIVEN else value)
+        return Binding(None if value is _NOT_GIVEN else value, source=source)
 
     def _per(self, keyword: str) -> dict[str, Any] | None:
         """Return the arguments by component's name, or None when they are not per component."""

@@ -40,6 +40,7 @@ def _address(leaf: LeafTask) -> str | None:
 
 def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDetail:
     """Return what the record keeps of a composed node."""
+    places = node.places
     if isinstance(node, LeafTask):
         target = node.device_name
         if target is None:
@@ -52,6 +53,9 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
             command_name=node.command_name,
             notes=notes,
             address=_address(node),
+            place=places.own,
+            timeout_place=None if node.timeout is None else places.timeout,
+            argin_place=places.argin,
         )
     assert isinstance(node, Task)
     return ComposedDetail(
@@ -66,6 +70,8 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
         skip_subtasks=bool(node.skip_subtasks),
         notes=(*node.composition_notes, *notes),
         left_out=node.left_out,
+        place=places.own,
+        timeout_place=None if node.timeout is None else places.timeout,
     )
 
 

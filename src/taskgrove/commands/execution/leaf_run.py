@@ -21,6 +21,7 @@ from taskgrove.commands.aggregation.told_cause import cause_of_result
 from taskgrove.commands.execution.attempts import Attempt, told_of
 from taskgrove.commands.execution.composite import Composite, Limit
 from taskgrove.commands.execution.engine import Engine
+from taskgrove.commands.execution.placing import placed
 from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import LeafTask
@@ -294,7 +295,7 @@ class LeafRun:
             cause = replace(cause, said=reason)
         if cause.device is None and self.leaf.device_name is not None:
             cause = replace(cause, device=self.leaf.device_name)
-        return cause
+        return placed(cause, self.leaf)
 
     def limit_cause(self, kind: CauseKind, abort: AbortFate | None = None) -> Cause:
         """Return the cause that the limit is, once it has expired."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.composed_events import emit_composed
+from taskgrove.commands.execution.placing import placed
+from taskgrove.commands.leaf_runner import Refusal
 from taskgrove.commands.replay import REFUSED_RULE
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task
@@ -29,8 +31,7 @@ def record_refusal(
     message: str,
     *,
     task: Task | None = None,
-    reasons: Mapping[str, Sequence[str]] | None = None,
-    causes: Mapping[str, Cause] | None = None,
+    refused: Iterable[Refusal] = (),
     observers: Iterable[Observer] = (),
     wait_s: float = 5.0,
 ) -> AggregationOutcome:
@@ -42,8 +43,7 @@ def record_refusal(
         about: What the record keeps of it besides its events; it claims nothing.
         message: Why, in one line.
         task: Its tree, not submitted; None where none was composed.
-        reasons: What stood in the way, by the path of its leaf.
-        causes: The same as data, where it is known as such.
+        refused: What stood in the way, each with the path of its leaf.
         observers: Called with every event, too.
         wait_s: How long to wait for the record at most, in seconds.
 
@@ -57,7 +57,7 @@ def record_refusal(
     for observer in observers:
         bus.subscribe(observer)
     if task is not None:
-        message = _told(bus, task, message, reasons or {}, causes or {})
+        message = _told(bus, task, message, refused)
     outcome = AggregationOutcome(
         TaskStatus.REJECTED, ResultCode.REJECTED, message, left_out=_left_out_of(task)
     )
@@ -68,35 +68,42 @@ def record_refusal(
     return outcome
 
 
-def _told(
-    bus: EventBus,
-    root: Task,
-    message: str,
-    reasons: Mapping[str, Sequence[str]],
-    known: Mapping[str, Cause],
-) -> str:
+def _told(bus: EventBus, root: Task, message: str, refused: Iterable[Refusal]) -> str:
     """Publish the tree and the ends of its nodes; return the message of the whole."""
     emit_composed(root, bus, {})
     tree = list(root.walk())
+    by_path: dict[str, list[Refusal]] = {}
+    for item in refused:
+        by_path.setdefault(item.path, []).append(item)
     words = {
-        path: _words(node, reasons[path])
+        path: _words(node, by_path[path])
         for path, node in tree
-        if isinstance(node, LeafTask) and path in reasons
+        if isinstance(node, LeafTask) and path in by_path
     }
+    first = next(iter(words), None)
+    casualty = Cause(kind="skipped", because_of=first)
+    whole_cause = Cause(kind="refused", because_of=first)
     above = {path[:end] for path in words for end, sign in enumerate(path) if sign == "/"}
     for path, node in tree:
-        if isinstance(node, LeafTask):
-            _end_leaf(bus, path, node, root.name, words.get(path, ""), known.get(path))
+        if not isinstance(node, LeafTask):
+            continue
+        devices = () if node.device_name is None else (node.device_name,)
+        if path in words:
+            cause = placed(by_path[path][0].cause, node)
+            _end(bus, path, words[path], cause, devices=devices, failed_devices=devices)
+        else:
+            _end(bus, path, _casualty(root.name), casualty, devices=devices)
     for path, node in reversed(tree):  # children before their parents
         if node is not root and not isinstance(node, LeafTask):
-            _end(bus, path, _casualty(root.name), rule=REFUSED_RULE, skipped=path not in above)
+            cause = whole_cause if path in above else casualty
+            _end(bus, path, _casualty(root.name), cause, rule=REFUSED_RULE)
     causes = [
         f"- {text}" if node.device_name else f"- {node.name} - {text}"
         for path, node in tree
         if isinstance(node, LeafTask) and (text := words.get(path))
     ]
     whole = "\n".join([message, "Causes:", *causes])
-    _end(bus, root.path, whole, rule=REFUSED_RULE, left_out=_left_out_of(root))
+    _end(bus, root.path, whole, whole_cause, rule=REFUSED_RULE, left_out=_left_out_of(root))
     return whole
 
 
@@ -106,7 +113,7 @@ def _left_out_of(root: Task | None) -> tuple[LeftOut, ...]:
     return tuple(item for node in nodes if isinstance(node, Task) for item in node.left_out)
 
 
-def _words(leaf: LeafTask, reasons: Sequence[str]) -> str:
+def _words(leaf: LeafTask, reasons: Iterable[str]) -> str:
     text = "; ".join(reasons)
     return f"{leaf.device_name}: {text}" if leaf.device_name else text
 
@@ -115,27 +122,16 @@ def _casualty(root_name: str) -> str:
     return f"skipped: {root_name} was refused"
 
 
-def _end_leaf(
-    bus: EventBus, path: str, leaf: LeafTask, root_name: str, words: str, cause: Cause | None
-) -> None:
-    devices = () if leaf.device_name is None else (leaf.device_name,)
-    if words:
-        _end(bus, path, words, devices=devices, failed_devices=devices, cause=cause)
-    else:
-        _end(bus, path, _casualty(root_name), skipped=True, devices=devices)
-
-
 def _end(
     bus: EventBus,
     path: str,
     message: str,
+    cause: Cause,
     *,
     rule: str | None = None,
-    skipped: bool = False,
     devices: tuple[str, ...] = (),
     failed_devices: tuple[str, ...] = (),
     left_out: tuple[LeftOut, ...] = (),
-    cause: Cause | None = None,
 ) -> None:
     bus.emit(
         path,
@@ -143,7 +139,9 @@ def _end(
         status=TaskStatus.REJECTED,
         result_code=ResultCode.REJECTED,
         message=message,
-        detail=FinishedDetail(rule=rule, skipped=skipped, left_out=left_out, cause=cause),
+        detail=FinishedDetail(
+            rule=rule, skipped=cause.kind == "skipped", left_out=left_out, cause=cause
+        ),
         devices=devices,
         failed_devices=failed_devices,
     )
