@@ -13,13 +13,14 @@ import pytest
 from sqlalchemy import insert
 
 from taskgrove.errors import MissingExtraError, UsageError
-from taskgrove.events import NoteDetail, decode_event, encode_event
+from taskgrove.events import Cause, FinishedDetail, NoteDetail, Place, decode_event, encode_event
 from taskgrove.store import schema
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import read_jsonl
-from taskgrove.store.queries.export_parquet import export_parquet, parquet_files
+from taskgrove.store.queries.export_parquet import _node_row, export_parquet, parquet_files
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
+from taskgrove.story.run_node import RunNode
 from tests.store.kept_runs import every_minute, keep_beams, ns
 
 
@@ -106,6 +107,14 @@ def test_parquet_tables(history: History, tmp_path: Path) -> None:
     for run, expected in kept.items():
         bodies = [row["body"] for row in events.to_pylist() if row["run_id"] == run]
         assert [decode_event(body) for body in bodies] == expected
+
+
+def test_a_node_tells_why_it_ended() -> None:
+    cause = Cause(kind="exited", return_code=2, place=Place("map.yaml", 3), said="no mask")
+    row = _node_row("r", RunNode("a/b", finished=FinishedDetail(cause=cause)))
+    assert row["cause_kind"] == "exited"
+    assert msgspec.json.decode(row["cause"], type=Cause) == cause
+    assert _node_row("r", RunNode("a/b"))["cause"] is None
 
 
 def test_large_tables_are_written_in_batches(

@@ -5,11 +5,23 @@ from __future__ import annotations
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, ChainLink, TaskEvent, chain_of, decode_event, encode_event
+from taskgrove.events import (
+    Cause,
+    ChainLink,
+    FinishedDetail,
+    NoteDetail,
+    TaskEvent,
+    chain_of,
+    decode_event,
+    encode_event,
+)
+from taskgrove.events.redacted import without_secrets
+from taskgrove.redaction import Redaction
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog
 
@@ -179,3 +191,19 @@ def test_a_cause_is_written_with_its_event_and_an_older_event_is_read_without_on
     read = decode_event(old)
     assert isinstance(read, TaskEvent)
     assert read.detail.cause is None
+
+
+def test_secrets_are_taken_out_of_every_text_of_a_cause():
+    redaction = Redaction.from_environment({})
+    secret = "password=hunter2"
+    cause = Cause(
+        kind="raised", said=secret, chain=(ChainLink("E", secret),), last_lines=(secret,),
+        program=secret, nearest=secret,
+    )  # fmt: skip
+    event = TaskEvent(
+        run_id="r", sequence=1, path="a", kind="finished", monotonic_s=1.0, wall_ns=1,
+        detail=FinishedDetail(cause=cause),
+    )  # fmt: skip
+    assert b"hunter2" not in encode_event(without_secrets(event, redaction))
+    note = replace(event, kind="note", detail=NoteDetail(topic="retry", cause=cause))
+    assert b"hunter2" not in encode_event(without_secrets(note, redaction))

@@ -76,6 +76,8 @@ def _cause(cause: Cause | None, redaction: Redaction) -> Cause | None:
         said=said(cause.said),
         chain=tuple(replace(link, text=said(link.text)) for link in cause.chain),
         last_lines=tuple(map(said, cause.last_lines)),
+        program=None if cause.program is None else said(cause.program),
+        nearest=None if cause.nearest is None else said(cause.nearest),
     )
 
 

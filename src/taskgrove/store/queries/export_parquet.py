@@ -2,8 +2,9 @@
 
 Three files in one folder, tied by ``run_id``: ``runs.parquet``, ``nodes.parquet`` and
 ``events.parquet``. Instants are UTC timestamps in nanoseconds, enums are their names, and the
-column ``body`` of an event holds the whole event as JSON. They are written run by run, so a
-large history needs little memory. Needs the extra ``export``.
+columns ``body`` of an event and ``cause`` of a node hold the whole event, and why it ended so, as
+JSON. They are written run by run, so a large history needs little memory. Needs the extra
+``export``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from taskgrove.errors import MissingExtraError
 from taskgrove.events import TaskEvent, encode_event
@@ -43,7 +46,8 @@ _NODES: Final = {
     "health_state": "text", "message": "text", "progress": "count", "attempt": "count",
     "queued_at": "time", "started_at": "time", "ended_at": "time", "duration_s": "real",
     "skipped": "flag", "devices": "texts", "failed_devices": "texts", "outside_id": "text",
-    "analysis": "text", "accepted_by": "text", "accepted_why": "text",
+    "analysis": "text", "accepted_by": "text", "accepted_why": "text", "cause_kind": "text",
+    "cause": "text",
 }  # fmt: skip
 _EVENTS: Final = {
     "run_id": "text", "sequence": "count", "sequence_from": "count", "path": "text",
@@ -147,6 +151,7 @@ def _node_row(run_id: str, node: RunNode) -> dict[str, Any]:
     row |= {name: getattr(composed, name, None) for name in ("execution", "target", "command_name")}
     ended = node.started_ns is not None and node.ended_ns is not None
     accepted = verdict_in(node.notes)
+    cause = None if node.finished is None else node.finished.cause
     row |= {
         "run_id": run_id,
         "outcome": node_word(node),
@@ -161,6 +166,8 @@ def _node_row(run_id: str, node: RunNode) -> dict[str, Any]:
         "analysis": None if node.analysis is None else node.analysis.analysis,
         "accepted_by": None if accepted is None else accepted.data.get("who"),
         "accepted_why": None if accepted is None else accepted.data.get("why"),
+        "cause_kind": None if cause is None else cause.kind,
+        "cause": None if cause is None else msgspec.json.encode(cause).decode(),
     }
     return row
 
