@@ -145,7 +145,7 @@ def test_what_waits_for_a_place_is_not_started(bench: Bench, tmp_path: Path) -> 
 def test_a_process_whose_executor_was_lost(bench: Bench) -> None:
     work = PriorWork("2147483646:1", "process", status=TaskStatus.IN_PROGRESS)
     cause = ended(bench, shell("true"), prior={"root/shell": work})
-    assert (cause.kind, cause.outside_id) == ("lost", "2147483646:1")
+    assert (cause.kind, cause.outside_id) == ("no_result", "2147483646:1")
 
 
 # -- programs that never ran ----------------------------------------------------------------------

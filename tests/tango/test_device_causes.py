@@ -312,3 +312,5 @@ def test_who_asks_before_a_run_is_told_of_the_name_that_was_meant(fleet: Simulat
     assert missing.unknown
     assert missing.problem == f"its server has no device of that name; did you mean {CBF}?"
     assert "start its server" not in missing.hint
+    assert missing.cause is not None
+    assert (missing.cause.kind, missing.cause.nearest) == ("no_device", CBF)

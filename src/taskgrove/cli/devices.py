@@ -14,7 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import msgspec
+
 from taskgrove.errors import DeviceError, MissingExtraError
+from taskgrove.events import Cause, ChainLink
 from taskgrove.tango.client.failure import Failure, classify
 from taskgrove.tango.client.neighbours import nearest_device
 
@@ -37,6 +40,7 @@ class Reach:
         problem: Why not; empty when it answered.
         hint: What to do about it; empty when it answered.
         unknown: True where its server, or the database, answers and does not know it.
+        cause: Why it does not answer, as data; None when it answered.
     """
 
     device: str
@@ -46,6 +50,7 @@ class Reach:
     problem: str = ""
     hint: str = ""
     unknown: bool = False
+    cause: Cause | None = None
 
 
 def import_tango(what: str) -> Any:
@@ -112,7 +117,8 @@ class DeviceReader:
         began = time.monotonic()
         if not self._can_look_up(device):
             hint = _hint_for(_NO_HOST)
-            return Reach(device, False, 0.0, problem=_NO_DATABASE, hint=hint)
+            cause = Cause(kind="unreachable", chain=(ChainLink(_NO_HOST, _NO_DATABASE),))
+            return Reach(device, False, 0.0, problem=_NO_DATABASE, hint=hint, cause=cause)
         try:
             proxy = self._proxy(device)
             proxy.ping()
@@ -126,6 +132,7 @@ class DeviceReader:
                 problem=_words(failure),
                 hint=_hint(failure),
                 unknown=failure.is_unknown_device,
+                cause=failure.cause(failure.refusal_kind),
             )
         return Reach(device, True, time.monotonic() - began, state)
 
@@ -146,7 +153,8 @@ class DeviceReader:
             near = None
         if near is None:
             return reach
-        return replace(reach, problem=f"{reach.problem}; did you mean {near}?")
+        cause = None if reach.cause is None else msgspec.structs.replace(reach.cause, nearest=near)
+        return replace(reach, problem=f"{reach.problem}; did you mean {near}?", cause=cause)
 
     def _can_look_up(self, device: str) -> bool:
         # Asked before the proxy is made: cppTango would write to standard error by itself.

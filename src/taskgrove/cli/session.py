@@ -24,7 +24,7 @@ from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
-from taskgrove.events import Cause, Observer
+from taskgrove.events import Observer
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
@@ -289,8 +289,7 @@ def _absence(reach: Reach) -> Objection:
     # A device is shown by its short name; an address tells how it was tried.
     where = f"{reach.device}: " if "://" in reach.device else ""
     reason = "unknown device" if reach.unknown else "no answer"
-    known = Cause(kind="no_device" if reach.unknown else "unreachable", said=reach.problem)
-    return Objection("fault", reason, f"{where}{reach.problem}", known)
+    return Objection("fault", reason, f"{where}{reach.problem}", reach.cause)
 
 
 def device_leaves(task: Task) -> Iterator[LeafTask]:

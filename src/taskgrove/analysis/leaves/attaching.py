@@ -164,7 +164,7 @@ class AttachedProcess:
             cause = Cause(kind="aborted", outside_id=self._identity)
             self.context.finish(TaskStatus.ABORTED, (ResultCode.ABORTED, text), cause=cause)
         else:
-            cause = Cause(kind="lost", outside_id=self._identity)
+            cause = Cause(kind="no_result", outside_id=self._identity)  # it has ended
             result = (ResultCode.FAILED, text)
             self.context.finish(TaskStatus.FAILED, result, may_retry=True, cause=cause)
         self._when_ended(self.context)
