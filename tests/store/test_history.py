@@ -77,7 +77,7 @@ def test_a_summary_says_what_the_events_say(
 ) -> None:
     failed, degraded, good = history.runs()
     assert (good.outcome, degraded.outcome, failed.outcome) == ("ok", "degraded", "failed")
-    assert degraded.headline == "PST success 2/3; mid-pst/beam/02: no lock"
+    assert degraded.headline == "configure_pst - PST success 2/3; mid-pst/beam/02: no lock"
     assert failed.parent_run_id == degraded.run_id
     assert (degraded.leaf_count, degraded.failed_leaf_count) == (4, 1)
     assert good.duration_s == 1.0

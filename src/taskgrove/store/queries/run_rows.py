@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,7 +62,6 @@ def newest_sql(columns: str, where: str, limit: int | None) -> str:
     )
 
 
-_SUM: Final = re.compile(r"[A-Za-z][^/]*\b\d+/\d+")
 _STATUSES: Final[dict[int | None, TaskStatus | None]] = {None: None, **{s: s for s in TaskStatus}}
 _CODES: Final[dict[int | None, ResultCode | None]] = {None: None, **{c: c for c in ResultCode}}
 #: What a row raises that was not written as it should have been.
@@ -196,14 +194,9 @@ class RunSummary(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def headline(self) -> str:
-        """Its first cause, after a sum that stands before it; without causes, its summary."""
-        causes = self.causes
-        if not causes:
-            return self.message.strip().partition("\n")[0]
-        _, dash, words = causes[0].partition(" - ")
-        if dash and len(causes) > 1 and _SUM.fullmatch(words):  # ``PST success 14/16``
-            return f"{words}; {causes[1]}"
-        return causes[0]
+        """Its first cause, of a DEGRADED run the first two; without causes, its summary."""
+        told = self.causes[: 2 if self.health_state == "DEGRADED" else 1]  # a sum comes first
+        return "; ".join(told) or self.message.strip().partition("\n")[0]
 
     @property
     def causes(self) -> tuple[str, ...]:
