@@ -14,6 +14,7 @@ import pytest
 from taskgrove import LeafTask
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.prior import PriorWork
+from taskgrove.commands.task import NodePlaces
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, ChainLink, Place, TaskEvent
 from tests.analysis.analysis_runs import until
@@ -108,7 +109,7 @@ def test_a_limit_of_the_configuration_tells_where_it_is_written(
     step.target = str(config)
     cause = ended(bench, step)
     assert (cause.kind, cause.limit_s, cause.limit_owner) == ("timed_out", 1.0, str(config))
-    assert cause.place == Place(str(config), key="task_timeout")
+    assert cause.place == Place(str(config), 1, "task_timeout")
 
 
 def test_no_sign_of_life(bench: Bench, tmp_path: Path) -> None:
@@ -189,8 +190,33 @@ def test_a_key_that_is_not_known(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_an_analysis_that_is_not_known(bench: Bench) -> None:
-    cause = ended(bench, leaf("Shel"))
-    assert (cause.kind, cause.nearest, cause.place) == ("misconfigured", "Shell", None)
+    step = leaf("Shel")
+    step.places = NodePlaces(command=Place("map.yaml", 3, "command_name"))
+    cause = ended(bench, step)
+    assert (cause.kind, cause.nearest) == ("misconfigured", "Shell")
+    assert cause.place == Place("map.yaml", 3, "command_name")
+
+
+def test_a_wrong_value_is_mended_where_it_was_given(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("header: {experiment: e}\nCheckFrame:\n  frame: twelve\n")
+    kind = shell("").task_type
+    step = LeafTask("check", str(file), "CheckFrame", None, kind)
+    assert ended(bench, step).place == Place(str(file), 3, "CheckFrame.frame")
+    given = LeafTask("given", str(file), "CheckFrame", {"frame": "x"}, kind)
+    given.places = NodePlaces(own=Place("map.yaml", 3), argin=Place("map.yaml", 5, "argin"))
+    assert ended(bench, given).place == Place("map.yaml", 5, "argin")
+    setting = leaf("CheckFrame", name="setting", settings={"heartbeat_s": -1})
+    setting.places = given.places
+    cause = ended(bench, setting)
+    assert (cause.kind, cause.place) == ("misconfigured", Place("map.yaml", 3))
+
+
+def test_a_program_is_mended_where_it_is_named(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("header: {task_timeout: 7}\nShell:\n  c: 'true'\n  executable: /none/sh\n")
+    step = LeafTask("shell", str(file), "Shell", None, shell("").task_type)
+    assert ended(bench, step).place == Place(str(file), 4, "Shell.executable")
 
 
 def test_a_tasklet_that_raises(bench: Bench, tmp_path: Path) -> None:

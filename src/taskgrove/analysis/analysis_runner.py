@@ -24,6 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from taskgrove.analysis.configuration import EarlierResults
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.leaves.following import LeafFollower, Listener
@@ -40,7 +42,7 @@ from taskgrove.analysis.running.supervisor import CLOSE_MARGIN_S, AnalysisSuperv
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, Refusal
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.errors import AnalysisError, TaskgroveError, UsageError
 from taskgrove.events import Cause, exception_line
 from taskgrove.lazy_exports import LaterModule
 
@@ -140,19 +142,20 @@ class AnalysisRunner:
     def start(self, context: LeafContext) -> None:
         """Queue the leaf, and start its process if there is a place for it.
 
-        An analysis or parameters that cannot be used end the leaf FAILED.
+        An analysis, parameters or settings that cannot be used end the leaf FAILED.
 
         Raises:
-            UsageError: The runner is closed, or a setting is out of range.
+            UsageError: The runner is closed.
         """
         try:
             executor = self._executor_for(context)
-        except AnalysisError as exc:
+            written = self._parameters.written(context.leaf)
+        except (AnalysisError, UsageError) as exc:
             result = (ResultCode.FAILED, exception_line(exc))
-            cause = cause_of_no_start(exc)
+            cause = self._cause_of(context.leaf, exc)
             context.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
             return
-        follower = LeafFollower(context, executor, self._ended, self._listener)
+        follower = LeafFollower(context, executor, self._ended, written, self._listener)
         context.update(status=TaskStatus.QUEUED)
         with self._lock:
             if self._closed:
@@ -205,8 +208,19 @@ class AnalysisRunner:
         try:
             self.check(leaf)
         except (AnalysisError, UsageError) as exc:
-            return [Refusal(str(exc), cause_of_no_start(exc))]
+            return [Refusal(str(exc), self._cause_of(leaf, exc))]
         return []
+
+    def _cause_of(self, leaf: LeafTask, exc: TaskgroveError) -> Cause:
+        """Return why a leaf cannot start, with the place in its map where no other is known."""
+        cause, places = cause_of_no_start(exc), leaf.places
+        if cause.place is None:
+            known = leaf.command_name in self.registry
+            return replace(cause, place=places.own if known else places.command)
+        key = cause.place.key.rpartition(".")[2]
+        if cause.place.line is None and isinstance(leaf.argin, Mapping) and key in leaf.argin:
+            return replace(cause, place=places.argin)  # it stands in for that of the section
+        return cause
 
     def check(self, leaf: LeafTask) -> None:
         """See that a leaf could start, without starting it; see :meth:`preflight`.

@@ -54,6 +54,7 @@ from taskgrove.analysis.parameters.header import (
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError, MapError, nearest
+from taskgrove.events import Place
 from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
@@ -128,6 +129,14 @@ class Configuration:
             raise as_analysis_error(exc) from exc
         assert made is not None  # else there would be a problem
         return made
+
+    def place_of(self, section: str, key: str) -> Place | None:
+        """Return where a key stands in a section, or in the header; None: it does not."""
+        node = self._layout.header if section == HEADER else self._layout.tasks.value.get(section)
+        mark = None if node is None else node.key_marks.get(key)
+        if self.file is None or mark is None:
+            return None
+        return Place(self.file, mark.line, key if section == HEADER else join_path(section, key))
 
     def with_header(self, values: Mapping[str, str]) -> Configuration:
         """Return the configuration with values that replace those of the header, by key.

@@ -14,11 +14,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from taskgrove.analysis.leaves.parameters import Written
 from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
 from taskgrove.analysis.running.error_line import plain_lines
@@ -26,7 +26,7 @@ from taskgrove.analysis.running.events import AnalysisEvent
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, Place, cause_of
+from taskgrove.events import Cause, cause_of
 from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class LeafFollower:
         context: The attempt.
         executor: What runs its analysis.
         ended: Called once, with the context, when its process is over.
+        written: Where its program and its limit stand.
         listener: Hears every event.
 
     Attributes:
@@ -70,11 +71,13 @@ class LeafFollower:
         context: LeafContext,
         executor: AnalysisExecutor,
         ended: Callable[[LeafContext], object],
+        written: Written,
         listener: Listener | None = None,
     ) -> None:
         self.context = context
         self._executor = executor
         self._when_ended = ended
+        self._written = written
         self._listener = listener
         self._lock = threading.Lock()
         self._handle: AnalysisHandle | None = None
@@ -156,17 +159,16 @@ class LeafFollower:
         self._when_ended(self.context)
 
     def _with_origin(self, cause: Cause | None) -> Cause | None:
-        """Return a cause that tells of a limit of the configuration where that was written."""
-        leaf = self.context.leaf
-        if (
-            cause is None
-            or (cause.kind, cause.limit_owner, leaf.timeout) != ("timed_out", None, None)
-            or not isinstance(leaf.target, str | Path)
-        ):
+        """Return a cause with the place where a program, or a limit of its own, was written."""
+        if cause is None or cause.place is not None:
             return cause
-        file = str(leaf.target)
-        place = Place(file, key="task_timeout")
-        return msgspec.structs.replace(cause, limit_owner=file, place=place)
+        limit = self._written.limit
+        is_own = (cause.kind, cause.limit_owner, self.context.leaf.timeout)
+        if cause.kind == "not_launched":
+            return msgspec.structs.replace(cause, place=self._written.program)
+        if limit is not None and is_own == ("timed_out", None, None):
+            return msgspec.structs.replace(cause, limit_owner=limit.file, place=limit)
+        return cause
 
     def _named(self, cause: str) -> str:
         # So a cause reads as ``pyfai-integrate: frame 12: …`` at the root, whatever is above.

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from taskgrove.analysis.configuration import (
     Configuration,
@@ -18,13 +18,33 @@ from taskgrove.analysis.configuration import (
     load_configuration,
     parse_configuration,
 )
+from taskgrove.analysis.configuring.text import HEADER
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.commands.task import LeafTask
 from taskgrove.errors import AnalysisError
+from taskgrove.events import Place
 
 if TYPE_CHECKING:
     from taskgrove.analysis.parameters.base import TaskParameters
+
+
+#: The parameter that names the program of a third-party analysis.
+_PROGRAM: Final = "executable"
+#: The key of the header that holds where no other limit does.
+_LIMIT: Final = "task_timeout"
+
+
+class Written(NamedTuple):
+    """Where something stands that a user may have to mend; None: in no file.
+
+    Attributes:
+        program: The name of the program.
+        limit: The limit of the configuration.
+    """
+
+    program: Place | None = None
+    limit: Place | None = None
 
 
 class LeafParameters:
@@ -65,6 +85,24 @@ class LeafParameters:
                 path=leaf.path,
             )
         return self._configuration(leaf.target, earlier).resolved(entry, given)
+
+    def written(self, leaf: LeafTask) -> Written:
+        """Return where the files say what a leaf runs, and for how long it may.
+
+        Raises:
+            AnalysisError: Its configuration cannot be read.
+        """
+        given = isinstance(leaf.argin, Mapping) and _PROGRAM in leaf.argin
+        if leaf.target is None:
+            return Written(leaf.places.argin if given else None)
+        configuration = self._configuration(leaf.target, self.earlier)
+        program = configuration.place_of(leaf.command_name, _PROGRAM)
+        if given:
+            program = leaf.places.argin
+        limit = configuration.place_of(HEADER, _LIMIT)
+        if limit is None and configuration.file is not None:
+            limit = Place(configuration.file, key=_LIMIT)
+        return Written(program, limit)
 
     def _configuration(self, target: Any, earlier: EarlierResults | None) -> Configuration:
         if isinstance(target, Configuration):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskgrove.analysis.tasklets import TaskletError
-from taskgrove.errors import AnalysisError, errno_name
+from taskgrove.errors import AnalysisError, UsageError, errno_name
 from taskgrove.events import Cause, Place, chain_of
 
 
@@ -24,6 +24,8 @@ def cause_of_no_start(exc: BaseException) -> Cause:
             program=exc.program,
             errno_name=exc.errno_name,
         )
+    if isinstance(exc, UsageError):
+        return Cause(kind="misconfigured")
     if isinstance(exc, OSError):
         return Cause(kind="not_launched", errno_name=errno_name(exc))
     return Cause(kind="raised", chain=chain_of(exc))
