@@ -322,3 +322,9 @@ def test_where_to_raise_a_limit_that_no_node_has_set() -> None:
     silent = explained(run(Cause(kind="unresponsive", limit_s=2), kinds="ANALYSIS"))
     assert "gave no sign of life for 2 s" in silent.sentence
     assert "raise `heartbeat` of go/step-1" in silent.next_step
+
+
+def test_a_file_that_stands_in_the_way_is_named() -> None:
+    missing = Cause(kind="misconfigured", place=Place("templates/a.tmpl"), errno_name="ENOENT")
+    found = explained(run(missing, kinds="ANALYSIS"))
+    assert found.next_step.startswith("see to templates/a.tmpl, which does not exist, then ")

@@ -345,6 +345,7 @@ class AnalysisExecutor:
         except OSError as exc:
             raise AnalysisError(
                 f"the working folder {str(self.work_dir)!r} cannot be made: {exc.strerror}",
+                file=self.work_dir,
                 errno_name=errno_name(exc),
             ) from exc
 

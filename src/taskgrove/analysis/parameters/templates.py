@@ -179,7 +179,9 @@ def _not_found(missing: str, name: str, root: Path) -> AnalysisError:
     close = nearest(name, names)
     return AnalysisError(
         f"there is no template {name!r} in {str(root)!r}",
-        key="template_name",
+        file=root / name,
+        errno_name="ENOENT",
+        nearest=close,
         hint=f"did you mean {close!r}?" if close else None,
     )
 

@@ -137,12 +137,20 @@ def _written_wrong(failed: Failed, story: RunStory) -> list[Action]:
         place = cause.place or (None if composed is None else composed.argin_place or own)
         return [_edit(f"correct the argument of {command_of(node)}", place, story, "argin")]
     if cause.kind == "misconfigured":
-        place = cause.place or _configuration(node)
-        key = f"`{place.key}`" if place is not None and place.key else "it"
-        return [_edit(f"correct {key}{meant}", place, story, "configuration")]
+        return [_configured(failed, meant, story)]
     if cause.kind == "not_launched" and cause.program is not None:
         return [_launchable(failed, cause.program, story)]
     return []
+
+
+def _configured(failed: Failed, meant: str, story: RunStory) -> Action:
+    cause = failed.cause
+    place = cause.place or _configuration(failed.node)
+    if cause.errno_name is not None and place is not None:  # a file, and not what is in it
+        wrong = {"ENOENT": ", which does not exist", "EACCES": ", which may not be used"}
+        return SeeTo(f"see to {place.file}{wrong.get(cause.errno_name, '')}{meant}")
+    key = f"`{place.key}`" if place is not None and place.key else "it"
+    return _edit(f"correct {key}{meant}", place, story, "configuration")
 
 
 def _launchable(failed: Failed, program: str, story: RunStory) -> Action:
