@@ -14,6 +14,7 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.events import decode_event, encode_event
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build, roots
+from tests.untold_causes import untold_causes
 
 HANG_GUARD_S = 200.0
 ENDS_OF_WORK = (TaskStatus.COMPLETED, TaskStatus.FAILED)
@@ -76,6 +77,7 @@ def test_any_tree_ends_as_the_policy_says_and_its_events_replay_to_it(spec, work
     with MainTaskExecutor(workers, runners={DEVICE: runner}) as executor:
         handle = executor.submit_main_task(tree, observers=[log])
         assert handle.wait(HANG_GUARD_S)
+    assert untold_causes(log.events) == []
     outcome = handle.outcome
     want = expected(tree, scripts)
     assert (outcome.status, outcome.result, outcome.health_state) == (

@@ -23,6 +23,7 @@ from taskgrove.tango.simulator import SimulatedFleet
 from taskgrove.testing import EventLog
 from taskgrove.view.why import Why, why
 from tests.cli.command_line import PATIENCE_S, environment, start
+from tests.untold_causes import untold_causes
 
 GUARD_S = 200.0
 #: For what never stops when it is asked to.
@@ -115,6 +116,7 @@ class Stage:
                 assert handle.wait(GUARD_S)
         finally:
             runner.close()
+        assert untold_causes(log.events) == []
         if end:
             story = story_of_events(
                 log.events, now_ns=time.time_ns(), map_file="map.yaml", can_resume=True

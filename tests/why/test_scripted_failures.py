@@ -16,6 +16,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import why
 from taskgrove.view.why.why_html import render_why_html
+from tests.untold_causes import untold_causes
 from tests.why.staging import GUARD_S, Ended, parallel, root, sequence, unexpected
 
 CBF, PSS = "cbf-subarray-01", "pss-subarray-01"
@@ -58,6 +59,7 @@ def ran(
     story = story_of_events(log.events, now_ns=time.time_ns(), can_resume=True)
     found = why(story)
     print(f"\n{found}")
+    assert untold_causes(log.events) == []
     view = RunView(handle.id)
     for event in log.events:
         view.apply(event)
