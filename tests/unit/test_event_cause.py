@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.task import LeafTask, Task
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.errors import UsageError
 from taskgrove.events import (
     Cause,
     ChainLink,
@@ -23,7 +24,7 @@ from taskgrove.events import (
 from taskgrove.events.redacted import without_secrets
 from taskgrove.redaction import Redaction
 from taskgrove.story.run_node import RunNodes
-from taskgrove.testing import EventLog
+from taskgrove.testing import EventLog, FakeDeviceRunner
 
 HANG_GUARD_S = 200.0
 
@@ -158,8 +159,9 @@ def test_each_attempt_keeps_its_cause():
     assert retry.detail.cause.chain == (ChainLink("OSError", "attempt 1"),)
     # The end tells of the first attempt that did something.
     assert causes["root/flaky"].chain == (ChainLink("OSError", "attempt 1"),)
-    (note,) = RunNodes(log.events).nodes["root/flaky"].notes
-    assert note.cause == retry.detail.cause
+    first, last = RunNodes(log.events).nodes["root/flaky"].notes
+    assert first.cause == retry.detail.cause
+    assert last.cause.chain == (ChainLink("OSError", "attempt 2"),)
 
 
 def test_success_and_progress_carry_no_cause():
@@ -207,3 +209,73 @@ def test_secrets_are_taken_out_of_every_text_of_a_cause():
     assert b"hunter2" not in encode_event(without_secrets(event, redaction))
     note = replace(event, kind="note", detail=NoteDetail(topic="retry", cause=cause))
     assert b"hunter2" not in encode_event(without_secrets(note, redaction))
+
+
+def test_a_runner_that_cannot_take_a_leaf_and_one_that_gives_no_end():
+    class Runner(FakeDeviceRunner):
+        def start(self, context):
+            if context.leaf.name == "wrong":
+                raise UsageError("a target is a TANGO name")
+            context.finish("somehow")
+
+    log = EventLog()
+    tree = Task("root", is_root=True, subtasks=[LeafTask("wrong", "a/b/1", "On"),
+                                                LeafTask("odd", "a/b/2", "On")])  # fmt: skip
+    with MainTaskExecutor(runners={TaskExecutionType.DEVICE: Runner()}) as executor:
+        assert executor.submit_main_task(tree, observers=[log]).wait(HANG_GUARD_S)
+    causes = {event.path: event.detail.cause for event in log.select(kind="finished")}
+    wrong, odd = causes["root/wrong"], causes["root/odd"]
+    assert (wrong.kind, wrong.device) == ("misconfigured", "a/b/1")
+    assert wrong.chain == (ChainLink("UsageError", "a target is a TANGO name"),)
+    assert odd.kind == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("result", "kind", "said"),
+    [
+        ((3, "no beam"), "reported", "no beam"),
+        ((6, "not now"), "not_allowed", "not now"),
+        ((5, "no"), "refused", "no"),
+        ((4, "lost count"), "unreadable", "lost count"),
+        ((42, "boom"), "unreadable", "[42, 'boom']"),
+        ({"a": 1}, "unreadable", "a: 1"),
+        ((3, "limit of 5 s (limit set by root)\nsecond line"), "reported", "second line"),
+        (False, "reported", ""),
+    ],
+)
+def test_what_a_method_tells_is_quoted_whole(result, kind, said):
+    _, causes = run(LeafTask("a", Told(result), "tell", None, TaskExecutionType.INTERNAL))
+    assert causes["root/a"].kind == kind
+    assert said in causes["root/a"].said
+    if kind == "reported" and said:
+        assert causes["root/a"].said == result[1]
+
+
+class Told:
+    def __init__(self, result):
+        self.result = result
+
+    def tell(self):
+        return self.result
+
+
+def test_a_late_end_tells_the_output_that_a_limit_cut_off():
+    class Runner(FakeDeviceRunner):
+        def start(self, context):
+            self.context = context
+
+        def abort(self, context, reason):
+            cause = Cause(kind="aborted", output_file="/x.err", last_lines=("frame 7",))
+            context.finish(TaskStatus.ABORTED, cause=cause)
+
+    log = EventLog()
+    leaf = LeafTask("a", "a/b/1", "On", timeout=0.1, abort_on_timeout=True)
+    with MainTaskExecutor(runners={TaskExecutionType.DEVICE: Runner()}) as executor:
+        tree = Task("root", is_root=True, subtasks=[leaf])
+        assert executor.submit_main_task(tree, observers=[log]).wait(HANG_GUARD_S)
+    (end,) = log.select(kind="finished", path="root/a")
+    cause = end.detail.cause
+    assert (cause.kind, cause.output_file, cause.last_lines) == (
+        "timed_out", "/x.err", ("frame 7",),
+    )  # fmt: skip
+    assert cause.limit_owner == "root/a"

@@ -35,6 +35,7 @@ from taskgrove.control_model import (
     TaskStatus,
     as_task_status,
 )
+from taskgrove.errors import UsageError
 from taskgrove.events import (
     AnalysisDetail,
     Cause,
@@ -43,6 +44,7 @@ from taskgrove.events import (
     PageDetail,
     StartedDetail,
     cause_of,
+    chain_of,
     exception_line,
     tango_errors_of,
 )
@@ -246,11 +248,9 @@ class LeafRun:
             self._over = True
         known = as_task_status(status)
         if known is None or not IS_FINAL[known]:
-            known = TaskStatus.FAILED
-            result = (
-                ResultCode.FAILED,
-                f"its runner ended it with {describe_value(status)}, which is no end",
-            )
+            known, told = TaskStatus.FAILED, describe_value(status)
+            result = (ResultCode.FAILED, f"its runner ended it with {told}, which is no end")
+            cause = Cause(kind="unreadable", said=told)
         given = result
         if type(result) is AggregationOutcome:  # of a tree of its own: its causes are ours
             given = result = (result.result, result.message)
@@ -389,7 +389,10 @@ class LeafRun:
                 if self.abort_asked_at is not None and not self._over:
                     self.run.ask_attached(self)
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
-            self.finish(TaskStatus.FAILED, (ResultCode.FAILED, exception_line(exc)), exception=exc)
+            result = (ResultCode.FAILED, exception_line(exc))
+            wrong = isinstance(exc, UsageError)  # the leaf is: its runner cannot take it
+            cause = Cause(kind="misconfigured", chain=chain_of(exc)) if wrong else None
+            self.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
         AT_WORK.reset(at_work)
         self.in_call = False
         if self._waiting is not None:
