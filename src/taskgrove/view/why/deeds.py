@@ -45,7 +45,7 @@ DEEDS: Final[Mapping[CauseKind, str]] = {
     "exited": "ended with exit status {code}: {said}",
     "signalled": "was killed by {signal}: {said}",
     "unresponsive": "gave no sign of life for {limit} and was ended",
-    "no_result": "gave no result: {words}",
+    "no_result": "gave no result{status}: {words}",
 }
 #: The same for steps and analyses, where they differ: their words are their own.
 _DEEDS_HERE: Final[Mapping[CauseKind, str]] = {
@@ -59,7 +59,7 @@ _SILENT_LIMIT: Final = (
 )
 #: Kinds that their fields tell: beside them only the words of others are told.
 _BY_OTHERS: Final[frozenset[CauseKind]] = frozenset(
-    {"unreachable", "died", "silent", "fate_unknown"}
+    {"unreachable", "died", "silent", "fate_unknown", "exited", "signalled", "no_result"}
 )
 _OF_SYSTEM: Final[Mapping[tuple[CauseKind, str], str]] = {
     ("not_launched", "ENOENT"): "there is no program {}",
@@ -88,12 +88,13 @@ def deed(failed: Failed, now_ns: int, room: int = COLUMNS) -> str:
     return template.format(
         command=command_of(node, room),
         words=plain(one_line(words), room),
-        said=said(failed.words, room),
+        said=said(one_line(words), room),
         nearest=f" (did you mean {plain(cause.nearest, room)}?)" if cause.nearest else "",
         since=since_text(cause.last_answer_ns, now_ns),
         limit=limit,
         setter=setter,
         code="unknown" if cause.return_code is None else cause.return_code,
+        status="" if cause.return_code is None else f" (exit status {cause.return_code})",
         signal=plain(cause.signal or "a signal"),
     )
 
