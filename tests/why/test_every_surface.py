@@ -1,4 +1,4 @@
-"""A failure has one cause and one next step: at the end of ``run``, in ``why``, ``runs show``, HTML.
+"""A failure has one cause and one next step, at the end of ``run`` and wherever it is told later.
 
 Each staging says beforehand what is true. The next step is then followed: what is wrong is mended,
 and the last command is typed as it is printed.
@@ -22,6 +22,8 @@ from tests.cli.command_line import environment, taskgrove
 pytest.importorskip("sqlalchemy")
 
 LONGEST = 300
+CBF, BEAMS = "low-cbf/subarray/01", ["low-pst/beam/01", "low-pst/beam/02"]
+RUN = ("map.yaml", "configure")
 HEAD = "header: {experiment: e, run: 1, work_dir: work}\n"
 ANALYSES = """
 from taskgrove.analysis import AnalysisEntry, ThirdPartyParameters
@@ -253,3 +255,117 @@ def test_a_failure_on_every_surface(site: Site, stage: Callable[[Site], Staged])
 @pytest.mark.parametrize("stage", THOROUGH)
 def test_more_failures_on_every_surface(site: Site, stage: Callable[[Site], Staged]) -> None:
     is_one_truth(site, stage(site))
+
+
+# -- devices --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fleet() -> Iterator[Any]:
+    pytest.importorskip("tango")
+    from taskgrove.tango.simulator import SimulatedFleet
+
+    with SimulatedFleet([CBF, *BEAMS], settings={"duration_s": 0.2, "spread": 0.0}) as made:
+        yield made
+
+
+def devices(site: Site, fleet: Any, command: str = "Configure", options: str = "") -> None:
+    beams = ", ".join(f"'{fleet.trl(name)}'" for name in BEAMS)
+    site.write(
+        map_yaml=f"""
+components: {{cbf: '{fleet.trl(CBF)}', pst: [{beams}]}}
+commands:
+  configure:
+    type: parallel
+    tasks:
+      cbf: {{command_name: {command}, argin: {{id: 1}}, timeout: 60{options}}}
+      pst: {{command_name: Configure, argin: {{id: 1}}, timeout: 60}}
+"""
+    )
+
+
+def fault(fleet: Any, device: str, *faults: str) -> None:
+    fleet.set_fault(device, "Configure", *faults)
+
+
+def a_correlator_that_does_not_run(site: Site, fleet: Any) -> Staged:
+    devices(site, fleet)
+    fleet.kill(CBF)
+    return Staged(
+        RUN,
+        (f"cbf-subarray-01 on {CBF} could not be reached", "no server answers at its address"),
+        (f"start the server of {CBF}", "taskgrove doctor"),
+        lambda: fleet.restart(CBF),
+    )
+
+
+def a_correlator_in_a_wrong_state(site: Site, fleet: Any) -> Staged:
+    import tango
+
+    guard = ", allowed_states: {attr_name: obsState, attr_value: [IDLE]}"
+    devices(site, fleet, options=guard)
+    device = tango.DeviceProxy(fleet.trl(CBF))
+    device.command_inout("SimSet", '{"obsState": "FAULT"}')
+    return Staged(
+        RUN,
+        (f"{CBF} does not allow Configure", "obsState is FAULT; allowed: IDLE"),
+        (f"bring {CBF} into a state that allows Configure",),
+        lambda: device.command_inout("SimSet", '{"obsState": "IDLE"}'),
+    )
+
+
+def a_command_that_is_misspelt(site: Site, fleet: Any) -> Staged:
+    devices(site, fleet, "Confgure")
+    return Staged(
+        RUN,
+        (f"cbf-subarray-01 on {CBF} has no command Confgure (did you mean Configure?)",),
+        ("map.yaml:7", "--use-file"),
+        lambda: site.edit("map.yaml", "Confgure", "Configure"),
+    )
+
+
+def a_server_that_dies(site: Site, fleet: Any) -> Staged:
+    devices(site, fleet, options=", retries: 1")
+    fault(fleet, CBF, "crash,at=50")
+
+    def start_again() -> None:
+        fleet.restart(CBF)
+        fault(fleet, CBF)
+
+    return Staged(
+        RUN,
+        (f"{CBF} lost its server while Configure ran", "tried 2 times"),
+        (f"start the server of {CBF} again",),
+        start_again,
+    )
+
+
+def a_correlator_that_decides(site: Site, fleet: Any) -> Staged:
+    devices(site, fleet)
+    fault(fleet, BEAMS[0], "reject,message=no lock")
+    fault(fleet, CBF, "fail,at=90,message=firmware 4.2 is missing")
+    return Staged(
+        RUN,
+        (f'{CBF} reported that Configure failed: "firmware 4.2 is missing"'),
+        (f"mend on {CBF} what it reports",),
+        lambda: [fault(fleet, name) for name in (CBF, BEAMS[0])],
+        failed=2,
+    )
+
+
+@pytest.mark.tango
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "stage",
+    [
+        a_correlator_that_does_not_run,
+        a_correlator_in_a_wrong_state,
+        a_command_that_is_misspelt,
+        a_server_that_dies,
+        a_correlator_that_decides,
+    ],
+)
+def test_failures_of_devices_on_every_surface(
+    site: Site, fleet: Any, stage: Callable[[Site, Any], Staged]
+) -> None:
+    is_one_truth(site, stage(site, fleet))

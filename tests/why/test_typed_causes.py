@@ -328,3 +328,20 @@ def test_a_file_that_stands_in_the_way_is_named() -> None:
     missing = Cause(kind="misconfigured", place=Place("templates/a.tmpl"), errno_name="ENOENT")
     found = explained(run(missing, kinds="ANALYSIS"))
     assert found.next_step.startswith("see to templates/a.tmpl, which does not exist, then ")
+
+
+def test_what_does_not_stop_is_named_by_its_device() -> None:
+    stream = Stream()
+    stream.composed("go", "PARALLEL", ("a", "b"), root=True)
+    stream.composed("go/a", "DEVICE", target="x/y/a", command_name="Scan")
+    stream.composed("go/b", "INTERNAL", target="Manager", command_name="wait")
+    for path in ("go", "go/a", "go/b"):
+        stream.running(path)
+    stream.note("go", "abort-asked", "interrupted by Ctrl-C")
+    for path in ("go/a", "go/b"):
+        stream.note(path, "abandoned", "it did not end within 5 s")
+        detail = FinishedDetail(cause=Cause(kind="abandoned"))
+        stream.ended(path, TaskStatus.ABORTED, ResultCode.ABORTED, detail=detail)
+    stream.ended("go", TaskStatus.ABORTED, ResultCode.ABORTED)
+    step = explained(stream).next_step
+    assert step.startswith("see to x/y/a, which may still be running it, and see to b, then")

@@ -11,6 +11,7 @@ from taskgrove.story.run_story import OperatorVerdict, RunStory
 from taskgrove.view.why.actions import (
     Action,
     EditFile,
+    LookAtDevice,
     LookAtFile,
     RestartServer,
     RunAgain,
@@ -131,9 +132,15 @@ def _without_failure(findings: Findings) -> list[Action]:
     stop = findings.stop
     if stop is None:
         return [SeeTo("mend that")]
-    if stop.abandoned:
-        return [SeeTo(f"see to {listed([name_of(node) for node in stop.abandoned])}")]
-    return []
+    devices = list(dict.fromkeys(filter(None, map(device_of, stop.abandoned))))
+    steps = [name_of(node) for node in stop.abandoned if device_of(node) is None]
+    found: list[Action] = []
+    if devices:
+        what = "see to {device}, which may still be running it"
+        found.append(LookAtDevice(what, devices[0], len(devices) - 1))
+    if steps:
+        found.append(SeeTo(f"see to {listed(steps)}"))
+    return found
 
 
 def _while_running(story: RunStory, waits: Sequence[Wait]) -> tuple[Action, ...]:
