@@ -274,7 +274,7 @@ def test_guards_that_refuse_before_anything_runs() -> None:
         "obsState",
         "SCANNING",
         "allowed: IDLE",
-        "next: mend that, then run configure again",
+        "next: mend what stands in its way, then run configure again",
     )
 
 

@@ -127,10 +127,13 @@ class Recording:
             refused=() if known is None else known.refused,
             observers=[view.apply],
         )
+        words = explain(outcome, view, self.told_of(run_id, view, about.source))
         if known is None:
-            self.say_how_to_see(Terminal(json=True), run_id, well=False)
+            aside = Terminal(json=True)
+            aside.say(f"Next: {words.next_step}")
+            self.say_how_to_see(aside, run_id, well=False)
             raise error
-        terminal.say_explanation(explain(outcome, view, self.told_of(run_id, view, about.source)))
+        terminal.say_explanation(words)
         if error.hint:
             terminal.say(f"hint: {safe_text(error.hint)}")
         self.say_how_to_see(terminal, run_id, well=False)

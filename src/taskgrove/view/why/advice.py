@@ -70,7 +70,7 @@ def _after_end(
         return (*mends, _again(story, mends))
     if findings.stop is None and findings.never_begun:
         return (_again(story, (), "run what is missing"),)
-    mends = _without_failure(findings)
+    mends = _without_failure(findings, outcome)
     return (*mends, _again(story, mends, "" if mends else "when ready"))
 
 
@@ -128,10 +128,10 @@ def _mends(
         yield from remedies(items[0], story, len(devices))
 
 
-def _without_failure(findings: Findings) -> list[Action]:
+def _without_failure(findings: Findings, outcome: NodeState) -> list[Action]:
     stop = findings.stop
     if stop is None:
-        return [SeeTo("mend that")]
+        return [SeeTo("mend what stands in its way" if outcome == "rejected" else "mend that")]
     devices = list(dict.fromkeys(filter(None, map(device_of, stop.abandoned))))
     steps = [name_of(node) for node in stop.abandoned if device_of(node) is None]
     found: list[Action] = []
