@@ -162,7 +162,7 @@ def clip(text: str, width: int, ellipsis: str = "…") -> str:
 
 def clip_middle(text: str, width: int, ellipsis: str = "…") -> str:
     """Return ``text`` cut to ``width`` columns in its middle: both of its ends tell most."""
-    if width_of(text) <= width:
+    if 2 * len(text) <= width or width_of(text) <= width:  # a sign takes two columns at most
         return text
     room = max(0, width - width_of(ellipsis))
     head = clip(text, room - room // 2, "")

@@ -15,7 +15,6 @@ from typing import Final
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.story.run_story import OperatorVerdict, RunStory, story_of_facts
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.why.actions import next_text
 from taskgrove.view.why.advice import next_actions, pointers
 from taskgrove.view.why.explanation import CauseGroup, Explanation, FirstFailure
 from taskgrove.view.why.failed_leaf import Failed, device_of
@@ -64,7 +63,7 @@ def why(story: RunStory) -> Why:
         also=line.also,
         first=_first(story, findings),
         blocked=tuple(node.path for node in findings.blocked),
-        next_step=next_text(actions, story.now_ns),
+        next_step=line.next_step,
         actions=actions,
         see_also=pointers(story, findings, actions),
         groups=tuple(map(_group_of, by_cause)),

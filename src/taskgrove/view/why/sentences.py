@@ -40,7 +40,7 @@ LONGEST: Final = 299
 #: The most characters of its beginning, so that there is room for what to do next; and how many
 #: columns each name and foreign text in it may take, tried in this order.
 _BEGINNING: Final = 250
-_ROOMS: Final = (COLUMNS, 120, 80, 56, 40, 28, 20)
+_ROOMS: Final = (120, 80, 56, 40, 28, 20)
 #: Where less room is left, names and foreign words go before the numbers of failures.
 _COUNTED: Final = 40
 #: The same for what follows the beginning.
@@ -73,10 +73,12 @@ class FirstLine(NamedTuple):
 
     Attributes:
         text: The line.
+        next_step: What to do next, told whole.
         also: What did not fit into it, in clauses.
     """
 
     text: str
+    next_step: str
     also: tuple[str, ...] = ()
 
 
@@ -139,15 +141,17 @@ def _fitted(
     now_ns: int,
 ) -> FirstLine:
     """Put a line together: all of it, or what fits of it, with what to do first."""
-    whole = "; ".join([beginning(COLUMNS), *clauses])
+    line = beginning(COLUMNS)
+    whole = "; ".join([line, *clauses])
     told = next_text(actions, now_ns)
     end = f"; next: {told}" if told else ""
     if len(whole) + len(end) <= LONGEST:
-        return FirstLine(whole + end)
-    line = next(
-        (text for room in _ROOMS if len(text := beginning(room)) <= _BEGINNING),
-        plain(beginning(_ROOMS[-1]), _BEGINNING)[:_BEGINNING],
-    )
+        return FirstLine(whole + end, told)
+    for room in _ROOMS:
+        if len(line) <= _BEGINNING:
+            break
+        line = beginning(room)
+    line = line if len(line) <= _BEGINNING else plain(line, _BEGINNING)[:_BEGINNING]
     if actions and len(line) + len(end) > LONGEST:
         first = text_of(actions[0], now_ns, short=True)
         is_cut = isinstance(actions[0], RunCommand)  # which would not work
@@ -158,7 +162,7 @@ def _fitted(
             line = f"{line}; {clause}"
         else:
             also.append(clause)
-    return FirstLine(line + end, tuple(also))
+    return FirstLine(line + end, told, tuple(also))
 
 
 def _clauses(
