@@ -26,10 +26,10 @@ from tests.store.former import RUNS, lay_out, lay_out_site
 EXPECTED = [tuple(run.split()) for run in RUNS.replace("\n", " ").split(", ")]
 
 
-@pytest.fixture
-def former(record_url: str) -> str:
-    """The record of version 1, as it was left."""
-    lay_out(record_url)
+@pytest.fixture(params=[1, 2], ids=["version 1", "version 2"])
+def former(record_url: str, request: pytest.FixtureRequest) -> str:
+    """The record of a former version, as it was left."""
+    lay_out(record_url, request.param)
     return record_url
 
 

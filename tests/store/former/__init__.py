@@ -21,7 +21,7 @@ long lost
 """
 
 
-def lay_out(url: str, version: int = 1) -> None:
+def lay_out(url: str, version: int) -> None:
     """Put the record of a former version where ``url`` says: a new file or database."""
     if "://" not in url:
         Path(url).write_bytes(gzip.decompress((HERE / f"version-{version}.db.gz").read_bytes()))
