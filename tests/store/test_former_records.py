@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -23,14 +24,28 @@ from taskgrove.store.queries.export_jsonl import read_jsonl
 from tests.cli.command_line import taskgrove
 from tests.store.former import RUNS, lay_out, lay_out_site
 
-EXPECTED = [tuple(run.split()) for run in RUNS.replace("\n", " ").split(", ")]
+#: A run of a single analysis had its name in small letters in version 1.
+_NAMES = {1: {}, 2: {"draw-frames": "DrawFrames", "waits": "Waits"}}
 
 
 @pytest.fixture(params=[1, 2], ids=["version 1", "version 2"])
-def former(record_url: str, request: pytest.FixtureRequest) -> str:
+def version(request: pytest.FixtureRequest) -> int:
+    """The version of the tables of a record."""
+    return int(request.param)
+
+
+@pytest.fixture
+def former(record_url: str, version: int) -> str:
     """The record of a former version, as it was left."""
-    lay_out(record_url, request.param)
+    lay_out(record_url, version)
     return record_url
+
+
+@pytest.fixture
+def expected(version: int) -> list[tuple[str, str]]:
+    """Command and outcome of each of its runs, oldest first."""
+    runs = [run.split() for run in RUNS.replace("\n", " ").split(", ")]
+    return [(_NAMES[version].get(command, command), outcome) for command, outcome in runs]
 
 
 @pytest.fixture
@@ -53,12 +68,12 @@ def run_ids(former: str) -> list[str]:
         return [run.run_id for run in reversed(history.runs())]
 
 
-def test_every_run_is_listed_as_it_ended(former: str) -> None:
+def test_every_run_is_listed_as_it_ended(former: str, expected: list[tuple[str, str]]) -> None:
     with Store.open(former) as store:
         find_lost(store)
     with History.open(former) as history:
         found = [(run.command, run.outcome) for run in reversed(history.runs())]
-    assert found == EXPECTED
+    assert found == expected
 
 
 def test_every_run_is_read_whole(former: str) -> None:
@@ -86,9 +101,11 @@ def test_every_run_is_read_whole(former: str) -> None:
         assert [run.command for run in resumed] == ["bad"]
 
 
-def test_every_run_is_shown_explained_and_exported(former: str, tmp_path: Path) -> None:
+def test_every_run_is_shown_explained_and_exported(
+    former: str, expected: list[tuple[str, str]], tmp_path: Path
+) -> None:
     ids = run_ids(former)
-    for run, (command, _) in zip(ids, EXPECTED, strict=True):
+    for run, (command, _) in zip(ids, expected, strict=True):
         for verb in (("runs", "show"), ("why",)):
             assert command in ask(0, *verb, run, "--db", former)
             assert json.loads(ask(0, *verb, run, "--json", "--db", former))
@@ -112,12 +129,13 @@ def test_runs_are_compared_and_counted(former: str) -> None:
 
 
 @pytest.mark.parametrize(("number", "command"), [(24, "scan"), (26, "waits"), (27, "long")])
-def test_what_was_lost_is_recovered(former: str, number: int, command: str) -> None:
+def test_what_was_lost_is_recovered(former: str, version: int, number: int, command: str) -> None:
     run = run_ids(former)[number]
     ask(1, "recover", run, "--give-up", "--no-live", "--db", former)
     with History.open(former) as history:
         found = history.run(run)
-        assert (found.command, found.state, found.outcome) == (command, "final", "failed")
+        name = _NAMES[version].get(command, command)
+        assert (found.command, found.state, found.outcome) == (name, "final", "failed")
         assert found.lease is None
 
 
@@ -152,32 +170,41 @@ def test_a_run_that_was_resumed_knows_by_which(former: str, site: Path) -> None:
     assert second in ask(0, "why", first, "--db", former)
 
 
-def test_it_stays_as_it_is_while_its_older_version_records_in_it(former: str, site: Path) -> None:
+@pytest.fixture
+def runner() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives; what it does does not matter."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def test_it_stays_as_it_is_while_its_older_version_records_in_it(
+    former: str, version: int, site: Path, runner: subprocess.Popen[bytes]
+) -> None:
     """The last run of it lives: its lease is that of a process that is there."""
-    with subprocess.Popen(["sleep", "1000"]) as runner:
-        lease = (boot_id(), runner.pid, psutil.Process(runner.pid).create_time(), time.time_ns())
-        change = "UPDATE leases SET boot_id = '%s', pid = %d, pid_started = %r, heartbeat_ns = %d"
-        engine = make_engine(find_location(former), create=False, read_only=False)
-        with engine.begin() as connection:
-            connection.exec_driver_sql(change % lease)
-        who = f"(long) in it: process {runner.pid} on control-01"
-        for words in (("runs", "list"), ("why", "last"), ("runs", "stats")):
-            done = taskgrove(*words, "--db", former, cwd=site)
-            assert who in done.stderr
-            if "://" in former:  # the tables of a server cannot be copied aside
-                assert (done.returncode, done.stdout) == (2, "")
-            else:
-                assert (done.returncode, "long" in done.stdout) == (0, True), done
-        run = ("run", "map.yaml", "good", "--manager", "site_steps:Steps", "--no-live")
-        for words in (run, ("resume", "last", "--yes"), ("recover",)):
-            done = taskgrove(*words, "--db", former, cwd=site)
+    lease = (boot_id(), runner.pid, psutil.Process(runner.pid).create_time(), time.time_ns())
+    change = "UPDATE leases SET boot_id = '%s', pid = %d, pid_started = %r, heartbeat_ns = %d"
+    engine = make_engine(find_location(former), create=False, read_only=False)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(change % lease)
+    who = f"(long) in it: process {runner.pid} on control-01"
+    for words in (("runs", "list"), ("why", "last"), ("runs", "stats")):
+        done = taskgrove(*words, "--db", former, cwd=site)
+        assert who in done.stderr
+        if "://" in former:  # the tables of a server cannot be copied aside
             assert (done.returncode, done.stdout) == (2, "")
-            assert who in done.stderr
-        with engine.connect() as connection:  # the older version finds what it left
-            assert version_of(connection) == 1
-            assert connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() == 28
-        engine.dispose()
-        runner.kill()
+        else:
+            assert (done.returncode, "long" in done.stdout) == (0, True), done
+    run = ("run", "map.yaml", "good", "--manager", "site_steps:Steps", "--no-live")
+    for words in (run, ("resume", "last", "--yes"), ("recover",)):
+        done = taskgrove(*words, "--db", former, cwd=site)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert who in done.stderr
+    with engine.connect() as connection:  # the older version finds what it left
+        assert version_of(connection) == version
+        assert connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() == 28
+    engine.dispose()
+    runner.kill()
     done = taskgrove("runs", "list", "--db", former, cwd=site)
     assert done.returncode == 0
     assert "(long) was lost" in done.stderr
