@@ -12,6 +12,7 @@ from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.testing import EventLog
 
 HANG_GUARD_S = 200.0
 
@@ -89,6 +90,30 @@ def test_argin_is_given_only_when_there_is_one():
     assert manager.got == [{"beam": 3}]
     assert status is TaskStatus.FAILED
     assert message.startswith("TypeError: ")
+
+
+@pytest.mark.parametrize(
+    ("argin", "inside", "kind"),
+    [(None, False, "wrong_argument"), ({"beam": 3}, True, "raised"), (None, True, "raised")],
+)
+def test_an_argument_that_does_not_fit_is_no_fault_of_the_method(argin, inside, kind):
+    def takes(argin):
+        return argin()
+
+    def calls():
+        return takes()
+
+    leaf = LeafTask.from_callable(calls if inside and argin is None else takes, argin)
+    log = EventLog()
+    with MainTaskExecutor(1) as executor:
+        handle = executor.submit_main_task(
+            Task("root", is_root=True, subtasks=[leaf]), observers=[log]
+        )
+        assert handle.wait(HANG_GUARD_S)
+    cause = log.assert_one_end(f"root/{leaf.name}", TaskStatus.FAILED).detail.cause
+    assert cause.kind == kind
+    assert cause.chain[0].type == "TypeError"
+    assert cause.expected == ("(argin)" if kind == "wrong_argument" else None)
 
 
 def test_a_method_may_acknowledge_and_finish_through_its_callback():

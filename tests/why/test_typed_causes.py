@@ -345,3 +345,12 @@ def test_what_does_not_stop_is_named_by_its_device() -> None:
     stream.ended("go", TaskStatus.ABORTED, ResultCode.ABORTED)
     step = explained(stream).next_step
     assert step.startswith("see to x/y/a, which may still be running it, and see to b, then")
+
+
+def test_a_name_without_a_database_is_told_as_such() -> None:
+    chain = (ChainLink("API_TangoHostNotSet", "no database"),)
+    found = explained(run(Cause(kind="unreachable", chain=chain)))
+    assert "could not be reached, so Scan was not sent: TANGO_HOST is not set" in found.sentence
+    assert found.next_step.startswith(
+        "set TANGO_HOST, or give x/y/step-1 with its address in /maps"
+    )

@@ -27,7 +27,7 @@ from taskgrove.control_model import (
     TaskStatus,
     as_task_status,
 )
-from taskgrove.events import Cause, exception_line, tango_errors_of
+from taskgrove.events import Cause, chain_of, exception_line, tango_errors_of
 
 _UNCLEAR: Final = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _JOIN_S: Final = 5.0
@@ -81,6 +81,27 @@ def _inspected_once(function: Callable[..., Any]) -> _Convention:
         "progress_callback" in names,
         inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call),
     )
+
+
+def _misfit(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    keywords: dict[str, Any],
+    exc: BaseException,
+) -> Cause | None:
+    """Return that a method was not called, because it does not take its argument; else None."""
+    trace = exc.__traceback__
+    if not isinstance(exc, TypeError) or trace is None or trace.tb_next is not None:
+        return None  # raised inside of it
+    try:
+        signature = inspect.signature(function)
+    except BaseException:  # noqa: BLE001 - foreign code; what it raised is told
+        return None
+    try:
+        signature.bind(*args, **keywords)
+    except TypeError:
+        return Cause(kind="wrong_argument", chain=chain_of(exc), expected=str(signature))
+    return None
 
 
 class _TaskCallback:
@@ -182,7 +203,7 @@ class InternalRunner:
                 self._spawn(context, value, convention, callback)
                 return
         except BaseException as exc:  # noqa: BLE001 - S7.6: whatever it raises is an outcome
-            self._raised(context, exc)
+            self._raised(context, exc, _misfit(function, args, keywords, exc))
             return
         self._returned(context, value, convention, callback)
 
@@ -291,12 +312,13 @@ class InternalRunner:
             context.update(status=status)
 
     @staticmethod
-    def _raised(context: LeafContext, exc: BaseException) -> None:
+    def _raised(context: LeafContext, exc: BaseException, cause: Cause | None = None) -> None:
         context.finish(
             TaskStatus.FAILED,
             (ResultCode.FAILED, exception_line(exc)),
             may_retry=True,
             exception=exc,
+            cause=cause,
         )
 
     # -- coroutines ---------------------------------------------------------------------

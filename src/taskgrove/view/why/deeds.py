@@ -67,6 +67,8 @@ _OF_SYSTEM: Final[Mapping[tuple[CauseKind, str], str]] = {
     ("unreachable", "ECONNREFUSED"): "no server answers at its address",
     ("unreachable", "ETIMEDOUT"): "its server takes connections and does not answer",
 }
+#: What the middleware says where nothing tells it of a database.
+NO_HOST: Final = "API_TangoHostNotSet"
 _NO_REASON: Final[frozenset[CauseKind]] = frozenset({"reported", "refused"})
 
 
@@ -133,6 +135,8 @@ def _template(node: RunNode, cause: Cause) -> str:
 
 def _system_words(cause: Cause) -> str:
     """Return why something could not be started or reached, as the system told it in one word."""
+    if cause.kind == "unreachable" and any(link.type == NO_HOST for link in cause.chain):
+        return "TANGO_HOST is not set"
     words = _OF_SYSTEM.get((cause.kind, cause.errno_name or ""), "")
     return words.format(cause.program or "it")
 

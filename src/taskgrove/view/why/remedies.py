@@ -20,7 +20,7 @@ from taskgrove.view.why.actions import (
     SeeTo,
     StartServer,
 )
-from taskgrove.view.why.deeds import late_end, runs_here
+from taskgrove.view.why.deeds import NO_HOST, late_end, runs_here
 from taskgrove.view.why.failed_leaf import Failed, device_of
 from taskgrove.view.why.phrases import command_of, method_of, plain
 
@@ -87,6 +87,8 @@ def remedies(failed: Failed, story: RunStory, device_count: int = 1) -> list[Act
 
 def _of_device(failed: Failed, story: RunStory, device: str, more: int) -> list[Action]:
     cause = failed.cause
+    if cause.kind == "unreachable" and any(link.type == NO_HOST for link in cause.chain):
+        return [_edit(f"set TANGO_HOST, or give {plain(device)} with its address", None, story)]
     if cause.kind == "unreachable" and cause.errno_name == "ETIMEDOUT":
         return [RestartServer(device, cause.last_answer_ns, more), *_doctor(story)]
     if cause.kind in ("unreachable", "died"):
