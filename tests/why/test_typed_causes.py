@@ -354,3 +354,15 @@ def test_a_name_without_a_database_is_told_as_such() -> None:
     assert found.next_step.startswith(
         "set TANGO_HOST, or give x/y/step-1 with its address in /maps"
     )
+
+
+def test_the_place_before_the_words_of_an_analysis_is_no_name_of_a_device() -> None:
+    stream = Stream()
+    stream.composed("go", "PARALLEL", ("fit",), root=True)
+    stream.composed("go/fit", "ANALYSIS", target="c.yaml", command_name="Fit")
+    cause = Cause(kind="misconfigured", place=Place("c.yaml", 2, "Fit.n"))
+    words = "c.yaml:2:24: Fit.n: unknown parameter"
+    detail = FinishedDetail(cause=cause)
+    stream.ended("go/fit", REJECTED, ResultCode.REJECTED, words, detail=detail)
+    stream.ended("go", REJECTED, ResultCode.REJECTED)
+    assert f"its configuration is wrong: {words}" in explained(stream).sentence

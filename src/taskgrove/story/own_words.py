@@ -10,8 +10,8 @@ def own_words(node: RunNode) -> str:
     """Return the message of a node on one line, without its device or name before it."""
     message = node.message
     composed = node.composed
-    target = () if composed is None or composed.target is None else (composed.target,)
-    for speaker in (*(node.devices or target), node.name):
+    target = None if composed is None or composed.execution != "DEVICE" else composed.target
+    for speaker in (*(node.devices or (target,)), node.name):
         if speaker and message.startswith(f"{speaker}:"):
             message = message[len(speaker) + 1 :].lstrip(" ")
             break

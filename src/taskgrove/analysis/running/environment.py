@@ -70,7 +70,10 @@ class AnalysisEnvironment:
         file = self._file
         if file is not None and not file.is_file():
             raise AnalysisError(
-                f"there is no file {str(file)!r} to source", file=file, hint=_near_file(file)
+                f"there is no file {str(file)!r} to source",
+                file=file,
+                errno_name="EISDIR" if file.is_dir() else "ENOENT",
+                hint=_near_file(file),
             )
         checked_variables(self.variables)
         for name, value in checked_variables(self.prepend).items():
