@@ -343,8 +343,9 @@ def test_what_does_not_stop_is_named_by_its_device() -> None:
         detail = FinishedDetail(cause=Cause(kind="abandoned"))
         stream.ended(path, TaskStatus.ABORTED, ResultCode.ABORTED, detail=detail)
     stream.ended("go", TaskStatus.ABORTED, ResultCode.ABORTED)
-    step = explained(stream).next_step
-    assert step.startswith("see to x/y/a, which may still be running it, and see to b, then")
+    found = explained(stream)
+    assert "a and b did not stop when asked and may still be running" in found.sentence
+    assert found.next_step.startswith("see to x/y/a, and see to b, then ")
 
 
 def test_a_name_without_a_database_is_told_as_such() -> None:

@@ -136,8 +136,7 @@ def _without_failure(findings: Findings, outcome: NodeState) -> list[Action]:
     steps = [name_of(node) for node in stop.abandoned if device_of(node) is None]
     found: list[Action] = []
     if devices:
-        what = "see to {device}, which may still be running it"
-        found.append(LookAtDevice(what, devices[0], len(devices) - 1))
+        found.append(LookAtDevice("see to {device}", devices[0], len(devices) - 1))
     if steps:
         found.append(SeeTo(f"see to {listed(steps)}"))
     return found
