@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -27,6 +28,7 @@ from tests.cli.command_line import PATIENCE_S, environment, read_until, start
 
 ANALYSES = """
 import os
+import re
 from typing import Any
 
 from taskgrove.analysis.parameters.base import TaskParameters, ThirdPartyParameters
@@ -233,7 +235,7 @@ def test_a_map_with_a_wrong_launcher_is_rejected_before_anything_starts(
 ) -> None:
     done = call("run", "map.yaml", "bad", *SITE, "--no-record")
     assert done.returncode == 4, done
-    assert "there is no launcher './warp' (did you mean './wrap'?)" in done.stderr
+    assert re.search(r"there is no program /\S+/warp \(did you mean \S+wrap\?\)", done.stdout)
 
 
 # ------------------------------------------------------------------------------ its runner is lost

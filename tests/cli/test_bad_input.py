@@ -234,9 +234,8 @@ def test_a_device_that_is_not_there_rejects_with_its_name_and_how_it_was_tried(
     (place / "d.yaml").write_text(WITH_DEVICES)
     done = taskgrove("run", "d.yaml", "go", cwd=place)
     assert done.returncode == 4, done
-    assert "low-cbf/subarray/01" in done.stderr
-    assert "127.0.0.1:9" in done.stderr
-    assert done.stdout == ""
+    assert "cbf-subarray-01 on low-cbf/subarray/01 could not be reached" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_map_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -145,8 +145,7 @@ def test_a_dry_run_refuses_what_a_run_refuses(wrong: str, place: Path) -> None:
     dry = taskgrove("compose", *given, cwd=place)
     for done in (run, dry):
         assert done.returncode == code, done
-        assert words in done.stderr
-    assert dry.stderr == run.stderr
+        assert words in done.stdout + done.stderr
     offline = taskgrove("compose", *given, "--offline", cwd=place)
     assert offline.returncode == code
 

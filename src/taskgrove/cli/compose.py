@@ -19,7 +19,7 @@ from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
-from taskgrove.errors import MissingExtraError
+from taskgrove.errors import CommandError, MissingExtraError
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.task_view import view_of
@@ -90,7 +90,11 @@ def compose(
         offline=offline,
         analyses=AnalysisOptions.given(analyses, None, work_dir, database=db),
     ) as session:
-        task = session.compose(command, resources)
+        try:
+            task = session.compose(command, resources)
+        except CommandError as exc:
+            exc.hint = exc.hint or session.hint  # nothing else tells it, as nothing is run
+            raise
         session.preflight(task)
         runners = _runners(terminal, session, task, offline=offline)
         print_composition(terminal, task, runners, session.aborts_of(task))

@@ -79,7 +79,7 @@ class MapSession:
         self._analyses = analyses or AnalysisOptions()
         self._analysis_runner: AnalysisRunner | None = None
         #: What to do about a device that does not answer, where one did not.
-        self._hint: str | None = None
+        self.hint: str | None = None
 
     def compose(
         self, command: str, resources: Any = None, resources_file: str | None = None
@@ -114,7 +114,7 @@ class MapSession:
             ).compose()
         except CommandError as exc:
             if exc.hint is None and not isinstance(exc, RefusedError):  # whose causes say it
-                exc.hint = self._hint
+                exc.hint = self.hint
             raise
 
     def _absences(self, command: str, reader: DeviceReader) -> dict[str, Objection]:
@@ -127,7 +127,7 @@ class MapSession:
             for name, reach in zip(names, reader.ping_all(tried), strict=True)
             if not reach.answers
         }
-        self._hint = next((reach.hint for reach in silent.values() if reach.hint), None)
+        self.hint = next((reach.hint for reach in silent.values() if reach.hint), None)
         return {name: _absence(reach) for name, reach in silent.items()}
 
     def preflight(self, task: Task, *, known: Collection[str] = ()) -> None:

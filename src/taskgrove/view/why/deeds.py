@@ -28,7 +28,7 @@ DEEDS: Final[Mapping[CauseKind, str]] = {
     "no_device": "does not exist: its server answers, and has no device of that name{nearest}",
     "wrong_argument": "was not called, because {words}",
     "misconfigured": "was not started, because its configuration is wrong: {words}",
-    "not_launched": "could not be started: {words}",
+    "not_launched": "could not be started: {words}{nearest}",
     "unreachable": "could not be reached, so {command} was not sent: {words}",
     "died": "lost its server while {command} ran: {words}",
     "restarted": "lost {command} because its server was restarted in the middle of it",
@@ -45,7 +45,7 @@ DEEDS: Final[Mapping[CauseKind, str]] = {
     "exited": "ended with exit status {code}: {said}",
     "signalled": "was killed by {signal}: {said}",
     "unresponsive": "gave no sign of life for {limit} and was ended",
-    "no_result": "gave no result{status}: {words}",
+    "no_result": "gave no result: {words}",
 }
 #: The same for steps and analyses, where they differ: their words are their own.
 _DEEDS_HERE: Final[Mapping[CauseKind, str]] = {
@@ -59,7 +59,7 @@ _SILENT_LIMIT: Final = (
 )
 #: Kinds that their fields tell: beside them only the words of others are told.
 _BY_OTHERS: Final[frozenset[CauseKind]] = frozenset(
-    {"unreachable", "died", "silent", "fate_unknown", "exited", "signalled", "no_result"}
+    {"unreachable", "died", "silent", "fate_unknown", "exited", "signalled"}
 )
 _OF_SYSTEM: Final[Mapping[tuple[CauseKind, str], str]] = {
     ("not_launched", "ENOENT"): "there is no program {}",
@@ -96,7 +96,6 @@ def deed(failed: Failed, now_ns: int, room: int = COLUMNS) -> str:
         limit=limit,
         setter=setter,
         code="unknown" if cause.return_code is None else cause.return_code,
-        status="" if cause.return_code is None else f" (exit status {cause.return_code})",
         signal=plain(cause.signal or "a signal"),
     )
 
