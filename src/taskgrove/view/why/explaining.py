@@ -19,10 +19,10 @@ from taskgrove.view.why.advice import next_actions, pointers
 from taskgrove.view.why.explanation import CauseGroup, Explanation, FirstFailure
 from taskgrove.view.why.failed_leaf import Failed, device_of
 from taskgrove.view.why.findings import Casualty, Findings, find
+from taskgrove.view.why.first_line import command_name, outcome_of, sentence_of
 from taskgrove.view.why.living_run import waits_of
 from taskgrove.view.why.phrases import plain, seconds_between
 from taskgrove.view.why.proof import proof_of
-from taskgrove.view.why.sentences import command_name, outcome_of, sentence_of
 from taskgrove.view.why.why_html import render_why_html
 from taskgrove.view.why.why_text import render_why
 
