@@ -84,7 +84,10 @@ def test_of_a_long_text_the_first_and_the_last_lines_are_kept() -> None:
     assert len(lines) <= MESSAGE_LIMIT
 
 
-@given(st.text(st.characters() | st.sampled_from("\n\r-\x1b[]:; C")))
+@given(
+    st.text(st.characters() | st.sampled_from("\n\r-\x1a\x1b[]:; C"))
+    | st.lists(st.sampled_from(["Causes:", "-", " ", "\n", "\x1a", "x"])).map("".join)
+)
 def test_a_line_is_one_line_and_stays_as_it_is(text: str) -> None:
     line = one_line(text)
     assert line.isprintable()

@@ -57,9 +57,10 @@ def one_line(text: str, limit: int | None = None) -> str:
         text = _PRINTED_FAILURE.sub(_innermost, text)
     lines = (_plain(line) for line in _SEQUENCES.sub("", text).splitlines())
     kept = [line for line in lines if line and line != "Causes:"]
-    if kept:
-        kept[0] = kept[0].removeprefix("Causes:").lstrip()
-    return _within([line for line in kept if line], limit)
+    while kept and kept[0].startswith("Causes:"):
+        rest = _plain(kept[0].removeprefix("Causes:"))
+        kept[:1] = [rest] if rest else []
+    return _within(kept, limit)
 
 
 def without_sequences(text: str) -> str:
@@ -215,11 +216,11 @@ def _innermost(found: re.Match[str]) -> str:
 
 def _plain(line: str) -> str:
     """Return a line without the marks of a list, and with a space for what cannot be printed."""
+    if not line.isprintable():
+        line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
     line = line.strip()
     while line[:2] == "- " or line == "-":
         line = line[1:].lstrip()
-    if not line.isprintable():
-        line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
     return line
 
 
