@@ -254,8 +254,9 @@ class Writer:
             state.ending = end.ending
             self._waiters[run_id] = end.waiter
             del self._ends[run_id]
-        for state in self._states.values():
-            state.fold_early(now=now)
+        for run_id, state in self._states.items():
+            if run_id not in self._ends:  # which wait for their events by a deadline of their own
+                state.fold_early(now=now)
 
     # -- saving ---------------------------------------------------------------------------------
 
