@@ -82,6 +82,7 @@ class CommandError(TaskgroveError, ValueError):
         result_code: The ResultCode to answer a client with, as an integer (this is the lowest
             room); REJECTED unless told otherwise.
         reasons: One line for each thing that stood in the way.
+        summary: The message without the reasons.
     """
 
     code = "command-rejected"
@@ -93,6 +94,7 @@ class CommandError(TaskgroveError, ValueError):
         command: str | None = None,
         result_code: int = 5,
         reasons: Iterable[str] = (),
+        summary: str | None = None,
         path: str | None = None,
         hint: str | None = None,
     ) -> None:
@@ -100,6 +102,7 @@ class CommandError(TaskgroveError, ValueError):
         self.command = command
         self.result_code = int(result_code)
         self.reasons = tuple(reasons)
+        self.summary = message if summary is None else summary
 
 
 class MapError(TaskgroveError, ValueError):
@@ -112,6 +115,7 @@ class MapError(TaskgroveError, ValueError):
         found: What was found there.
         allowed: What is allowed there.
         nearest: The name that was probably meant, or None.
+        problem: What is wrong, without the place and the choice.
         problems: Every problem of the map; this error itself describes the first.
     """
 
@@ -127,6 +131,7 @@ class MapError(TaskgroveError, ValueError):
         found: Any = None,
         allowed: Iterable[str] = (),
         nearest: str | None = None,
+        problem: str | None = None,
         problems: Iterable[str] = (),
         hint: str | None = None,
     ) -> None:
@@ -137,6 +142,7 @@ class MapError(TaskgroveError, ValueError):
         self.found = found
         self.allowed = tuple(allowed)
         self.nearest = nearest
+        self.problem = message if problem is None else problem
         self.problems = tuple(problems) or (message,)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import IO
@@ -207,34 +206,21 @@ def error_lines(error: BaseException) -> list[str]:
         rule.remember({error.map_path.rpartition(".")[2]: error.found})
     message = error.message if isinstance(error, TaskgroveError) else str(error)
     if isinstance(error, MapError):
-        message = _without_place(error)
+        message = error.problem
     elif isinstance(error, CommandError) and error.reasons:
-        # The reasons get lines of their own.
-        message = message.partition(f": {error.reasons[0]}")[0]
+        message = error.summary  # the reasons get lines of their own
     lines = [safe_text(message)]
     if isinstance(error, MapError):
         lines += _map_lines(error)
     elif isinstance(error, TaskgroveError) and error.path:
         lines.append(f"  at:      {safe_text(error.path)}")
     if isinstance(error, AnalysisError):
-        lines += _also_lines(
-            [item for item in error.problems if not item.startswith(error.message)]
-        )
+        lines += _also_lines(error.problems[1:])
     if isinstance(error, CommandError):
         lines += [f"  because: {safe_text(reason)}" for reason in error.reasons[:_LISTED]]
     if isinstance(error, TaskgroveError) and error.hint:
         lines.append(f"  hint:    {safe_text(error.hint)}")
     return [rule.said(line) for line in lines]
-
-
-def _without_place(error: MapError) -> str:
-    """Return the message without the place and the choice that get lines of their own."""
-    message = error.message
-    if error.file is not None and message.startswith(f"{error.file}:"):
-        message = re.sub(r"^(:\d+)*:\s*", "", message[len(error.file) :])
-    if error.map_path:
-        message = message.removeprefix(f"{error.map_path}: ")
-    return message.partition("; allowed: ")[0] if error.allowed else message
 
 
 def _map_lines(error: MapError) -> list[str]:
@@ -250,11 +236,10 @@ def _map_lines(error: MapError) -> list[str]:
         lines.append(f"  found:   {safe_text(repr(found))[:200]}")
     if error.allowed:
         lines.append(f"  allowed: {', '.join(safe_text(item) for item in error.allowed)}")
-    others = [item for item in error.problems if not item.startswith(error.message)]
-    return lines + _also_lines(others)
+    return lines + _also_lines(error.problems[1:])
 
 
-def _also_lines(problems: list[str]) -> list[str]:
+def _also_lines(problems: Sequence[str]) -> list[str]:
     lines = [f"  also:    {safe_text(problem)}" for problem in problems[:_LISTED]]
     if len(problems) > _LISTED:
         lines.append(f"  also:    {len(problems) - _LISTED} more")

@@ -141,7 +141,7 @@ class _Composition:
     def compose(self) -> Task:
         objection = self._view.objection(self._entry.allowed_states)
         if objection is not None:
-            raise self._error(f"{self._name} is not allowed: {objection}", [str(objection)])
+            raise self._error(f"{self._name} is not allowed", [str(objection)])
         self._note_unchecked(self._name, self._view.unchecked(self._entry.allowed_states))
         self._resources = Resources(self._name, self._composer.resources, self._view)
         root = self._composite(self._name, self._entry, (self._name,), is_root=True)
@@ -153,19 +153,18 @@ class _Composition:
         if self._out.refusals:
             raise self._rejected(root)
         if cleaned is None:
-            why = f": {_joined(self._notes)}" if self._notes else ""
-            raise self._error(f"{self._name} has nothing to run{why}", self._notes)
+            raise self._error(f"{self._name} has nothing to run", self._notes)
         root.composition_notes.extend([*self._notes, *limit_notes(root)])
         return root
 
     def _rejected(self, root: Task) -> CommandError:
         """Return that the command is rejected because of targets that must be there."""
-        message = f"{self._name} is rejected: {_joined(self._out.refusals)}"
+        summary = f"{self._name} is rejected"
         if not self._out.refused:
-            return self._error(message, self._out.refusals)
+            return self._error(summary, self._out.refusals)
         return RefusedError(
-            message,
-            summary=f"{self._name} is rejected",
+            f"{summary}: {_joined(self._out.refusals)}",
+            summary=summary,
             task=root,
             refused=self._out.refused,
             command=self._name,
@@ -174,12 +173,13 @@ class _Composition:
             path=self._name,
         )
 
-    def _error(self, message: str, reasons: list[str]) -> CommandError:
+    def _error(self, summary: str, reasons: list[str]) -> CommandError:
         return CommandError(
-            message,
+            f"{summary}: {_joined(reasons)}" if reasons else summary,
             command=self._name,
             result_code=ResultCode.REJECTED,
             reasons=reasons,
+            summary=summary,
             path=self._name,
         )
 
@@ -238,6 +238,7 @@ class _Composition:
                         f"{path} runs all its steps at once: {reason}",
                         command=self._name,
                         reasons=[reason],
+                        summary=f"{path} runs all its steps at once",
                         path=path,
                         hint="put both steps into a sequence",
                     )
@@ -362,9 +363,8 @@ class _Composition:
         places = self._places_with(binding)
         if argin is not None and not isinstance(argin, dict):
             raise self._error(
-                f"{where}: the argument of an analysis is a mapping of its parameters,"
-                f" not {shown(argin)}",
-                [f"{entry.command_name}: its argument is no mapping of parameters"],
+                f"{where} cannot be composed",
+                [f"the argument of an analysis is a mapping of its parameters, not {shown(argin)}"],
             )
         if entry.each is None:
             return self._analysis_leaf(entry, name, argin, places)
@@ -438,7 +438,7 @@ class _Composition:
             return plain_copy(argin)
         except ValueError as exc:
             raise CommandError(
-                f"{path}: {exc}", command=self._name, reasons=[str(exc)], path=path,
+                f"{path}: {exc}", command=self._name, reasons=[str(exc)], summary=path, path=path,
                 hint="an argument is made of texts, numbers, booleans, lists and mappings",
             ) from exc  # fmt: skip
 

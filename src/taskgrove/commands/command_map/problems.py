@@ -193,6 +193,7 @@ class Problems:
             found=first.found,
             allowed=first.allowed,
             nearest=first.nearest,
+            problem=first.message,
             problems=lines,
             hint=first.hint,
         )

@@ -15,12 +15,11 @@ class RefusedError(CommandError):
 
     Args:
         message: See :class:`~taskgrove.errors.CommandError`.
-        summary: The message without the reasons; None: the message has none.
+        **fields: See there.
 
     Attributes:
         task: Its tree, with the leaves that stand in the way.
         refused: What stands in the way, each with the path of its leaf.
-        summary: See above.
     """
 
     def __init__(
@@ -29,10 +28,8 @@ class RefusedError(CommandError):
         *,
         task: Task,
         refused: Iterable[Refusal],
-        summary: str | None = None,
         **fields: Any,
     ) -> None:
         super().__init__(message, **fields)
         self.task = task
         self.refused = tuple(refused)
-        self.summary = message if summary is None else summary

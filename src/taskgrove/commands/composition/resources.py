@@ -216,6 +216,7 @@ class Resources:
             f"{self._command}: {'; '.join(reasons)}",
             command=self._command,
             reasons=reasons,
+            summary=self._command,
             path=self._command,
             hint=hint,
         )
