@@ -108,6 +108,7 @@ def test_devices_that_still_run_are_followed_to_their_true_ends(killed: Killed) 
     assert len(ids) == 3  # the same commands before and after
 
 
+@pytest.mark.thorough  # the rule is tested without a device too
 def test_a_device_cannot_talk_a_resume_into_doubts(tmp_path: Path) -> None:
     from taskgrove.tango import DeviceRunner
     from taskgrove.tango.simulator import SimulatedFleet

@@ -28,7 +28,10 @@ from tests.store.former import RUNS, lay_out, lay_out_site
 _NAMES = {1: {}, 2: {"draw-frames": "DrawFrames", "waits": "Waits"}}
 
 
-@pytest.fixture(params=[1, 2], ids=["version 1", "version 2"])
+@pytest.fixture(
+    params=[1, pytest.param(2, marks=pytest.mark.thorough)],  # the older one is farther away
+    ids=["version 1", "version 2"],
+)
 def version(request: pytest.FixtureRequest) -> int:
     """The version of the tables of a record."""
     return int(request.param)

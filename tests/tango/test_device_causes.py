@@ -209,6 +209,7 @@ def test_a_device_that_cannot_be_reached() -> None:
     assert cause.errno_name == "ECONNREFUSED"
 
 
+@pytest.mark.thorough  # it waits for limits of TANGO; the kinds beside it do not
 def test_a_server_that_takes_connections_and_does_not_answer(fleet: SimulatedFleet) -> None:
     leaf = simulated(fleet, None, MORTAL[2])
     fleet.suspend(MORTAL[2])
@@ -289,6 +290,7 @@ def test_a_server_that_hangs(fleet: SimulatedFleet, device: str, lost_after_s: f
     )  # fmt: skip
 
 
+@pytest.mark.thorough  # it waits for limits of TANGO; the kinds beside it do not
 def test_a_server_that_hung_and_answers_again(fleet: SimulatedFleet) -> None:
     device = MORTAL[5]
 

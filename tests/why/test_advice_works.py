@@ -187,6 +187,7 @@ def test_a_method_that_is_mended(site: Site) -> None:
     site.ends_well()
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 def test_a_limit_that_is_raised_where_it_stands(site: Site) -> None:
     site.write("map.yaml", MAP.replace("STEP", "slow, timeout: 0.3"))
     site.run("go", *MANAGED, "--grace", "3")
@@ -197,6 +198,7 @@ def test_a_limit_that_is_raised_where_it_stands(site: Site) -> None:
     site.ends_well()
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 def test_a_verdict_leaves_only_the_resume(site: Site) -> None:
     site.write("map.yaml", MAP.replace("STEP", "measure"))
     site.run("go", *MANAGED)
@@ -210,6 +212,7 @@ def test_a_verdict_leaves_only_the_resume(site: Site) -> None:
     assert "ann" in site.told["sentence"]
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 def test_the_run_that_resumed_it_is_named(site: Site) -> None:
     site.write("map.yaml", MAP.replace("STEP", "measure"))
     site.run("go", *MANAGED)
@@ -254,6 +257,7 @@ def test_a_runner_that_is_stopped_goes_on(site: Site) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 def test_a_run_that_lost_its_runner_is_run_to_its_end(site: Site) -> None:
     site.write("map.yaml", MAP.replace("STEP", "waits"))
     words = ("run", "map.yaml", "go", *MANAGED, "--no-live", "--db", site.database)
@@ -299,6 +303,7 @@ def test_a_program_that_does_not_exist(site: Site) -> None:
     site.ends_well()
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 def test_a_program_that_may_not_be_executed(site: Site) -> None:
     tool = site.folder / "the tool.sh"
     tool.write_text("#!/bin/sh\nexit 0\n")
@@ -381,6 +386,7 @@ def test_a_device_that_its_server_does_not_have(site: Site, fleet: Any) -> None:
     site.ends_well()
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 @pytest.mark.tango
 def test_a_device_that_is_mended(site: Site, fleet: Any) -> None:
     device_map(site, fleet.trl(DEVICE), "{command_name: Configure, argin: {id: 1}, timeout: 20}")
@@ -391,6 +397,7 @@ def test_a_device_that_is_mended(site: Site, fleet: Any) -> None:
     site.ends_well()
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 @pytest.mark.tango
 @pytest.mark.leaks("the fleet has a new server process; the fleet stops it")
 def test_a_server_that_is_started_again(site: Site, fleet: Any) -> None:
@@ -406,6 +413,7 @@ def test_a_server_that_is_started_again(site: Site, fleet: Any) -> None:
     site.ends_well()
 
 
+@pytest.mark.thorough  # the words of this advice have tests of their own
 @pytest.mark.tango
 @pytest.mark.leaks("the fleet has a new server process; the fleet stops it")
 def test_a_server_that_hangs(site: Site, fleet: Any) -> None:
