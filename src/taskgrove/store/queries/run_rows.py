@@ -56,6 +56,8 @@ def newest_sql(columns: str, where: str, limit: int | None) -> str:
         return f"SELECT {columns} FROM runs r{where} {_NEWEST_FIRST}{end}"  # noqa: S608 - our own
     # The runs are chosen first: the columns of all that would be sorted cost many times as much.
     chosen = f"SELECT r.run_key AS chosen FROM runs r{where} {_NEWEST_FIRST} LIMIT {limit}"  # noqa: S608
+    if limit == 1:
+        return f"SELECT {columns} FROM runs r WHERE r.run_key = ({chosen})"  # noqa: S608
     return (
         f"SELECT {columns} FROM ({chosen}) AS c JOIN runs r ON r.run_key = c.chosen"  # noqa: S608
         f" {_NEWEST_FIRST}"
