@@ -453,8 +453,8 @@ def test_a_file_that_is_removed_in_the_midst_is_told(tmp_path: Path) -> None:
 def test_a_writer_that_fails_is_told_and_lets_everybody_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    troubles, log = Troubles(), EventLog()
-    with new_recorder(tmp_path / "runs.db", tmp_path, on_trouble=troubles) as recorder:
+    file, troubles, log = tmp_path / "runs.db", Troubles(), EventLog()
+    with new_recorder(file, tmp_path, on_trouble=troubles, patience_s=5.0) as recorder:
         run_recorded(recorder, "run-1")
 
         def fails(*_: object) -> None:
@@ -472,7 +472,7 @@ def test_a_writer_that_fails_is_told_and_lets_everybody_go(
         assert run_recorded(recorder, "run-3").status is TaskStatus.COMPLETED
         troubles.wait_for("run run-3 is not recorded")
         log3.assert_gapless()
-    kept(tmp_path / "runs.db", "run-1").assert_final()
+    kept(file, "run-1").assert_final()
     assert "the recorder failed" in caplog.text
 
 
