@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
@@ -15,7 +15,7 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
-from taskgrove.control_model import TaskStatus
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, TaskEvent, decode_event, encode_event
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
@@ -27,6 +27,23 @@ DEVICE = TaskExecutionType.DEVICE
 #: Where a log is cut, of its length: the threads make it a little longer or shorter each time.
 SHARES = st.floats(0.0, 1.0)
 WHY = "the runner of this run was lost"
+#: A step that was aborted, and one after it that has no leaf, which is skipped later, too.
+ABORTED_BEFORE_AN_EMPTY_STEP = (
+    TaskExecutionType.SEQUENTIAL,
+    True,
+    None,
+    "root",
+    [
+        ("mid-pst/beam", (TaskStatus.ABORTED, (ResultCode.ABORTED, "aborted by hand"))),
+        (
+            TaskExecutionType.SEQUENTIAL,
+            False,
+            {"quorum": 2},
+            "part_pst",
+            [(TaskExecutionType.PARALLEL, True, "all", "part_pst", [])],
+        ),
+    ],
+)
 
 
 def ran(spec, workers=1):
@@ -164,6 +181,7 @@ def check_merged(prefix, handle, log, uncut):
 
 
 @settings(max_examples=share_of_examples(3), phases=[Phase.explicit, Phase.generate, Phase.target])
+@example(ABORTED_BEFORE_AN_EMPTY_STEP)
 @given(roots)
 def test_a_log_cut_after_any_event_goes_on_to_one_end_a_node(spec):
     scripts, outcome, events = ran(spec)

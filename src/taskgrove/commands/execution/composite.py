@@ -50,7 +50,16 @@ def limit_from(now_s: float, length_s: float, began_ns: int | None) -> float:
 class Composite:
     """A Task while it runs."""
 
-    __slots__ = ("is_sequence", "limit", "next_index", "parent", "path", "remaining", "task")
+    __slots__ = (
+        "_unbegun",
+        "is_sequence",
+        "limit",
+        "next_index",
+        "parent",
+        "path",
+        "remaining",
+        "task",
+    )
 
     def __init__(
         self, task: Task, parent: Composite | None, path: str, *, began_ns: int | None = None
@@ -60,6 +69,7 @@ class Composite:
         self.path = path
         self.remaining = len(task.subtasks)
         self.next_index = 0
+        self._unbegun: set[str] = set()
         self.is_sequence = task.task_type is TaskExecutionType.SEQUENTIAL
         self.limit: Limit | None = None if parent is None else parent.limit
         if task.timeout is not None:
@@ -72,12 +82,17 @@ class Composite:
         """The tracker of the task."""
         return self.task.tracker
 
-    def broken_by(self, child: BaseTask, *, by_abort: bool = True) -> str | None:
+    def leave_unbegun(self, child: BaseTask) -> None:
+        """Remember that a leaf was never begun, for want of a runner, here and further up."""
+        self._unbegun.add(child.name)
+        if self.parent is not None:
+            self.parent.leave_unbegun(self.task)
+
+    def broken_by(self, child: BaseTask) -> str | None:
         """Return the words for a child that breaks the sequence (S7.2), or None.
 
         Args:
             child: A child that has ended.
-            by_abort: Whether a child that was aborted breaks it.
         """
         if isinstance(child, Task):
             outcome = child.tracker.outcome()
@@ -89,7 +104,8 @@ class Composite:
             status, health = record.status, record.health_state
             code = record.result_code if record.result_code is not None else ResultCode.OK
         if status is TaskStatus.ABORTED:
-            return f"{child.name} aborted" if by_abort else None
+            # A child that was aborted for want of a runner breaks nothing: nor is the rest begun.
+            return None if child.name in self._unbegun else f"{child.name} aborted"
         if status is TaskStatus.COMPLETED and (health == "DEGRADED" or code not in PROBLEM_CODES):
             return None
         word = "rejected" if status is TaskStatus.REJECTED else "failed"

@@ -199,6 +199,7 @@ class Run(StoppableRun):
             )
             return True
         if self._start_nothing is not None and leaf_run.outside_id is None:
+            leaf_run.composite.leave_unbegun(leaf_run.leaf)
             leaf_run.cut_off(
                 TaskStatus.ABORTED,
                 ResultCode.ABORTED,
@@ -261,8 +262,7 @@ class Run(StoppableRun):
             if not composite.is_sequence:
                 return
             if composite.task.skip_subtasks and self.abort_reason is None:
-                # What is not started for want of a runner breaks nothing: nor is the rest.
-                words = composite.broken_by(child, by_abort=self._start_nothing is None)
+                words = composite.broken_by(child)
                 if words is not None:
                     self._skip_rest(composite, words, f"{composite.path}/{child.name}")
                     self._composite_done(composite, steps)
