@@ -185,6 +185,7 @@ def everything() -> dict[str, Any]:
     }
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_dict_of_everything_is_one_page_of_tabs(
     tmp_path: Path, look: Callable[..., Page], picture: Callable[..., None]
 ) -> None:

@@ -159,6 +159,7 @@ def test_sigterm_that_another_thread_took_is_heard(analyses: Runs) -> None:
     assert handle.outcome.return_code == 128 + signal.SIGTERM
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_the_limit_stands_still_while_we_have_stopped_it(analyses: Runs) -> None:
     heard = Heard()
     handle = analyses.start_script("exec sleep 60", timeout_s=2.0)
@@ -270,6 +271,7 @@ def test_unresponsive_is_said_and_ended(analyses: Runs) -> None:
     assert "its process is alive" in said.text
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_quiet_is_not_dead(analyses: Runs) -> None:
     """Fact S12: a healthy but quiet program is killed."""
     # Its start may take as long as it is silent afterwards, on a machine that is busy.

@@ -296,6 +296,7 @@ def test_ctrl_c_cancels_it(site: Path) -> None:
     assert not psutil.pid_exists(started_pid(words))
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process(site: Path) -> None:
     arguments = ("analyse", "site.yaml", "Wait", *SITE, "--set", "deaf=true", "--no-record")
     with start(*arguments, "--grace", "3000", cwd=site) as process:

@@ -57,6 +57,7 @@ def verb(site: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_failed_analysis_is_done_again_with_what_is_on_record(site: Path) -> None:
     (site / "broken").touch()
     code, told = verb(site, *JOB, "--set", "label=007")

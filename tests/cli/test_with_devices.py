@@ -222,6 +222,7 @@ def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
     assert sorted(rest[: len(lines)]) == sorted(lines), "the README shows what the demo says"
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_simulated_devices_end_when_the_terminal_closes(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(
         "go: {type: parallel, tasks: {cbf: {command_name: Scan}}}\n"
@@ -256,6 +257,7 @@ def test_the_demo_says_when_an_act_ends_otherwise(tmp_path: Path) -> None:
     assert "act 2: it ended completed, and should have ended degraded" in done.stdout
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_ctrl_c_ends_the_demo_and_all_its_processes(tmp_path: Path) -> None:
     # Its commands take 4 s at the speed 1: here they are still under way, however busy the machine.
     with start("demo", "--act", "1", "--speed", "0.1", cwd=tmp_path) as process:

@@ -132,6 +132,7 @@ def test_drivers_write_nothing_raw_to_standard_error(postgres_server: PostgresSe
     assert done.stderr == ""
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_server_that_goes_away_is_told_in_our_words_only(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_device_cannot_talk_a_resume_into_doubts(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_an_end_that_came_before_anybody_looked_has_the_time_of_its_device(
     killed: Killed,
 ) -> None:
@@ -162,6 +163,7 @@ def test_an_end_that_came_before_anybody_looked_has_the_time_of_its_device(
     assert instants == sorted(instants)
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_device_that_was_restarted_knows_nothing_any_more(killed: Killed) -> None:
     fleet, database = killed(2.0, {})
     fleet.restart(BEAMS[2])
@@ -173,6 +175,7 @@ def test_a_device_that_was_restarted_knows_nothing_any_more(killed: Killed) -> N
     assert row.status is TaskStatus.ABORTED  # what came after the beams is not started
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) -> None:
     _, database = killed(4.0, {})
     options = ("r1", "--db", str(database), "--no-live")
@@ -198,6 +201,7 @@ def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) 
         assert pst.health_state is None
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_lost_run_is_recovered_before_it_is_resumed_and_nothing_runs_twice(
     killed: Killed, tmp_path: Path
 ) -> None:

@@ -474,6 +474,7 @@ def test_of_two_processes_at_once_one_resumes(
     assert newer in refusal
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_resume_is_refused_in_one_line_where_the_record_is_locked(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     (tmp_path / "pump.py").write_text(_PUMP)

@@ -132,6 +132,7 @@ def test_runs_are_compared_and_counted(former: str) -> None:
 
 
 @pytest.mark.parametrize(("number", "command"), [(24, "scan"), (26, "waits"), (27, "long")])
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_what_was_lost_is_recovered(former: str, version: int, number: int, command: str) -> None:
     run = run_ids(former)[number]
     ask(1, "recover", run, "--give-up", "--no-live", "--db", former)

@@ -315,6 +315,7 @@ def test_a_full_disk_is_told_and_written_when_there_is_room(
             kept(file, run_id).assert_final()
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_quota_does_to_a_file_what_a_full_disk_does(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     Store.open(file).close()

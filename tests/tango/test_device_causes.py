@@ -259,6 +259,7 @@ def test_a_command_that_the_device_has_forgotten(server: LrcServer) -> None:
 
 
 @pytest.mark.parametrize(("device", "lost_after_s"), [(MORTAL[3], 1.0), (MORTAL[4], 60.0)])
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_server_that_hangs(fleet: SimulatedFleet, device: str, lost_after_s: float) -> None:
     """It is given up, or a limit expires before: the silence is told either way."""
 

@@ -291,6 +291,7 @@ def test_a_raising_callback_harms_nobody(server: LrcServer, client: LrcClient) -
     assert run(client, server.trl(), "Configure", {}).final().status is TaskStatus.COMPLETED
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_three_hundred_commands_in_flight_need_no_more_threads(server: LrcServer) -> None:
     with LrcClient(poll_interval_s=0.5) as client:
         run(client, server.trl(1), "On")

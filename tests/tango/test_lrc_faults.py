@@ -118,6 +118,7 @@ def test_a_server_that_stays_frozen_is_given_up_with_the_truth() -> None:
         assert "what became of the command is not known" in updates.text
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_frozen_devices_do_not_delay_the_others() -> None:
     with LrcServer(12) as hung, LrcServer() as sound, LrcClient(**QUICK) as client:
         waiting = [start(client, hung.trl(n), LONG) for n in range(1, 13)]

@@ -72,6 +72,7 @@ def test_a_command_that_is_attached_to_where_nothing_is_told_ends(server: LrcSer
 
 
 @pytest.mark.parametrize(("command", "above"), [("Move", False), ("MoveCoded", True)])
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_command_may_take_as_long_as_the_limit_of_its_step(
     server: LrcServer, executor: MainTaskExecutor, command: str, above: bool
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_long_limit_of_one_call_is_not_one_of_the_others(server: LrcServer) ->
         assert proxy.get_timeout_millis() == 3000
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_command_line_that_is_ended_does_not_wait_for_a_call(tmp_path: Path) -> None:
     """PyTango's own end waits for every call that is out."""
     with LrcServer(1, 0) as server:  # of its own: it stays busy

@@ -127,6 +127,7 @@ def test_nobody_is_given_the_port_of_a_server_that_is_down():
             intruder.bind(("127.0.0.1", port))
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_suspended_process_answers_nothing_until_it_is_resumed():
     with SimulatedFleet([CBF], settings=QUICK) as fleet:
         proxy = tango.DeviceProxy(fleet.trl(CBF))

@@ -95,6 +95,7 @@ def check_double_execution(server: LrcServer, cut: Callable[[], None]) -> None:
     assert any("reply was lost" in update.note for update in updates.all)
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_broken_connection_executes_a_command_once() -> None:
     with Wire() as wire, LrcServer(publish=wire.port) as server:
         wire.target = server.port

@@ -63,6 +63,7 @@ def test_the_device_part_says_that_pytango_is_missing(
     assert "skipped: PyTango is not installed" in said
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_clients_are_compared_round_by_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "IDLE_S", 0.0)
     drift = iter([1.0, 1.0, 4.0, 4.0, 9.0, 9.0])  # the machine gets slower from round to round

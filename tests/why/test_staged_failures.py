@@ -281,6 +281,7 @@ def test_guards_that_refuse_before_anything_runs() -> None:
 # -- devices that are gone ----------------------------------------------------------------------
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_server_that_is_killed_in_mid_command(stage: Stage) -> None:
     device = MORTAL[0]
     stage.fault(device, "hang")
@@ -359,6 +360,7 @@ def test_a_frozen_device(stage: Stage) -> None:
 # -- limits -------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_limit_of_the_root_names_the_leaf_that_hung(stage: Stage) -> None:
     stage.fault(HANGING[0], "hang")
     ended = stage.run(
@@ -382,6 +384,7 @@ def test_a_limit_of_the_root_names_the_leaf_that_hung(stage: Stage) -> None:
     )
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_limit_that_an_earlier_step_used_up(stage: Stage, manager: Manager) -> None:
     slow = method(manager, "takes_a_while")
     stage.fault(HANGING[1], "hang")
