@@ -1,0 +1,58 @@
+"""Tables of states: which answer each request gets in each state of a state machine.
+
+A state machine has one state field and one table ``MOVES``. Each cell of the table holds a move
+(the next state), ``IGNORE`` (a duplicate: nothing happens) or ``REFUSE`` (the request is logged
+with the story of the node). A table with an empty cell cannot be made.
+
+Threads: a table is never changed after it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeAlias, TypeVar
+
+
+class Answer(Enum):
+    """What happens to a request that moves nothing."""
+
+    IGNORE = "ignore"
+    """The request is a duplicate, or too late to matter: nothing happens."""
+    REFUSE = "refuse"
+    """The request does not fit the state: it is logged, and whoever asked is told."""
+
+
+IGNORE: Final = Answer.IGNORE
+REFUSE: Final = Answer.REFUSE
+
+State = TypeVar("State", bound=Enum)
+Request = TypeVar("Request", bound=Enum)
+
+Table: TypeAlias = Mapping[tuple[State, Request], State | Answer]
+
+
+def table_of(
+    states: type[State],
+    requests: type[Request],
+    rows: Mapping[State, Mapping[Request, State | Answer]],
+) -> Table[State, Request]:
+    """Return the table of a state machine, keyed by ``(state, request)``.
+
+    Args:
+        states: Every state.
+        requests: Every request.
+        rows: The cells: for each state a row, with a cell for each request.
+
+    Raises:
+        ValueError: A cell is missing; the message names the cells.
+    """
+    missing = [
+        f"({state.name}, {request.name})"
+        for state in states
+        for request in requests
+        if request not in rows.get(state, {})
+    ]
+    if missing:
+        raise ValueError(f"no cell for {', '.join(missing)}")
+    return {(state, request): rows[state][request] for state in states for request in requests}
