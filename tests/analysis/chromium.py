@@ -70,7 +70,9 @@ class Page:
             " if (met || Date.now() > end) done(met); else setTimeout(look, 20); }; look(); })"
         )
         met = self.evaluate(wait % (LIMIT_S * 500, condition))
-        assert met, f"never true in the page: {condition}; errors: {self.errors}"
+        if not met:
+            state = self.evaluate("`${document.readyState}, ${document.visibilityState}`")
+            raise AssertionError(f"never true in the page ({state}): {condition}; {self.errors}")
 
     def size(self, width: int, height: int) -> None:
         """Give the page the size of a window, in pixels."""
@@ -109,6 +111,9 @@ class Chromium:
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions",
+            # A page that the browser takes for hidden is never drawn.
+            "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
+            "--disable-background-timer-throttling",
             "--mute-audio", f"--user-data-dir={self._folder}", "about:blank",
         ]  # fmt: skip
         theirs_in, self._out = os.pipe()
@@ -146,6 +151,7 @@ class Chromium:
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable", {}, session)
         page.size(1000, 800)
+        self.call("Page.bringToFront", {}, session)
         page.loaded = False
         self.call("Page.navigate", {"url": url}, session)
         deadline = time.monotonic() + LIMIT_S
