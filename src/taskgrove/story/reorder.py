@@ -1,8 +1,8 @@
 """Events of one run in the order of their numbers, whatever order they come in.
 
 Threads hand events over a little out of order. An event that comes early is held back until
-those before it have come, or until they were waited for long enough; what comes after that is
-late. Doubles are dropped. Pure: there is no clock but that of the events.
+those before it have come, or until the reader has waited long enough for them; what comes after
+that is late. Doubles are dropped. Pure: the caller brings the clock.
 
 Threads: a :class:`ReorderBuffer` belongs to one thread.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 from taskgrove.events import TaskEvent
 
-#: How long an event that came early waits for those before it, in seconds.
+#: How long a reader waits for missing events, from when it first sees the gap, in seconds.
 PATIENCE_S: Final = 1.0
 
 
@@ -35,6 +35,8 @@ class ReorderBuffer:
         self._count = 0
         # Ranges of numbers that were given up, in order.
         self._given_up: list[tuple[int, int]] = []
+        # The gap that :meth:`settle` saw last, by its first number, and when it first saw it.
+        self._gap = (0, 0.0)
 
     @property
     def has_gap(self) -> bool:
@@ -50,7 +52,7 @@ class ReorderBuffer:
         if begin > expected:
             self._count += 1
             heappush(self._held, (begin, self._count, event))
-            return [*self.following(), *self.settle(event.monotonic_s)]
+            return self.following()
         if event.sequence >= expected:
             self.expected = event.sequence + 1
             return [event, *self.following()] if self._held else [event]
@@ -68,17 +70,22 @@ class ReorderBuffer:
         return ready
 
     def settle(self, now_s: float | None = None) -> list[TaskEvent]:
-        """Give up what was waited for long enough; return what was held back for it.
+        """Give up what the reader has waited for long enough; return what was held back for it.
+
+        The time counts from the first call that sees the gap: events may be handed over late on a
+        busy machine, so their own times say nothing.
 
         Args:
-            now_s: Now, on the monotonic clock of the events; None waits for nothing any more.
+            now_s: Now, on the reader's monotonic clock; None ends all waiting.
         """
         ready: list[TaskEvent] = []
         while self._held:
-            begin, _, event = self._held[0]
-            if now_s is not None and now_s - event.monotonic_s < PATIENCE_S:
-                break
-            self.give_up_to(begin)
+            if now_s is not None:
+                if self._gap[0] != self.expected:
+                    self._gap = (self.expected, now_s)
+                if now_s - self._gap[1] < PATIENCE_S:
+                    break
+            self.give_up_to(self._held[0][0])
             ready += self.following()
         return ready
 

@@ -91,7 +91,7 @@ class RunView(RunTree):
         """Take in what came early and has waited long enough for the events before it.
 
         Args:
-            now_s: The monotonic clock of the process that runs it; None takes in all there is.
+            now_s: The monotonic clock of this process; None takes in all there is.
 
         Returns:
             As :meth:`apply`.

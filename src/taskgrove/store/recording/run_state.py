@@ -24,7 +24,7 @@ from taskgrove.events import (
 )
 from taskgrove.events.plain_event import plain_event, substitute
 from taskgrove.store.recording.coalescing import coalesce, in_order
-from taskgrove.story.reorder import PATIENCE_S, ReorderBuffer, begin_of
+from taskgrove.story.reorder import ReorderBuffer, begin_of
 from taskgrove.story.run_node import RunNode, RunNodes
 
 _LOGGER = logging.getLogger(__name__)
@@ -104,7 +104,6 @@ class RunState:
     unread: bool = False
     touched: bool = False
     lazy_since: float = 0.0
-    _gap_since: float | None = None
     _order: ReorderBuffer = field(default_factory=ReorderBuffer)
 
     @property
@@ -216,16 +215,9 @@ class RunState:
 
     def fold_early(self, *, now: bool = False) -> None:
         """Fold what was held back long enough, or now."""
-        if not self._order.has_gap:
-            self._gap_since = None
-            return
-        # Counted from here, not by the events' own clock: a busy machine brings them late.
-        self._gap_since = self._gap_since or time.monotonic()
-        if now or time.monotonic() - self._gap_since >= PATIENCE_S:
-            ready = self._order.settle()
-            self._gap_since = None
-            self._fold(ready)
-            self.touched = self.touched or bool(ready)
+        ready = self._order.settle(None if now else time.monotonic())
+        self._fold(ready)
+        self.touched = self.touched or bool(ready)
 
     def _fold(self, ready: Iterable[TaskEvent], *, late: bool = False) -> None:
         for event in ready:
