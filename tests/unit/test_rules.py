@@ -189,6 +189,7 @@ def test_verdicts(rule: str, good: int, bad: int, expected: tuple[object, ...], 
     assert decision is not None
     assert decision.line == line
     assert decision.rule == rule
+    assert decision.kind == rule.partition(" ")[0]
     assert (decision.succeeded, decision.total) == (good, good + bad)
     assert decision.needed is not None
     assert decision.severe == (expected == FAILED)  # what was missed is not softened above

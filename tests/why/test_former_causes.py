@@ -8,7 +8,7 @@ import pytest
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, ComposedDetail, FinishedDetail
-from taskgrove.story.legacy import cause_of, completed_late, stop_reason
+from taskgrove.story.legacy import cause_of, completed_late, rule_of, stop_reason
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode
 
@@ -108,6 +108,15 @@ def test_a_cause_that_was_told_is_not_read_from_words() -> None:
     node = leaf("timed out after 5 s (limit set by root)", FAILED, ResultCode.FAILED)
     node.finished = FinishedDetail(cause=Cause(kind="reported", said="timed out after 5 s"))
     assert cause_of(node) is node.finished.cause
+
+
+def test_a_rule_is_read_from_its_name_only_where_its_kind_was_not_told() -> None:
+    former = ["quorum 0.8", "all", "any", "PST group", "CBF dominates", "default", "all of mine"]
+    kinds = ["quorum", "all", "any", "pst_group", "cbf", None, "all"]
+    assert [rule_of(FinishedDetail(rule=rule)) for rule in former] == kinds
+    assert rule_of(FinishedDetail(rule="all of mine", rule_kind="own")) == "own"
+    assert rule_of(FinishedDetail()) is None
+    assert rule_of(None) is None
 
 
 def test_notes_are_read_from_their_data_first() -> None:

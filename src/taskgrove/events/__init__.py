@@ -23,6 +23,7 @@ from taskgrove.events.details import ExecutionKind as ExecutionKind
 from taskgrove.events.details import FinishedDetail as FinishedDetail
 from taskgrove.events.details import NoteDetail as NoteDetail
 from taskgrove.events.details import PageDetail as PageDetail
+from taskgrove.events.details import RuleKind as RuleKind
 from taskgrove.events.details import StartedDetail as StartedDetail
 from taskgrove.events.event import SCHEMA_VERSION as SCHEMA_VERSION
 from taskgrove.events.event import EventKind as EventKind

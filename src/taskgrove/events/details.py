@@ -10,6 +10,12 @@ from taskgrove.events.cause import Cause, Place
 from taskgrove.events.left_out import LeftOut
 
 ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
+#: Which rule decided an outcome. ``all``, ``any`` and ``quorum`` count successes; ``own`` is a
+#: class of the user; ``empty``, ``aborted`` and ``progress`` hold before every rule.
+RuleKind: TypeAlias = Literal[
+    "all", "any", "quorum", "pst_group", "cbf", "refusal", "default", "leaf", "own",
+    "empty", "aborted", "progress",
+]  # fmt: skip
 
 
 class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="composed"):
@@ -72,7 +78,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
     """How the end was decided.
 
     Attributes:
-        rule: The rule that decided, or None for a leaf.
+        rule: The rule that decided, as words, or None for a leaf.
         succeeded: How many children succeeded.
         needed: How many had to, or None where the rule has no number.
         total: Of how many.
@@ -84,6 +90,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         result_value: What a command gave as data, besides its code and message.
         left_out: What was left out of the node, and of all that is below it.
         begun: True for a node that ended REJECTED although its work had begun.
+        rule_kind: Which rule decided; None for a leaf, and in older records.
     """
 
     rule: str | None = None
@@ -98,6 +105,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
     result_value: Any = None
     left_out: tuple[LeftOut, ...] = ()
     begun: bool = False
+    rule_kind: RuleKind | None = None
 
 
 class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):

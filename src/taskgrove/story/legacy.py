@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, CauseKind, ChainLink
+from taskgrove.events import Cause, CauseKind, ChainLink, FinishedDetail, RuleKind
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
@@ -77,6 +77,10 @@ _KINDS_OF_CODES: Final[dict[ResultCode | None, CauseKind]] = {
     ResultCode.REJECTED: "refused",
     ResultCode.UNKNOWN: "unreadable",
 }
+#: Rules by the first word of how they were called, where nothing else tells which decided.
+_RULES: Final[dict[str, RuleKind]] = {
+    "all": "all", "any": "any", "quorum": "quorum", "PST": "pst_group", "CBF": "cbf",
+}  # fmt: skip
 #: Longer causes are read by their beginning.
 _READ: Final = 2000
 
@@ -92,6 +96,13 @@ def cause_of(node: RunNode) -> Cause:
         because_of = f"{node.parent_path}/{found['name']}" if found is not None else None
         return Cause(kind="skipped", said=words, because_of=because_of)
     return _read(node, words)
+
+
+def rule_of(finished: FinishedDetail | None) -> RuleKind | None:
+    """Return which rule decided an end; None: none did, or none that an older record names."""
+    if finished is None or finished.rule_kind is not None or finished.rule is None:
+        return None if finished is None else finished.rule_kind
+    return _RULES.get(finished.rule.partition(" ")[0])
 
 
 def stop_reason(note: NodeNote) -> str:

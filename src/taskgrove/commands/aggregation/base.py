@@ -18,7 +18,7 @@ import msgspec
 from taskgrove.commands.aggregation.messages import format_message
 from taskgrove.commands.aggregation.result_parsing import ParsedResult, parse_result
 from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
-from taskgrove.events import LeftOut
+from taskgrove.events import LeftOut, RuleKind
 
 __all__ = [
     "DEGRADED",
@@ -293,7 +293,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         verdict: ``OK``, ``DEGRADED``, ``FAILED``, ``REJECTED``, ``ABORTED``, ``QUEUED`` or
             ``IN_PROGRESS``.
         reason: The sum in words: ``PST success 14/16``.
-        severe: True for an outcome that is severe by SPEC S3.5.
+        severe: True for an outcome that a parent must not soften.
+        kind: Which rule it is.
     """
 
     rule: str
@@ -303,6 +304,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     verdict: str
     reason: str = ""
     severe: bool = False
+    kind: RuleKind = "own"
 
     @property
     def line(self) -> str:

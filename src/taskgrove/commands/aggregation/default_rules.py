@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from taskgrove.commands.aggregation.base import DEGRADED, FAILED, SubtaskResult
 from taskgrove.commands.aggregation.rules import AggregationRule, RuleContext, Verdict
@@ -14,6 +14,7 @@ from taskgrove.commands.aggregation.tally import (
     is_degraded,
 )
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import RuleKind
 
 #: Codes that name a problem, the gravest first: the order settles which of several
 #: problems lends its code, so that the order of the subtasks does not.
@@ -33,6 +34,8 @@ def is_cbf_associated(sub: SubtaskResult) -> bool:
 @dataclass(frozen=True, slots=True)
 class CbfRule(AggregationRule):
     """S3.3: a problem of the correlator dominates all others."""
+
+    kind: ClassVar[RuleKind] = "cbf"
 
     @property
     def label(self) -> str:
@@ -67,6 +70,8 @@ class CbfRule(AggregationRule):
 class PstGroupRule(AggregationRule):
     """S3.4: a group of PST beams is worth what its successful beams are."""
 
+    kind: ClassVar[RuleKind] = "pst_group"
+
     @property
     def label(self) -> str:
         """``PST group``."""
@@ -97,6 +102,8 @@ class PstGroupRule(AggregationRule):
 class RefusalRule(AggregationRule):
     """S3.14: where all was refused and nothing has begun, the task was refused."""
 
+    kind: ClassVar[RuleKind] = "refusal"
+
     @property
     def label(self) -> str:
         """``nothing begun``."""
@@ -125,6 +132,8 @@ class RefusalRule(AggregationRule):
 @dataclass(frozen=True, slots=True)
 class SeverityRule(AggregationRule):
     """S3.5 and S3.6: what remains is FAILED when it is severe, else DEGRADED."""
+
+    kind: ClassVar[RuleKind] = "default"
 
     @property
     def label(self) -> str:
@@ -163,6 +172,8 @@ class SeverityRule(AggregationRule):
 @dataclass(frozen=True, slots=True)
 class LeafRule(AggregationRule):
     """For the tracker of a single leaf: it tells what the record of the leaf's parent does."""
+
+    kind: ClassVar[RuleKind] = "leaf"
 
     @property
     def label(self) -> str:

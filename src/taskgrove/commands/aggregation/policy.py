@@ -37,7 +37,7 @@ from taskgrove.commands.aggregation.tally import (
     is_problem,
 )
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
-from taskgrove.events import LeftOut
+from taskgrove.events import LeftOut, RuleKind
 
 _WORDS: Final = {
     TaskStatus.STAGING: "queued",
@@ -104,7 +104,7 @@ class TaskAggregationPolicy:
             subs: The latest result of each subtask; their order settles that of the causes.
         """
         tally = Tally(subs, self.left_out)
-        label, verdict = self._judge(tally)
+        kind, label, verdict = self._judge(tally)
         decision = Decision(
             label,
             tally.succeeded,
@@ -113,6 +113,7 @@ class TaskAggregationPolicy:
             verdict.word,
             reason=verdict.reason,
             severe=verdict.severe,
+            kind=kind,
         )
         causes = self._causes(tally, verdict)
         message = self._message(tally, verdict, [str(cause) for cause in causes])
@@ -140,8 +141,8 @@ class TaskAggregationPolicy:
 
     # -- deciding -----------------------------------------------------------------------
 
-    def _judge(self, tally: Tally) -> tuple[str, Verdict]:
-        """Return the label of the rule that decides, and its verdict."""
+    def _judge(self, tally: Tally) -> tuple[RuleKind, str, Verdict]:
+        """Return the rule that decides, its label, and its verdict."""
         decided = _before_rules(tally)
         if decided is not None:
             return decided
@@ -154,7 +155,7 @@ class TaskAggregationPolicy:
             if verdict is not None:
                 if verdict.result == ResultCode.UNKNOWN and IS_FINAL[verdict.status]:
                     verdict = replace(verdict, result=_FITTING_CODES[verdict.status])
-                return rule.label, verdict
+                return rule.kind, rule.label, verdict
         raise AssertionError("the last default rule always decides")
 
     def _is_pst_group_task(self) -> bool:
@@ -285,17 +286,17 @@ class TaskAggregationPolicy:
         return f"{title}\n{block}" if block else title
 
 
-def _before_rules(tally: Tally) -> tuple[str, Verdict] | None:
+def _before_rules(tally: Tally) -> tuple[RuleKind, str, Verdict] | None:
     """Decide what no rule changes: nothing to do, aborted, not at its end (S3.0 to S3.2)."""
     total = tally.total
     if not total:
         reason = "no subtasks"
-        return reason, Verdict(status=TaskStatus.COMPLETED, result=ResultCode.OK, reason=reason)
+        verdict = Verdict(status=TaskStatus.COMPLETED, result=ResultCode.OK, reason=reason)
+        return "empty", reason, verdict
     if tally.aborted:
         reason = f"{len(tally.aborted)} of {total} aborted"
-        return "aborted", Verdict(
-            status=TaskStatus.ABORTED, result=ResultCode.ABORTED, reason=reason
-        )
+        verdict = Verdict(status=TaskStatus.ABORTED, result=ResultCode.ABORTED, reason=reason)
+        return "aborted", "aborted", verdict
     unfinished = tally.waiting + tally.running
     if not unfinished:
         return None
@@ -303,7 +304,7 @@ def _before_rules(tally: Tally) -> tuple[str, Verdict] | None:
     if tally.waiting + len(tally.faults) == total:
         status, code = TaskStatus.QUEUED, ResultCode.QUEUED
     reason = f"{total - unfinished} of {total} ended"
-    return "progress", Verdict(status=status, result=code, reason=reason)
+    return "progress", "progress", Verdict(status=status, result=code, reason=reason)
 
 
 def _failed_by_kind(subs: Iterable[SubtaskResult]) -> dict[str, list[str]]:

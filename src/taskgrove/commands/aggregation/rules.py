@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from numbers import Integral
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,7 @@ from taskgrove.commands.aggregation.plain_values import describe
 from taskgrove.commands.aggregation.tally import Tally
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError, nearest
+from taskgrove.events import RuleKind
 
 
 class RuleContext(msgspec.Struct, frozen=True, gc=False):
@@ -74,9 +75,13 @@ class AggregationRule(ABC):
 
     A rule is asked only when every subtask is final and none is ABORTED (S3.0 to S3.2
     hold in every rule).
+
+    Attributes:
+        kind: Which of our rules it is; ``own`` for a class of the user.
     """
 
     __slots__ = ()
+    kind: ClassVar[RuleKind] = "own"
 
     @property
     @abstractmethod
@@ -132,6 +137,8 @@ class _CountingRule(AggregationRule):
 class AllRule(_CountingRule):
     """``all``: any problem fails the task."""
 
+    kind: ClassVar[RuleKind] = "all"
+
     @property
     def label(self) -> str:
         """``all``."""
@@ -145,6 +152,8 @@ class AllRule(_CountingRule):
 @dataclass(frozen=True, slots=True)
 class AnyRule(_CountingRule):
     """``any``: one success completes the task."""
+
+    kind: ClassVar[RuleKind] = "any"
 
     @property
     def label(self) -> str:
@@ -170,6 +179,7 @@ class QuorumRule(_CountingRule):
     """
 
     limit: int | Decimal
+    kind: ClassVar[RuleKind] = "quorum"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limit", _checked_limit(self.limit))

@@ -177,6 +177,7 @@ class TrackerEvents:
                 line=decision.line,
                 skipped=skipped,
                 severe=decision.severe,
+                rule_kind=decision.kind,
                 left_out=left_out,
                 begun=begun,
             )

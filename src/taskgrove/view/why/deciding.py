@@ -2,8 +2,8 @@
 
 A leaf that failed below a composite which ended well or DEGRADED all the same (a quorum that was
 reached, a group of beams) did not fail the command, even when it failed before the one that did;
-unless the composite above it counts successes, of which a DEGRADED one is none (SPEC S3.9).
-Where the correlator dominates (SPEC S3.3), beams and searches beside it do not decide. Pure.
+unless the composite above it counts successes, of which a DEGRADED one is none.
+Where the correlator dominates, beams and searches beside it do not decide. Pure.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from taskgrove.commands.aggregation.tally import DeviceKind, device_kind
+from taskgrove.events import RuleKind
+from taskgrove.story.legacy import rule_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
 from taskgrove.view.why.failed_leaf import Failed, device_of, is_below
 
 _BAD: Final = ("failed", "rejected")
-#: Rules that count successes, of which a DEGRADED child is none (SPEC S3.9).
-_COUNTING: Final = ("all", "any", "quorum")
-#: Devices whose failure alone does not fail a command (S3.5).
+#: Rules that count successes, of which a DEGRADED child is none.
+_COUNTING: Final[tuple[RuleKind, ...]] = ("all", "any", "quorum")
+#: Devices whose failure alone does not fail a command.
 _SOFT: Final[tuple[DeviceKind, ...]] = ("PST", "PSS")
-#: How the rule is called by which the correlator dominates.
-_CBF_RULE: Final = "CBF dominates"
 
 
 class Deciding(NamedTuple):
@@ -78,8 +78,7 @@ def _got_over(node: RunNode, parent: RunNode | None) -> bool:
     state = node.state
     if state != "degraded":
         return state == "completed"
-    rule = parent.finished.rule if parent is not None and parent.finished is not None else None
-    return not (rule or "").startswith(_COUNTING)
+    return parent is None or rule_of(parent.finished) not in _COUNTING
 
 
 def _dominated(above: Mapping[str, RunNode], failed: Sequence[Failed]) -> set[str]:
@@ -87,8 +86,7 @@ def _dominated(above: Mapping[str, RunNode], failed: Sequence[Failed]) -> set[st
     return {
         path
         for path, node in above.items()
-        if node.finished is not None
-        and node.finished.rule == _CBF_RULE
+        if rule_of(node.finished) == "cbf"
         and any(_kind_of(item) == "CBF" and is_below(item.node.path, path) for item in failed)
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import FinishedDetail, one_line
+from taskgrove.events import FinishedDetail, RuleKind, one_line
+from taskgrove.story.legacy import rule_of
 from taskgrove.story.node_state import NodeState
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
@@ -21,7 +22,7 @@ _COUNTED: Final = 40
 #: How many columns each name and foreign text beside the first failure may take.
 _ROOM: Final = 60
 #: Rules whose sum explains an outcome; the others only count.
-_TELLING_RULES: Final = ("PST group", "quorum", "all", "any")
+_TELLING_RULES: Final[tuple[RuleKind, ...]] = ("pst_group", "quorum", "all", "any")
 _VERBS: Final[dict[str, str]] = {
     "completed": "completed",
     "degraded": "completed DEGRADED",
@@ -131,7 +132,7 @@ def without_failure(
     place = "" if node is None or node is story.root else f", in {name_of(node, room)}"
     reason = story.message if node is None else own_words(node)
     finished = None if node is None else node.finished
-    if finished is not None and finished.line and (finished.rule or "").startswith(_TELLING_RULES):
+    if finished is not None and finished.line and rule_of(finished) in _TELLING_RULES:
         reason = f"no leaf failed, but {sum_text(finished)}"
     told = f"{command} {verb}{place}"
     return f"{told}: {plain(reason, room)}" if reason else f"{told}, and nothing tells why"
@@ -184,7 +185,7 @@ def _sum_above(story: RunStory, path: str) -> str | None:
         finished = node.finished
         if finished is None or not finished.line or not is_below(path, node.path):
             continue
-        if (finished.rule or "").startswith(_TELLING_RULES):
+        if rule_of(finished) in _TELLING_RULES:
             found = sum_text(finished)
     return None if found is None else safe_text(found)
 
@@ -194,7 +195,7 @@ def sum_text(finished: FinishedDetail) -> str:
     rule, succeeded, total = finished.rule, finished.succeeded, finished.total
     if succeeded is None or total is None:
         return finished.line or ""
-    if rule == "PST group":
+    if rule_of(finished) == "pst_group":
         return f"PST success {succeeded}/{total}"
     needed = "" if finished.needed is None else f", {finished.needed} needed"
     return f"{rule} of {total}: {succeeded} succeeded{needed}"
