@@ -12,7 +12,6 @@ from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
-from taskgrove.commands.execution.worker_pool import WorkerPool
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
@@ -22,6 +21,7 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import EventBus
 from taskgrove.facade import run
+from taskgrove.loops.pool import Pool
 from taskgrove.testing import EventLog
 
 SEQUENTIAL = TaskExecutionType.SEQUENTIAL
@@ -188,7 +188,7 @@ def test_a_callback_that_exits_does_not_keep_what_is_skipped_from_its_end(nested
 
 
 def test_a_job_that_exits_leaves_its_thread_to_the_next() -> None:
-    pool = WorkerPool(1, "test-pool")
+    pool = Pool(1, "test-pool")
     entered, go, done = threading.Event(), threading.Event(), threading.Event()
 
     def quit_later() -> None:
@@ -302,7 +302,7 @@ def test_an_abort_reaches_work_outside_that_is_not_followed_yet(
 
 
 def test_a_slot_that_was_replaced_as_its_method_returned_ends_with_the_pool() -> None:
-    pool = WorkerPool(1, "test-pool")
+    pool = Pool(1, "test-pool")
     workers: list[Any] = []
     done = threading.Event()
     pool.submit(lambda: (workers.append(pool.current_worker), done.set()))

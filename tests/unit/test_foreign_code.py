@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.aggregation.rules import AggregationRule
-from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import FINAL_STATUSES, ResultCode, TaskStatus
 from taskgrove.events import EventBus
+from taskgrove.loops.pool import Pool
 from taskgrove.testing import EventLog
 
 HANG_GUARD_S = 60.0
@@ -379,37 +379,19 @@ def test_a_run_that_cannot_begin_ends_failed(kind, monkeypatch):
 
 def test_what_is_due_when_no_thread_can_be_started_does_not_take_the_timer_along(monkeypatch):
     """The machine has no thread for the first step: it fails in words, and the run ends."""
-    submit = WorkerPool.submit
+    submit = Pool.submit
 
     def without_threads(pool, job):
         if "worker" in pool._name:
             raise RuntimeError("can't start new thread")
         submit(pool, job)
 
-    monkeypatch.setattr(WorkerPool, "submit", without_threads)
+    monkeypatch.setattr(Pool, "submit", without_threads)
     with MainTaskExecutor() as executor:
         tree = Task("root", is_root=True, subtasks=[leaf("a"), leaf("b")])
         handle = executor.submit_main_task(tree)
         assert handle.wait(HANG_GUARD_S)
     assert "a - not started: RuntimeError: can't start new thread" in handle.outcome.message
-
-
-def test_a_limit_is_kept_though_the_machine_had_no_thread_for_the_one_before():
-    """What is due is handed to a pool; where that fails, the next must still be due."""
-    done = threading.Event()
-
-    class Pool:
-        def submit(self, job):
-            job()
-
-    def fails():
-        raise RuntimeError("can't start new thread")
-
-    timer = Timer(Pool(), "test-timer")
-    timer.at(0.0, fails)
-    timer.at(0.0, done.set)
-    assert done.wait(HANG_GUARD_S)
-    timer.close()
 
 
 def test_a_run_for_which_there_is_no_thread_at_all_is_refused_and_shutdown_returns(monkeypatch):
@@ -418,7 +400,7 @@ def test_a_run_for_which_there_is_no_thread_at_all_is_refused_and_shutdown_retur
 
     executor = MainTaskExecutor()
     with monkeypatch.context() as patch:
-        patch.setattr(WorkerPool, "submit", no_threads)
+        patch.setattr(Pool, "submit", no_threads)
         with pytest.raises(RuntimeError, match="new thread"):
             executor.submit_main_task(Task("root", is_root=True, subtasks=[leaf("a")]))
     executor.shutdown()

@@ -189,10 +189,7 @@ class MainTaskExecutor:
                 )
             self._all_done.wait()
             self._close_engine()
-            grace_s = self._engine.grace_s
-            self._engine.timer.close()
-            self._engine.pool.join(grace_s)
-            self._engine.control.join(grace_s)
+            self._engine.join(self._engine.grace_s)
 
     def abort_all(self, reason: str | None = None) -> None:
         """Ask every running tree to stop; returns at once."""

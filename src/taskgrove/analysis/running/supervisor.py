@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from taskgrove.analysis.running.ledger import Ledger, end_all_leftovers
-from taskgrove.commands.execution.worker_pool import WorkerPool
+from taskgrove.loops.pool import Pool
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ class SupervisorLoop:
         self.closing = False
         self.gone = False
         self.ledger = Ledger(ledger_folder)
-        self.starters = WorkerPool(_WORKERS, "taskgrove-analysis-start")
-        self.workers = WorkerPool(_WORKERS, "taskgrove-analysis-end")
-        self.callers = WorkerPool(_WORKERS, "taskgrove-analysis-callback")
+        self.starters = Pool(_WORKERS, "taskgrove-analysis-start")
+        self.workers = Pool(_WORKERS, "taskgrove-analysis-end")
+        self.callers = Pool(_WORKERS, "taskgrove-analysis-callback")
         self.thread = threading.Thread(target=self._run, name="taskgrove-analyses", daemon=True)
 
     def call(self, function: Callable[[], object]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from taskgrove.commands.execution.internal_runner import InternalRunner
-from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import LeafTask, TaskExecutionType
 from taskgrove.errors import UsageError
+from taskgrove.loops.loop import Action, Loop, TimerEntry
+from taskgrove.loops.pool import Pool
 
 #: Threads for deadlines and aborts; started only when there is something for them.
 _CONTROL_THREADS: Final = 4
@@ -25,13 +27,20 @@ class Engine:
         self.grace_s = grace_s
         self._pid = os.getpid()
         self.runners = runners
-        self.pool = WorkerPool(max_workers, "taskgrove-worker")
-        self.control = WorkerPool(_CONTROL_THREADS, "taskgrove-control")
-        self.timer = Timer(self.control, "taskgrove-timer")
+        self.pool = Pool(max_workers, "taskgrove-worker")
+        self.control = Pool(_CONTROL_THREADS, "taskgrove-control")
+        self._timer = Loop("taskgrove-timer")
 
     def runner_of(self, leaf: LeafTask) -> LeafRunner:
         """Return the runner for a leaf's kind; submission has checked that there is one."""
         return self.runners[leaf.task_type]
+
+    def at(self, instant: float, action: Action) -> TimerEntry:
+        """Have ``action`` run on a control thread at ``instant`` (``time.monotonic()``, seconds).
+
+        It may call foreign code, which must not delay the next timer.
+        """
+        return self._timer.at(instant, partial(self.control.submit, action))
 
     def check_process(self) -> None:
         """Raise UsageError in a process that was forked: the threads stayed in the other one."""
@@ -54,6 +63,12 @@ class Engine:
 
     def close(self) -> None:
         """Let all threads end once their work is done; returns at once."""
-        self.timer.close(0.0)
+        self._timer.stop(0.0)
         self.pool.close()
         self.control.close()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads to end, for each kind at most ``timeout_s`` seconds."""
+        self._timer.stop(timeout_s)
+        self.pool.join(timeout_s)
+        self.control.join(timeout_s)

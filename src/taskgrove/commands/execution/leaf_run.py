@@ -22,7 +22,6 @@ from taskgrove.commands.execution.attempts import Attempt, told_of
 from taskgrove.commands.execution.composite import Composite, Limit
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.placing import placed
-from taskgrove.commands.execution.worker_pool import TimerEntry, Worker
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import LeafTask
 from taskgrove.commands.task_tracker import TaskTracker
@@ -51,6 +50,8 @@ from taskgrove.events import (
 from taskgrove.events.cause import NOTHING_RAN, AbortFate, CauseKind
 from taskgrove.events.foreign_values import readable
 from taskgrove.foreign_code import LOGGING
+from taskgrove.loops.loop import TimerEntry
+from taskgrove.loops.pool import Worker
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.display import render_html
 from taskgrove.commands.execution.run import Run
 from taskgrove.commands.execution.waiting import waiting_for
-from taskgrove.commands.execution.worker_pool import current_pool
 from taskgrove.commands.run_recorder import RunRecorder
 from taskgrove.control_model import IS_FINAL, TaskStatus
 from taskgrove.errors import (
@@ -24,6 +23,7 @@ from taskgrove.errors import (
     TaskRejectedError,
     WaitTimeoutError,
 )
+from taskgrove.loops.pool import current_pool
 
 _ERRORS: Final[dict[TaskStatus, type[RunError]]] = {
     TaskStatus.FAILED: TaskFailedError,

@@ -90,7 +90,7 @@ class StoppableRun:
 
     def _watch(self, leaf_run: LeafRun) -> None:
         assert leaf_run.limit is not None
-        leaf_run.timer = self.engine.timer.at(
+        leaf_run.timer = self.engine.at(
             leaf_run.limit.at, functools.partial(self._expire, leaf_run)
         )
 
@@ -130,7 +130,7 @@ class StoppableRun:
         leaf_run.when_stopped(
             frozenset(signs), functools.partial(self._expired_stopped, leaf_run, text)
         )
-        self.engine.timer.at(
+        self.engine.at(
             time.monotonic() + self.engine.grace_s, functools.partial(leaf_run.sign, "grace")
         )
         leaf_run.ask_to_stop()
@@ -205,7 +205,7 @@ class StoppableRun:
         if not leaf_run.ask_to_stop(unless_over=True):
             return  # it has ended meanwhile, or another thread asks it
         leaf_run.note("abort-asked", f"asked to stop: {reason}", reason=reason)
-        self.engine.timer.at(
+        self.engine.at(
             time.monotonic() + self.engine.grace_s, functools.partial(self._abandon, leaf_run)
         )
         if leaf_run.is_started:  # else once it is attached to

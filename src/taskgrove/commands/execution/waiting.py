@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.worker_pool import WorkerPool, current_pool
 from taskgrove.commands.task import Task
 from taskgrove.commands.tracking.delivery import TrackerDelivery
 from taskgrove.commands.tracking.self_wait import held_here, waits_for_itself
 from taskgrove.errors import SelfWaitError
+from taskgrove.loops.pool import Pool, current_pool
 
 
 class Awaited(Protocol):
@@ -39,9 +39,9 @@ class _Wait(NamedTuple):
     """
 
     waiting: tuple[TrackerDelivery, ...]
-    pool: WorkerPool | None
+    pool: Pool | None
     target: TrackerDelivery
-    needs: tuple[WorkerPool, ...]
+    needs: tuple[Pool, ...]
 
 
 _LOCK: Final = threading.Lock()

@@ -1,28 +1,32 @@
-"""Threads of the executor: a bounded pool whose lost slots can be replaced, and a timer.
+"""Pool: a bounded number of threads, whose lost slots can be replaced.
 
 ``concurrent.futures`` is not used because it joins every thread at exit: a method that
-ignores its abort would keep the program alive for ever (SPEC S7.5).
+ignores its abort would keep the program alive for ever.
 
-Threads: every public method may be called by any thread. ``WorkerPool._lock`` guards the
-sets of workers, ``Timer._condition`` the heap; neither is held while a job runs.
+Threads: every public method may be called by any thread. ``Pool._lock`` guards the sets of
+workers; it is not held while a job runs.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from taskgrove.foreign_code import LOGGING
+from taskgrove.loops.threads import spawn
 
 _LOGGER = logging.getLogger(__name__)
 
 Job: TypeAlias = Callable[[], object]
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 class Worker:
@@ -35,7 +39,7 @@ class Worker:
 
     __slots__ = ("abandoned", "pool", "thread")
 
-    def __init__(self, pool: WorkerPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.abandoned = False
         self.thread: threading.Thread | None = None
@@ -48,23 +52,31 @@ class _Here(threading.local):
 _HERE: Final = _Here()
 
 
-def current_pool() -> WorkerPool | None:
+def current_pool() -> Pool | None:
     """Return the pool whose thread the calling one is; None: of none, or it lost its place."""
     worker = _HERE.worker
     return None if worker is None or worker.abandoned else worker.pool
 
 
-class WorkerPool:
+class Pool:
     """A bounded pool of daemon threads, started as work comes.
 
     Args:
         max_workers: How many jobs run at once, at least 1.
         name: Prefix of the threads' names.
+        thread_context: Makes the context manager that each thread lives inside, such as
+            ``tango.EnsureOmniThread``.
     """
 
-    def __init__(self, max_workers: int, name: str) -> None:
+    def __init__(
+        self,
+        max_workers: int,
+        name: str,
+        thread_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         self.max_workers = max_workers
         self._name = name
+        self._thread_context = thread_context
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[Worker] = set()
@@ -133,17 +145,12 @@ class WorkerPool:
 
     def _grow(self) -> None:
         worker = Worker(self)
-        worker.thread = threading.Thread(
-            target=self._work,
-            args=(worker,),
-            name=f"{self._name}-{next(self._numbers)}",
-            daemon=True,
-        )
         with self._lock:
             if self._closed or len(self._workers) < self.max_workers:
                 # Started under the lock, so that whoever sees the worker can join it.
                 try:
-                    worker.thread.start()
+                    name = f"{self._name}-{next(self._numbers)}"
+                    worker.thread = spawn(name, partial(self._work, worker))
                 except RuntimeError:
                     if not self._workers:
                         raise
@@ -156,104 +163,59 @@ class WorkerPool:
         _HERE.worker = worker
         queue = self._queue
         try:
-            while not worker.abandoned:
-                try:
-                    job = queue.get_nowait()
-                except Empty:
-                    with self._lock:
-                        self._idle += 1
-                    job = queue.get()
-                if job is None:
-                    return
-                try:
-                    job()
-                except BaseException:  # whoever waits for the thread would wait for ever
-                    with LOGGING:
-                        _LOGGER.exception("a job of pool %s raised", self._name)
-                del job  # an idle thread keeps nothing of the last run alive
+            with self._thread_context():
+                while not worker.abandoned:
+                    try:
+                        job = queue.get_nowait()
+                    except Empty:
+                        with self._lock:
+                            self._idle += 1
+                        job = queue.get()
+                    if job is None:
+                        return
+                    try:
+                        job()
+                    except BaseException:  # whoever waits for the thread would wait for ever
+                        with LOGGING:
+                            _LOGGER.exception("a job of pool %s raised", self._name)
+                    del job  # an idle thread keeps nothing of the last run alive
         finally:
             with self._lock:
                 self._workers.discard(worker)
                 self._replaced.discard(worker)
 
 
-class TimerEntry:
-    """One instant at which something is due."""
-
-    __slots__ = ("action", "at", "number")
-
-    def __init__(self, at: float, number: int, action: Callable[[], object]) -> None:
-        self.at = at
-        self.number = number
-        self.action: Callable[[], object] | None = action
-
-    def __lt__(self, other: TimerEntry) -> bool:
-        return (self.at, self.number) < (other.at, other.number)
-
-    def cancel(self) -> None:
-        """Forget the action; safe at any time."""
-        self.action = None
-
-
-class Timer:
-    """One thread that hands actions to a pool when they are due.
+def call_for_each(
+    function: Callable[[Item], Found], items: Iterable[Item], *, at_once: int, name: str
+) -> list[Found]:
+    """Return ``function(item)`` for each item, in order; several are called at once.
 
     Args:
-        pool: Where due actions run: they may call foreign code, which must not hold up
-            the next one.
-        name: The thread's name.
+        function: Called on threads of a pool that ends with the call.
+        items: What the function is called with.
+        at_once: How many calls run at once, at least 1.
+        name: Prefix of the threads' names.
+
+    Raises:
+        BaseException: What the function raised for the first item for which it raised.
     """
+    todo = list(items)
+    answers: SimpleQueue[tuple[int, Found | None, BaseException | None]] = SimpleQueue()
 
-    def __init__(self, pool: WorkerPool, name: str) -> None:
-        self._pool = pool
-        self._name = name
-        self._condition = threading.Condition()
-        self._heap: list[TimerEntry] = []
-        self._numbers = itertools.count()
-        self._thread: threading.Thread | None = None
-        self._closed = False
+    def call(number: int) -> None:
+        try:
+            answers.put((number, function(todo[number]), None))
+        except BaseException as exc:  # noqa: BLE001 - raised again by the caller's thread
+            answers.put((number, None, exc))
 
-    def at(self, instant: float, action: Callable[[], object]) -> TimerEntry:
-        """Have ``action`` run at ``instant`` (``time.monotonic()``, seconds)."""
-        entry = TimerEntry(instant, next(self._numbers), action)
-        with self._condition:
-            heapq.heappush(self._heap, entry)
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._watch, name=self._name, daemon=True)
-                self._thread.start()
-            if self._heap[0] is entry:
-                self._condition.notify()
-        return entry
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """End the thread; what is not yet due is forgotten."""
-        with self._condition:
-            self._closed = True
-            self._heap.clear()
-            self._condition.notify()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
-
-    def _watch(self) -> None:
-        while True:
-            with self._condition:
-                while not self._closed:
-                    while self._heap and self._heap[0].action is None:
-                        heapq.heappop(self._heap)
-                    if not self._heap:
-                        self._condition.wait()
-                        continue
-                    wait_s = self._heap[0].at - time.monotonic()
-                    if wait_s <= 0:
-                        break
-                    self._condition.wait(min(wait_s, 3600.0))
-                if self._closed:
-                    return
-                action = heapq.heappop(self._heap).action
-            if action is None:
-                continue
-            try:
-                self._pool.submit(action)
-            except BaseException:  # no thread could be started; every later limit needs this one
-                with LOGGING:
-                    _LOGGER.exception("what was due could not be begun")
+    pool = Pool(at_once, name)
+    try:
+        for number in range(len(todo)):
+            pool.submit(partial(call, number))
+        done = sorted((answers.get() for _ in todo), key=lambda answer: answer[0])
+    finally:
+        pool.close()
+    for _, _, error in done:
+        if error is not None:
+            raise error
+    return [found for _, found, _ in done]  # type: ignore[misc]

@@ -1,20 +1,21 @@
-"""The executor's own threads: bounds, replacement, timers."""
+"""Pools of threads: bounds, replacement, one call for each of many."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
 import pytest
 
-from taskgrove.commands.execution.worker_pool import Timer, WorkerPool
+from taskgrove.loops.pool import Pool, call_for_each
 
 HANG_GUARD_S = 200.0
 
 
 @pytest.fixture
 def pool():
-    pool = WorkerPool(2, "test-pool")
+    pool = Pool(2, "test-pool")
     yield pool
     pool.close()
     assert pool.join(HANG_GUARD_S)
@@ -79,7 +80,7 @@ def test_a_job_that_raises_costs_no_thread(pool, caplog):
 
 
 def test_a_replaced_worker_leaves_its_slot():
-    pool = WorkerPool(1, "single")
+    pool = Pool(1, "single")
     gate, entered, done = threading.Event(), threading.Event(), threading.Event()
     workers = []
 
@@ -102,44 +103,10 @@ def test_a_replaced_worker_leaves_its_slot():
     assert pool.current_worker is None
 
 
-def test_actions_come_when_they_are_due_and_cancelled_ones_do_not():
-    pool = WorkerPool(1, "single")  # else two that are due may overtake each other
-    timer = Timer(pool, "test-timer")
-
-    def asked(ahead_s):
-        """Ask for actions; return whether all was said in time, and in which order they came."""
-        order, done = [], threading.Event()
-        due = time.monotonic() + ahead_s
-        timer.at(due + 0.06, done.set)
-        timer.at(due + 0.04, lambda: order.append("second"))
-        timer.at(due, lambda: order.append("first"))
-        timer.at(due + 0.02, lambda: order.append("never")).cancel()
-        in_time = time.monotonic() < due
-        assert done.wait(HANG_GUARD_S)
-        return in_time, order
-
-    # A busy machine may take longer to ask than until the first is due: then later.
-    order = next(order for in_time, order in map(asked, (0.05, 1.0, 10.0)) if in_time)
-    assert order == ["first", "second"]
-    timer.close()
-    timer.close()
-    pool.close()
-    assert pool.join(HANG_GUARD_S)
-
-
-def test_an_earlier_action_that_comes_later_is_not_missed(pool):
-    timer = Timer(pool, "test-timer")
-    done = threading.Event()
-    timer.at(time.monotonic() + HANG_GUARD_S * 10, lambda: None)
-    timer.at(time.monotonic(), done.set)
-    assert done.wait(HANG_GUARD_S)
-    timer.close()
-
-
 @pytest.mark.parametrize("busy", [0, 2])
 def test_a_job_that_comes_after_the_end_is_done(busy):
     """Whether its threads had idled by then, or all of them still worked."""
-    pool = WorkerPool(2, "pool")
+    pool = Pool(2, "pool")
     go_on, done, begun = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     def works():
@@ -164,3 +131,44 @@ def test_a_job_that_comes_after_the_end_is_done(busy):
         pool.submit(done.set)
     assert done.wait(HANG_GUARD_S)
     assert pool.join(HANG_GUARD_S)
+
+
+def test_the_answers_of_calls_at_once_come_in_order():
+    barrier = threading.Barrier(3, timeout=HANG_GUARD_S)
+
+    def answer(number):
+        barrier.wait()
+        time.sleep(0.01 * (3 - number))
+        return 10 * number
+
+    found = call_for_each(answer, [0, 1, 2], at_once=3, name="test-calls")
+    assert found == [0, 10, 20]
+    assert call_for_each(answer, [], at_once=3, name="test-calls") == []
+
+
+def test_the_first_error_of_calls_at_once_is_raised_when_all_have_ended():
+    ended = []
+
+    def fails(number):
+        ended.append(number)
+        raise ValueError(f"bad {number}")
+
+    with pytest.raises(ValueError, match="bad 1"):
+        call_for_each(fails, [1, 2, 3], at_once=2, name="test-calls")
+    assert sorted(ended) == [1, 2, 3]
+
+
+def test_each_thread_of_a_pool_lives_inside_the_context():
+    steps = []
+
+    @contextlib.contextmanager
+    def context():
+        steps.append("enter")
+        yield
+        steps.append("leave")
+
+    pool = Pool(1, "test-pool", context)
+    pool.submit(lambda: steps.append("job"))
+    pool.close()
+    assert pool.join(HANG_GUARD_S)
+    assert steps == ["enter", "job", "leave"]

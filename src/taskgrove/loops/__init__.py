@@ -1,0 +1,1 @@
+"""Threads: the only room that creates them."""

@@ -1,0 +1,21 @@
+"""One thread for one function; every thread of the library starts here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+def spawn(name: str, function: Callable[[], object]) -> threading.Thread:
+    """Start a daemon thread that calls ``function`` once.
+
+    Args:
+        name: The thread's name, for logs and debuggers.
+        function: What the thread does; the thread ends when the function returns.
+
+    Raises:
+        RuntimeError: The machine has no further thread.
+    """
+    thread = threading.Thread(target=function, name=name, daemon=True)
+    thread.start()
+    return thread
