@@ -3,7 +3,7 @@
 A *failed* leaf ended badly by itself. A *casualty* did not: it was skipped because an earlier
 step failed, stopped because the run was aborted, never started because a limit had expired,
 or came to a device that was gone already. Failed leaves with the same cause are one group.
-Pure; SPEC S3 (problems and casualties), S7.2, S7.4, S7.5 say how leaves come to these ends.
+Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of a run whose runner vanished. Pure; DESIGN: LOST is a state of the record."""
+"""What is known of a run whose runner vanished. Pure."""
 
 from __future__ import annotations
 

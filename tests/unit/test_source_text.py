@@ -1,0 +1,88 @@
+"""Rules for the source itself: what its words cite, and that no name stands for two things."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import taskgrove
+
+SOURCE = Path(taskgrove.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+#: A reader of the source cannot see such a page.
+CITATION = re.compile(r"\bSPEC\b|\bDESIGN\b|\bS\d+\.\d+|\(S\d+\)")
+#: Rooms and modules that still have to be rewritten.
+CITING = ("analysis/", "commands/", "control_model.py", "events/", "store/schema.py", "testing/")
+#: Names that are still given twice.
+TWICE = frozenset(
+    [
+        "advice",
+        "base",
+        "command_line",
+        "document",
+        "engine",
+        "events",
+        "faults",
+        "ledger",
+        "left_out",
+        "link",
+        "messages",
+        "names",
+        "parameters",
+        "refusal",
+        "run",
+        "schema",
+        "section",
+        "sections",
+        "session",
+        "settings",
+        "statements",
+        "task",
+        "text",
+        "verdict",
+        "words",
+        "AnalysisEntry",
+        "Answer",
+        "Ending",
+        "Failed",
+        "Fault",
+        "Mark",
+        "Stop",
+        "Timer",
+        "Written",
+        "_Reader",
+    ]
+)
+#: Both are public: the status of a command and the status of an analysis.
+PUBLIC_TWICE = frozenset({"TaskStatus"})
+
+
+def test_no_page_is_cited_that_a_reader_cannot_see() -> None:
+    found = [
+        f"{file.relative_to(SOURCE)}:{number}: {line.strip()}"
+        for file in FILES
+        if not str(file.relative_to(SOURCE)).startswith(CITING)
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if CITATION.search(line)
+    ]
+    assert found == []
+
+
+def test_no_file_name_is_given_twice() -> None:
+    places = defaultdict(list)
+    for file in FILES:
+        places[file.stem].append(str(file.relative_to(SOURCE)))
+    del places["__init__"]
+    assert [found for name, found in places.items() if len(found) > 1 and name not in TWICE] == []
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    places = defaultdict(list)
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{file.relative_to(SOURCE)}:{node.lineno}")
+    allowed = TWICE | PUBLIC_TWICE
+    assert [found for name, found in places.items() if len(found) > 1 and name not in allowed] == []
