@@ -53,7 +53,9 @@ def check_archives(wheel: Path, sdist: Path) -> None:
     if not any(name.endswith((".yaml", ".yml")) for name in in_wheel):
         problems.append("the wheel carries no command map (*.yaml): the demo could not run")
     roots = {name.split("/", 1)[0] for name in in_wheel}
-    foreign = sorted(root for root in roots - {"taskgrove"} if not root.endswith(".dist-info"))
+    foreign = sorted(
+        root for root in roots - {"taskgrove", "taskgrove_demo"} if not root.endswith(".dist-info")
+    )
     problems += [f"the wheel holds {root}, which is no part of the package" for root in foreign]
     if problems:
         raise PackageError("\n".join(problems))

@@ -14,14 +14,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from taskgrove.cli.demo import acts_of, demo_session
+from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.follow import EventQueue
-from taskgrove.cli.shipped import shipped_map
+from taskgrove.cli.session import MapSession
+from taskgrove.cli.simulate import demo_map
 from taskgrove.cli.terminal import Terminal
+from taskgrove.commands.command_map import load_command_map
 from taskgrove.tango.simulator import SimulatedFleet, device_names
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import UNICODE
 from taskgrove.view.tree_text import build_lines, fold_text, format_line, name_width
+from taskgrove_demo.acts import CONFIGURATION, TELESCOPE_ACTS
+from taskgrove_demo.managers import Telescope
 
 PICTURE = Path(__file__).parent / "images" / "live-tree.svg"
 WIDTH = 96
@@ -29,11 +33,19 @@ WIDTH = 96
 
 def main() -> None:
     """Run the second act of the demo and keep one moment of it."""
-    command_map = shipped_map()
+    command_map = load_command_map(demo_map())
     settings = {"duration_s": 4.0, "spread": 0.4}
     with SimulatedFleet(device_names(command_map.components), settings=settings) as fleet:
-        acts_of(command_map)[1].prepare(fleet, command_map)
-        with demo_session(command_map, fleet) as (session, task):
+        for device, fault in TELESCOPE_ACTS[1].faults.items():
+            fleet.set_fault(device, "Configure", fault)
+        with MapSession(
+            command_map,
+            Telescope(),
+            reader=DeviceReader("the demo"),
+            addresses=fleet.trls,
+            max_workers=4,
+        ) as session:
+            task = session.compose("configure", CONFIGURATION)
             events, view = EventQueue(), RunView()
             handle = session.submit(task, events)
             while not handle.wait(0.02):

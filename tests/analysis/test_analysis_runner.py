@@ -20,6 +20,7 @@ from taskgrove import LeafTask, Task, TaskExecutionType
 from taskgrove.analysis.analysis_runner import AnalysisRunner
 from taskgrove.analysis.configuration import parse_configuration
 from taskgrove.analysis.leaves import attaching
+from taskgrove.analysis.registry import REGISTRY
 from taskgrove.analysis.running.process import identity_of
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_composer import MainTaskComposer
@@ -198,6 +199,7 @@ def test_only_some_warnings_become_notes(bench: Bench) -> None:
 
 
 def test_the_facade_runs_analyses(tmp_path: Path) -> None:
+    REGISTRY.load_module("taskgrove_demo.analyses")
     file = tmp_path / "powder.yaml"
     file.write_text(
         f"header: {{work_dir: {tmp_path}}}\n"

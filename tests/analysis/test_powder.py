@@ -7,33 +7,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taskgrove.analysis.powder import ENTRIES
-from taskgrove.analysis.powder.curves import (
+from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
+from taskgrove.errors import AnalysisError
+from taskgrove_demo.analyses import ENTRIES
+from taskgrove_demo.powder.curves import (
     Curve,
     count_peaks,
     integrate,
     read_curves,
     write_curve,
 )
-from taskgrove.analysis.powder.fit import FitRings, read_fit
-from taskgrove.analysis.powder.geometry import Geometry, ring_angle, ring_radius_mm
-from taskgrove.analysis.powder.integrate import PyfaiIntegrate
-from taskgrove.analysis.powder.parameters import (
+from taskgrove_demo.powder.fit import FitRings, read_fit
+from taskgrove_demo.powder.geometry import Geometry, ring_angle, ring_radius_mm
+from taskgrove_demo.powder.integrate import PyfaiIntegrate
+from taskgrove_demo.powder.parameters import (
     FitRingsParameters,
     PyfaiIntegrateParameters,
     SummariseParameters,
 )
-from taskgrove.analysis.powder.rings import mean_curve, refine_distance
-from taskgrove.analysis.powder.scan_file import read_frame, read_info
-from taskgrove.analysis.powder.simulation import (
+from taskgrove_demo.powder.rings import mean_curve, refine_distance
+from taskgrove_demo.powder.scan_file import read_frame, read_info
+from taskgrove_demo.powder.simulation import (
     SimulatedScan,
     draw_frame,
     expected_counts,
     take_scan,
 )
-from taskgrove.analysis.powder.summarise import Summarise
-from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
-from taskgrove.errors import AnalysisError
+from taskgrove_demo.powder.summarise import Summarise
 
 
 def curve_of(scan: SimulatedScan, frame: int = 0) -> Curve:

@@ -32,7 +32,7 @@ from taskgrove.control_model import ObsState
 from taskgrove.errors import CommandError, MapError
 from tests.schema_check import accepts
 
-DEMO = Path(__file__).parents[2] / "src/taskgrove/cli/maps/demo.yaml"
+DEMO = Path(__file__).parents[2] / "src/taskgrove_demo/maps/demo.yaml"
 
 GOOD = """\
 configure:
@@ -684,7 +684,7 @@ def test_the_schema_refuses_what_the_loader_refuses(entry: str) -> None:
     assert not accepts(command_map_json_schema(), parse_plain_data(one(entry)))
 
 
-def test_the_shipped_map_is_valid() -> None:
+def test_the_map_of_the_demonstration_is_valid() -> None:
     loaded = load_command_map(DEMO)
     assert isinstance(loaded, CommandMap)
     assert "configure" in loaded.commands

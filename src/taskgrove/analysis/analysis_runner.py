@@ -371,10 +371,7 @@ class AnalysisRunner:
 
 
 def default_registry() -> AnalysisRegistry:
-    """Return the registry of this process, with what is shipped and what plug-ins bring."""
-    from taskgrove.analysis.powder.entries import ENTRIES  # noqa: PLC0415 - only where it is used
-
-    REGISTRY.register(*ENTRIES)
+    """Return the registry of this process, with the analyses of installed packages."""
     for trouble in REGISTRY.load_plugins():
         _LOGGER.warning("analyses could not be loaded: %s", trouble)
     return REGISTRY

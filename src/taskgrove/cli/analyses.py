@@ -133,7 +133,7 @@ def make_runner(options: AnalysisOptions, grace_s: float) -> AnalysisRunner:
 
 
 def load_registry(modules: tuple[str, ...]) -> AnalysisRegistry:
-    """Return all analyses that can be run: shipped, of plug-ins, of the modules named.
+    """Return all analyses that can be run: of installed packages, and of the modules named.
 
     Raises:
         AnalysisError: A module cannot be imported, or brings no analysis.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from importlib import resources
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,6 @@ from taskgrove.cli.devices import import_tango
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.interrupts import SignalsTaken
 from taskgrove.cli.rehearsal import command_line
-from taskgrove.cli.shipped import shipped_map
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -56,7 +56,7 @@ def simulate(
     import_tango("the simulator")
     from taskgrove.tango.simulator import plan_simulator  # noqa: PLC0415 - an extra
 
-    command_map = shipped_map() if map_file is None else load_command_map(map_file)
+    command_map = load_command_map(demo_map() if map_file is None else map_file)
     if not command_map.components:
         raise UsageError(
             "the map names no devices", hint="add a section 'components': keyword → TANGO name"
@@ -79,6 +79,11 @@ def simulate(
         stop.wait(terminal)
         terminal.say("Stopping the devices.")
     return ExitCode.OK
+
+
+def demo_map() -> Path:
+    """Return the map of the demonstration."""
+    return Path(str(resources.files("taskgrove_demo"))) / "maps" / "demo.yaml"
 
 
 class _Stop:

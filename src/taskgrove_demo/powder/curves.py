@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.powder.geometry import Geometry
-from taskgrove.analysis.powder.scan_file import require_h5py
 from taskgrove.errors import AnalysisError, MissingExtraError
+from taskgrove_demo.powder.geometry import Geometry
+from taskgrove_demo.powder.scan_file import require_h5py
 
 if TYPE_CHECKING:
     import numpy as np

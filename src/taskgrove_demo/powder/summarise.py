@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.powder.curves import Curve, read_curves
-from taskgrove.analysis.powder.fit import read_fit
-from taskgrove.analysis.powder.geometry import Geometry, ring_angle
-from taskgrove.analysis.powder.parameters import SummariseParameters
-from taskgrove.analysis.powder.rings import mean_curve
-from taskgrove.analysis.powder.scan_file import ScanInfo, read_frame, read_info
-from taskgrove.analysis.results import ElogSummaryPlots
-from taskgrove.analysis.task import AnalysisTask
+from taskgrove.analysis import AnalysisTask, ElogSummaryPlots
 from taskgrove.errors import MissingExtraError
+from taskgrove_demo.powder.curves import Curve, read_curves
+from taskgrove_demo.powder.fit import read_fit
+from taskgrove_demo.powder.geometry import Geometry, ring_angle
+from taskgrove_demo.powder.parameters import SummariseParameters
+from taskgrove_demo.powder.rings import mean_curve
+from taskgrove_demo.powder.scan_file import ScanInfo, read_frame, read_info
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

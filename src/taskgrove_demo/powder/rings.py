@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.powder.curves import Curve
-from taskgrove.analysis.powder.geometry import ring_angle
 from taskgrove.errors import AnalysisError, MissingExtraError
+from taskgrove_demo.powder.curves import Curve
+from taskgrove_demo.powder.geometry import ring_angle
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,11 +6,10 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from taskgrove.analysis.powder.curves import Curve, count_peaks, integrate, write_curve
-from taskgrove.analysis.powder.parameters import PyfaiIntegrateParameters
-from taskgrove.analysis.powder.scan_file import read_frame, read_info
-from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.task import AnalysisTask
+from taskgrove.analysis import AnalysisTask, TaskStatus
+from taskgrove_demo.powder.curves import Curve, count_peaks, integrate, write_curve
+from taskgrove_demo.powder.parameters import PyfaiIntegrateParameters
+from taskgrove_demo.powder.scan_file import read_frame, read_info
 
 
 class PyfaiIntegrate(AnalysisTask[PyfaiIntegrateParameters]):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taskgrove.analysis.parameters.base import TaskParameters
-from taskgrove.analysis.parameters.field import Parameter
+from taskgrove.analysis import Parameter, TaskParameters
 
 
 class PyfaiIntegrateParameters(TaskParameters):

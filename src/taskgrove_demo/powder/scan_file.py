@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.powder.geometry import Geometry
 from taskgrove.errors import AnalysisError, MissingExtraError
+from taskgrove_demo.powder.geometry import Geometry
 
 if TYPE_CHECKING:
     import numpy as np

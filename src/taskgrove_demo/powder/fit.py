@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from taskgrove.analysis.powder.curves import read_curves
-from taskgrove.analysis.powder.parameters import FitRingsParameters
-from taskgrove.analysis.powder.rings import Refined, mean_curve, refine_distance
-from taskgrove.analysis.task import AnalysisTask
+from taskgrove.analysis import AnalysisTask
 from taskgrove.errors import AnalysisError
+from taskgrove_demo.powder.curves import read_curves
+from taskgrove_demo.powder.parameters import FitRingsParameters
+from taskgrove_demo.powder.rings import Refined, mean_curve, refine_distance
 
 
 class FitRings(AnalysisTask[FitRingsParameters]):

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskgrove.analysis.powder.geometry import AGBH_SPACING_ANGSTROM, Geometry, ring_radius_mm
-from taskgrove.analysis.powder.scan_file import require_h5py
+from taskgrove_demo.powder.geometry import AGBH_SPACING_ANGSTROM, Geometry, ring_radius_mm
+from taskgrove_demo.powder.scan_file import require_h5py
 
 if TYPE_CHECKING:
     import numpy as np
