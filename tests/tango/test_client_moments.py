@@ -93,7 +93,7 @@ def client(link: Link) -> Iterator[LrcClient]:
     with LrcClient(poll_interval_s=600.0) as made:
         session, _ = made._session(DEVICE)
         session.link = link  # type: ignore[assignment]
-        made._desks[DEVICE]._link = link  # type: ignore[assignment]
+        session.abort_desk._link = link  # type: ignore[assignment]
         yield made
 
 

@@ -29,6 +29,7 @@ class Device:
         self.timers: list[tuple[float, Callable[[], object]]] = []
         self.updates: list[Any] = []
         self.session = DeviceSession(
+            "a/b/c",
             LrcSettings(**settings),
             at=lambda delay_s, function: self.timers.append((delay_s, function)),
             submit=lambda job, done, slow: None,

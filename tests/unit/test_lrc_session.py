@@ -10,7 +10,7 @@ import pytest
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.tango.client import polls, session, strangers
+from taskgrove.tango.client import contact, polls, session, strangers
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.lists import Snapshot
@@ -44,13 +44,16 @@ class Device:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: float) -> None:
         self.clock = ManualClock(monotonic_s=1000.0)
-        for module in (session, strangers, polls):
+        for module in (contact, session, strangers, polls):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=self.clock.monotonic))
         self.due: list[tuple[float, Callable[[], object]]] = []
         self.asked: list[Callable[[Any, Failure | None], object]] = []
         self.link = Link()
         self.session = DeviceSession(
-            LrcSettings(**settings), at=self._at, submit=lambda _job, done, slow: self._ask(done)
+            "a/b/1",
+            LrcSettings(**settings),
+            at=self._at,
+            submit=lambda _job, done, slow: self._ask(done),
         )
         self.session.link = self.link  # type: ignore[assignment]
 
@@ -179,11 +182,11 @@ def test_lost_calls_of_different_commands_are_told_apart(device: Device) -> None
 
 def test_a_call_that_is_out_may_have_started_what_is_found(device: Device) -> None:
     lost, calling = device.in_doubt(), device.command()
-    device.session.calling = lambda: [calling]
+    device.session.calling.add(calling)
     device.advance(1.0)
     device.poll(CommandFacts("7_8_Configure", RUNS))
     assert (lost.command_id, lost.final) == ("", None)
-    device.session.calling = list
+    device.session.calling.clear()
     device.session.accept(calling, "7_8_Configure", TaskStatus.QUEUED)
     device.poll(CommandFacts("7_8_Configure", RUNS))
     assert (lost.command_id, lost.final) == ("", None)
@@ -194,7 +197,7 @@ def test_a_call_that_is_out_may_have_started_what_is_found(device: Device) -> No
 
 def test_a_call_that_stays_out_is_not_waited_for_longer_than_the_search(device: Device) -> None:
     lost, calling = device.in_doubt(), device.command()
-    device.session.calling = lambda: [calling]
+    device.session.calling.add(calling)
     device.poll(CommandFacts("7_8_Configure", RUNS))
     device.advance(10.0)
     device.poll(CommandFacts("7_8_Configure", RUNS))
@@ -292,7 +295,7 @@ def test_after_an_event_error_a_slow_poll_becomes_a_watch_of_one_second(
     assert device.session.interval() == 600.0
     device.session.on_event_error(1, "API_EventTimeout")
     assert device.session.interval() == 1.0
-    device.advance(session.WATCH_S + 0.1)
+    device.advance(contact.WATCH_S + 0.1)
     assert device.session.interval() == 600.0
 
 
@@ -371,3 +374,44 @@ def test_what_is_lost_says_when_its_device_last_answered(device: Device) -> None
     assert other.final is not None
     assert other.final.cause is not None
     assert other.final.cause.kind == "fate_unknown"
+
+
+# -- requests in states in which nobody expects them ----------------------------------------------
+
+
+def test_a_command_that_was_given_up_while_it_was_called_is_not_followed(device: Device) -> None:
+    command = device.command()
+    device.session.begin(command, device.clock.monotonic() + 1.0)
+    device.advance(1.5)
+    assert "its limit expired" in text_of(command)
+    device.session.accept(command, "1_2_Configure", TaskStatus.QUEUED)
+    assert device.session.in_flight() == []
+    device.session.doubt(command, 0.0, BROKEN)
+    assert device.session.in_flight() == []
+
+
+def test_a_command_that_was_released_while_it_was_called_is_not_followed(device: Device) -> None:
+    command = device.command()
+    device.session.release(command)
+    device.session.accept(command, "1_2_Configure", TaskStatus.QUEUED)
+    assert device.session.in_flight() == []
+
+
+def test_a_device_that_was_given_up_is_searched_for_anew(device: Device) -> None:
+    first = device.accepted()
+    for _ in range(2):
+        device.fail(BROKEN)
+        device.advance(31.0)
+    assert "was unreachable" in text_of(first)
+    second = device.accepted("2_3_Configure")
+    device.fail(BROKEN)
+    assert second.final is None
+
+
+def test_a_reply_ends_the_silence_of_a_device(device: Device) -> None:
+    told: list[Any] = []
+    command = LrcCommand("a/b/1", "Configure", told.append)
+    device.session.accept(command, "1_2_Configure", TaskStatus.QUEUED)
+    device.session.poll_late()
+    device.session.accept(device.command("Scan"), "2_3_Scan", TaskStatus.QUEUED)
+    assert [update.answers for update in told if update.answers is not None] == [False, True]

@@ -2,13 +2,16 @@
 
 Threads: the executor calls ``start`` and ``attach`` on its pool and ``abort`` on its timer
 thread; updates arrive on the client's dispatcher thread. ``_lock`` guards the client's
-creation and end, ``_calls_lock`` what may be called and what an abort reaches. No thread waits
-for a command: the number of threads is the same for one command in flight and for hundreds.
+creation and end, ``_calls_lock`` the states of the calls. No thread waits for a command: the
+number of threads is the same for one command in flight and for hundreds.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
+from enum import IntEnum, auto
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,17 +23,70 @@ from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause, NoteDetail
+from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
 from taskgrove.story.node_note import OUTSIDE_END
 from taskgrove.tango._pytango import require_pytango
 from taskgrove.tango.client.abort import AbortAnswer
 from taskgrove.tango.client.command import LrcUpdate
 from taskgrove.tango.lrc_client import LrcClient
 
+_LOGGER = logging.getLogger(__name__)
+
 _DEVICE_WIDE = "Abort on a TANGO device ends every command of that device"
 _NOT_SENT = "when the limit expires the device goes on; set abort_on_timeout to have it aborted"
 
 #: How much longer than its leaf's limit a call may take, in seconds.
 _AFTER_LIMIT_S: Final = 0.5
+
+
+class CallState(IntEnum):
+    """Where the call of a leaf's command stands."""
+
+    NEW = auto()
+    """Nothing was sent."""
+    CALLING = auto()
+    """The call is out: the device may not know the command yet."""
+    ABORT_DUE = auto()
+    """The call is out, and an Abort was sent meanwhile: another one follows the call."""
+    CALLED = auto()
+    """The call has returned; the command is followed."""
+    ENDED = auto()
+    """The command has ended, or was never accepted."""
+
+
+class CallRequest(IntEnum):
+    """What happens to the call."""
+
+    CALL = auto()
+    ABORT = auto()
+    RETURN = auto()
+    END = auto()
+
+
+_S, _R = CallState, CallRequest
+
+MOVES: Final = table_of(
+    CallState,
+    CallRequest,
+    {
+        # A device whose command was not sent is left alone: Abort would stop other commands.
+        _S.NEW: {_R.CALL: _S.CALLING, _R.ABORT: REFUSE, _R.RETURN: IGNORE, _R.END: _S.ENDED},
+        _S.CALLING: {
+            _R.CALL: REFUSE,
+            _R.ABORT: _S.ABORT_DUE,
+            _R.RETURN: _S.CALLED,
+            _R.END: _S.ENDED,
+        },
+        _S.ABORT_DUE: {
+            _R.CALL: REFUSE,
+            _R.ABORT: IGNORE,
+            _R.RETURN: _S.CALLED,
+            _R.END: _S.ENDED,
+        },
+        _S.CALLED: {_R.CALL: REFUSE, _R.ABORT: IGNORE, _R.RETURN: IGNORE, _R.END: _S.ENDED},
+        _S.ENDED: {_R.CALL: REFUSE, _R.ABORT: REFUSE, _R.RETURN: IGNORE, _R.END: IGNORE},
+    },
+)
 
 
 def target_name(leaf: LeafTask) -> str:
@@ -80,9 +136,8 @@ class DeviceRunner:
         self._closed = False
         self._lock = threading.Lock()
         self._calls_lock = threading.Lock()
-        #: Leaves whose command may have been sent, and has not ended. Only for these an abort
-        #: reaches the device: Abort there is device-wide, and would stop somebody else's work.
-        self._called: dict[int, _Follower] = {}
+        #: Leaves whose command may have been sent and has not ended.
+        self._followers: dict[int, _Follower] = {}
 
     def __enter__(self) -> DeviceRunner:
         return self
@@ -122,8 +177,7 @@ class DeviceRunner:
     def start(self, context: LeafContext) -> None:
         """Call the leaf's command; return when the device has answered the call."""
         leaf = context.leaf
-        follower = _Follower(context, self._called)
-        follower.is_calling = True
+        follower = _Follower(context, self._ended)
         deadline = context.deadline
         self.client.invoke(
             target_name(leaf),
@@ -134,34 +188,43 @@ class DeviceRunner:
             call_until=None if deadline is None else deadline + _AFTER_LIMIT_S,
             may_call=lambda: self._may_call(follower),
         )
-        with self._calls_lock:
-            follower.is_calling = False
-        if follower.abort_asked and id(context) in self._called:
-            # Asked while the call was out: the device may not have known the command yet.
-            self.abort(context, "asked while the command was being called")
+        self._returned(follower, "asked while the command was being called")
 
     def _may_call(self, follower: _Follower) -> bool:
         context = follower.context
         with self._calls_lock:  # an abort comes before this, or finds the command
             if context.is_over or context.abort_event.is_set():
                 return False
-            self._called[id(context)] = follower
-            return True
+            self._followers[id(context)] = follower
+            return follower.move(CallRequest.CALL)
+
+    def _returned(self, follower: _Follower, reason: str) -> None:
+        """Take note that a call has returned; send the Abort that was due until then."""
+        with self._calls_lock:
+            is_due = follower.state is CallState.ABORT_DUE
+            follower.move(CallRequest.RETURN)
+        if is_due:
+            self.abort(follower.context, reason)
+
+    def _ended(self, follower: _Follower) -> None:
+        with self._calls_lock:
+            self._followers.pop(id(follower.context), None)
+            follower.move(CallRequest.END)
 
     def attach(self, context: LeafContext, outside_id: str) -> None:
         """Follow a command that runs already, by its id."""
         leaf = context.leaf
-        follower = _Follower(context, self._called, attached=True)
+        follower = _Follower(context, self._ended, attached=True)
         with self._calls_lock:
+            self._followers[id(context)] = follower
+            follower.move(CallRequest.CALL)
             # A limit that only tells has ended the leaf before it sets the event.
-            stopped = context.abort_event.is_set()
-            follower.abort_asked = stopped and (not context.is_over or leaf.abort_on_timeout)
-            self._called[id(context)] = follower
+            if context.abort_event.is_set() and (not context.is_over or leaf.abort_on_timeout):
+                follower.move(CallRequest.ABORT)
         self.client.attach(
             target_name(leaf), outside_id, on_update=follower, command_name=leaf.command_name
         )
-        if follower.abort_asked and id(context) in self._called:
-            self.abort(context, "asked before the command was followed")
+        self._returned(follower, "asked before the command was followed")
 
     def abort(self, context: LeafContext, reason: str) -> None:
         """Ask the leaf's device to abort; returns at once, the answer becomes a note.
@@ -169,11 +232,10 @@ class DeviceRunner:
         A device whose command was never sent is left alone.
         """
         with self._calls_lock:
-            follower = self._called.get(id(context))
+            follower = self._followers.get(id(context))
             if follower is not None:
-                follower.abort_asked = True
-                # Until the call has returned the device may not know the command: asked again.
-                fate = "asked again" if follower.is_calling else ""
+                follower.move(CallRequest.ABORT)
+                fate = "asked again" if follower.state is CallState.ABORT_DUE else ""
         if follower is None:
             text = "its command had not been sent, so its device is left alone"
             context.note("abort-unheard", text, fate="not needed")
@@ -210,19 +272,31 @@ class DeviceRunner:
 class _Follower:
     """Turns the updates of one command into those of its leaf."""
 
-    __slots__ = ("_attached", "_called", "_started", "abort_asked", "context", "is_calling")
+    __slots__ = ("_attached", "_on_end", "_started", "context", "state")
 
     def __init__(
-        self, context: LeafContext, called: dict[int, _Follower], *, attached: bool = False
+        self,
+        context: LeafContext,
+        on_end: Callable[[_Follower], object],
+        *,
+        attached: bool = False,
     ) -> None:
         self.context = context
-        #: Whether its device was to be aborted.
-        self.abort_asked = False
-        #: While its call is out.
-        self.is_calling = False
-        self._called = called
+        self.state = CallState.NEW
+        self._on_end = on_end
         self._attached = attached
         self._started = False
+
+    def move(self, request: CallRequest) -> bool:
+        """Make a move; return whether the state has changed. The caller holds the lock."""
+        cell = MOVES[self.state, request]
+        if not isinstance(cell, Answer):
+            self.state = cell
+            return True
+        if cell is REFUSE:
+            told = (self.context.path, self.state.name, request.name)
+            _LOGGER.warning("%s: the call is %s, so %s is refused", *told)
+        return False
 
     def __call__(self, update: LrcUpdate) -> None:
         context = self.context
@@ -239,7 +313,7 @@ class _Follower:
                 data[OUTSIDE_END] = str(update.finished_ns)
             context.note(topic, update.note, **data)
         if update.final:
-            self._called.pop(id(context), None)
+            self._on_end(self)
             fields: dict[str, Any] = {} if update.error is None else {"error": update.error}
             if update.result_value is not None:
                 fields["result_value"] = update.result_value

@@ -12,8 +12,8 @@ processes start; the client does not, because the variable holds for the whole p
 Threads: any thread may call any public method. ``invoke`` blocks for its call (and for the
 connection, the first time), ``close`` for the threads to end; nothing else blocks. All
 updates are delivered by the dispatcher thread, in order for each command; a callback that
-blocks delays all others. ``_lock`` guards the table of sessions, the commands that are
-being called, the start and the end; no function of PyTango is called under it.
+blocks delays all others. ``_lock`` guards the table of sessions, the start and the end; no
+function of PyTango is called under it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, abort_command
 from taskgrove.tango.client.argin import check_argin, text_problem
 from taskgrove.tango.client.command import LrcCommand, UpdateCallback
 from taskgrove.tango.client.dispatcher import Dispatcher
-from taskgrove.tango.client.doubt import Doubt, unknown_fate, unknown_fate_cause
+from taskgrove.tango.client.doubt import Doubt, unknown_fate
 from taskgrove.tango.client.failure import Failure, FailureKind, classify
 from taskgrove.tango.client.link import CommandShape, DeviceLink
 from taskgrove.tango.client.neighbours import nearest_device
@@ -79,9 +79,6 @@ class LrcClient:
         self._tango = load_pytango("the client for long-running commands")
         self._lock = threading.Lock()
         self._sessions: dict[str, DeviceSession] = {}
-        self._desks: dict[str, AbortDesk] = {}
-        #: Commands whose call is being made: no session knows them yet.
-        self._calling: set[LrcCommand] = set()
         self._dispatcher: Dispatcher | None = None
         self._closed = False
 
@@ -134,8 +131,8 @@ class LrcClient:
         try:
             self._call(command, session, dispatcher, argin, may_call, call_until)
         finally:
-            # Behind what came of the call: until then the session knows that it is out.
-            dispatcher.post(self._told, command)
+            # After the outcome of the call: until then the session counts the call as out.
+            dispatcher.post(session.calling.discard, command)
         return command
 
     def _call(
@@ -194,7 +191,7 @@ class LrcClient:
         command, session, dispatcher = self._new_command(device, name, on_update, deadline)
         command.command_id = command_id
         dispatcher.post(self._attach, session, command, command_id)
-        dispatcher.post(self._told, command)
+        dispatcher.post(session.calling.discard, command)
         return command
 
     def abort(
@@ -302,7 +299,7 @@ class LrcClient:
             return self._sessions[device], self._dispatcher
 
     def _make_session(self, device: str, dispatcher: Dispatcher) -> DeviceSession:
-        session = DeviceSession(self._settings, at=dispatcher.at, submit=dispatcher.submit)
+        session = DeviceSession(device, self._settings, at=dispatcher.at, submit=dispatcher.submit)
         subscriptions = Subscriptions(
             self._tango, device, dispatcher.inbox, session.on_event, session.on_event_error
         )
@@ -314,34 +311,20 @@ class LrcClient:
             fresh_s=_FRESH_S,
             on_broken=self._server_broken,
         )
-        session.calling = lambda: self._calls_out(device)
-        self._desks[device] = AbortDesk(session.link, dispatcher.submit)
+        session.abort_desk = AbortDesk(session.link, dispatcher.submit)
         return session
-
-    def _calls_out(self, device: str) -> list[LrcCommand]:
-        with self._lock:
-            return [command for command in self._calling if command.device == device]
 
     def _new_command(
         self, device: str, command_name: str, on_update: UpdateCallback, deadline: float | None
     ) -> tuple[LrcCommand, DeviceSession, Dispatcher]:
         session, dispatcher = self._session(device)
         command = LrcCommand(device, command_name, on_update)
-        with self._lock:
+        command.on_release(lambda item: dispatcher.post(session.release, item))
+        with self._lock:  # before the end of the client, which then ends the command
             if self._closed:
                 raise UsageError("the client is closed", hint="make a new LrcClient")
-            self._calling.add(command)
-        command.on_release(lambda item: dispatcher.post(session.forget, item))
-        if deadline is not None:
-            dispatcher.post(
-                lambda: dispatcher.at(deadline - time.monotonic(), lambda: session.give_up(command))
-            )
+            dispatcher.post(session.begin, command, deadline)
         return command, session, dispatcher
-
-    def _told(self, command: LrcCommand) -> None:
-        """Take note that what came of a call was told; on the dispatcher thread."""
-        with self._lock:
-            self._calling.discard(command)
 
     def _prepare(
         self, session: DeviceSession, dispatcher: Dispatcher, command: LrcCommand, argin: Any
@@ -410,7 +393,7 @@ class LrcClient:
 
     # -- on the dispatcher thread ------------------------------------------------------
     def _called(self, session: DeviceSession, command: LrcCommand, reply: Reply) -> None:
-        self._desks[command.device].note_command()
+        session.abort_desk.note_command()
         if reply.kind is ReplyKind.ACCEPTED:
             session.accept(command, reply.command_id, reply.status, "reply", reply.note)
             return
@@ -432,13 +415,13 @@ class LrcClient:
         failure: Failure,
     ) -> None:
         if failure.kind.is_unknown:
-            self._desks[command.device].note_command()  # it may run
+            session.abort_desk.note_command()  # it may run
             if shape.is_coded:
                 session.doubt(command, sent_at, failure)
             else:
                 session.link.mark_stale()
                 doubt = Doubt(command, sent_at, failure)
-                cause = unknown_fate_cause(doubt)
+                cause = failure.cause("fate_unknown")
                 command.fail(unknown_fate(doubt), cause, may_retry=False, error=failure.errors)
             return
         if is_refusal(failure):
@@ -454,21 +437,17 @@ class LrcClient:
         refuse(command, why._replace(rejected=False))
 
     def _attach(self, session: DeviceSession, command: LrcCommand, command_id: str) -> None:
-        self._desks[command.device].note_command()  # it may be younger than the last Abort
+        session.abort_desk.note_command()  # it may be younger than the last Abort
         session.attach(command, command_id)
 
     def _ask_abort(
         self, session: DeviceSession, on_answer: Callable[[AbortAnswer], object] | None
     ) -> None:
-        self._desks[session.link.device].ask(on_answer, slow=session.is_slow)
+        session.abort_desk.ask(on_answer, slow=session.is_slow)
 
     def _end_all(self) -> None:
-        with self._lock:
-            calling = list(self._calling)
-        for commands in (calling, *(session.in_flight() for session in self._sessions.values())):
-            for command in commands:
-                text = "the client was closed; the command may go on"
-                command.fail(text, Cause(kind="abandoned"), may_retry=False)
+        for session in self._sessions.values():
+            session.close()
 
 
 def _not_called(command: LrcCommand) -> None:

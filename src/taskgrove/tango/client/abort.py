@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from enum import IntEnum, auto
+from typing import Final, NamedTuple, TypeAlias
 
+from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
 from taskgrove.tango.client.failure import Failure, FailureKind, classify
 from taskgrove.tango.client.link import CommandShape, DeviceLink
 from taskgrove.tango.client.protocol import ReplyKind, decode_reply
@@ -22,11 +24,11 @@ _COMMANDS = ("Abort", "AbortCommands")
 
 
 class AbortAnswer(NamedTuple):
-    """What came of asking a device to abort.
+    """The outcome of a request to abort.
 
     Attributes:
         acknowledged: True when the device has accepted the request.
-        text: What it answered, or why it could not be asked, as a sentence.
+        text: The answer of the device, or why it could not be asked, as a sentence.
         command_name: The command that was called, or empty.
         sent: False when the request provably never left.
     """
@@ -35,6 +37,9 @@ class AbortAnswer(NamedTuple):
     text: str
     command_name: str = ""
     sent: bool = True
+
+
+OnAnswer: TypeAlias = Callable[[AbortAnswer], object]
 
 
 def abort_command(link: DeviceLink) -> CommandShape | None:
@@ -52,6 +57,84 @@ def abort_command(link: DeviceLink) -> CommandShape | None:
     return None
 
 
+class DeskState(IntEnum):
+    """Where the abort of a device stands."""
+
+    IDLE = auto()
+    """No Abort is out, and the last one does not count any more."""
+    ASKING = auto()
+    """An Abort is out."""
+    OVERTAKEN = auto()
+    """An Abort is out, and the device was given a command meanwhile, perhaps after the Abort."""
+    ASKED_AGAIN = auto()
+    """As OVERTAKEN, and the next Abort is wanted already."""
+    ACKNOWLEDGED = auto()
+    """The device accepted an Abort and was given no command since."""
+    CLOSED = auto()
+    """The client was closed."""
+
+
+class DeskNews(IntEnum):
+    """What the desk is asked or told."""
+
+    ASK = auto()
+    """Somebody wants the device aborted."""
+    COMMAND = auto()
+    """The device was given a command."""
+    ACCEPTED = auto()
+    """The device accepted the Abort."""
+    UNHEARD = auto()
+    """The device refused the Abort, or did not hear it."""
+    CLOSE = auto()
+    """The client is closed."""
+
+
+_S, _N = DeskState, DeskNews
+
+MOVES: Final = table_of(
+    DeskState,
+    DeskNews,
+    {
+        _S.IDLE: {
+            _N.ASK: _S.ASKING,
+            _N.COMMAND: IGNORE,
+            _N.ACCEPTED: REFUSE,
+            _N.UNHEARD: REFUSE,
+            _N.CLOSE: _S.CLOSED,
+        },
+        _S.ASKING: {
+            _N.ASK: IGNORE,
+            _N.COMMAND: _S.OVERTAKEN,
+            _N.ACCEPTED: _S.ACKNOWLEDGED,
+            _N.UNHEARD: _S.IDLE,
+            _N.CLOSE: _S.CLOSED,
+        },
+        _S.OVERTAKEN: {
+            _N.ASK: _S.ASKED_AGAIN,
+            _N.COMMAND: IGNORE,
+            _N.ACCEPTED: _S.IDLE,
+            _N.UNHEARD: _S.IDLE,
+            _N.CLOSE: _S.CLOSED,
+        },
+        _S.ASKED_AGAIN: {
+            _N.ASK: IGNORE,
+            _N.COMMAND: IGNORE,
+            _N.ACCEPTED: _S.ASKING,
+            _N.UNHEARD: _S.ASKING,
+            _N.CLOSE: _S.CLOSED,
+        },
+        _S.ACKNOWLEDGED: {
+            _N.ASK: IGNORE,
+            _N.COMMAND: _S.IDLE,
+            _N.ACCEPTED: REFUSE,
+            _N.UNHEARD: REFUSE,
+            _N.CLOSE: _S.CLOSED,
+        },
+        _S.CLOSED: dict.fromkeys(_N, IGNORE),
+    },
+)
+
+
 class AbortDesk:
     """Takes the requests to abort one device.
 
@@ -61,37 +144,52 @@ class AbortDesk:
     """
 
     def __init__(self, link: DeviceLink, submit: Callable[..., object]) -> None:
+        self.state = DeskState.IDLE
         self._link = link
         self._submit = submit
-        self._waiting: list[Callable[[AbortAnswer], object]] = []
-        self._asking = False
-        self._standing: AbortAnswer | None = None
-        # A command that came while an Abort was out may have reached the device after it: whoever
-        # asks then has another Abort sent.
-        self._overtaken = False
-        self._next: list[Callable[[AbortAnswer], object]] = []
-        self._again = self._is_slow = self._may_be_sent = False
+        #: Those who wait for the answer to the Abort that is out.
+        self._waiting: list[OnAnswer] = []
+        #: Those who wait for the answer to the Abort after that.
+        self._next: list[OnAnswer] = []
+        self._last_answer = AbortAnswer(False, "")
+        self._is_slow = self._may_be_sent = False
 
     def note_command(self) -> None:
         """Take note that the device was given a command: an earlier Abort is used up."""
-        self._standing = None
-        self._overtaken = self._asking
+        self._move(DeskNews.COMMAND)
 
-    def ask(self, on_answer: Callable[[AbortAnswer], object] | None, *, slow: bool) -> None:
+    def ask(self, on_answer: OnAnswer | None, *, slow: bool) -> None:
         """Have the device aborted, unless it has been since its last command."""
         self._is_slow = slow
+        moved = self._move(DeskNews.ASK)
+        waiting = self._next if self.state is DeskState.ASKED_AGAIN else self._waiting
         if on_answer is not None:
-            (self._next if self._overtaken else self._waiting).append(on_answer)
-        if self._asking:
-            self._again = self._again or self._overtaken
-            return
-        if self._standing is not None:
-            self._answer(self._standing)
-            return
-        self._send()
+            waiting.append(on_answer)
+        if moved and self.state is DeskState.ASKING:
+            self._send()
+        elif self.state in (DeskState.ACKNOWLEDGED, DeskState.CLOSED):
+            waiting, self._waiting = self._waiting, []
+            self._answer(waiting)
+
+    def close(self) -> None:
+        """Answer everybody who waits: no more is heard of the device."""
+        if self._move(DeskNews.CLOSE):
+            text = "the client was closed before the device answered the request to abort"
+            self._last_answer = AbortAnswer(False, text, sent=self._may_be_sent)
+            waiting, self._waiting, self._next = [*self._waiting, *self._next], [], []
+            self._answer(waiting)
+
+    def _move(self, news: DeskNews) -> bool:
+        cell = MOVES[self.state, news]
+        if not isinstance(cell, Answer):
+            self.state = cell
+            return True
+        if cell is REFUSE:
+            told = (self._link.device, self.state.name, news.name)
+            _LOGGER.warning("%s: the abort is %s, so %s is not taken", *told)
+        return False
 
     def _send(self) -> None:
-        self._asking = True
         self._submit(self._call, self._called, slow=self._is_slow)
 
     def _call(self) -> AbortAnswer:
@@ -110,28 +208,31 @@ class AbortDesk:
             return AbortAnswer(False, f"the device refused {name}: {reply.result[1]}", name)
         return AbortAnswer(True, f"the device accepted {name}", name)
 
-    def _called(self, answer: Any, failure: Failure | None) -> None:
-        self._asking = False
-        overtaken, self._overtaken = self._overtaken, False
-        if failure is not None:
-            unknown = self._may_be_sent and failure.kind.is_unknown
-            fate = "may have been heard" if unknown else "was not heard"
-            if failure.kind is not FailureKind.RAISED:
-                self._link.mark_stale()
-            text = f"the request to abort {fate}: {failure.text}"
-            sent = unknown or (self._may_be_sent and failure.kind is FailureKind.RAISED)
-            answer = AbortAnswer(False, text, sent=sent)
-        self._standing = answer if answer.acknowledged and not overtaken else None
-        self._answer(answer)
-        if self._again:
-            self._again = False
-            self._waiting, self._next = self._next, []
-            self._send()
+    def _called(self, answer: AbortAnswer | None, failure: Failure | None) -> None:
+        if answer is None:
+            answer = self._unheard(failure)
+        if self._move(DeskNews.ACCEPTED if answer.acknowledged else DeskNews.UNHEARD):
+            self._last_answer = answer
+            waiting, self._waiting, self._next = self._waiting, self._next, []
+            if self.state is DeskState.ASKING:
+                self._send()
+            self._answer(waiting)
 
-    def _answer(self, answer: AbortAnswer) -> None:
-        waiting, self._waiting = self._waiting, []
+    def _unheard(self, failure: Failure | None) -> AbortAnswer:
+        if failure is None:
+            return AbortAnswer(False, "the device gave no answer")
+        unknown = self._may_be_sent and failure.kind.is_unknown
+        fate = "may have been heard" if unknown else "was not heard"
+        if failure.kind is not FailureKind.RAISED:
+            self._link.mark_stale()
+        text = f"the request to abort {fate}: {failure.text}"
+        sent = unknown or (self._may_be_sent and failure.kind is FailureKind.RAISED)
+        return AbortAnswer(False, text, sent=sent)
+
+    def _answer(self, waiting: list[OnAnswer]) -> None:
+        answer = self._last_answer
         for on_answer in waiting:
             try:
                 on_answer(answer)
-            except Exception:
-                _LOGGER.exception("%s: who asked for an abort raised", self._link.device)
+            except BaseException:  # an exit, too: the dispatcher thread belongs to all commands
+                _LOGGER.exception("%s: the receiver of an abort's answer raised", self._link.device)

@@ -1,7 +1,7 @@
-"""One long-running command as a client follows it, and what it tells of it.
+"""One long-running command as a client follows it: its states and its updates.
 
 Threads: a command's state is changed by the client's dispatcher thread only, without a
-lock. Any thread may read the public attributes, ``wait`` and ``release``.
+lock. Any thread may read the public attributes and call ``wait`` and ``release``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from enum import IntEnum, auto
+from typing import Any, Final, Literal, TypeAlias
 
 from taskgrove.control_model import LEGAL_MOVES, ResultCode, TaskStatus
 from taskgrove.events import Cause
+from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
 from taskgrove.tango.client.protocol import CommandFacts, is_data, is_plain
 
 _LOGGER = logging.getLogger(__name__)
@@ -21,6 +23,101 @@ _LOGGER = logging.getLogger(__name__)
 _NOT_KEPT = "its result cannot be kept: it holds a number that is too large"
 
 Source: TypeAlias = Literal["event", "poll", "reply"]
+
+
+class CommandState(IntEnum):
+    """What a client knows of a command."""
+
+    CALLED = auto()
+    """The call is being made; the device has not answered it."""
+    DOUBTED = auto()
+    """The call failed after it may have been sent: the device may execute the command."""
+    FOLLOWED = auto()
+    """The device accepted the command, and its id is known."""
+    MISSED = auto()
+    """A poll of the device did not find the command."""
+    RESULT_DUE = auto()
+    """The device told the final status; the result has not come yet."""
+    ENDED = auto()
+    """The final update was delivered."""
+    RELEASED = auto()
+    """The caller does not follow the command any more."""
+
+
+class CommandNews(IntEnum):
+    """What a client learns of a command."""
+
+    ACCEPTED = auto()
+    """The device named the id of the command."""
+    CALL_BROKEN = auto()
+    """The call failed, and nobody knows whether the device executes the command."""
+    FOUND = auto()
+    """The device told of the command, which goes on."""
+    NOT_FOUND = auto()
+    """A poll did not find the command."""
+    STATUS_ONLY = auto()
+    """The device told the final status without a result."""
+    END = auto()
+    """The end is known: the device told all of it, or the client gives the command up."""
+    RELEASE = auto()
+    """The caller asks to follow the command no more."""
+
+
+_S, _N = CommandState, CommandNews
+
+MOVES: Final = table_of(
+    CommandState,
+    CommandNews,
+    {
+        _S.CALLED: {
+            _N.ACCEPTED: _S.FOLLOWED,
+            _N.CALL_BROKEN: _S.DOUBTED,
+            _N.FOUND: REFUSE,
+            _N.NOT_FOUND: REFUSE,
+            _N.STATUS_ONLY: _S.RESULT_DUE,
+            _N.END: _S.ENDED,
+            _N.RELEASE: _S.RELEASED,
+        },
+        _S.DOUBTED: {
+            _N.ACCEPTED: _S.FOLLOWED,
+            _N.CALL_BROKEN: IGNORE,
+            _N.FOUND: REFUSE,
+            _N.NOT_FOUND: REFUSE,
+            _N.STATUS_ONLY: _S.RESULT_DUE,
+            _N.END: _S.ENDED,
+            _N.RELEASE: _S.RELEASED,
+        },
+        _S.FOLLOWED: {
+            _N.ACCEPTED: REFUSE,
+            _N.CALL_BROKEN: REFUSE,
+            _N.FOUND: IGNORE,
+            _N.NOT_FOUND: _S.MISSED,
+            _N.STATUS_ONLY: _S.RESULT_DUE,
+            _N.END: _S.ENDED,
+            _N.RELEASE: _S.RELEASED,
+        },
+        _S.MISSED: {
+            _N.ACCEPTED: REFUSE,
+            _N.CALL_BROKEN: REFUSE,
+            _N.FOUND: _S.FOLLOWED,
+            _N.NOT_FOUND: IGNORE,
+            _N.STATUS_ONLY: _S.RESULT_DUE,
+            _N.END: _S.ENDED,
+            _N.RELEASE: _S.RELEASED,
+        },
+        _S.RESULT_DUE: {
+            _N.ACCEPTED: REFUSE,
+            _N.CALL_BROKEN: REFUSE,
+            _N.FOUND: IGNORE,
+            _N.NOT_FOUND: IGNORE,
+            _N.STATUS_ONLY: IGNORE,
+            _N.END: _S.ENDED,
+            _N.RELEASE: _S.RELEASED,
+        },
+        _S.ENDED: dict.fromkeys(_N, IGNORE),
+        _S.RELEASED: dict.fromkeys(_N, IGNORE),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,63 +168,54 @@ class LrcCommand:
         device: The device, as it was named to the client.
         command_name: The command.
         command_id: Its id, or empty while there is none.
+        state: What the client knows of the command.
+        status: The last status that is known, or None.
+        final: The final update, or None while the command is under way.
         protocol: 1 or 2; 0 for a device without long-running commands.
     """
 
     __slots__ = (
         "_done",
-        "_final",
         "_finished_ns",
         "_on_release",
         "_on_update",
-        "_pending_note",
-        "_pending_source",
         "_progress",
         "_result",
-        "_status",
+        "_status_due",
         "breaks_before",
         "command_id",
         "command_name",
         "device",
+        "final",
         "missed_since",
-        "pending_status",
         "polls_for_result",
         "protocol",
+        "state",
+        "status",
     )
 
     def __init__(self, device: str, command_name: str, on_update: UpdateCallback) -> None:
         self.device = device
         self.command_name = command_name
         self.command_id = ""
+        self.state = CommandState.CALLED
+        self.status: TaskStatus | None = None
+        self.final: LrcUpdate | None = None
         self.protocol = 0
-        #: A final status that came without a result, which may still be on its way.
-        self.pending_status: TaskStatus | None = None
-        #: How many polls have told of the command since then.
+        #: Polls that told of the command while its result was due.
         self.polls_for_result = 0
-        #: When a poll first did not find the command (monotonic seconds), or None.
-        self.missed_since: float | None = None
+        #: When a poll first did not find the command (monotonic seconds).
+        self.missed_since = 0.0
         #: How often the connection had broken when the command was accepted.
         self.breaks_before = 0
         self._on_update: UpdateCallback | None = on_update
         self._on_release: Callable[[LrcCommand], object] | None = None
         self._done = threading.Event()
-        self._status: TaskStatus | None = None
         self._progress: int | None = None
         self._result: Any = None
-        self._final: LrcUpdate | None = None
+        #: The final status that waits for its result, with the note and the source of the end.
+        self._status_due: tuple[TaskStatus, str, Source] = (TaskStatus.COMPLETED, "", "event")
         self._finished_ns: int | None = None
-        self._pending_note = ""
-        self._pending_source: Source = "event"
-
-    @property
-    def status(self) -> TaskStatus | None:
-        """The last status that is known, or None."""
-        return self._status
-
-    @property
-    def final(self) -> LrcUpdate | None:
-        """The final update, or None while the command is under way."""
-        return self._final
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the final update; never call it from ``on_update``.
@@ -146,7 +234,12 @@ class LrcCommand:
         if self._on_release is not None:
             self._on_release(self)
 
-    # What follows is called by the client's session, on its dispatcher thread.
+    # The client's session calls the rest, on its dispatcher thread.
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing is told of the command any more."""
+        return self.state >= CommandState.ENDED
 
     @property
     def has_result(self) -> bool:
@@ -154,41 +247,53 @@ class LrcCommand:
         return self._result is not None
 
     def on_release(self, forget: Callable[[LrcCommand], object]) -> None:
-        """Have ``forget`` called, by whichever thread releases the command."""
+        """Have ``forget`` called, by the thread that releases the command."""
         self._on_release = forget
 
-    def begin(self, command_id: str, status: TaskStatus | None, source: Source, note: str) -> None:
-        """Tell that the device accepted the command under ``command_id``."""
+    def move(self, news: CommandNews) -> bool:
+        """Take news of the command; return whether its state has changed."""
+        cell = MOVES[self.state, news]
+        if not isinstance(cell, Answer):
+            self.state = cell
+            return True
+        if cell is REFUSE:
+            _LOGGER.warning(
+                "%s: %s (%s) is %s, so %s is not taken",
+                *(self.device, self.command_name, self.command_id, self.state.name, news.name),
+            )
+        return False
+
+    def begin(self, command_id: str, status: TaskStatus | None, source: Source, note: str) -> bool:
+        """Take note that the device accepted the command; return False when it is over already."""
+        if not self.move(CommandNews.ACCEPTED):
+            return False
         self.command_id = command_id
-        self._status = status
+        self.status = status
         self._deliver(LrcUpdate(command_id, status, source=source, note=note))
+        return True
 
     def take(self, facts: CommandFacts, source: Source, note: str = "") -> None:
-        """Take what a message told; a final status is delivered once it has its result.
-
-        Sets ``pending_status`` when the end came without a result.
-        """
-        if self._final is not None:
+        """Take what a message told; a final status is delivered once it has its result."""
+        if self.is_over:
             return
-        if source == "event" or facts.status is not None:
-            self.missed_since = None
         if facts.result is not None:
             self._result = facts.result
         if facts.finished_ns is not None:
             self._finished_ns = facts.finished_ns
         status = facts.status
         if status is not None and status.is_final:
-            if self._result is None and self.pending_status is None:
-                self.pending_status = status
-                self._pending_note, self._pending_source = note, source
-            elif self._result is not None:
-                self.end(status, self._result, source=source, may_retry=True, note=note)
-            return
-        if self.pending_status is not None:
             if self._result is not None:
-                self._end_pending(self._result, source)
-            return
-        self._step(status, facts.progress, source)
+                self.end(status, self._result, source=source, may_retry=True, note=note)
+            elif self.move(CommandNews.STATUS_ONLY):
+                self._status_due = (status, note, source)
+        elif self.state is CommandState.RESULT_DUE:
+            if self._result is not None:
+                status, note, _ = self._status_due
+                self.end(status, self._result, source=source, may_retry=True, note=note)
+        else:
+            if source == "event" or status is not None:
+                self.move(CommandNews.FOUND)
+            self._step(status, facts.progress, source)
 
     def end(
         self,
@@ -202,15 +307,15 @@ class LrcCommand:
         cause: Cause | None = None,
     ) -> None:
         """Deliver the final update; only the first call counts."""
-        if self._final is not None:
+        if not self.move(CommandNews.END):
             return
-        self._status = status
+        self.status = status
         value = None
         if status is TaskStatus.COMPLETED and is_data(result):
             value, result = result, (ResultCode.OK, "")
             if not is_plain(value):
-                value, note = None, "; ".join(filter(None, (note, _NOT_KEPT)))
-        self._final = LrcUpdate(
+                value, note = None, _joined(note, _NOT_KEPT)
+        self.final = LrcUpdate(
             self.command_id,
             status,
             result=result,
@@ -223,25 +328,20 @@ class LrcCommand:
             result_value=value,
             cause=cause,
         )
-        self._deliver(self._final)
+        self._deliver(self.final)
         self._done.set()
         self._on_update = None
 
     def end_without_status(self) -> None:
         """Deliver the final update with the result that came alone: no status will come."""
         note = "its final status was lost; a result is told at the end only"
-        result = self._result
-        self.end(TaskStatus.COMPLETED, result, source="poll", may_retry=True, note=note)
+        self.end(TaskStatus.COMPLETED, self._result, source="poll", may_retry=True, note=note)
 
     def end_without_result(self) -> None:
         """Deliver the final update with the status that came alone: no result will come."""
-        self._pending_note = "; ".join(filter(None, (self._pending_note, "there is no result")))
-        self._end_pending(None, self._pending_source)
-
-    def _end_pending(self, result: Any, source: Source) -> None:
-        if self.pending_status is not None:
-            note = self._pending_note
-            self.end(self.pending_status, result, source=source, may_retry=True, note=note)
+        status, note, source = self._status_due
+        note = _joined(note, "there is no result")
+        self.end(status, None, source=source, may_retry=True, note=note)
 
     def fail(
         self, text: str, cause: Cause, *, may_retry: bool, error: tuple[Any, ...] | None = None
@@ -253,23 +353,23 @@ class LrcCommand:
 
     def tell_answers(self, answers: bool, note: str, cause: Cause | None = None) -> None:
         """Tell that the device has stopped answering, or that it answers again."""
-        if self._final is None:
+        if not self.is_over:
             self._deliver(
                 LrcUpdate(self.command_id, source="poll", note=note, cause=cause, answers=answers)
             )
 
     def _step(self, status: TaskStatus | None, progress: int | None, source: Source) -> None:
-        if status is TaskStatus.NOT_FOUND or status is self._status:
+        if status is TaskStatus.NOT_FOUND or status is self.status:
             status = None
-        elif status is not None and (self._status, status) not in LEGAL_MOVES:
-            _LOGGER.debug("%s: %s after %s ignored", self.command_id, status, self._status)
+        elif status is not None and (self.status, status) not in LEGAL_MOVES:
+            _LOGGER.debug("%s: %s after %s ignored", self.command_id, status, self.status)
             status = None
         if progress == self._progress:
             progress = None
         if status is None and progress is None:
             return
         if status is not None:
-            self._status = status
+            self.status = status
         if progress is not None:
             self._progress = progress
         self._deliver(LrcUpdate(self.command_id, status, progress, source=source))
@@ -282,3 +382,7 @@ class LrcCommand:
             callback(update)
         except BaseException:  # an exit, too: the dispatcher thread belongs to all commands
             _LOGGER.exception("on_update of %s %s raised", self.device, self.command_name)
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from taskgrove.events import Cause
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.failure import Failure
 from taskgrove.tango.client.strangers import Strangers
@@ -34,11 +33,6 @@ def unknown_fate(doubt: Doubt) -> str:
         f"{doubt.failure.words} when {doubt.command.command_name} was called: "
         "it is not known whether it was executed, and it is not sent again"
     )
-
-
-def unknown_fate_cause(doubt: Doubt, last_answer_ns: int | None = None) -> Cause:
-    """Return the same truth as data."""
-    return doubt.failure.cause("fate_unknown", last_answer_ns=last_answer_ns)
 
 
 def candidates(doubt: Doubt, rivals: Collection[LrcCommand], strangers: Strangers) -> list[str]:

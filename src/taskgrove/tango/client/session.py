@@ -1,10 +1,10 @@
 """One device's commands in flight, and how events, polls and replies meet.
 
-Events are hints: they may come before the reply of the call that they belong to, twice, or
-never. A slow poll reconciles what they lost, and faster ones follow any sign of trouble.
+Events are hints: an event may come before the reply of the call that it belongs to, twice, or
+never. A slow poll reconciles what events lost, and faster polls follow any sign of trouble.
 
-Threads: all but ``poll`` runs on the client's dispatcher thread, without locks; what may
-block is handed to the lanes, and its outcome comes back through the client's inbox.
+Threads: all but ``poll`` runs on the client's dispatcher thread, without locks. Calls that may
+block are handed to the lanes, and their outcome comes back through the client's inbox.
 """
 
 from __future__ import annotations
@@ -12,20 +12,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Final
 
-from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, CauseKind
-from taskgrove.tango.client.command import LrcCommand, Source
-from taskgrove.tango.client.doubt import (
-    Doubt,
-    candidates,
-    is_called_again,
-    unknown_fate,
-    unknown_fate_cause,
-)
+from taskgrove.tango.client.abort import AbortDesk
+from taskgrove.tango.client.command import CommandNews, CommandState, LrcCommand, Source
+from taskgrove.tango.client.contact import Contact, ContactNews
+from taskgrove.tango.client.doubt import Doubt, candidates, is_called_again, unknown_fate
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.link import CONNECT_PAUSE_S, DeviceLink
 from taskgrove.tango.client.lists import Snapshot
@@ -36,17 +31,15 @@ from taskgrove.tango.client.strangers import Strangers
 
 _LOGGER = logging.getLogger(__name__)
 
-#: PyTango revives its event channel in ticks of ten seconds; after trouble the device is
-#: polled at least once a second for longer than one tick.
-WATCH_S: Final = 12.0
+#: Period of the polls after trouble, in seconds.
 _WATCH_INTERVAL_S: Final = 1.0
 #: An event may be this late behind a poll (some devices send theirs in batches), in seconds.
 _EVENT_LAG_S: Final = 2.0
-#: How soon a device is polled after PyTango told of lost events, in seconds: there may be many.
+#: How soon a device is polled after PyTango told of lost events, in seconds.
 _AFTER_ERROR_S: Final = 0.1
 #: An error this soon after a subscription comes from its first read, in seconds.
 _FIRST_READ_S: Final = 2.0
-#: So many polls must have told nothing of a result; the first may have begun before the end.
+#: Polls that must have told of an end without its result; the first may have begun before it.
 _POLLS_FOR_RESULT: Final = 2
 #: Period of the poll of a device that pushes no events at all, in seconds.
 _EVENTLESS_INTERVAL_S: Final = 0.2
@@ -56,6 +49,7 @@ class DeviceSession:
     """The commands of one device.
 
     Args:
+        device: The device's TANGO name.
         settings: Times and limits.
         at: ``at(delay_s, function)`` has the dispatcher call a function later.
         submit: ``submit(job, done, slow)`` runs a blocking job on a lane; the dispatcher then
@@ -64,6 +58,7 @@ class DeviceSession:
 
     def __init__(
         self,
+        device: str,
         settings: LrcSettings,
         *,
         at: Callable[[float, Callable[[], object]], object],
@@ -71,32 +66,30 @@ class DeviceSession:
     ) -> None:
         #: The blocking side of the device, set once before anything else is called.
         self.link: DeviceLink
+        self.abort_desk: AbortDesk
+        self.contact = Contact(device)
         #: By id; more than one follows an id that was attached to as well.
         self.commands: dict[str, list[LrcCommand]] = {}
         self.doubts: list[Doubt] = []
-        #: Returns the commands whose call is out; set by the client.
-        self.calling: Callable[[], Collection[LrcCommand]] = tuple
-        self.is_slow = False
+        #: The commands whose call is out.
+        self.calling: set[LrcCommand] = set()
         #: False until the ids that were there before were looked at.
         self.has_learnt = False
-        #: Held by the thread that looks at them; what others call comes after.
+        #: Held by the thread that looks at the ids; the calls of other threads come after.
         self.learning = threading.Lock()
         self._settings = settings
         self._at = at
         self._strangers = Strangers()
         self._polls = Polls(self, at, submit)
-        self._refusals = 0
-        self._failing_since: float | None = None
-        #: When it last answered a call or a poll (monotonic seconds).
-        self._answered_at = time.monotonic()
-        self._is_silent = False
-        self._breaks = 0
-        self._in_trouble = False
-        self._watch_until = 0.0
-        self._found_at: float | None = None
         self._ahead: dict[str, None] = {}
 
     # -- from the invoking thread, through the inbox ------------------------------
+    def begin(self, command: LrcCommand, deadline: float | None) -> None:
+        """Take note that a command is about to be called; give it up at its deadline."""
+        self.calling.add(command)
+        if deadline is not None:
+            self._at(deadline - time.monotonic(), lambda: self._give_up(command))
+
     def accept(
         self,
         command: LrcCommand,
@@ -106,24 +99,26 @@ class DeviceSession:
         note: str = "",
     ) -> None:
         """Follow a command that the device accepted; what came before the reply is replayed."""
-        command.protocol = self.link.protocol
-        command.breaks_before = self._breaks
         if source == "reply":
-            self._answered_at = time.monotonic()
-            self._is_silent = False
+            self._answered(ContactNews.REPLY)
+        command.protocol = self.link.protocol
+        command.breaks_before = self.contact.breaks
         early = self._strangers.claim(command_id)
+        if not command.begin(command_id, None if early else status, source, note):
+            self._strangers.see(command_id)
+            return
         self.commands.setdefault(command_id, []).append(command)
-        command.begin(command_id, None if early else status, source, note)
         for facts in early:
             self._give(command, facts, "event")
-        if command.final is None:
+        if not command.is_over:
             self._polls.within(self.interval())
 
     def doubt(self, command: LrcCommand, sent_at: float, failure: Failure) -> None:
         """Find out what became of a call that failed after it may have been sent."""
-        self.doubts.append(Doubt(command, sent_at, failure))
-        self._breaks += 1
+        self.contact.breaks += 1
         self._trouble()
+        if command.move(CommandNews.CALL_BROKEN):
+            self.doubts.append(Doubt(command, sent_at, failure))
         self._polls.within(0.05)
 
     def attach(self, command: LrcCommand, command_id: str) -> None:
@@ -137,26 +132,23 @@ class DeviceSession:
             if facts.command_id not in self.commands:
                 self._strangers.see(facts.command_id, read_at)
 
-    def forget(self, command: LrcCommand) -> None:
-        """Stop following a command; its id is remembered as one that is known."""
-        self.doubts = [doubt for doubt in self.doubts if doubt.command is not command]
-        followers = self.commands.get(command.command_id, [])
-        if command in followers:
-            followers.remove(command)
-            if not followers:
-                del self.commands[command.command_id]
-                self._strangers.see(command.command_id)
+    def release(self, command: LrcCommand) -> None:
+        """Stop following a command, because its caller asks for that."""
+        command.move(CommandNews.RELEASE)
+        self._forget(command)
 
     def in_flight(self) -> list[LrcCommand]:
         """Return every command that is followed, those in doubt included."""
         known = [command for followers in self.commands.values() for command in followers]
         return known + [doubt.command for doubt in self.doubts]
 
-    def give_up(self, command: LrcCommand) -> None:
-        """End a command whose deadline has passed; what it does on the device is not touched."""
-        if command.final is None:
-            text = "its limit expired before the device told of its end; it may go on"
-            self._close(command, text, Cause(kind="timed_out"))
+    def close(self) -> None:
+        """End every command, because the client is closed."""
+        self.contact.move(ContactNews.CLOSE)
+        self.abort_desk.close()
+        for command in (*self.calling, *self.in_flight()):
+            text = "the client was closed; the command may go on"
+            command.fail(text, Cause(kind="abandoned"), may_retry=False)
 
     # -- events --------------------------------------------------------------------
     def on_event(self, slot: str, value: Any) -> None:
@@ -182,17 +174,22 @@ class DeviceSession:
             # The channel is dead or was revived: only a new subscription is sure to hear.
             self._trouble()
         if self.commands or self.doubts:
-            self._watch_until = time.monotonic() + WATCH_S
+            self.contact.watch()
             self._polls.within(_AFTER_ERROR_S)
 
     def link_broken(self) -> None:
-        """Take note that the connection to the device's server broke, as somebody found out."""
-        self._in_trouble = True
-        self._breaks += 1
+        """Take note that the connection to the device's server broke."""
+        self.contact.move(ContactNews.TROUBLE)
+        self.contact.breaks += 1
         if self.commands or self.doubts:
             self._polls.within(0.05)
 
     # -- polls ---------------------------------------------------------------------
+    @property
+    def is_slow(self) -> bool:
+        """True while a call of the device is likely to block."""
+        return self.contact.is_slow
+
     def wanted(self) -> tuple[str, ...] | None:
         """Return the ids that are waited for, or None when there is nothing to poll for."""
         return tuple(self.commands) if self.commands or self.doubts else None
@@ -206,24 +203,14 @@ class DeviceSession:
         interval = self._settings.poll_interval_s
         if not self.link.has_events:
             return min(interval, _EVENTLESS_INTERVAL_S)
-        if time.monotonic() < self._watch_until:
+        if self.contact.is_watched:
             return min(interval, _WATCH_INTERVAL_S)
         return interval
 
     def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
         """Take what a poll found."""
-        now = self._answered_at = time.monotonic()
-        self._refusals = 0
-        self._failing_since = None
-        self.is_slow = False
-        if self._is_silent:
-            self._is_silent = False
-            for command in self.in_flight():
-                command.tell_answers(True, "the device answers again")
-        if self._in_trouble:
-            self._in_trouble = False
-            self._watch_until = now + WATCH_S
-            self._found_at = now
+        self._answered(ContactNews.POLL_TOLD)
+        now = time.monotonic()
         for facts in found.facts:
             followers = self.commands.get(facts.command_id)
             if followers is not None:
@@ -238,7 +225,7 @@ class DeviceSession:
                 for command in self.commands.get(command_id, [])[:]:
                     self._unlisted(command, found, now)
             for command in self.commands.get(command_id, ()):
-                command.polls_for_result += command.pending_status is not None
+                command.polls_for_result += command.state is CommandState.RESULT_DUE
         self._settle_doubts(now)
 
     def _unlisted(self, command: LrcCommand, found: Snapshot, now: float) -> None:
@@ -247,11 +234,11 @@ class DeviceSession:
         if facts is not None and facts.status is not TaskStatus.NOT_FOUND:
             self._give(command, facts, "poll")
             return
-        if command.pending_status is not None:
+        if command.state is CommandState.RESULT_DUE:
             return
         if facts is None and not found.readable and self.link.protocol:
-            return  # what cannot be read now is followed by events
-        if command.missed_since is None:
+            return  # the lists cannot be read now: the command is followed by events
+        if command.move(CommandNews.NOT_FOUND):
             command.missed_since = now
             self._polls.within(0.25)
             return
@@ -259,8 +246,7 @@ class DeviceSession:
         if command.has_result and missed_s > _WATCH_INTERVAL_S:
             command.end_without_status()
             self._over(command)
-            return
-        if self._breaks > command.breaks_before and missed_s > 0.2:
+        elif self.contact.breaks > command.breaks_before and missed_s > 0.2:
             text = (
                 f"{command.command_name} was lost with the server: the connection broke, and "
                 f"since it is back the device does not know the command ({command.command_id})"
@@ -281,15 +267,13 @@ class DeviceSession:
         if failure.kind is FailureKind.DELAYED:
             self._polls.within(0.2)
             return
-        self._breaks += 1
-        self.is_slow = failure.kind.is_silence
-        self._refusals = self._refusals + 1 if failure.kind is FailureKind.REFUSED else 0
-        first = self._failing_since is None
-        self._failing_since = self._failing_since or began
-        failing_s = time.monotonic() - self._failing_since
+        contact = self.contact
+        is_first = contact.failing_s is None
+        contact.poll_failed(began, failure)
+        failing_s = contact.failing_s or 0.0
         if failure.kind.is_silence:
             self._at(max(0.0, SILENT_AFTER_S - failing_s), self._look_for_silence)
-        if self._refusals >= 2:
+        if contact.refusals >= 2:
             why = "its server is gone: nothing answers at its address, connecting was refused twice"
             self._lose_all(why, ended=True, failure=failure)
         elif failing_s > self._settings.lost_after_s:
@@ -298,22 +282,25 @@ class DeviceSession:
         elif failure.kind is FailureKind.REFUSED:
             self._polls.within(CONNECT_PAUSE_S)
         else:
-            self._polls.within(0.05 if first else 0.5)
+            self._polls.within(0.05 if is_first else 0.5)
 
     def poll_late(self) -> None:
         """Take note that a poll has had no answer for so long that the device counts as silent."""
-        if self._is_silent:
+        if not self.contact.move(ContactNews.POLL_LATE):
             return
-        self._is_silent = True
         cause = self._cause("silent")
-        silent_s = time.monotonic() - self._heard_at
+        silent_s = self.contact.silent_s(self.link.heard_at)
         for command in self.in_flight():
             command.tell_answers(False, f"no answer from its device for {silent_s:.0f} s", cause)
 
     def _look_for_silence(self) -> None:
-        since = self._failing_since
-        if since is not None and time.monotonic() - since >= SILENT_AFTER_S:
+        if (self.contact.failing_s or 0.0) >= SILENT_AFTER_S:
             self.poll_late()
+
+    def _answered(self, news: ContactNews) -> None:
+        if self.contact.answered(news):
+            for command in self.in_flight():
+                command.tell_answers(True, "the device answers again")
 
     # -- decisions -----------------------------------------------------------------
     def _give_all(self, followers: list[LrcCommand], facts: CommandFacts, source: Source) -> None:
@@ -321,47 +308,57 @@ class DeviceSession:
             self._give(command, facts, source)
 
     def _give(self, command: LrcCommand, facts: CommandFacts, source: Source) -> None:
-        had_result = command.has_result
-        note = "its end was found by a poll" if source == "poll" else ""
-        waiting = command.pending_status is not None
-        command.take(facts, source, note)
-        if command.final is not None:
+        had_result, before = command.has_result, command.state
+        command.take(facts, source, "its end was found by a poll" if source == "poll" else "")
+        if command.is_over:
             self._over(command, told_by_poll=source == "poll")
-        elif command.pending_status is not None and not waiting:
-            self._polls.within(0.0)
-            give_up_at = time.monotonic() + self._settings.lost_after_s
-            self._at(
-                self._settings.result_grace_s, lambda: self._result_is_due(command, give_up_at)
-            )
+        elif command.state is CommandState.RESULT_DUE:
+            if before is not CommandState.RESULT_DUE:
+                self._wait_for_result(command, time.monotonic() + self._settings.lost_after_s)
         elif command.has_result and not had_result:
             # The status that belongs to a result follows it at once, unless it was lost.
             self._polls.within(min(0.2, self._settings.poll_interval_s))
 
-    def _result_is_due(self, command: LrcCommand, give_up_at: float) -> None:
-        """End what has a status and no result, once the device was asked for the result in vain.
-
-        The result may say that the command failed: a device that is slow to answer must not turn
-        that into a good end.
-        """
-        if command.final is not None or command.pending_status is None:
-            return
-        if command.polls_for_result >= _POLLS_FOR_RESULT or time.monotonic() >= give_up_at:
-            self._end_without_result(command)
-            return
+    def _wait_for_result(self, command: LrcCommand, give_up_at: float) -> None:
         self._polls.within(0.0)
         grace_s = self._settings.result_grace_s
         self._at(grace_s, lambda: self._result_is_due(command, give_up_at))
 
-    def _end_without_result(self, command: LrcCommand) -> None:
-        if command.final is None and command.pending_status is not None:
+    def _result_is_due(self, command: LrcCommand, give_up_at: float) -> None:
+        """End a command that has a status and no result, once polls have asked for it in vain.
+
+        The result may say that the command failed: a device that is slow to answer must not turn
+        that into a good end.
+        """
+        if command.state is not CommandState.RESULT_DUE:
+            return
+        if command.polls_for_result >= _POLLS_FOR_RESULT or time.monotonic() >= give_up_at:
             command.end_without_result()
             self._over(command)
+        else:
+            self._wait_for_result(command, give_up_at)
+
+    def _give_up(self, command: LrcCommand) -> None:
+        """End a command whose deadline has passed; the device is not told."""
+        if not command.is_over:
+            text = "its limit expired before the device told of its end; it may go on"
+            self._close(command, text, Cause(kind="timed_out"))
 
     def _over(self, command: LrcCommand, *, told_by_poll: bool = False) -> None:
-        self.forget(command)
+        self._forget(command)
         if told_by_poll and self.link.has_events:
             self._ahead[command.command_id] = None
             self._at(_EVENT_LAG_S, lambda: self._suspect_deafness(command.command_id))
+
+    def _forget(self, command: LrcCommand) -> None:
+        """Drop a command; its id is remembered as one that is known."""
+        self.doubts = [doubt for doubt in self.doubts if doubt.command is not command]
+        followers = self.commands.get(command.command_id, [])
+        if command in followers:
+            followers.remove(command)
+            if not followers:
+                del self.commands[command.command_id]
+                self._strangers.see(command.command_id)
 
     def _close(
         self,
@@ -374,61 +371,51 @@ class DeviceSession:
     ) -> None:
         error = failure.errors if failure is not None and failure.errors else None
         command.fail(text, cause, may_retry=may_retry, error=error)
-        self.forget(command)
+        self._forget(command)
 
     def _lose_all(self, why: str, *, ended: bool, failure: Failure) -> None:
         fate = "" if ended else "; what became of the command is not known"
         doubts, self.doubts = self.doubts, []
-        self._is_silent = False
+        self.contact.give_up()
         for command in self.in_flight():
-            if command.pending_status is not None:
-                self._end_without_result(command)
+            if command.state is CommandState.RESULT_DUE:
+                command.end_without_result()
+                self._over(command)
             else:
                 text = f"{command.command_name} did not end: {why}{fate}"
                 cause = self._cause("died" if ended else "silent", failure)
                 self._close(command, text, cause, may_retry=ended, failure=failure)
         for doubt in doubts:
-            cause = unknown_fate_cause(doubt, self._last_answer_ns())
+            cause = self._cause("fate_unknown", doubt.failure)
             self._close(doubt.command, f"{why}; {unknown_fate(doubt)}", cause, failure=failure)
 
     def _settle_doubts(self, now: float) -> None:
         """Adopt the one command that a broken call can have started, or tell the truth."""
-        is_over = now - (self._found_at or now) > self._settings.adopt_grace_s
-        rivals = [doubt.command for doubt in self.doubts] + list(self.calling())
+        is_over = now - (self.contact.found_at or now) > self._settings.adopt_grace_s
+        rivals = [*(doubt.command for doubt in self.doubts), *self.calling]
         # Of all doubts before any is closed: a closed one is a rival no longer.
         found = [(doubt, candidates(doubt, rivals, self._strangers)) for doubt in self.doubts]
         for doubt, new in found:
-            if len(new) > 1 and not is_over and is_called_again(doubt, self.calling()):
+            if len(new) > 1 and not is_over and is_called_again(doubt, self.calling):
                 continue  # the reply of that call will name what it has started
             if len(new) == 1:
                 self.doubts.remove(doubt)
                 note = "the call's reply was lost; the command was found on the device"
                 self.accept(doubt.command, new[0], TaskStatus.QUEUED, "poll", note)
             elif new or is_over:
-                cause = unknown_fate_cause(doubt)
+                cause = doubt.failure.cause("fate_unknown")
                 self._close(doubt.command, unknown_fate(doubt), cause, failure=doubt.failure)
         if self.doubts:
-            self._found_at = self._found_at or now
+            self.contact.found_at = self.contact.found_at or now
             self._polls.within(0.25)
 
-    @property
-    def _heard_at(self) -> float:
-        return max(self._answered_at, self.link.heard_at)
-
-    def _last_answer_ns(self) -> int:
-        return SYSTEM_CLOCK.wall_ns() - int((time.monotonic() - self._heard_at) * 1e9)
-
     def _cause(self, kind: CauseKind, failure: Failure | None = None) -> Cause:
-        """Return why a command is lost, with when its device last answered."""
-        answered_ns = self._last_answer_ns() if kind in ("died", "silent") else None
-        if failure is None:
-            return Cause(kind=kind, last_answer_ns=answered_ns)
-        return failure.cause(kind, last_answer_ns=answered_ns)
+        return self.contact.cause(kind, self.link.heard_at, failure)
 
     def _trouble(self) -> None:
-        self._in_trouble = True
+        self.contact.move(ContactNews.TROUBLE)
+        self.contact.found_at = None
         self._ahead.clear()
-        self._found_at = None
         self.link.mark_stale()
 
     def _suspect_deafness(self, command_id: str) -> None:
