@@ -11,19 +11,10 @@ SOURCE = Path(taskgrove.__file__).parent
 CREATES = re.compile(r"\bThread\(|start_new_thread|PoolExecutor\b|threading\.Timer\(|to_thread\(")
 #: Modules that are still to be converted.
 TO_COME: set[str] = {
-    "cli/devices.py",
-    "cli/session.py",
-    "store/recording/watch.py",
-    "store/recorder.py",
     "tango/server/engine.py",
     "tango/client/dispatcher.py",
     "tango/client/rpc_lanes.py",
-    "tango/simulation/server.py",
-    "analysis/channel/child_channel.py",
     "analysis/running/supervisor.py",
-    "analysis/logbook.py",
-    "commands/execution/manager_aborts.py",
-    "commands/execution/coroutines.py",
 }
 
 

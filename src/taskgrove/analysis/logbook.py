@@ -28,6 +28,7 @@ from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError
+from taskgrove.loops.threads import spawn
 
 #: Where the address and the token are read from when they are not given.
 URL_VARIABLE: Final = "TASKGROVE_LOGBOOK_URL"
@@ -222,10 +223,7 @@ class HttpLogbook:
                 why = "too many entries wait"
                 if self._thread is None:
                     # A daemon: a logbook that nobody closed must not keep a program alive.
-                    self._thread = threading.Thread(
-                        target=self._run, name="taskgrove-logbook", daemon=True
-                    )
-                    self._thread.start()
+                    self._thread = spawn("taskgrove-logbook", self._run)
                 self._changed.notify_all()
             self._count(dropped=len(dropped))
         self._tell_dropped(dropped, why)

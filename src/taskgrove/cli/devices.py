@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ import msgspec
 
 from taskgrove.errors import DeviceError, MissingExtraError
 from taskgrove.events import Cause, ChainLink
+from taskgrove.loops.pool import call_for_each
 from taskgrove.tango.client.failure import Failure, classify
 from taskgrove.tango.client.neighbours import nearest_device
 
@@ -138,10 +138,7 @@ class DeviceReader:
 
     def ping_all(self, devices: list[str]) -> list[Reach]:
         """Return whether each device answers, in the given order; they are asked at once."""
-        if not devices:
-            return []
-        with ThreadPoolExecutor(min(_AT_ONCE, len(devices))) as pool:
-            found = list(pool.map(self.ping, devices))
+        found = call_for_each(self.ping, devices, at_once=_AT_ONCE, name="taskgrove-ping")
         answering = [reach.device for reach in found if reach.answers]
         return [self._with_near(reach, answering) if reach.unknown else reach for reach in found]
 

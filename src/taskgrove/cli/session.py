@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 from types import TracebackType
@@ -25,6 +24,7 @@ from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import Observer
+from taskgrove.loops.pool import call_for_each
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
@@ -168,12 +168,12 @@ class MapSession:
         if not leaves or self._offline:
             return []
         runner = self._device_runner()
-        with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
-            return [
-                Refusal(reason, reason.cause, leaf.path)
-                for leaf, found in zip(leaves, pool.map(runner.preflight, leaves), strict=True)
-                for reason in found
-            ]
+        answers = call_for_each(runner.preflight, leaves, at_once=_AT_ONCE, name="taskgrove-check")
+        return [
+            Refusal(reason, reason.cause, leaf.path)
+            for leaf, found in zip(leaves, answers, strict=True)
+            for reason in found
+        ]
 
     def aborts_of(self, task: Task) -> Mapping[str, bool]:
         """Return whether the device of each leaf has a command that aborts, by the leaf's path.
@@ -184,9 +184,8 @@ class MapSession:
         if not leaves or self._offline:
             return {}
         runner = self._device_runner()
-        with ThreadPoolExecutor(min(_AT_ONCE, len(leaves))) as pool:
-            found = pool.map(runner.can_abort, leaves)
-            return dict(zip([leaf.path for leaf in leaves], found, strict=True))
+        answers = call_for_each(runner.can_abort, leaves, at_once=_AT_ONCE, name="taskgrove-check")
+        return dict(zip([leaf.path for leaf in leaves], answers, strict=True))
 
     def _analysis_refusals(self, task: Task, known: Collection[str]) -> list[Refusal]:
         refusals: dict[str, Refusal] = {}  # what is wrong with a hundred leaves is told once

@@ -27,6 +27,7 @@ from taskgrove.errors import StoreError, TaskgroveError, UsageError
 from taskgrove.events import AnalysisDetail, Observer, TaskEvent
 from taskgrove.events.foreign_values import plain_data, readable
 from taskgrove.events.redacted import without_secrets
+from taskgrove.loops.threads import spawn
 from taskgrove.redaction import Redaction
 from taskgrove.store.database.advice import command_line
 from taskgrove.store.database.faults import store_error
@@ -114,10 +115,7 @@ class Recorder:
             spill_folder=spill_folder,
         )
         self._watch = Watch(patience_s, self._overdue)
-        self._thread = threading.Thread(
-            target=self._writer.run, name="taskgrove-record", daemon=True
-        )
-        self._thread.start()
+        self._thread = spawn("taskgrove-record", self._writer.run)
         atexit.register(self.close)  # a notebook that never closes it loses nothing
 
     @property

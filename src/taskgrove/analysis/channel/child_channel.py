@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeVar
 
 from taskgrove.analysis.channel.connection import (
@@ -32,6 +33,7 @@ from taskgrove.analysis.channel.messages import (
     decode_message,
 )
 from taskgrove.analysis.channel.shared_buffers import map_shared
+from taskgrove.loops.threads import spawn
 
 _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 
@@ -161,13 +163,8 @@ class ChildChannel:
             self._on_sigterm = on_sigterm
             os.set_blocking(self._stop_write, False)
             signal.set_wakeup_fd(self._stop_write, warn_on_full_buffer=False)
-        self._guard = threading.Thread(
-            target=self._watch,
-            args=(heartbeat_s, grace_s, on_lost),
-            name="taskgrove-analysis-guard",
-            daemon=True,
-        )
-        self._guard.start()
+        watch = partial(self._watch, heartbeat_s, grace_s, on_lost)
+        self._guard = spawn("taskgrove-analysis-guard", watch)
 
     def begin_anew(self) -> None:
         """Have a lock of its own in a fork, and nothing to do with the guard.

@@ -12,9 +12,11 @@ import inspect
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskgrove.foreign_code import LOGGING
+from taskgrove.loops.threads import spawn
 
 if TYPE_CHECKING:
     import asyncio
@@ -118,10 +120,7 @@ class CoroutineLoop:
                 return None
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._loop,), name="taskgrove-coroutines", daemon=True
-                )
-                self._thread.start()
+                self._thread = spawn("taskgrove-coroutines", partial(self._run, self._loop))
             return RunningCoroutine(self._loop, awaitable, ended)
 
     def close(self) -> None:
@@ -172,5 +171,5 @@ async def _guarded(awaitable: Awaitable[Any]) -> CoroutineEnd:
         return CoroutineEnd(await awaitable)
     except asyncio.CancelledError:
         raise
-    except BaseException as exc:  # noqa: BLE001 - S7.6: whatever it raises is an outcome
+    except BaseException as exc:  # noqa: BLE001 - whatever it raises is an outcome
         return CoroutineEnd(exception=exc)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.commands.task import LeafTask
 from taskgrove.events import exception_line
+from taskgrove.loops.threads import spawn
 
 
 class ManagerAborts:
@@ -33,12 +35,7 @@ class ManagerAborts:
             waiting.append(context)
             if len(waiting) > 1:
                 return
-        threading.Thread(
-            target=self._call,
-            args=(id(target), abort_tasks),
-            name="taskgrove-abort-tasks",
-            daemon=True,
-        ).start()
+        spawn("taskgrove-abort-tasks", partial(self._call, id(target), abort_tasks))
 
     def _call(self, key: int, abort_tasks: Callable[[], Any]) -> None:
         topic, text, data = "abort-acknowledged", "abort_tasks of its manager was called", {}

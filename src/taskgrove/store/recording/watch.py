@@ -1,19 +1,20 @@
-"""The watch over a recorder's writer: nobody waits for it longer than is bearable.
+"""The watch over a recorder's writer: nobody waits for the writer longer than is bearable.
 
 A writer may hang in a system call that no timeout reaches: a network disk, a stopped server. The
-watch tells of it and lets those go who wait for the end of a run.
+watch reports that, and releases the callers that wait for the end of a run.
 
-Threads: any thread may add a waiter; ``_changed`` guards them. The watch's own thread is
-started with the first waiter; when it ends, it lets those go who still wait.
+Threads: any thread may call :meth:`Watch.add` and :meth:`Watch.close`; ``_lock`` guards the
+waiters. Waiters are released on the thread of a loop, which the first waiter starts.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
+from functools import partial
 
+from taskgrove.loops.loop import Loop
 from taskgrove.store.recording.inbox import Waiter
 
 _LOGGER = logging.getLogger(__name__)
@@ -23,58 +24,39 @@ class Watch:
     """Releases waiters whose time is over.
 
     Args:
-        patience_s: How long one waits, in seconds.
+        patience_s: How long a caller waits, in seconds.
         overdue: Called with a waiter whose time is over, before it is released.
     """
 
     def __init__(self, patience_s: float, overdue: Callable[[Waiter], None]) -> None:
         self._patience_s = patience_s
         self._overdue = overdue
-        self._changed = threading.Condition()
-        self._waiters: list[tuple[float, Waiter]] = []
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._waiters: set[Waiter] = set()
+        self._loop = Loop("taskgrove-record-watch")
         self._closed = False
 
     def add(self, waiter: Waiter) -> bool:
         """Watch over a waiter from now on; False when the watch is closed."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return False
-            self._waiters.append((time.monotonic() + self._patience_s, waiter))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="taskgrove-record-watch", daemon=True
-                )
-                self._thread.start()
-            self._changed.notify()
+            self._waiters.add(waiter)
+        self._loop.after(self._patience_s, partial(self._let_go, waiter))
         return True
 
     def close(self, timeout_s: float) -> None:
-        """End the thread; whoever still waits is let go, because nobody watches any more."""
-        with self._changed:
+        """Release all who still wait, because nobody watches any more, and end the thread."""
+        with self._lock:
             self._closed = True
-            self._changed.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._waiters = [item for item in self._waiters if not item[1].is_released]
-                now = time.monotonic()
-                due = [waiter for at, waiter in self._waiters if self._closed or at <= now]
-                if not due:
-                    if self._closed:
-                        return
-                    left = min((at - now for at, _ in self._waiters), default=None)
-                    self._changed.wait(left)
-                    continue
-                self._waiters = [item for item in self._waiters if item[1] not in due]
-            for waiter in due:
-                self._let_go(waiter)
+            waiters = tuple(self._waiters)
+        for waiter in waiters:
+            self._loop.post(self._let_go, waiter)
+        self._loop.stop(timeout_s)
 
     def _let_go(self, waiter: Waiter) -> None:
+        with self._lock:
+            self._waiters.discard(waiter)
         if waiter.is_released:
             return
         try:

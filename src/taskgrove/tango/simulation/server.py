@@ -19,7 +19,6 @@ import selectors
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from taskgrove.loops.threads import spawn
 from taskgrove.tango.simulation.fault_text import parse_command_faults
 from taskgrove.tango.simulation.settings import DeviceSpec
 
@@ -259,8 +259,7 @@ class Nursery:
         try:
             port = group.port
             self._leave_nursery()
-            watch = threading.Thread(target=self._exit_with_nursery, name="watch", daemon=True)
-            watch.start()
+            spawn("watch", self._exit_with_nursery)
             _serve(group, port, report_fd)
             code = 0
         except Exception:  # noqa: BLE001 - the process' last words, in the fleet's log
