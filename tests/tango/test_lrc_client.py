@@ -12,6 +12,7 @@ import tango
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.tango import LrcClient, LrcUpdate
+from taskgrove.tango.client.dispatcher import FAST_THREADS, SLOW_THREADS
 from tests.tango.lrc_process import GUARD_S, LrcServer, Updates
 
 pytestmark = pytest.mark.tango
@@ -295,7 +296,7 @@ def test_a_raising_callback_harms_nobody(server: LrcServer, client: LrcClient) -
 def test_three_hundred_commands_in_flight_need_no_more_threads(server: LrcServer) -> None:
     with LrcClient(poll_interval_s=0.5) as client:
         run(client, server.trl(1), "On")
-        threads = threading.active_count()
+        most = threading.active_count() + FAST_THREADS + SLOW_THREADS
         seen = [Updates() for _ in range(300)]
         commands = [
             client.invoke(
@@ -304,9 +305,9 @@ def test_three_hundred_commands_in_flight_need_no_more_threads(server: LrcServer
             for n, u in enumerate(seen)
         ]
         assert sum(command.final is None for command in commands) > 100  # a slow machine's share
-        assert threading.active_count() == threads
+        assert threading.active_count() <= most
         assert all(command.wait(GUARD_S) for command in commands)
-        assert threading.active_count() == threads
+        assert threading.active_count() <= most
         assert all(u.final().status is TaskStatus.COMPLETED for u in seen)
         assert all(u.finals == 1 for u in seen)
         # Nothing is kept of a command that is over.

@@ -11,9 +11,6 @@ SOURCE = Path(taskgrove.__file__).parent
 CREATES = re.compile(r"\bThread\(|start_new_thread|PoolExecutor\b|threading\.Timer\(|to_thread\(")
 #: Modules that are still to be converted.
 TO_COME: set[str] = {
-    "tango/server/engine.py",
-    "tango/client/dispatcher.py",
-    "tango/client/rpc_lanes.py",
     "analysis/running/supervisor.py",
 }
 

@@ -61,7 +61,7 @@ class Leaving:
 
     def __call__(self) -> None:
         """End at once if a call to a device is still out."""
-        lanes = sys.modules.get("taskgrove.tango.client.rpc_lanes")  # no call without it
+        lanes = sys.modules.get("taskgrove.tango.client.dispatcher")  # no call without it
         if self.code is None or lanes is None or not lanes.calls_are_out():
             return
         with suppress(OSError, ValueError, AttributeError):  # streams that are closed or gone

@@ -2,7 +2,7 @@
 
 Events are followed, polls reconcile what events lose, and what a broken call has done is
 found out instead of being sent again. One client serves any number of devices and commands
-with a fixed number of threads: one dispatcher and six for calls that may block.
+with a bounded number of threads: one dispatcher and at most six for calls that may block.
 
 PyTango's own limit for events that wait to be read is 1000 for each subscription; a burst
 loses what is beyond it. The client finds lost ends by polling. Who wants to lose fewer sets
@@ -299,7 +299,9 @@ class LrcClient:
             return self._sessions[device], self._dispatcher
 
     def _make_session(self, device: str, dispatcher: Dispatcher) -> DeviceSession:
-        session = DeviceSession(device, self._settings, at=dispatcher.at, submit=dispatcher.submit)
+        session = DeviceSession(
+            device, self._settings, at=dispatcher.after, submit=dispatcher.submit
+        )
         subscriptions = Subscriptions(
             self._tango, device, dispatcher.inbox, session.on_event, session.on_event_error
         )

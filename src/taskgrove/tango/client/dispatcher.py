@@ -1,60 +1,74 @@
-"""The one thread of a client on which its commands change state.
+"""The one thread of a client on which its commands change state, and threads for what may block.
 
-Everything that happens (an event, a reply, the outcome of a poll, a timer) is a function put
-into one inbox and called here, one at a time: what it touches needs no lock.
+Everything that happens (an event, a reply, the outcome of a poll, a timer) is a function that is
+called on one thread, one at a time: the state that it changes needs no lock.
 
-Threads: any thread may call :meth:`Dispatcher.post` and :meth:`Dispatcher.submit`;
-:meth:`Dispatcher.at` belongs to the dispatcher thread.
+Polls, resubscriptions and Abort are calls to devices, and a device that hangs holds its caller
+for seconds. Jobs for devices that answered last time go to the *fast* lane, jobs for devices that
+did not go to the *slow* one, so a few devices that hang never delay the others.
+
+Threads: any thread may call every method. The number of threads is bounded and does not depend on
+the work.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, Final, TypeAlias
 
+from taskgrove.loops.loop import Loop
+from taskgrove.loops.pool import Pool
 from taskgrove.tango.client.failure import Failure, classify
-from taskgrove.tango.client.rpc_lanes import RpcLanes
 
-_LOGGER = logging.getLogger(__name__)
+#: Threads of each lane.
+FAST_THREADS: Final = 4
+SLOW_THREADS: Final = 2
 
 Done: TypeAlias = Callable[[Any, Failure | None], object]
 
+#: The calls to devices that have not returned, of all clients.
+_CALLS_OUT: Final[set[object]] = set()
 
-class Dispatcher:
+
+def calls_are_out() -> bool:
+    """Return True while a call to a device has not returned.
+
+    PyTango's end waits for it, and Python's end breaks its thread off, which C++ answers by
+    ending the process as by a crash.
+    """
+    return bool(_CALLS_OUT)
+
+
+@contextmanager
+def call_out() -> Iterator[None]:
+    """Count a call as out until it has returned."""
+    call = object()
+    _CALLS_OUT.add(call)
+    try:
+        yield
+    finally:
+        _CALLS_OUT.discard(call)
+
+
+class Dispatcher(Loop):
     """One thread with an inbox and timers, and the lanes for what may block.
 
     Args:
         name: What the threads are named after.
-        thread_context: See :class:`~taskgrove.tango.client.rpc_lanes.RpcLanes`.
+        thread_context: Makes the context manager that each thread of a lane lives inside
+            (``tango.EnsureOmniThread``).
     """
 
     def __init__(
         self, name: str, thread_context: Callable[[], AbstractContextManager[Any]]
     ) -> None:
-        #: Items are ``(function, *arguments)``; a producer in a hurry may put one directly.
-        self.inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
-        self._order = itertools.count()
-        self._stopping = False
-        self._lanes = RpcLanes(name, thread_context)
-        self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
-        self._thread.start()
-
-    def post(self, function: Callable[..., object], *args: Any) -> None:
-        """Have ``function(*args)`` called on the dispatcher thread."""
-        self.inbox.put((function, *args))
-
-    def at(self, delay_s: float, function: Callable[[], object]) -> None:
-        """Have a function called ``delay_s`` seconds from now; on the dispatcher thread only."""
-        due = time.monotonic() + max(0.0, delay_s)
-        heapq.heappush(self._timers, (due, next(self._order), function))
+        super().__init__(f"{name}-dispatcher")
+        self._fast = Pool(FAST_THREADS, f"{name}-rpc-fast", thread_context)
+        self._slow = Pool(SLOW_THREADS, f"{name}-rpc-slow", thread_context)
+        self.start()
 
     def submit(self, job: Callable[[], Any], done: Done, *, slow: bool = False) -> None:
         """Run a blocking job on a lane; ``done(value, failure)`` comes back to the dispatcher.
@@ -67,19 +81,13 @@ class Dispatcher:
 
         def work() -> None:
             try:
-                value = job()
+                value = _while_out(job)
             except BaseException as exc:  # noqa: BLE001 - the receiver decides what it means
-                self.inbox.put((done, None, classify(exc)))
+                self.post(done, None, classify(exc))
             else:
-                self.inbox.put((done, value, None))
+                self.post(done, value, None)
 
-        self._lanes.submit(work, slow=slow)
-
-    def stop(self, timeout_s: float) -> None:
-        """End the dispatcher thread after what is in the inbox; the lanes go on."""
-        self.post(self._stop)
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        (self._slow if slow else self._fast).submit(work)
 
     def close_lanes(
         self, last_jobs: Sequence[tuple[Callable[[], object], bool]], timeout_s: float
@@ -87,30 +95,18 @@ class Dispatcher:
         """Run the last jobs, given with their ``slow``, and end the lanes' threads.
 
         Returns:
-            True when all of them have ended within ``timeout_s`` seconds.
+            True when all of them have ended within ``timeout_s`` seconds; a thread that still
+            hangs in a call ends with the call.
         """
         for job, slow in last_jobs:
-            self._lanes.submit(job, slow=slow)
-        return self._lanes.close(timeout_s)
+            (self._slow if slow else self._fast).submit(partial(_while_out, job))
+        deadline = time.monotonic() + timeout_s
+        self._fast.close()
+        self._slow.close()
+        fast_ended = self._fast.join(timeout_s)
+        return self._slow.join(max(0.0, deadline - time.monotonic())) and fast_ended
 
-    def _stop(self) -> None:
-        self._stopping = True
 
-    def _run(self) -> None:
-        get, timers = self.inbox.get, self._timers
-        while not self._stopping:
-            wait = max(0.0, timers[0][0] - time.monotonic()) if timers else None
-            try:
-                item = get(timeout=wait)
-            except queue.Empty:
-                pass
-            else:
-                self._guarded(item[0], *item[1:])
-            while timers and timers[0][0] <= time.monotonic():
-                self._guarded(heapq.heappop(timers)[2])
-
-    def _guarded(self, function: Callable[..., object], *args: Any) -> None:
-        try:
-            function(*args)
-        except BaseException:  # without this thread every command would wait for ever
-            _LOGGER.exception("the dispatcher of the command client met an unexpected error")
+def _while_out(job: Callable[[], Any]) -> Any:
+    with call_out():
+        return job()

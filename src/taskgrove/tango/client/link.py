@@ -18,10 +18,10 @@ from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
 from taskgrove.errors import DeviceError, nearest
+from taskgrove.tango.client.dispatcher import call_out
 from taskgrove.tango.client.failure import FailureKind, classify
 from taskgrove.tango.client.lists import CHECK_COMMAND, CommandLists, Snapshot
 from taskgrove.tango.client.protocol import choose_protocol
-from taskgrove.tango.client.rpc_lanes import call_out
 from taskgrove.tango.client.subscriptions import Subscriptions
 
 _LOGGER = logging.getLogger(__name__)

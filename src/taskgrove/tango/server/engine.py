@@ -1,26 +1,27 @@
 """What executes the long-running commands of one served device, one after the other.
 
-An engine owns the device's ledger, the queue of its commands and two threads: the
-worker, which runs commands, and the pusher, which sends events. It knows TANGO only
-by the function that sends an event, so it can be driven without a server.
+An engine owns the device's ledger and two threads: the worker, which runs commands, and the
+pusher, which sends events. It knows TANGO only by the function that sends an event, so it can
+be driven without a server.
 
-Threads: every public method may be called by any thread, and none of them waits for
-another thread but :meth:`LrcEngine.close`. ``_lock`` guards the ledger, ``_live``,
-``_aborts``, ``_closing`` and ``_outstanding``; it is never held while an event is
-sent, because sending needs the device's monitor, which a command handler that is
-waiting for ``_lock`` already holds: that deadlock stalls real devices for seconds.
+Threads: every public method may be called by any thread, and none of them waits for another
+thread but :meth:`LrcEngine.close`. ``_lock`` guards the ledger, ``_live``, ``_aborts`` and
+``closing``; it is not held while an event is sent, because sending needs the device's monitor,
+which a command handler that is waiting for ``_lock`` already holds: that deadlock stalls real
+devices for seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.loops.loop import Action, Loop
+from taskgrove.loops.outbox import Outbox
 from taskgrove.tango.server.dialect import UNSET
 from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError
 from taskgrove.tango.server.ledger import MAX_EXECUTING, MAX_QUEUED, CommandLedger, Push
@@ -63,23 +64,19 @@ class LrcEngine:
     ) -> None:
         self._ledger = ledger
         self._push = push
-        self._thread_context = thread_context or contextlib.nullcontext
         self._on_aborting = on_aborting or (lambda: None)
         self._on_aborted = on_aborted or (lambda: None)
         self._max_queued = max_queued
         self._lock = threading.Lock()
         self._live: dict[str, Job] = {}
         self._aborts: list[str] = []
-        self._outstanding = 0
         self.closing = threading.Event()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[LedgerUpdate | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"lrc-worker {name}", daemon=True),
-            threading.Thread(target=self._send, name=f"lrc-pusher {name}", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        context = thread_context or contextlib.nullcontext
+        self._worker = Loop(f"lrc-worker {name}", context)
+        self._pusher = Loop(f"lrc-pusher {name}", context)
+        self._outbox = Outbox(self._begin_push, self._send_now)
+        self._worker.start()
+        self._pusher.start()
 
     # What a device's command handlers call.
 
@@ -101,10 +98,10 @@ class LrcEngine:
             else:
                 updates.append(self._note(job.uid, status=TaskStatus.QUEUED))
             direct = self._hand_over(updates)
-        self._send_now(direct)
+        self._send_each(direct)
         if refusal:
             return ResultCode.REJECTED, refusal
-        self._jobs.put(job)
+        self._worker.post(self._work, job)
         return ResultCode.QUEUED, job.uid
 
     def abort(self, command_name: str = "Abort") -> Reply:
@@ -120,7 +117,7 @@ class LrcEngine:
             ]
             self._ask_to_abort(uid)
             direct = self._hand_over(updates)
-        self._send_now(direct)
+        self._send_each(direct)
         return ResultCode.STARTED, uid
 
     def abort_silently(self) -> Reply:
@@ -152,7 +149,7 @@ class LrcEngine:
         with self._lock:
             if self.closing.is_set():
                 return
-            self._enqueue([self._note(uid, status=status, progress=progress, result=result)])
+            self._outbox.put(self._note(uid, status=status, progress=progress, result=result))
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
         """Stop both threads; False when one of them did not end in time.
@@ -163,22 +160,15 @@ class LrcEngine:
             self.closing.set()
             for job in self._live.values():
                 job.abort_event.set()
-        self._jobs.put(None)
-        self._outbox.put(None)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout_s)
-        return not any(thread.is_alive() for thread in self._threads)
+        worker_ended = self._worker.stop(timeout_s)
+        return self._pusher.stop(timeout_s) and worker_ended
 
     # The worker.
 
-    def _work(self) -> None:
-        with self._thread_context():
-            while not self.closing.is_set():
-                job = self._jobs.get()
-                if job is not None and not self.closing.is_set():
-                    self._run(job)
-                self._end_aborts()
+    def _work(self, job: Job) -> None:
+        if not self.closing.is_set():
+            self._run(job)
+            self._end_aborts()
 
     def _run(self, job: Job) -> None:
         if job.abort_event.is_set():
@@ -231,30 +221,23 @@ class LrcEngine:
 
     # The pusher.
 
-    def _send(self) -> None:
-        with self._thread_context():
-            while not self.closing.is_set():
-                update = self._outbox.get()
-                if self._ledger.dialect.flush_s:
-                    self.closing.wait(self._ledger.dialect.flush_s)
-                while update is not None and not self.closing.is_set():
-                    self._send_now([update])
-                    with self._lock:
-                        self._outstanding -= 1
-                    try:
-                        update = self._outbox.get_nowait()
-                    except queue.Empty:
-                        break
+    def _begin_push(self, send_all: Action) -> None:
+        if self._ledger.dialect.flush_s:
+            self._pusher.post(self.closing.wait, self._ledger.dialect.flush_s)
+        self._pusher.post(send_all)
 
-    def _send_now(self, updates: list[LedgerUpdate]) -> None:
+    def _send_each(self, updates: list[LedgerUpdate]) -> None:
         for update in updates:
-            for attribute_name, value in self._shaped(update):
-                if self.closing.is_set():
-                    return
-                try:
-                    self._push(attribute_name, value)
-                except Exception:
-                    _LOGGER.exception("an event of %s could not be sent", attribute_name)
+            self._send_now(update)
+
+    def _send_now(self, update: LedgerUpdate) -> None:
+        for attribute_name, value in self._shaped(update):
+            if self.closing.is_set():
+                return
+            try:
+                self._push(attribute_name, value)
+            except Exception:
+                _LOGGER.exception("an event of %s could not be sent", attribute_name)
 
     @staticmethod
     def _shaped(update: LedgerUpdate) -> Iterable[Push]:
@@ -271,7 +254,7 @@ class LrcEngine:
         self._aborts.append(uid)
         for job in self._live.values():
             job.abort_event.set()
-        self._jobs.put(None)  # wakes a worker that has nothing to do
+        self._worker.post(self._end_aborts)  # a worker that has nothing to do ends them
 
     def _refusal(self) -> str:
         if self.closing.is_set():
@@ -296,20 +279,15 @@ class LrcEngine:
         shape = None if job is None else job.shape
         return LedgerUpdate(uid, self._ledger.name_of(uid), status, pushes, shape)
 
-    def _enqueue(self, updates: list[LedgerUpdate]) -> None:
-        self._outstanding += len(updates)
-        for update in updates:
-            self._outbox.put(update)
-
     def _hand_over(self, updates: list[LedgerUpdate]) -> list[LedgerUpdate]:
         """Return the updates that the caller may send itself; the pusher sends the others.
 
         The caller holds the device's monitor, so nothing that is queued from now on is
         sent before it returns; what is queued already must go first.
         """
-        if self._ledger.dialect.early_events and self._outstanding == 0:
+        if self._ledger.dialect.early_events and self._outbox.is_idle:
             return updates
-        self._enqueue(updates)
+        self._outbox.put(*updates)
         return []
 
 
