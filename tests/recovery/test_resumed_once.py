@@ -28,7 +28,7 @@ from taskgrove.report import render_report
 from taskgrove.store import Recorder, Store, find_lost, give_verdict, recover
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import header_of
-from taskgrove.store.recording.inbox import Begin
+from taskgrove.store.recording.inbox import WITHDRAW, Begin
 from taskgrove.store.recording.link import Link
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.schema import resumes, runs
@@ -185,7 +185,8 @@ def test_a_run_that_takes_over_everything_keeps_its_claim(store: Store) -> None:
 def test_who_may_have_begun_something_keeps_the_claim() -> None:
     def ended(*nodes: RunNode, last_sequence: int = 0) -> bool:
         aborted = Ending(int(TaskStatus.ABORTED), int(ResultCode.ABORTED), None, "", 1)
-        state = RunState("r", {}, {}, ending=aborted, last_sequence=last_sequence)
+        state = RunState("r", {}, {}, last_sequence=last_sequence)
+        state.end(aborted)
         state.facts.nodes.update({node.path: node for node in nodes})
         return state.began_nothing
 
@@ -346,7 +347,7 @@ def test_a_claim_that_nobody_waits_for_is_not_written(store: Store) -> None:
         state = RunState("late", recorder._row("late", ready.about), recorder._lease())
         state.claim = ready.about.claim
         begin = Begin(state)
-        assert begin.withdraw()
+        assert begin.ask(WITHDRAW)
         recorder._writer._claim(begin)
     assert [row.run_id for row in History(store).runs()] == ["first"]
 

@@ -23,7 +23,9 @@ ENDING = Ending(int(TaskStatus.COMPLETED), int(ResultCode.OK), None, "", 7)
 
 
 def ended(run_id: str = "run") -> RunState:
-    return RunState(run_id, {"run_id": run_id, "created_ns": 5}, {}, ending=ENDING)
+    state = going_on(run_id)
+    state.end(ENDING)
+    return state
 
 
 def going_on(run_id: str = "run") -> RunState:
@@ -67,7 +69,7 @@ def test_what_is_kept_aside_is_flushed_before_anybody_counts_on_it(
         assert spill.path is not None
         found = spill.path.stat()
         assert flushed[found.st_ino] == found.st_size
-    state.ending = ENDING
+    state.end(ENDING)
     outage.keep([state], [])
     assert flushed[spill.path.stat().st_ino] == spill.path.stat().st_size
     assert outage.is_safe_for(state)
@@ -93,7 +95,7 @@ def test_an_end_that_was_kept_before_its_disk_filled_up_is_not_safe_without_its_
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    state.ending = ENDING
+    state.end(ENDING)
     outage.keep([state], [(state, kept(life("run")[2:]))])
     assert not outage.is_safe_for(state)
     spill.close()
@@ -103,7 +105,7 @@ def test_an_end_for_which_there_is_no_room_is_not_safe_and_stays_owed(tmp_path: 
     spill = Spill(RECORD, 700, tmp_path)
     state, outage = going_on(), outage_of(spill)
     outage.keep([state], [(state, kept([event("run", n) for n in range(1, 20)]))])
-    state.ending = ENDING
+    state.end(ENDING)
     outage.keep([state], [])
     assert not any(isinstance(entry, EndEntry) for entry in entries_of(spill))
     assert not outage.is_safe_for(state)
@@ -123,7 +125,7 @@ def test_where_room_is_short_progress_goes_and_ends_stay(tmp_path: Path) -> None
         number += 1
         outage.keep([state], [(state, kept([event("run", number)]))])
     last = life("run", progress=number)
-    state.ending = ENDING
+    state.end(ENDING)
     outage.keep([state], [(state, kept(last[number:]))])
     kinds = [
         next(item for item in last if item.sequence == entry.sequence).kind

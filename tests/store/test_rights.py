@@ -13,8 +13,8 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
+from taskgrove.store.recording import statements
 from taskgrove.store.recording.rights import _CHANGED
-from taskgrove.store.recording.statements import statements_for
 from tests.cli.command_line import MANAGER, MAP, taskgrove
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import Troubles, end_and_wait, feed, kept, life, new_recorder
@@ -187,8 +187,8 @@ def test_a_database_that_is_not_there_is_told_in_one_line(
 
 
 def test_every_table_that_a_recorder_changes_is_asked_for() -> None:
-    statements = " ".join(str(text) for text in statements_for("postgresql"))
-    found = re.findall(r"\b(UPDATE|DELETE)(?: FROM)? (\w+)(?= SET| WHERE)", statements)
+    texts = " ".join(text for text in vars(statements).values() if isinstance(text, str))
+    found = re.findall(r"\b(UPDATE|DELETE)(?: FROM)? (\w+)(?= SET| WHERE)", texts)
     assert {(right, table) for right, table in found} == {
         (right, table) for table, rights in _CHANGED.items() for right in rights
     }

@@ -9,13 +9,17 @@ import pytest
 
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.events import ComposedDetail
-from taskgrove.store.recording.statements import MOST_PARAMETERS, block_of, statements_for
+from taskgrove.store.recording.statements import (
+    INSERT_EVENT,
+    INSERT_NODE,
+    INSERT_PATH,
+    MOST_PARAMETERS,
+    block_of,
+)
 from tests.store.recording import PATIENCE_S, end_and_wait, event, feed, kept, new_recorder
 
-SQL = statements_for("sqlite")
 
-
-@pytest.mark.parametrize("insert", [SQL.insert_event, SQL.insert_node, SQL.insert_path])
+@pytest.mark.parametrize("insert", [INSERT_EVENT, INSERT_NODE, INSERT_PATH])
 def test_a_block_inserts_what_one_by_one_does(insert: str) -> None:
     table, columns = insert.removeprefix("INSERT INTO ").split(" (", 1)
     names = columns.split(")", 1)[0].split(", ")

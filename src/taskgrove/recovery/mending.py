@@ -50,15 +50,8 @@ def mend_run(connection: Connection, dialect: str, run_key: int) -> RunNodes:
             .where(runs.c.run_key == run_key)
             .values(lost_event_count=max(run.lost_event_count, missing))
         )
-    state = RunState(
-        run.run_id,
-        {"created_ns": run.created_ns},
-        {},
-        resumed=True,
-        foreign=True,
-        unread=True,
-        touched=True,
-    )
+    state = RunState.of_a_gone_process(run.run_id, {"created_ns": run.created_ns}, {})
+    state.touched = True
     writer.write(connection, [state], (), now_ns=run.last_ns, lazy=True)
     return state.facts
 

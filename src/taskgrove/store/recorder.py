@@ -1,13 +1,13 @@
-"""Recorder: keeps the record of runs as they happen (issue of the record, part 2).
+"""Recorder: keeps the record of runs as they happen.
 
-It is an observer that only appends to a queue; one thread writes what has come, in batches, one
-transaction and one fsync each. A handle reports its run's end only after the commit that holds
-it. Where the record cannot be written, the command goes on: the operator is told at once, what
-happens is kept aside within bounds, and written when that is possible again.
+The recorder is an observer that only appends to a queue; one thread writes the events in batches,
+one transaction and one fsync each. A handle reports its run's end only after the commit that
+holds it. Where the record cannot be written, the command goes on: the operator is told at once,
+the events are kept aside within bounds, and they are written when that is possible again.
 
-Threads: every public method may be called by any thread. ``begin_run`` waits until the run's
-row is kept, or that trouble was told, at most ``patience_s``. The recorder has one writer
-thread, and one that watches over it once a run has ended; both end with :meth:`Recorder.close`.
+Threads: any thread may call every public method. ``begin_run`` waits until the run's row is kept,
+or trouble was told, at most ``patience_s``. The recorder has one writer thread, and one that
+watches over it once a run has ended; both end with :meth:`Recorder.close`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,20 @@ from taskgrove.store.database.advice import command_line
 from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.location import find_location
 from taskgrove.store.database.plain_bytes import clean_text, json_text
-from taskgrove.store.recording.inbox import Begin, End, Inbox, Stop, Waiter, events_in
+from taskgrove.store.recording.inbox import (
+    LEAVE,
+    WITHDRAW,
+    Begin,
+    BeginStage,
+    End,
+    Inbox,
+    Stop,
+    Waiter,
+    events_in,
+)
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process, user_name
 from taskgrove.store.recording.link import Link
+from taskgrove.store.recording.outage import Outage
 from taskgrove.store.recording.rights import check_rights
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.recording.run_writer import BrokenRunError, ClaimTakenError
@@ -46,9 +57,9 @@ from taskgrove.store.recording.watch import Watch
 from taskgrove.store.recording.writer import Writer
 from taskgrove.store.store import Store
 
-#: What an outage may keep aside on the disk, in bytes.
+#: How much an outage may keep aside on the disk, in bytes.
 SPILL_LIMIT_BYTES: Final = 256 * 2**20
-#: How long anybody waits for a record that cannot be written, in seconds.
+#: How long a run waits for a record that cannot be written, in seconds.
 PATIENCE_S: Final = 5.0
 #: How long :meth:`Recorder.close` waits for the writer, in seconds.
 CLOSE_S: Final = 15.0
@@ -60,17 +71,17 @@ class Recorder:
     """Records runs; a :class:`~taskgrove.commands.run_recorder.RunRecorder`, a context manager.
 
     Args:
-        store: An open store, which stays open; or where it is, as ``Store.open`` takes it.
-        redaction: The rule that keeps secrets out; None takes the one that
-            ``TASKGROVE_REDACT`` asks for.
-        spill_limit_bytes: What an outage may keep aside on the disk; in memory, where no file
-            can be written, at most 32 MiB.
-        spill_folder: Where; None takes the user's state folder.
+        store: An open store, which stays open; or its location, as ``Store.open`` takes it.
+        redaction: The rule that keeps secrets out; None takes the rule of ``TASKGROVE_REDACT``.
+        spill_limit_bytes: How much an outage may keep aside on the disk; in memory, where no
+            file can be written, at most 32 MiB.
+        spill_folder: The folder for that; None takes the user's state folder.
         on_trouble: Called with a sentence when something goes wrong with the record, and when
-            it is well again; from the recorder's threads. None writes it to the log.
+            the record is well again; from the recorder's threads. None writes it to the log.
         must_open: Whether a store that cannot be opened is an error at once; else it is an
             outage like any other, and opening it is tried again.
-        patience_s: How long a run's begin, or its end, waits for a record that does not answer.
+        patience_s: How long the begin or the end of a run waits for a record that does not
+            answer, in seconds.
         clock: The wall clock of the record.
 
     Raises:
@@ -106,7 +117,9 @@ class Recorder:
         self._writer = Writer(
             inbox=self._inbox,
             link=Link(given, lambda: Store.open(again)),
-            spill=Spill(self.location, spill_limit_bytes, spill_folder),
+            outage=Outage(
+                Spill(self.location, spill_limit_bytes, spill_folder), self._teller, self.location
+            ),
             teller=self._teller,
             forwarder=self._forwarder,
             redact=self._without_secrets,
@@ -120,16 +133,13 @@ class Recorder:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the record from being written at the moment, or None."""
+        """Why the record cannot be written at the moment, or None."""
         return self._teller.trouble
 
     def is_kept(self, run_id: str) -> bool:
         """Return whether a run of this recorder is in the record, with all that came so far.
 
-        False where it cannot be recorded, and while the record cannot be written.
-
-        Args:
-            run_id: The run.
+        False where the run cannot be recorded, and while the record cannot be written.
         """
         return self._teller.trouble is None and run_id not in self._writer.not_kept
 
@@ -148,27 +158,39 @@ class Recorder:
                 in this record.
             StoreError: Its claim cannot be written.
         """
-        state = RunState(run_id, self._row(run_id, about), self._lease(), resumed=resumed)
+        begin = Begin(RunState(run_id, self._row(run_id, about), self._lease(), resumed))
+        state = begin.state
         state.unread = resumed
+        state.claim = about.claim
         if len(run_id) > _ID_LIMIT or clean_text(run_id) != run_id:
-            state.broken = f"its id has more than {_ID_LIMIT} characters, or holds what is no text"
+            state.give_up(f"its id has more than {_ID_LIMIT} characters, or is no plain text")
             self._writer.not_kept.add(run_id)
-            self._teller.say(f"run {run_id[:40]}… is not recorded: {state.broken}")
-        begin = Begin(state)
-        observer = self._inbox.observer()
-        if about.claim is not None:
-            state.claim = about.claim
-            self._begin_claimed(begin)
-            return observer
-        if self._inbox.is_dead:
-            self._tell_closed(run_id)
-            return observer
+            self._teller.say(f"run {run_id[:40]}… is not recorded: {state.trouble}")
+            if about.claim is not None:
+                raise self._not_started(state.trouble, run_id)
         self._inbox.put(begin)
-        if not self._inbox.is_dead and not begin.done.wait(self._patience_s):
+        if self._inbox.is_dead:
+            begin.ask(LEAVE)
+        try:
+            begin.done.wait(self._patience_s)
+        finally:  # an interrupt, too, leaves no claim of a run that will not begin
+            if about.claim is not None:
+                begin.ask(WITHDRAW)
+        if begin.error is not None:
+            raise self._refused(begin.error) from begin.error
+        if begin.stage is BeginStage.WITHDRAWN:
+            raise StoreError(
+                f"the record at {self.location} does not answer; nothing was started",
+                location=self.location,
+            )
+        if begin.stage is BeginStage.LEFT:
+            if about.claim is not None:
+                raise self._not_started("the recorder is closed", run_id)
+            self._writer.not_kept.add(run_id)
+            self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
+        elif begin.stage is not BeginStage.KEPT:
             self._tell_stuck()
-        if self._inbox.is_dead and not begin.taken:  # it was closed in this moment
-            self._tell_closed(run_id)
-        return observer
+        return self._inbox.observer()
 
     def end_run(
         self, run_id: str, outcome: AggregationOutcome, when_kept: Callable[[], None]
@@ -189,7 +211,7 @@ class Recorder:
         )
         is_watched = self._watch.add(waiter)
         self._inbox.put(End(run_id, ending, waiter))
-        if self._inbox.is_dead:  # nobody will take it
+        if self._inbox.is_dead:  # the writer will not take it
             waiter.release()
         elif not is_watched:  # closed, but the writer hangs
             self._overdue(waiter)
@@ -198,8 +220,8 @@ class Recorder:
     def forward(self, run_id: str, observer: Observer) -> None:
         """Have an observer hear a run's events once they are kept, or trouble was told.
 
-        What such an observer has seen, a crash cannot make unseen. Call it before the run is
-        submitted, to miss nothing.
+        A crash loses no event that such an observer has seen. Call this before the run is
+        submitted, so that no event is missed.
 
         Args:
             run_id: The run.
@@ -208,7 +230,7 @@ class Recorder:
         self._forwarder.add(run_id, observer)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Write what is left and end the threads.
+        """Write the rest and end the threads.
 
         Args:
             timeout_s: The most to wait for that, in seconds.
@@ -236,28 +258,11 @@ class Recorder:
     ) -> None:
         self.close()
 
-    def _begin_claimed(self, begin: Begin) -> None:
-        """Wait until a run that resumes another is in the record, or refuse it."""
-        state = begin.state
-        if not self._inbox.is_dead and state.broken is None:
-            self._inbox.put(begin)
-            try:
-                begin.done.wait(self._patience_s)
-            finally:  # an interrupt, too, leaves no claim of a run that will not begin
-                withdrawn = begin.withdraw()
-            if withdrawn:
-                raise StoreError(
-                    f"the record at {self.location} does not answer; nothing was started",
-                    location=self.location,
-                )
-        if begin.error is not None:
-            raise self._refused(begin.error) from begin.error
-        if state.run_key is None:
-            why = state.broken or "the recorder is closed"
-            raise StoreError(
-                f"run {state.run_id[:40]} cannot be recorded, and was not started: {why}",
-                location=self.location,
-            )
+    def _not_started(self, why: str, run_id: str) -> StoreError:
+        return StoreError(
+            f"run {run_id[:40]} cannot be recorded, and was not started: {why}",
+            location=self.location,
+        )
 
     def _refused(self, error: Exception) -> TaskgroveError:
         if isinstance(error, ClaimTakenError):
@@ -335,31 +340,27 @@ class Recorder:
         run_id = waiter.run_id
 
         def left() -> list[TaskEvent]:
-            under_way = events_in(self._writer.in_flight.get(run_id, ()))
-            return [*under_way, *self._inbox.snapshot(run_id)]
+            items = [*self._writer.in_hand, *self._inbox.snapshot()]
+            return [event for event in events_in(items) if event.run_id == run_id]
 
         self._forwarder.send_ahead(run_id, left)
 
-    def _tell_closed(self, run_id: str) -> None:
-        self._writer.not_kept.add(run_id)
-        self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
-
     def _tell_stuck(self) -> None:
         self._teller.begin(
-            f"the record at {self.location} does not answer; the command goes on, and what"
-            " happens is written as soon as it can be"
+            f"the record at {self.location} does not answer; the command goes on, and its events"
+            " are written as soon as possible"
         )
 
 
 def _text(value: Any) -> str:
-    """Return what is meant to be a text as one that every database takes."""
+    """Return a value as a text that every database takes."""
     return clean_text(value if type(value) is str else readable(value))
 
 
 def _open(
     store: Store | str | Path | None, *, must_open: bool
 ) -> tuple[Store | None, str, Store | None]:
-    """Return the store, where it is, and the store again where it is ours to close."""
+    """Return the store, its location, and the store again where the recorder closes it."""
     if isinstance(store, Store):
         if store.read_only:
             raise StoreError(

@@ -1,8 +1,8 @@
-"""What comes to a recorder: events from any thread, and what is asked of it.
+"""The queue in front of a recorder's writer: events from any thread, and requests.
 
-Threads: :meth:`Inbox.put` and the observer may be called by any thread; they append to a deque,
-which needs no lock, and wake the writer where it sleeps. :meth:`Inbox.collect` belongs to the
-writer's thread.
+Threads: any thread may call :meth:`Inbox.put` and the observer; they append to a deque, which
+needs no lock, and wake the writer where it sleeps. :meth:`Inbox.collect` belongs to the writer's
+thread.
 """
 
 from __future__ import annotations
@@ -13,59 +13,99 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final, TypeAlias
 
 from taskgrove.events import Observer, ProgressDraft, TaskEvent
+from taskgrove.moves import IGNORE, Answer, table_of
 from taskgrove.store.recording.run_state import Ending, RunState
 
-#: How long the writer waits for more to come before it writes what has, in seconds.
+#: How long the writer waits for more to come before it writes, in seconds.
 GATHER_S: Final = 0.02
-#: How long it waits once work has begun or ended; longer only where it has written just now: it
-#: rests as long as that took, because who writes all the time takes the machine from others.
+#: How long the writer waits once work has begun or ended. It waits longer only where it has just
+#: written: it rests as long as that took, so that it does not take the machine from others.
 HURRY_S: Final = 0.002
-#: What the writer shall not wait long with: what runs outside must not be unknown after a crash.
+#: Kinds of events that the writer writes soon: after a crash, the record must know of the work.
 PRESSING: Final = frozenset(("started", "finished"))
 #: Events that are handed over at once, at most.
 MOST_AT_ONCE: Final = 50_000
-#: From this many events on that wait for a writer that is stuck, progress is left out.
+#: From this many waiting events on (the writer is stuck), progress is left out.
 CROWD: Final = 300_000
+
+
+class BeginStage(Enum):
+    """How far the beginning of a run is."""
+
+    ASKED = "asked"
+    """The writer has not seen it yet."""
+    TAKEN = "taken"
+    """The writer works on it."""
+    KEPT = "kept"
+    """The run is in the record, or it is kept aside and the trouble was told."""
+    REFUSED = "refused"
+    """The record does not take the run."""
+    WITHDRAWN = "withdrawn"
+    """Nobody waits any more: the run will not begin."""
+    LEFT = "left"
+    """The writer has ended without it."""
+
+
+class BeginRequest(Enum):
+    """What happens to the beginning of a run."""
+
+    TAKE = "take"
+    KEEP = "keep"
+    REFUSE = "refuse"
+    WITHDRAW = "withdraw"
+    LEAVE = "leave"
+
+
+_ASKED, _TAKEN, _KEPT, _REFUSED, _WITHDRAWN, _LEFT = BeginStage
+TAKE, KEEP, REFUSE, WITHDRAW, LEAVE = BeginRequest
+
+# fmt: off
+MOVES: Final = table_of(BeginStage, BeginRequest, {
+    _ASKED:     {TAKE: _TAKEN, KEEP: _KEPT,  REFUSE: _REFUSED, WITHDRAW: _WITHDRAWN, LEAVE: _LEFT},
+    _TAKEN:     {TAKE: IGNORE, KEEP: _KEPT,  REFUSE: _REFUSED, WITHDRAW: _WITHDRAWN, LEAVE: _LEFT},
+    _KEPT:      {TAKE: IGNORE, KEEP: IGNORE, REFUSE: IGNORE,   WITHDRAW: IGNORE,     LEAVE: IGNORE},
+    _REFUSED:   {TAKE: IGNORE, KEEP: IGNORE, REFUSE: IGNORE,   WITHDRAW: IGNORE,     LEAVE: IGNORE},
+    _WITHDRAWN: {TAKE: IGNORE, KEEP: IGNORE, REFUSE: IGNORE,   WITHDRAW: IGNORE,     LEAVE: IGNORE},
+    _LEFT:      {TAKE: IGNORE, KEEP: IGNORE, REFUSE: IGNORE,   WITHDRAW: IGNORE,     LEAVE: IGNORE},
+})
+# fmt: on
 
 
 @dataclass(slots=True)
 class Begin:
-    """A run begins; ``done`` is set when it is kept, or kept aside and told.
+    """A run begins.
 
-    ``taken`` is True once the writer knows of the run. ``error``: why a run that resumes another
-    could not be kept; it must not begin then.
+    Attributes:
+        state: The run.
+        stage: How far its beginning is.
+        done: Set when there is nothing to wait for any more.
+        error: Why the record refused the run.
     """
 
     state: RunState
-    taken: bool = False
+    stage: BeginStage = _ASKED
     done: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
-    _withdrawn: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def withdrawn(self) -> bool:
-        """True once nobody waits for it any more."""
-        return self._withdrawn
-
-    def withdraw(self) -> bool:
-        """Wait no longer; False: it is done already."""
+    def ask(self, request: BeginRequest, error: Exception | None = None) -> bool:
+        """Make a move, from any thread; return whether the request was one."""
         with self._lock:
-            self._withdrawn = not self.done.is_set()
-            return self._withdrawn
-
-    def finish(self) -> bool:
-        """Say that it is done; False: nobody waits for it any more, and the run will not begin."""
-        with self._lock:
+            cell = MOVES[self.stage, request]
+            if isinstance(cell, Answer):
+                return False
+            self.stage, self.error = cell, error
+        if cell is not _TAKEN:
             self.done.set()
-            return not self._withdrawn
+        return True
 
 
 class Waiter:
-    """Whoever waits for a run's end to be kept; called exactly once.
+    """Waits for a run's end to be kept; called exactly once.
 
     Args:
         run_id: The run.
@@ -112,10 +152,10 @@ Item: TypeAlias = TaskEvent | ProgressDraft | Begin | End | Stop
 
 
 class Inbox:
-    """The queue in front of a recorder's writer.
+    """The queue; see the module.
 
     Args:
-        when_dead: Called with each event once the writer has failed.
+        when_dead: Called with each event once the writer has ended.
     """
 
     def __init__(self, when_dead: Callable[[TaskEvent], None]) -> None:
@@ -138,7 +178,7 @@ class Inbox:
         return self._dead
 
     def observer(self) -> Observer:
-        """Return what a bus calls with every event: it appends, and rarely looks further."""
+        """Return the observer of a bus: it appends each event, and rarely does more."""
         items = self._items
         append = items.append
 
@@ -155,14 +195,14 @@ class Inbox:
         return record
 
     def put(self, item: Item) -> None:
-        """Hand over something that the writer shall not wait with."""
+        """Hand over something that the writer looks at without delay."""
         self._items.append(item)
         self._urgent.set()
         self._stir.set()
         self._wake.set()
 
     def die(self) -> list[Item]:
-        """Return what nobody will collect; from now on events go past the recorder."""
+        """Return the rest that nobody will collect; from now on events go past the recorder."""
         self._dead = self._attention = True
         left: list[Item] = []
         with suppress(IndexError):  # others may still take progress out
@@ -171,7 +211,7 @@ class Inbox:
         return left
 
     def collect(self, timeout_s: float) -> list[Item]:
-        """Wait for something to come, a little more for its company, and return it.
+        """Wait for something to come, and a little for more; return all of it.
 
         Args:
             timeout_s: The most to wait, in seconds.
@@ -186,70 +226,54 @@ class Inbox:
             self._wake.clear()
         if self._items:
             self._gather(came_back_at + busy_s)
-        # Before what has come is taken: what presses after that presses next time.
+        # Before the items are taken: an event that presses from now on presses next time.
         self._pressed = False
         self._stir.clear()
         self._urgent.clear()
-        items = self._drain(min(len(self._items), MOST_AT_ONCE))
+        take = self._items.popleft
+        items = [take() for _ in range(min(len(self._items), MOST_AT_ONCE))]
         self._collected_at = time.monotonic()
         return items
 
     def _gather(self, rested_at: float) -> None:
-        """Wait for company, at most ``GATHER_S``.
-
-        Args:
-            rested_at: When the writer has rested as long as it wrote; where something presses,
-                it waits until then, and ``HURRY_S``.
-        """
+        """Wait for more, at most ``GATHER_S``; where an event presses, until ``rested_at``."""
         latest = time.monotonic() + GATHER_S
         self._stir.wait(GATHER_S)
         if self._pressed:
             now = time.monotonic()
             self._urgent.wait(min(max(now + HURRY_S, rested_at), latest) - now)
 
-    def snapshot(self, run_id: str) -> list[TaskEvent]:
-        """Return the events of a run that wait here, and leave them."""
+    def snapshot(self) -> list[Item]:
+        """Return the items that wait here, and leave them."""
         while True:
-            try:
-                items = list(self._items)
-            except RuntimeError:  # somebody appended meanwhile
-                continue
-            return [event for event in map(event_in, items) if event and event.run_id == run_id]
-
-    def _drain(self, count: int) -> list[Item]:
-        take = self._items.popleft
-        return [take() for _ in range(count)]
+            with suppress(RuntimeError):  # another thread appended meanwhile
+                return list(self._items)
 
     def _attend(self, item: TaskEvent | ProgressDraft) -> None:
         if self._dead:
-            event = event_in(item)
-            assert event is not None
-            self._when_dead(event)
+            with suppress(ValueError):  # it may be among the rest already
+                self._items.remove(item)
+            self._when_dead(*events_in([item]))
             return
         if len(self._items) > CROWD and _is_progress(item):
             self._leave_out_one()
         self._wake.set()
 
     def _leave_out_one(self) -> None:
-        """Drop progress, the newest in the queue; its number will be missed and told."""
-        try:
+        """Drop the newest progress of the queue; the record says how many events are missing."""
+        with suppress(IndexError):
             last = self._items.pop()
-        except IndexError:
-            return
-        if not _is_progress(last):
-            self._items.append(last)
+            if not _is_progress(last):
+                self._items.append(last)
 
 
-def event_in(item: Item) -> TaskEvent | None:
-    """Return the event that an item is, or stands for; None where it is something else."""
-    if isinstance(item, ProgressDraft):
-        return item.event()
-    return item if isinstance(item, TaskEvent) else None
-
-
-def events_in(heard: Iterable[Heard]) -> list[TaskEvent]:
-    """Return the events that were heard, those made that were drafts still."""
-    return [item.event() if isinstance(item, ProgressDraft) else item for item in heard]
+def events_in(items: Iterable[Item]) -> list[TaskEvent]:
+    """Return the events among items; drafts of events are made into events."""
+    return [
+        item.event() if isinstance(item, ProgressDraft) else item
+        for item in items
+        if isinstance(item, (TaskEvent, ProgressDraft))
+    ]
 
 
 def _is_progress(item: Item) -> bool:

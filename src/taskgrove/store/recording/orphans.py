@@ -210,7 +210,7 @@ class _File:
         events += self._write(entries)
         for state in self.states.values():
             self._guarded(state, self._write_rows)
-        well = sum(state.broken is None for state in self.states.values())
+        well = sum(not state.is_broken for state in self.states.values())
         words: list[str] = []
         if events or well:
             words.append(
@@ -230,7 +230,7 @@ class _File:
 
         What could not be written of it stays in one of the same name.
         """
-        broken = {run_id for run_id, state in self.states.items() if state.broken is not None}
+        broken = {run_id for run_id, state in self.states.items() if state.is_broken}
         if self.gaps:
             self.left.append(self._kept_damaged())
         elif not broken:
@@ -238,7 +238,7 @@ class _File:
         if not broken:
             return
         keep_only(self.path, self.fd, broken)
-        why = "; ".join(dict.fromkeys(str(self.states[run_id].broken) for run_id in broken))
+        why = "; ".join(dict.fromkeys(self.states[run_id].trouble for run_id in broken))
         hint = f"remove the file when nobody needs it: rm {shlex.quote(str(self.path))}"
         left = look_at(self.path, why, hint)
         self.left += [left] if left else []
@@ -264,7 +264,7 @@ class _File:
             if isinstance(entry, EventEntry):
                 rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
             elif isinstance(entry, EndEntry):
-                state.ending = Ending(*entry.ending)
+                state.end(Ending(*entry.ending))
         return sum(
             len(of_run)
             for run_id, of_run in rows.items()
@@ -273,14 +273,14 @@ class _File:
 
     def _guarded(self, state: RunState, write: Callable[..., None], *arguments: object) -> bool:
         """Write something of a run; what cannot be written of one is no harm to the others."""
-        if state.broken is not None:
+        if state.is_broken:
             return False
         try:
             write(state, *arguments)
         except Exception as exc:
             if is_outage(exc):
                 raise
-            state.broken = str(exc) if isinstance(exc, BrokenRunError) else why_refused(exc)
+            state.give_up(str(exc) if isinstance(exc, BrokenRunError) else why_refused(exc))
             return False
         return True
 
@@ -319,7 +319,7 @@ def orphan_state(entry: Entry) -> RunState:
         row, lease, resumed = dict(entry.row), entry.lease, entry.resumed
     else:
         row, lease, resumed = {"created_ns": 0}, {}, True
-    return RunState(entry.run_id, row, lease, resumed=resumed, foreign=True, unread=True)
+    return RunState.of_a_gone_process(entry.run_id, row, lease, resumed=resumed)
 
 
 def _lease_ns(state: RunState) -> int:

@@ -1,4 +1,4 @@
-"""The time in which the record cannot be written: what is kept aside, told, and tried again.
+"""An outage, in which the record cannot be written: events are kept aside, and it is told.
 
 Threads: it belongs to the recorder's writer thread.
 """
@@ -11,7 +11,7 @@ from typing import Final
 
 from taskgrove.errors import StoreError
 from taskgrove.store.database.faults import store_error
-from taskgrove.store.recording.run_state import KeptEvent, RunState
+from taskgrove.store.recording.run_state import KeptEvent, RunStage, RunState
 from taskgrove.store.recording.run_writer import LogPart
 from taskgrove.store.recording.spill import EndEntry, Entry, EventEntry, RunEntry, Spill
 from taskgrove.store.recording.telling import Teller
@@ -24,15 +24,14 @@ _CHUNK: Final = 5_000
 
 
 class Outage:
-    """An outage, or none.
+    """The outages of one recorder, one after the other.
 
     Args:
         spill: Where entries are kept aside.
-        teller: Who hears of it.
+        teller: Hears of an outage.
         location: The record, as text.
 
     Attributes:
-        is_on: True while the record cannot be written.
         try_at: When to try again, monotonic, in seconds.
     """
 
@@ -47,14 +46,10 @@ class Outage:
         self._ends_kept: set[str] = set()
         self._written = 0
         self._lost = 0
-        self.is_on = False
         self.try_at = 0.0
 
     def begin(self, error: BaseException) -> None:
         """Take note that the record cannot be written."""
-        if self.is_on:
-            return
-        self.is_on = True
         self._began = time.monotonic()
         self._pause_s = FIRST_PAUSE_S
         self.try_at = self._began + self._pause_s
@@ -66,15 +61,13 @@ class Outage:
             " written as soon as it can be"
         )
 
-    def failed_again(self, error: BaseException) -> None:
-        """Take note that it still cannot be written."""
+    def failed_again(self) -> None:
+        """Take note that the record still cannot be written; that is told once."""
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         self.try_at = time.monotonic() + self._pause_s
-        del error  # told once; what it is now may differ, and matters less than that it lasts
 
     def end(self) -> None:
         """Take note that all is written again."""
-        self.is_on = False
         self._spill.clear()
         self._runs_kept.clear()
         self._ends_kept.clear()
@@ -90,7 +83,7 @@ class Outage:
     def keep(
         self, states: Sequence[RunState], kept: Sequence[tuple[RunState, list[KeptEvent]]]
     ) -> None:
-        """Keep aside what is new of runs, as far as there is room; what is not, is counted."""
+        """Keep aside the news of runs, as far as there is room; events without room are counted."""
         entries: list[Entry] = []
         for state in states:
             if state.run_key is None and state.run_id not in self._runs_kept:
@@ -102,19 +95,22 @@ class Outage:
                 of_entry[len(entries)] = (state, event)
                 entries.append(EventEntry(state.run_id, event[0], event[1]))
         for state in states:
-            ended = state.ending is not None and not state.final
-            if ended and state.run_id not in self._ends_kept:
+            if state.stage is RunStage.ENDED and state.run_id not in self._ends_kept:
                 entries.append(EndEntry(state.run_id, tuple(state.ending or ())))
                 self._ends_kept.add(state.run_id)
         if not entries:
             return
         rejected = len(self._spill.add(entries))
         for number in range(len(entries) - rejected, len(entries)):
+            entry = entries[number]
             if number in of_entry:
                 state, event = of_entry[number]
                 self._lose(state, [event])
+            # The row and the end of a run stay in memory, and are written from there.
+            elif isinstance(entry, RunEntry):
+                self._runs_kept.discard(entry.run_id)
             else:
-                self._not_kept(entries[number])
+                self._ends_kept.discard(entry.run_id)
 
     def _worth_keeping(self, state: RunState, of_run: list[KeptEvent]) -> list[KeptEvent]:
         if not self._spill.is_crowded:
@@ -135,19 +131,12 @@ class Outage:
                 " the record"
             )
 
-    def _not_kept(self, entry: Entry) -> None:
-        # The row and the end of a run are written from memory, unless this process ends before.
-        if isinstance(entry, RunEntry):
-            self._runs_kept.discard(entry.run_id)
-        elif isinstance(entry, EndEntry):
-            self._ends_kept.discard(entry.run_id)
-
     def is_safe_for(self, state: RunState) -> bool:
         """Return True when the end of a run is kept aside where a crash cannot take it."""
-        return self.is_on and self._spill.durable and state.run_id in self._ends_kept
+        return self._spill.durable and state.run_id in self._ends_kept
 
     def chunks(self, state_of: Callable[[str], RunState]) -> Iterator[tuple[list[LogPart], int]]:
-        """Yield what is kept aside, oldest first: events for the log, and a mark for `written`.
+        """Yield the events that are kept aside, oldest first, each chunk with a mark.
 
         Args:
             state_of: Returns the state of a run, also of one that was forgotten meanwhile.
@@ -156,18 +145,18 @@ class Outage:
             entries, mark = self._spill.peek(_CHUNK)
             rows: dict[str, list[tuple[int, bytes]]] = {}
             for entry in entries:
-                if isinstance(entry, EventEntry) and state_of(entry.run_id).broken is None:
+                if isinstance(entry, EventEntry) and not state_of(entry.run_id).is_broken:
                     rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
             yield [(state_of(run_id), of_run) for run_id, of_run in rows.items()], mark
 
     def written(self, count: int, mark: int) -> None:
-        """Go on after what :meth:`chunks` yielded: it is in the log."""
+        """Go on after a chunk of :meth:`chunks`: its events are in the log."""
         self._written += count
         self._spill.drop(mark)
 
     def close(self) -> None:
-        """Tell what is left, and let go of it."""
-        # Ends are written last: they are owed even where every event is in the log by now.
+        """Tell how much is left, and let go of it."""
+        # Ends are written last: they may be missing even where every event is in the log.
         if self._spill.held_bytes or self._ends_kept:
             if self._spill.durable:
                 words = f"it is kept in {self._spill.path}, and the next command that can write"

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -23,6 +24,7 @@ from taskgrove.events import (
     encode_event,
 )
 from taskgrove.events.plain_event import plain_event, substitute
+from taskgrove.moves import IGNORE, Answer, table_of
 from taskgrove.store.recording.coalescing import coalesce, in_order
 from taskgrove.story.reorder import ReorderBuffer, begin_of
 from taskgrove.story.run_node import RunNode, RunNodes
@@ -30,6 +32,51 @@ from taskgrove.story.run_node import RunNode, RunNodes
 _LOGGER = logging.getLogger(__name__)
 
 _ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class RunStage(Enum):
+    """How far the record of a run is."""
+
+    NEW = "new"
+    """The record has no row of the run yet."""
+    KEPT = "kept"
+    """The row of the run is committed."""
+    ENDED = "ended"
+    """The end of the run has come, and is not committed yet."""
+    FINAL = "final"
+    """The end of the run is committed."""
+    BROKEN = "broken"
+    """The run cannot be recorded: nothing more of it is written."""
+
+
+class RunRequest(Enum):
+    """What happens to the record of a run."""
+
+    KEEP = "keep"
+    """Its row was committed."""
+    END = "end"
+    """Its end has come."""
+    FINISH = "finish"
+    """All that was to be written was committed, its end included."""
+    GIVE_UP = "give_up"
+    """It cannot be recorded."""
+    START_OVER = "start_over"
+    """Its record is gone: it goes into another one."""
+
+
+_NEW, _KEPT, _ENDED, _FINAL, _BROKEN = RunStage
+_KEEP, _END, _FINISH, _GIVE_UP, _START_OVER = RunRequest
+
+# fmt: off
+MOVES: Final = table_of(RunStage, RunRequest, {
+    _NEW:    {_KEEP: _KEPT,  _END: _ENDED, _FINISH: IGNORE, _GIVE_UP: _BROKEN, _START_OVER: IGNORE},
+    _KEPT:   {_KEEP: IGNORE, _END: _ENDED, _FINISH: IGNORE, _GIVE_UP: _BROKEN, _START_OVER: _NEW},
+    _ENDED:  {_KEEP: IGNORE, _END: IGNORE, _FINISH: _FINAL, _GIVE_UP: _BROKEN, _START_OVER: IGNORE},
+    # An event that comes after the end may be impossible to write, too.
+    _FINAL:  {_KEEP: IGNORE, _END: IGNORE, _FINISH: IGNORE, _GIVE_UP: _BROKEN, _START_OVER: IGNORE},
+    _BROKEN: {_KEEP: IGNORE, _END: IGNORE, _FINISH: IGNORE, _GIVE_UP: IGNORE,  _START_OVER: IGNORE},
+})
+# fmt: on
 
 
 class Ending(NamedTuple):
@@ -52,29 +99,29 @@ class RunState:
 
     Attributes:
         run_id: The run.
-        row: What its row is made with: columns of ``runs`` that do not change, by name.
-        lease: Columns of its lease.
+        row: The values of its row that do not change, by column of ``runs``.
+        lease: The values of its lease, by column.
         resumed: It was in the record before, and goes on.
-        foreign: It belonged to a process that is gone; only what that one left is written.
-        claim: What it claims of the run that it resumes, until that is committed.
+        foreign: It belonged to a process that is gone; only what that process left is written.
+        claim: Its claim to resume another run, until the claim is committed.
+        stage: How far its record is.
+        trouble: Why it cannot be recorded; empty unless it is broken.
+        ending: How it ended, once it has.
         run_key: Its key, once its row is committed.
         facts: Its nodes.
         numbers: The number of each node, by path.
         fresh: Nodes that have no row yet, by path.
         changed: Nodes whose row is behind.
         lazy: Nodes whose row is behind in progress only.
+        lazy_since: Since when ``lazy`` waits, monotonic, in seconds.
         noted: Typed facts that become rows of ``analyses`` and ``pages``.
         last_sequence: The highest number that was seen.
         covered: How many numbers are in the log, or on their way there.
         first_sequence: The number that its events begin with.
         told_lost: How many were lost before this recorder took over.
-        ending: How it ended, once it has.
-        final: Its end is committed.
-        broken: Why it can no longer be recorded, or None.
         disordered: Events came too late to be folded in order.
-        unread: What the record holds of it is not among ``facts`` yet.
+        unread: The log holds events that ``facts`` does not know.
         touched: Something of it is to be written.
-        lazy_since: Since when ``lazy`` waits, monotonic, in seconds.
     """
 
     run_id: str
@@ -82,13 +129,18 @@ class RunState:
     lease: Mapping[str, Any]
     resumed: bool = False
     foreign: bool = False
+    unread: bool = False
     claim: ResumeClaim | None = None
+    stage: RunStage = _NEW
+    trouble: str = ""
+    ending: Ending | None = None
     run_key: int | None = None
     facts: RunNodes = field(default_factory=RunNodes)
     numbers: dict[str, int] = field(default_factory=dict)
     fresh: dict[str, RunNode] = field(default_factory=dict)
     changed: dict[str, RunNode] = field(default_factory=dict)
     lazy: dict[str, RunNode] = field(default_factory=dict)
+    lazy_since: float = 0.0
     noted: list[tuple[int, TaskEvent]] = field(default_factory=list)
     last_sequence: int = 0
     covered: int = 0
@@ -97,14 +149,66 @@ class RunState:
     leaf_count: int = 0
     failed_leaf_count: int = 0
     retry_count: int = 0
-    ending: Ending | None = None
-    final: bool = False
-    broken: str | None = None
     disordered: bool = False
-    unread: bool = False
     touched: bool = False
-    lazy_since: float = 0.0
     _order: ReorderBuffer = field(default_factory=ReorderBuffer)
+
+    @classmethod
+    def of_a_gone_process(
+        cls, run_id: str, row: dict[str, Any], lease: Mapping[str, Any], *, resumed: bool = True
+    ) -> RunState:
+        """Return a run that belongs to no process any more; its log is read when it is written."""
+        return cls(run_id, row, lease, resumed, foreign=True, unread=True)
+
+    # -- how far its record is ------------------------------------------------------------------
+
+    @property
+    def is_broken(self) -> bool:
+        """True when nothing more of it is written."""
+        return self.stage is _BROKEN
+
+    def end(self, ending: Ending) -> None:
+        """Take its end, unless one came before."""
+        if self._move(_END):
+            self.ending = ending
+
+    def give_up(self, why: str) -> None:
+        """Write nothing more of it."""
+        if self._move(_GIVE_UP):
+            self.trouble = why
+
+    def start_over(self) -> None:
+        """Write it anew into another record: what the old one held of its log is missing."""
+        self._move(_START_OVER)
+        self.run_key = None
+        self.resumed = self.unread = False
+        self.covered = 0
+        self.fresh = dict(self.facts.nodes)
+        self.touched = True
+
+    def kept(self, run_key: int) -> None:
+        """Take note that its row is committed."""
+        self.run_key = run_key
+        self._move(_KEEP)
+
+    def committed(self, *, lazy: bool) -> None:
+        """Take note that all that was to be written is committed."""
+        self.fresh.clear()
+        self.changed.clear()
+        self.noted.clear()
+        if lazy or self.ending is not None:
+            self.lazy.clear()
+        self.touched = False
+        self._move(_FINISH)
+
+    def _move(self, request: RunRequest) -> bool:
+        cell = MOVES[self.stage, request]
+        if isinstance(cell, Answer):
+            return False
+        self.stage = cell
+        return True
+
+    # -- what is written of it ------------------------------------------------------------------
 
     @property
     def missing_count(self) -> int:
@@ -265,25 +369,6 @@ class RunState:
         self.leaf_count = sum(node.composed is not None for node in leaves)
         self.failed_leaf_count = sum(is_failed_leaf(node) for node in leaves)
         self.retry_count = sum(node.attempt - 1 for node in leaves)
-
-    # -- writing ----------------------------------------------------------------------------
-
-    def start_over(self) -> None:
-        """Write the run anew into another record: what the old one held of its log is missing."""
-        self.run_key = None
-        self.resumed = self.unread = False
-        self.covered = 0
-        self.fresh = dict(self.facts.nodes)
-        self.touched = True
-
-    def committed(self, *, lazy: bool) -> None:
-        """Take note that all that was to be written is."""
-        self.fresh.clear()
-        self.changed.clear()
-        self.noted.clear()
-        if lazy:
-            self.lazy.clear()
-        self.touched = False
 
 
 #: Details that become rows of their own.

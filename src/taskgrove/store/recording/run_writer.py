@@ -1,8 +1,8 @@
-"""Writing what runs have to write, in the transaction of the caller.
+"""Writing the events and rows of runs, in the transaction of the caller.
 
-Nothing in memory changes here before the commit, except inside a :class:`Written`: a
-transaction that fails is simply done again. Every statement may be repeated: an event that is in
-the log already, because the answer to a commit was lost, is left as it is.
+Nothing in memory changes here before the commit, except inside a :class:`Written`: a transaction
+that fails is done again. Every statement may be repeated: an event that is in the log already,
+because the answer to a commit was lost, is left as it is.
 
 Threads: it belongs to the recorder's writer thread.
 """
@@ -17,15 +17,9 @@ from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.events import AnalysisDetail, PageDetail
 from taskgrove.events.plain_event import read_event
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes, json_text
+from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.node_rows import change_of, identity_of, kept_path
-from taskgrove.store.recording.run_state import RunState
-from taskgrove.store.recording.statements import (
-    LEASE_COLUMNS,
-    RUN_COLUMNS,
-    Statements,
-    block_of,
-    statements_for,
-)
+from taskgrove.store.recording.run_state import RunStage, RunState
 from taskgrove.story.run_node import RunNode
 
 if TYPE_CHECKING:
@@ -43,7 +37,15 @@ LogPart: TypeAlias = tuple[RunState, Sequence[tuple[int, bytes, *tuple[Any, ...]
 
 
 class BrokenRunError(Exception):
-    """A run cannot be recorded: its id is taken, or it is not there to go on with."""
+    """A run cannot be recorded: its id is taken, or it is not there to go on with.
+
+    Attributes:
+        run_id: The run.
+    """
+
+    def __init__(self, run_id: str, message: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 class ClaimTakenError(Exception):
@@ -62,11 +64,10 @@ class ClaimTakenError(Exception):
 
 @dataclass(slots=True)
 class Written:
-    """What a transaction found out; it counts once the transaction is committed."""
+    """Keys that a transaction found; they count once the transaction is committed."""
 
     run_keys: dict[str, int] = field(default_factory=dict)
     path_keys: dict[str, int] = field(default_factory=dict)
-    ended: list[RunState] = field(default_factory=list)
 
 
 class RunWriter:
@@ -77,8 +78,7 @@ class RunWriter:
     """
 
     def __init__(self, dialect: str) -> None:
-        self._sql: Statements = statements_for(dialect)
-        self._is_sqlite = dialect == "sqlite"
+        self._dialect = dialect
         self._path_keys: dict[str, int] = {}
 
     def write(
@@ -116,7 +116,7 @@ class RunWriter:
             key = keys[state.run_id]
             for item in of_run:
                 values += (key, item[0], item[1])
-        self._insert(connection, self._sql.insert_event, 3, values)
+        self._insert(connection, sql.INSERT_EVENT, 3, values)
         if log_only:
             return done
         for state in states:
@@ -129,8 +129,6 @@ class RunWriter:
             self._write_noted(connection, state, key, done)
             if state.touched or state.ending is not None:
                 self._write_run(connection, state, key)
-            if state.ending is not None and not state.final:
-                done.ended.append(state)
         return done
 
     def heartbeat(
@@ -138,18 +136,18 @@ class RunWriter:
     ) -> None:
         """Renew the leases of runs that are being recorded.
 
-        A run that somebody took for lost, while its record could not be reached from here, is
-        taken back: it lives. One that is being recovered already is left to that.
+        A run that was marked lost while this process could not reach the record is marked
+        running again. A run that is being recovered already stays with its recovery.
         """
         if not states:
             return
         beats = [(now_ns, state.run_key, pid) for state in states]
-        if connection.exec_driver_sql(self._sql.heartbeat, beats).rowcount == len(states):
+        if self._do(connection, sql.HEARTBEAT, beats).rowcount == len(states):
             return
         for state in states:
             key = state.run_key
             assert key is not None
-            if connection.exec_driver_sql(self._sql.take_back, (key,)).rowcount == 1:
+            if self._do(connection, sql.TAKE_BACK, (key,)).rowcount == 1:
                 self._hold(connection, state, key, now_ns)
 
     def committed(
@@ -166,32 +164,32 @@ class RunWriter:
         self._path_keys.update(done.path_keys)
         for state in states:
             if state.run_key is None:
-                state.run_key = done.run_keys[state.run_id]
+                state.kept(done.run_keys[state.run_id])
             if not log_only:
-                state.committed(lazy=lazy or state.ending is not None)
-        for state in done.ended:
-            state.final = True
+                state.committed(lazy=lazy)
+
+    def _do(self, connection: Connection, statement: str, parameters: Any) -> Any:
+        return connection.exec_driver_sql(sql.for_dialect(statement, self._dialect), parameters)
 
     # -- runs -------------------------------------------------------------------------------
 
     def _begin(self, connection: Connection, state: RunState, now_ns: int) -> int:
-        sql = self._sql
-        if not state.resumed:  # what is there already is found by the time it was made
-            connection.exec_driver_sql(
-                sql.insert_run, tuple(state.row[name] for name in RUN_COLUMNS)
-            )
-        found = connection.exec_driver_sql(sql.find_run, (state.run_id,)).first()
+        if not state.resumed:  # a row that is there already is told by its ``created_ns``
+            self._do(connection, sql.INSERT_RUN, tuple(state.row[it] for it in sql.RUN_COLUMNS))
+        found = self._do(connection, sql.FIND_RUN, (state.run_id,)).first()
         if found is None:
-            raise BrokenRunError(f"run {state.run_id} is not in the record: it cannot go on")
+            message = f"run {state.run_id} is not in the record: it cannot go on"
+            raise BrokenRunError(state.run_id, message)
         if not state.resumed and found.created_ns != state.row["created_ns"]:
-            raise BrokenRunError(f"the record holds another run {state.run_id} already")
+            message = f"the record holds another run {state.run_id} already"
+            raise BrokenRunError(state.run_id, message)
         key = int(found.run_key)
         if state.claim is not None:
             self._claim(connection, state, state.claim, now_ns)
         if state.unread:
             state.go_on_after(found.last_sequence, found.lost_event_count)
         if state.resumed and not state.foreign:
-            connection.exec_driver_sql(sql.resume_run, (key,))
+            self._do(connection, sql.RESUME_RUN, (key,))
         if state.lease and state.ending is None:
             self._hold(connection, state, key, now_ns)
         return key
@@ -201,23 +199,20 @@ class RunWriter:
     ) -> None:
         earlier, run_id = state.row["parent_run_id"], state.run_id
         set_out = json_text(claim.set_out)
-        connection.exec_driver_sql(
-            self._sql.claim, (claim.number, run_id, set_out, now_ns, earlier)
-        )
-        held = connection.exec_driver_sql(self._sql.claimed_by, (earlier, claim.number)).first()
+        self._do(connection, sql.CLAIM, (claim.number, run_id, set_out, now_ns, earlier))
+        held = self._do(connection, sql.CLAIMED_BY, (earlier, claim.number)).first()
         if held is None:
-            raise BrokenRunError(f"run {earlier}, which would be resumed, is not in this record")
+            message = f"run {earlier}, which would be resumed, is not in this record"
+            raise BrokenRunError(run_id, message)
         if held[0] != run_id:
             raise ClaimTakenError(earlier, held[0])
 
     def _hold(self, connection: Connection, state: RunState, key: int, now_ns: int) -> None:
         lease = {**state.lease, "run_key": key, "heartbeat_ns": now_ns}
-        connection.exec_driver_sql(
-            self._sql.insert_lease, tuple(lease[name] for name in LEASE_COLUMNS)
-        )
+        self._do(connection, sql.INSERT_LEASE, tuple(lease[name] for name in sql.LEASE_COLUMNS))
 
     def events(self, connection: Connection, run_key: int, run_id: str) -> Iterator[Any]:
-        """Yield the events of a run's log, in order; what cannot be read of one is replaced."""
+        """Yield the events of a run's log, in order; an unreadable event is replaced."""
         from sqlalchemy import select  # noqa: PLC0415 - an extra
 
         from taskgrove.store.schema import events  # noqa: PLC0415 - an extra
@@ -231,11 +226,12 @@ class RunWriter:
             yield read_event(bytes(body), run_id, sequence)
 
     def _refold(self, connection: Connection, state: RunState, key: int) -> None:
-        connection.exec_driver_sql(self._sql.drop_nodes, (key,))
+        self._do(connection, sql.DROP_NODES, (key,))
         state.refold(self.events(connection, key, state.run_id))
 
     def _write_run(self, connection: Connection, state: RunState, key: int) -> None:
         root, ending, facts = state.facts.root, state.ending, state.facts
+        ends = state.stage is RunStage.ENDED
         status = None if root is None or root.status is None else int(root.status)
         code = None if root is None or root.result_code is None else int(root.result_code)
         health = None if root is None else root.health_state
@@ -244,7 +240,7 @@ class RunWriter:
         if ending is not None:
             status, code = ending.status, ending.result_code
             health, message = ending.health_state, ending.message
-            last_ns = max(last_ns, ending.ended_ns) if not state.final else last_ns
+            last_ns = max(last_ns, ending.ended_ns) if ends else last_ns
         lost = state.missing_count if ending is not None or not state.has_gap else state.told_lost
         change = (
             status, code, _cut(health, 16), clean_text(message),
@@ -252,28 +248,28 @@ class RunWriter:
             last_ns, state.last_sequence, state.leaf_count, state.failed_leaf_count,
             state.retry_count, max(0, lost), key,
         )  # fmt: skip
-        connection.exec_driver_sql(self._sql.change_run, change)
-        if ending is not None and not state.final:
+        self._do(connection, sql.CHANGE_RUN, change)
+        if ending is not None and ends:
             ended_ns = ending.ended_ns if root is None else root.ended_ns or ending.ended_ns
             if not state.foreign:
-                connection.exec_driver_sql(self._sql.take_back, (key,))
-            connection.exec_driver_sql(self._sql.end_run, (ended_ns, key))
+                self._do(connection, sql.TAKE_BACK, (key,))
+            self._do(connection, sql.END_RUN, (ended_ns, key))
             if state.began_nothing:
-                connection.exec_driver_sql(self._sql.drop_claim, (state.run_id, key))
-            connection.exec_driver_sql(self._sql.drop_lease, (key,))
+                self._do(connection, sql.DROP_CLAIM, (state.run_id, key))
+            self._do(connection, sql.DROP_LEASE, (key,))
 
-    def _insert(self, connection: Connection, sql: str, width: int, values: list[Any]) -> None:
+    def _insert(self, connection: Connection, insert: str, width: int, values: list[Any]) -> None:
         """Insert rows that follow each other in ``values``, ``width`` of them a row."""
         done = 0
-        if self._is_sqlite:
-            block = block_of(sql)
+        if self._dialect == "sqlite":
+            block = sql.block_of(insert)
             size = block.rows * width
             while len(values) - done >= size:
                 connection.exec_driver_sql(block.sql, tuple(values[done : done + size]))
                 done += size
         rest = [tuple(values[at : at + width]) for at in range(done, len(values), width)]
         if rest:
-            connection.exec_driver_sql(sql, rest)
+            self._do(connection, insert, rest)
 
     # -- nodes, analyses, pages -------------------------------------------------------------
 
@@ -285,16 +281,13 @@ class RunWriter:
             return
         # In one order everywhere, so that two recorders never wait for each other in a circle.
         ordered = sorted(set(names.values()))
-        self._insert(connection, self._sql.insert_path, 1, ordered)
+        self._insert(connection, sql.INSERT_PATH, 1, ordered)
         keys: dict[str, int] = {}
         for start in range(0, len(ordered), _LOOKED_UP):
             some = ordered[start : start + _LOOKED_UP]
-            marks = ", ".join(("?" if self._is_sqlite else "%s") for _ in some)
-            found = connection.exec_driver_sql(
-                f"SELECT path, path_key FROM paths WHERE path IN ({marks})",  # noqa: S608 - marks
-                tuple(some),
-            )
-            keys.update((path, key) for path, key in found)
+            marks = ", ".join("?" for _ in some)
+            found = f"SELECT path, path_key FROM paths WHERE path IN ({marks})"  # noqa: S608 - marks
+            keys.update((path, key) for path, key in self._do(connection, found, tuple(some)))
         done.path_keys.update((path, keys[name]) for path, name in names.items())
 
     def _path_key(self, path: str, done: Written) -> int:
@@ -312,7 +305,7 @@ class RunWriter:
                 values += identity_of(node)
                 values += change_of(node)
             width = len(values) // len(state.fresh)
-            self._insert(connection, self._sql.insert_node, width, values)
+            self._insert(connection, sql.INSERT_NODE, width, values)
         behind: dict[str, RunNode] = state.changed
         if lazy and state.lazy:
             behind = {**state.lazy, **state.changed}
@@ -322,7 +315,7 @@ class RunWriter:
             if path not in state.fresh
         ]
         if changes:
-            connection.exec_driver_sql(self._sql.change_node, changes)
+            self._do(connection, sql.CHANGE_NODE, changes)
 
     def _write_noted(
         self, connection: Connection, state: RunState, key: int, done: Written
@@ -337,14 +330,14 @@ class RunWriter:
                     labels.get("experiment"), labels.get("run"),
                     json_bytes(detail), event.wall_ns,
                 )  # fmt: skip
-                connection.exec_driver_sql(self._sql.insert_analysis, row)
+                self._do(connection, sql.INSERT_ANALYSIS, row)
             elif isinstance(detail, PageDetail):
                 row = (
                     key, sequence, path_key, _cut(clean_text(detail.display_name), _NAME_LIMIT),
                     clean_text(detail.file), detail.size_bytes,
                     _cut(clean_text(detail.sha256), 64), event.wall_ns,
                 )  # fmt: skip
-                connection.exec_driver_sql(self._sql.insert_page, row)
+                self._do(connection, sql.INSERT_PAGE, row)
 
 
 def _cut(text: str | None, limit: int) -> str | None:

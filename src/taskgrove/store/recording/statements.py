@@ -1,6 +1,7 @@
-"""The statements that write a record, for each kind of database.
+"""The statements that write a record.
 
-They are plain SQL, handed to the driver as they are: the hot path of a recorder.
+They are plain SQL for the driver, because they are the hot path of a recorder. They are written
+with the marks of SQLite; :func:`for_dialect` returns them for another database.
 """
 
 # ruff: noqa: S608 - names of columns from this package, never data
@@ -25,90 +26,84 @@ RUN_CHANGES: Final = (
 LEASE_COLUMNS: Final = (
     "run_key", "host", "boot_id", "pid", "pid_started", "heartbeat_ns", "interval_s",
 )  # fmt: skip
-
+_NODE_COLUMNS: Final = ("run_key", "node_number", "path_key", *FIXED_COLUMNS, *CHANGING_COLUMNS)
+_ANALYSIS_COLUMNS: Final = (
+    "run_key", "sequence", "path_key", "analysis", "status", "summary", "experiment",
+    "experiment_run", "detail", "wall_ns",
+)  # fmt: skip
+_PAGE_COLUMNS: Final = (
+    "run_key", "sequence", "path_key", "display_name", "file", "size_bytes", "sha256", "wall_ns",
+)  # fmt: skip
 
 #: Parameters of one statement, at most: SQLite before 3.32 takes no more than 999.
 MOST_PARAMETERS: Final = 900
 
 
-class Statements(NamedTuple):
-    """The statements, with the driver's own marks for parameters."""
-
-    insert_run: str
-    find_run: str
-    resume_run: str
-    change_run: str
-    end_run: str
-    insert_lease: str
-    drop_lease: str
-    heartbeat: str
-    take_back: str
-    insert_event: str
-    insert_node: str
-    change_node: str
-    drop_nodes: str
-    insert_path: str
-    insert_analysis: str
-    insert_page: str
-    claim: str
-    claimed_by: str
-    drop_claim: str
+def _insert(table: str, columns: tuple[str, ...], conflict: str = "DO NOTHING") -> str:
+    names = ", ".join('"user"' if name == "user" else name for name in columns)
+    marks = ", ".join("?" for _ in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT {conflict}"
 
 
-def statements_for(dialect: str) -> Statements:
-    """Return the statements for ``sqlite`` or ``postgresql``."""
-    quoted = {"user": '"user"'}
-    run_columns = ", ".join(quoted.get(name, name) for name in RUN_COLUMNS)
-    node_columns = ("run_key", "node_number", "path_key", *FIXED_COLUMNS, *CHANGING_COLUMNS)
-    raw = Statements(
-        insert_run=f"INSERT INTO runs ({run_columns}) VALUES ({_marks(RUN_COLUMNS)})"
-        " ON CONFLICT DO NOTHING",
-        find_run="SELECT run_key, created_ns, last_sequence, lost_event_count, state FROM runs"
-        " WHERE run_id = ?",
-        resume_run="UPDATE runs SET state = 'running' WHERE run_key = ?",
-        change_run=f"UPDATE runs SET {_sets(RUN_CHANGES)} WHERE run_key = ?",
-        end_run="UPDATE runs SET state = 'final', ended_ns = ? WHERE run_key = ?",
-        insert_lease=f"INSERT INTO leases ({', '.join(LEASE_COLUMNS)})"
-        f" VALUES ({_marks(LEASE_COLUMNS)}) ON CONFLICT (run_key) DO UPDATE SET "
-        + ", ".join(f"{name} = excluded.{name}" for name in LEASE_COLUMNS[1:]),
-        drop_lease="DELETE FROM leases WHERE run_key = ?",
-        take_back=(
-            "UPDATE runs SET state = 'running', state_note = ''"
-            " WHERE run_key = ? AND state = 'lost'"
-        ),
-        heartbeat="UPDATE leases SET heartbeat_ns = ? WHERE run_key = ? AND pid = ?",
-        insert_event="INSERT INTO events (run_key, sequence, body) VALUES (?, ?, ?)"
-        " ON CONFLICT DO NOTHING",
-        insert_node=f"INSERT INTO nodes ({', '.join(node_columns)})"
-        f" VALUES ({_marks(node_columns)}) ON CONFLICT (run_key, node_number) DO UPDATE SET "
-        + ", ".join(f"{name} = excluded.{name}" for name in CHANGING_COLUMNS),
-        change_node=f"UPDATE nodes SET {_sets(CHANGING_COLUMNS)}"
-        " WHERE run_key = ? AND node_number = ?",
-        drop_nodes="DELETE FROM nodes WHERE run_key = ?",
-        insert_path="INSERT INTO paths (path) VALUES (?) ON CONFLICT DO NOTHING",
-        insert_analysis="INSERT INTO analyses (run_key, sequence, path_key, analysis, status,"
-        " summary, experiment, experiment_run, detail, wall_ns)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        insert_page="INSERT INTO pages (run_key, sequence, path_key, display_name, file,"
-        " size_bytes, sha256, wall_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        claim="INSERT INTO resumes (run_key, number, run_id, set_out, claimed_ns)"
-        " SELECT run_key, ?, ?, ?, ? FROM runs WHERE run_id = ? ON CONFLICT DO NOTHING",
-        claimed_by="SELECT s.run_id FROM resumes s JOIN runs r ON r.run_key = s.run_key"
-        " WHERE r.run_id = ? AND s.number = ?",
-        # Of a run that was lost, nobody knows whether a leaf began in its last moments.
-        drop_claim="DELETE FROM resumes WHERE run_id = ? AND NOT EXISTS (SELECT 1 FROM runs"
-        " WHERE run_key = ? AND recovered_ns IS NOT NULL)",
-    )
-    if dialect == "sqlite":
-        return raw
-    return Statements(*(text.replace("?", "%s") for text in raw))
+def _replacing(key: str, columns: tuple[str, ...]) -> str:
+    sets = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    return f"({key}) DO UPDATE SET {sets}"
+
+
+def _sets(columns: tuple[str, ...]) -> str:
+    return ", ".join(f"{name} = ?" for name in columns)
+
+
+INSERT_RUN: Final = _insert("runs", RUN_COLUMNS)
+FIND_RUN: Final = (
+    "SELECT run_key, created_ns, last_sequence, lost_event_count, state FROM runs WHERE run_id = ?"
+)
+RESUME_RUN: Final = "UPDATE runs SET state = 'running' WHERE run_key = ?"
+CHANGE_RUN: Final = f"UPDATE runs SET {_sets(RUN_CHANGES)} WHERE run_key = ?"
+END_RUN: Final = "UPDATE runs SET state = 'final', ended_ns = ? WHERE run_key = ?"
+TAKE_BACK: Final = (
+    "UPDATE runs SET state = 'running', state_note = '' WHERE run_key = ? AND state = 'lost'"
+)
+INSERT_LEASE: Final = _insert("leases", LEASE_COLUMNS, _replacing("run_key", LEASE_COLUMNS[1:]))
+DROP_LEASE: Final = "DELETE FROM leases WHERE run_key = ?"
+HEARTBEAT: Final = "UPDATE leases SET heartbeat_ns = ? WHERE run_key = ? AND pid = ?"
+INSERT_EVENT: Final = _insert("events", ("run_key", "sequence", "body"))
+INSERT_NODE: Final = _insert(
+    "nodes", _NODE_COLUMNS, _replacing("run_key, node_number", CHANGING_COLUMNS)
+)
+CHANGE_NODE: Final = (
+    f"UPDATE nodes SET {_sets(CHANGING_COLUMNS)} WHERE run_key = ? AND node_number = ?"
+)
+DROP_NODES: Final = "DELETE FROM nodes WHERE run_key = ?"
+INSERT_PATH: Final = _insert("paths", ("path",))
+INSERT_ANALYSIS: Final = _insert("analyses", _ANALYSIS_COLUMNS)
+INSERT_PAGE: Final = _insert("pages", _PAGE_COLUMNS)
+CLAIM: Final = (
+    "INSERT INTO resumes (run_key, number, run_id, set_out, claimed_ns)"
+    " SELECT run_key, ?, ?, ?, ? FROM runs WHERE run_id = ? ON CONFLICT DO NOTHING"
+)
+CLAIMED_BY: Final = (
+    "SELECT s.run_id FROM resumes s JOIN runs r ON r.run_key = s.run_key"
+    " WHERE r.run_id = ? AND s.number = ?"
+)
+#: Of a run that was lost, nobody knows whether a leaf began in its last moments.
+DROP_CLAIM: Final = (
+    "DELETE FROM resumes WHERE run_id = ? AND NOT EXISTS (SELECT 1 FROM runs"
+    " WHERE run_key = ? AND recovered_ns IS NOT NULL)"
+)
+
+
+@functools.cache
+def for_dialect(sql: str, dialect: str) -> str:
+    """Return a statement for ``sqlite`` or ``postgresql``, with the driver's own marks."""
+    return sql if dialect == "sqlite" else sql.replace("?", "%s")
 
 
 class Block(NamedTuple):
     """A statement that inserts many rows at once.
 
-    In SQLite a row costs less than half of what it costs in ``executemany``, and the lock of the
-    interpreter is let go of once for all of them: whoever makes events is not held up by each.
+    In SQLite a row costs less than half of its cost in ``executemany``, and the interpreter's lock
+    is released once for all rows, so that threads which make events wait less.
 
     Attributes:
         sql: The statement.
@@ -126,7 +121,7 @@ def block_of(insert: str) -> Block:
     """Return the statement that inserts as many rows at once as one may take.
 
     Args:
-        insert: One of :class:`Statements` that inserts one row, with the marks of SQLite.
+        insert: A statement that inserts one row, with the marks of SQLite.
     """
     head, _, tail = insert.partition("VALUES (")
     values, _, rest = tail.partition(")")
@@ -134,11 +129,3 @@ def block_of(insert: str) -> Block:
     rows = MOST_PARAMETERS // width
     row = f"({values})"
     return Block(f"{head}VALUES {', '.join([row] * rows)}{rest}", rows, width)
-
-
-def _marks(columns: tuple[str, ...]) -> str:
-    return ", ".join("?" for _ in columns)
-
-
-def _sets(columns: tuple[str, ...]) -> str:
-    return ", ".join(f"{name} = ?" for name in columns)
