@@ -1,7 +1,7 @@
-"""The validation of a whole command map, and its typed form (SPEC S6).
+"""The validation of a whole command map, and its typed form.
 
-Everything that is wrong is collected before anything is refused, so that a map
-can be mended in one go. The walk uses a list, not recursion.
+All problems are collected before the map is refused, so that they can be mended in one go. The
+walk uses a list, not recursion.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,13 +18,7 @@ from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.base_task import NodePlaces
 from taskgrove.commands.command_map.entry import EntryCheck, unknown_keys
 from taskgrove.commands.command_map.nodes import Node
-from taskgrove.commands.command_map.problems import (
-    NOWHERE,
-    Mark,
-    Problems,
-    join_path,
-    shown,
-)
+from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
 from taskgrove.commands.command_map.schema import (
     ENTRY_CLASSES,
     EXTENSION_PREFIX,
@@ -46,10 +40,10 @@ class CommandMap:
     Attributes:
         commands: The commands by name, each a composite of tasks.
         components: For each keyword the TANGO names that it stands for, in order.
-        simulator: What is meant for the simulator (``faults``), as plain data.
+        simulator: The settings and faults for the simulator, as plain data.
         file: The file that it was read from, or None.
-        places: Where in the file the values of ``simulator`` stand, by their path: who reads
-            them later can say what is wrong with its line.
+        places: Where in the file the values of ``simulator`` stand, by their path: the simulator
+            checks them later, and names the line.
         entry_places: Where commands and tasks stand, by their names from the command on.
         device_places: Where the devices of ``components`` stand, by their names.
     """
@@ -99,9 +93,7 @@ class CommandMap:
         ]
         for entry, name, into in todo:  # grows while it is walked
             given = entry.model_fields_set
-            plain = entry.model_copy(update={"tasks": {}}) if _is_composite(entry) else entry
-            values = _jsonable(plain.model_dump(include=given))
-            into[name] = values
+            values = into[name] = _jsonable(entry.model_dump(include=given - {"tasks"}))
             if isinstance(entry, CompositeEntry):
                 values["tasks"] = {}
                 todo.extend((child, key, values["tasks"]) for key, child in entry.tasks.items())
@@ -126,10 +118,6 @@ def _jsonable(value: Any) -> Any:
     return value.label if isinstance(value, AggregationRule) else value
 
 
-def _is_composite(entry: Entry) -> bool:
-    return isinstance(entry, CompositeEntry)
-
-
 def check_map(root: Node | None, problems: Problems) -> CommandMap:
     """Return the typed map of a tree of nodes.
 
@@ -139,26 +127,40 @@ def check_map(root: Node | None, problems: Problems) -> CommandMap:
     if root is None or (root.kind == "scalar" and root.value is None):
         raise problems.stop("the map is empty", hint="a map holds commands by name")
     if root.kind != "mapping":
-        raise problems.stop(
-            f"found {root.type_word}",
-            "",
-            root.mark,
-            found=root.value if root.kind == "scalar" else None,
-            allowed=["a mapping of commands by name"],
-        )
+        allowed = ["a mapping of commands by name"]
+        said = f"found {root.type_word}"
+        raise problems.stop(said, "", root.mark, found=root.scalar, allowed=allowed)
     checker = _Checker(problems)
     result = checker.map(root)
     problems.raise_any()
     return result
 
 
-class _Waiting(NamedTuple):
-    """The tasks of a composite that are still to be checked."""
+_HANDLER_HINT: Final = (
+    "a composite has 'type' and 'tasks'; any other name takes 'handler: <keyword>'"
+)
 
+
+class _Item(NamedTuple):
+    """An entry that is being checked.
+
+    ``into`` takes the valid entry, by the last of the names.
+    """
+
+    names: tuple[str, ...]
+    node: Node
+    path: str
+    mark: Mark
+    into: dict[str, Any]
+
+
+class _Tasks(NamedTuple):
+    """The entries below a composite, or all commands, which are still to be checked."""
+
+    names: tuple[str, ...]
     node: Node
     path: str
     into: dict[str, Any]
-    names: tuple[str, ...]
 
 
 class _Checker:
@@ -167,6 +169,7 @@ class _Checker:
         self._check = EntryCheck(problems)
         self._sections = SectionCheck(problems, self._check)
         self._places: dict[tuple[str, ...], NodePlaces] = {}
+        self._waiting: list[_Tasks] = []
 
     def map(self, root: Node) -> CommandMap:
         sections = {key: root.value[key] for key in SECTIONS if key in root.value}
@@ -175,24 +178,16 @@ class _Checker:
             for key, node in root.value.items()
             if key not in SECTIONS and not key.startswith(EXTENSION_PREFIX)
         }
-        commands = Node("mapping", others, root.mark, root.key_marks)
-        prefix = ""
-        misspelt: list[str] = []
+        commands, prefix = Node("mapping", others, root.mark, root.key_marks), ""
+        strangers, hint = self._misspelt_sections(others), ""
         if "commands" in sections:
-            for key in others:
-                self._problems.add_unknown(
-                    "section", key, join_path("", key), root.key_marks.get(key, NOWHERE), SECTIONS,
-                    "a map with 'commands' has its commands there",
-                )  # fmt: skip
             commands, prefix = sections["commands"], "commands"
-        else:
-            misspelt = self._misspelt_sections(others)
-            for key in misspelt:
-                self._problems.add_unknown(
-                    "section", key, join_path("", key), root.key_marks.get(key, NOWHERE), SECTIONS
-                )
-                del others[key]
-        only_misspelt = bool(misspelt) and not others
+            strangers, hint = list(others), "a map with 'commands' has its commands there"
+        for key in strangers:
+            where, mark = join_path("", key), root.key_marks.get(key, NOWHERE)
+            self._problems.add_unknown("section", key, where, mark, SECTIONS, hint)
+            del others[key]
+        only_misspelt = bool(strangers) and not others and not prefix
         return CommandMap(
             {} if only_misspelt else self._commands(commands, prefix),
             self._sections.components(sections.get("components")),
@@ -205,7 +200,7 @@ class _Checker:
 
     @staticmethod
     def _misspelt_sections(others: Mapping[str, Node]) -> list[str]:
-        """Return the names that are almost a section's, of what does not look like a command."""
+        """Return the keys that are almost a section's name and do not look like a command."""
         found = []
         for key, node in others.items():
             keys = node.value if node.kind == "mapping" else {}
@@ -218,110 +213,93 @@ class _Checker:
                 found.append(key)
         return found
 
-    # ---------------------------------------------------------------- commands
-
     def _commands(self, node: Node, prefix: str) -> dict[str, CompositeEntry]:
         if not self._check.mapping(node, prefix):
             return {}
         if not node.value:
             self._problems.add("the map holds no command", prefix, node.mark)
         commands: dict[str, CompositeEntry] = {}
-        waiting: list[_Waiting] = []
-        for name, child in node.value.items():
-            path, mark = join_path(prefix, name), node.key_marks.get(name, child.mark)
-            self._check_name(name, path, mark)
-            if self._check.mapping(child, path):
-                self._remember((name,), child, mark)
-                self._composite((name,), child, path, mark, commands, waiting)
-        while waiting:
-            tasks, path, into, names = waiting.pop()
-            for name, child in tasks.value.items():
-                below, mark = join_path(path, name), tasks.key_marks.get(name, child.mark)
-                self._check_name(name, below, mark)
-                if self._check.mapping(child, below):
-                    self._remember((*names, name), child, mark)
-                    self._entry((*names, name), child, below, mark, into, waiting)
+        self._waiting.append(_Tasks((), node, prefix, commands))
+        while self._waiting:
+            tasks = self._waiting.pop()
+            for name, child in tasks.node.value.items():
+                path = join_path(tasks.path, name)
+                mark = tasks.node.key_marks.get(name, child.mark)
+                item = _Item((*tasks.names, name), child, path, mark, tasks.into)
+                self._check_name(name, path, mark)
+                if self._check.mapping(child, path):
+                    self._remember(item)
+                    if tasks.names:
+                        self._entry(item)
+                    else:
+                        self._composite(item)
         return commands
 
-    def _remember(self, names: tuple[str, ...], node: Node, mark: Mark) -> None:
+    def _remember(self, item: _Item) -> None:
         """Keep where an entry stands, and its values that a user may have to mend."""
-        file = self._problems.file
-        if file is None or mark.line is None:
+        file, marks = self._problems.file, item.node.key_marks
+        if file is None or item.mark.line is None:
             return
-        marks = node.key_marks
-
-        def place(key: str) -> Place | None:
-            return Place(file, marks[key].line, key) if key in marks else None
-
-        self._places[names] = NodePlaces(
-            Place(file, mark.line, names[-1]),
-            place("timeout"),
-            place("argin"),
-            place("command_name"),
+        timeout, argin, command_name = (
+            Place(file, marks[key].line, key) if key in marks else None
+            for key in ("timeout", "argin", "command_name")
         )
+        own = Place(file, item.mark.line, item.names[-1])
+        self._places[item.names] = NodePlaces(own, timeout, argin, command_name)
 
-    def _entry(
-        self,
-        names: tuple[str, ...],
-        node: Node,
-        path: str,
-        mark: Mark,
-        into: dict[str, Any],
-        waiting: list[_Waiting],
-    ) -> None:
-        name = names[-1]
-        if "tasks" in node.value or ("type" in node.value and "handler" not in node.value):
-            if name in KEYWORDS or "handler" in node.value:
+    def _entry(self, item: _Item) -> None:
+        name, keys = item.names[-1], item.node.value
+        if "tasks" in keys or ("type" in keys and "handler" not in keys):
+            if name in KEYWORDS or "handler" in keys:
                 what = (
                     f"{name!r} is a handler keyword" if name in KEYWORDS else "'handler' is given"
                 )
                 self._problems.add(
                     f"{what}, so this entry takes 'command_name' and no 'type' or 'tasks'",
-                    path, mark, hint="give a composite another name, and no handler",
-                )  # fmt: skip
-            self._composite(names, node, path, mark, into, waiting)
+                    item.path,
+                    item.mark,
+                    hint="give a composite another name, and no handler",
+                )
+            self._composite(item)
             return
-        keyword = self._keyword(name, node, path, mark)
+        keyword = self._keyword(item)
         if keyword is not None:
-            entry = self._check.validated(
-                ENTRY_CLASSES[keyword], node, path, mark, {"handler": keyword}
-            )
+            _, node, path, mark, into = item
+            given = {"handler": keyword}
+            entry = self._check.validated(ENTRY_CLASSES[keyword], node, path, mark, given)
             if entry is not None:
                 into[name] = entry
 
-    def _keyword(self, name: str, node: Node, path: str, mark: Mark) -> str | None:
-        given = node.value.get("handler")
+    def _keyword(self, item: _Item) -> str | None:
+        name, given = item.names[-1], item.node.value.get("handler")
         if given is None:
             if name in KEYWORDS:
                 return name
-            if self._misspelt_form(node, path):
-                return None
-            self._problems.add_unknown(
-                "handler keyword", name, path, mark, KEYWORDS,
-                "a composite has 'type' and 'tasks'; any other name takes 'handler: <keyword>'",
-            )  # fmt: skip
+            if not self._misspelt_form(item.node, item.path):
+                self._problems.add_unknown(
+                    "handler keyword", name, item.path, item.mark, KEYWORDS, _HANDLER_HINT
+                )
             return None
-        where = join_path(path, "handler")
+        where = join_path(item.path, "handler")
         if given.kind != "scalar" or given.value not in KEYWORDS:
             word = str(given.value) if given.kind == "scalar" else given.type_word
             self._problems.add_unknown("handler keyword", word, where, given.mark, KEYWORDS)
             return None
         if name in KEYWORDS and given.value != name:
+            said = f"the entry is named {name!r}, which is a keyword, but its handler is"
             self._problems.add(
-                f"the entry is named {name!r}, which is a keyword, but its handler is"
-                f" {given.value!r}", where, given.mark, found=given.value,
+                f"{said} {given.value!r}",
+                where,
+                given.mark,
+                found=given.value,
                 hint="give it a name that is no keyword",
-            )  # fmt: skip
+            )
         return str(given.value)
 
     def _misspelt_form(self, node: Node, path: str) -> bool:
-        """Add the keys that were meant to say what an entry is; return whether there are any."""
+        """Add the misspelt keys that say which kind an entry is; return whether there are any."""
         composite, leaf = tuple(CompositeEntry.model_fields), tuple(HandlerEntry.model_fields)
-        known = {
-            *composite,
-            *leaf,
-            *(key for cls in ENTRY_CLASSES.values() for key in cls.model_fields),
-        }
+        known = {*composite, *(key for cls in ENTRY_CLASSES.values() for key in cls.model_fields)}
         forms = {"type": composite, "tasks": composite, "handler": leaf}
         found = False
         for key, close in unknown_keys(node, sorted(known)).items():
@@ -331,30 +309,21 @@ class _Checker:
                 found = True
         return found
 
-    def _composite(
-        self,
-        names: tuple[str, ...],
-        node: Node,
-        path: str,
-        mark: Mark,
-        into: dict[str, Any],
-        waiting: list[_Waiting],
-    ) -> None:
+    def _composite(self, item: _Item) -> None:
+        names, node, path, mark, into = item
         entry = self._check.validated(CompositeEntry, node, path, mark, {"tasks": {}})
         tasks: dict[str, Any] = {}
         if isinstance(entry, CompositeEntry):
             into[names[-1]] = entry
             tasks = entry.tasks
-        below = node.value.get("tasks")
-        where = join_path(path, "tasks")
+        below, where = node.value.get("tasks"), join_path(path, "tasks")
         if below is None:
             self._check.missing("tasks", tuple(CompositeEntry.model_fields), node, path, mark)
         elif self._check.mapping(below, where):
-            waiting.append(_Waiting(below, where, tasks, names))
+            self._waiting.append(_Tasks(names, below, where, tasks))
 
     def _check_name(self, name: str, path: str, mark: Mark) -> None:
         if not name or "/" in name or not name.isprintable() or len(name) > 255:
-            self._problems.add(
-                f"{shown(name)} cannot be a name", path, mark, found=name,
-                allowed=["a printable text of 1 to 255 characters without '/'"],
-            )  # fmt: skip
+            allowed = ["a printable text of 1 to 255 characters without '/'"]
+            said = f"{shown(name)} cannot be a name"
+            self._problems.add(said, path, mark, found=name, allowed=allowed)

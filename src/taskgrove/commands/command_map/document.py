@@ -1,16 +1,15 @@
-"""The text of a command map as a tree of nodes that know their lines.
+"""The text of a command map as a tree of nodes with their lines.
 
-Three sources (YAML, JSON, a Python mapping) give one stream of pieces; one
-builder makes nodes of it, without recursion, and refuses what is too big, too
-deep, refers to itself or names a key twice. Nothing is ever constructed but
-plain data: no tags, no objects, no import (DESIGN, safety lines).
+Three sources (YAML, JSON, a Python mapping) give one stream of pieces. One builder makes nodes
+of the stream, without recursion; it refuses a value that is too big, too deep, refers to itself
+or names a key twice. Only plain data is made: no tags, no objects, no import.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
@@ -66,11 +65,11 @@ def read_text(
     Raises:
         MapError: It cannot be read further.
     """
-    if len(text) > limits.max_bytes:
-        raise too_big(problems, len(text), limits)
-    words = text if isinstance(text, str) else _decoded(text, problems)
-    pieces = json_pieces if syntax == "json" else yaml_pieces
-    return _Builder(problems, limits).build(pieces(words, problems))
+    if syntax == "json":
+        words = _decoded(text, problems, limits)
+        return _Builder(problems, limits).build(json_pieces(words, problems))
+    trees = read_yaml_documents(text, problems, limits, max_documents=1)
+    return trees[0] if trees else None
 
 
 def read_yaml_documents(
@@ -87,15 +86,13 @@ def read_yaml_documents(
         text: The YAML; bytes are UTF-8.
         problems: Takes what is wrong but lets reading go on: keys that stand twice.
         limits: How big each document may be.
-        scalar: What an unquoted scalar is; it may raise a ValueError.
+        scalar: Returns the value of an unquoted scalar; it may raise a ValueError.
         max_documents: How many documents there may be.
 
     Raises:
         MapError: It cannot be read further.
     """
-    if len(text) > limits.max_bytes:
-        raise too_big(problems, len(text), limits)
-    words = text if isinstance(text, str) else _decoded(text, problems)
+    words = _decoded(text, problems, limits)
     pieces = yaml_pieces(words, problems, scalar=scalar, max_documents=max_documents)
     trees: list[Node | None] = []
     for is_break, part in itertools.groupby(pieces, lambda piece: piece.kind == "document"):
@@ -120,14 +117,17 @@ def too_big(problems: Problems, size: int, limits: MapLimits) -> MapError:
     )
 
 
-def _decoded(text: bytes, problems: Problems) -> str:
+def _decoded(text: str | bytes, problems: Problems, limits: MapLimits) -> str:
+    if len(text) > limits.max_bytes:
+        raise too_big(problems, len(text), limits)
+    if isinstance(text, str):
+        return text
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise problems.stop(
-            f"this is not UTF-8: byte {text[exc.start]:#04x}", "",
-            Mark(text.count(b"\n", 0, exc.start) + 1), hint="save the file as UTF-8",
-        ) from exc  # fmt: skip
+        mark = Mark(text.count(b"\n", 0, exc.start) + 1)
+        said = f"this is not UTF-8: byte {text[exc.start]:#04x}"
+        raise problems.stop(said, "", mark, hint="save the file as UTF-8") from exc
 
 
 def _data_pieces(data: Any) -> Iterator[Piece]:
@@ -184,8 +184,6 @@ class _Builder:
 
     def build(self, pieces: Iterable[Piece]) -> Node | None:
         for piece in pieces:
-            if piece.kind == "document":
-                continue
             if piece.kind == "end":
                 self._end(self._stack.pop(), piece.mark)
             elif piece.kind == "alias":
@@ -195,14 +193,19 @@ class _Builder:
             elif piece.kind == "merge" and self._stack and self._stack[-1].awaits_key:
                 self._stack[-1].merging = True
             else:
-                value = "<<" if piece.kind == "merge" else piece.value
-                if isinstance(value, int) and not can_be_written(value):
-                    raise self._too_long(piece.mark)
-                node = Node("scalar", value, piece.mark)
-                if piece.identity is not None:
-                    self._anchors[piece.identity] = node
-                self._place(node, piece.mark)
+                self._scalar(piece)
         return self._root
+
+    def _scalar(self, piece: Piece) -> None:
+        value = "<<" if piece.kind == "merge" else piece.value
+        if isinstance(value, int) and not can_be_written(value):
+            # Written in another base, or a number of Python: it has no digits to print.
+            hint = f"at most {sys.get_int_max_str_digits():,} are read"
+            raise self._stop("a number has too many digits", piece.mark, hint=hint)
+        node = Node("scalar", value, piece.mark)
+        if piece.identity is not None:
+            self._anchors[piece.identity] = node
+        self._place(node, piece.mark)
 
     @property
     def _path(self) -> str:
@@ -217,9 +220,7 @@ class _Builder:
     def _begin(self, piece: Piece) -> None:
         if self._stack and self._stack[-1].awaits_key:
             hint = "put a text that begins with '{' in quotes" if piece.kind == "mapping" else None
-            raise self._problems.stop(
-                "a key is a text, not a collection", self._path, piece.mark, hint=hint
-            )
+            raise self._stop("a key is a text, not a collection", piece.mark, hint=hint)
         if len(self._stack) >= self._limits.max_depth:
             raise self._too_deep(piece.mark)
         if piece.identity is not None:
@@ -247,10 +248,11 @@ class _Builder:
         parent.size += child.size
         parent.height = max(parent.height, child.height + 1)
         if parent.size > self._limits.max_nodes:
-            raise self._problems.stop(
+            raise self._stop(
                 f"the {self._problems.what} holds more than {self._limits.max_nodes:,} values"
-                " once its aliases are followed", self._path, mark,
-            )  # fmt: skip
+                " once its aliases are followed",
+                mark,
+            )
         if len(self._stack) + parent.height > self._limits.max_depth + 1:
             raise self._too_deep(mark)
 
@@ -261,84 +263,69 @@ class _Builder:
         frame = self._stack[-1]
         if frame.awaits_key:
             self._key(frame, node, mark)
-            return
-        if frame.merging:
+        elif frame.merging:
             self._merge(frame, node, mark)
-            return
-        self._count(frame.node, node, mark)
-        if frame.node.kind == "sequence":
-            frame.node.value.append(node)
         else:
-            assert frame.key is not None
-            frame.node.value[frame.key] = node
-            frame.key = None
+            self._count(frame.node, node, mark)
+            if frame.node.kind == "sequence":
+                frame.node.value.append(node)
+            else:
+                frame.node.value[frame.key] = node
+                frame.key = None
 
     def _key(self, frame: _Frame, node: Node, mark: Mark) -> None:
         key = node.value
         if node.kind != "scalar" or not isinstance(key, str):
-            self._problems.add(
-                f"a key is a text, not {node.type_word} {shown(key)}", self._path, mark,
-                found=key, hint="put it in quotes",
-            )  # fmt: skip
+            said = f"a key is a text, not {node.type_word} {shown(key)}"
+            self._problems.add(said, self._path, mark, found=key, hint="put it in quotes")
             key = shown(key)
         elif isinstance(key, Enum):
             key = str(key.value)
         if key in frame.node.value:
             first = frame.node.key_marks[key].line
             where = f" (first in line {first})" if first is not None else ""
-            self._problems.add(
+            said, path = (
                 f"the key {shown(key)} stands here twice{where}",
-                join_path(self._path, key), mark, found=key, hint="names are unique",
-            )  # fmt: skip
+                join_path(self._path, key),
+            )
+            self._problems.add(said, path, mark, found=key, hint="names are unique")
         frame.key = key
         frame.node.key_marks[key] = mark
 
     def _merge(self, frame: _Frame, node: Node, mark: Mark) -> None:
-        sources: Sequence[Node] = node.value if node.kind == "sequence" else [node]
-        for source in sources:
+        for source in node.value if node.kind == "sequence" else [node]:
             if source.kind == "mapping":
                 frame.merges.append(source)
             else:
-                self._problems.add(
-                    f"'<<' takes a mapping or a list of them, not {source.type_word}",
-                    self._path, mark, found=source.value if source.kind == "scalar" else None,
-                )  # fmt: skip
+                said = f"'<<' takes a mapping or a list of them, not {source.type_word}"
+                self._problems.add(said, self._path, mark, found=source.scalar)
         frame.merging = False
 
     def _followed(self, piece: Piece) -> Node:
-        assert isinstance(piece.identity, str)
+        name = piece.identity
+        assert isinstance(name, str)
         self._aliases += 1
         if self._aliases > self._limits.max_aliases:
-            raise self._problems.stop(
-                f"the {self._problems.what} uses more than {self._limits.max_aliases:,} aliases",
-                self._path,
+            what, most = self._problems.what, self._limits.max_aliases
+            raise self._stop(f"the {what} uses more than {most:,} aliases", piece.mark)
+        if name in self._open:
+            raise self._cycle(piece, f"the alias *{name} stands inside its own anchor")
+        if name not in self._anchors:
+            raise self._stop(
+                f"there is no anchor &{name} before this alias",
                 piece.mark,
+                found=name,
+                allowed=[f"*{known}" for known in self._anchors],
             )
-        if piece.identity in self._open:
-            raise self._cycle(piece, f"the alias *{piece.identity} stands inside its own anchor")
-        if piece.identity not in self._anchors:
-            raise self._problems.stop(
-                f"there is no anchor &{piece.identity} before this alias", self._path, piece.mark,
-                found=piece.identity, allowed=[f"*{name}" for name in self._anchors],
-            )  # fmt: skip
-        return self._anchors[piece.identity]
+        return self._anchors[name]
 
     def _cycle(self, piece: Piece, said: str) -> MapError:
-        return self._problems.stop(
-            f"{said}: a cycle", self._path, piece.mark, found=piece.identity,
-            hint="a task cannot be its own part" if self._problems.what == "map" else None,
-        )  # fmt: skip
-
-    def _too_long(self, mark: Mark) -> MapError:
-        # Written in another base, or a number of Python: whoever writes it in digits would fail.
-        return self._problems.stop(
-            "a number has too many digits", self._path, mark,
-            hint=f"at most {sys.get_int_max_str_digits():,} are read",
-        )  # fmt: skip
+        hint = "a task cannot be its own part" if self._problems.what == "map" else None
+        return self._stop(f"{said}: a cycle", piece.mark, found=piece.identity, hint=hint)
 
     def _too_deep(self, mark: Mark) -> MapError:
-        return self._problems.stop(
-            f"the {self._problems.what} is nested deeper than {self._limits.max_depth} levels",
-            self._path,
-            mark,
-        )
+        what, most = self._problems.what, self._limits.max_depth
+        return self._stop(f"the {what} is nested deeper than {most} levels", mark)
+
+    def _stop(self, message: str, mark: Mark, **fields: Any) -> MapError:
+        return self._problems.stop(message, self._path, mark, **fields)

@@ -1,7 +1,8 @@
-"""The validation of one entry of a command map, and the words for what is wrong with it.
+"""The validation of one entry of a command map, and the words for its problems.
 
-The models of :mod:`taskgrove.commands.command_map.schema` decide; what they object to is
-said here with the place in the file, what was found, what is allowed and the nearest name.
+The models of :mod:`taskgrove.commands.command_map.schema` decide. This module tells their
+objections with the place in the file, the value that was found, the values that are allowed and
+the nearest name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from taskgrove.commands.command_map.nodes import Node, to_data
-from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
+from taskgrove.commands.command_map.problems import (
+    NOWHERE,
+    Mark,
+    Problems,
+    join_path,
+    place_in_file,
+    shown,
+)
 from taskgrove.commands.command_map.schema import (
     KEYWORDS,
     MAX_EACH,
@@ -67,10 +75,6 @@ def _wanted(key: str, error: Any) -> tuple[str, ...]:
     return _WANTED.get(key, (str(error["msg"]),))
 
 
-def _wanted_word(key: str, default: str) -> str:
-    return " | ".join(_WANTED.get(key, (default,)))
-
-
 def _keys_of(cls: type[CompositeEntry] | type[HandlerEntry], inside: list[Any]) -> tuple[str, ...]:
     inner = _INNER.get(str(inside[0])) if inside else None
     return tuple((inner or cls).model_fields)
@@ -84,7 +88,7 @@ def unknown_keys(node: Node, allowed: Sequence[str]) -> dict[str, str | None]:
 def last_mark(node: Node, keys: Iterable[str]) -> Mark:
     """Return where the last of some keys of a mapping stands."""
     marks = [node.key_marks.get(key, NOWHERE) for key in keys]
-    return max(marks, key=lambda mark: (mark.line or 0, mark.column or 0), default=NOWHERE)
+    return max(marks, key=place_in_file, default=NOWHERE)
 
 
 def _below(node: Node, part: str | int) -> Node | None:
@@ -92,10 +96,6 @@ def _below(node: Node, part: str | int) -> Node | None:
         below = node.value if node.kind == "sequence" else []
         return below[part] if part < len(below) else None
     return node.value.get(part) if node.kind == "mapping" else None
-
-
-def _scalars(node: Node, path: str) -> Iterator[tuple[str, Node]]:
-    return ((where, item) for where, item in _nodes(node, path) if item.kind == "scalar")
 
 
 def _nodes(node: Node, path: str) -> Iterator[tuple[str, Node]]:
@@ -140,9 +140,8 @@ class EntryCheck:
                 continue
             where = join_path(path, key)
             if child.height > MAX_VALUE_DEPTH:
-                self._problems.add(
-                    f"the value is nested deeper than {MAX_VALUE_DEPTH} levels", where, child.mark
-                )
+                said = f"the value is nested deeper than {MAX_VALUE_DEPTH} levels"
+                self._problems.add(said, where, child.mark)
                 sound = False
                 continue
             if key in ("argin", "each"):
@@ -155,21 +154,24 @@ class EntryCheck:
         except ValidationError as exc:
             errors = exc.errors(include_url=False)
             for error in sorted(errors, key=lambda item: item["type"] == "missing"):
-                # What was left out for its depth is not missing.
+                # A value that was left out for its depth is not missing.
                 if sound or error["type"] != "missing":
                     self._add_error(error, cls, node, path, mark)
             return None
         return entry if sound else None
 
     def _add_error(
-        self, error: Any, cls: type[CompositeEntry] | type[HandlerEntry],
-        node: Node, path: str, mark: Mark,
-    ) -> None:  # fmt: skip
+        self,
+        error: Any,
+        cls: type[CompositeEntry] | type[HandlerEntry],
+        node: Node,
+        path: str,
+        mark: Mark,
+    ) -> None:
         place = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
         if error["type"] in ("extra_forbidden", "missing"):
             place = list(error["loc"])
-        target, where, target_mark = node, path, mark
-        parent_mark = mark
+        target, where, target_mark, parent_mark = node, path, mark, mark
         for part in place:
             parent_mark = target_mark
             child = _below(target, part)
@@ -180,14 +182,11 @@ class EntryCheck:
                 target.key_marks.get(part, child.mark) if isinstance(part, str) else child.mark
             )
             target = child
-        key = str(place[-1]) if place else ""
+        key, allowed = str(place[-1]) if place else "", _keys_of(cls, place[:-1])
         if error["type"] == "extra_forbidden":
-            allowed = _keys_of(cls, place[:-1])
             self._problems.add_unknown("key", key, where, target_mark, allowed)
         elif error["type"] == "missing":
-            self.missing(
-                key, _keys_of(cls, place[:-1]), target, where.removesuffix(f".{key}"), parent_mark
-            )
+            self.missing(key, allowed, target, where.removesuffix(f".{key}"), parent_mark)
         else:
             self._add_wrong_value(error, key, target, where)
 
@@ -199,15 +198,15 @@ class EntryCheck:
         unknown = unknown_keys(node, allowed)
         if key not in unknown.values():
             self._problems.add(
-                f"the key {key!r} is missing", path, mark,
-                allowed=[f"{key}: {_wanted_word(key, '')}"],
+                f"the key {key!r} is missing",
+                path,
+                mark,
+                allowed=[f"{key}: {' | '.join(_WANTED.get(key, ()))}"],
                 told_after=last_mark(node, unknown),
-            )  # fmt: skip
+            )
 
     def _add_wrong_value(self, error: Any, key: str, target: Node, where: str) -> None:
-        found = target.value if target.kind == "scalar" else None
-        said = f"found {target.type_word}" + (f" {shown(found)}" if found is not None else "")
-        hint = None
+        found, said, hint = target.scalar, target.found, None
         if error["type"] == "value_error":
             cause = error["ctx"]["error"]
             said += f": {getattr(cause, 'message', cause)}"
@@ -220,18 +219,16 @@ class EntryCheck:
 
     def plain(self, node: Node, path: str) -> None:
         """Add a problem for each value below ``node`` that JSON does not know."""
-        for where, leaf in _scalars(node, path):
-            value = leaf.value
+        for where, leaf in _nodes(node, path):
+            value = leaf.scalar
             if isinstance(value, float) and not math.isfinite(value):
-                self._problems.add(
-                    f"found {value}, which JSON does not know", where, leaf.mark, found=value,
-                    allowed=["a finite number"],
-                )  # fmt: skip
+                said, allowed = f"found {value}, which JSON does not know", "a finite number"
             elif value is not None and not isinstance(value, (str, int, float)):
-                self._problems.add(
-                    f"found {leaf.type_word}, which is no plain data", where, leaf.mark,
-                    found=value, allowed=["texts, numbers, booleans, lists and mappings of them"],
-                )  # fmt: skip
+                said = f"found {leaf.type_word}, which is no plain data"
+                allowed = "texts, numbers, booleans, lists and mappings of them"
+            else:
+                continue
+            self._problems.add(said, where, leaf.mark, found=value, allowed=[allowed])
 
     def _no_references(self, node: Node, path: str) -> None:
         """Add a problem for each text with ``{{``: only an analysis puts something in its place."""
@@ -244,16 +241,16 @@ class EntryCheck:
                     self._problems.add(
                         f"{shown(text)} holds {_REFERENCE!r}: nothing is put in its place here, "
                         "only in arguments of analyses",
-                        where, mark, found=text,
+                        where,
+                        mark,
+                        found=text,
                         hint="write the value itself; a text with braces can be given by --argin,"
                         " which is data",
-                    )  # fmt: skip
+                    )
 
     def mapping(self, node: Node, path: str) -> bool:
         """Return whether ``node`` is a mapping; else add the problem that it is not."""
         if node.kind == "mapping":
             return True
-        found = node.value if node.kind == "scalar" else None
-        said = f"found {node.type_word}" + (f" {shown(found)}" if found is not None else "")
-        self._problems.add(said, path, node.mark, found=found, allowed=["a mapping"])
+        self._problems.add(node.found, path, node.mark, found=node.scalar, allowed=["a mapping"])
         return False

@@ -1,4 +1,4 @@
-"""Command maps: what a command consists of, as YAML, JSON or a dict (SPEC S6, S6.1).
+"""Command maps: the tasks of each command, as YAML, JSON or a dict.
 
 A map is a mapping of commands by name::
 
@@ -22,8 +22,8 @@ commands. The commands stand at the top, beside the other sections, or, where
 the section ``commands`` is there, in it and nowhere else. Keys that begin with
 ``x-`` are left alone at the top level: a place for YAML anchors.
 
-A map is validated whole before anything is done with it. One that is not valid
-is a :class:`~taskgrove.errors.MapError` that lists everything that is wrong.
+A map is validated whole before it is used. A map that is not valid raises a
+:class:`~taskgrove.errors.MapError` that lists all problems.
 """
 
 from __future__ import annotations
@@ -43,35 +43,6 @@ from taskgrove.commands.command_map.document import (
 )
 from taskgrove.commands.command_map.nodes import to_data
 from taskgrove.commands.command_map.problems import Problems
-from taskgrove.commands.command_map.schema import (
-    AllowedStates,
-    AnalysisEntry,
-    CompositeEntry,
-    DeviceEntry,
-    Entry,
-    GroupEntry,
-    HandlerEntry,
-    InternalEntry,
-    command_map_json_schema,
-)
-
-__all__ = [
-    "DEFAULT_LIMITS",
-    "AllowedStates",
-    "AnalysisEntry",
-    "CommandMap",
-    "CompositeEntry",
-    "DeviceEntry",
-    "Entry",
-    "GroupEntry",
-    "HandlerEntry",
-    "InternalEntry",
-    "MapLimits",
-    "command_map_json_schema",
-    "load_command_map",
-    "parse_command_map",
-    "parse_plain_data",
-]
 
 
 def load_command_map(
@@ -85,7 +56,7 @@ def load_command_map(
         limits: How big it may be.
 
     Raises:
-        MapError: It cannot be read or is not valid; mend what its ``problems`` list.
+        MapError: It cannot be read or is not valid; its ``problems`` list all reasons.
     """
     if isinstance(source, CommandMap):
         return source
@@ -117,7 +88,7 @@ def parse_command_map(
         limits: How big it may be.
 
     Raises:
-        MapError: It is not valid; mend what its ``problems`` list.
+        MapError: It is not valid; its ``problems`` list all reasons.
     """
     problems = Problems(file)
     return check_map(read_text(text, syntax, problems, limits), problems)
@@ -141,7 +112,7 @@ def parse_plain_data(
         limits: How big it may be.
 
     Raises:
-        MapError: It cannot be read; mend what its ``problems`` list.
+        MapError: It cannot be read; its ``problems`` list all reasons.
     """
     problems = Problems(file)
     node = read_text(text, syntax, problems, limits)

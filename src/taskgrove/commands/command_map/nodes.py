@@ -1,4 +1,4 @@
-"""What the text of a command map is made of: pieces, as they are read, and nodes of a tree."""
+"""The parts of a command map's text: pieces, as they are read, and nodes of a tree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from taskgrove.commands.command_map.problems import NOWHERE, Mark
+from taskgrove.commands.command_map.problems import NOWHERE, Mark, shown
 
 PieceKind: TypeAlias = Literal["document", "mapping", "sequence", "scalar", "end", "alias", "merge"]
 
@@ -14,8 +14,8 @@ PieceKind: TypeAlias = Literal["document", "mapping", "sequence", "scalar", "end
 class Piece(NamedTuple):
     """One piece of the text: a document or collection begins, one ends, a scalar, an alias.
 
-    ``merge`` is YAML's key ``<<``. ``identity`` tells a Python collection by its
-    ``id`` and a YAML one by its anchor, to find what refers to itself.
+    ``merge`` is YAML's key ``<<``. ``identity`` is the ``id`` of a Python collection or the anchor
+    of a YAML one, so that a value that refers to itself is found.
     """
 
     kind: PieceKind
@@ -29,9 +29,9 @@ class Node:
     """A value of the map and where it stands.
 
     Attributes:
-        kind: What it is.
+        kind: Whether the value is a mapping, a sequence or a scalar.
         value: The scalar, or a dict of nodes, or a list of nodes.
-        mark: Where it begins.
+        mark: Where the value begins.
         key_marks: Where each key of a mapping stands.
         size: Values in it, itself included, aliases followed.
         height: Levels in it: 1 for a scalar.
@@ -46,14 +46,23 @@ class Node:
 
     @property
     def type_word(self) -> str:
-        """What the value is, in words of a map: ``a mapping``, ``a list``, ``a text``."""
-        if self.kind != "scalar":
-            return "a mapping" if self.kind == "mapping" else "a list"
+        """The type of the value, in words of a map: ``a mapping``, ``a list``, ``a text``."""
         return type_word(self.value)
+
+    @property
+    def scalar(self) -> Any:
+        """The value of a scalar; None of a collection."""
+        return self.value if self.kind == "scalar" else None
+
+    @property
+    def found(self) -> str:
+        """The value as a problem tells it: ``found a number 3``."""
+        value = self.scalar
+        return f"found {self.type_word}" + ("" if value is None else f" {shown(value)}")
 
 
 def type_word(value: Any) -> str:
-    """Return what a value is, in words of a map."""
+    """Return the type of a value, in words of a map."""
     if value is None:
         return "nothing"
     for kinds, word in _TYPE_WORDS:

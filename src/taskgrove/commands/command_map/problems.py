@@ -1,7 +1,7 @@
-"""What is wrong with a command map, said so that it can be mended (SPEC S6).
+"""The problems of a command map, told so that they can be mended.
 
-A reader of a map gets all problems at once: each with the file, the path inside
-the map, line and column, what was found, what is allowed and the nearest name.
+The author of a map gets all problems at once: each with the file, the path inside the map, line
+and column, the value that was found, the values that are allowed and the nearest name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from taskgrove.errors import MapError, nearest
 
-#: More problems than this are not listed: the first ones are what has to be mended first.
+#: More problems than this are not listed.
 MAX_PROBLEMS: Final = 100
 _MAX_PATH_LENGTH: Final = 200
 
@@ -49,6 +49,11 @@ class Mark(NamedTuple):
 NOWHERE: Final = Mark()
 
 
+def place_in_file(mark: Mark) -> tuple[int, int]:
+    """Return a mark as a pair that can be compared."""
+    return mark.line or 0, mark.column or 0
+
+
 def shown(value: Any) -> str:
     """Return a value as it may stand in a message: escaped, and not long."""
     return _SHOW.repr(value)
@@ -74,15 +79,15 @@ class MapProblem:
     """One thing that is wrong with a map.
 
     Attributes:
-        message: What is wrong, as a sentence without an end.
-        path: Where inside the map, such as ``configure.tasks.pst.timeout``; empty for the whole.
-        mark: Where in the file.
-        found: What was found there.
-        allowed: What is allowed there.
-        hint: What to do, such as the nearest name; or None.
+        message: The problem, as a sentence without an end.
+        path: The place inside the map, such as ``configure.tasks.pst.timeout``, or empty.
+        mark: The place in the file.
+        found: The value that was found there.
+        allowed: The values that are allowed there.
+        hint: Advice, such as the nearest name; or None.
+        told_after: The place of another problem that is told first: of a missing key, the last
+            unknown key beside it, which may be a misspelling of the missing one.
         nearest: The name that was probably meant, or None.
-        told_after: The place that it is told after, where that is not its own: of a key that
-            is missing, the unknown keys beside it, which may be what it was meant to be.
     """
 
     message: str
@@ -96,11 +101,8 @@ class MapProblem:
 
     @property
     def order(self) -> tuple[int, int]:
-        """What problems are sorted by."""
-        line, column = max(
-            (mark.line or 0, mark.column or 0) for mark in (self.mark, self.told_after)
-        )
-        return line, column
+        """The place by which problems are sorted."""
+        return max(place_in_file(self.mark), place_in_file(self.told_after))
 
     def line_for(self, file: str | None) -> str:
         """Return the problem as one line for people, with ``file`` in front of it."""
@@ -121,7 +123,7 @@ class Problems:
     Attributes:
         file: The file that is read, or None.
         items: The problems, in the order in which they were met.
-        what: What is read, as a noun: other documents than maps are read by the same means.
+        what: A noun for the document: other documents than maps are read by the same means.
     """
 
     file: str | None = None
@@ -150,16 +152,9 @@ class Problems:
     ) -> None:
         """Add the problem of a name that is not among the allowed ones, with the nearest."""
         close = nearest(name, allowed)
-        said = f"did you mean {close!r}?" if close else hint
-        self.add(
-            f"unknown {what} {shown(name)}",
-            path,
-            mark,
-            found=name,
-            allowed=allowed,
-            hint=said or None,
-            nearest=close,
-        )
+        advice = (f"did you mean {close!r}?" if close else hint) or None
+        said = f"unknown {what} {shown(name)}"
+        self.add(said, path, mark, found=name, allowed=allowed, hint=advice, nearest=close)
 
     def stop(self, message: str, path: str = "", mark: Mark = NOWHERE, **fields: Any) -> MapError:
         """Add a problem after which nothing more can be read, and return the error to raise."""

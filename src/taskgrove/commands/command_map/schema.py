@@ -1,8 +1,8 @@
-"""What a command map may hold: the models of its entries, and its JSON Schema (SPEC S6.1).
+"""The contents of a command map: the models of its entries, and its JSON Schema.
 
-An entry is validated by itself, without what is below it: trees may be hundreds
-deep, and validation must not recurse. :mod:`taskgrove.commands.command_map.check`
-walks the tree and puts the entries together.
+An entry is validated alone, without the entries below it: trees may be hundreds of levels deep,
+and validation must not recurse. :mod:`taskgrove.commands.command_map.check` walks the tree and
+puts the entries together.
 """
 
 from __future__ import annotations
@@ -154,13 +154,10 @@ class _Model(BaseModel):
 class AllowedStates(_Model):
     """A guard: an attribute, and the values that let a command pass."""
 
-    attr_name: Annotated[
-        str, Field(pattern=_NAME_PATTERN, description="The attribute that is looked at.")
-    ]
-    attr_value: Annotated[
-        tuple[State, ...],
-        Field(min_length=1, strict=False, description="Its allowed values, by name or number."),
-    ]
+    attr_name: str = Field(pattern=_NAME_PATTERN, description="The attribute that is looked at.")
+    attr_value: tuple[State, ...] = Field(
+        min_length=1, strict=False, description="Its allowed values, by name or number."
+    )
 
 
 class CompositeEntry(_Model):
@@ -189,9 +186,9 @@ class HandlerEntry(_Model):
     kinds: ClassVar[tuple[str, ...]] = ()
 
     handler: Keyword
-    command_name: Annotated[
-        str, Field(pattern=_NAME_PATTERN, description="The command, method or analysis to run.")
-    ]
+    command_name: str = Field(
+        pattern=_NAME_PATTERN, description="The command, method or analysis to run."
+    )
     argin: Any = Field(None, description="Its argument; without it, the resources are asked.")
     reject_missing: bool = Field(
         False,
@@ -234,24 +231,19 @@ class InternalEntry(HandlerEntry):
 class EachValue(_Model):
     """One leaf for each value of a parameter: ``count``, ``range`` or ``values`` says which."""
 
-    parameter: Annotated[
-        str, Field(pattern=_NAME_PATTERN, description="The parameter that gets each value.")
-    ]
-    count: Annotated[
-        int | None, Field(ge=1, le=MAX_EACH, description="So many values, counted from 0.")
-    ] = None
-    range: Annotated[
-        tuple[int, ...] | None,
-        Field(
-            strict=False,
-            description="Whole numbers: the first and the last.",
-            json_schema_extra={"minItems": 2, "maxItems": 2},
-        ),
-    ] = None
-    values: Annotated[
-        tuple[Any, ...] | None,
-        Field(min_length=1, max_length=MAX_EACH, strict=False, description="The values."),
-    ] = None
+    parameter: str = Field(pattern=_NAME_PATTERN, description="The parameter that gets each value.")
+    count: int | None = Field(
+        None, ge=1, le=MAX_EACH, description="So many values, counted from 0."
+    )
+    range: tuple[int, ...] | None = Field(
+        None,
+        strict=False,
+        description="Whole numbers: the first and the last.",
+        json_schema_extra={"minItems": 2, "maxItems": 2},
+    )
+    values: tuple[Any, ...] | None = Field(
+        None, min_length=1, max_length=MAX_EACH, strict=False, description="The values."
+    )
 
     @field_validator("range")
     @classmethod
@@ -287,34 +279,28 @@ class AnalysisEntry(HandlerEntry):
 
     kinds = ("analysis",)
 
-    config: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            description="The configuration that the analysis reads; relative to the map's file.",
-        ),
-    ] = None
+    config: str | None = Field(
+        None,
+        min_length=1,
+        description="The configuration that the analysis reads; relative to the map's file.",
+    )
     each: EachValue | None = Field(
         None, description="Makes a parallel group with one leaf for each value of a parameter."
     )
     rule: RuleField = None
     launcher: LauncherField = None
-    heartbeat: Annotated[
-        float | None,
-        Field(gt=0, le=MAX_TIMEOUT_S, description="How long it may be silent, in seconds."),
-    ] = None
-    grace: Annotated[
-        float | None,
-        Field(ge=0, le=MAX_TIMEOUT_S, description="From SIGTERM to SIGKILL, in seconds."),
-    ] = None
-    source: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            description="A shell script that is sourced for its environment, in place of the"
-            " configuration's environment_file; relative to the map's file.",
-        ),
-    ] = None
+    heartbeat: float | None = Field(
+        None, gt=0, le=MAX_TIMEOUT_S, description="How long it may be silent, in seconds."
+    )
+    grace: float | None = Field(
+        None, ge=0, le=MAX_TIMEOUT_S, description="From SIGTERM to SIGKILL, in seconds."
+    )
+    source: str | None = Field(
+        None,
+        min_length=1,
+        description="A shell script that is sourced for its environment, in place of the"
+        " configuration's environment_file; relative to the map's file.",
+    )
 
     @field_validator("argin")
     @classmethod
@@ -385,8 +371,7 @@ def command_map_json_schema() -> dict[str, Any]:
         "propertyNames": {"pattern": _TASK_NAME_PATTERN},
         "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
     }
-    definitions.update(_section_definitions())
-    return _top_level(definitions)
+    return _top_level({**definitions, **_section_definitions()})
 
 
 def _section_definitions() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH, EntryCheck
 from taskgrove.commands.command_map.nodes import Node, to_data
-from taskgrove.commands.command_map.problems import Mark, Problems, join_path, shown
+from taskgrove.commands.command_map.problems import Mark, Problems, join_path
 from taskgrove.commands.command_map.schema import (
     COMPONENT_KEYWORDS,
     DEVICE_NAME_PATTERN,
@@ -40,9 +40,8 @@ class SectionCheck:
         for keyword, child in node.value.items():
             path = join_path("components", keyword)
             if keyword not in COMPONENT_KEYWORDS:
-                self._problems.add_unknown(
-                    "keyword", keyword, path, node.key_marks[keyword], COMPONENT_KEYWORDS
-                )
+                mark = node.key_marks[keyword]
+                self._problems.add_unknown("keyword", keyword, path, mark, COMPONENT_KEYWORDS)
                 continue
             listed = child.kind == "sequence"
             first: dict[str, Node] = {}
@@ -62,12 +61,8 @@ class SectionCheck:
     def _device_name(self, item: Node, path: str, first: dict[str, Node]) -> None:
         name = item.value
         if item.kind != "scalar" or not isinstance(name, str) or not _DEVICE_NAME.fullmatch(name):
-            said = f" {shown(name)}" if item.kind == "scalar" and name is not None else ""
-            self._problems.add(
-                f"found {item.type_word}{said}", path, item.mark,
-                found=name if item.kind == "scalar" else None,
-                allowed=["a TANGO name such as low-cbf/subarray/01, or a list of them"],
-            )  # fmt: skip
+            allowed = ["a TANGO name such as low-cbf/subarray/01, or a list of them"]
+            self._problems.add(item.found, path, item.mark, found=item.scalar, allowed=allowed)
             return
         known = first.setdefault(device_key(name), item)
         if known is not item:
@@ -78,13 +73,12 @@ class SectionCheck:
             self._problems.add(f"{name} is listed twice{where}", path, item.mark, found=name)
 
     def simulator(self, node: Node | None) -> dict[str, Any]:
-        """Return what is meant for the simulator, as plain data; it reads the faults itself."""
+        """Return the section as plain data; the simulator reads its values itself."""
         if node is None or not self._check.mapping(node, "simulator"):
             return {}
         if node.height > MAX_VALUE_DEPTH:
-            self._problems.add(
-                f"the value is nested deeper than {MAX_VALUE_DEPTH} levels", "simulator", node.mark
-            )
+            said = f"the value is nested deeper than {MAX_VALUE_DEPTH} levels"
+            self._problems.add(said, "simulator", node.mark)
             return {}
         for key, child in node.value.items():
             path = join_path("simulator", key)

@@ -1,8 +1,8 @@
-"""YAML as pieces with lines and columns, without recursion and with nothing but plain data.
+"""YAML as pieces with lines and columns, without recursion: plain data only.
 
-Scalars follow the core schema of YAML 1.2, so that ``ON`` and ``OFF``, which are
-states of devices, stay words: only ``true`` and ``false`` are booleans. A number that
-would not be what was written (``0001``, ``1e999``) stays a text.
+Scalars follow the core schema of YAML 1.2, so that ``ON`` and ``OFF``, which are states of devices,
+stay words: only ``true`` and ``false`` are booleans. A number whose value would differ from its
+text (``0001``, ``1e999``) stays a text.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final, cast
+from typing import Any, Final, Literal
 
 import yaml
 
-from taskgrove.commands.command_map.nodes import Piece, PieceKind
+from taskgrove.commands.command_map.nodes import Piece
 from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, shown
 
 # The parser of libyaml is ten times faster; PyYAML is built without it on some machines.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _LOOKAHEAD: Final = 1_024
-#: So many levels may begin within libyaml's look ahead: then the slow parser is asked.
+#: When so many levels may begin within libyaml's look ahead, the slow parser reads on.
 _DENSE: Final = 200
 
-#: A scan 0001 is not the scan 1: what stands there has a width.
+#: A scan 0001 is not the scan 1: such a text has a width.
 _PADDED = re.compile(r"[-+]?0[0-9]")
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _BASED_INT = re.compile(r"0(?:o[0-7]+|x[0-9a-fA-F]+)\Z")
@@ -61,6 +61,11 @@ def plain_scalar(text: str) -> Any:
     return number if math.isfinite(number) else text
 
 
+_KINDS: Final[dict[type, Literal["mapping", "sequence", "scalar"]]] = {
+    yaml.MappingStartEvent: "mapping",
+    yaml.SequenceStartEvent: "sequence",
+    yaml.ScalarEvent: "scalar",
+}
 _CORE_TAGS: Final = {
     "tag:yaml.org,2002:str": "scalar",
     "tag:yaml.org,2002:map": "mapping",
@@ -80,8 +85,8 @@ def yaml_pieces(
 
     Args:
         text: The text.
-        problems: Takes what is wrong but lets reading go on.
-        scalar: What an unquoted scalar is; it may raise a ValueError.
+        problems: Takes the problems after which reading goes on.
+        scalar: Returns the value of an unquoted scalar; it may raise a ValueError.
         max_documents: How many documents there may be.
 
     Raises:
@@ -90,30 +95,34 @@ def yaml_pieces(
     documents = 0
     try:
         for event in _events(text):
-            place = event.start_mark
-            mark = NOWHERE if place is None else Mark(place.line + 1, place.column + 1)
+            mark = _mark(event.start_mark)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > max_documents:
                     ordinal = "second" if documents == 2 else "further"
-                    raise problems.stop(
-                        f"a {ordinal} document begins; a {problems.what} is"
-                        f" {'one document' if max_documents == 1 else f'{max_documents} at most'}",
-                        "", mark,
-                    )  # fmt: skip
+                    most = "one document" if max_documents == 1 else f"{max_documents} at most"
+                    said = f"a {ordinal} document begins; a {problems.what} is {most}"
+                    raise problems.stop(said, "", mark)
                 yield Piece("document", None, mark)
-                continue
-            piece = _yaml_piece(event, mark, problems, scalar)
-            if piece is not None:
-                yield piece
-    except yaml.MarkedYAMLError as exc:
-        wrong = exc.problem_mark or exc.context_mark
-        mark = NOWHERE if wrong is None else Mark(wrong.line + 1, wrong.column + 1)
-        said = " ".join(str(part) for part in (exc.context, exc.problem) if part)
-        raise problems.stop(f"this is not YAML: {said}", "", mark) from exc
+            elif isinstance(event, yaml.AliasEvent):
+                yield Piece("alias", None, mark, event.anchor)
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                yield Piece("end", None, mark)
+            elif isinstance(event, yaml.NodeEvent):
+                yield _node_piece(event, mark, problems, scalar)
     except yaml.YAMLError as exc:
-        said = str(getattr(exc, "reason", exc))
-        raise problems.stop(f"this is not YAML: {said}", "", _reader_mark(text, exc)) from exc
+        if isinstance(exc, yaml.MarkedYAMLError):
+            mark = _mark(exc.problem_mark or exc.context_mark)
+            said = " ".join(str(part) for part in (exc.context, exc.problem) if part)
+        else:
+            position = getattr(exc, "position", None)
+            line = None if position is None else text.count("\n", 0, position) + 1
+            mark, said = Mark(line), str(getattr(exc, "reason", exc))
+        raise problems.stop(f"this is not YAML: {said}", "", mark) from exc
+
+
+def _mark(place: Any) -> Mark:
+    return NOWHERE if place is None else Mark(place.line + 1, place.column + 1)
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -136,34 +145,12 @@ def _events(text: str) -> Iterator[Any]:
         yield from itertools.islice(yaml.parse(text, Loader=yaml.SafeLoader), told, None)
 
 
-def _reader_mark(text: str, exc: yaml.YAMLError) -> Mark:
-    position = getattr(exc, "position", None)
-    if not isinstance(position, int):
-        return NOWHERE
-    return Mark(text.count("\n", 0, position) + 1, None)
-
-
-def _yaml_piece(
-    event: Any, mark: Mark, problems: Problems, scalar: Callable[[str], Any]
-) -> Piece | None:
-    if isinstance(event, yaml.AliasEvent):
-        return Piece("alias", None, mark, event.anchor)
-    if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-        return Piece("end", None, mark)
-    if not isinstance(event, yaml.NodeEvent):
-        return None
-    event = cast(Any, event)  # its stubs know neither tag nor value
-    kind: PieceKind = "scalar"
-    if isinstance(event, yaml.MappingStartEvent):
-        kind = "mapping"
-    elif isinstance(event, yaml.SequenceStartEvent):
-        kind = "sequence"
+def _node_piece(event: Any, mark: Mark, problems: Problems, scalar: Callable[[str], Any]) -> Piece:
+    kind = _KINDS[type(event)]
     tag = event.tag
     if tag is not None and _CORE_TAGS.get(tag) != kind:
-        problems.add(
-            f"a tag is not allowed: {shown(tag)}", "", mark, found=tag,
-            hint=f"a {problems.what} holds plain data only",
-        )  # fmt: skip
+        hint = f"a {problems.what} holds plain data only"
+        problems.add(f"a tag is not allowed: {shown(tag)}", "", mark, found=tag, hint=hint)
     if kind != "scalar":
         return Piece(kind, None, mark, event.anchor)
     value: Any = event.value
