@@ -498,6 +498,7 @@ def test_a_resume_is_refused_in_one_line_where_the_record_is_locked(tmp_path: Pa
 _KILLED = """
 import os, signal, sys
 from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.store import Recorder, Store
 from taskgrove.recovery.resuming import plan_resume
@@ -509,7 +510,7 @@ from tests.recovery.test_resumed_once import tree
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def die_when_composed(run):
+def die_when_composed(*_):
     eventually(lambda: History(store).find("second").last_sequence >= 4)
     die()
 
@@ -518,9 +519,9 @@ store = Store.open(sys.argv[1])
 recorder = Recorder(store)
 ready = plan_resume(store, "first", tree())
 if sys.argv[2] == "claimed":
-    MainTaskExecutor._begin = die
+    Run.begin = die
 else:
-    Run.begin = die_when_composed
+    Schedule.begin = die_when_composed
 pool = MainTaskExecutor(1, {DEVICE: FakeDeviceRunner()})
 pool.submit_main_task(
     ready.task, run_id="second", recorder=recorder, about=ready.about, prior=ready.plan.prior

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tango
 
+from taskgrove.commands.execution.leaf_machine import LeafState
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -213,7 +214,10 @@ def test_what_has_ended_before_its_call_is_never_sent(ends: str) -> None:
             log.wait_for(kind="composed", path="configure/late", timeout_s=GUARD_S)
             if ends == "abort":
                 eventually(
-                    lambda: any(item.is_started for item in tuple(handle._run._active)),
+                    lambda: (
+                        LeafState.CALLING
+                        in [item.state for item in tuple(handle._run.schedule.active)]
+                    ),
                     "the leaf has begun",
                 )
                 handle.abort()

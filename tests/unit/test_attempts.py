@@ -24,7 +24,7 @@ def attempt(number: int, words: str, begun: bool = True, status: TaskStatus = FA
     code = {FAILED: ResultCode.FAILED, REJECTED: ResultCode.REJECTED}.get(status, ResultCode.OK)
     kind = "reported" if begun else "not_started"
     cause = Cause(kind=kind, said=words)  # type: ignore[arg-type]
-    return Attempt(number, status, (code, words), {"cause": cause}, begun)
+    return Attempt(number, status, (code, words), {"cause": cause})
 
 
 def test_what_was_not_sent_at_last_does_not_hide_what_ran_at_first() -> None:
@@ -54,7 +54,7 @@ def test_alike_failures_are_told_once() -> None:
 
 
 def test_how_the_last_one_ended_counts_where_it_began() -> None:
-    last = Attempt(2, TaskStatus.COMPLETED, (ResultCode.FAILED, "no lock"), {}, True)
+    last = Attempt(2, TaskStatus.COMPLETED, (ResultCode.FAILED, "no lock"), {})
     told = told_of((attempt(1, DIED),), last)
     assert (told.status, told.words) == (
         TaskStatus.COMPLETED,
@@ -63,7 +63,7 @@ def test_how_the_last_one_ended_counts_where_it_began() -> None:
 
 
 def test_a_success_and_an_abort_are_told_as_they_are() -> None:
-    good = Attempt(2, TaskStatus.COMPLETED, (ResultCode.OK, "done"), {}, True)
+    good = Attempt(2, TaskStatus.COMPLETED, (ResultCode.OK, "done"), {})
     assert told_of((attempt(1, DIED),), good) == good
     told = told_of((attempt(1, DIED),), attempt(2, "not started: asked", False, ABORTED))
     assert (told.status, told.words) == (

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from taskgrove.commands import task_tracker
+from taskgrove.commands.execution import aborts
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run import Run
@@ -53,7 +54,7 @@ def test_a_run_that_is_asked_while_its_trackers_are_made_still_ends(
     ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, begun, over = threading.Event(), threading.Event(), threading.Event()
-    make, begin = Task._make_tracker, Run.take_over_recorded
+    make, begin = Task._make_tracker, Run._tell_what_is_known
 
     def held(task: Task) -> TaskTracker:
         made = make(task)
@@ -71,7 +72,7 @@ def test_a_run_that_is_asked_while_its_trackers_are_made_still_ends(
         assert over.wait(GUARD_S)
 
     monkeypatch.setattr(Task, "_make_tracker", held)
-    monkeypatch.setattr(Run, "take_over_recorded", late)
+    monkeypatch.setattr(Run, "_tell_what_is_known", late)
     executor = MainTaskExecutor()
     handle = executor.submit_main_task(root(leaf("a", step)))
     ask(handle)
@@ -208,23 +209,21 @@ def test_a_job_that_exits_leaves_its_thread_to_the_next() -> None:
 # -- abort and end ------------------------------------------------------------------------------
 
 
-def test_a_leaf_that_ended_as_it_was_to_be_aborted_is_left_alone(
+def test_a_leaf_that_two_threads_abort_ends_once_and_one_that_runs_is_asked_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     log, asked = EventLog(), []
     release, held = threading.Event(), threading.Event()
-    cut_off = LeafRun.cut_off
 
-    def ended_meanwhile(leaf_run: LeafRun, *args: Any, **options: Any) -> bool:
-        if options.get("if_not_started") and cut_off(leaf_run, *args, **options):
-            leaf_run.run.ended(leaf_run)  # by another thread that aborts it, too
-        return cut_off(leaf_run, *args, **options)
+    def abort_twice(leaf_run: LeafRun) -> None:
+        aborts.abort_leaf(leaf_run)
+        aborts.abort_leaf(leaf_run)
 
     def hog() -> None:
         held.set()
         assert release.wait(GUARD_S)
 
-    monkeypatch.setattr(LeafRun, "cut_off", ended_meanwhile)
+    monkeypatch.setattr("taskgrove.commands.execution.run.abort_leaf", abort_twice)
     monkeypatch.setattr(InternalRunner, "abort", lambda _, context, why: asked.append(context.path))
     with MainTaskExecutor(1) as executor:
         handle = executor.submit_main_task(
@@ -266,15 +265,15 @@ def test_an_abort_reaches_work_outside_that_is_not_followed_yet(
 ) -> None:
     """What runs outside was started, and nobody else would stop it."""
     aborted, asked = threading.Event(), threading.Event()
-    begin, call_abort = Run.take_over_recorded, Run._call_abort
+    begin, call_abort = Run._tell_what_is_known, aborts.call_abort
     fake = Attaches()
 
     def late(a_run: Run) -> None:
         assert aborted.wait(GUARD_S)
         begin(a_run)
 
-    def asks(a_run: Run, leaf_run: LeafRun, reason: str) -> None:
-        call_abort(a_run, leaf_run, reason)
+    def asks(leaf_run: LeafRun, reason: str) -> None:
+        call_abort(leaf_run, reason)
         asked.set()
 
     def observe(event: Any) -> None:
@@ -282,8 +281,8 @@ def test_an_abort_reaches_work_outside_that_is_not_followed_yet(
             handle.abort()
             assert asked.wait(GUARD_S)
 
-    monkeypatch.setattr(Run, "take_over_recorded", late)
-    monkeypatch.setattr(Run, "_call_abort", asks)
+    monkeypatch.setattr(Run, "_tell_what_is_known", late)
+    monkeypatch.setattr(aborts, "call_abort", asks)
     device = TaskExecutionType.DEVICE
     with MainTaskExecutor(runners={device: fake}, grace_s=GUARD_S) as executor:
         handle = executor.submit_main_task(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
@@ -198,10 +199,10 @@ def test_an_abort_that_comes_as_a_leaf_is_about_to_be_launched_reaches_it(
 ) -> None:
     """It was not among those to be asked yet, and not refused any more."""
     submitted, asked = threading.Event(), threading.Event()
-    refuse, abort_active = Run._refuse, Run._abort_active
+    refuse, abort_active = Schedule._refuse, Run._abort_active
 
-    def too_late(a_run: Run, leaf_run: Any) -> bool:
-        refused = refuse(a_run, leaf_run)
+    def too_late(schedule: Schedule, leaf_run: Any) -> bool:
+        refused = refuse(schedule, leaf_run)
         assert submitted.wait(GUARD_S)
         handle.abort("operator asked")
         assert asked.wait(GUARD_S)
@@ -211,7 +212,7 @@ def test_an_abort_that_comes_as_a_leaf_is_about_to_be_launched_reaches_it(
         abort_active(a_run)
         asked.set()
 
-    monkeypatch.setattr(Run, "_refuse", too_late)
+    monkeypatch.setattr(Schedule, "_refuse", too_late)
     monkeypatch.setattr(Run, "_abort_active", looks)
     hangs = FakeDeviceRunner({"scan": Script(hangs=True)})
     with MainTaskExecutor(runners={DEVICE: hangs}, grace_s=GUARD_S / 6) as executor:

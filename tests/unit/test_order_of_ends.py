@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.execution.leaf_machine import LeafRequest
 from taskgrove.commands.execution.leaf_run import LeafRun
-from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import TaskStatus
@@ -86,11 +87,11 @@ def test_a_step_waits_for_the_end_of_the_composite_before_it(
 ) -> None:
     """The end of the inner task is still being handed up, by a thread that tells its progress."""
     gone_on, telling, go_on = threading.Event(), threading.Event(), threading.Event()
-    ended = Run.ended
+    ended = Schedule.ended
     ran: list[str] = []
 
-    def and_tells(a_run: Run, leaf_run: LeafRun) -> None:
-        ended(a_run, leaf_run)
+    def and_tells(schedule: Schedule, leaf_run: LeafRun) -> None:
+        ended(schedule, leaf_run)
         gone_on.set()
 
     def hears(**payload: Any) -> None:
@@ -102,7 +103,7 @@ def test_a_step_waits_for_the_end_of_the_composite_before_it(
         threading.Thread(target=task_callback, kwargs={"progress": 50}, daemon=True).start()
         assert telling.wait(GUARD_S)
 
-    monkeypatch.setattr(Run, "ended", and_tells)
+    monkeypatch.setattr(Schedule, "ended", and_tells)
     inner = Task("inner", subtasks=[leaf("a", step)], completed_callback=hears)
     tree = root(
         Task("outer", subtasks=[inner]), leaf("next", lambda: ran.append("n")), skip_subtasks=True
@@ -127,7 +128,7 @@ def test_a_leaf_that_starts_as_the_run_is_aborted_is_asked_and_not_cut_off(
 ) -> None:
     """Else its end would be told while it still runs."""
     submitted, go_on, entered, over = (threading.Event() for _ in range(4))
-    start, cut_off = LeafRun.__call__, LeafRun.cut_off
+    start, move = LeafRun.__call__, LeafRun.move
     ends: list[bool] = []
 
     def late(leaf_run: LeafRun) -> None:
@@ -135,10 +136,11 @@ def test_a_leaf_that_starts_as_the_run_is_aborted_is_asked_and_not_cut_off(
         assert go_on.wait(GUARD_S)
         start(leaf_run)
 
-    def starts_meanwhile(leaf_run: LeafRun, *args: Any, **options: Any) -> bool:
-        go_on.set()
-        assert entered.wait(GUARD_S)
-        return cut_off(leaf_run, *args, **options)
+    def starts_meanwhile(leaf_run: LeafRun, request: LeafRequest) -> Any:
+        if request is LeafRequest.ABORT:
+            go_on.set()
+            assert entered.wait(GUARD_S)
+        return move(leaf_run, request)
 
     def patient(task_abort_event: threading.Event) -> None:
         entered.set()
@@ -150,7 +152,7 @@ def test_a_leaf_that_starts_as_the_run_is_aborted_is_asked_and_not_cut_off(
             ends.append(over.is_set())
 
     monkeypatch.setattr(LeafRun, "__call__", late)
-    monkeypatch.setattr(LeafRun, "cut_off", starts_meanwhile)
+    monkeypatch.setattr(LeafRun, "move", starts_meanwhile)
     with MainTaskExecutor(grace_s=GUARD_S / 6) as executor:
         handle = executor.submit_main_task(root(leaf("a", patient)), observers=[note_end])
         assert submitted.wait(GUARD_S)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from taskgrove.clock import SYSTEM_CLOCK
-from taskgrove.commands.execution.run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
+from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorStart, PriorWork
@@ -376,10 +376,10 @@ def test_a_leaf_that_queues_need_not_have_a_limit() -> None:
 
 
 def test_a_run_that_cannot_begin_has_one_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_run: Run) -> None:
+    def broken(_schedule: Schedule, _task: Task) -> None:
         raise RuntimeError("no threads left")
 
-    monkeypatch.setattr(Run, "begin", broken)
+    monkeypatch.setattr(Schedule, "begin", broken)
     handle, log = ran(root(scan()), FakeDeviceRunner())
     assert handle.outcome is not None
     assert handle.outcome.status is TaskStatus.FAILED

@@ -1,4 +1,4 @@
-"""MainTaskExecutor: runs task trees (SPEC S7).
+"""MainTaskExecutor: runs task trees.
 
 It knows how to order leaves; what executes one it knows by its
 :class:`~taskgrove.commands.leaf_runner.LeafRunner` only. Its threads: at most
@@ -8,7 +8,7 @@ hanging methods cannot keep them from their work; one timer thread. No pool thre
 for a child, a device or a process.
 
 Threads: every public method of the executor and of a handle may be called by any
-thread. ``MainTaskExecutor._lock`` guards the set of running trees.
+thread. ``MainTaskExecutor._changed`` guards the set of runs.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from collections.abc import Iterable, Mapping
 from logging import Logger
 from types import TracebackType
 
-from taskgrove.commands.aggregation.base import AggregationOutcome
-from taskgrove.commands.execution.composed_events import emit_composed
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.run import Run
@@ -33,16 +31,14 @@ from taskgrove.commands.prior import Prior, PriorEnd, PriorStart
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracking.self_wait import waits_for_itself
-from taskgrove.commands.tracking.tracker_events import TrackerEvents
-from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
+from taskgrove.control_model import IS_FINAL
 from taskgrove.errors import (
     ExecutorClosedError,
     MissingRunnerError,
     UsageError,
     nearest,
 )
-from taskgrove.events import EventBus, Observer, exception_line, loggable
-from taskgrove.foreign_code import LOGGING
+from taskgrove.events import EventBus, Observer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -80,11 +76,9 @@ class MainTaskExecutor:
             self._own_runner = InternalRunner(grace_s)
             own[TaskExecutionType.INTERNAL] = self._own_runner
         self._engine = Engine(max_workers, grace_s, own)
-        self._lock = threading.Lock()
-        self._handles: set[RunHandle] = set()
+        self._changed = threading.Condition()
+        self._runs: set[Run] = set()
         self._closing = False
-        self._all_done = threading.Event()
-        self._all_done.set()
 
     def submit_main_task(
         self,
@@ -131,11 +125,18 @@ class MainTaskExecutor:
         self._check_runners(root)
         known = _checked_prior(root, prior)
         bus = EventBus(run_id or new_run_id(), first_sequence=first_sequence)
-        run = Run(self._engine, root, bus, known, start_nothing)
-        handle = RunHandle(run)
-        handle._recorder = recorder
-        handle._goes_on = first_sequence > 1
-        with self._lock:
+        run = Run(
+            self._engine,
+            root,
+            bus,
+            known,
+            recorder=recorder,
+            goes_on=first_sequence > 1,
+            start_nothing=start_nothing,
+            when_final=self._let_go,
+            logger=self.logger,
+        )
+        with self._changed:
             if self._closing:
                 raise ExecutorClosedError("the executor is shut down")
             if root.submitted:
@@ -146,23 +147,22 @@ class MainTaskExecutor:
                 )
             root.submitted = True
             root.become_root()
-            self._handles.add(handle)
-            self._all_done.clear()
+            self._runs.add(run)
         try:
             if recorder is not None:
                 about = about or RunAbout()
                 if not about.command:
                     about = dataclasses.replace(about, command=root.name)
-                observer = recorder.begin_run(bus.run_id, about, resumed=handle._goes_on)
+                observer = recorder.begin_run(bus.run_id, about, resumed=run.goes_on)
                 bus.subscribe(observer, essential=True)
             for observer in observers:
                 bus.subscribe(observer)
             # Not on the pool: methods that hang there must not keep a run from being aborted.
-            self._engine.control.submit(lambda: self._begin(handle))
+            self._engine.control.submit(run.begin)
         except BaseException:
-            self._forget(handle)  # nothing has begun, and the executor must not wait for it
+            run.withdraw()  # the executor must not wait for it
             raise
-        return handle
+        return RunHandle(run)
 
     def shutdown(self, wait: bool = True) -> None:
         """Take no more trees, and end the threads when the running ones have ended.
@@ -172,32 +172,32 @@ class MainTaskExecutor:
                 than the grace period.
         """
         self._engine.check_process()
-        with self._lock:
+        with self._changed:
             self._closing = True
-            running = list(self._handles)
-            idle = not self._handles
-        if idle:
+            running = list(self._runs)
+        if not running:
             self._close_engine()
         if wait:
-            if not idle and (
+            if running and (
                 self._engine.is_own_thread
-                or any(waits_for_itself(handle.task.tracker) for handle in running)
+                or any(waits_for_itself(run.root.tracker) for run in running)
             ):
                 raise UsageError(
                     "a step of a running tree cannot wait for its own executor",
                     hint="call shutdown(wait=False) there",
                 )
-            self._all_done.wait()
+            with self._changed:
+                self._changed.wait_for(lambda: not self._runs)
             self._close_engine()
             self._engine.join(self._engine.grace_s)
 
     def abort_all(self, reason: str | None = None) -> None:
         """Ask every running tree to stop; returns at once."""
         self._engine.check_process()
-        with self._lock:
-            handles = list(self._handles)
-        for handle in handles:
-            handle.abort(reason)
+        with self._changed:
+            running = list(self._runs)
+        for run in running:
+            run.abort(reason or "abort was asked for")
 
     def __enter__(self) -> MainTaskExecutor:
         return self
@@ -212,89 +212,15 @@ class MainTaskExecutor:
             self.abort_all(f"{exc_type.__name__} left the executor's block")
         self.shutdown(wait=True)
 
-    # -- one run ----------------------------------------------------------------------------
-
-    def _begin(self, handle: RunHandle) -> None:
-        run = handle._run
-        root = run.root
-        with self._lock:
-            if handle not in self._handles:
-                return  # there was no thread for it when it was submitted: its caller was told
-        try:
-            run.take_over_recorded()
-            for path, node in root.walk():
-                if isinstance(node, Task):
-                    node.tracker.bind(run.bus, path)
-            if handle._goes_on:
-                run.tell_missing_ends()
-            elif run.bus.active:
-                emit_composed(root, run.bus, self._engine.runners)
-                if not root.subtasks:  # complete from the start: nothing else would tell
-                    TrackerEvents(run.bus, root.path).task_finished(root.tracker.outcome(), {})
-            root.tracker.when_closed(lambda: self._end(handle))
-            run.begin()
-        except BaseException as exc:
-            # Whatever stops a run from beginning still gives it exactly one end (S7.6).
-            run.remember(exc)
-            try:
-                root.tracker.fail(exc)
-            except BaseException as further:  # noqa: BLE001 - a callback's, and told with the rest
-                run.remember(further)
-            self._end(handle)
-            with LOGGING:
-                self.logger.error("run %s could not begin", handle.id, exc_info=loggable(exc))
-
-    def _end(self, handle: RunHandle) -> None:
-        try:
-            outcome = handle.task.tracker.outcome()
-        except BaseException as exc:  # noqa: BLE001 - there is no tracker: it could not begin
-            text = f"internal error: {exception_line(exc)}"
-            outcome = AggregationOutcome(TaskStatus.FAILED, ResultCode.FAILED, text, "FAILED")
-        with self._lock:
-            if handle._ended:
-                return
-            handle._ended = True
-        recorder = handle._recorder
-        if recorder is None:
-            self._report(handle, outcome)
-            return
-        try:
-            recorder.end_run(handle.id, outcome, lambda: self._report(handle, outcome))
-        except BaseException as exc:
-            # A recorder that breaks its promise must not keep the outcome from its waiters.
-            self._report(handle, outcome)
-            with LOGGING:
-                self.logger.error(
-                    "run %s: its recorder failed at the end", handle.id, exc_info=loggable(exc)
-                )
-
-    def _report(self, handle: RunHandle, outcome: AggregationOutcome) -> None:
-        with self._lock:
-            if handle not in self._handles:
-                return
-            self._handles.discard(handle)
-            last = not self._handles
-            closing = self._closing
-        handle._future.set_result(outcome)
-        if last:
-            if closing:
-                self._close_engine()
-            with self._lock:
-                if not self._handles:
-                    self._all_done.set()
-
-    def _forget(self, handle: RunHandle) -> None:
-        """Take back a run that was never begun."""
-        with self._lock:
-            self._handles.discard(handle)
-            last, closing = not self._handles, self._closing
-        if not last:
-            return
-        if closing:
+    def _let_go(self, run: Run) -> None:
+        """Forget a run that is final, or that was withdrawn."""
+        with self._changed:
+            self._runs.discard(run)
+            closes = self._closing and not self._runs
+        if closes:
             self._close_engine()
-        with self._lock:
-            if not self._handles:
-                self._all_done.set()
+        with self._changed:
+            self._changed.notify_all()
 
     def _close_engine(self) -> None:
         self._engine.close()

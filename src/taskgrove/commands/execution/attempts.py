@@ -14,6 +14,7 @@ import msgspec
 from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 from taskgrove.events import Cause
+from taskgrove.events.cause import NOTHING_RAN
 
 
 class Attempt(NamedTuple):
@@ -24,14 +25,25 @@ class Attempt(NamedTuple):
         status: Its final status.
         result: Its result, as its runner gave it.
         fields: What else came with its end.
-        has_begun: False when it provably did nothing.
     """
 
     number: int
     status: TaskStatus
     result: Any
     fields: dict[str, Any]
-    has_begun: bool
+
+    @property
+    def went_well(self) -> bool:
+        """True where it completed without a problem."""
+        code = parse_result(self.result).code
+        return self.status is TaskStatus.COMPLETED and code not in PROBLEM_CODES
+
+    @property
+    def has_begun(self) -> bool:
+        """False when it provably did nothing."""
+        cause = self.fields.get("cause")
+        idle = isinstance(cause, Cause) and cause.kind in NOTHING_RAN
+        return self.status is TaskStatus.COMPLETED or not idle
 
     @property
     def words(self) -> str:
@@ -54,8 +66,7 @@ def told_of(earlier: Sequence[Attempt], last: Attempt) -> Attempt:
         earlier: The attempts before, in order; each of them has failed.
         last: The last one.
     """
-    code = parse_result(last.result).code or ResultCode.OK
-    if last.status is TaskStatus.COMPLETED and code not in PROBLEM_CODES:
+    if last.went_well:
         return last
     first = next((attempt for attempt in earlier if attempt.has_begun), None)
     if first is None:
@@ -69,7 +80,7 @@ def told_of(earlier: Sequence[Attempt], last: Attempt) -> Attempt:
     if last.status is TaskStatus.ABORTED:
         # It was stopped, and that counts; what had failed before is not hidden by it.
         text = f"{last.words} ({which}); attempt {first.number}: {first.words}"
-        return last._replace(result=(code, text))
+        return last._replace(result=(parse_result(last.result).code or ResultCode.OK, text))
     alike = first.words == last.words
     text = (
         first.words

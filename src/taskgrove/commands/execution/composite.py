@@ -2,49 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from typing import Final, NamedTuple
-
-from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.commands.execution.limit import Limit
 from taskgrove.commands.task import BaseTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
-
-#: What is left of a limit at least when work is picked up again, in seconds: long enough to
-#: connect to a device and to read an end that has come meanwhile.
-LEAST_LEFT_S: Final = 5.0
-
-
-class Limit(NamedTuple):
-    """A deadline, and who set it.
-
-    Attributes:
-        at: When it expires (``time.monotonic()``), in seconds.
-        length_s: How long it was, in seconds.
-        owner: Path of the node that set it.
-    """
-
-    at: float
-    length_s: float
-    owner: str
-
-
-def limit_from(now_s: float, length_s: float, began_ns: int | None) -> float:
-    """Return when a limit expires (``time.monotonic()``, seconds).
-
-    What had begun before this process took it up has used a part of its limit. A short while is
-    always left: its end may have come meanwhile, and has yet to be read.
-
-    Args:
-        now_s: The monotonic time at which it begins here, in seconds.
-        length_s: How long the limit is, in seconds.
-        began_ns: When it had begun before, UTC, nanoseconds since the epoch; None: it begins now.
-    """
-    if began_ns is None:
-        return now_s + length_s
-    # Only the wall clock is common to the process that began it and this one.
-    used_s = max(0.0, (SYSTEM_CLOCK.wall_ns() - began_ns) / 1e9)
-    return now_s + max(length_s - used_s, min(length_s, LEAST_LEFT_S))
 
 
 class Composite:
@@ -73,7 +34,7 @@ class Composite:
         self.is_sequence = task.task_type is TaskExecutionType.SEQUENTIAL
         self.limit: Limit | None = None if parent is None else parent.limit
         if task.timeout is not None:
-            own = Limit(limit_from(time.monotonic(), task.timeout, began_ns), task.timeout, path)
+            own = Limit.from_now(task.timeout, path, began_ns)
             if self.limit is None or own.at < self.limit.at:
                 self.limit = own
 
@@ -89,7 +50,7 @@ class Composite:
             self.parent.leave_unbegun(self.task)
 
     def broken_by(self, child: BaseTask) -> str | None:
-        """Return the words for a child that breaks the sequence (S7.2), or None.
+        """Return the words for a child that breaks the sequence or None.
 
         Args:
             child: A child that has ended.

@@ -9,7 +9,7 @@ from typing import Final
 
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.leaf_runner import LeafRunner
-from taskgrove.commands.task import LeafTask, TaskExecutionType
+from taskgrove.commands.task import TaskExecutionType
 from taskgrove.errors import UsageError
 from taskgrove.loops.loop import Action, Loop, TimerEntry
 from taskgrove.loops.pool import Pool
@@ -30,10 +30,6 @@ class Engine:
         self.pool = Pool(max_workers, "taskgrove-worker")
         self.control = Pool(_CONTROL_THREADS, "taskgrove-control")
         self._timer = Loop("taskgrove-timer")
-
-    def runner_of(self, leaf: LeafTask) -> LeafRunner:
-        """Return the runner for a leaf's kind; submission has checked that there is one."""
-        return self.runners[leaf.task_type]
 
     def at(self, instant: float, action: Action) -> TimerEntry:
         """Have ``action`` run on a control thread at ``instant`` (``time.monotonic()``, seconds).

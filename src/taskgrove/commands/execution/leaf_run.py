@@ -1,7 +1,7 @@
-"""One attempt at one leaf: what a runner sees of it, and its exactly one end.
+"""One attempt at one leaf: the context that its runner works with, and its exactly one end.
 
-Threads: every method may be called by any thread. The run's lock guards ``_over`` and
-``_started``; it is released before anything is reported.
+Threads: every method may be called by any thread. The lock of the run guards the state
+(``leaf_machine.py``); it is released before anything is reported.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from msgspec.structs import replace
-
 from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
 from taskgrove.commands.aggregation.outside_results import outside_result
 from taskgrove.commands.aggregation.plain_values import describe as describe_value
 from taskgrove.commands.aggregation.told_cause import cause_of_result
 from taskgrove.commands.execution.attempts import Attempt, told_of
-from taskgrove.commands.execution.composite import Composite, Limit
+from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.placing import placed
+from taskgrove.commands.execution.leaf_machine import LeafMachine, LeafRequest, LeafState
+from taskgrove.commands.execution.placing import whole_cause
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import LeafTask
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking.self_wait import AT_WORK
 from taskgrove.control_model import (
-    FINAL_STATUSES,
     IS_FINAL,
     PROBLEM_CODES,
     ResultCode,
@@ -47,7 +45,6 @@ from taskgrove.events import (
     exception_line,
     tango_errors_of,
 )
-from taskgrove.events.cause import NOTHING_RAN, AbortFate, CauseKind
 from taskgrove.events.foreign_values import readable
 from taskgrove.foreign_code import LOGGING
 from taskgrove.loops.loop import TimerEntry
@@ -60,10 +57,10 @@ _ANSWERS: Final = ("abort-acknowledged", "abort-unheard")
 
 
 def tell(function: Callable[..., object], *args: Any, **fields: Any) -> None:
-    """Call what tells trackers, on a thread of the executor.
+    """Call what reports to trackers, on a thread of the executor.
 
     An exit or an interrupt that a callback raises comes out of a tracker once everything was
-    told. Here nobody waits for it, and what follows from the end must still be done.
+    reported. Nobody waits for it here, and what follows from the end must still be done.
     """
     try:
         function(*args, **fields)
@@ -73,7 +70,7 @@ def tell(function: Callable[..., object], *args: Any, **fields: Any) -> None:
 
 
 class LeafOwner(Protocol):
-    """What an attempt needs of the run that it belongs to."""
+    """The run that an attempt belongs to."""
 
     engine: Engine
     bus: EventBus
@@ -84,51 +81,54 @@ class LeafOwner(Protocol):
         """Go on after an attempt that has ended for good."""
         ...
 
+    def abandon(self, leaf_run: LeafRun) -> None:
+        """Keep the path of a leaf whose work goes on without it."""
+        ...
+
     def remember(self, exc: BaseException) -> None:
         """Keep the first exception of the run."""
         ...
 
-    def set_own_limit(self, leaf_run: LeafRun) -> None:
+    def begin_own_limit(self, leaf_run: LeafRun) -> None:
         """Begin the leaf's own limit, if it expires before the one from above."""
         ...
 
-    def ask_attached(self, leaf_run: LeafRun) -> None:
-        """Ask what was attached to while, or after, it was to be stopped."""
+    def abort_attached(self, leaf_run: LeafRun) -> None:
+        """Ask work to stop that is followed only now: it may not have heard before."""
         ...
 
-    def may_try_again(self, leaf_run: LeafRun) -> bool:
-        """Return False when the run is being aborted, or its time is over."""
-        ...
-
-    def try_again(self, leaf_run: LeafRun, attempts: tuple[Attempt, ...]) -> None:
-        """Launch the next attempt after those that were made."""
+    def try_again(self, leaf_run: LeafRun, ended: Attempt) -> bool:
+        """Launch the next attempt after one that has failed; False: none may be made."""
         ...
 
 
-class LeafRun:
-    """One attempt at one leaf (a ``LeafContext``)."""
+class LeafRun(LeafMachine):
+    """One attempt at one leaf (a ``LeafContext``).
+
+    Attributes:
+        outside_id: Work that runs outside already: it is attached to, not started.
+        began_ns: When that work began (UTC, nanoseconds): its limit is counted from there.
+        earlier: The attempts before this one, in order.
+        limit: The limit that expires first: the leaf's own, or one from above.
+        told_id: The id under which its work is known outside.
+        silence: Since when its target does not answer.
+        late_cause: Why its work ended after the end of the attempt was decided.
+    """
 
     __slots__ = (
-        "_abort_event",
-        "_late_cause",
-        "_over",
-        "_silence",
-        "_started",
-        "_told_id",
-        "_waiting",
-        "abort_asked_at",
         "attempt",
         "began_ns",
         "composite",
         "earlier",
-        "in_call",
+        "late_cause",
         "leaf",
         "limit",
         "outside_id",
         "run",
         "runner",
-        "started_at",
+        "silence",
         "timer",
+        "told_id",
         "worker",
     )
 
@@ -140,36 +140,30 @@ class LeafRun:
         runner: LeafRunner,
         attempt: int = 1,
         *,
+        earlier: tuple[Attempt, ...] = (),
         outside_id: str | None = None,
         began_ns: int | None = None,
     ) -> None:
+        super().__init__(run.lock)
         self.run = run
         self.leaf = leaf
         self.composite = composite
         self.runner = runner
         self.attempt = attempt
-        #: Work that runs outside already: it is attached to, not started.
+        self.earlier = earlier
         self.outside_id = outside_id
-        #: The attempts before this one, in order.
-        self.earlier: tuple[Attempt, ...] = ()
-        #: When that work began (UTC, nanoseconds): its limit is counted from there.
         self.began_ns = began_ns
-        self.limit: Limit | None = composite.limit
+        self.limit = composite.limit
         self.timer: TimerEntry | None = None
         self.worker: Worker | None = None
-        self.in_call = False
-        self.started_at: float | None = None
-        self.abort_asked_at: float | None = None
-        self._abort_event: threading.Event | None = None
-        self._over = False
-        self._started = False
-        #: The id under which the work was told to run, and the silence of its target.
-        self._told_id = outside_id
-        self._silence: Cause | None = None
-        #: Why the work ended after the end of the attempt was decided.
-        self._late_cause: Cause | None = None
-        #: Who waits for a sign that the work has stopped, and for which signs.
-        self._waiting: tuple[frozenset[str], Callable[[str], object]] | None = None
+        self.told_id = outside_id
+        self.silence: Cause | None = None
+        self.late_cause: Cause | None = None
+        if outside_id is not None:
+            self.move(LeafRequest.ADOPT)
+
+    def __str__(self) -> str:
+        return f"{self.path}, attempt {self.attempt}"
 
     # -- what a runner reads --------------------------------------------------------------
 
@@ -188,28 +182,6 @@ class LeafRun:
         """When the limit expires (``time.monotonic()``, seconds), or None."""
         return None if self.limit is None else self.limit.at
 
-    @property
-    def abort_event(self) -> threading.Event:
-        """Set when the leaf is asked to stop."""
-        if self._abort_event is None:
-            with self.run.lock:
-                if self._abort_event is None:
-                    event = threading.Event()
-                    if self.abort_asked_at is not None:
-                        event.set()
-                    self._abort_event = event
-        return self._abort_event
-
-    @property
-    def is_over(self) -> bool:
-        """True once the attempt has ended."""
-        return self._over
-
-    @property
-    def is_started(self) -> bool:
-        """True once the runner was called."""
-        return self._started
-
     # -- what a runner tells --------------------------------------------------------------
 
     def update(
@@ -226,7 +198,7 @@ class LeafRun:
             if progress is not None:
                 fields["progress"] = progress
             self.finish(known, result, **fields)
-        elif not self._over:
+        elif not self.is_over:
             if self.attempt > 1 and known in (TaskStatus.STAGING, TaskStatus.QUEUED):
                 known = None  # the leaf has begun long ago; its record does not go back
             self._add_origin(fields)
@@ -244,9 +216,7 @@ class LeafRun:
         **fields: Any,
     ) -> bool:
         """End the attempt; the first call counts."""
-        with self.run.lock:
-            first = not self._over
-            self._over = True
+        before = self.move(LeafRequest.FINISH)
         known = as_task_status(status)
         if known is None or not IS_FINAL[known]:
             known, told = TaskStatus.FAILED, describe_value(status)
@@ -259,26 +229,27 @@ class LeafRun:
             result = outside_result(result)
         if type(cause) is not Cause:
             cause = None  # it comes from a method's own call of its task_callback
-        if not first:
-            self._late_cause = cause = cause or cause_of_result(known, given)
-            self._late(known, result, cause)
-            self.sign("ended")
+        if before is None or before >= LeafState.EXPIRED_IN_CALL:
+            self._end_late(known, result, cause or cause_of_result(known, given))
             return False
-        if self.abort_asked_at is not None:
-            took = time.monotonic() - self.abort_asked_at
-            self.note(
-                "abort-ended",
-                f"ended {known.name} {took:.1f} s after it was asked to stop",
-                after_s=f"{took:.3f}",
-            )
+        if self.stop_asked_at is not None:
+            took_s = time.monotonic() - self.stop_asked_at
+            text = f"ended {known.name} {took_s:.1f} s after it was asked to stop"
+            self.note("abort-ended", text, after_s=f"{took_s:.3f}")
         if not issubclass(type(exception), BaseException):
             exception = None  # so may this
         if exception is not None:
             fields.setdefault("error", tango_errors_of(exception))
             cause = cause or cause_of(exception)
         if known is not TaskStatus.COMPLETED or _is_problem(result):
-            fields["cause"] = self._whole_cause(cause or cause_of_result(known, given))
-        if may_retry and self.leaf.retries >= self.attempt and self._retry(known, result, fields):
+            reason = self.run.abort_reason if self.stop_asked_at is not None else None
+            cause = cause or cause_of_result(known, given)
+            fields["cause"] = None if cause is None else whole_cause(cause, self.leaf, reason)
+        if (
+            may_retry
+            and self.leaf.retries >= self.attempt
+            and self.run.try_again(self, Attempt(self.attempt, known, result, fields))
+        ):
             return True
         if exception is not None:
             self.run.remember(exception)
@@ -286,37 +257,9 @@ class LeafRun:
         self.run.ended(self)
         return True
 
-    def _whole_cause(self, cause: Cause | None) -> Cause | None:
-        """Return a cause with what is known here: the device, and why it was to stop."""
-        if cause is None:
-            return None
-        asked = self.abort_asked_at is not None and cause.kind in ("aborted", "not_started")
-        reason = self.run.abort_reason if asked else None
-        if reason is not None:
-            cause = replace(cause, said=reason)
-        if cause.device is None and self.leaf.device_name is not None:
-            cause = replace(cause, device=self.leaf.device_name)
-        return placed(cause, self.leaf)
-
-    def limit_cause(self, kind: CauseKind, abort: AbortFate | None = None) -> Cause:
-        """Return the cause that the limit is, once it has expired."""
-        limit, silence = self.limit, self._silence
-        assert limit is not None
-        # Work that was ended because of it has told what it had written until then.
-        return replace(
-            _output_of(self._late_cause),
-            kind=kind,
-            limit_s=limit.length_s,
-            limit_owner=limit.owner,
-            last_answer_ns=None if silence is None else silence.last_answer_ns,
-            outside_id=self._told_id,
-            device=self.leaf.device_name,
-            abort=abort,
-        )
-
     def started(self, outside_kind: str, outside_id: str) -> None:
         """Record the id under which the work runs outside."""
-        self._told_id = outside_id
+        self.told_id = outside_id
         bus = self.run.bus
         if bus.active:
             bus.emit(
@@ -330,28 +273,19 @@ class LeafRun:
 
     def begin_limit(self) -> None:
         """Begin the leaf's own limit, where its runner made it wait."""
-        if self.leaf.timeout is not None and not self._over:
-            self.started_at = time.monotonic()
-            self.run.set_own_limit(self)
+        if self.leaf.timeout is not None and not self.is_over:
+            self.run.begin_own_limit(self)
 
     def note(self, topic: str, text: str, **data: str) -> None:
         """Publish a note about the leaf."""
-        bus = self.run.bus
-        if bus.active:
-            bus.emit(
-                self.path,
-                "note",
-                attempt=self.attempt,
-                message=text,
-                detail=NoteDetail(topic=topic, data=data),
-            )
+        self.tell(NoteDetail(topic=topic, data=data), text)
         if topic in _ANSWERS:
             self.sign(data.get("fate", topic))
 
     def tell(self, detail: AnalysisDetail | PageDetail | NoteDetail, text: str = "") -> None:
         """Publish a note that carries a typed fact."""
         if type(detail) is NoteDetail and detail.topic in ("silent", "answers"):
-            self._silence = detail.cause
+            self.silence = detail.cause
         bus = self.run.bus
         if bus.active:
             bus.emit(self.path, "note", attempt=self.attempt, message=text, detail=detail)
@@ -368,94 +302,42 @@ class LeafRun:
 
     def __call__(self) -> None:
         """Run the attempt; the executor's pool calls it on one of its threads."""
-        with self.run.lock:
-            if self._over:
-                return
-            self._started = True
-            self.in_call = True
+        if self.move(LeafRequest.CALL) is None:
+            return
         self.worker = self.run.engine.pool.current_worker
-        self.started_at = time.monotonic()
         at_work = AT_WORK.set(self)
         try:
             # What is attached to has begun long ago; what its runner queues begins later.
             if self.leaf.timeout is not None and (
                 self.outside_id is not None or not limits_of(self.runner, self.leaf).queues
             ):
-                self.run.set_own_limit(self)
+                self.run.begin_own_limit(self)
             if self.outside_id is None:
                 self.runner.start(self)
             else:
                 self.note("reconciled", f"picked up again: {self.outside_id}")
                 self.runner.attach(self, self.outside_id)
-                if self.abort_asked_at is not None and not self._over:
-                    self.run.ask_attached(self)
-        except BaseException as exc:  # noqa: BLE001 - S7.6: whatever a runner does
+        except BaseException as exc:  # noqa: BLE001 - whatever a runner does, the leaf has an end
             result = (ResultCode.FAILED, exception_line(exc))
             wrong = isinstance(exc, UsageError)  # the leaf is: its runner cannot take it
             cause = Cause(kind="misconfigured", chain=chain_of(exc)) if wrong else None
             self.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
+        if self.state is not LeafState.ENDED:
+            before = self.move(LeafRequest.RETURN)
+            if before is LeafState.ABORTING_IN_CALL and self.outside_id is not None:
+                self.run.abort_attached(self)
+            elif before is LeafState.EXPIRED_IN_CALL:
+                self.sign("returned")
         AT_WORK.reset(at_work)
-        self.in_call = False
-        if self._waiting is not None:
-            self.sign("returned")
 
-    def cut_off(
-        self,
-        status: TaskStatus,
-        code: ResultCode,
-        text: str,
-        cause: Cause,
-        *,
-        if_not_started: bool = False,
-    ) -> bool:
-        """End the attempt from the executor's side, whatever its runner does; True: it did."""
-        if not self.decide_end(if_not_started=if_not_started):
-            return False
-        self.tell_end(status, code, text, cause)
-        return True
-
-    def decide_end(self, *, if_not_started: bool = False) -> bool:
-        """Take the attempt from its runner; True: this call did, and must see its end told."""
-        with self.run.lock:
-            if self._over or (if_not_started and self._started):
-                return False
-            self._over = True
-            return True
+    def cut_off(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
+        """End an attempt that must not start."""
+        if self.move(LeafRequest.CUT_OFF) is not None:
+            self.tell_end(status, code, text, cause)
 
     def tell_end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
-        """Report the end that was decided; everything that belongs to it was told before."""
+        """Report the end that the executor decided; what belongs to it was told before."""
         tell(self._report_end, status, (code, text), {"cause": cause})
-
-    def when_stopped(self, signs: frozenset[str], then: Callable[[str], object]) -> None:
-        """Have ``then`` called once, with the first of these signs, on a control thread."""
-        with self.run.lock:
-            self._waiting = (signs, then)
-
-    def sign(self, name: str) -> None:
-        """Take a sign of the work: how an abort was answered, that its call returned, its end."""
-        with self.run.lock:
-            if self._waiting is None or name not in self._waiting[0]:
-                return
-            then, self._waiting = self._waiting[1], None
-        self.run.engine.control.submit(lambda: then(name))
-
-    def ask_to_stop(self, *, unless_over: bool = False) -> bool:
-        """Set the abort event, now or when it is first asked for.
-
-        Args:
-            unless_over: Whether one that has ended, or was asked before, is left alone.
-
-        Returns:
-            False when it was left alone.
-        """
-        with self.run.lock:
-            if unless_over and (self._over or self.abort_asked_at is not None):
-                return False
-            self.abort_asked_at = time.monotonic()
-            event = self._abort_event
-        if event is not None:
-            event.set()
-        return True
 
     def drop_timer(self) -> None:
         """Forget the limit's timer."""
@@ -474,66 +356,32 @@ class LeafRun:
     def _report_end(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> None:
         self.drop_timer()
         if self.earlier:
-            last = self._ended_as(status, result, fields)
+            last = Attempt(self.attempt, status, result, fields)
             told = told_of(self.earlier, last)
             if told is not last:  # the end is that of an earlier attempt, or of both
-                self._tell_attempt("attempt", last)
+                self.tell_attempt("attempt", last)
             status, result, fields = told.status, told.result, dict(told.fields)
         self._add_origin(fields)
         self.leaf.report(status=status, result=result, **fields)
 
-    def _ended_as(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> Attempt:
-        cause = fields.get("cause")
-        idle = (
-            status is not TaskStatus.COMPLETED
-            and isinstance(cause, Cause)
-            and cause.kind in NOTHING_RAN
-        )
-        return Attempt(self.attempt, status, result, fields, self._started and not idle)
-
-    def _retry(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> bool:
-        """Start another attempt if this one failed and the run allows it."""
-        if status is TaskStatus.ABORTED:
-            return False
-        parsed = parse_result(result)
-        if status is TaskStatus.COMPLETED and parsed.code not in PROBLEM_CODES:
-            return False
-        if not self.run.may_try_again(self):
-            return False
-        ended = self._ended_as(status, result, fields)
-        self._tell_attempt("retry", ended)
-        self.run.try_again(self, (*self.earlier, ended))
-        return True
-
-    def _tell_attempt(self, topic: str, ended: Attempt) -> None:
+    def tell_attempt(self, topic: str, ended: Attempt) -> None:
+        """Publish how an attempt ended that is not the last word on the leaf."""
         self.tell(
             NoteDetail(topic=topic, cause=ended.cause),
             f"attempt {ended.number} of {self.leaf.retries + 1} ended {ended.status.name}:"
             f" {ended.words}",
         )
 
-    def _late(self, status: TaskStatus, result: Any, cause: Cause | None) -> None:
-        if self.run.bus.active and status in FINAL_STATUSES:
-            parsed = None if result is None else parse_result(result)
-            text = f": {parsed.message}" if parsed is not None and parsed.message else ""
-            self.tell(
-                NoteDetail(topic="late", data={"status": status.name}, cause=cause),
-                f"ended {status.name} after its end was decided{text}",
-            )
-
-
-def _output_of(cause: Cause | None) -> Cause:
-    """Return what a cause says of a program and its output, of whatever kind."""
-    if cause is None:
-        return Cause(kind="timed_out")
-    return Cause(
-        kind="timed_out",
-        output_file=cause.output_file,
-        last_lines=cause.last_lines,
-        program=cause.program,
-        return_code=cause.return_code,
-        signal=cause.signal,
-    )
+    def _end_late(self, status: TaskStatus, result: Any, cause: Cause | None) -> None:
+        """Take an end that came after the end of the attempt was decided."""
+        self.late_cause = cause
+        message = "" if result is None else parse_result(result).message
+        text = f": {message}" if message else ""
+        self.tell(
+            NoteDetail(topic="late", data={"status": status.name}, cause=cause),
+            f"ended {status.name} after its end was decided{text}",
+        )
+        self.sign("ended")
 
 
 def _is_problem(result: Any) -> bool:

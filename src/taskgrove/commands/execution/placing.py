@@ -1,10 +1,10 @@
-"""Where a user wrote what a cause says is wrong."""
+"""What the executor adds to a cause: the device, why it was to stop, and the place in the map."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from taskgrove.commands.task import BaseTask
+from taskgrove.commands.task import BaseTask, LeafTask
 from taskgrove.events import Cause, Place
 
 
@@ -25,3 +25,18 @@ def placed(cause: Cause, node: BaseTask) -> Cause:
     elif cause.kind == "wrong_argument":
         place = node.places.argin
     return cause if place is None else replace(cause, place=place)
+
+
+def whole_cause(cause: Cause, leaf: LeafTask, reason: str | None) -> Cause:
+    """Return a cause with what is known of its leaf.
+
+    Args:
+        cause: The cause.
+        leaf: The leaf that ended so.
+        reason: Why the leaf was asked to stop; None: it was not.
+    """
+    if reason is not None and cause.kind in ("aborted", "not_started"):
+        cause = replace(cause, said=reason)
+    if cause.device is None and leaf.device_name is not None:
+        cause = replace(cause, device=leaf.device_name)
+    return placed(cause, leaf)

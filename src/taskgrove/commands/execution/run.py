@@ -1,60 +1,127 @@
-"""The scheduling of one run: what starts when.
+"""The life of one submitted tree: it begins, is perhaps aborted, and has one outcome.
 
-No thread ever waits for a child. When a leaf ends, the thread that ended it decides what
-follows: the next step of a sequence, or the end of a composite and so upwards. That is
-a loop over a list of steps, never a recursion, so a sequence may be 10,000 long and a
-tree hundreds deep.
-
-Threads: any thread may end a leaf. ``Run.lock`` guards the counters of the composites,
-the set of active leaves and the flags of the leaves; trackers, runners and callbacks
-are only called after it was released.
+Threads: any thread may abort a run, and any thread may end a leaf of it. ``Run.lock`` guards the
+states of the run and of its leaves, the counters of the composites and the set of active leaves;
+trackers, runners, recorders and callbacks are only called after its release.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
-import time
+import logging
+import threading
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from enum import Enum, auto
+from typing import Final
 
-from taskgrove.commands.execution.attempts import Attempt
-from taskgrove.commands.execution.composite import Composite
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.execution.aborts import abort_leaf, call_abort
+from taskgrove.commands.execution.composed_events import emit_composed
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.leaf_run import LeafRun, tell
-from taskgrove.commands.execution.stopping import StoppableRun
-from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent, missing_ends
-from taskgrove.commands.prior import (
-    Prior,
-    PriorEnd,
-    PriorStart,
-    PriorWork,
-    report_end,
-    take_over,
-)
-from taskgrove.commands.task import BaseTask, LeafTask, Task
+from taskgrove.commands.execution.leaf_run import LeafRun
+from taskgrove.commands.execution.schedule import Schedule
+from taskgrove.commands.execution.timeouts import begin_own_limit
+from taskgrove.commands.execution.unbegun import end_without_parent, missing_ends
+from taskgrove.commands.prior import Prior, take_over
+from taskgrove.commands.run_recorder import RunRecorder
+from taskgrove.commands.task import Task
+from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, EventBus, NoteDetail, chain_of, exception_line
+from taskgrove.events import EventBus, NoteDetail, exception_line, loggable
+from taskgrove.foreign_code import LOGGING
+from taskgrove.moves import IGNORE, REFUSE, table_of
 
 
-class _Start(NamedTuple):
-    node: BaseTask
-    composite: Composite
+class RunState(Enum):
+    """Where a run is."""
+
+    SUBMITTED = auto()
+    """It waits for a control thread to begin it."""
+    ABORTED_EARLY = auto()
+    """As SUBMITTED, and asked to stop."""
+    RUNNING = auto()
+    """Its leaves are started in their order."""
+    ABORTING = auto()
+    """It is asked to stop: nothing starts any more."""
+    ENDED = auto()
+    """Its root has an outcome; the recorder is writing the last of it."""
+    FINAL = auto()
+    """Its handle has the outcome."""
+    WITHDRAWN = auto()
+    """It could not be submitted: it never begins."""
 
 
-class _Done(NamedTuple):
-    child: BaseTask
-    composite: Composite
+class RunRequest(Enum):
+    """What may be asked of a run."""
+
+    BEGIN = auto()
+    """A control thread begins it."""
+    ABORT = auto()
+    """It is asked to stop."""
+    END = auto()
+    """Its root has ended, or it could not begin."""
+    KEPT = auto()
+    """Its record is written, or nothing records it."""
+    WITHDRAW = auto()
+    """Its submission failed."""
 
 
-class Run(StoppableRun):
-    """One submitted tree: what starts when.
+_S, _R = RunState, RunRequest
+# fmt: off
+MOVES: Final = table_of(RunState, RunRequest, {
+    _S.SUBMITTED: {
+        _R.BEGIN: _S.RUNNING, _R.ABORT: _S.ABORTED_EARLY, _R.END: REFUSE,
+        _R.KEPT: REFUSE, _R.WITHDRAW: _S.WITHDRAWN,
+    },
+    _S.ABORTED_EARLY: {
+        _R.BEGIN: _S.ABORTING, _R.ABORT: IGNORE, _R.END: REFUSE,
+        _R.KEPT: REFUSE, _R.WITHDRAW: _S.WITHDRAWN,
+    },
+    _S.RUNNING: {
+        _R.BEGIN: REFUSE, _R.ABORT: _S.ABORTING, _R.END: _S.ENDED,
+        _R.KEPT: REFUSE, _R.WITHDRAW: IGNORE,  # a thread was there for it after all
+    },
+    _S.ABORTING: {
+        _R.BEGIN: REFUSE, _R.ABORT: IGNORE, _R.END: _S.ENDED,
+        _R.KEPT: REFUSE, _R.WITHDRAW: IGNORE,
+    },
+    _S.ENDED: {
+        _R.BEGIN: REFUSE, _R.ABORT: IGNORE, _R.END: IGNORE,
+        _R.KEPT: _S.FINAL, _R.WITHDRAW: IGNORE,
+    },
+    _S.FINAL: {
+        _R.BEGIN: REFUSE, _R.ABORT: IGNORE, _R.END: IGNORE,
+        _R.KEPT: IGNORE, _R.WITHDRAW: IGNORE,
+    },
+    _S.WITHDRAWN: {
+        _R.BEGIN: IGNORE, _R.ABORT: IGNORE, _R.END: IGNORE,
+        _R.KEPT: IGNORE, _R.WITHDRAW: IGNORE,
+    },
+})
+# fmt: on
+
+
+class Run:
+    """One submitted tree (the ``LeafOwner`` of its leaves).
 
     Args:
         engine: What the runs of the executor share.
         root: The tree.
         bus: The run's events.
         prior: What is known of leaves before the run begins, by their path.
+        recorder: What keeps the record, or None.
+        goes_on: Whether a run of the record goes on: its tree is not published again.
         start_nothing: Why no leaf may be started, or None: what is not known ends ABORTED.
+        when_final: Called once, when the run is final or was withdrawn.
+        logger: Where faults of the run are logged.
+
+    Attributes:
+        state: Where the run is.
+        abort_reason: Why it was aborted, or None.
+        first_exception: The first exception that a leaf ended with, or None.
+        abandoned: Paths of leaves that were given up after the grace period.
+        outcome: Has the outcome once the run is final.
     """
 
     def __init__(
@@ -63,18 +130,88 @@ class Run(StoppableRun):
         root: Task,
         bus: EventBus,
         prior: Mapping[str, Prior],
-        start_nothing: str | None = None,
+        *,
+        recorder: RunRecorder | None,
+        goes_on: bool,
+        start_nothing: str | None,
+        when_final: Callable[[Run], object],
+        logger: logging.Logger,
     ) -> None:
-        super().__init__(engine, root, bus)
+        self.engine = engine
+        self.root = root
+        self.bus = bus
+        self.lock = threading.Lock()
+        self.state = RunState.SUBMITTED
+        self.abort_reason: str | None = None
+        self.first_exception: BaseException | None = None
+        self.abandoned: tuple[str, ...] = ()
+        self.outcome: concurrent.futures.Future[AggregationOutcome] = concurrent.futures.Future()
+        self.outcome.set_running_or_notify_cancel()
+        self.goes_on = goes_on
         self._prior = prior
+        self._recorder = recorder
         self._start_nothing = start_nothing
+        self._when_final = when_final
+        self._logger = logger
+        self.schedule = Schedule(self, prior, start_nothing)
+        self.ended = self.schedule.ended
+        self.try_again = self.schedule.try_again
 
-    def take_over_recorded(self) -> None:
-        """Tell the trackers what is on record; before they are bound to the bus."""
+    def _move(self, request: RunRequest, *, abort_reason: str | None = None) -> bool:
+        """Make the move that the table holds for a request; False where there is none."""
+        with self.lock:
+            before = self.state
+            cell = MOVES[before, request]
+            if isinstance(cell, RunState):
+                self.state = cell
+                self.abort_reason = abort_reason or self.abort_reason
+                return True
+        if cell is REFUSE:
+            text = "run %s of %s: %s is refused in state %s"
+            with LOGGING:
+                name = request.name
+                self._logger.error(text, self.bus.run_id, self.root.path, name, before.name)
+        return False
+
+    # -- its life ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the tree; runs on a control thread."""
+        if not self._move(RunRequest.BEGIN):
+            return
+        try:
+            self._tell_what_is_known()
+            self.root.tracker.when_closed(self._end)
+            self.schedule.begin(self.root)
+        except BaseException as exc:
+            # Whatever stops a run from beginning still gives it exactly one end.
+            self.remember(exc)
+            try:
+                self.root.tracker.fail(exc)
+            except BaseException as further:  # noqa: BLE001 - a callback's, and told with the rest
+                self.remember(further)
+            self._end()
+            with LOGGING:
+                self._logger.error(
+                    "run %s could not begin", self.bus.run_id, exc_info=loggable(exc)
+                )
+
+    def _tell_what_is_known(self) -> None:
+        """Publish the tree as it was composed, or what a record has yet to hold of it."""
+        root, bus = self.root, self.bus
         if self._prior:
-            take_over(self.root, self._prior)
+            take_over(root, self._prior)  # the trackers are not bound to the bus yet
+        for path, node in root.walk():
+            if isinstance(node, Task):
+                node.tracker.bind(bus, path)
+        if self.goes_on:
+            self._tell_missing_ends()
+        elif bus.active:
+            emit_composed(root, bus, self.engine.runners)
+            if not root.subtasks:  # complete from the start: nothing else would tell
+                TrackerEvents(bus, root.path).task_finished(root.tracker.outcome(), {})
 
-    def tell_missing_ends(self) -> None:
+    def _tell_missing_ends(self) -> None:
         """Publish the ends that follow from the record and never reached it (recovery)."""
         if self._start_nothing is not None and self.bus.active:
             self.bus.emit(
@@ -90,256 +227,75 @@ class Run(StoppableRun):
             else:
                 end_without_parent(self.bus, path, node, verdict)
 
-    def _is_recorded(self, path: str) -> bool:
-        known = self._prior.get(path) if self._prior else None
-        return isinstance(known, PriorEnd) and known.recorded
-
-    def _began_ns(self, path: str) -> int | None:
-        """Return when a composite had begun before this process took it up, or None."""
-        known = self._prior.get(path) if self._prior else None
-        return known.began_ns if isinstance(known, PriorStart) else None
-
-    def begin(self) -> None:
-        """Start the root; runs on a control thread."""
-        path = self.root.path
-        root = Composite(self.root, None, path, began_ns=self._began_ns(path))
-        if self.root.tracker.is_complete:
-            return  # complete from the start (S4.5), or from the record
-        self._advance([_Start(child, root) for child in self._first_of(root)])
-
-    # -- scheduling -----------------------------------------------------------------------
-
-    def ended(self, leaf_run: LeafRun) -> None:
-        """Go on after an attempt that has ended for good."""
-        composite = leaf_run.composite
-        with self.lock:
-            self._active.discard(leaf_run)
-            composite.remaining -= 1
-            remaining = composite.remaining
-        if composite.is_sequence or not remaining:
-            steps: list[_Start | _Done] = []
-            self._after(leaf_run.leaf, composite, remaining, steps)
-            self._advance(steps)
-
-    def _advance(self, steps: list[_Start | _Done]) -> None:
-        while steps:
-            step = steps.pop()
-            if isinstance(step, _Start):
-                self._start(step.node, step.composite, steps)
-            else:
-                self._done(step.child, step.composite, steps)
-
-    def _first_of(self, composite: Composite) -> list[BaseTask]:
-        children = composite.task.subtasks
-        if composite.is_sequence:
-            composite.next_index = 1
-            return children[:1]
-        return children[::-1]
-
-    def _start(self, node: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
-        if isinstance(node, Task):
-            path = f"{composite.path}/{node.name}"
-            if not node.subtasks and not self._is_recorded(path):
-                # Complete from the start: nobody else would tell.
-                tell(
-                    composite.tracker.update_task,
-                    task_name=node.name,
-                    status=TaskStatus.COMPLETED,
-                    result=(ResultCode.OK, ""),
-                )
-            if node.tracker.is_complete:
-                steps.append(_Done(node, composite))
-                return
-            nested = Composite(node, composite, path, began_ns=self._began_ns(path))
-            steps.extend(_Start(child, nested) for child in self._first_of(nested))
-            return
-        assert isinstance(node, LeafTask)
-        known = self._prior.get(f"{composite.path}/{node.name}") if self._prior else None
-        if isinstance(known, PriorEnd):
-            self._take_over(node, composite, known)
-            steps.append(_Done(node, composite))
-            return
-        work = known if isinstance(known, PriorWork) else None
-        leaf_run = LeafRun(
-            self,
-            node,
-            composite,
-            self.engine.runner_of(node),
-            1 if work is None else work.attempt,
-            outside_id=None if work is None else work.outside_id or None,
-            began_ns=None if work is None else work.began_ns,
-        )
-        if self._refuse(leaf_run):
-            steps.append(_Done(node, composite))
-            return
-        self._launch(leaf_run)
-
-    def _take_over(self, leaf: LeafTask, composite: Composite, known: PriorEnd) -> None:
-        """Take over the end of a leaf that is not started."""
-        if known.recorded:
-            return
-        if known.note and self.bus.active:
-            self.bus.emit(
-                f"{composite.path}/{leaf.name}",
-                "note",
-                message=known.note,
-                detail=known.facts,
-            )
-        tell(report_end, leaf, known)
-
-    def _refuse(self, leaf_run: LeafRun) -> bool:
-        """End a leaf that must not start any more; True when it was."""
-        # Work that runs outside already is followed all the same, and then stopped.
-        if self.abort_reason is not None and leaf_run.outside_id is None:
-            leaf_run.cut_off(
-                TaskStatus.ABORTED,
-                ResultCode.ABORTED,
-                f"not started: {self.abort_reason}",
-                Cause(kind="not_started", said=self.abort_reason),
-            )
-            return True
-        if self._start_nothing is not None and leaf_run.outside_id is None:
-            leaf_run.composite.leave_unbegun(leaf_run.leaf)
-            leaf_run.cut_off(
-                TaskStatus.ABORTED,
-                ResultCode.ABORTED,
-                f"not started: {self._start_nothing}",
-                Cause(kind="never_begun"),
-            )
-            return True
-        limit = leaf_run.limit
-        if limit is not None and limit.at <= time.monotonic():
-            leaf_run.cut_off(
-                TaskStatus.FAILED,
-                ResultCode.FAILED,
-                f"not started: the limit of {limit.length_s:g} s set by {limit.owner} expired",
-                leaf_run.limit_cause("not_started"),
-            )
-            return True
-        return False
-
-    def _launch(self, leaf_run: LeafRun) -> None:
-        with self.lock:
-            self._active.add(leaf_run)
-            aborting = self.abort_reason is not None
-        if leaf_run.limit is not None:
-            self._watch(leaf_run)
-        if aborting:  # the abort came in between, and may have missed it
-            self.engine.control.submit(functools.partial(self._abort_leaf, leaf_run))
-        try:
-            self.engine.pool.submit(leaf_run)
-        except BaseException as exc:  # noqa: BLE001 - the machine has no thread for it
-            # On another thread, where there is one: what follows may need threads, too.
-            words = (ResultCode.FAILED, f"not started: {exception_line(exc)}")
-            cause = Cause(kind="not_started", chain=chain_of(exc))
-            self._elsewhere(
-                functools.partial(
-                    leaf_run.finish, TaskStatus.FAILED, words, exception=exc, cause=cause
-                )
-            )
-
-    def _elsewhere(self, function: Callable[[], object]) -> None:
-        try:
-            self.engine.control.submit(function)
-        except BaseException:  # noqa: BLE001 - then here: what it ends must have an end
-            function()
-
-    def _done(self, child: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
-        with self.lock:
-            composite.remaining -= 1
-            remaining = composite.remaining
-        self._after(child, composite, remaining, steps)
-
-    def _after(
-        self,
-        child: BaseTask,
-        composite: Composite,
-        remaining: int,
-        steps: list[_Start | _Done],
-    ) -> None:
-        """Append what follows the end of a child, of which ``remaining`` are left."""
-        if remaining:
-            if not composite.is_sequence:
-                return
-            if composite.task.skip_subtasks and self.abort_reason is None:
-                words = composite.broken_by(child)
-                if words is not None:
-                    self._skip_rest(composite, words, f"{composite.path}/{child.name}")
-                    self._composite_done(composite, steps)
-                    return
-            following = composite.task.subtasks[composite.next_index]
-            composite.next_index += 1
-            steps.append(_Start(following, composite))
-            return
-        self._composite_done(composite, steps)
-
-    def _composite_done(self, composite: Composite, steps: list[_Start | _Done]) -> None:
-        if composite.parent is None:
-            return
-        done = _Done(composite.task, composite.parent)
-        if composite.tracker.is_complete:
-            steps.append(done)
-        else:
-            # Another thread is just handing a child's completion up; it goes on from there,
-            # because what follows may depend on this composite's outcome.
-            composite.tracker.when_closed(lambda: self._advance([done]))
-
-    def _skip_rest(self, composite: Composite, words: str, because_of: str) -> None:
-        """Make casualties of the steps that are left (S7.2)."""
-        message = f"skipped: {words}"
-        cause = Cause(kind="skipped", because_of=because_of)
-        composite.tracker.hold()  # the end of the whole comes after those of its steps
-        try:
-            for child in composite.task.subtasks[composite.next_index :]:
-                if self._is_recorded(f"{composite.path}/{child.name}"):
-                    continue
-                if isinstance(child, Task):
-                    self._skip_tree(child, message, cause)
-                else:
-                    assert isinstance(child, LeafTask)
-                    tell(
-                        child.report,
-                        status=TaskStatus.REJECTED,
-                        result=(ResultCode.REJECTED, message),
-                        skipped=True,
-                        cause=cause,
-                    )
-        finally:
-            tell(composite.tracker.release)
-
-    def _skip_tree(self, task: Task, message: str, cause: Cause) -> None:
-        if not task.subtasks:  # complete from the start: only its parent can tell
-            assert task.parent is not None
-            tell(
-                task.parent.tracker.update_task,
-                task_name=task.name,
-                status=TaskStatus.REJECTED,
-                result=(ResultCode.REJECTED, message),
-                skipped=True,
-                cause=cause,
-            )
-            return
-        verdict = Unbegun(
-            TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True, cause=cause
-        )
-        for path, node in task.walk():
-            if not self._is_recorded(path):
-                tell(end_without_parent, self.bus, path, node, verdict)
-
-    def may_try_again(self, leaf_run: LeafRun) -> bool:
-        """Return False when nothing may be started any more, or the run's time is over."""
-        limit = leaf_run.composite.limit
-        if self.abort_reason is not None or self._start_nothing is not None:
+    def abort(self, reason: str) -> bool:
+        """Ask everything to stop; returns at once. False when it was asked before."""
+        if self.root.tracker.is_complete or not self._move(RunRequest.ABORT, abort_reason=reason):
             return False
-        return limit is None or limit.at > time.monotonic()
+        if self.bus.active:
+            self.bus.emit(
+                self.root.path,
+                "note",
+                message=f"asked to stop: {reason}",
+                detail=NoteDetail(topic="abort-asked", data={"reason": reason}),
+            )
+        self.engine.control.submit(self._abort_active)
+        return True
 
-    def try_again(self, leaf_run: LeafRun, attempts: tuple[Attempt, ...]) -> None:
-        """Launch the next attempt after those that were made."""
+    def _abort_active(self) -> None:
         with self.lock:
-            self._active.discard(leaf_run)
-        leaf_run.drop_timer()
-        following = LeafRun(
-            self, leaf_run.leaf, leaf_run.composite, leaf_run.runner, leaf_run.attempt + 1
-        )
-        following.earlier = attempts
-        self._launch(following)
+            active = list(self.schedule.active)
+        # What has not begun goes first, so that nothing starts while others are being asked.
+        for leaf_run in sorted(active, key=lambda item: item.state):
+            self.engine.control.submit(functools.partial(abort_leaf, leaf_run))
+
+    def withdraw(self) -> None:
+        """Take back a run whose submission failed."""
+        if self._move(RunRequest.WITHDRAW):
+            self._when_final(self)
+
+    def _end(self) -> None:
+        try:
+            outcome = self.root.tracker.outcome()
+        except BaseException as exc:  # noqa: BLE001 - there is no tracker: it could not begin
+            text = f"internal error: {exception_line(exc)}"
+            outcome = AggregationOutcome(TaskStatus.FAILED, ResultCode.FAILED, text, "FAILED")
+        if not self._move(RunRequest.END):
+            return
+        report = functools.partial(self._report, outcome)
+        if self._recorder is None:
+            report()
+            return
+        try:
+            self._recorder.end_run(self.bus.run_id, outcome, report)
+        except BaseException as exc:
+            # A recorder that breaks its promise must not keep the outcome from its waiters.
+            report()
+            with LOGGING:
+                text = "run %s: its recorder failed at the end"
+                self._logger.error(text, self.bus.run_id, exc_info=loggable(exc))
+
+    def _report(self, outcome: AggregationOutcome) -> None:
+        if self._move(RunRequest.KEPT):
+            self.outcome.set_result(outcome)
+            self._when_final(self)
+
+    # -- what its leaves need ---------------------------------------------------------------
+
+    def remember(self, exc: BaseException) -> None:
+        """Keep the first exception, to chain the error of ``handle.result()`` to it."""
+        with self.lock:
+            if self.first_exception is None:
+                self.first_exception = exc
+
+    def abandon(self, leaf_run: LeafRun) -> None:
+        """Keep the path of a leaf whose work goes on without it."""
+        with self.lock:
+            self.abandoned = (*self.abandoned, leaf_run.path)
+
+    def begin_own_limit(self, leaf_run: LeafRun) -> None:
+        """Begin the leaf's own limit, if it expires before the one from above."""
+        begin_own_limit(leaf_run)
+
+    def abort_attached(self, leaf_run: LeafRun) -> None:
+        """Ask work to stop that is followed only now: it may not have heard before."""
+        call_abort(leaf_run, self.abort_reason or "aborted")

@@ -1,7 +1,6 @@
 """A submitted tree, from outside.
 
-Threads: every method may be called by any thread. The executor alone ends the future that a
-handle waits for.
+Threads: every method may be called by any thread. A handle only reads its run (``run.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.display import render_html
 from taskgrove.commands.execution.run import Run
 from taskgrove.commands.execution.waiting import waiting_for
-from taskgrove.commands.run_recorder import RunRecorder
 from taskgrove.control_model import IS_FINAL, TaskStatus
 from taskgrove.errors import (
     RunError,
@@ -43,11 +41,6 @@ class RunHandle:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._future: concurrent.futures.Future[AggregationOutcome] = concurrent.futures.Future()
-        self._future.set_running_or_notify_cancel()
-        self._recorder: RunRecorder | None = None
-        self._goes_on = False
-        self._ended = False
         self.id = run.bus.run_id
         self.task = run.root
         self.bus = run.bus
@@ -57,7 +50,7 @@ class RunHandle:
         """The root's status; final only once the run is (with a recorder: once it is kept)."""
         self._check_process()
         status = self.task.tracker.overall_status
-        if IS_FINAL[status] and not self._future.done():
+        if IS_FINAL[status] and not self._run.outcome.done():
             return TaskStatus.IN_PROGRESS
         return status
 
@@ -70,7 +63,7 @@ class RunHandle:
     def outcome(self) -> AggregationOutcome | None:
         """The outcome, None until the run is final."""
         self._check_process()
-        return self._future.result() if self._future.done() else None
+        return self._run.outcome.result() if self._run.outcome.done() else None
 
     @property
     def ok(self) -> bool:
@@ -95,15 +88,15 @@ class RunHandle:
             UsageError: The process was forked after the run had begun, and has not its threads.
         """
         self._check_process()
-        if timeout_s is None and not self._future.done():
+        if timeout_s is None and not self._run.outcome.done():
             with waiting_for(self._run):
-                concurrent.futures.wait([self._future])
+                concurrent.futures.wait([self._run.outcome])
         else:
-            concurrent.futures.wait([self._future], timeout_s)
-        return self._future.done()
+            concurrent.futures.wait([self._run.outcome], timeout_s)
+        return self._run.outcome.done()
 
     def abort(self, reason: str | None = None) -> bool:
-        """Ask the run to stop; returns at once (SPEC S7.5).
+        """Ask the run to stop; returns at once.
 
         Args:
             reason: Why, for the record; None says that it was asked for.
@@ -132,7 +125,7 @@ class RunHandle:
             raise WaitTimeoutError(
                 f"run {self.id} is not final after {timeout_s:g} s", path=self.task.path
             )
-        outcome = self._future.result()
+        outcome = self._run.outcome.result()
         error = _ERRORS.get(outcome.status)
         if error is not None:
             raise error(
@@ -145,9 +138,9 @@ class RunHandle:
 
         self._check_process()
         # Shielded: a waiter that is cancelled does not take the outcome from the others.
-        outcome = asyncio.shield(asyncio.wrap_future(self._future))
+        outcome = asyncio.shield(asyncio.wrap_future(self._run.outcome))
         engine = self._run.engine
-        if self._future.done() or not (
+        if self._run.outcome.done() or not (
             engine.has_thread_of_coroutines() or current_pool() is not None
         ):
             # The context of a step goes along to the loop of somebody whom the step told of it.
@@ -156,7 +149,7 @@ class RunHandle:
             return (yield from outcome.__await__())
 
     def _check_process(self) -> None:
-        if not self._future.done():
+        if not self._run.outcome.done():
             self._run.engine.check_process()
 
     def _repr_html_(self) -> str | None:

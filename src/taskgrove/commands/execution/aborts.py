@@ -1,0 +1,80 @@
+"""What an abort does to a leaf: the ladder asked, acknowledged, ended, or abandoned.
+
+What has not begun ends ABORTED at once. What runs is asked to stop; each rung is a note on the
+leaf, with its time. Work that has not ended when the grace period is over is abandoned: the leaf
+ends ABORTED, and a thread that hangs in a call is replaced. ``leaf_machine.MOVES`` says what an
+abort does in each state.
+
+Threads: everything here runs on control threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+
+from taskgrove.commands.execution.leaf_machine import LeafRequest, LeafState
+from taskgrove.commands.execution.leaf_run import LeafRun
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import Cause, exception_line
+from taskgrove.foreign_code import LOGGING
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def abort_leaf(leaf_run: LeafRun) -> None:
+    """Stop an attempt because its run is aborted."""
+    before = leaf_run.move(LeafRequest.ABORT)
+    if before is None:
+        return
+    run = leaf_run.run
+    reason = run.abort_reason or "aborted"
+    if before is LeafState.WAITING:
+        cause = Cause(kind="not_started", said=reason)
+        _end(leaf_run, f"not started: {reason}", cause)
+        return
+    leaf_run.ask_to_stop()
+    leaf_run.note("abort-asked", f"asked to stop: {reason}", reason=reason)
+    grace_over = functools.partial(_abandon, leaf_run)
+    run.engine.at(time.monotonic() + run.engine.grace_s, grace_over)
+    if before >= LeafState.CALLING:  # else the work is not followed yet: LeafRun does it then
+        call_abort(leaf_run, reason)
+
+
+def call_abort(leaf_run: LeafRun, reason: str) -> None:
+    """Have the runner ask the work to stop."""
+    try:
+        leaf_run.runner.abort(leaf_run, reason)
+    except BaseException as exc:
+        text = f"its abort could not be sent: {exception_line(exc)}"
+        leaf_run.note("abort-unheard", text, fate="not sent")
+        with LOGGING:
+            run_id = leaf_run.run_id
+            _LOGGER.exception("run %s: the abort of %s raised", run_id, leaf_run.path)
+
+
+def give_up(leaf_run: LeafRun, text: str, in_call: bool) -> None:
+    """Tell that work goes on without its leaf, and replace the thread that hangs in its call."""
+    engine = leaf_run.run.engine
+    leaf_run.note("abandoned", text, grace_s=f"{engine.grace_s:g}")
+    leaf_run.run.abandon(leaf_run)
+    if in_call and leaf_run.worker is not None:
+        engine.pool.replace(leaf_run.worker)
+
+
+def _abandon(leaf_run: LeafRun) -> None:
+    """End a leaf that did not end within the grace period."""
+    before = leaf_run.move(LeafRequest.CUT_OFF)
+    if before is None:
+        return
+    grace_s = leaf_run.run.engine.grace_s
+    text = f"abandoned: it did not end within {grace_s:g} s of being asked to stop"
+    give_up(leaf_run, text, before is LeafState.ABORTING_IN_CALL)
+    reason = leaf_run.run.abort_reason or ""
+    _end(leaf_run, text, Cause(kind="abandoned", said=reason, limit_s=grace_s))
+
+
+def _end(leaf_run: LeafRun, text: str, cause: Cause) -> None:
+    leaf_run.tell_end(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause)
+    leaf_run.run.ended(leaf_run)

@@ -1,0 +1,293 @@
+"""What starts when in one run.
+
+No thread ever waits for a child. When a leaf ends, the thread that ended the leaf decides what
+follows: the next step of a sequence, or the end of a composite and so upwards. That is a loop
+over a list of steps, never a recursion, so a sequence may be 10,000 long and a tree hundreds
+deep.
+
+Threads: any thread may end a leaf. The lock of the run guards the counters of the composites and
+the set of active leaves; trackers, runners and callbacks are only called after its release.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from taskgrove.commands.execution.aborts import abort_leaf
+from taskgrove.commands.execution.attempts import Attempt
+from taskgrove.commands.execution.composite import Composite
+from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun, tell
+from taskgrove.commands.execution.timeouts import limit_cause, watch
+from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent
+from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, report_end
+from taskgrove.commands.task import BaseTask, LeafTask, Task
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import Cause, chain_of, exception_line
+
+
+class _Start(NamedTuple):
+    node: BaseTask
+    composite: Composite
+
+
+class _Done(NamedTuple):
+    child: BaseTask
+    composite: Composite
+
+
+class Schedule:
+    """What starts when in one run.
+
+    Args:
+        run: The run that the attempts at leaves belong to.
+        prior: What is known of leaves before the run begins, by their path.
+        start_nothing: Why no leaf may be started, or None: what is not known ends ABORTED.
+
+    Attributes:
+        active: The attempts that are under way.
+    """
+
+    def __init__(
+        self, run: LeafOwner, prior: Mapping[str, Prior], start_nothing: str | None
+    ) -> None:
+        self._run = run
+        self._prior = prior
+        self._start_nothing = start_nothing
+        self.active: set[LeafRun] = set()
+
+    def begin(self, task: Task) -> None:
+        """Start the root."""
+        if not task.tracker.is_complete:  # from the start, or from the record
+            root = Composite(task, None, task.path, began_ns=self._began_ns(task.path))
+            self._advance([_Start(child, root) for child in self._first_of(root)])
+
+    def _is_recorded(self, path: str) -> bool:
+        known = self._prior.get(path)
+        return isinstance(known, PriorEnd) and known.recorded
+
+    def _began_ns(self, path: str) -> int | None:
+        """Return when a composite had begun before this process took it up, or None."""
+        known = self._prior.get(path)
+        return known.began_ns if isinstance(known, PriorStart) else None
+
+    def ended(self, leaf_run: LeafRun) -> None:
+        """Go on after an attempt that has ended for good."""
+        composite = leaf_run.composite
+        with self._run.lock:
+            self.active.discard(leaf_run)
+            composite.remaining -= 1
+            remaining = composite.remaining
+        if composite.is_sequence or not remaining:
+            steps: list[_Start | _Done] = []
+            self._after(leaf_run.leaf, composite, remaining, steps)
+            self._advance(steps)
+
+    def try_again(self, leaf_run: LeafRun, ended: Attempt) -> bool:
+        """Launch the next attempt after one that has failed; False: none may be made."""
+        run, limit = self._run, leaf_run.composite.limit
+        stopped = run.abort_reason is not None or self._start_nothing is not None
+        expired = limit is not None and limit.at <= time.monotonic()
+        if ended.status is TaskStatus.ABORTED or ended.went_well or stopped or expired:
+            return False
+        leaf_run.tell_attempt("retry", ended)
+        with run.lock:
+            self.active.discard(leaf_run)
+        leaf_run.drop_timer()
+        following = LeafRun(
+            run,
+            leaf_run.leaf,
+            leaf_run.composite,
+            leaf_run.runner,
+            leaf_run.attempt + 1,
+            earlier=(*leaf_run.earlier, ended),
+        )
+        self._launch(following)
+        return True
+
+    def _advance(self, steps: list[_Start | _Done]) -> None:
+        while steps:
+            step = steps.pop()
+            if isinstance(step, _Start):
+                self._start(step.node, step.composite, steps)
+            else:
+                self._done(step.child, step.composite, steps)
+
+    def _first_of(self, composite: Composite) -> list[BaseTask]:
+        children = composite.task.subtasks
+        if composite.is_sequence:
+            composite.next_index = 1
+            return children[:1]
+        return children[::-1]
+
+    def _start(self, node: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
+        if isinstance(node, Task):
+            path = f"{composite.path}/{node.name}"
+            if not node.subtasks and not self._is_recorded(path):
+                # Complete from the start: nobody else would tell.
+                tell(
+                    composite.tracker.update_task,
+                    task_name=node.name,
+                    status=TaskStatus.COMPLETED,
+                    result=(ResultCode.OK, ""),
+                )
+            if node.tracker.is_complete:
+                steps.append(_Done(node, composite))
+                return
+            nested = Composite(node, composite, path, began_ns=self._began_ns(path))
+            steps.extend(_Start(child, nested) for child in self._first_of(nested))
+            return
+        assert isinstance(node, LeafTask)
+        known = self._prior.get(f"{composite.path}/{node.name}") if self._prior else None
+        if isinstance(known, PriorEnd):
+            self._take_over(node, composite, known)
+            steps.append(_Done(node, composite))
+            return
+        runner = self._run.engine.runners[node.task_type]
+        if isinstance(known, PriorWork):
+            leaf_run = LeafRun(
+                self._run,
+                node,
+                composite,
+                runner,
+                known.attempt,
+                outside_id=known.outside_id or None,
+                began_ns=known.began_ns,
+            )
+        else:
+            leaf_run = LeafRun(self._run, node, composite, runner)
+        if self._refuse(leaf_run):
+            steps.append(_Done(node, composite))
+        else:
+            self._launch(leaf_run)
+
+    def _take_over(self, leaf: LeafTask, composite: Composite, known: PriorEnd) -> None:
+        """Take over the end of a leaf that is not started."""
+        if known.recorded:
+            return
+        bus = self._run.bus
+        if known.note and bus.active:
+            path = f"{composite.path}/{leaf.name}"
+            bus.emit(path, "note", message=known.note, detail=known.facts)
+        tell(report_end, leaf, known)
+
+    def _refuse(self, leaf_run: LeafRun) -> bool:
+        """End a leaf that must not start any more; True when it was ended."""
+        reason, limit = self._run.abort_reason, leaf_run.limit
+        status, code = TaskStatus.ABORTED, ResultCode.ABORTED
+        # Work that runs outside already is followed all the same, and then stopped.
+        outside = leaf_run.outside_id is not None
+        if reason is not None and not outside:
+            text, cause = reason, Cause(kind="not_started", said=reason)
+        elif self._start_nothing is not None and not outside:
+            leaf_run.composite.leave_unbegun(leaf_run.leaf)
+            text, cause = self._start_nothing, Cause(kind="never_begun")
+        elif limit is not None and limit.at <= time.monotonic():
+            status, code = TaskStatus.FAILED, ResultCode.FAILED
+            text = f"the limit of {limit.length_s:g} s set by {limit.owner} expired"
+            cause = limit_cause(leaf_run, "not_started")
+        else:
+            return False
+        leaf_run.cut_off(status, code, f"not started: {text}", cause)
+        return True
+
+    def _launch(self, leaf_run: LeafRun) -> None:
+        run = self._run
+        with run.lock:
+            self.active.add(leaf_run)
+            aborting = run.abort_reason is not None
+        if leaf_run.limit is not None:
+            watch(leaf_run)
+        if aborting:  # the abort came in between, and may have missed it
+            run.engine.control.submit(functools.partial(abort_leaf, leaf_run))
+        try:
+            run.engine.pool.submit(leaf_run)
+        except BaseException as exc:  # noqa: BLE001 - the machine has no thread for it
+            # On another thread, where there is one: what follows may need threads, too.
+            words = (ResultCode.FAILED, f"not started: {exception_line(exc)}")
+            cause = Cause(kind="not_started", chain=chain_of(exc))
+            self._elsewhere(
+                functools.partial(
+                    leaf_run.finish, TaskStatus.FAILED, words, exception=exc, cause=cause
+                )
+            )
+
+    def _elsewhere(self, function: Callable[[], object]) -> None:
+        try:
+            self._run.engine.control.submit(function)
+        except BaseException:  # noqa: BLE001 - then here: what it ends must have an end
+            function()
+
+    def _done(self, child: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
+        with self._run.lock:
+            composite.remaining -= 1
+            remaining = composite.remaining
+        self._after(child, composite, remaining, steps)
+
+    def _after(
+        self,
+        child: BaseTask,
+        composite: Composite,
+        remaining: int,
+        steps: list[_Start | _Done],
+    ) -> None:
+        """Append what follows the end of a child, of which ``remaining`` are left."""
+        if remaining:
+            if not composite.is_sequence:
+                return
+            if composite.task.skip_subtasks and self._run.abort_reason is None:
+                words = composite.broken_by(child)
+                if words is not None:
+                    self._skip_rest(composite, words, f"{composite.path}/{child.name}")
+                    self._composite_done(composite, steps)
+                    return
+            following = composite.task.subtasks[composite.next_index]
+            composite.next_index += 1
+            steps.append(_Start(following, composite))
+            return
+        self._composite_done(composite, steps)
+
+    def _composite_done(self, composite: Composite, steps: list[_Start | _Done]) -> None:
+        if composite.parent is None:
+            return
+        done = _Done(composite.task, composite.parent)
+        if composite.tracker.is_complete:
+            steps.append(done)
+        else:
+            # Another thread is just handing a child's completion up; it goes on from there,
+            # because what follows may depend on this composite's outcome.
+            composite.tracker.when_closed(lambda: self._advance([done]))
+
+    def _skip_rest(self, composite: Composite, words: str, because_of: str) -> None:
+        """Make casualties of the steps that are left."""
+        message = f"skipped: {words}"
+        cause = Cause(kind="skipped", because_of=because_of)
+        verdict = Unbegun(
+            TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True, cause=cause
+        )
+        composite.tracker.hold()  # the end of the whole comes after those of its steps
+        try:
+            for child in composite.task.subtasks[composite.next_index :]:
+                if self._is_recorded(f"{composite.path}/{child.name}"):
+                    continue
+                if isinstance(child, Task) and child.subtasks:
+                    for path, node in child.walk():
+                        if not self._is_recorded(path):
+                            tell(end_without_parent, self._run.bus, path, node, verdict)
+                    continue
+                report: Callable[..., None] = functools.partial(
+                    composite.tracker.update_task, task_name=child.name
+                )
+                if isinstance(child, LeafTask):
+                    report = child.report
+                tell(
+                    report,
+                    status=TaskStatus.REJECTED,
+                    result=(ResultCode.REJECTED, message),
+                    skipped=True,
+                    cause=cause,
+                )
+        finally:
+            tell(composite.tracker.release)
