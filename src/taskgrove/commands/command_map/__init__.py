@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from taskgrove.commands.command_map.check import CommandMap as CommandMap
-from taskgrove.commands.command_map.document import DEFAULT_LIMITS as DEFAULT_LIMITS
-from taskgrove.commands.command_map.document import MapLimits as MapLimits
-from taskgrove.commands.command_map.loading import load_command_map as load_command_map
-from taskgrove.commands.command_map.loading import parse_command_map as parse_command_map
-from taskgrove.commands.command_map.loading import parse_plain_data as parse_plain_data
-from taskgrove.commands.command_map.schema import AllowedStates as AllowedStates
-from taskgrove.commands.command_map.schema import AnalysisEntry as AnalysisEntry
-from taskgrove.commands.command_map.schema import CompositeEntry as CompositeEntry
-from taskgrove.commands.command_map.schema import DeviceEntry as DeviceEntry
-from taskgrove.commands.command_map.schema import Entry as Entry
-from taskgrove.commands.command_map.schema import GroupEntry as GroupEntry
-from taskgrove.commands.command_map.schema import HandlerEntry as HandlerEntry
-from taskgrove.commands.command_map.schema import InternalEntry as InternalEntry
-from taskgrove.commands.command_map.schema import command_map_json_schema as command_map_json_schema
+from typing import TYPE_CHECKING
+
+from taskgrove.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from taskgrove.commands.command_map.check import CommandMap as CommandMap
+    from taskgrove.commands.command_map.document import DEFAULT_LIMITS as DEFAULT_LIMITS
+    from taskgrove.commands.command_map.document import MapLimits as MapLimits
+    from taskgrove.commands.command_map.loading import load_command_map as load_command_map
+    from taskgrove.commands.command_map.loading import parse_command_map as parse_command_map
+    from taskgrove.commands.command_map.loading import parse_plain_data as parse_plain_data
+    from taskgrove.commands.command_map.schema import AllowedStates as AllowedStates
+    from taskgrove.commands.command_map.schema import AnalysisEntry as AnalysisEntry
+    from taskgrove.commands.command_map.schema import CompositeEntry as CompositeEntry
+    from taskgrove.commands.command_map.schema import DeviceEntry as DeviceEntry
+    from taskgrove.commands.command_map.schema import Entry as Entry
+    from taskgrove.commands.command_map.schema import GroupEntry as GroupEntry
+    from taskgrove.commands.command_map.schema import HandlerEntry as HandlerEntry
+    from taskgrove.commands.command_map.schema import InternalEntry as InternalEntry
+    from taskgrove.commands.command_map.schema import (
+        command_map_json_schema as command_map_json_schema,
+    )
+
+# Later: an analysis uses parts of this package, and needs no models of maps.
+_LATER = {
+    "AllowedStates": "taskgrove.commands.command_map.schema",
+    "AnalysisEntry": "taskgrove.commands.command_map.schema",
+    "CommandMap": "taskgrove.commands.command_map.check",
+    "CompositeEntry": "taskgrove.commands.command_map.schema",
+    "DEFAULT_LIMITS": "taskgrove.commands.command_map.document",
+    "DeviceEntry": "taskgrove.commands.command_map.schema",
+    "Entry": "taskgrove.commands.command_map.schema",
+    "GroupEntry": "taskgrove.commands.command_map.schema",
+    "HandlerEntry": "taskgrove.commands.command_map.schema",
+    "InternalEntry": "taskgrove.commands.command_map.schema",
+    "MapLimits": "taskgrove.commands.command_map.document",
+    "command_map_json_schema": "taskgrove.commands.command_map.schema",
+    "load_command_map": "taskgrove.commands.command_map.loading",
+    "parse_command_map": "taskgrove.commands.command_map.loading",
+    "parse_plain_data": "taskgrove.commands.command_map.loading",
+}
+
+__getattr__, __dir__ = lazy_exports(globals(), _LATER)

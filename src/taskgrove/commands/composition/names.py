@@ -1,12 +1,13 @@
-"""Names in a tree: unique among siblings, of analyses, of one leaf for each value (SPEC S6.5)."""
+"""Names in a tree: unique among siblings, of analyses, of one leaf for each value."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.commands.command_map.schema import EachValue
+if TYPE_CHECKING:
+    from taskgrove.commands.command_map.schema import EachValue
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 #: A text of letters, digits and these becomes part of a name as it is.
