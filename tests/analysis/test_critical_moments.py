@@ -167,7 +167,7 @@ def test_an_end_that_comes_before_anybody_listens_is_heard(
     def late(self: AnalysisHandle, callback: Callable[[AnalysisEvent], object]) -> None:
         loop = bench.runner._supervisor._loop
         if loop is not None and len(bench.started()) == 2:
-            loop.thread.join(GUARD_S)
+            loop.join(GUARD_S)
         on_event(self, callback)
 
     monkeypatch.setattr(AnalysisHandle, "on_event", late)
@@ -321,7 +321,7 @@ def test_closing_waits_for_a_thread_that_is_just_ending(
     assert not supervisor.close(0.0)
     go_on.set()
     assert supervisor.close(GUARD_S)
-    assert not loop.thread.is_alive()
+    assert not loop.is_alive
 
 
 # -- one process ------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ class AnalysisExecutor:
         ending = Ending(self, loop, handle)
         if self.before or self.environment.source is not None:
             handle.take_controls(ending.before_start)
-            loop.call(lambda: loop.add(ending.before_start))
+            loop.post(lambda: loop.add(ending.before_start))
             loop.starters.submit(lambda: self._start_later(loop, handle, ending))
         else:
             self._start_guarded(loop, handle, ending)
@@ -228,7 +228,7 @@ class AnalysisExecutor:
         try:
             self._start_guarded(loop, handle, ending)
         finally:
-            loop.call(lambda: loop.discard(ending.before_start))
+            loop.post(lambda: loop.discard(ending.before_start))
 
     def _start_guarded(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
         try:
@@ -267,7 +267,7 @@ class AnalysisExecutor:
             launched.discard()
             raise
         ending.is_followed = True
-        loop.call(supervision.begin)
+        loop.post(supervision.begin)
         handle.take_controls(supervision)
         ending.before_start.hand_over(supervision)
 

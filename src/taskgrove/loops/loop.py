@@ -38,11 +38,12 @@ _MANY_TIMERS: Final = 1000
 
 
 class TimerEntry:
-    """One action that is due at an instant."""
+    """One action that is due at an instant (``time.monotonic()``, seconds)."""
 
-    __slots__ = ("action",)
+    __slots__ = ("action", "at")
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, at: float, action: Action) -> None:
+        self.at = at
         self.action: Action | None = action
 
     def cancel(self) -> None:
@@ -103,7 +104,7 @@ class Loop:
 
     def at(self, instant: float, action: Action) -> TimerEntry:
         """Have ``action`` called at an instant (``time.monotonic()``, seconds)."""
-        entry = TimerEntry(action)
+        entry = TimerEntry(instant, action)
         with self._lock:
             timers = self._timers
             heapq.heappush(timers, (instant, next(self._numbers), entry))
@@ -134,14 +135,17 @@ class Loop:
             True when the thread has ended.
         """
         with self._lock:
-            thread = self._thread
-            if thread is None:
+            if self._thread is None:
                 self._stopping = True
                 return True
         self.post(self._stop)
-        if not self.is_own_thread:
-            thread.join(timeout_s)
-        return not thread.is_alive()
+        return self.join(timeout_s)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the thread; its own thread does not wait. True when it has ended."""
+        if self._thread is not None and not self.is_own_thread:
+            self._thread.join(timeout_s)
+        return not self.is_alive
 
     def _stop(self) -> None:
         self._stopping = True

@@ -88,9 +88,9 @@ class AttachedProcess:
             asked_to_end = self._asked_to_end or self.context.abort_event.is_set()
         self.context.update(status=TaskStatus.IN_PROGRESS)
         self.context.note("reconciled", f"process {self._pid} still runs; its end is waited for")
-        loop.call(self._watch)
+        loop.post(self._watch)
         if asked_to_end:
-            loop.call(self._terminate)
+            loop.post(self._terminate)
 
     def cancel(self, reason: str, within_s: float | None = None) -> None:  # noqa: ARG002 - as a LeafFollower
         """Have the process ended; returns at once."""
@@ -103,7 +103,7 @@ class AttachedProcess:
             self._asked_to_end = True
             loop = self._loop
         if loop is not None:
-            loop.call(self._terminate)
+            loop.post(self._terminate)
 
     # -- on the supervisor's thread ------------------------------------------------------------
 

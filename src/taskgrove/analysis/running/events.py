@@ -1,9 +1,10 @@
 """What an analysis tells while it runs, and who hears it.
 
-Threads: every method of :class:`EventDelivery` may be called by any thread. ``_lock`` guards the
-queue and is never held while a callback runs. The callbacks of one analysis are called one at a
-time and in order, on a few threads that all analyses share and that supervise nothing: a
-callback that hangs delays no analysis, and is waited for at most :data:`HEARD_WITHIN_S`.
+Threads: any thread may call every method of :class:`EventDelivery`. ``_lock`` guards the
+callbacks and the history, and is not held while a callback runs. The callbacks of one analysis
+are called one at a time and in order, on a few threads that all analyses share and that supervise
+nothing: a callback that hangs delays no analysis; the end waits for it at most
+:data:`HEARD_WITHIN_S`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.outcome import AnalysisOutcome
+from taskgrove.loops.outbox import Outbox
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,16 +80,12 @@ class EventDelivery:
     def __init__(
         self, submit: Callable[[Callable[[], object]], object], callbacks: Iterable[Callback] = ()
     ) -> None:
-        self._submit = submit
         self._lock = threading.Lock()
         self._callbacks = tuple(callbacks)
-        self._queue: deque[tuple[AnalysisEvent, tuple[Callback, ...]]] = deque()
         self._history: deque[AnalysisEvent] = deque(maxlen=REMEMBERED)
-        self._busy = False
-        self._thread: int | None = None
+        self._outbox: Outbox[tuple[AnalysisEvent, tuple[Callback, ...]]]
+        self._outbox = Outbox(submit, self._deliver)
         self._on_few: Callable[[], object] | None = None
-        self._idle = threading.Event()
-        self._idle.set()
 
     @property
     def has_callbacks(self) -> bool:
@@ -97,7 +95,7 @@ class EventDelivery:
     @property
     def pending(self) -> int:
         """How many events wait for callbacks."""
-        return len(self._queue)
+        return len(self._outbox)
 
     def subscribe(self, callback: Callback) -> None:
         """Have ``callback`` called with every event, those of the past first.
@@ -105,28 +103,20 @@ class EventDelivery:
         Of a long past it hears the last :data:`REMEMBERED`.
         """
         with self._lock:
-            for event in self._history:
-                self._queue.append((event, (callback,)))
             self._callbacks = (*self._callbacks, callback)
-            begin = self._begin()
-        if begin:
-            self._submit(self._deliver)
+            self._outbox.put(*((event, (callback,)) for event in self._history))
 
     def publish(self, event: AnalysisEvent) -> None:
         """Bring an event to all callbacks."""
         with self._lock:
             self._history.append(event)
-            if not self._callbacks:
-                return
-            self._queue.append((event, self._callbacks))
-            begin = self._begin()
-        if begin:
-            self._submit(self._deliver)
+            if self._callbacks:
+                self._outbox.put((event, self._callbacks))
 
     def when_few(self, function: Callable[[], object]) -> None:
         """Have ``function`` called once, by any thread, when few events wait."""
         with self._lock:
-            if len(self._queue) > MANY // 2:
+            if self.pending > MANY // 2:
                 self._on_few = function
                 return
         function()
@@ -136,37 +126,18 @@ class EventDelivery:
 
         Called by a callback it returns at once.
         """
-        if self._thread == threading.get_ident():
-            return False
-        return self._idle.wait(limit_s)
+        return self._outbox.wait_idle(limit_s)
 
-    def _begin(self) -> bool:
-        if self._busy or not self._queue:
-            return False
-        self._busy = True
-        self._idle.clear()
-        return True
-
-    def _deliver(self) -> None:
-        self._thread = threading.get_ident()
-        while True:
-            few = None
-            with self._lock:
-                if self._on_few is not None and len(self._queue) <= MANY // 2:
-                    few, self._on_few = self._on_few, None
-                if not self._queue:
-                    self._thread = None
-                    self._busy = False
-                    self._idle.set()
-                    event = None
-                else:
-                    event, callbacks = self._queue.popleft()
-            if few is not None:
-                few()
-            if event is None:
-                return
-            for callback in callbacks:
-                _call(callback, event)
+    def _deliver(self, item: tuple[AnalysisEvent, tuple[Callback, ...]]) -> None:
+        few = None
+        with self._lock:
+            if self.pending <= MANY // 2:
+                few, self._on_few = self._on_few, None
+        if few is not None:
+            few()
+        event, callbacks = item
+        for callback in callbacks:
+            _call(callback, event)
 
 
 def _call(callback: Callback, event: AnalysisEvent) -> None:

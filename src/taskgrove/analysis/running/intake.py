@@ -307,7 +307,7 @@ class Intake:
         self._paused.add(source)
         self._loop.unwatch(source)
         unpause = partial(self._unpause, source)
-        self._handle.delivery.when_few(lambda: self._loop.call(unpause))
+        self._handle.delivery.when_few(lambda: self._loop.post(unpause))
 
     def _unpause(self, source: OutputStream | Connection) -> None:
         if source in self._paused:

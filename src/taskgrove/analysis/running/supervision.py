@@ -32,8 +32,9 @@ from taskgrove.analysis.running.launch import Launched, Plan
 from taskgrove.analysis.running.leftovers import stat_fields
 from taskgrove.analysis.running.outcome import ProcessEnd
 from taskgrove.analysis.running.process import find_members, name_of, parse_identity
-from taskgrove.analysis.running.supervisor import SupervisorLoop, Timer
+from taskgrove.analysis.running.supervisor import SupervisorLoop
 from taskgrove.analysis.running.verdict import Asked, EndFacts
+from taskgrove.loops.loop import TimerEntry
 
 #: How long processes that outlive their leader may take to end by themselves, in seconds.
 STRAY_PAUSE_S: Final = 0.5
@@ -75,9 +76,9 @@ class Supervision:
         self._began = time.monotonic()
         self._ended: float | None = None
         self._stopped_by_us = False
-        self._limit: Timer | None = None
+        self._limit: TimerEntry | None = None
         self._limit_left_s = plan.timeout_s
-        self._ladder: Timer | None = None
+        self._ladder: TimerEntry | None = None
         self._killed = False
         self._asked: Asked | None = None
         self._ask_text = ""
@@ -94,15 +95,15 @@ class Supervision:
     def cancel(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:
         """End the analysis; see :class:`taskgrove.analysis.running.handle.Controls`."""
         kind: Asked = "timeout" if at_limit else "cancel"
-        self._loop.call(lambda: self._ask(kind, reason, within_s))
+        self._loop.post(lambda: self._ask(kind, reason, within_s))
 
     def stop(self) -> None:
         """Suspend it."""
-        self._loop.call(self._stop)
+        self._loop.post(self._stop)
 
     def resume(self) -> None:
         """Let it go on."""
-        self._loop.call(self._resume)
+        self._loop.post(self._resume)
 
     def begin(self) -> None:
         """Watch the process and all that leads to it."""
