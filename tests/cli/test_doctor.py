@@ -18,8 +18,8 @@ from taskgrove.cli import doctor, doctor_record
 from taskgrove.cli.app import app
 from taskgrove.cli.extras import EXTRAS
 from taskgrove.commands.task import LeafTask, Task
-from taskgrove.store import schema
-from taskgrove.store.schema import STORE_VERSION
+from taskgrove.store.database import record_version
+from taskgrove.store.database.record_version import STORE_VERSION
 from tests.cli.command_line import PATIENCE_S, ROOT, environment
 
 
@@ -103,7 +103,7 @@ def test_a_record_that_cannot_be_used_is_told_and_the_exit_code_says_so(tmp_path
 def test_an_older_record_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = a_record(tmp_path / "runs.db")
     before = file.read_bytes()
-    monkeypatch.setattr(schema, "STORE_VERSION", STORE_VERSION + 1)
+    monkeypatch.setattr(record_version, "STORE_VERSION", STORE_VERSION + 1)
     told = ask("--db", str(file))
     newer = f"version {STORE_VERSION}; the next verb that opens it brings it to {STORE_VERSION + 1}"
     assert newer in told.words

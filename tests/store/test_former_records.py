@@ -17,8 +17,8 @@ from taskgrove.recovery.finding_lost import find_lost
 from taskgrove.store import Store
 from taskgrove.store.database.holders import boot_id
 from taskgrove.store.database.location import find_location
-from taskgrove.store.database.migrate import version_of
-from taskgrove.store.database.opening import make_engine
+from taskgrove.store.database.opening import connect_to
+from taskgrove.store.database.record_version import version_of
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import read_jsonl
 from tests.cli.command_line import taskgrove
@@ -188,9 +188,10 @@ def test_it_stays_as_it_is_while_its_older_version_records_in_it(
     """The last run of it lives: its lease is that of a process that is there."""
     lease = (boot_id(), runner.pid, psutil.Process(runner.pid).create_time(), time.time_ns())
     change = "UPDATE leases SET boot_id = '%s', pid = %d, pid_started = %r, heartbeat_ns = %d"
-    engine = make_engine(find_location(former), create=False, read_only=False)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(change % lease)
+    connections = connect_to(find_location(former), create=False, read_only=False)
+    with connections.lent() as connection:
+        connection.execute(change % lease)
+        connection.commit()
     who = f"(long) in it: process {runner.pid} on control-01"
     for words in (("runs", "list"), ("why", "last"), ("runs", "stats")):
         done = taskgrove(*words, "--db", former, cwd=site)
@@ -204,10 +205,10 @@ def test_it_stays_as_it_is_while_its_older_version_records_in_it(
         done = taskgrove(*words, "--db", former, cwd=site)
         assert (done.returncode, done.stdout) == (2, "")
         assert who in done.stderr
-    with engine.connect() as connection:  # the older version finds what it left
-        assert version_of(connection) == version
-        assert connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one() == 28
-    engine.dispose()
+    assert version_of(connections) == version  # the older version finds what it left
+    with connections.lent() as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (28,)
+    connections.close()
     runner.kill()
     done = taskgrove("runs", "list", "--db", former, cwd=site)
     assert done.returncode == 0

@@ -19,19 +19,20 @@ from typer.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.errors import StoreError
-from taskgrove.store import Store, schema
+from taskgrove.store import Store
+from taskgrove.store.database import record_version
 from taskgrove.store.database.holders import boot_id
 from taskgrove.store.database.location import find_location
-from taskgrove.store.database.migrate import (
-    SCRIPTS,
+from taskgrove.store.database.migrate import SCRIPTS, bring_up_to_date
+from taskgrove.store.database.opening import connect_to
+from taskgrove.store.database.record_version import (
+    STORE_VERSION,
     VERSION_TABLE,
     OlderRecordError,
-    bring_up_to_date,
     version_of,
 )
-from taskgrove.store.database.opening import make_engine
 from taskgrove.store.history import History
-from taskgrove.store.schema import STORE_VERSION, metadata
+from taskgrove.store.schema import metadata
 from tests.cli.command_line import MANAGER, MAP
 from tests.store.kept_runs import beams, keep, keep_beams, ran
 from tests.store.recording import PATIENCE_S, kept, new_recorder, run_recorded
@@ -73,11 +74,11 @@ def later_scripts(folder: Path, more: str = "") -> Path:
 
 def migrate(location: str, scripts: Path) -> Path | None:
     where = find_location(location)
-    engine = make_engine(where, create=True, read_only=False)
+    connections = connect_to(where, create=True, read_only=False)
     try:
-        return bring_up_to_date(engine, where, NEXT, scripts=scripts)
+        return bring_up_to_date(connections, where, NEXT, scripts=scripts)
     finally:
-        engine.dispose()
+        connections.close()
 
 
 def kind_of(column: Column[object], store: Store) -> str:
@@ -109,8 +110,7 @@ def test_the_migrations_make_the_tables_of_the_schema(record_url: str) -> None:
                 (fk["constrained_columns"][0], fk["referred_table"], fk["options"].get("ondelete"))
                 for fk in inspector.get_foreign_keys(name)
             } == {(fk.parent.name, fk.column.table.name, fk.ondelete) for fk in table.foreign_keys}
-        with store.engine.connect() as connection:
-            assert version_of(connection) == STORE_VERSION
+        assert version_of(store.connections) == STORE_VERSION
 
 
 def test_an_older_record_is_migrated_and_a_file_is_copied_before(
@@ -121,11 +121,11 @@ def test_an_older_record_is_migrated_and_a_file_is_copied_before(
         # The copy holds what is only in the write-ahead log still, too.
         copy = migrate(record_url, next_scripts)
     where = find_location(record_url)
-    engine = make_engine(where, create=False, read_only=False)
-    with engine.connect() as connection:
-        assert version_of(connection) == NEXT
-        assert connection.exec_driver_sql("SELECT weather FROM runs").scalar_one() is None
-    engine.dispose()
+    connections = connect_to(where, create=False, read_only=False)
+    assert version_of(connections) == NEXT
+    with connections.lent() as connection:
+        assert connection.execute("SELECT weather FROM runs").fetchall() == [(None,)]
+    connections.close()
     if where.file is None:
         assert copy is None
         return
@@ -141,17 +141,6 @@ def test_a_newer_record_is_refused_and_left_alone(record_url: str, next_scripts:
             Store.open(record_url, read_only=read_only)
         assert f"has version {NEXT}" in caught.value.message
         assert "newer taskgrove" in str(caught.value.hint)
-
-
-def test_an_older_record_is_not_migrated_by_reading(tmp_path: Path, next_scripts: Path) -> None:
-    file = tmp_path / "runs.db"
-    Store.open(file).close()
-    where = find_location(file)
-    engine = make_engine(where, create=False, read_only=True)
-    with pytest.raises(StoreError, match=f"older version {STORE_VERSION}"):
-        bring_up_to_date(engine, where, NEXT, read_only=True, scripts=next_scripts)
-    engine.dispose()
-    Store.open(file).close()
 
 
 def test_a_migration_that_fails_changes_nothing(record_url: str, tmp_path: Path) -> None:
@@ -353,7 +342,7 @@ def test_the_command_line_reads_a_copy_meanwhile_and_records_nothing(
     (tmp_path / "map.yaml").write_text(MAP)
     (tmp_path / "later_steps.py").write_text(MANAGER)
     with monkeypatch.context() as later:
-        later.setattr(schema, "STORE_VERSION", NEXT)
+        later.setattr(record_version, "STORE_VERSION", NEXT)
         later.setitem(bring_up_to_date.__kwdefaults__, "scripts", next_scripts)
         later.setattr(sys, "path", [str(tmp_path), *sys.path])
         given = ("--db", record_url)
@@ -382,14 +371,14 @@ def test_an_older_record_that_may_not_be_written_is_read_as_a_copy(
     with Store.open(file) as store:
         keep_beams(store, "run-1")
     before = file.read_bytes()
-    monkeypatch.setattr(schema, "STORE_VERSION", NEXT)
+    monkeypatch.setattr(record_version, "STORE_VERSION", NEXT)
     monkeypatch.setitem(bring_up_to_date.__kwdefaults__, "scripts", next_scripts)
     with Store.open(file, read_only=True) as store:
         assert "older version" in str(store.copied)
         assert store.location == str(file)
         assert History(store).find("last").run_id == "run-1"
-        copies = [Path(row[2]) for row in store.engine.raw_connection().cursor().execute(
-            "PRAGMA database_list")]  # fmt: skip
+        with store.connections.lent() as connection:
+            copies = [Path(row[2]) for row in connection.execute("PRAGMA database_list")]
         assert copies[0].exists()
     assert file.read_bytes() == before
     assert not copies[0].exists()

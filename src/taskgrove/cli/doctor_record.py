@@ -57,7 +57,7 @@ def tell_record(terminal: Terminal, database: str | None) -> bool:
     terminal.say("Record", "bold")
     try:
         from taskgrove.store.database.location import default_file, find_location  # noqa: PLC0415
-        from taskgrove.store.schema import STORE_VERSION  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.record_version import STORE_VERSION  # noqa: PLC0415
 
         where = find_location(database)
     except (ModuleNotFoundError, MissingExtraError):
@@ -122,17 +122,16 @@ def _tell_new(terminal: Terminal, file: Path, *, made: bool) -> bool:
 
 
 def _tell_opened(terminal: Terminal, where: Location, newest: int) -> bool:
-    from taskgrove.store.database.migrate import version_of  # noqa: PLC0415 - an extra
-    from taskgrove.store.database.opening import make_engine, sqlalchemy_error  # noqa: PLC0415
+    from taskgrove.store.database.opening import connect_to  # noqa: PLC0415 - an extra
+    from taskgrove.store.database.record_version import version_of  # noqa: PLC0415 - an extra
     from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
 
     try:
-        engine = make_engine(where, create=False, read_only=True)
+        connections = connect_to(where, create=False, read_only=True)
         try:
-            with engine.connect() as connection:
-                found = version_of(connection)
+            found = version_of(connections)
         finally:
-            engine.dispose()
+            connections.close()
         if found < newest:
             older = f"version {found}; the next verb that opens it brings it to {newest}"
             tell_line(terminal, "state", older if found else "empty; the first run fills it")
@@ -140,26 +139,17 @@ def _tell_opened(terminal: Terminal, where: Location, newest: int) -> bool:
         name = str(where.file) if where.file else None
         with Store.open(name or where.url, create=False) as store:
             return _tell_current(terminal, where, store, found)
-    except sqlalchemy_error() as exc:
-        from taskgrove.store.database.faults import store_error  # noqa: PLC0415 - an extra
-
-        return _tell_error(terminal, store_error(exc, where.shown))
     except TaskgroveError as exc:
         return _tell_error(terminal, exc)
-    except ValueError as exc:  # somebody changed it by hand
-        return _tell_error(terminal, StoreError(f"{where.shown} does not tell its version: {exc}"))
 
 
 def _tell_current(terminal: Terminal, where: Location, store: Store, version: int) -> bool:
-    from sqlalchemy import func, select  # noqa: PLC0415 - an extra
-
     from taskgrove.recovery.finding_lost import lost_runs  # noqa: PLC0415 - an extra
     from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
+    from taskgrove.store.queries.reading import Reader  # noqa: PLC0415 - an extra
     from taskgrove.store.recording.rights import check_rights  # noqa: PLC0415 - an extra
-    from taskgrove.store.schema import runs  # noqa: PLC0415 - an extra
 
-    with store.engine.connect() as connection:
-        count = connection.execute(select(func.count()).select_from(runs)).scalar_one()
+    ((count,),) = Reader(store).rows("SELECT count(*) FROM runs")
     can_write = True
     try:
         check_rights(store)

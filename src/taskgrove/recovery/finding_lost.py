@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.store.database.holders import why_expired
+from taskgrove.store.queries.reading import Reader
 from taskgrove.store.store import Store
 from taskgrove.story.run_node import RunNodes
 
@@ -75,7 +76,7 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     # What dead recorders had kept aside may hold ends of runs, and runs that have no row yet.
     aside = {run.run_id for file in left for run in file.runs}
     found: list[LostRun] = []
-    for row in _leased(store):
+    for row in map(_Leased._make, Reader(store).rows(_LEASED)):
         if row.run_id in aside or why_expired(row, now) is None:
             continue  # of a run whose end may be kept aside, nobody says that it was lost
         with store.writing() as connection:
@@ -87,16 +88,11 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
 
 def lost_runs(store: Store) -> list[LostRun]:
     """Return every run that is marked LOST, oldest first."""
-    from sqlalchemy import select  # noqa: PLC0415 - an extra
-
-    from taskgrove.store.schema import runs  # noqa: PLC0415 - an extra
-
-    statement = select(runs).where(runs.c.state == "lost").order_by(runs.c.created_ns)
-    with store.engine.connect() as connection:
-        return [
-            LostRun(row.run_key, row.run_id, row.command, False, row.last_ns, row.state_note)
-            for row in connection.execute(statement)
-        ]
+    rows = Reader(store).rows(
+        "SELECT run_key, run_id, command, last_ns, state_note FROM runs WHERE state = 'lost'"
+        " ORDER BY created_ns"
+    )
+    return [LostRun(key, run_id, name, False, last, note) for key, run_id, name, last, note in rows]
 
 
 def moment_text(wall_ns: int) -> str:
@@ -108,24 +104,24 @@ def moment_text(wall_ns: int) -> str:
 # -- marking ------------------------------------------------------------------------------
 
 
-def _leased(store: Store) -> list[Any]:
-    from sqlalchemy import select  # noqa: PLC0415 - an extra
+class _Leased(NamedTuple):
+    """A run that is being recorded, with its lease; without one, the lease's columns are None."""
 
-    from taskgrove.store.database.faults import store_error  # noqa: PLC0415 - an extra
-    from taskgrove.store.database.opening import sqlalchemy_error  # noqa: PLC0415 - an extra
-    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+    run_key: int
+    run_id: str
+    host: Any
+    boot_id: Any
+    pid: Any
+    pid_started: Any
+    heartbeat_ns: Any
+    interval_s: Any
 
-    statement = (
-        select(runs.c.run_key.label("run_key"), runs.c.run_id, *_lease_columns())
-        .select_from(runs.outerjoin(leases, leases.c.run_key == runs.c.run_key))
-        .where(runs.c.state == "running")
-        .order_by(runs.c.created_ns)
-    )
-    try:
-        with store.engine.connect() as connection:
-            return list(connection.execute(statement))
-    except sqlalchemy_error() as exc:
-        raise store_error(exc, store.location) from exc
+
+_LEASED: Final = (
+    "SELECT r.run_key, r.run_id, l.host, l.boot_id, l.pid, l.pid_started, l.heartbeat_ns,"
+    " l.interval_s FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key"
+    " WHERE r.state = 'running' ORDER BY r.created_ns"
+)
 
 
 def _lease_columns() -> list[Any]:

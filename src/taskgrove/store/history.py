@@ -116,7 +116,7 @@ class History:
         """
         from taskgrove.store.database.full_disk import lacks_room  # noqa: PLC0415 - an extra
         from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
-        from taskgrove.store.database.migrate import OlderRecordError  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.record_version import OlderRecordError  # noqa: PLC0415 - an extra
         from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
 
         # A record of an older version is brought up to date, unless it cannot be written or a

@@ -10,8 +10,6 @@ Instants are UTC in nanoseconds since the epoch (``_ns``); enums are stored by t
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -25,9 +23,6 @@ from sqlalchemy import (
     Table,
     Text,
 )
-
-#: Version of the tables; it is the number of the newest migration.
-STORE_VERSION: Final = 3
 
 _BIG = BigInteger().with_variant(Integer(), "sqlite")
 

@@ -1,10 +1,11 @@
 """The store: where the record of runs is kept.
 
-Threads: any thread may use a store's engine; SQLAlchemy gives each its own connection.
+Threads: any thread may use a store; each gets a connection of its own.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,13 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from taskgrove.errors import MissingExtraError
 from taskgrove.lazy_exports import LaterModule
 from taskgrove.private_files import make_private_folder
+from taskgrove.store.database import record_version
+from taskgrove.store.database.connections import Connections
+from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.location import Location, default_file, find_location
+from taskgrove.store.database.opening import WRITES, connect_to, make_engine, sqlalchemy_error
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -30,7 +34,7 @@ class Store:
         location: The file, or the URL without its password, as text.
         dialect: ``sqlite`` or ``postgresql``.
         file: The SQLite file, absolute; None for PostgreSQL.
-        engine: SQLAlchemy's engine.
+        connections: Connections of the database's driver, for what reads.
         read_only: True when nothing can be written through it.
         backup: The copy that opening made of a SQLite file before it was migrated, or None.
         copied: Why a copy of the record is read in its place, or None.
@@ -41,7 +45,7 @@ class Store:
     def __init__(
         self,
         where: Location,
-        engine: sqlalchemy.Engine,
+        connections: Connections,
         *,
         read_only: bool,
         backup: Path | None = None,
@@ -49,12 +53,14 @@ class Store:
         self.location = where.shown
         self.dialect = where.dialect
         self.file = where.file
-        self.engine = engine
+        self.connections = connections
         self.read_only = read_only
         self.backup = backup
         self.copied: str | None = None
         self.damaged: dict[Path, tuple[str, str]] = {}
         self._folder: TemporaryDirectory[str] | None = None
+        self._engine: sqlalchemy.Engine | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -78,51 +84,53 @@ class Store:
                 version; the text says which.
             MissingExtraError: The extra ``store`` (or ``postgres``) is not installed.
         """
-        try:
-            from taskgrove.store.schema import STORE_VERSION  # noqa: PLC0415 - an extra
-        except ImportError as exc:
-            raise MissingExtraError("store", "the record of runs") from exc
-        from taskgrove.store.database.migrate import (  # noqa: PLC0415 - an extra
-            OlderRecordError,
-            bring_up_to_date,
-        )
-        from taskgrove.store.database.opening import make_engine  # noqa: PLC0415 - an extra
-
         where = find_location(location)
         if create and not read_only and where.file == default_file():
             _make_folder(where)
-        engine = make_engine(where, create=create, read_only=read_only)
+        newest = record_version.STORE_VERSION
+        connections = connect_to(where, create=create, read_only=read_only)
+        backup: Path | None = None
         try:
-            backup = bring_up_to_date(engine, where, STORE_VERSION, read_only=read_only)
+            found = record_version.version_of(connections)
+            if not record_version.is_current(found, newest, where.shown, read_only=read_only):
+                from taskgrove.store.database.migrate import bring_up_to_date  # noqa: PLC0415 - slow
+
+                backup = bring_up_to_date(connections, where, newest)
         except BaseException as exc:
-            engine.dispose()
-            if isinstance(exc, OlderRecordError) and read_only and where.file is not None:
-                return cls._open_copy(where, STORE_VERSION, exc.message)
+            connections.close()
+            older = isinstance(exc, record_version.OlderRecordError)
+            if older and read_only and where.file is not None:
+                return cls._open_copy(where, newest, str(exc))
             raise
-        return cls(where, engine, read_only=read_only, backup=backup)
+        return cls(where, connections, read_only=read_only, backup=backup)
 
     @classmethod
     def _open_copy(cls, where: Location, newest: int, why: str) -> Store:
-        from taskgrove.store.database.migrate import (  # noqa: PLC0415 - an extra
+        from taskgrove.store.database.migrate import (  # noqa: PLC0415 - slow, rarely needed
             bring_up_to_date,
             copy_aside,
         )
-        from taskgrove.store.database.opening import make_engine  # noqa: PLC0415 - an extra
 
         folder = TemporaryDirectory(prefix="taskgrove-")
         try:
             copy = copy_aside(where, Path(folder.name))
-            engine = make_engine(copy, create=False, read_only=False)
-            try:
-                bring_up_to_date(engine, copy, newest, is_copy=True)
-            finally:
-                engine.dispose()
-            store = cls(where, make_engine(copy, create=False, read_only=True), read_only=True)
+            connections = connect_to(copy, create=False, read_only=False)
+            bring_up_to_date(connections, copy, newest, is_copy=True)
+            connections.close()
+            store = cls(where, connect_to(copy, create=False, read_only=True), read_only=True)
         except BaseException:
             folder.cleanup()
             raise
         store.copied, store._folder = why, folder
         return store
+
+    @property
+    def engine(self) -> sqlalchemy.Engine:
+        """SQLAlchemy's engine, for what writes; it is made when first asked for."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = make_engine(self.connections)
+            return self._engine
 
     @contextmanager
     def writing(self) -> Iterator[sqlalchemy.Connection]:
@@ -134,9 +142,6 @@ class Store:
         Raises:
             StoreError: The record cannot be written.
         """
-        from taskgrove.store.database.faults import store_error  # noqa: PLC0415 - with the engine
-        from taskgrove.store.database.opening import WRITES, sqlalchemy_error  # noqa: PLC0415
-
         try:
             with self.engine.connect() as connection:
                 connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901
@@ -147,7 +152,9 @@ class Store:
 
     def close(self) -> None:
         """Close every connection; calling it twice does no harm."""
-        self.engine.dispose()
+        self.connections.close()
+        if self._engine is not None:
+            self._engine.dispose()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -167,8 +174,6 @@ class Store:
 
 
 def _make_folder(where: Location) -> None:
-    from taskgrove.store.database.faults import store_error  # noqa: PLC0415 - rarely needed
-
     assert where.file is not None
     try:
         make_private_folder(where.file.parent)

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.redaction import without_url_passwords
@@ -25,7 +25,7 @@ class Location:
     Attributes:
         dialect: Which kind of database.
         file: The file, absolute; None for PostgreSQL.
-        url: The URL as SQLAlchemy takes it, the password included.
+        url: The URL, the password included.
         shown: The same for people: no password.
     """
 
@@ -83,14 +83,23 @@ def find_location(given: str | Path | None = None) -> Location:
             )
         return _of_file(Path(name[1:]))
     if scheme in _POSTGRES_SCHEMES:
-        return Location(
-            "postgresql", None, f"postgresql+psycopg://{rest}", without_url_passwords(given)
-        )
+        url = f"postgresql://{_quoted_user(rest)}"
+        return Location("postgresql", None, url, without_url_passwords(given))
     raise StoreError(
         f"{without_url_passwords(given)!r} names no database that a record can be kept in",
         location=without_url_passwords(given),
         hint="a file, sqlite:///FILE, or postgresql://USER@HOST/DATABASE",
     )
+
+
+def _quoted_user(rest: str) -> str:
+    """Return what follows ``://`` with the user and the password quoted: a password may hold @."""
+    head, mark, query = rest.partition("?")
+    user, at, host = head.rpartition("@")
+    if at and not user.startswith("/"):
+        name, colon, password = (quote(unquote(part), safe="") for part in user.partition(":"))
+        head = f"{name}{':' if colon else ''}{password}@{host}"
+    return f"{head}{mark}{query}"
 
 
 def _of_file(file: Path) -> Location:

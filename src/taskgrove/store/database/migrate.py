@@ -20,21 +20,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError, TaskgroveError
 from taskgrove.private_files import make_private_file
+from taskgrove.store.database.connections import Connections
 from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.database.location import Location, find_location
-from taskgrove.store.database.opening import WRITES, sqlalchemy_error, uri_of
+from taskgrove.store.database.opening import WRITES, make_engine, sqlalchemy_error, uri_of
+from taskgrove.store.database.record_version import OlderRecordError, is_current, version_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-#: Where a record keeps the version of its tables.
-VERSION_TABLE: Final = "taskgrove_version"
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 #: The key of the lock in PostgreSQL: any number that others do not take.
 _ADVISORY_KEY: Final = 0x7467_7265_6F76_6531
@@ -50,99 +50,37 @@ _LEASES: Final = (
 _ALEMBIC: Final = threading.Lock()
 
 
-class OlderRecordError(StoreError):
-    """A record has tables of an older version, and they stay as they are for now."""
-
-
 def bring_up_to_date(
-    engine: Engine,
+    connections: Connections,
     location: Location,
     newest: int,
     *,
-    read_only: bool = False,
     is_copy: bool = False,
     scripts: Path = SCRIPTS,
 ) -> Path | None:
-    """Migrate a record where it is older than ``newest``.
+    """Migrate a record to the version ``newest``, unless another process has done that already.
 
     Args:
-        engine: Connects to the record.
+        connections: Connect to the record; it may be written.
         location: Where it is.
         newest: The version to bring it to.
-        read_only: Nothing may be changed; an older record is an error then.
-        is_copy: Nobody else has it, whoever holds leases in it; it is not copied again.
+        is_copy: No other process uses it, whatever leases are in it; it is not copied again.
         scripts: Alembic's folder.
 
     Returns:
         The copy that was made of a SQLite file before, or None.
 
     Raises:
-        OlderRecordError: It is older, and read only; or runs are being recorded in it.
+        OlderRecordError: Runs are being recorded in it.
         StoreError: It is of a newer version, or cannot be migrated.
     """
+    engine = make_engine(connections)
     try:
-        with engine.connect() as connection:
-            found = _version(connection, location)
-        if found == newest:
-            return None
-        _check(found, newest, location, read_only=read_only)
         return _migrate(engine, location, newest, scripts, is_copy=is_copy)
-    except sqlalchemy_error() as exc:
+    except (connections.error, sqlalchemy_error()) as exc:
         raise store_error(exc, location.shown) from exc
-
-
-def version_of(connection: Connection) -> int:
-    """Return the version of a record's tables; 0 where there are none.
-
-    Raises:
-        ValueError: There are tables, and they do not tell it.
-    """
-    from sqlalchemy import inspect  # noqa: PLC0415 - an extra
-
-    if connection.dialect.name == "sqlite":
-        there = connection.exec_driver_sql(
-            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
-            (VERSION_TABLE,),
-        ).scalar_one()
-    else:
-        there = inspect(connection).has_table(VERSION_TABLE)
-    if not there:
-        return 0
-    found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608 - our own name
-    if found is None or int(found) < 1:
-        raise ValueError(f"{VERSION_TABLE} says {found!r}")
-    return int(found)
-
-
-def _version(connection: Connection, location: Location) -> int:
-    try:
-        return version_of(connection)
-    except ValueError as exc:
-        raise StoreError(
-            f"the record at {location.shown} does not tell its version: {exc}",
-            location=location.shown,
-            hint="it was changed by hand, or is damaged: restore a copy, or name another record",
-        ) from exc
-
-
-def _check(found: int, newest: int, location: Location, *, read_only: bool) -> None:
-    if found > newest:
-        raise StoreError(
-            f"the record at {location.shown} has version {found}, this taskgrove reads up to"
-            f" {newest}",
-            location=location.shown,
-            hint="a newer taskgrove wrote it: use that one, or name another record with --db",
-        )
-    if read_only:
-        if not found:
-            raise StoreError(
-                f"the record at {location.shown} holds no record yet", location=location.shown
-            )
-        raise OlderRecordError(
-            f"the record at {location.shown} has the older version {found}",
-            location=location.shown,
-            hint="open it once for writing: that brings it up to date",
-        )
+    finally:
+        engine.dispose()
 
 
 def _check_unused(connection: Connection, found: int, newest: int, location: Location) -> None:
@@ -168,19 +106,18 @@ def _migrate(
     copy: Path | None = None
     with engine.connect() as connection:
         connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901 - the same one
+        raw: Any = connection.connection.driver_connection
         if location.file is not None:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, sqlite3.Connection)
             raw.execute(f"PRAGMA busy_timeout={_WAIT_S * 1000}")
         try:
             with connection.begin():
                 if location.file is None:
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
-                found = _version(connection, location)  # another process may have been quicker
-                if found == newest:
+                # Looked at again: another process may have been quicker.
+                found = version_in(raw.cursor(), location.dialect, location.shown)
+                if is_current(found, newest, location.shown, read_only=False):
                     return None
-                _check(found, newest, location, read_only=False)
                 if found and not is_copy:
                     _check_unused(connection, found, newest, location)
                 if location.file is not None and found and not is_copy:

@@ -1,4 +1,4 @@
-"""Making an engine for a location: how each kind of database is connected to.
+"""How each kind of database is connected to: by its driver, and by SQLAlchemy for what writes.
 
 SQLite: a write-ahead log, so that readers and writers do not hold each other up;
 ``synchronous=FULL``, so that a committed batch is on the disk before the commit returns and
@@ -15,11 +15,12 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.private_files import give_to_group, make_private_file
+from taskgrove.store.database.connections import Connections
 from taskgrove.store.database.faults import store_error
 from taskgrove.store.database.full_disk import connect_alone, must_be_alone
 from taskgrove.store.database.held_files import connect_holding
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
 BUSY_S: Final = 5.0
 #: How long a server may take to answer when it is connected to, in seconds.
 CONNECT_S: Final = 5
-#: Loggers of what the store stands on. They tell of connections that are lost, which is an error
-#: that the store raises, or trouble that the recorder tells; who sets up logging still hears them.
-_DRIVERS: Final = ("psycopg", "sqlalchemy")
+#: For the loggers of the libraries. They tell of connections that are lost, which is an error that
+#: the store raises, or trouble that the recorder reports; a program's own handlers still get them.
 _SILENT: Final = logging.NullHandler()
 #: ``PRAGMA application_id`` of a record: the file says whose it is.
 APPLICATION_ID: Final = 0x74677265
@@ -43,7 +43,7 @@ APPLICATION_ID: Final = 0x74677265
 WRITES: Final = "taskgrove_writes"
 
 #: TCP notices within this many seconds that a server is gone.
-_TCP: Final = {
+_TCP: Final[dict[str, Any]] = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -51,29 +51,19 @@ _TCP: Final = {
 }
 
 
-def make_engine(location: Location, *, create: bool, read_only: bool) -> Engine:
-    """Return an engine whose connections are set up for a record; nothing is migrated yet.
+def connect_to(location: Location, *, create: bool, read_only: bool) -> Connections:
+    """Return connections that are set up for a record; nothing is migrated yet.
 
     Raises:
         StoreError: The database cannot be a record, or is not there.
         MissingExtraError: An extra is not installed.
     """
-    try:
-        import sqlalchemy  # noqa: F401, PLC0415 - an extra
-    except ImportError as exc:
-        raise MissingExtraError("store", "the record of runs") from exc
-    for name in _DRIVERS:
-        # Without a handler their warnings go to standard error, raw, amid a live tree.
-        logging.getLogger(name).addHandler(_SILENT)
     if location.file is not None:
-        return _sqlite_engine(location, location.file, create=create, read_only=read_only)
-    return _postgres_engine(location, read_only=read_only)
+        return _to_file(location, location.file, create=create, read_only=read_only)
+    return _to_server(location, read_only=read_only)
 
 
-def _sqlite_engine(location: Location, file: Path, *, create: bool, read_only: bool) -> Engine:
-    from sqlalchemy import create_engine, event  # noqa: PLC0415 - an extra
-    from sqlalchemy.pool import QueuePool  # noqa: PLC0415 - an extra
-
+def _to_file(location: Location, file: Path, *, create: bool, read_only: bool) -> Connections:
     exists = check_file(file, create=create, read_only=read_only)
     uri = uri_of(file, read_only=read_only)
     alone = read_only and exists and _must_be_alone(file, uri, location)
@@ -83,34 +73,23 @@ def _sqlite_engine(location: Location, file: Path, *, create: bool, read_only: b
             return connect_alone(file, BUSY_S)
         return connect_sqlite(file, uri, read_only=read_only)
 
-    engine = create_engine(
-        "sqlite://",
-        creator=connect,
-        poolclass=QueuePool,
-        pool_size=1 if alone else 4,
-        max_overflow=0 if alone else 16,
-    )
-    event.listen(engine, "begin", _begin)
+    connections = Connections("sqlite", connect, sqlite3.Error, location.shown, alone=alone)
     try:
-        # Before the engine, whose connections would set up what may be somebody else's file.
+        # First, because other connections would set up what may be another program's file.
         if exists:
             with closing(connect() if alone else _connect_to_look(file)) as connection:
                 _check_owner(connection, location)
         else:
             make_private_file(file)  # SQLite gives what it makes beside it the same mode
             _prepare_new(uri)
-        with engine.connect():
+        with connections.lent():
             pass
         if not read_only:
             for suffix in ("-wal", "-shm"):
                 give_to_group(Path(f"{file}{suffix}"))
-    except StoreError:
-        engine.dispose()
-        raise
-    except (sqlite3.Error, OSError, sqlalchemy_error()) as exc:
-        engine.dispose()
+    except (sqlite3.Error, OSError) as exc:
         raise store_error(exc, location.shown) from exc
-    return engine
+    return connections
 
 
 def connect_sqlite(file: Path, uri: str, *, read_only: bool) -> sqlite3.Connection:
@@ -202,41 +181,60 @@ def uri_of(file: Path, *, read_only: bool) -> str:
     return f"{uri}?mode=ro&immutable=1"
 
 
+def _to_server(location: Location, *, read_only: bool) -> Connections:
+    try:
+        import psycopg  # noqa: PLC0415 - an extra
+    except ImportError as exc:
+        raise MissingExtraError("postgres", "a record in PostgreSQL") from exc
+    # Without a handler its warnings go to standard error, raw, amid a live tree.
+    logging.getLogger("psycopg").addHandler(_SILENT)
+    options = "-c default_transaction_read_only=on" if read_only else ""
+
+    def connect() -> Any:
+        try:
+            return psycopg.connect(location.url, connect_timeout=CONNECT_S, options=options, **_TCP)
+        except psycopg.ProgrammingError as exc:
+            raise StoreError(
+                f"{location.shown} is no URL of a database",
+                location=location.shown,
+                hint="postgresql://USER@HOST/DATABASE",
+            ) from exc
+
+    connections = Connections("postgresql", connect, psycopg.Error, location.shown)
+    with connections.lent():
+        pass
+    return connections
+
+
+def make_engine(connections: Connections) -> Engine:
+    """Return an engine of SQLAlchemy, for what makes, migrates and writes a record.
+
+    Raises:
+        MissingExtraError: The extra is not installed.
+    """
+    try:
+        from sqlalchemy import create_engine, event  # noqa: PLC0415 - an extra
+        from sqlalchemy.pool import QueuePool  # noqa: PLC0415 - an extra
+    except ImportError as exc:
+        raise MissingExtraError("store", "the record of runs") from exc
+    logging.getLogger("sqlalchemy").addHandler(_SILENT)
+    is_file = connections.dialect == "sqlite"
+    engine = create_engine(
+        "sqlite://" if is_file else "postgresql+psycopg://",
+        creator=connections.connect,
+        poolclass=QueuePool,
+        pool_pre_ping=not is_file,
+        pool_size=1 if connections.alone else 4,
+        max_overflow=0 if connections.alone else 16,
+    )
+    if is_file:
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _postgres_engine(location: Location, *, read_only: bool) -> Engine:
-    from sqlalchemy import create_engine  # noqa: PLC0415 - an extra
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - an extra
-
-    try:
-        import psycopg  # noqa: F401, PLC0415 - an extra
-    except ImportError as exc:
-        raise MissingExtraError("postgres", "a record in PostgreSQL") from exc
-    options = "-c default_transaction_read_only=on" if read_only else ""
-    try:
-        engine = create_engine(
-            location.url,
-            pool_pre_ping=True,
-            pool_size=4,
-            max_overflow=16,
-            connect_args={"connect_timeout": CONNECT_S, "options": options, **_TCP},
-        )
-    except (ArgumentError, ValueError) as exc:
-        raise StoreError(
-            f"{location.shown} is no URL of a database",
-            location=location.shown,
-            hint="postgresql://USER@HOST/DATABASE",
-        ) from exc
-    try:
-        with engine.connect():
-            pass
-    except sqlalchemy_error() as exc:
-        engine.dispose()
-        raise store_error(exc, location.shown) from exc
-    return engine
 
 
 def sqlalchemy_error() -> type[Exception]:

@@ -13,10 +13,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
-
-from taskgrove.store.database.faults import store_error
 
 if TYPE_CHECKING:
     from taskgrove.store.store import Store
@@ -59,7 +57,7 @@ class Reader:
     """Hands out connections of one store for reading."""
 
     def __init__(self, store: Store) -> None:
-        self._engine = store.engine
+        self._connections = store.connections
         self.location = store.location
         self.dialect: str = store.dialect
 
@@ -74,23 +72,10 @@ class Reader:
         Raises:
             StoreError: The database cannot be read.
         """
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - an extra
-
-        driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
-        try:
-            connection = self._engine.raw_connection()
-            try:
-                cursor = connection.cursor()
-                try:
-                    if one_moment:  # it ends when the connection is given back
-                        cursor.execute(_ONE_MOMENT[self.dialect])
-                    yield Cursor(cursor, self.dialect)
-                finally:
-                    cursor.close()
-            finally:
-                connection.close()
-        except (driver_error, SQLAlchemyError) as exc:
-            raise store_error(exc, self.location) from exc
+        with self._connections.lent() as connection, closing(connection.cursor()) as cursor:
+            if one_moment:  # it ends when the connection is given back
+                cursor.execute(_ONE_MOMENT[self.dialect])
+            yield Cursor(cursor, self.dialect)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return every row of one query, on a connection of its own."""

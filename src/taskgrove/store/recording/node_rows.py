@@ -8,17 +8,18 @@ table ``analyses`` and is joined when nodes are read.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, select
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import AnalysisDetail, ComposedDetail, FinishedDetail, PageDetail
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes
-from taskgrove.store.schema import analyses, nodes, paths
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 #: PostgreSQL indexes no longer text; a longer path is cut in ``paths``, and whole in ``facts``.
 PATH_LIMIT_BYTES: Final = 2000
@@ -200,6 +201,10 @@ def read_nodes(connection: Connection, run_key: int) -> list[RunNode]:
         connection: A connection of the store.
         run_key: The run's key in ``runs``.
     """
+    from sqlalchemy import select  # noqa: PLC0415 - slow, and not needed by what only reads
+
+    from taskgrove.store.schema import nodes, paths  # noqa: PLC0415 - as above
+
     columns = [(paths if name == "path" else nodes).c[name] for name in NodeRow._fields]
     statement = (
         select(*columns, nodes.c.path_key)
@@ -218,6 +223,10 @@ def read_nodes(connection: Connection, run_key: int) -> list[RunNode]:
 
 
 def _add_analyses(connection: Connection, run_key: int, by_key: dict[int, RunNode]) -> None:
+    from sqlalchemy import func, select  # noqa: PLC0415 - as above
+
+    from taskgrove.store.schema import analyses  # noqa: PLC0415 - as above
+
     last = (
         select(func.max(analyses.c.sequence))
         .where(analyses.c.run_key == run_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from taskgrove.store.database.migrate import VERSION_TABLE
+from taskgrove.store.database.record_version import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
