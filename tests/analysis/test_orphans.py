@@ -22,12 +22,11 @@ import psutil
 import pytest
 
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running import ledger, leftovers
+from taskgrove.analysis.running import guardian, leftovers
 from taskgrove.analysis.running.leftovers import (
     Owner,
     boot_id,
     end_leftovers,
-    read_ledger,
     start_time,
 )
 from taskgrove.analysis.running.supervisor import AnalysisSupervisor
@@ -36,8 +35,10 @@ from tests.analysis.analysis_runs import GUARD_S, Runs, runs, until
 
 ROOT = Path(__file__).parents[2]
 HOST = """
+import os
 import select
 import sys
+import time
 from pathlib import Path
 from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 from tests.analysis.analysis_runs import Runs, Heard, GUARD_S
@@ -54,6 +55,13 @@ elif kind == "end":
     handle = analyses.ready(tasks.Waits, SampleParameters(folder=folder), work_dir=folder)
     print(handle.pid, analyses.supervisor.guardian_pid, flush=True)
     raise SystemExit
+elif kind == "fork":
+    handle = analyses.ready(tasks.Waits, SampleParameters(folder=folder), work_dir=folder)
+    forked = os.fork()
+    if not forked:
+        os.closerange(0, 3)
+        time.sleep(600)
+    (folder / "a").write_text(str(forked))
 else:
     wiped = "env -i setsid /bin/sh -c 'echo $$ > c; exec sleep 600 >/dev/null 2>&1' &"
     marked = "while grep -q 'file locks *unlimited' /proc/$$/limits; do :; done;"
@@ -197,32 +205,32 @@ def own_ledger(folder: Path, **changes: object) -> Path:
     return path
 
 
-def test_a_ledger_names_processes_until_they_have_ended(tmp_path: Path) -> None:
-    path = own_ledger(tmp_path)
-    path.write_text(path.read_text() + "+ 10 100 a\n+ 11 110 b c\n- 10 100\nrubbish\n+ 12 x\n")
-    found = read_ledger(str(path))
-    assert found is not None
-    assert found[1] == {11: 110}
-
-
 def test_nobody_ends_what_belongs_to_an_executor_that_lives(tmp_path: Path) -> None:
-    with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as sleeper:
+    environment = {**os.environ, leftovers.MARK_VARIABLE: "0123456789ab.1"}
+    sleep = ["/bin/sleep", "60"]
+    with subprocess.Popen(sleep, env=environment, start_new_session=True) as sleeper:
         path = own_ledger(tmp_path)
-        path.write_text(path.read_text() + f"+ {sleeper.pid} {start_time(sleeper.pid)} s\n")
         assert end_leftovers(str(path)) == []
         assert path.exists()
         assert runs(sleeper.pid)
         sleeper.kill()
 
 
-def test_a_pid_that_now_belongs_to_somebody_else_is_left_alone(tmp_path: Path) -> None:
-    with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as sleeper:
-        path = own_ledger(tmp_path, start=1)  # its owner is gone
-        path.write_text(path.read_text() + f"+ {sleeper.pid} 12345 other\n")
-        assert end_leftovers(str(path)) == []
-        assert runs(sleeper.pid)
-        assert not path.exists()
-        sleeper.kill()
+def test_a_pid_that_now_belongs_to_somebody_else_is_no_owner(tmp_path: Path) -> None:
+    path = own_ledger(tmp_path, start=1)  # the process of that number is a later one
+    assert end_leftovers(str(path)) == []
+    assert not path.exists()
+
+
+def test_the_guardian_of_an_executor_that_forked_is_not_held_up(
+    hosts: list[Host], tmp_path: Path
+) -> None:
+    host = Host(tmp_path, "fork")
+    hosts.append(host)
+    host.kill()
+    until(lambda: not runs(host.analysis))
+    until(lambda: not runs(host.guardian))
+    assert runs(host.pids[1])
 
 
 def test_a_ledger_of_another_boot_is_forgotten(tmp_path: Path) -> None:
@@ -244,23 +252,23 @@ def test_what_is_no_ledger_is_left_alone(tmp_path: Path, text: str) -> None:
 
 def test_the_folder_of_ledgers_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    folder = ledger.ledger_folder()
+    folder = guardian.ledger_folder()
     assert folder == tmp_path / "taskgrove"
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
     with pytest.raises(PermissionError, match="is not a private folder"):
-        ledger.ledger_folder()
+        guardian.ledger_folder()
     folder.rmdir()
     (tmp_path / "taskgrove").symlink_to(tmp_path)
     with pytest.raises(PermissionError):
-        ledger.ledger_folder()
+        guardian.ledger_folder()
 
 
 def test_analyses_run_without_a_ledger(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     supervisor = AnalysisSupervisor(ledger_folder=tmp_path / "missing")
     assert Runs(supervisor).run(tasks.Trivial).status is TaskStatus.COMPLETED
     assert supervisor.close(10)
-    assert "no ledger can be kept" in caplog.text
+    assert "no guardian" in caplog.text
 
 
 def name_of(pid: int) -> str:

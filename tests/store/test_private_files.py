@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taskgrove.analysis.payload_store import store_payload
-from taskgrove.analysis.running.ledger import ledger_folder
+from taskgrove.analysis.running.guardian import ledger_folder
 from taskgrove.cli.app import app
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError

@@ -25,7 +25,6 @@ TWICE = frozenset(
         "engine",
         "events",
         "faults",
-        "ledger",
         "left_out",
         "link",
         "messages",

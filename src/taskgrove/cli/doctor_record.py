@@ -201,7 +201,7 @@ def tell_analyses(terminal: Terminal) -> bool:
     Returns:
         False when pages cannot be published where ``TASKGROVE_PAGES`` says.
     """
-    from taskgrove.analysis.running.ledger import ledger_folder  # noqa: PLC0415 - slow
+    from taskgrove.analysis.running.guardian import ledger_folder  # noqa: PLC0415 - slow
 
     terminal.say("Analyses", "bold")
     pages, problem = os.environ.get("TASKGROVE_PAGES"), ""

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from taskgrove.analysis.running.ledger import end_all_leftovers
+from taskgrove.analysis.running.guardian import end_all_leftovers
 from taskgrove.analysis.running.process import is_alive, parse_identity
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus

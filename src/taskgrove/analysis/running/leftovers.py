@@ -1,26 +1,21 @@
-"""Processes that an executor left behind: found, and ended.
+"""The processes that a killed executor has left: found, and ended.
 
-An executor that is killed (``kill -9``) can end nothing itself. So each one keeps a *ledger*: a
-small file that names it and every process that it has started. A *guardian* (this module run
-as a program: one small process for each executor process, whatever the number of analyses)
-waits for the executor's death and then ends what the ledger names. Should the guardian die with
-it, the next executor on the host that starts does the same. What is found is
+An executor that is killed (``kill -9``) can end nothing itself. Its guardian
+(:mod:`taskgrove.analysis.running.guardian`) then runs this module as a program; if the guardian
+was killed too, the next executor on the host does the same. A process is found
 
-- a process that the ledger names, if it is the same one (its start time is, too);
-- a process whose environment holds the executor's mark, which every descendant of an analysis
-  inherits, also one that has detached itself;
-- a process that bears the mark as its limit of file locks, which it has inherited with its
-  environment wiped, its files closed and its session left, too.
+- if its environment holds the executor's mark, which every descendant of an analysis inherits,
+  also one that has detached itself;
+- or if it bears the mark as its limit of file locks, which a process keeps when it wipes its
+  environment, closes its files and leaves its session.
 
-That limit (``RLIMIT_LOCKS``) limits nothing: the kernel has not looked at it since Linux 2.4.25.
-Only the soft limit is set, so nothing is taken from a process for good. Nobody else has its value
-by chance: 40 of its bits are random. Not found is what was started by a request to somebody else
-(a daemon, a scheduler, another host); what sheds the mark on purpose, a process that sets this
-limit anew *and* wipes its environment *and* leaves the session; and what has wiped and left them
-in the instant between the start of a program and the setting of its limit.
+That limit (``RLIMIT_LOCKS``) limits nothing: the kernel has not read it since Linux 2.4.25. Only
+the soft limit is set, so nothing is taken from a process for good. Nobody else has its value by
+chance: 40 of its bits are random. Not found is a process that somebody else started on request
+(a daemon, a scheduler, another host), and a process that sets this limit anew *and* wipes its
+environment.
 
-Only the standard library is used, and nothing of taskgrove: the guardian starts in ten
-milliseconds.
+Only the standard library is used, so the program starts quickly.
 """
 
 from __future__ import annotations
@@ -48,14 +43,14 @@ _PAUSE_S: Final = 0.02
 
 
 class Owner(NamedTuple):
-    """Whose ledger it is.
+    """The executor that a ledger belongs to.
 
     Attributes:
-        boot_id: The boot of the host in which it was written.
+        boot_id: The boot of the host.
         host: The host's name.
         pid: The executor's process.
         start: The start time of that process, in clock ticks since the boot.
-        mark: What the environment of its analyses holds.
+        mark: The environment of its analyses holds this mark.
     """
 
     boot_id: str
@@ -189,72 +184,49 @@ def marked_processes(mark: str, pids: Iterable[int] | None = None) -> list[int]:
     return [pid for pid in found if cgroup_of(pid) == ours]
 
 
-def read_ledger(path: str) -> tuple[Owner, dict[int, int]] | None:
-    """Return whose ledger a file is and the processes that it names, with their start times.
-
-    None: the file is no ledger, or is gone.
-    """
+def read_ledger(path: str) -> Owner | None:
+    """Return the owner of a ledger; None: the file is no ledger, or is gone."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+            words = file.readline().split()
     except OSError:
         return None
-    words = lines[0].split() if lines else []
     if len(words) != 6 or words[0] != _FIRST_WORD or not (words[3] + words[4]).isdecimal():
         return None
-    owner = Owner(words[1], words[2], int(words[3]), int(words[4]), words[5])
-    named: dict[int, int] = {}
-    for line in lines[1:]:
-        sign, *numbers = line.split()[:3]
-        if len(numbers) == 2 and (numbers[0] + numbers[1]).isdecimal():
-            if sign == "+":
-                named[int(numbers[0])] = int(numbers[1])
-            else:
-                named.pop(int(numbers[0]), None)
-    return owner, named
+    return Owner(words[1], words[2], int(words[3]), int(words[4]), words[5])
 
 
 def end_leftovers(path: str, *, grace_s: float = GRACE_S) -> list[int]:
-    """End what a ledger's owner has left, if that is gone, and remove the ledger.
+    """End the processes of an executor that is gone, and remove its ledger.
 
     Args:
         path: The ledger.
-        grace_s: How long what is left may take to end after SIGTERM, in seconds.
+        grace_s: How long the processes may take to end after SIGTERM, in seconds.
 
     Returns:
         The processes that were ended.
     """
-    ledger = read_ledger(path)
-    if ledger is None:
+    owner = read_ledger(path)
+    if owner is None:
         return []
-    owner, named = ledger
     if owner.boot_id != boot_id():
-        if owner.host == os.uname().nodename:  # all that it names ended with that boot
+        if owner.host == os.uname().nodename:  # its processes ended with that boot
             _remove(path)
         return []
     if start_time(owner.pid) == owner.start:
         return []
-    left = _left(owner, named)
-    ended = sorted(left)
-    if left:
-        _signal(left, signal.SIGTERM, signal.SIGCONT)
+    mark = f"{owner.mark}."
+    left = ended = marked_processes(mark)
+    _signal(left, signal.SIGTERM, signal.SIGCONT)
+    for number in (None, signal.SIGKILL):
         deadline = time.monotonic() + grace_s
         while left and time.monotonic() < deadline:
+            if number is not None:
+                _signal(left, number)
             time.sleep(_PAUSE_S)
-            left = _left(owner, named)
-        deadline = time.monotonic() + grace_s
-        while left and time.monotonic() < deadline:
-            _signal(left, signal.SIGKILL)
-            time.sleep(_PAUSE_S)
-            left = _left(owner, named)
+            left = marked_processes(mark)
     _remove(path)
-    return ended
-
-
-def _left(owner: Owner, named: dict[int, int]) -> set[int]:
-    """Return the leaders that still run, and every marked process."""
-    leaders = {pid for pid, start in named.items() if start_time(pid) == start}
-    return leaders | set(marked_processes(f"{owner.mark}."))
+    return sorted(ended)
 
 
 def _signal(pids: Iterable[int], *numbers: int) -> None:
@@ -273,25 +245,14 @@ def _remove(path: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Guard one executor: ``leftovers.py LEDGER PID START``; a byte on stdin ends it."""
-    path, pid, start = arguments[0], int(arguments[1]), int(arguments[2])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it outlives its executor, and not for long
-    poll = select.poll()
-    poll.register(0, select.POLLIN)
-    try:
-        executor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        end_leftovers(path)
+    """Be the guardian whose pipe has ended: ``leftovers.py LEDGER``."""
+    owner = read_ledger(arguments[0])
+    if owner is None:
         return 0
-    poll.register(executor, select.POLLIN)
-    while start_time(pid) == start:
-        ready = dict(poll.poll())
-        if ready.get(0, 0) & select.POLLIN and os.read(0, 1):
-            return 0
-        if 0 in ready:
-            poll.unregister(0)
-    end_leftovers(path)
+    if start_time(owner.pid) == owner.start:  # it closes its files before it has ended
+        with suppress(ProcessLookupError):
+            select.select([os.pidfd_open(owner.pid)], [], [])
+    end_leftovers(arguments[0])
     return 0
 
 

@@ -31,7 +31,7 @@ from taskgrove.analysis.running.intake import Intake
 from taskgrove.analysis.running.launch import Launched, Plan
 from taskgrove.analysis.running.leftovers import stat_fields
 from taskgrove.analysis.running.outcome import ProcessEnd
-from taskgrove.analysis.running.process import find_members, name_of, parse_identity
+from taskgrove.analysis.running.process import find_members, name_of
 from taskgrove.analysis.running.supervisor import SupervisorLoop
 from taskgrove.analysis.running.verdict import Asked, EndFacts
 from taskgrove.loops.loop import TimerEntry
@@ -72,7 +72,6 @@ class Supervision:
         self._on_end = on_end
         self._intake = Intake(loop, plan, launched, handle, lambda text: self._ask("channel", text))
         self._pid = launched.process.pid
-        self._identity = parse_identity(launched.identity)
         self._began = time.monotonic()
         self._ended: float | None = None
         self._stopped_by_us = False
@@ -109,7 +108,6 @@ class Supervision:
         """Watch the process and all that leads to it."""
         loop, plan, pidfd = self._loop, self._plan, self._launched.pidfd
         loop.add(self)
-        loop.ledger.add(*self._identity, plan.analysis)
         self._intake.begin()
         now = time.monotonic()
         if pidfd >= 0:
@@ -364,7 +362,6 @@ class Supervision:
             else:
                 self._return_code = process.returncode = os.waitstatus_to_exitcode(status)
                 cpu_s = usage.ru_utime + usage.ru_stime
-            self._loop.ledger.remove(*self._identity)
         if pidfd >= 0:
             os.close(pidfd)
             self._launched.pidfd = -1

@@ -4,7 +4,7 @@ It sleeps until a program writes, ends, or a time has come: descriptors of pipes
 processes (pidfd) wait in one selector. It calls no foreign code: callbacks, tasklets and
 publishers run on small pools, so that none of them delays a limit.
 
-The thread, the pools, the ledger and its guardian live while there is an analysis, and a moment
+The thread, the pools, the guardian live while there is an analysis, and a moment
 longer; all of it is one :class:`SupervisorLoop`.
 
 Threads: any thread may call every method of :class:`AnalysisSupervisor`, of the pools and of
@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Final, Protocol
 
-from taskgrove.analysis.running.ledger import Ledger, end_all_leftovers
+from taskgrove.analysis.running.guardian import Guardian, end_all_leftovers
 from taskgrove.loops.loop import SelectorLoop, TimerEntry
 from taskgrove.loops.pool import Pool
 
@@ -62,14 +62,14 @@ class SupervisorLoop(SelectorLoop):
         self.analyses = 0
         self.closing = False
         self.linger: TimerEntry | None = None
-        self.ledger = Ledger(ledger_folder)
+        self.guardian = Guardian(ledger_folder)
         self.starters = Pool(_WORKERS, "taskgrove-analysis-start")
         self.workers = Pool(_WORKERS, "taskgrove-analysis-end")
         self.callers = Pool(_WORKERS, "taskgrove-analysis-callback")
 
     def next_mark(self) -> str:
         """Return a mark for the environment of a new analysis."""
-        return f"{self.ledger.mark}.{next(self._marks)}"
+        return f"{self.guardian.mark}.{next(self._marks)}"
 
     def release(self) -> None:
         """Report that an analysis, for which the loop was leased, is over."""
@@ -99,7 +99,7 @@ class SupervisorLoop(SelectorLoop):
 
     def _run(self) -> None:
         try:
-            self._guarded(self.ledger.open)
+            self._guarded(self.guardian.open)
             self._guarded(self.workers.submit, lambda: end_all_leftovers(self._ledger_folder))
             super()._run()
         finally:
@@ -110,7 +110,7 @@ class SupervisorLoop(SelectorLoop):
         pools = (self.starters, self.workers, self.callers)
         for pool in pools:
             pool.close()
-        self.ledger.close()
+        self.guardian.close()
         self.close_descriptors()
         joined = [pool.join(_JOIN_S) for pool in pools]
         if not all(joined):
@@ -137,7 +137,7 @@ class AnalysisSupervisor:
         """The process that ends all analyses should this one be killed; None while idle."""
         with self._lock:
             loop = self._loop
-        return None if loop is None else loop.ledger.guardian_pid
+        return None if loop is None else loop.guardian.pid
 
     def lease(self) -> SupervisorLoop:
         """Return the loop for one more analysis; :meth:`SupervisorLoop.release` gives it back."""
