@@ -326,7 +326,7 @@ def lost_in_flight(store: Store, **limits: float | None) -> None:
 def test_a_limit_holds_what_is_left_of_it(
     store: Store, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskgrove.commands.execution.limit.LEAST_LEFT_S", 0.05)
+    monkeypatch.setattr("taskgrove.commands.execution.limit.LEAST_LEFT_S", 0.0)
     lost_in_flight(store, **{owner: 3600.0})
     long_ago(store, 3601)
     outcome = recover(store, "r1", runners={DEVICE: FakeDeviceRunner({"b": Script(hangs=True)})})

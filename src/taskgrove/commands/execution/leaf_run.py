@@ -308,8 +308,8 @@ class LeafRun(LeafMachine):
         at_work = AT_WORK.set(self)
         try:
             # What is attached to has begun long ago; what its runner queues begins later.
-            if self.leaf.timeout is not None and (
-                self.outside_id is not None or not limits_of(self.runner, self.leaf).queues
+            if self.outside_id is not None or (
+                self.leaf.timeout is not None and not limits_of(self.runner, self.leaf).queues
             ):
                 self.run.begin_own_limit(self)
             if self.outside_id is None:

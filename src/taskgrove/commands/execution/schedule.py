@@ -184,7 +184,7 @@ class Schedule:
         elif self._start_nothing is not None and not outside:
             leaf_run.composite.leave_unbegun(leaf_run.leaf)
             text, cause = self._start_nothing, Cause(kind="never_begun")
-        elif limit is not None and limit.at <= time.monotonic():
+        elif limit is not None and limit.at <= time.monotonic() and not outside:
             status, code = TaskStatus.FAILED, ResultCode.FAILED
             text = f"the limit of {limit.length_s:g} s set by {limit.owner} expired"
             cause = limit_cause(leaf_run, "not_started")
@@ -198,7 +198,7 @@ class Schedule:
         with run.lock:
             self.active.add(leaf_run)
             aborting = run.abort_reason is not None
-        if leaf_run.limit is not None:
+        if leaf_run.outside_id is None:  # else once it is followed, or its end would be a lie
             watch(leaf_run)
         if aborting:  # the abort came in between, and may have missed it
             run.engine.control.submit(functools.partial(abort_leaf, leaf_run))

@@ -44,13 +44,16 @@ def watch(leaf_run: LeafRun) -> None:
 
 
 def begin_own_limit(leaf_run: LeafRun) -> None:
-    """Begin the leaf's own limit, if it expires before the one from above."""
+    """Begin the leaf's own limit, if it expires before the one from above.
+
+    The limit of work that runs outside is watched from here on, whoever set it.
+    """
     length_s = leaf_run.leaf.timeout
-    assert length_s is not None
-    own = Limit.from_now(length_s, leaf_run.path, leaf_run.began_ns)
-    if leaf_run.limit is None or own.at < leaf_run.limit.at:
+    own = None if length_s is None else Limit.from_now(length_s, leaf_run.path, leaf_run.began_ns)
+    if own is not None and (leaf_run.limit is None or own.at < leaf_run.limit.at):
         leaf_run.drop_timer()
         leaf_run.limit = own
+    if leaf_run.timer is None:
         watch(leaf_run)
 
 
