@@ -40,6 +40,8 @@ class TaskExecutionType(Enum):
     ANALYSIS = "analysis"
     """A leaf: an analysis program."""
 
+    __hash__ = object.__hash__  # that of Enum is a Python function: runners are looked up by kind
+
     @property
     def is_composite(self) -> bool:
         """True for SEQUENTIAL and PARALLEL."""
