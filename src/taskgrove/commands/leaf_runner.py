@@ -51,7 +51,7 @@ class Refusal(str):
 
 @dataclass(frozen=True, slots=True)
 class LeafLimits:
-    """What a runner can enforce on one leaf (SPEC S7.7).
+    """What a runner can enforce on one leaf.
 
     Attributes:
         abort: ``kill``: the runner ends it itself; ``ask``: the leaf is asked and may
@@ -132,7 +132,7 @@ class LeafContext(Protocol):
         Args:
             status: The status, where it is known.
             progress: Percent done, 0..100.
-            result: A result in any form of SPEC S2.1.
+            result: The result, in any form that ``parse_result`` reads.
             **fields: As ``TaskTracker.update_task`` takes them: ``devices``, ``error``, ...
         """
         ...
@@ -150,9 +150,9 @@ class LeafContext(Protocol):
 
         Args:
             status: COMPLETED, FAILED, ABORTED or REJECTED.
-            result: A result in any form of SPEC S2.1.
+            result: The result, in any form that ``parse_result`` reads.
             may_retry: True only where it is proved that the work never started or has
-                ended (SPEC S7.4); the leaf's ``retries`` are used then.
+                ended; the leaf's ``retries`` are used then.
             cause: Why it ended so, as data; the event of the end carries it, or the note of
                 a retry.
             **fields: As ``TaskTracker.update_task`` takes them.

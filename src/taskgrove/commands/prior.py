@@ -1,7 +1,7 @@
 """What is known of leaves before a run begins: ends to take over, work to pick up again.
 
 A resumed run takes over the ends of leaves that completed in an earlier run; a recovered one
-takes over every end on record and attaches to what still runs (SPEC S7.7).
+takes over every end on record and attaches to what still runs.
 
 Threads: everything here belongs to the thread that begins the run.
 """
@@ -26,7 +26,7 @@ class PriorEnd:
 
     Attributes:
         status: The final status.
-        result: The result, in any form of SPEC S2.1.
+        result: The result, in any form that ``parse_result`` reads.
         note: Why, as a sentence for people (``reused from run 2026…``); empty: nothing is said.
         facts: The topic of that note, and what it tells as data.
         fields: Further fields of ``TaskTracker.update_task``: ``devices``, ``failed_devices``,

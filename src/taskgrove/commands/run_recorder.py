@@ -2,7 +2,7 @@
 
 The executor hands a recorder the run before its first event, then every event, and at the
 end waits for it: a handle reports completion only once the recorder has said that the final
-states are kept, or that they cannot be (DESIGN, the path of one update).
+states are kept, or that they cannot be.
 
 Threads: the executor calls :meth:`RunRecorder.begin_run` on the thread that submits, and
 :meth:`RunRecorder.end_run` on whichever thread ended the run; both return soon. The observer

@@ -31,7 +31,8 @@ class Script:
         progress: Percentages to report, in this order.
         hangs: Whether it then waits until it is released or aborted.
         status: The status that it ends with.
-        result: The result that it ends with, in any form of SPEC S2.1; None gives none.
+        result: The result that it ends with, in any form that ``parse_result``
+            reads; None gives none.
         fields: Further fields of the last update: ``devices``, ``failed_devices``, ...
         may_retry: Whether the end says that the command may be tried again.
         raises: Raised by the runner instead of starting the command.

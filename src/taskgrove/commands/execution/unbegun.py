@@ -24,7 +24,7 @@ class Unbegun(NamedTuple):
         status: Its status.
         code: Its result code.
         message: Why.
-        skipped: Whether it is a casualty (S3).
+        skipped: Whether it is a casualty of something else.
         cause: Why, as data.
     """
 
