@@ -7,6 +7,7 @@ import functools
 import inspect
 import logging
 import pickle
+import threading
 
 import pytest
 
@@ -23,6 +24,8 @@ from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.testing import CallbackRecorder
+
+GUARD_S = 60.0
 
 OK = (ResultCode.OK, "done")
 
@@ -807,3 +810,32 @@ def test_a_whole_copy_of_a_tree_that_has_not_run_runs(copier):
     for one in (copier(tree), tree):
         assert run(one).status is TaskStatus.COMPLETED
         assert one.subtasks[0].parent is one
+
+
+@pytest.mark.parametrize("kind", [Task, LeafTask])
+def test_threads_that_make_a_tracker_at_once_get_the_same_one(monkeypatch, kind):
+    """Each has made one; the first that was put down is the node's, for its children, too."""
+    tree = Task("root", subtasks=[LeafTask.from_callable(print, name="a")])
+    node = tree if kind is Task else tree.subtasks[0]
+    barrier, make, found = threading.Barrier(3), kind._make_tracker, []
+
+    def made_at_once(self):
+        tracker = make(self)
+        barrier.wait(GUARD_S)
+        return tracker
+
+    monkeypatch.setattr(kind, "_make_tracker", made_at_once)
+    threads = [threading.Thread(target=lambda: found.append(node.tracker)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GUARD_S)
+    assert len(found) == 3
+    assert set(map(id, found)) == {id(node.tracker)}
+
+
+def test_a_copy_that_was_made_before_the_tracker_has_one_of_its_own():
+    node = Task("root", subtasks=[])
+    copied = copy.copy(node)
+    assert node.tracker is not copied.tracker
+    assert copied.tracker.owner() is copied

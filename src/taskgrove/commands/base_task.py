@@ -1,13 +1,12 @@
 """What composites and leaves share: names, paths, trackers, callbacks (seed 002, SPEC S5).
 
-Threads: any thread may be the first that asks for a tracker; ``MAKING`` is held while trackers are
-made, so that a node has one only. Nothing that it guards calls back.
+Threads: any thread may be the first that asks for a tracker, without a lock. Where two threads
+make a tracker of one node at once, the first that is put into ``_made`` is the node's tracker.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
@@ -21,9 +20,6 @@ from taskgrove.errors import UsageError
 from taskgrove.events import LeftOut, Place
 
 CompletedCallback: TypeAlias = Callable[..., object]
-
-#: Held while the trackers of a tree are made; of a parent's while those of its children are.
-MAKING: Final = threading.RLock()
 
 
 class TaskExecutionType(Enum):
@@ -113,6 +109,7 @@ class BaseTask:
 
     __slots__ = (
         "__weakref__",
+        "_made",
         "_name",
         "_parent",
         "_tracker",
@@ -141,6 +138,7 @@ class BaseTask:
         self._name = name
         self._parent: BaseTask | None = None
         self._tracker: TaskTracker | None = None
+        self._made: list[TaskTracker] = []
         self.task_type = _checked_type(task_type, name)
         self.skip_subtasks = skip_subtasks
         self.completed_callback = completed_callback
@@ -192,17 +190,22 @@ class BaseTask:
     def tracker(self) -> TaskTracker:
         """The tracker of this node; the tree is complete once it exists."""
         if self._tracker is None:
-            with MAKING:
-                # From the top down and without recursion: trees may be hundreds deep.
-                missing: list[BaseTask] = []
-                node: BaseTask | None = self
-                while node is not None and node._tracker is None:
-                    missing.append(node)
-                    node = node.parent
-                for node in reversed(missing):
-                    node._tracker = node._make_tracker()
+            # From the top down and without recursion: trees may be hundreds deep.
+            missing: list[BaseTask] = []
+            node: BaseTask | None = self
+            while node is not None and node._tracker is None:
+                missing.append(node)
+                node = node.parent
+            for node in reversed(missing):
+                node._take_tracker(node._make_tracker())
         assert self._tracker is not None
         return self._tracker
+
+    def _take_tracker(self, tracker: TaskTracker) -> bool:
+        """Make it the node's tracker; False: another thread was first."""
+        self._made.append(tracker)  # atomic; a copy of a node shares the list
+        self._tracker = next(made for made in self._made if made.owner and made.owner() is self)
+        return self._tracker is tracker
 
     def known_trackers(self) -> Iterator[TaskTracker]:
         """Yield the trackers of this node and of all above it, of those that exist."""

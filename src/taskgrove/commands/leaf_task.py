@@ -10,7 +10,6 @@ from typing import Any
 
 from taskgrove.commands.aggregation.default_rules import LeafRule
 from taskgrove.commands.base_task import (
-    MAKING,
     BaseTask,
     CompletedCallback,
     TaskExecutionType,
@@ -199,16 +198,14 @@ class LeafTask(BaseTask):
         parent's tracker already knows of the leaf.
         """
         if self._tracker is None:
-            with MAKING:
-                if self._tracker is not None:
-                    return self._tracker
-                tracker = self._tracker = self._make_tracker()
+            tracker = self._make_tracker()
             # Only then look at the record: an update in between reaches one or the other.
             record = None
-            if self.parent is not None:
+            if self._take_tracker(tracker) and self.parent is not None:
                 record = self.parent.tracker.subtasks.get(self.name)
             if record is not None:
                 tracker.adopt(record, self.parent.tracker.progress_of(self.name))  # type: ignore[union-attr]
+        assert self._tracker is not None
         return self._tracker
 
     def _make_tracker(self) -> TaskTracker:
