@@ -1,16 +1,16 @@
-"""Composes a command: map + context → task tree (SPEC S6).
+"""Composes a command: map and context become a task tree.
 
-Nothing is started here. What is left out, and why, and limits that cannot be
-enforced, are told in ``composition_notes`` of the root.
+Nothing is started here. The ``composition_notes`` of the root tell what was left out, why, and
+which limits cannot be enforced.
 
-A tree is composed on the thread that calls :meth:`MainTaskComposer.compose`; guards
-read attributes of components there. Trees may be hundreds deep: nothing recurses.
+Threads: a tree is composed on the thread that calls :meth:`MainTaskComposer.compose`; guards read
+attributes of components there. Trees may be hundreds of levels deep: nothing recurses.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from logging import Logger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,20 +27,18 @@ from taskgrove.commands.command_map import (
     load_command_map,
 )
 from taskgrove.commands.command_map.problems import shown
-from taskgrove.commands.composition.context import Component, ManagerView
+from taskgrove.commands.composition.context import ManagerView
 from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.composition.limits import limit_notes
 from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
 from taskgrove.commands.composition.omissions import Omissions
-from taskgrove.commands.composition.refused import RefusedError
+from taskgrove.commands.composition.refused import RefusedError, joined, refused_command
 from taskgrove.commands.composition.resources import Binding, Resources, plain_copy
 from taskgrove.commands.task import BaseTask, LeafTask, NodePlaces, Task, TaskExecutionType
-from taskgrove.control_model import ResultCode
 from taskgrove.errors import CommandError
 from taskgrove.events import Place
 
-_TOLD_REASONS = 20
-#: The caller's own choice, so that it never rejects.
+#: The choice of the caller, which never rejects a command.
 _NOT_SELECTED = Objection("selection", "not in the resources")
 
 
@@ -53,15 +51,31 @@ class _Open(NamedTuple):
     names: tuple[str, ...]
 
 
+class _Spot(NamedTuple):
+    """Where the leaves of an entry are composed.
+
+    Attributes:
+        path: The path of the task that takes them.
+        guard: The guard of a device.
+        names: The names of the siblings.
+        places: Where the map defines the entry.
+    """
+
+    path: str
+    guard: AllowedStates | None
+    names: Names
+    places: NodePlaces
+
+
 class MainTaskComposer:
     """Composes one command of a command map.
 
     Args:
         name: The command's name in the map.
         command_map: A dict, a file or a loaded map.
-        component_manager: The context: an object or a dict with ``components``, whose
-            methods internal entries call, or a ComponentContext. Where it is None or has no
-            ``components``, those of the map's section ``components:`` are taken.
+        component_manager: The context: an object or a dict with ``components``, whose methods
+            internal entries call, or a ComponentContext. A context without ``components`` takes
+            the components from the section ``components:`` of the map.
         callback: The root's completion callback, or None.
         resources: Arguments by component's name, keyword or method; see
             :mod:`taskgrove.commands.composition.resources`.
@@ -86,7 +100,7 @@ class MainTaskComposer:
         self.callback = callback
         self.resources = resources
         self.resources_file = resources_file
-        self._logger = logger
+        self.logger = logger
 
     def compose(self) -> Task:
         """Return the root of the command's task tree.
@@ -108,10 +122,8 @@ class MainTaskComposer:
             return task
         for _, node in reversed(list(task.walk())):  # children before parents
             if isinstance(node, Task):
-                node.subtasks = [
-                    child for child in node.subtasks
-                    if not isinstance(child, Task) or child.subtasks
-                ]  # fmt: skip
+                kept = (it for it in node.subtasks if not isinstance(it, Task) or it.subtasks)
+                node.subtasks = list(kept)
         return task if task.subtasks else None
 
 
@@ -132,24 +144,24 @@ class _Composition:
         self._view = view
         self._out = Omissions()
         self._notes = self._out.notes
-        #: Which device each leaf is on, whatever its name is spelt like.
+        #: The device of each leaf, the same for every spelling of its name.
         self._keys: dict[BaseTask, str] = {}
         self._obs_mode = self._view.obs_mode()
-        #: Where the map defines the entry that is composed.
-        self._places = NO_PLACES
 
     def compose(self) -> Task:
-        objection = self._view.objection(self._entry.allowed_states)
+        guard = self._entry.allowed_states
+        objection = self._view.objection(guard)
         if objection is not None:
             raise self._error(f"{self._name} is not allowed", [str(objection)])
-        self._note_unchecked(self._name, self._view.unchecked(self._entry.allowed_states))
+        self._note(self._name, self._view.unchecked(guard))
         self._resources = Resources(self._name, self._composer.resources, self._view)
         root = self._composite(self._name, self._entry, (self._name,), is_root=True)
         self._fill(root)
-        unused = self._resources.check_used()
-        self._notes.extend(f"{self._name}: {note}" for note in unused)
+        self._refuse_twice_at_once(root)
+        for note in self._resources.check_used():
+            self._note(self._name, note)
         self._out.hand_over(root)
-        cleaned = self._composer._clean_task(root)  # noqa: SLF001 - the two are one
+        cleaned = MainTaskComposer._clean_task(root)  # noqa: SLF001 - the two are one
         if self._out.refusals:
             raise self._rejected(root)
         if cleaned is None:
@@ -159,32 +171,29 @@ class _Composition:
 
     def _rejected(self, root: Task) -> CommandError:
         """Return that the command is rejected because of targets that must be there."""
-        summary = f"{self._name} is rejected"
+        summary, reasons = f"{self._name} is rejected", self._out.refusals
         if not self._out.refused:
-            return self._error(summary, self._out.refusals)
+            return self._error(summary, reasons)
         return RefusedError(
-            f"{summary}: {_joined(self._out.refusals)}",
+            f"{summary}: {joined(reasons)}",
             summary=summary,
             task=root,
             refused=self._out.refused,
             command=self._name,
-            result_code=ResultCode.REJECTED,
-            reasons=self._out.refusals,
-            path=self._name,
-        )
-
-    def _error(self, summary: str, reasons: list[str]) -> CommandError:
-        return CommandError(
-            f"{summary}: {_joined(reasons)}" if reasons else summary,
-            command=self._name,
-            result_code=ResultCode.REJECTED,
             reasons=reasons,
-            summary=summary,
             path=self._name,
         )
 
-    # ---------------------------------------------------------------- composites
+    def _error(
+        self, summary: str, reasons: list[str], path: str = "", hint: str | None = None
+    ) -> CommandError:
+        return refused_command(self._name, summary, reasons, path=path or self._name, hint=hint)
 
+    def _note(self, path: str, note: str | None) -> None:
+        if note:
+            self._notes.append(f"{path}: {note}")
+
+    # -- composites ----------------------------------------------------------------
     def _composite(
         self, name: str, entry: CompositeEntry, names: tuple[str, ...], is_root: bool = False
     ) -> Task:
@@ -194,7 +203,7 @@ class _Composition:
             entry.skip_subtasks,
             self._composer.callback if is_root else None,
             is_root,
-            self._composer._logger,  # noqa: SLF001
+            self._composer.logger,
             rule=entry.rule,
             timeout=entry.timeout,
             operation=self._name,
@@ -202,6 +211,27 @@ class _Composition:
         )
         task.places = self._map.entry_places.get(names, NO_PLACES)
         return task
+
+    def _group(
+        self,
+        name: str,
+        entry: GroupEntry | AnalysisEntry,
+        leaves: Iterable[LeafTask],
+        places: NodePlaces,
+    ) -> Task:
+        """Return the parallel task of the leaves of one entry."""
+        group = Task(
+            name,
+            TaskExecutionType.PARALLEL,
+            logger=self._composer.logger,
+            subtasks=leaves,
+            rule=entry.rule,
+            operation=self._name,
+            obs_mode=self._obs_mode,
+            pst_group=True if entry.handler == "pst" else None,
+        )
+        group.places = NodePlaces(own=places.own)
+        return group
 
     def _fill(self, root: Task) -> None:
         still_open = [_Open(root, self._entry, self._entry.allowed_states, (self._name,))]
@@ -211,16 +241,16 @@ class _Composition:
             children: list[BaseTask] = []
             for name, entry in place.entry.tasks.items():
                 where = (*place.names, name)
+                guard = entry.allowed_states or place.guard
                 if isinstance(entry, CompositeEntry):
                     child = self._composite(names.unique(name), entry, where)
                     children.append(child)
-                    guard = entry.allowed_states or place.guard
                     still_open.append(_Open(child, entry, guard, where))
                 else:
-                    self._places = self._map.entry_places.get(where, NO_PLACES)
-                    children.extend(self._handled(entry, place, names))
+                    places = self._map.entry_places.get(where, NO_PLACES)
+                    spot = _Spot(place.task.path, guard, names, places)
+                    children.extend(self._handled(entry, spot))
             place.task.add(*children)
-        self._refuse_twice_at_once(root)
 
     def _refuse_twice_at_once(self, root: Task) -> None:
         """Refuse a device that stands twice in one parallel task, however it is spelt."""
@@ -234,181 +264,123 @@ class _Composition:
                 if other != leaf.name:
                     device = leaf.device_name if isinstance(leaf, LeafTask) else None
                     reason = f"{device} stands twice, as {other} and {leaf.name}"
-                    raise CommandError(
-                        f"{path} runs all its steps at once: {reason}",
-                        command=self._name,
-                        reasons=[reason],
-                        summary=f"{path} runs all its steps at once",
-                        path=path,
-                        hint="put both steps into a sequence",
-                    )
+                    summary = f"{path} runs all its steps at once"
+                    raise self._error(summary, [reason], path, "put both steps into a sequence")
 
-    def _handled(self, entry: HandlerEntry, place: _Open, names: Names) -> Iterator[BaseTask]:
+    def _handled(self, entry: HandlerEntry, spot: _Spot) -> Iterator[BaseTask]:
         if isinstance(entry, GroupEntry):
-            name = names.unique(f"{self._name}_{entry.handler}")
-            inner = Names()
-            group = Task(
-                name,
-                TaskExecutionType.PARALLEL,
-                logger=self._composer._logger,  # noqa: SLF001
-                subtasks=self._device_leaves(
-                    entry, f"{place.task.path}/{name}", place.guard, inner
-                ),
-                rule=entry.rule,
-                operation=self._name,
-                obs_mode=self._obs_mode,
-                pst_group=True if entry.handler == "pst" else None,
-            )
-            group.places = NodePlaces(own=self._places.own)
-            yield group
+            name = spot.names.unique(f"{self._name}_{entry.handler}")
+            path = f"{spot.path}/{name}"
+            inner = spot._replace(path=path, names=Names())
+            yield self._group(name, entry, self._device_leaves(entry, inner, path), spot.places)
         elif isinstance(entry, DeviceEntry):
-            yield from self._device_leaves(entry, place.task.path, place.guard, names)
+            yield from self._device_leaves(entry, spot, f"{spot.path}/{entry.handler}")
         elif isinstance(entry, AnalysisEntry):
-            task = self._analysis(entry, place.task.path, names)
-            if task is not None:
-                yield task
+            yield from self._analysis(entry, spot)
         else:
-            yield from self._own_leaf(entry, place.task.path, names)
+            yield from self._method_leaf(entry, spot)
 
-    # ---------------------------------------------------------------- leaves
-
-    def _device_leaves(
-        self, entry: DeviceEntry, path: str, guard: AllowedStates | None, names: Names
-    ) -> Iterator[LeafTask]:
-        components = self._view.components(entry.handler)
-        if not components:
-            where = path if isinstance(entry, GroupEntry) else f"{path}/{entry.handler}"
-            self._out.no_component(entry, where)
-        for component in components:
-            leaf = self._device_leaf(entry, path, guard, names, component)
-            if leaf is not None:
-                yield leaf
-
-    def _device_leaf(
+    # -- leaves --------------------------------------------------------------------
+    def _leaf(
         self,
-        entry: DeviceEntry,
-        path: str,
-        guard: AllowedStates | None,
-        names: Names,
-        component: Component,
-    ) -> LeafTask | None:
-        binding = self._resources.for_component(entry, component)
-        guard = entry.allowed_states or guard
-        objection: Objection | None = _NOT_SELECTED
-        if binding.selected:
-            objection = self._view.device_objection(component.target, guard)
-        if objection is not None and not self._out.rejects(entry, objection, component):
-            self._out.add(entry, f"{path}/{component.leaf_name}", objection, component)
-            return None
-        name = names.unique(component.leaf_name)
-        if objection is not None:
-            self._out.add(entry, f"{path}/{name}", objection, component)
-        self._note_unchecked(
-            f"{path}/{name} ({component.name})", self._view.device_unchecked(guard)
-        )
-        if binding.note:
-            self._notes.append(f"{path}/{name}: {binding.note}")
-        leaf = LeafTask(
-            name,
-            component.target,
-            entry.command_name,
-            self._plain(binding.argin, f"{path}/{name}"),
-            TaskExecutionType.DEVICE,
-            logger=self._composer._logger,  # noqa: SLF001
-            timeout=entry.timeout,
-            retries=entry.retries,
-            abort_on_timeout=entry.abort_on_timeout,
-        )
-        self._keys[leaf] = component.key
-        listed = self._map.device_places.get(component.listed_name)
-        leaf.places = self._places_with(binding)._replace(target=listed)
-        return leaf
-
-    def _places_with(self, binding: Binding) -> NodePlaces:
-        """Return where the entry stands, with the place of the argument that it is given."""
-        file = self._composer.resources_file
-        if binding.source is None:
-            return self._places
-        given = None if file is None else Place(file, None, binding.source)
-        return self._places._replace(argin=given)
-
-    def _own_leaf(self, entry: HandlerEntry, path: str, names: Names) -> Iterator[LeafTask]:
-        """Yield the leaf of an internal entry, unless its guard objects."""
-        bound = self._bound(entry, entry.command_name, path, names)
-        if bound is None:
-            return
-        name, binding = bound
-        self._view.check_method(entry.command_name, f"{path}/{name}")
-        leaf = LeafTask(
-            name,
-            self._view.owner,
-            entry.command_name,
-            binding.argin,
-            TaskExecutionType.INTERNAL,
-            logger=self._composer._logger,  # noqa: SLF001
-            timeout=entry.timeout,
-            retries=entry.retries,
-        )
-        leaf.places = self._places_with(binding)
-        yield leaf
-
-    def _analysis(self, entry: AnalysisEntry, path: str, names: Names) -> BaseTask | None:
-        """Return the leaf of an analysis, or its group; None when its guard objects."""
-        bound = self._bound(entry, analysis_leaf_name(entry.command_name), path, names)
-        if bound is None:
-            return None
-        name, binding = bound
-        where = f"{path}/{name}"
-        argin = self._plain(binding.argin, where)
-        places = self._places_with(binding)
-        if argin is not None and not isinstance(argin, dict):
-            raise self._error(
-                f"{where} cannot be composed",
-                [f"the argument of an analysis is a mapping of its parameters, not {shown(argin)}"],
-            )
-        if entry.each is None:
-            return self._analysis_leaf(entry, name, argin, places)
-        group = Task(
-            name,
-            TaskExecutionType.PARALLEL,
-            logger=self._composer._logger,  # noqa: SLF001
-            subtasks=[
-                self._analysis_leaf(entry, leaf_name, {**(argin or {}), **own}, places)
-                for leaf_name, own in each_leaf(entry.each, name)
-            ],
-            rule=entry.rule,
-            operation=self._name,
-            obs_mode=self._obs_mode,
-        )
-        group.places = NodePlaces(own=places.own)
-        return group
-
-    def _analysis_leaf(
-        self, entry: AnalysisEntry, name: str, argin: Any, places: NodePlaces
+        name: str,
+        target: Any,
+        entry: HandlerEntry,
+        argin: Any,
+        kind: TaskExecutionType,
+        places: NodePlaces,
+        **fields: Any,
     ) -> LeafTask:
         leaf = LeafTask(
             name,
-            self._beside_map(entry.config),
+            target,
             entry.command_name,
             argin,
-            TaskExecutionType.ANALYSIS,
-            logger=self._composer._logger,  # noqa: SLF001
+            kind,
+            logger=self._composer.logger,
             timeout=entry.timeout,
             retries=entry.retries,
-            settings=self._settings_of(entry),
+            **fields,
         )
         leaf.places = places
         return leaf
 
-    def _settings_of(self, entry: AnalysisEntry) -> dict[str, Any]:
-        """Return how the process is started and watched, as far as the map says it."""
+    def _device_leaves(self, entry: DeviceEntry, spot: _Spot, path: str) -> Iterator[LeafTask]:
+        """Yield a leaf for each component; ``path`` is told where there is none."""
+        components = self._view.components(entry.handler)
+        if not components:
+            self._out.no_component(entry, path)
+        for component in components:
+            binding = self._resources.for_component(entry, component)
+            objection: Objection | None = _NOT_SELECTED
+            if binding.selected:
+                objection = self._view.device_objection(component.target, spot.guard)
+            is_out = objection is not None and not self._out.rejects(entry, objection, component)
+            name = component.leaf_name if is_out else spot.names.unique(component.leaf_name)
+            where = f"{spot.path}/{name}"
+            if objection is not None:
+                self._out.add(entry, where, objection, component)
+            if is_out:
+                continue
+            self._note(f"{where} ({component.name})", self._view.device_unchecked(spot.guard))
+            self._note(where, binding.note)
+            leaf = self._leaf(
+                name,
+                component.target,
+                entry,
+                self._plain(binding.argin, where),
+                TaskExecutionType.DEVICE,
+                self._places_with(spot.places, binding)._replace(
+                    target=self._map.device_places.get(component.listed_name)
+                ),
+                abort_on_timeout=entry.abort_on_timeout,
+            )
+            self._keys[leaf] = component.key
+            yield leaf
+
+    def _places_with(self, places: NodePlaces, binding: Binding) -> NodePlaces:
+        """Return where an entry stands, with the place of the argument that it is given."""
+        file = self._composer.resources_file
+        if binding.source is None:
+            return places
+        return places._replace(argin=None if file is None else Place(file, None, binding.source))
+
+    def _method_leaf(self, entry: HandlerEntry, spot: _Spot) -> Iterator[LeafTask]:
+        for name, binding in self._bound(entry, entry.command_name, spot):
+            self._view.check_method(entry.command_name, f"{spot.path}/{name}")
+            places, kind = self._places_with(spot.places, binding), TaskExecutionType.INTERNAL
+            yield self._leaf(name, self._view.owner, entry, binding.argin, kind, places)
+
+    def _analysis(self, entry: AnalysisEntry, spot: _Spot) -> Iterator[BaseTask]:
+        """Yield the leaf of an analysis, or its group."""
+        for name, binding in self._bound(entry, analysis_leaf_name(entry.command_name), spot):
+            path = f"{spot.path}/{name}"
+            argin = self._plain(binding.argin, path)
+            if argin is not None and not isinstance(argin, dict):
+                reason = "the argument of an analysis is a mapping of its parameters"
+                raise self._error(f"{path} cannot be composed", [f"{reason}, not {shown(argin)}"])
+            places = self._places_with(spot.places, binding)
+            if entry.each is None:
+                yield self._analysis_leaf(entry, name, argin, places)
+            else:
+                leaves = (
+                    self._analysis_leaf(entry, leaf_name, {**(argin or {}), **own}, places)
+                    for leaf_name, own in each_leaf(entry.each, name)
+                )
+                yield self._group(name, entry, leaves, places)
+
+    def _analysis_leaf(
+        self, entry: AnalysisEntry, name: str, argin: Any, places: NodePlaces
+    ) -> LeafTask:
         said = {
             "launcher": entry.launcher,
             "heartbeat_s": entry.heartbeat,
             "grace_s": entry.grace,
             "source": self._beside_map(entry.source),
         }
-        return {name: value for name, value in said.items() if value is not None}
+        settings = {key: value for key, value in said.items() if value is not None}
+        config, kind = self._beside_map(entry.config), TaskExecutionType.ANALYSIS
+        return self._leaf(name, config, entry, argin, kind, places, settings=settings)
 
     def _beside_map(self, file: str | None) -> str | None:
         """Return the path of a file that the map names; a relative one stands beside the map."""
@@ -418,38 +390,22 @@ class _Composition:
         return file if self._map.file is None else str(Path(self._map.file).parent / file)
 
     def _bound(
-        self, entry: HandlerEntry, wanted: str, path: str, names: Names
-    ) -> tuple[str, Binding] | None:
-        """Return the name and the argument of what has no device; None when its guard objects."""
+        self, entry: HandlerEntry, wanted: str, spot: _Spot
+    ) -> Iterator[tuple[str, Binding]]:
+        """Yield the name and the argument of a leaf without a device, unless a guard objects."""
         objection = self._view.objection(entry.allowed_states)
         binding = self._resources.for_method(entry)
         if objection is not None:
-            self._out.add(entry, f"{path}/{wanted}", objection)
-            return None
-        name = names.unique(wanted)
-        where = f"{path}/{name}"
-        self._note_unchecked(where, self._view.unchecked(entry.allowed_states))
-        if binding.note:
-            self._notes.append(f"{where}: {binding.note}")
-        return name, binding
+            self._out.add(entry, f"{spot.path}/{wanted}", objection)
+            return
+        name = spot.names.unique(wanted)
+        self._note(f"{spot.path}/{name}", self._view.unchecked(entry.allowed_states))
+        self._note(f"{spot.path}/{name}", binding.note)
+        yield name, binding
 
     def _plain(self, argin: Any, path: str) -> Any:
         try:
             return plain_copy(argin)
         except ValueError as exc:
-            raise CommandError(
-                f"{path}: {exc}", command=self._name, reasons=[str(exc)], summary=path, path=path,
-                hint="an argument is made of texts, numbers, booleans, lists and mappings",
-            ) from exc  # fmt: skip
-
-    # ---------------------------------------------------------------- notes
-
-    def _note_unchecked(self, path: str, note: str | None) -> None:
-        if note is not None:
-            self._notes.append(f"{path}: {note}")
-
-
-def _joined(reasons: list[str]) -> str:
-    told = "; ".join(reasons[:_TOLD_REASONS])
-    more = len(reasons) - _TOLD_REASONS
-    return f"{told}; and {more} more" if more > 0 else told
+            hint = "an argument is made of texts, numbers, booleans, lists and mappings"
+            raise self._error(path, [str(exc)], path, hint) from exc

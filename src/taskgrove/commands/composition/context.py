@@ -1,13 +1,12 @@
-"""What a command is composed against: components, their attributes, the manager (SPEC S6.2).
+"""The context of a composition: components, their attributes, the manager.
 
-A component manager is any object, or a dict, with ``components``: a keyword is
-mapped to one component or an ordered list of them. A component is an object with
-a ``name`` (its TANGO name), a dict with the key ``name``, or the name alone.
-From the command line the same comes from the map's section ``components:``
-(:meth:`ComponentContext.from_map`); so it does for a context without ``components``.
+A component manager is any object, or a dict, with ``components``: a keyword is mapped to one
+component or an ordered list of them. A component is an object with a ``name`` (its TANGO name), a
+dict with the key ``name``, or the name alone. A context without ``components`` takes them from the
+section ``components:`` of the map (:meth:`ComponentContext.from_map`), as the command line does.
 
-Attributes are read while a command is composed, on the thread that composes; a
-reader that is handed in may block there.
+Threads: attributes are read while a command is composed, on the thread that composes; the reader
+of the caller may block there.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ class ComponentContext:
 
     Args:
         components: The components by keyword, as a component manager has them.
-        manager: The object whose methods internal entries call, and whose attributes the
-            command's own guard reads; None: there is none.
-        ask_devices: False: no device is asked, so that conditions on their states, and a
-            command's own without a manager, are noted as not checked, and let all pass.
+        manager: The object whose methods internal entries call, and whose attributes the guard
+            of the command reads; None: there is none.
+        ask_devices: False: no device is asked; conditions on states of devices, and the
+            command's own condition without a manager, are noted as not checked, and hold.
     """
 
     def __init__(
@@ -75,23 +74,19 @@ class ComponentContext:
             read_attribute: Reads the attributes that guards need.
             addresses: Where devices are, by their short TANGO name, for those that are not
                 found by that name alone (``tango://127.0.0.1:10001/a/b/c#dbase=no``).
-            absences: Why devices cannot be used at all, by the name that they have here: they
-                are left out, or reject the command, as the map says.
+            absences: Why devices cannot be used at all, by their name in the map: they are left
+                out, or reject the command, as the map says.
             ask_devices: See :class:`ComponentContext`.
         """
-        found = addresses or {}
-        absent = absences or {}
-        return cls(
-            {
-                keyword: [
-                    MapComponent(found.get(name, name), read_attribute, absent.get(name))
-                    for name in names
-                ]
-                for keyword, names in command_map.components.items()
-            },
-            manager,
-            ask_devices=ask_devices,
-        )
+        found, absent = addresses or {}, absences or {}
+        components = {
+            keyword: [
+                MapComponent(found.get(name, name), read_attribute, absent.get(name))
+                for name in names
+            ]
+            for keyword, names in command_map.components.items()
+        }
+        return cls(components, manager, ask_devices=ask_devices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +94,12 @@ class Component:
     """A component as the composer sees it.
 
     Attributes:
-        target: What a leaf acts on.
+        target: The target of a leaf.
         name: Its short TANGO name.
         keyword: The keyword that it is listed under.
-        leaf_name: What a leaf on it is called (SPEC S6.5).
+        leaf_name: The name of a leaf on it.
         listed_name: Its name as it was given, with the address where one was.
-        key: What is the same for every spelling of its name.
+        key: A text that is the same for every spelling of its name.
     """
 
     target: Any
@@ -121,7 +116,7 @@ class Component:
 
 
 def leaf_name_of(device_name: str) -> str:
-    """Return what a leaf on a device is called: ``mid-pst/beam/01`` → ``pst-beam-01`` (S6.5)."""
+    """Return the name of a leaf on a device: ``mid-pst/beam/01`` → ``pst-beam-01``."""
     short = device_name_of(device_name) or device_name
     if short[:4].lower() in ("low-", "mid-") and len(short) > 4 and short[4] != "/":
         short = short[4:]
@@ -133,7 +128,7 @@ class ManagerView:
 
     Args:
         component_manager: The context, or None.
-        map_components: What the map lists in ``components:``, for a context that lists nothing.
+        map_components: The section ``components:``, for a context that lists nothing.
 
     Attributes:
         owner: The object whose methods internal entries call, or None.
@@ -167,14 +162,14 @@ class ManagerView:
                 hint="map a keyword to one component or an ordered list",
             )
         self._listed: Mapping[str, Any] = listed
-        #: What stands for each device, whatever its name is spelt like elsewhere.
+        #: The component of each device, by the key of its name.
         self._devices: dict[str, Component] = {}
         self._known: dict[str, tuple[Component, ...]] = {}
 
     def components(self, keyword: str) -> tuple[Component, ...]:
         """Return the components of a keyword, in order; without one, none.
 
-        ``csp_subs`` is what the context lists as such, else all of cbf, pss and pst.
+        ``csp_subs`` are the components that the context lists so, else all of cbf, pss and pst.
 
         Raises:
             CommandError: A component has no name.
@@ -190,10 +185,8 @@ class ManagerView:
             yield from self.components(keyword)
 
     def _found(self, keyword: str) -> Iterator[Component]:
-        subsystems = [
-            item for part in ("cbf", "pss", "pst") if keyword == "csp_subs"
-            for item in self.components(part)
-        ]  # fmt: skip
+        parts = ("cbf", "pss", "pst") if keyword == "csp_subs" else ()
+        subsystems = [item for part in parts for item in self.components(part)]
         value = self._listed.get(keyword)
         if keyword == "csp_subs" and value is None:
             yield from subsystems
@@ -262,14 +255,11 @@ class ManagerView:
         if reading.missing is not None:
             what = "key" if self._owner_word == "a dict" else "method"
             said = f"{name} is no {what} of the component manager ({self._owner_word})"
-        raise CommandError(
-            f"{path}: {said}",
-            path=path,
-            hint=f"did you mean {close!r}?" if close else None,
-        )
+        hint = f"did you mean {close!r}?" if close else None
+        raise CommandError(f"{path}: {said}", path=path, hint=hint)
 
     def obs_mode(self) -> str | None:
-        """Return the manager's observation mode by name, where it tells one (SPEC S3.11)."""
+        """Return the manager's observation mode by name, where it tells one."""
         for attribute in ("obs_mode", "obsMode"):
             value = None if self.owner is None else read_attribute(self.owner, attribute).value
             if isinstance(value, Enum):

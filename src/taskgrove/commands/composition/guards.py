@@ -1,4 +1,4 @@
-"""Guards: an attribute is read and compared with the states that are allowed (SPEC S6.3)."""
+"""Guards: an attribute is read and compared with the states that are allowed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Objection(NamedTuple):
 
     Attributes:
         kind: ``guard`` where a condition does not hold, ``fault`` where it cannot be used.
-        reason: Why, in a few words: ``no answer``.
-        said: What is known besides, such as the text of an error; may be empty.
-        known: Why as data, where whoever found it knows more than the kind.
+        reason: The reason, in a few words: ``no answer``.
+        said: More about it, such as the text of an error; may be empty.
+        known: The reason as data, where more is known than the kind.
     """
 
     kind: LeftOutKind
@@ -55,8 +55,8 @@ class MapComponent:
     Args:
         name: Its TANGO name, or its address (``tango://host:port/a/b/c#dbase=no``).
         read_attribute: Reads its attributes; None: it has none that can be read.
-        absence: Why the device cannot be used at all, where that is known, or what its error
-            says (then it gives no answer); else None.
+        absence: Why the device cannot be used at all, where that is known, or the text of the
+            error where it gives no answer; else None.
     """
 
     __slots__ = ("_read_attribute", "absence", "name")
@@ -86,7 +86,7 @@ class MapComponent:
 
 
 class Reading(NamedTuple):
-    """What reading an attribute gave: a value, or why there is none."""
+    """The value of an attribute, or why there is none."""
 
     value: Any = None
     missing: Objection | None = None
@@ -104,7 +104,7 @@ def read_attribute(thing: Any, name: str) -> Reading:
         known = Cause(kind="misconfigured")
         return Reading(missing=Objection("guard", f"it has no attribute {name}{reason}", "", known))
     except BaseException as exc:
-        if is_interrupt(exc):  # composing runs on the thread of whoever asked for it
+        if is_interrupt(exc):  # composing runs on the thread of the caller
             raise
         return Reading(missing=_raised(f"reading {name}", exc))
 
@@ -139,7 +139,7 @@ def _word(value: Any) -> str | None:
 
 
 def is_same_state(value: Any, allowed: Any, attribute: str) -> bool:
-    """Return whether an attribute's value is the one that a guard names (SPEC S6.3).
+    """Return whether an attribute's value is the one that a guard names.
 
     Names are compared where both have one, in any case, else numbers; a bare name and a
     bare number are compared by the enum of the control model that the attribute has.
@@ -204,7 +204,7 @@ def _raised(deed: str, exc: BaseException) -> Objection:
 
 
 def unchecked_note(guard: AllowedStates) -> str:
-    """Return what is said of a guard that was not checked."""
+    """Return the note of a guard that was not checked."""
     return f"condition not checked: {guard.attr_name}; allowed: {_allowed(guard)}"
 
 

@@ -1,4 +1,4 @@
-"""Limits and rules of a tree that cannot do what they promise, said aloud (SPEC S6, S7.7)."""
+"""Notes on the limits and rules of a tree that cannot be kept."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _objection_of(node: Task) -> str | None:
 
 
 def _tightest_limit(leaf: LeafTask) -> str | None:
-    """Return the shortest limit that holds for a leaf, with who set it; None when none does."""
+    """Return the shortest limit that holds for a leaf, with the node that sets it, or None."""
     limits = [] if leaf.timeout is None else [(leaf.timeout, "")]
     node = leaf.parent
     while isinstance(node, Task):

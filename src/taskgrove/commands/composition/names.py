@@ -32,7 +32,7 @@ class Names:
 
 
 def analysis_leaf_name(analysis: str) -> str:
-    """Return what the leaf of an analysis is called: ``PyfaiIntegrate`` → ``pyfai-integrate``."""
+    """Return the name of the leaf of an analysis: ``PyfaiIntegrate`` → ``pyfai-integrate``."""
     return _HUMP.sub("-", analysis).lower()
 
 

@@ -1,4 +1,4 @@
-"""What a composition leaves out: data for the outcome, notes for people, reasons to refuse.
+"""The steps that a composition leaves out: as data, as notes, as reasons to refuse.
 
 Threads: an :class:`Omissions` belongs to the thread that composes.
 """
@@ -22,10 +22,10 @@ _CORRELATOR = "a correlator is left out only where its entry says 'reject_missin
 
 
 class Omissions:
-    """What one composition leaves out.
+    """The steps that one composition leaves out.
 
     Attributes:
-        notes: What people are told of the tree.
+        notes: The notes of the tree, for people.
         refusals: Why the command is rejected; empty: it is not.
         refused: The same of the leaves on devices that stand in the way.
     """
@@ -34,9 +34,9 @@ class Omissions:
         self.notes: list[str] = []
         self.refusals: list[str] = []
         self.refused: list[Refusal] = []
-        #: What is left out, by the path of the task that would hold it.
+        #: The steps that are left out, by the path of the task that would hold them.
         self._items: defaultdict[str, list[LeftOut]] = defaultdict(list)
-        #: Paths of what was left out for a reason of its own.
+        #: Paths of the steps that were left out for a reason of their own.
         self._explained: set[str] = set()
 
     def add(
@@ -49,10 +49,10 @@ class Omissions:
         """Leave out a step, or take note that the command is rejected because of it.
 
         Args:
-            entry: What the map says of it.
-            path: Where it would stand.
-            objection: Why; by ``selection`` it never rejects.
-            component: Its component, or None.
+            entry: The entry of the step in the map.
+            path: The path that the step would have.
+            objection: The reason; a ``selection`` never rejects.
+            component: The component of the step, or None.
         """
         device = None if component is None else component.name
         if self.rejects(entry, objection, component):
@@ -93,9 +93,10 @@ class Omissions:
         self._items[parent].append(item)
 
     def hand_over(self, root: Task) -> None:
-        """Give each task what is left out of it; a branch without a leaf goes to the one above.
+        """Give each task the steps that are left out of it.
 
-        A fault that empties a branch counts once above it, for the branch.
+        The steps of a branch without a leaf go to the branch above. A fault that empties a branch
+        counts once above it, for the branch.
         """
         filled: set[Task] = set()
         nodes = [(path, node) for path, node in root.walk() if isinstance(node, Task)]

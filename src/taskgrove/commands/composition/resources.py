@@ -1,12 +1,11 @@
-"""Which argument a leaf gets, and which beams are selected (SPEC S6.4).
+"""The argument of each leaf, and the selection of beams, by ``resources``.
 
-``resources`` is a mapping. Its keys are names of components (a TANGO name, in any
-case, or the name of the leaf), handler keywords, or names of internal methods and
-analyses. The value under ``pst`` (or ``csp_subs``) may itself be per component: it
-is when it is a mapping with a key that names a component or is its number, or reads
-like one, or when all its keys are numbers. Then each key must be a component, and
-those that are not named are not selected. A name that fits nothing is refused:
-nothing is silently lost.
+``resources`` is a mapping. Its keys are names of components (a TANGO name, in any case, or the
+name of the leaf), handler keywords, or names of internal methods and analyses. The value under
+``pst`` (or ``csp_subs``) may itself be per component: it is when it is a mapping with a key that
+names a component or is its number, or reads like one, or when all its keys are numbers. Then each
+key must be a component, and the other components are not selected. A name that fits nothing is
+refused: nothing is silently lost.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH
 from taskgrove.commands.command_map.problems import join_path, shown
 from taskgrove.commands.command_map.schema import GROUP_KEYWORDS, KEYWORDS, HandlerEntry
 from taskgrove.commands.composition.context import Component, ManagerView
+from taskgrove.commands.composition.refused import refused_command
 from taskgrove.commands.task import device_name_of
 from taskgrove.errors import CommandError, nearest
 
@@ -28,12 +28,12 @@ _NUMBER_AT_END: Final = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 
 
 class Binding(NamedTuple):
-    """What a component is given.
+    """The argument of a component or a method.
 
     Attributes:
         argin: The argument; None means none.
         selected: False when the resources select others only.
-        note: What was not used, or an empty text.
+        note: The resource that was not used, or an empty text.
         source: The key of the resources that gave the argument; None: the map did, or nobody.
     """
 
@@ -68,7 +68,7 @@ class Resources:
         if wrong:
             raise self._refused(wrong)
         self._given: Mapping[str, Any] = given
-        # Only what is asked for: reading the components' names costs with thousands of them.
+        # Reading the names of thousands of components is slow.
         self._by_name = self._named() if given else {}
 
     def _named(self) -> dict[str, str]:
@@ -142,22 +142,17 @@ class Resources:
         known = _name_index(components)
         numbers = _by_number(components) if any(map(_is_number, value)) else {}
         by_key = {
-            key: known.get(_folded(key))
-            if not _is_number(key)
-            else next(iter(numbers.get(int(key), ())), None)
+            key: next(iter(numbers.get(int(key), ())), None)
+            if _is_number(key)
+            else known.get(_folded(key))
             for key in value
         }
         kin = {item.leaf_name.rpartition("-")[0].lower() for item in components} - {""}
         kin |= {item.name.lower().split("/")[-2] for item in components if "/" in item.name}
-        if (
-            value
-            and not all(map(_is_number, value))
-            and not any(
-                name is not None or _reads_like_name(key, kin) for key, name in by_key.items()
-            )
-        ):
-            return None
-        return self._matched(keyword, value, by_key, components)
+        names_some = any(name or _reads_like_name(key, kin) for key, name in by_key.items())
+        if not value or all(map(_is_number, value)) or names_some:
+            return self._matched(keyword, value, by_key, components)
+        return None
 
     def _matched(
         self,
@@ -212,14 +207,8 @@ class Resources:
         return notes
 
     def _refused(self, reasons: list[str], hint: str | None = None) -> CommandError:
-        return CommandError(
-            f"{self._command}: {'; '.join(reasons)}",
-            command=self._command,
-            reasons=reasons,
-            summary=self._command,
-            path=self._command,
-            hint=hint,
-        )
+        command = self._command
+        return refused_command(command, command, reasons, path=command, hint=hint)
 
 
 def _folded(key: Any) -> str:
@@ -251,7 +240,7 @@ def _reads_like_name(key: Any, kin: set[str]) -> bool:
 
 
 def _name_index(components: Iterable[Component]) -> dict[str, str]:
-    """Return lower-case TANGO names by what may stand for them: themselves and leaf names."""
+    """Return lower-case TANGO names, by themselves and by the names of their leaves."""
     index: dict[str, str] = {}
     for item in components:
         index.setdefault(item.leaf_name.lower(), item.name.lower())
@@ -260,7 +249,7 @@ def _name_index(components: Iterable[Component]) -> dict[str, str]:
 
 
 def plain_copy(value: Any, path: str = "argin", depth: int = 0) -> Any:
-    """Return plain data as a copy of its own: what may cross to a device or a program.
+    """Return a copy of plain data, which may cross to a device or a program.
 
     Raises:
         ValueError: It holds something that JSON does not know, or is too deep.
