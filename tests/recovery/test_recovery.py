@@ -98,7 +98,7 @@ def test_a_leaf_in_flight_without_an_id_is_not_known(store: Store) -> None:
     facts = lost(store, "b")
     facts.nodes["configure/b"].outside_id = None
     plan = plan_recovery(facts, run_id="r1", lost_at="noon")
-    assert plan.unknown == ("configure/b",)
+    assert plan.of("unknown") == ("configure/b",)
     end = plan.prior["configure/b"]
     assert end.status is TaskStatus.FAILED
     assert (
@@ -115,7 +115,7 @@ def test_a_leaf_in_flight_without_an_id_is_not_known(store: Store) -> None:
 def test_what_may_have_been_started_in_the_last_moment_says_so(store: Store) -> None:
     facts = lost(store, "a", "finished")
     plan = plan_recovery(facts, run_id="r1", lost_at="noon")
-    assert plan.not_started == ("configure/b", "configure/c", "configure/d")
+    assert plan.of("not_started") == ("configure/b", "configure/c", "configure/d")
     text = plan.prior["configure/b"].result[1]
     assert plan.prior["configure/b"].fields["cause"] == Cause(kind="never_begun")
     assert text.startswith("not started, as far as the record tells: the runner of this run was")
@@ -182,7 +182,7 @@ def test_of_two_recoveries_only_one_goes_on(store: Store) -> None:
     refused = [item for item in told if isinstance(item, str)]
     assert len(refused) == 3
     for text in refused:
-        assert "by somebody else" in text or "its runner lives" in text or "has ended" in text
+        assert "by another process" in text or "its runner lives" in text or "has ended" in text
 
 
 def test_a_recovery_that_is_lost_in_turn_can_be_recovered_again(store: Store) -> None:
@@ -275,7 +275,11 @@ def test_a_process_that_is_gone_needs_no_runner(store: Store) -> None:
 def test_a_plan_changes_nothing(store: Store) -> None:
     lost(store, "b")
     row, plan = look_at_lost(store, "r1")
-    assert (row.state, plan.followed, plan.kept) == ("lost", ("configure/b",), ("configure/a",))
+    assert (row.state, plan.of("followed"), plan.of("kept")) == (
+        "lost",
+        ("configure/b",),
+        ("configure/a",),
+    )
     assert plan.kinds == {DEVICE: "configure/b"}
     assert History(store).find("r1").state == "lost"
 

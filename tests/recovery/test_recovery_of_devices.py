@@ -80,7 +80,7 @@ def recovered(database: Path) -> tuple[Any, EventLog, Any]:
     log = EventLog()
     with Store.open(database) as store, DeviceRunner(poll_interval_s=0.3) as runner:
         _, plan = look_at_lost(store, "r1")
-        assert len(plan.followed) == 3
+        assert len(plan.of("followed")) == 3
         recover(store, "r1", runners={DEVICE: runner})
         history = History(store)
         for event in history.events("r1"):
@@ -186,7 +186,7 @@ def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) 
     refused = told[codes.index(2)][1]
     # The slower one finds that the other is at it, or already done with it.
     allowed = (
-        "being recovered by somebody else",
+        "being recovered by another process",
         "its runner lives",
         "there is nothing to recover",
     )

@@ -305,7 +305,7 @@ def test_where_the_claim_cannot_be_written_nothing_begins(
 
         with monkeypatch.context() as patched:
             patched.setattr(Link, "_connect", gone)
-            recorder._writer._beat_at = 0.0  # it is about to look after what it records
+            recorder._saver.beat_at = 0.0  # it is about to look after what it records
             with (
                 MainTaskExecutor(1, {DEVICE: fake}) as pool,
                 pytest.raises(StoreError, match="nothing was started"),

@@ -20,6 +20,7 @@ from taskgrove.events import NoteDetail, TaskEvent
 from taskgrove.recovery import lost_run_recovery as recovery
 from taskgrove.store import Recorder, Store
 from taskgrove.store.recording import link as link_module
+from taskgrove.store.recording import saving as saving_module
 from taskgrove.store.recording import spill as spill_module
 from taskgrove.store.recording import writer as writer_module
 from taskgrove.store.recording.inbox import Begin, End, Inbox, Item, Waiter
@@ -182,7 +183,7 @@ def test_what_an_earlier_process_left_unreadable_costs_no_run_of_this_one(
         raise ValueError("an entry of another version")
 
     troubles = Troubles()
-    monkeypatch.setattr(writer_module, "adopt", fails)
+    monkeypatch.setattr(saving_module, "adopt", fails)
     with new_recorder(tmp_path / "runs.db", tmp_path, on_trouble=troubles) as recorder:
         assert run_recorded(recorder, "run-1").status is TaskStatus.COMPLETED
         troubles.wait_for("an entry of another version")
@@ -243,7 +244,7 @@ def test_a_sign_of_life_that_cannot_be_given_is_not_tried_without_a_pause(
         recorder.append(made)
         feed(made.begin_run("run-1", RunAbout()), life("run-1")[:2])
         monkeypatch.setattr(RunWriter, "heartbeat", fails)
-        made._writer._beat_at = 0.0
+        made._saver.beat_at = 0.0
         feed(made.begin_run("run-2", RunAbout()), life("run-2")[:2])
         eventually(lambda: bool(tries))
         assert tries[0] > 0
@@ -296,6 +297,6 @@ def test_a_run_that_was_recovered_and_lost_again_meanwhile_is_not_claimed_by_an_
                 connection.execute(update(runs).values(last_sequence=12))
 
         monkeypatch.setattr(recovery, "_check_followable", meanwhile)
-        with pytest.raises(UsageError, match="by somebody else"):
+        with pytest.raises(UsageError, match="by another process"):
             recovery.recover(store, "run-1")
     assert kept(file, "run-1").run["state"] == "lost"

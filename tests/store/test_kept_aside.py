@@ -452,36 +452,3 @@ def test_the_command_line_does_not_act_on_an_older_run(
         done = ask(*words, "--db", str(file))
     assert done.exit_code == 2
     assert str(aside(file)[0]) in done.stderr
-
-
-def test_a_spill_that_comes_within_one_tick_of_the_folder_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "spill"
-    folder.mkdir()
-    monkeypatch.setattr(spill, "spill_folders", lambda: [folder, tmp_path / "missing"])
-    watch = spill.SpillWatch("a.db")
-    assert not watch.found()
-    left = folder / f"{spill._stem('a.db')}-1-ff.spill"
-    left.touch()
-    os.utime(folder, ns=(0, folder.stat().st_mtime_ns))
-    assert watch.found()
-    assert watch.found()
-    left.unlink()
-    assert not watch.found()
-
-
-def test_a_folder_that_has_not_changed_is_not_looked_into(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks = []
-    monkeypatch.setattr(spill, "spill_folders", lambda: [tmp_path, tmp_path / "later"])
-    monkeypatch.setattr(spill, "orphans_of", looks.append)
-    os.utime(tmp_path, ns=(0, 0))
-    watch = spill.SpillWatch("a.db")
-    assert not watch.found()
-    assert not watch.found()
-    assert looks == ["a.db"]
-    (tmp_path / "later").mkdir()
-    watch.found()
-    assert looks == ["a.db", "a.db"]

@@ -298,7 +298,7 @@ def test_two_recorders_of_one_process_share_a_store(record_url: str, tmp_path: P
 def test_a_heartbeat_says_that_the_process_lives(
     record_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("taskgrove.store.recording.writer.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("taskgrove.store.recording.saving.HEARTBEAT_S", 0.05)
     with new_recorder(record_url, tmp_path) as recorder:
         recorder.begin_run("run-1", RunAbout())
         first = kept(record_url, "run-1").leases[0].heartbeat_ns

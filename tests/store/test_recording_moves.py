@@ -11,10 +11,11 @@ import pytest
 
 from taskgrove.commands.run_recorder import ResumeClaim, RunAbout
 from taskgrove.errors import StoreError
-from taskgrove.store.recording import inbox, run_state, writer
+from taskgrove.store.recording import inbox, run_state, saving
 from taskgrove.store.recording.inbox import Begin, BeginRequest, BeginStage
 from taskgrove.store.recording.run_state import Ending, RunRequest, RunStage, RunState
-from taskgrove.store.recording.writer import Writer, WriterRequest, WriterStage
+from taskgrove.store.recording.saving import Saver, SaverRequest, SaverStage
+from taskgrove.store.recording.writer import Writer
 from tests.moves_walk import walk_cells
 from tests.store.recording import PATIENCE_S, Troubles, new_recorder
 
@@ -87,20 +88,20 @@ def test_the_begin_of_a_run_moves_as_its_table_says() -> None:
         assert begin_in(stage).done.is_set() is not waits
 
 
-def test_a_writer_moves_as_its_table_says(tmp_path: Path) -> None:
+def test_a_saver_moves_as_its_table_says(tmp_path: Path) -> None:
     made: list[Any] = []
 
-    def writer_in(stage: WriterStage) -> Writer:
+    def saver_in(stage: SaverStage) -> Saver:
         made.append(new_recorder(tmp_path / "runs.db", tmp_path))
-        found: Writer = made[-1]._writer
-        if stage is WriterStage.ASIDE:
-            found.move(WriterRequest.FAIL)
-        elif stage is WriterStage.OVER:
+        found: Saver = made[-1]._saver
+        if stage is SaverStage.ASIDE:
+            found.move(SaverRequest.FAIL)
+        elif stage is SaverStage.OVER:
             made[-1].close()
         return found
 
     try:
-        walk_cells(writer.MOVES, writer_in, Writer.move, lambda it: it.stage, none_refused)
+        walk_cells(saving.MOVES, saver_in, Saver.move, lambda it: it.stage, none_refused)
     finally:
         for recorder in made:
             recorder.close()

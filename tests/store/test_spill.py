@@ -149,6 +149,27 @@ def test_an_entry_that_was_cut_off_ends_the_file(tmp_path: Path, cut: int) -> No
         assert [entry.sequence for entry, _ in read_entries(file.fileno())] == [1, 2]
 
 
+def test_no_cut_of_an_entry_of_any_kind_is_damage(tmp_path: Path) -> None:
+    row = {"run_id": "run", "created_ns": 5, "progress": 0, "parent_run_id": None, "user": "é" * 40}
+    kinds: list[Entry] = [
+        RunEntry("run", row, {"pid": 2**31, "pid_started": 1.5}, True),
+        EventEntry("run", 70_000, b"x" * 300),
+        EndEntry("run", (5, 0, None, "no lock", 2**60)),
+    ]
+    gaps: list[tuple[int, int]] = []
+    for entry in kinds:
+        spill = Spill(RECORD, 10**6, tmp_path)
+        spill.add([entry])
+        spill.close()
+        (path,) = orphans_of(RECORD, tmp_path)
+        with path.open("rb") as file:
+            for end in range(path.stat().st_size):
+                damaged = read_entries(file.fileno(), 0, end, lambda *gap: gaps.append(gap))
+                assert list(damaged) == []
+        path.unlink()
+    assert gaps == [], "msgspec may have changed how it reports truncated data"
+
+
 @pytest.mark.parametrize(
     ("byte", "size"), [*((n, 10) for n in range(0, 40, 3)), (2, 3_000_000), (20, 3_000_000)]
 )

@@ -1,17 +1,15 @@
-"""Beginnings of JSON and of MessagePack are told from what is whole, and from anything else."""
+"""Beginnings of JSON are told from whole documents, and from anything else."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.aggregation.json_beginning import ends_too_early
-from taskgrove.store.recording.message_pack import is_beginning
 
 DOCUMENTS = (
     [],
@@ -55,34 +53,3 @@ def test_every_cut_of_any_json_text_ends_too_early(document: Any) -> None:
 )  # fmt: skip
 def test_what_no_end_would_mend_is_no_beginning(text: str) -> None:
     assert not ends_too_early(text)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_cut_of_a_value_in_message_pack_is_a_beginning(document: Any) -> None:
-    if "numbers" not in document:  # integers end at 64 bits
-        check_message_pack(document)
-
-
-@given(VALUES)
-def test_every_cut_of_any_value_in_message_pack_is_a_beginning(value: Any) -> None:
-    check_message_pack(value)
-
-
-@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 65_535, 65_536])
-def test_values_of_every_length_are_known(size: int) -> None:
-    large: tuple[Any, ...] = ("x" * size, b"x" * size, [0] * size, dict.fromkeys(range(size)))
-    for value in (*large, msgspec.msgpack.Ext(5, b"x" * size)):
-        data = msgspec.msgpack.encode(value)
-        assert not is_beginning(data)
-        assert not is_beginning(data + b"\0")
-        assert is_beginning(data[:-1])
-        assert is_beginning(data[:2]) or len(data) <= 2
-
-
-def check_message_pack(value: Any) -> None:
-    data = msgspec.msgpack.encode(value)
-    assert not is_beginning(data)
-    assert not is_beginning(data + b"\xc0")
-    for end in range(len(data)):
-        assert is_beginning(data[:end])
-    assert not is_beginning(b"\x92\xc1" + data[:-1])  # no value begins like that

@@ -65,8 +65,8 @@ def say_recovery_plan(terminal: Terminal, plan: RecoveryPlan) -> None:
     """Say what recovery does with each leaf."""
     terminal.say(f"Run {safe_text(plan.run_id)}: {plan.line}.")
     told = (
-        ("follow", plan.followed),
-        ("not known", plan.unknown),
+        ("follow", plan.of("followed")),
+        ("not known", plan.of("unknown")),
     )
     for word, paths in told:
         for path in paths[:20]:

@@ -1,6 +1,6 @@
-"""What is not known of a leaf that is to run again: it may do its work twice.
+"""Doubts about a leaf that is to run again: its work may be done twice.
 
-Everything here is pure; it is decided by causes and by the topics and data of notes.
+Pure; decided by causes and by the topics and data of notes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ DOUBT: Final = "lost"
 _END_NOT_KNOWN: Final[frozenset[CauseKind]] = frozenset(
     {"lost", "fate_unknown", "silent", "forgotten"}
 )
-#: Causes of a late end that is none: nobody followed the work any longer.
+#: Causes of a late end that does not count: the work was not followed any longer.
 _LET_GO: Final = _END_NOT_KNOWN | {"timed_out", "abandoned"}
 
 
 def doubt_of_lost(leaf: LeafTask, since: str) -> str:
-    """Return what is not known of a leaf of a run that lost its runner.
+    """Return the doubt about a leaf of a run that lost its runner.
 
     Args:
         leaf: The leaf.
-        since: How far it had come, as words.
+        since: How far the leaf had come, as words.
     """
     what = f"{leaf.command_name} reached {leaf.device_name}" if leaf.device_name else "it ran"
     return f"{since} when the runner was lost: whether {what} is not known"
@@ -41,7 +41,7 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
 
     Args:
         leaf: The leaf, as it is to run again.
-        node: What is known of the end that it reached, or None.
+        node: The node with the end that it reached, or None.
     """
     if node is None:
         return ""
@@ -60,7 +60,7 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
 
 
 def _may_go_on(where: str, node: RunNode, topics: Container[str]) -> str:
-    """Return how work was left that nobody told the end of; else an empty text."""
+    """Return why work may go on whose end was not reported; else an empty text."""
     if "abandoned" in topics:
         return f"{where} did not stop when it was asked to, and may go on"
     if "timeout" in topics and node.started_ns is not None and not _ended_late(node.notes):
@@ -69,7 +69,7 @@ def _may_go_on(where: str, node: RunNode, topics: Container[str]) -> str:
 
 
 def _ended_late(notes: Sequence[NodeNote]) -> bool:
-    """Return True where the work told of its end after the end of the leaf was decided."""
+    """Return True where the work reported its end after the end of the leaf was decided."""
     late = [note for note in notes if note.topic == "late"]
     return any(
         ended_late(note)

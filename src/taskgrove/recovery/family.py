@@ -19,8 +19,8 @@ _SET_OUT: Final = "SELECT set_out FROM resumes WHERE run_id = ?"
 def base_of(history: History, row: RunRow) -> RunRow:
     """Return the run whose work a resume of ``row`` goes on with.
 
-    A resume that was refused, or that ended before a leaf began, holds no claim: what it would
-    have gone on with is still to be done.
+    A resume that was refused, or that ended before a leaf began, holds no claim: then the work of
+    the run before is still to be done.
 
     Args:
         history: The record.
@@ -42,8 +42,8 @@ def family_of(
     Args:
         history: The record.
         row: The run.
-        nodes: What is known of its nodes.
-        verdicts: What operators said of it.
+        nodes: Its nodes.
+        verdicts: The verdicts of operators on it.
     """
     rows = {row.run_id: row}
     before = _parent_of(history, row)
@@ -67,11 +67,13 @@ def family_of(
 
 
 def _parent_of(history: History, row: RunRow) -> RunRow | None:
-    return None if row.parent_run_id is None else _find(history, row.parent_run_id)
+    return _find(history, row.parent_run_id)
 
 
-def _find(history: History, run_id: str) -> RunRow | None:
+def _find(history: History, run_id: str | None) -> RunRow | None:
     """Return a run by its whole id; None where it was removed."""
+    if run_id is None:
+        return None
     try:
         found = history.find(run_id)
     except UnknownRunError:

@@ -1,7 +1,7 @@
 """Finding runs whose runner is gone, and saying so in the record.
 
-A run that is being recorded has a lease. On the machine (the same boot, the same space of pids)
-that holds it, the lease is expired as soon as its process is gone; elsewhere, when its heartbeat
+A run that is being recorded has a lease. On the machine that holds the lease (the same boot, the
+same space of pids), it is expired as soon as its process is gone; elsewhere, when its heartbeat
 is older than several of its intervals. A run with an expired lease is LOST, unless its record
 already holds its end: a final state is never overwritten, and the record alone decides.
 
@@ -19,7 +19,6 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.queries.reading import Reader
 from taskgrove.store.store import Store
-from taskgrove.story.run_node import RunNodes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,7 +36,7 @@ class LostRun:
         command: Its command.
         ended: True when its end was on record: it is final now, not lost.
         last_ns: The last sign of life, UTC, nanoseconds since the epoch.
-        note: What is known of its runner, in words.
+        note: Why its runner is taken to be gone, in words.
     """
 
     run_key: int
@@ -49,15 +48,15 @@ class LostRun:
 
     @property
     def words(self) -> str:
-        """What is known of its runner, and when it was last heard of."""
+        """Why its runner is taken to be gone, and the last sign of life."""
         return f"{self.note}; last sign of life {moment_text(self.last_ns)}"
 
 
 def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     """Mark the runs whose lease is expired, and return those that were newly found.
 
-    What processes that are gone had kept aside is written into the record first. Cheap where
-    there is none: a look into a folder, one query for the runs that are being recorded.
+    The spills of processes that are gone are written into the record first. Cheap where there is
+    none: a look into a folder, one query for the runs that are being recorded.
 
     Args:
         store: The record, open for writing.
@@ -71,14 +70,14 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
 
     left = adopt_orphans(store).left
     for file in left:
-        if file.is_damaged:  # nobody else finds it any more
+        if file.is_damaged:  # a later look does not find it any more
             _LOGGER.warning("%s", file.words)
-    # What dead recorders had kept aside may hold ends of runs, and runs that have no row yet.
+    # Spills may hold the ends of runs: such a run is not said to be lost.
     aside = {run.run_id for file in left for run in file.runs}
     found: list[LostRun] = []
     for row in map(_Leased._make, Reader(store).rows(_LEASED)):
         if row.run_id in aside or why_expired(row, now) is None:
-            continue  # of a run whose end may be kept aside, nobody says that it was lost
+            continue
         with store.writing() as connection:
             lost = _mark(connection, store.dialect, row.run_key, now)
         if lost is not None:
@@ -124,21 +123,16 @@ _LEASED: Final = (
 )
 
 
-def _lease_columns() -> list[Any]:
-    from taskgrove.store.schema import leases  # noqa: PLC0415 - an extra
-
-    return [column for column in leases.c if column.name != "run_key"]
-
-
 def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> LostRun | None:
-    """Decide again, in the transaction that writes: somebody may have been quicker."""
+    """Decide again, in the transaction that writes: another process may have been quicker."""
     from sqlalchemy import delete, select, update  # noqa: PLC0415 - an extra
 
     from taskgrove.recovery.mending import mend_run  # noqa: PLC0415 - an extra
     from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
 
+    lease = [column for column in leases.c if column.name != "run_key"]
     statement = (
-        select(runs.c.run_id, runs.c.command, runs.c.created_ns, *_lease_columns())
+        select(runs.c.run_id, runs.c.command, runs.c.created_ns, *lease)
         .select_from(runs.outerjoin(leases, leases.c.run_key == runs.c.run_key))
         .where(runs.c.run_key == run_key, runs.c.state == "running")
         .with_for_update(of=runs)
@@ -149,7 +143,7 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
         return None
     facts = mend_run(connection, dialect, run_key)
     last_ns = max(facts.last_ns or row.created_ns, row.heartbeat_ns or 0)
-    ended = _has_ended(facts)
+    ended = facts.root is not None and facts.root.is_final
     note = f"its end was on record; afterwards {why}" if ended else why
     changed = connection.execute(
         update(runs)
@@ -165,7 +159,3 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
         return None
     connection.execute(delete(leases).where(leases.c.run_key == run_key))
     return LostRun(run_key, row.run_id, row.command, ended, last_ns, note)
-
-
-def _has_ended(facts: RunNodes) -> bool:
-    return facts.root is not None and facts.root.is_final

@@ -1,9 +1,9 @@
-"""Recovering a run whose runner was lost: it goes on under its own id, to a truthful end.
+"""Recovering a run whose runner was lost: it goes on under its own id, to a true end.
 
-Nothing is started. Work that runs outside is followed by the id that was recorded; what is not
-known is said (see ``recovery_plan``). The one who recovers takes over the lease by a
-compare-and-swap, so that of two recoveries at once only one goes on; when it is lost in turn,
-the run is LOST again, and can be recovered again.
+Nothing is started. Work that runs outside is followed by its recorded id; a leaf whose end is not
+known says so (see ``recovery_plan``). A recovery takes over the lease by a compare-and-swap, so
+that of two recoveries at once only one goes on. When it is lost in turn, the run is LOST again,
+and can be recovered again.
 
 Threads: any thread may call any function here.
 """
@@ -24,12 +24,7 @@ from taskgrove.commands.task import LeafTask, TaskExecutionType
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import Observer
 from taskgrove.recovery.finding_lost import LostRun, find_lost, lost_runs, moment_text
-from taskgrove.recovery.recovery_plan import (
-    KIND_OF_OUTSIDE,
-    RecoveryPlan,
-    forget_work,
-    plan_recovery,
-)
+from taskgrove.recovery.recovery_plan import KIND_OF_OUTSIDE, RecoveryPlan, plan_recovery
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
@@ -50,12 +45,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A recovery that is under way.
-
-    Attributes:
-        handle: The run, as it goes on.
-        plan: What is done with each leaf.
-    """
+    """A recovery that is under way: the handle of the run, and the plan for its leaves."""
 
     handle: RunHandle
     plan: RecoveryPlan
@@ -97,16 +87,16 @@ def recover(
     Args:
         store: The record, open for writing.
         run: As :meth:`taskgrove.store.history.History.find` takes it.
-        runners: What follows work outside, by the kind of leaf; it is not closed.
-        recorder: Keeps the record of what follows; None makes one.
+        runners: The runners that follow work outside, by the kind of leaf; they are not closed.
+        recorder: Records the rest of the run; None makes one.
         observers: Called with every event from here on.
-        give_up: Whether work that cannot be followed from here is given up, FAILED.
+        give_up: Whether work that cannot be followed from here ends as FAILED.
         max_workers: As the executor's.
         grace_s: As the executor's, in seconds.
 
     Raises:
-        UsageError: The run is not lost, somebody else recovers it, or work of it cannot be
-            followed from here; the record is as it was.
+        UsageError: The run is not lost, another process recovers it, or work of it cannot be
+            followed from here; the record is as before.
         UnknownRunError: There is no such run.
         StoreError: The record cannot be read or written.
     """
@@ -148,11 +138,11 @@ def start_recovery(
     Args:
         store: The record, open for writing.
         run: As :meth:`taskgrove.store.history.History.find` takes it.
-        executor: Follows what runs; it was made with :func:`runners_for_recovery`.
-        runners: What follows work outside, by the kind of leaf.
-        recorder: Keeps the record of what follows.
+        executor: Follows the work; it was made with :func:`runners_for_recovery`.
+        runners: The runners that follow work outside, by the kind of leaf.
+        recorder: Records the rest of the run.
         observers: Called with every event from here on.
-        give_up: Whether work that cannot be followed from here is given up, FAILED.
+        give_up: Whether work that cannot be followed from here ends as FAILED.
 
     Raises:
         UsageError: As :func:`recover`.
@@ -179,7 +169,7 @@ def start_recovery(
 
 
 def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
-    """Return a lost run and what recovery would do with it; nothing is done.
+    """Return a lost run and the plan of its recovery; nothing is done.
 
     Raises:
         UsageError: It is not lost, or nothing of it is on record.
@@ -194,7 +184,7 @@ def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
         keeper = "" if row.lease is None else f": process {row.lease.pid} on {row.lease.host}"
         raise UsageError(
             f"run {row.run_id} is not lost: its runner lives{keeper}",
-            hint="stop that process first, if it does nothing any more",
+            hint="if that process hangs, stop it first",
         )
     facts = history.facts(row)
     return row, plan_recovery(facts, run_id=row.run_id, lost_at=moment_text(row.last_ns))
@@ -215,16 +205,16 @@ def _check_followable(
     *,
     give_up: bool,
 ) -> None:
-    """Give up the leaves that nobody can follow, where that is allowed, or refuse."""
+    """Give up the leaves that cannot be followed, where that is allowed, or refuse."""
     here = this_process().host
-    for path in plan.followed:
+    for path in plan.of("followed"):
         work = plan.prior[path]
         assert isinstance(work, PriorWork)
         kind = KIND_OF_OUTSIDE.get(work.outside_kind)
         what = f"{work.outside_kind} {work.outside_id}"
         if work.outside_kind == "process" and row.host == here and not _lives(work.outside_id):
             if kind not in runners:  # else the runner itself tells of it
-                forget_work(plan, path, "its process is gone")
+                plan.forget(path, "its process is gone")
             continue
         if work.outside_kind == "process" and row.host != here:
             why = f"it was {what} on {row.host}, which cannot be seen from {here}"
@@ -239,7 +229,7 @@ def _check_followable(
                 path=path,
                 hint=f"{hint}, or give it up (--give-up): its end is then not known",
             )
-        forget_work(plan, path, why)
+        plan.forget(path, why)
 
 
 def _lives(identity: str) -> bool:
@@ -249,11 +239,11 @@ def _lives(identity: str) -> bool:
     try:
         return is_alive(identity)
     except AnalysisError:
-        return True  # no identity that we know: nothing is ruled out
+        return True  # an unknown form of identity: the process may live
 
 
 def _claim(store: Store, row: RunRow) -> None:
-    """Take over the run, or fail because somebody else was quicker."""
+    """Take over the run, or fail because another process was quicker."""
     from sqlalchemy import delete, insert, update  # noqa: PLC0415 - an extra
 
     from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
@@ -267,7 +257,7 @@ def _claim(store: Store, row: RunRow) -> None:
             .where(
                 runs.c.run_key == row.run_key,
                 runs.c.state == "lost",
-                # Not lost once more since we looked: our plan, and our numbers, would be of then.
+                # Not recovered and lost once more since: the plan would be out of date.
                 runs.c.last_sequence == row.last_sequence,
                 runs.c.state_note == row.state_note,
             )
@@ -275,7 +265,7 @@ def _claim(store: Store, row: RunRow) -> None:
         )
         if claimed.rowcount != 1:
             raise UsageError(
-                f"run {row.run_id} is being recovered by somebody else, or was",
+                f"run {row.run_id} is being recovered by another process, or was",
                 hint=f"{quoted_line(store.location, 'runs', 'show', row.run_id)} shows who",
             )
         connection.execute(delete(leases).where(leases.c.run_key == row.run_key))
@@ -289,7 +279,7 @@ def _claim(store: Store, row: RunRow) -> None:
 
 
 def _give_back(store: Store, row: RunRow) -> None:
-    """Undo a claim that came to nothing."""
+    """Undo a claim after a recovery that could not begin."""
     from sqlalchemy import delete, update  # noqa: PLC0415 - an extra
 
     from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra

@@ -1,8 +1,8 @@
 """Making the record of a run whole after its recorder was killed.
 
-What was on its way when the process died is gone: numbers of the log may be missing in the midst,
-because threads hand over their events a little out of order, and rows may be behind the log. The
-numbers are accounted for by notes that say so, and the rows are made anew from the log.
+Events that were on their way when the process died are gone: numbers may be missing inside the
+log, because threads hand over their events a little out of order, and rows may be behind the log.
+Notes stand for the missing numbers, and the rows are made anew from the log.
 
 Threads: it belongs to the thread that holds the connection.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def mend_run(connection: Connection, dialect: str, run_key: int) -> RunNodes:
     """Fill the gaps of a run's log with notes, and make its rows anew; return its facts.
 
-    Nobody may be recording the run.
+    No recorder may be recording the run.
 
     Args:
         connection: In a transaction that writes.
@@ -57,7 +57,7 @@ def mend_run(connection: Connection, dialect: str, run_key: int) -> RunNodes:
 
 
 def _gaps(log: Iterator[TaskEvent], run_id: str, command: str) -> Iterator[TaskEvent]:
-    """Yield a note for each range of numbers that is missing in the midst of a log."""
+    """Yield a note for each range of numbers that is missing inside a log."""
     expected = 1
     path = command
     for event in log:

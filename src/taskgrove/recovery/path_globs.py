@@ -1,7 +1,7 @@
 """Patterns over the paths of nodes: ``configure/configure_pst/**``.
 
-``*`` and ``?`` stay within one part of a path, ``[…]`` is a set of signs, ``**`` crosses levels.
-A pattern that names a composite means all that is below it.
+``*`` and ``?`` stay within one part of a path, ``[…]`` is a set of characters, ``**`` crosses
+levels. A pattern that matches a composite means every leaf below it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 
 def _matches_nothing(pattern: str, paths: Sequence[str]) -> UsageError:
-    # What is right but for its beginning is what people write most.
+    # The most frequent mistake is a path without its beginning.
     deeper = _regex(f"**/{pattern}")
     close = [path for path in paths if deeper.fullmatch(path)][:_NAMED]
     if close:

@@ -1,17 +1,16 @@
-"""What recovery will do with each leaf of a run whose runner was lost; decided before it begins.
+"""The plan of a recovery: for each leaf of a run whose runner was lost, what is done with it.
 
 An end on record is kept. Work that was recorded with an id is followed: the device, or the
-process, knows how it ended. A leaf that was in flight without an id is FAILED, with what is not
-known as its cause. A leaf that never began is ABORTED; recovery starts nothing.
-
-Everything here is pure, but for a look at whether a process lives.
+process, knows how it ended. A leaf that was in flight without an id becomes FAILED, with a cause
+that says that its end is not known. A leaf that never began becomes ABORTED; a recovery starts
+nothing. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from taskgrove.commands.prior import Prior, PriorEnd, PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
@@ -22,7 +21,7 @@ from taskgrove.events import Cause, NoteDetail
 from taskgrove.recovery.doubts import DOUBT, doubt_of_lost
 from taskgrove.story.run_node import RunNode, RunNodes
 
-#: What executes work that runs outside under an id of this kind.
+#: The kind of leaf whose work runs outside under an id of this kind.
 KIND_OF_OUTSIDE: Final = {
     "command": TaskExecutionType.DEVICE,
     "process": TaskExecutionType.ANALYSIS,
@@ -36,21 +35,29 @@ _IN_FLIGHT: Final = {
     " still run",
 }
 
+#: How a leaf is treated.
+Fate: TypeAlias = Literal["kept", "followed", "unknown", "not_started"]
+_WORDS: Final[dict[Fate, str]] = {
+    "kept": "ended on record",
+    "followed": "followed to their end",
+    "unknown": "in flight, their fate not known",
+    "not_started": "not started",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPlan:
-    """What recovery will do.
+    """The plan of a recovery.
 
     Attributes:
         run_id: The run.
         root: Its tree, rebuilt from the record, not yet run.
-        nodes: What its record says of each node, by path.
+        nodes: Its nodes as the record has them, by path.
         reason: Why nothing is started, as words: when the runner was lost.
-        prior: What is known of its nodes, as the executor takes it.
-        kept: Leaves whose end is on record.
-        followed: Leaves whose work runs, or ran, outside: their true ends are asked for.
-        unknown: Leaves that were in flight without an id: what became of them is not known.
-        not_started: Leaves that never began.
+        prior: The recorded ends and works of its nodes, as the executor takes them.
+        fates: How each leaf is treated, by path. ``kept``: its end is on record; ``followed``:
+            its work runs, or ran, outside, and its end is asked for; ``unknown``: it was in
+            flight without an id; ``not_started``: it never began.
     """
 
     run_id: str
@@ -58,38 +65,44 @@ class RecoveryPlan:
     nodes: Mapping[str, RunNode]
     reason: str
     prior: dict[str, Prior] = field(default_factory=dict)
-    kept: tuple[str, ...] = ()
-    followed: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    not_started: tuple[str, ...] = ()
+    fates: dict[str, Fate] = field(default_factory=dict)
+
+    def of(self, fate: Fate) -> tuple[str, ...]:
+        """Return the leaves of one fate, by path."""
+        return tuple(path for path, found in self.fates.items() if found == fate)
 
     @property
     def kinds(self) -> dict[TaskExecutionType, str]:
         """The kinds of leaves to follow, each with the path of one of them."""
         found: dict[TaskExecutionType, str] = {}
-        for path in self.followed:
-            node = self.root.find(path)
-            found.setdefault(node.task_type, path)
+        for path in self.of("followed"):
+            found.setdefault(self.root.find(path).task_type, path)
         return found
 
     @property
     def line(self) -> str:
         """The plan in one line, for people."""
-        parts = [
-            (self.kept, "ended on record"),
-            (self.followed, "followed to their end"),
-            (self.unknown, "in flight, their fate not known"),
-            (self.not_started, "not started"),
-        ]
-        told = [f"{len(paths)} {words}" for paths, words in parts if paths]
+        told = [f"{len(self.of(fate))} {words}" for fate, words in _WORDS.items() if self.of(fate)]
         return ", ".join(told) or "nothing is known of any leaf"
+
+    def forget(self, path: str, why: str) -> None:
+        """Give up following a leaf: its end is FAILED, and says that the true end is not known.
+
+        Args:
+            path: A leaf that is followed.
+            why: Why it cannot be followed.
+        """
+        work = self.prior[path]
+        assert isinstance(work, PriorWork)
+        text = f"{why}; how {work.outside_kind} {work.outside_id} ended is not known"
+        self.prior[path] = _lost(text, self.nodes[path], "it may still run, or have run")
 
 
 def plan_recovery(facts: RunNodes, *, run_id: str, lost_at: str) -> RecoveryPlan:
-    """Return what recovery will do with a run.
+    """Return the plan of a recovery.
 
     Args:
-        facts: What its events say.
+        facts: The nodes of the run, from its events.
         run_id: The run.
         lost_at: When its runner was last heard of, as words.
 
@@ -102,86 +115,45 @@ def plan_recovery(facts: RunNodes, *, run_id: str, lost_at: str) -> RecoveryPlan
             f"run {run_id} cannot be recovered: nothing but its beginning is on record",
             hint="whether anything was started is not known; look at the devices",
         )
-    reason = f"the runner of this run was lost at {lost_at}"
-    plan = _Sorting(facts, root, reason)
-    plan.sort()
-    return RecoveryPlan(
-        run_id,
-        root,
-        facts.nodes,
-        reason,
-        plan.prior,
-        tuple(plan.kept),
-        tuple(plan.followed),
-        tuple(plan.unknown),
-        tuple(plan.not_started),
-    )
-
-
-def forget_work(plan: RecoveryPlan, path: str, why: str) -> None:
-    """Give up following a leaf: its end is FAILED, and says that it is not known.
-
-    Args:
-        plan: The plan; it is changed.
-        path: A leaf that is followed.
-        why: Why it cannot be followed.
-    """
-    work = plan.prior[path]
-    assert isinstance(work, PriorWork)
-    text = f"{why}; how {work.outside_kind} {work.outside_id} ended is not known"
-    plan.prior[path] = _lost(text, plan.nodes[path], "it may still run, or have run")
-
-
-class _Sorting:
-    def __init__(self, facts: RunNodes, root: Task, reason: str) -> None:
-        self._facts = facts
-        self._root = root
-        self._reason = reason
-        self.prior: dict[str, Prior] = {}
-        self.kept: list[str] = []
-        self.followed: list[str] = []
-        self.unknown: list[str] = []
-        self.not_started: list[str] = []
-
-    def sort(self) -> None:
-        next_in_line = set(_next_in_line(self._root, self._facts))
-        for path, node in self._root.walk():
-            facts = self._facts.nodes.get(path)
-            if isinstance(node, Task):
-                known = None if facts is None else recorded_prior(facts)
-                if known is not None:
-                    self.prior[path] = known
-                continue
-            assert isinstance(node, LeafTask)
+    plan = RecoveryPlan(run_id, root, facts.nodes, f"the runner of this run was lost at {lost_at}")
+    next_in_line = set(_next_in_line(root, facts))
+    for path, node in root.walk():
+        known_node = facts.nodes.get(path)
+        known = None if known_node is None else recorded_prior(known_node)
+        if isinstance(node, LeafTask):
             node.retries = 0  # nothing is started again
-            self._leaf(path, node, facts, may_have_begun=path in next_in_line)
+            known = _decide(plan, path, node, known, may_have_begun=path in next_in_line)
+        if known is not None:
+            plan.prior[path] = known
+    return plan
 
-    def _leaf(
-        self, path: str, leaf: LeafTask, facts: RunNode | None, *, may_have_begun: bool
-    ) -> None:
-        known = None if facts is None else recorded_prior(facts)
-        if isinstance(known, PriorEnd):
-            self.kept.append(path)
-            self.prior[path] = known
-        elif isinstance(known, PriorWork) and known.outside_id:
-            self.followed.append(path)
-            self.prior[path] = known
-        elif facts is not None and known is not None:
-            self.unknown.append(path)
-            text = f"{_IN_FLIGHT[leaf.task_type]}; {self._reason}, and how it ended is not known"
-            self.prior[path] = _lost(text, facts, doubt_of_lost(leaf, "it began"))
-        else:
-            self.not_started.append(path)
-            if may_have_begun:
-                text = f"not started, as far as the record tells: {self._reason}; a start in its"
-                text += " last moments would not be on record"
-                self.prior[path] = PriorEnd(
-                    TaskStatus.ABORTED,
-                    (ResultCode.ABORTED, text),
-                    doubt_of_lost(leaf, "it was next in line"),
-                    {"cause": Cause(kind="never_begun")},
-                    facts=NoteDetail(DOUBT),
-                )
+
+def _decide(
+    plan: RecoveryPlan, path: str, leaf: LeafTask, known: Prior | None, *, may_have_begun: bool
+) -> Prior | None:
+    """Decide the fate of a leaf, and return its end or its work."""
+    if isinstance(known, PriorEnd):
+        plan.fates[path] = "kept"
+        return known
+    if isinstance(known, PriorWork) and known.outside_id:
+        plan.fates[path] = "followed"
+        return known
+    if known is not None:
+        plan.fates[path] = "unknown"
+        text = f"{_IN_FLIGHT[leaf.task_type]}; {plan.reason}, and how it ended is not known"
+        return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"))
+    plan.fates[path] = "not_started"
+    if not may_have_begun:
+        return None
+    text = f"not started, as far as the record tells: {plan.reason}; a start in its last moments"
+    text += " would not be on record"
+    return PriorEnd(
+        TaskStatus.ABORTED,
+        (ResultCode.ABORTED, text),
+        doubt_of_lost(leaf, "it was next in line"),
+        {"cause": Cause(kind="never_begun")},
+        facts=NoteDetail(DOUBT),
+    )
 
 
 def _lost(text: str, node: RunNode, doubt: str) -> PriorEnd:
@@ -204,11 +176,10 @@ def _next_in_line(root: Task, facts: RunNodes) -> Iterator[str]:
     still_open: list[tuple[str, BaseTask]] = [(root.path, root)]
     while still_open:
         path, node = still_open.pop()
-        known = facts.nodes.get(path)
-        if known is not None and known.is_final:
+        if _is_final(facts, path):
             continue
         if not isinstance(node, Task):
-            if known is not None:
+            if path in facts.nodes:
                 yield path
             continue
         children = [(f"{path}/{child.name}", child) for child in node.subtasks]

@@ -1,10 +1,8 @@
-"""What the order of steps demands of a resume: which leaves run again because others do.
+"""The order of steps in a resume: which leaves run again because others do.
 
-In a sequence a step that runs again makes every later step run again: a later step stands on what
-the earlier one left. And a step that would be taken over runs again when a later step has worked
-on the same device since: what the step had set there may be gone (Configure after End).
-
-Everything here is pure.
+In a sequence a step that runs again makes every later step run again, because a later step stands
+on the results of the earlier one. A step that would be taken over runs again when a later step
+has worked on the same device since: its settings there may be gone (Configure after End). Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from typing import Final, NamedTuple
 from taskgrove.commands.device_names import device_key
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 
-#: It was in no run that is known.
+#: In no run that is known.
 NEVER: Final = -1
 
 
@@ -34,12 +32,7 @@ class LeafPast:
 
 
 class Demand(NamedTuple):
-    """Why a leaf runs again.
-
-    Attributes:
-        why: As words for people.
-        because: The path of the leaf because of which it does.
-    """
+    """Why a leaf runs again, as words, and the path of the leaf that causes it."""
 
     why: str
     because: str
@@ -53,12 +46,13 @@ def demanded_by_order(
     Args:
         task: The tree.
         due: The leaves that run again anyway, by path.
-        pasts: What is known of each leaf, by path.
+        pasts: The past of each leaf, by path.
     """
     order = _Order(task, due, pasts)
     while order.look_again:
         order.look_again = False
-        order.look()
+        for steps in order.sequences:
+            order.look_at(steps)
     return order.demands
 
 
@@ -74,7 +68,7 @@ class _Order:
         self._pasts: list[LeafPast] = []
         self._devices: list[tuple[str, str] | None] = []
         self._due: list[bool] = []
-        self._sequences: list[list[range]] = []
+        self.sequences: list[list[range]] = []
         self._add(task, task.path, due, pasts)
 
     def _add(
@@ -96,15 +90,11 @@ class _Order:
             steps = [self._add(child, f"{path}/{child.name}", due, pasts)
                      for child in node.subtasks]  # fmt: skip
             if node.task_type is TaskExecutionType.SEQUENTIAL and len(steps) > 1:
-                self._sequences.append(steps)  # inner ones come first
+                self.sequences.append(steps)  # inner ones come first
         return range(begin, len(self._paths))
 
-    def look(self) -> None:
-        """Go through every sequence once."""
-        for steps in self._sequences:
-            self._look_at(steps)
-
-    def _look_at(self, steps: Sequence[range]) -> None:
+    def look_at(self, steps: Sequence[range]) -> None:
+        """Have steps of a sequence run again, as far as its order demands it."""
         first = next((i for i, step in enumerate(steps) if self._first_due(step) is not None), None)
         if first is None:
             return

@@ -1,8 +1,8 @@
-"""What a resume will do with each leaf: reuse its end, do it again, or leave it out.
+"""The plan of a resume: for each leaf, whether its end is reused, or it runs again, or is left out.
 
-Everything here is pure. A leaf is reused when it completed well in the earlier run, or when an
-operator said to treat it as OK; only when it is still the same command of the same target; and
-only when the order of the steps allows it (see ``resume_order``).
+A leaf is reused when it completed well in the earlier run, or an operator said to treat it as OK;
+only when it is still the same command of the same target; and only when the order of the steps
+allows it (see ``resume_order``). Pure.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import NoteDetail
 from taskgrove.recovery.doubts import doubt_about
-from taskgrove.recovery.earlier_runs import (
-    Earlier,
-    EarlierRun,
-    family_of_one,
-    went_well,
-)
+from taskgrove.recovery.earlier_runs import Earlier, EarlierRun, earlier_run, went_well
 from taskgrove.recovery.finding_lost import moment_text
 from taskgrove.recovery.path_globs import match_paths
 from taskgrove.recovery.resume_order import demanded_by_order
@@ -34,18 +29,18 @@ Action: TypeAlias = Literal["reuse", "redo", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class PlannedLeaf:
-    """What is done with one leaf, and why.
+    """The plan for one leaf.
 
     Attributes:
         path: The leaf.
         action: ``reuse``: its end is taken over; ``redo``: it runs; ``skip``: it is not part of
             the tree any more.
-        why: Why, as words for people.
-        doubt: Of a leaf that is done again: what is not known of it, or may still go on, so that
-            its work may be done twice; empty where it certainly is not.
-        because: Of a leaf that is done again although it went well: the path of the leaf because
+        why: The reason, as words for people.
+        doubt: Of a leaf that runs again: why its work may be done twice; empty where it
+            certainly is not.
+        because: Of a leaf that runs again although it went well: the path of the leaf because
             of which the order of the steps demands that; else empty.
-        ended: What is known of the end that it reached by itself, where that decides; else None.
+        ended: The node with the end that it reached by itself, where that decides; else None.
     """
 
     path: str
@@ -58,11 +53,11 @@ class PlannedLeaf:
 
 @dataclass(frozen=True, slots=True)
 class ResumePlan:
-    """What a resume will do.
+    """The plan of a resume.
 
     Attributes:
         run_id: The run that is resumed.
-        leaves: Every leaf, in the order of the tree; those that are left out come last.
+        leaves: Every leaf, in the order of the tree; leaves that are left out come last.
         prior: The ends that are taken over, as the executor takes them.
     """
 
@@ -89,14 +84,14 @@ def plan_resume_of(
     verdicts: Iterable[VerdictRow] = (),
     family: Sequence[EarlierRun] = (),
 ) -> ResumePlan:
-    """Return what a resume will do with each leaf of a fresh tree.
+    """Return the plan for each leaf of a fresh tree.
 
     Args:
         task: The tree.
-        nodes: What the record says of the earlier run's nodes.
+        nodes: The nodes of the earlier run.
         run_id: The earlier run.
-        redo: Patterns of leaves to do again, whatever became of them.
-        verdicts: What operators said, in order.
+        redo: Patterns of leaves to run again, whatever their ends were.
+        verdicts: The verdicts of operators, in order.
         family: The earlier run and the others of its chain of resumes, in the order in which
             they began; empty: there is no other one.
 
@@ -107,7 +102,7 @@ def plan_resume_of(
     leaves = [(path, node) for path, node in tree if isinstance(node, LeafTask)]
     composites = [path for path, node in tree if isinstance(node, Task)]
     wanted = match_paths(redo, [path for path, _ in leaves], composites)
-    earlier = Earlier(run_id, family or family_of_one(run_id, nodes, verdicts))
+    earlier = Earlier(run_id, family or [earlier_run(run_id, nodes, verdicts)])
     decided = {path: _decide(path, leaf, earlier, wanted) for path, leaf in leaves}
     due = {path: it.why for path, it in decided.items() if it.end is None}
     pasts = {path: earlier.past_of(path) for path, _ in leaves}
@@ -133,7 +128,7 @@ def plan_resume_of(
 
 
 class _Decision(NamedTuple):
-    """The end to take over, or None; why; and what is known of it where its end decides."""
+    """The end to take over, or None; the reason; and the node whose end decides."""
 
     end: PriorEnd | None
     why: str
@@ -165,7 +160,8 @@ def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decisio
         note = f"reused from run {run_id}, where it completed{when}"
         result = (ResultCode.OK, facts.message)
         from_run = NoteDetail("reused", {"run": run_id})
-        end = PriorEnd(TaskStatus.COMPLETED, result, note, _fields(facts), facts=from_run)
+        fields: dict[str, object] = {"devices": facts.devices} if facts.devices else {}
+        end = PriorEnd(TaskStatus.COMPLETED, result, note, fields, facts=from_run)
         return _Decision(end, "completed", facts)
     if verdict is not None:
         data = {"verdict": verdict.verdict, "who": verdict.who, "why": verdict.why, "run": run_id}
@@ -199,10 +195,6 @@ def _changed(leaf: LeafTask, facts: RunNode) -> str:
     if leaf.device_name is not None and composed.target != leaf.device_name:
         return f"its device is {leaf.device_name} now, and was {composed.target}"
     return ""
-
-
-def _fields(facts: RunNode) -> dict[str, object]:
-    return {"devices": facts.devices} if facts.devices else {}
 
 
 def _ended(facts: RunNode) -> str:

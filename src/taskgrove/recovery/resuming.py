@@ -55,8 +55,8 @@ class Resumption:
     Attributes:
         run: The run that is resumed.
         task: The fresh tree.
-        plan: What is done with each of its leaves.
-        about: What the record keeps of the new run.
+        plan: The plan for each of its leaves.
+        about: The facts about the new run for the record.
     """
 
     run: RunRow
@@ -101,8 +101,8 @@ def check_not_resumed(row: RunRow, location: str) -> None:
         location: The record that holds it, as ``Store.location`` names it, for the hint.
 
     Raises:
-        UsageError: It was resumed; the text says by which run and how that ended, the hint what
-            can be done.
+        UsageError: It was resumed; the text says by which run and how that ended, and the hint
+            says how to go on.
     """
     if not row.resumed_by:
         return
@@ -131,7 +131,7 @@ def _resume_line(location: str, row: RunRow, *words: str) -> str:
 def to_resume(history: History, row: RunRow, location: str, *, again: bool = False) -> RunRow:
     """Return the run that is resumed where ``row`` was named.
 
-    It is another one where ``row`` is a resume that was refused, or ended before a leaf began.
+    It is another run where ``row`` is a resume that was refused, or ended before a leaf began.
 
     Args:
         history: The record.
@@ -159,7 +159,7 @@ def plan_resume(
     source: Mapping[str, object] | None = None,
     again: bool = False,
 ) -> Resumption:
-    """Return what a resume would do; nothing is done, and nothing is claimed yet.
+    """Return a resume that is ready to begin; nothing is done, and nothing is claimed yet.
 
     Args:
         store: The record.
@@ -167,7 +167,7 @@ def plan_resume(
         task: A tree that was composed again; its leaves are matched by path.
         redo: Patterns of leaves to do again (``configure/configure_pst/**``).
         argv: The command line of this process, for the record.
-        source: What the tree was composed from; None takes the earlier run's.
+        source: The source that the tree was composed from; None takes the earlier run's.
         again: Whether a run that was resumed already may be resumed once more.
 
     Raises:
@@ -231,15 +231,15 @@ def resume(
         task: The tree, as the program that made the run builds it; matched by path.
         store: The record, or where it is, as ``Store.open`` takes it.
         redo: Patterns of leaves to do again.
-        runners: What executes leaves, by their kind.
-        recorder: Keeps the record of the new run; None makes one.
+        runners: The runners that execute leaves, by their kind.
+        recorder: Records the new run; None makes one.
         observers: Called with every event of the new run.
         max_workers: As the executor's.
         grace_s: As the executor's, in seconds.
         again: As :func:`plan_resume`.
 
     Raises:
-        UsageError: As :func:`plan_resume`; or somebody else resumed it meanwhile.
+        UsageError: As :func:`plan_resume`; or another process resumed it meanwhile.
         UnknownRunError: There is no such run.
         StoreError: The record cannot be used; nothing was started.
     """

@@ -91,13 +91,10 @@ class History:
     """
 
     def __init__(self, store: Store) -> None:
-        from taskgrove.store.recording.spill import SpillWatch  # noqa: PLC0415 - an extra
-
         self.store = store
         self.disk_is_full = False
         self.kept_aside: tuple[orphans.KeptAside, ...] = ()
         self._told_aside: set[str] = set()
-        self._spills = SpillWatch(store.location)
         self._reader = Reader(store)
         self._owns_store = False
 
@@ -166,6 +163,7 @@ class History:
             adopt_orphans,
             unwritable,
         )
+        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
 
         store = self.store
         damaged = tuple(
@@ -173,7 +171,7 @@ class History:
             for path, (why, hint) in store.damaged.items()
             if path.exists()
         )
-        if not self._spills.found():
+        if not orphans_of(store.location):
             self.kept_aside = damaged
             return TakenIn()
         try:
@@ -207,7 +205,9 @@ class History:
         return dataclasses.replace(file, runs=runs) if runs else None
 
     def _look_aside(self) -> None:
-        if not self.kept_aside and not self.store.damaged and not self._spills.found():
+        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
+
+        if not (self.kept_aside or self.store.damaged or orphans_of(self.store.location)):
             return
         told = set(self._told_aside)
         for text in self.take_in().told:

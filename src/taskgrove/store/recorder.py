@@ -44,15 +44,20 @@ from taskgrove.store.recording.inbox import (
     Waiter,
     events_in,
 )
-from taskgrove.store.recording.lease import HEARTBEAT_S, this_process, user_name
+from taskgrove.store.recording.lease import (
+    HEARTBEAT_S,
+    code_versions,
+    this_process,
+    user_name,
+)
 from taskgrove.store.recording.link import Link
 from taskgrove.store.recording.outage import Outage
 from taskgrove.store.recording.rights import check_rights
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.recording.run_writer import BrokenRunError, ClaimTakenError
+from taskgrove.store.recording.saving import Saver
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.telling import Forwarder, Teller
-from taskgrove.store.recording.versions import code_versions
 from taskgrove.store.recording.watch import Watch
 from taskgrove.store.recording.writer import Writer
 from taskgrove.store.store import Store
@@ -114,19 +119,17 @@ class Recorder:
         again = store.file if isinstance(store, Store) else store
         #: The store, or None where it could not be opened yet.
         self.store: Store | None = given
-        self._writer = Writer(
-            inbox=self._inbox,
-            link=Link(given, lambda: Store.open(again)),
-            outage=Outage(
-                Spill(self.location, spill_limit_bytes, spill_folder), self._teller, self.location
-            ),
-            teller=self._teller,
-            forwarder=self._forwarder,
-            redact=self._without_secrets,
-            clock=clock,
-            location=self.location,
-            spill_folder=spill_folder,
+        spill = Spill(self.location, spill_limit_bytes, spill_folder)
+        self._saver = Saver(
+            Link(given, lambda: Store.open(again)),
+            Outage(spill, self._teller, self.location),
+            self._teller,
+            self._forwarder,
+            clock,
+            self.location,
+            spill_folder,
         )
+        self._writer = Writer(self._inbox, self._saver, self._without_secrets)
         self._watch = Watch(patience_s, self._overdue)
         self._thread = spawn("taskgrove-record", self._writer.run)
         atexit.register(self.close)  # a notebook that never closes it loses nothing
@@ -141,7 +144,7 @@ class Recorder:
 
         False where the run cannot be recorded, and while the record cannot be written.
         """
-        return self._teller.trouble is None and run_id not in self._writer.not_kept
+        return self._teller.trouble is None and run_id not in self._saver.not_kept
 
     # -- a RunRecorder ------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class Recorder:
         state.claim = about.claim
         if len(run_id) > _ID_LIMIT or clean_text(run_id) != run_id:
             state.give_up(f"its id has more than {_ID_LIMIT} characters, or is no plain text")
-            self._writer.not_kept.add(run_id)
+            self._saver.not_kept.add(run_id)
             self._teller.say(f"run {run_id[:40]}… is not recorded: {state.trouble}")
             if about.claim is not None:
                 raise self._not_started(state.trouble, run_id)
@@ -186,7 +189,7 @@ class Recorder:
         if begin.stage is BeginStage.LEFT:
             if about.claim is not None:
                 raise self._not_started("the recorder is closed", run_id)
-            self._writer.not_kept.add(run_id)
+            self._saver.not_kept.add(run_id)
             self._teller.say(f"run {run_id} is not recorded: the recorder is closed")
         elif begin.stage is not BeginStage.KEPT:
             self._tell_stuck()

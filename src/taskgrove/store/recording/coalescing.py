@@ -1,12 +1,10 @@
-"""Leaving out progress that newer progress of the same node overtakes, without a gap.
+"""Leaving out progress that newer progress of the same node replaces, without a gap.
 
-Under load a burst brings the same node's progress many times in one batch; one of them is
-enough. Only what changes nothing but the percentage is left out: never an end, a start, a
-note, a cause, a new message or a new attempt. Each event that is kept says in
-``sequence_from`` which range it stands for, so that the ranges of a log follow each other
-without gap or overlap. Progress that comes as a draft becomes an event only if it is kept.
-
-Pure.
+Under load a batch holds progress of the same node many times; one event is enough. Only events
+that change nothing but the percentage are left out: never an end, a start, a note, a cause, a new
+message or a new attempt. Each event that is kept says in ``sequence_from`` for which range it
+stands, so that the ranges of a log follow each other without gap or overlap. A draft of progress
+becomes an event only if it is kept. Pure.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ def in_order(heard: Sequence[TaskEvent | ProgressDraft]) -> list[TaskEvent | Pro
 
 
 def coalesce(heard: Sequence[TaskEvent | ProgressDraft]) -> list[TaskEvent]:
-    """Return the events that are worth keeping, those that stand for others marked so.
+    """Return the events that are kept, each marked with the range that it stands for.
 
     Args:
         heard: Events and drafts of one run, in order of their sequence.
@@ -48,10 +46,9 @@ def coalesce(heard: Sequence[TaskEvent | ProgressDraft]) -> list[TaskEvent]:
 
 
 def _newest_drafts(heard: Sequence[Any]) -> tuple[list[Any], list[int]] | None:
-    """Return what is kept of nothing but drafts that follow each other; None: it is not so.
+    """Do the work of :func:`_newest` at a quarter of the cost; None where it does not apply.
 
-    It is what :func:`_newest` returns of them, by far the most frequent load, at a quarter of
-    the cost.
+    It applies to drafts alone that follow each other, by far the most frequent load.
     """
     begin = heard[0].sequence
     if heard[-1].sequence - begin != len(heard) - 1 or set(map(type, heard)) != {ProgressDraft}:
@@ -61,7 +58,7 @@ def _newest_drafts(heard: Sequence[Any]) -> tuple[list[Any], list[int]] | None:
 
 
 def _newest(heard: Sequence[Any]) -> tuple[list[Any], list[int]]:
-    """Return what is kept, and the first number that each of them stands for."""
+    """Return the items to keep, and the first number that each of them stands for."""
     kept: list[Any] = []
     claimed: list[int] = []
     newest: dict[Hashable, Any] = {}
@@ -69,7 +66,7 @@ def _newest(heard: Sequence[Any]) -> tuple[list[Any], list[int]]:
     for item in reversed(heard):
         sequence = item.sequence
         if sequence != expected and newest:
-            newest.clear()  # what lies between has not come: nobody may claim it
+            newest.clear()  # events between have not come: no item may stand for them
         expected = sequence - 1
         if type(item) is ProgressDraft:
             key: Hashable = item.facts

@@ -1,6 +1,6 @@
-"""Who keeps a run alive: the host, the boot, the process and when it began.
+"""This process, as a record names it: host, boot, pid, start, user, and versions of the code.
 
-A pid alone may name another process tomorrow; with its start time it does not.
+A pid alone may name another process tomorrow; together with its start time it does not.
 """
 
 from __future__ import annotations
@@ -8,13 +8,27 @@ from __future__ import annotations
 import functools
 import getpass
 import os
+import platform
 import socket
+from importlib import metadata
 from typing import Final, NamedTuple
 
 from taskgrove.store.database.holders import boot_id
 
 #: How often a lease is renewed, in seconds.
 HEARTBEAT_S: Final = 2.0
+#: Packages whose version may change how a run goes.
+_PACKAGES: Final = (
+    "taskgrove",
+    "pytango",
+    "ska-control-model",
+    "msgspec",
+    "pydantic",
+    "PyYAML",
+    "SQLAlchemy",
+    "numpy",
+    "h5py",
+)
 
 
 class LeaseHolder(NamedTuple):
@@ -22,7 +36,7 @@ class LeaseHolder(NamedTuple):
 
     Attributes:
         host: The name of the machine.
-        boot_id: What the kernel calls this boot; empty where it does not tell.
+        boot_id: The kernel's id of this boot; empty where it has none.
         pid: The process.
         pid_started: When it began, as ``psutil.Process.create_time``, in seconds.
     """
@@ -34,7 +48,7 @@ class LeaseHolder(NamedTuple):
 
 
 def this_process() -> LeaseHolder:
-    """Return who this process is."""
+    """Return this process."""
     return _holder(os.getpid())  # asked anew in a forked child
 
 
@@ -49,8 +63,20 @@ def _holder(pid: int) -> LeaseHolder:
 
 @functools.cache
 def user_name() -> str:
-    """Return the user as whom this process runs: a name, or the number where there is none."""
+    """Return the user of this process: a name, or the number where there is none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
+
+
+@functools.cache
+def code_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that are installed, by name."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,4 +1,4 @@
-"""The writer's own connection to the record: opened when it is needed, again after a failure.
+"""The writer's connection to the record: opened when it is needed, again after a failure.
 
 Threads: it belongs to the recorder's writer thread.
 """
@@ -19,14 +19,14 @@ from taskgrove.store.store import Store
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-#: How long the writer waits for another process' lock before it tells of it, in seconds.
+#: How long the writer waits for another process' lock before that is an outage, in seconds.
 LOCK_PATIENCE_S: Final = 1.5
 #: How long a server may work on one statement of the writer, in seconds.
 STATEMENT_S: Final = 20
 
 
 class RecordGoneError(StoreError):
-    """The file that was written to is no longer there, or is another one."""
+    """The file of the record was removed or replaced."""
 
 
 class Link:
@@ -46,7 +46,7 @@ class Link:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Give a connection in a transaction that writes; a failure lets go of it.
+        """Give a connection in a transaction that writes; a failure closes the connection.
 
         Raises:
             StoreError: The record cannot be opened.
@@ -73,7 +73,7 @@ class Link:
             )
         connection = self.store.engine.connect().execution_options(**{WRITES: True})
         try:
-            self._set_up(connection)
+            _set_up(connection)
             if self.store.file is not None:
                 self._inode = _inode_of(self.store.file)
         except BaseException:
@@ -82,20 +82,8 @@ class Link:
         self._connection = connection
         return connection
 
-    @staticmethod
-    def _set_up(connection: Connection) -> None:
-        raw = connection.connection.driver_connection
-        if isinstance(raw, sqlite3.Connection):
-            raw.execute(f"PRAGMA busy_timeout={int(LOCK_PATIENCE_S * 1000)}")
-            raw.execute("PRAGMA cache_size=-16000")  # KiB: a whole batch
-            raw.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MiB
-        else:
-            connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
-            connection.exec_driver_sql(f"SET statement_timeout = '{STATEMENT_S}s'")
-            connection.commit()
-
     def _check_file(self) -> None:
-        # SQLite goes on writing to a file that has no name any more; nobody would ever see it.
+        # SQLite goes on writing to a file that has no name any more, and the events are lost.
         store = self.store
         if store is None or store.file is None or _inode_of(store.file) == self._inode:
             return
@@ -105,21 +93,33 @@ class Link:
         raise RecordGoneError(
             f"the record at {store.location} was removed or replaced while it was written to",
             location=store.location,
-            hint="it is made anew; what the old one held of runs is not in it",
+            hint="a new record is made, without the runs of the old one",
         )
 
     def drop(self) -> None:
-        """Let go of the connection; it is not used again, nor given to others."""
+        """Close the connection; no other part gets it from the pool."""
         connection, self._connection = self._connection, None
         if connection is not None:
             _let_go(connection)
 
     def close(self) -> None:
-        """Let go of the connection, and of the record where it was opened here."""
+        """Close the connection, and the record where it was opened here."""
         self.drop()
         if self._own is not None:
             self._own.close()
             self._own = None
+
+
+def _set_up(connection: Connection) -> None:
+    raw = connection.connection.driver_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.execute(f"PRAGMA busy_timeout={int(LOCK_PATIENCE_S * 1000)}")
+        raw.execute("PRAGMA cache_size=-16000")  # KiB: a whole batch
+        raw.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MiB
+    else:
+        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
+        connection.exec_driver_sql(f"SET statement_timeout = '{STATEMENT_S}s'")
+        connection.commit()
 
 
 def _let_go(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Writing what a process kept aside that is gone: its runs lose nothing that it had reported."""
+"""Orphans: spills of processes that are gone. Their entries are written into the record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taskgrove.errors import StoreError
 from taskgrove.events.plain_event import read_event
 from taskgrove.store.database.faults import is_outage, why_refused
 from taskgrove.store.recording.run_state import Ending, RunState
-from taskgrove.store.recording.run_writer import BrokenRunError, RunWriter
+from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWriter
 from taskgrove.store.recording.spill import (
     EndEntry,
     Entry,
@@ -54,11 +54,11 @@ class AsideRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeptAside:
-    """A file of what could not be written, and is not in the record.
+    """A spill whose entries are not in the record.
 
     Attributes:
         path: The file.
-        runs: The runs that it holds something of, oldest first; empty where it cannot be read.
+        runs: The runs of its entries, oldest first; empty where it cannot be read.
         why: Why it is not in the record, in words.
         hint: What to do about it.
         is_held: Whether a process that lives writes it, and will bring it into the record.
@@ -74,25 +74,25 @@ class KeptAside:
 
     @property
     def words(self) -> str:
-        """What people must know of it, as a sentence."""
+        """The file as a sentence for people."""
+        count = len(self.runs)
         named = [f"{run.run_id} ({run.command})" if run.command else run.run_id
                  for run in self.runs[-_NAMED:]]  # fmt: skip
-        more = f" and {len(self.runs) - _NAMED} more" if len(self.runs) > _NAMED else ""
-        one = len(self.runs) == 1
-        what = f"{'run' if one else 'runs'} {', '.join(named)}{more}" if named else "something"
+        more = f" and {count - _NAMED} more" if count > _NAMED else ""
+        what = f"run{'s' * (count > 1)} {', '.join(named)}{more}" if named else "something"
         return (
-            f"not all of the record is in it: {what} {'is' if one or not named else 'are'} kept"
-            f" aside in {self.path}: {self.why}; {self.hint}"
+            f"the record is not complete: {what} {'are' if count > 1 else 'is'} kept aside in"
+            f" {self.path}: {self.why}; {self.hint}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TakenIn:
-    """What came of taking in what was kept aside.
+    """The result of taking in spills.
 
     Attributes:
         told: A sentence for people about each file that was written into the record.
-        left: What could not be written.
+        left: The files that could not be written.
     """
 
     told: tuple[str, ...] = ()
@@ -100,10 +100,10 @@ class TakenIn:
 
 
 def adopt_orphans(store: Store, folder: Path | None = None) -> TakenIn:
-    """Write into a record what processes that are gone had kept aside for it.
+    """Write the orphans of a record into it.
 
-    A recorder does this when it starts; who reads the record, or looks for interrupted runs,
-    does it first.
+    A recorder does this when it starts; a reader of the record, and a search for interrupted
+    runs, does it first.
 
     Args:
         store: The record, open for writing.
@@ -113,7 +113,7 @@ def adopt_orphans(store: Store, folder: Path | None = None) -> TakenIn:
         StoreError: The record cannot be written.
     """
     taken = adopt(store.location, RunWriter(store.dialect), store.writing, folder)
-    # No later look finds these files, and they may hold a newer run than those on record.
+    # A later look does not find these files, and they may hold the newest run.
     store.damaged |= {file.path: (file.why, file.hint) for file in taken.left if file.is_damaged}
     return taken
 
@@ -150,7 +150,7 @@ _HELD: Final = (
 
 
 def look_at(path: Path, why: str, hint: str, *, is_held: bool = False) -> KeptAside | None:
-    """Return what a file holds, which is left where it is; None where it holds nothing.
+    """Return a description of a file, which stays; None where it is gone or empty.
 
     Args:
         path: The file.
@@ -166,8 +166,7 @@ def look_at(path: Path, why: str, hint: str, *, is_held: bool = False) -> KeptAs
         words = f"the file cannot be opened: {exc.strerror}"
         return KeptAside(path, (), words, "make it readable for this user", is_held)
     found: dict[str, AsideRun] = {}
-    is_unreadable = False
-    gaps: list[tuple[int, int]] = []
+    gaps: list[object] = []
     try:
         for entry, _ in read_entries(fd, on_damage=lambda *gap: gaps.append(gap)):
             if isinstance(entry, RunEntry):
@@ -177,12 +176,12 @@ def look_at(path: Path, why: str, hint: str, *, is_held: bool = False) -> KeptAs
             else:
                 found.setdefault(entry.run_id, AsideRun(entry.run_id, "", None))
     except Exception as exc:  # noqa: BLE001 - of another version, or damaged: it is told
-        is_unreadable = True
+        gaps.append(exc)
         why = f"the file cannot be read: {type(exc).__name__}: {exc}"
     finally:
         os.close(fd)
     runs = tuple(sorted(found.values(), key=lambda run: run.created_ns or 0))
-    return KeptAside(path, runs, why, hint, is_held) if runs or gaps or is_unreadable else None
+    return KeptAside(path, runs, why, hint, is_held) if runs or gaps else None
 
 
 @dataclass(slots=True)
@@ -198,10 +197,10 @@ class _File:
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
     def adopt(self) -> str:
-        """Write the file's runs, each for itself, and return what is to be told of them."""
+        """Write the file's runs, each for itself, and return a sentence about them."""
         read_to = events = 0
         entries: list[Entry] = []
-        for entry, end in read_entries(self.fd, on_damage=self._note_damage):
+        for entry, end in read_entries(self.fd, on_damage=lambda *gap: self.gaps.append(gap)):
             entries.append(entry)
             read_to = end
             if len(entries) >= _CHUNK:
@@ -222,14 +221,8 @@ class _File:
         self._put_away()
         return "; ".join(words)
 
-    def _note_damage(self, start: int, end: int) -> None:
-        self.gaps.append((start, end))
-
     def _put_away(self) -> None:
-        """Remove the file, or rename it where it is damaged.
-
-        What could not be written of it stays in one of the same name.
-        """
+        """Remove the file, or rename it where it is damaged; entries of broken runs stay."""
         broken = {run_id for run_id, state in self.states.items() if state.is_broken}
         if self.gaps:
             self.left.append(self._kept_damaged())
@@ -239,7 +232,7 @@ class _File:
             return
         keep_only(self.path, self.fd, broken)
         why = "; ".join(dict.fromkeys(self.states[run_id].trouble for run_id in broken))
-        hint = f"remove the file when nobody needs it: rm {shlex.quote(str(self.path))}"
+        hint = f"remove the file when it is not needed: rm {shlex.quote(str(self.path))}"
         left = look_at(self.path, why, hint)
         self.left += [left] if left else []
 
@@ -247,11 +240,11 @@ class _File:
         aside = set_aside(self.path, self.fd)
         here, before = shlex.quote(str(aside)), shlex.quote(str(self.path))
         size = _count(sum(end - start for start, end in self.gaps), "byte")
-        why = f"{size} of it cannot be read, where it is damaged; all else of it was read"
+        why = f"{size} of the file are damaged and cannot be read; the rest was read"
         hint = (
             "events or whole runs may be missing in the record; once the file is mended, the"
             f" next command takes it in under its former name: mv {here} {before}; or remove"
-            f" it when nobody needs it: rm {here}"
+            f" the file when it is not needed: rm {here}"
         )
         return KeptAside(aside, (), why, hint, is_damaged=True)
 
@@ -260,7 +253,7 @@ class _File:
         for entry in entries:
             state = self.states.get(entry.run_id)
             if state is None:
-                state = self.states[entry.run_id] = orphan_state(entry)
+                state = self.states[entry.run_id] = _state_of(entry)
             if isinstance(entry, EventEntry):
                 rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
             elif isinstance(entry, EndEntry):
@@ -272,7 +265,7 @@ class _File:
         )
 
     def _guarded(self, state: RunState, write: Callable[..., None], *arguments: object) -> bool:
-        """Write something of a run; what cannot be written of one is no harm to the others."""
+        """Write something of a run; a run that cannot be written does no harm to the others."""
         if state.is_broken:
             return False
         try:
@@ -287,20 +280,23 @@ class _File:
     def _write_log(self, state: RunState, of_run: Sequence[tuple[int, bytes]]) -> None:
         for sequence, body in of_run:
             state.adopt(read_event(body, state.run_id, sequence))
-        with self.transaction() as connection:
-            now_ns = _lease_ns(state)
-            log = [(state, of_run)]
-            done = self.writer.write(connection, [state], log, now_ns=now_ns, log_only=True)
-        self.writer.committed([state], done, log_only=True)
+        self._write_some(state, [(state, of_run)], log_only=True)
 
     def _write_rows(self, state: RunState) -> None:
+        self._write_some(state, [], log_only=False)
+
+    def _write_some(self, state: RunState, log: Sequence[LogPart], *, log_only: bool) -> None:
+        # The process is gone: its last sign of life is its newest event.
+        now_ns = state.facts.last_ns or state.row["created_ns"] or SYSTEM_CLOCK.wall_ns()
         with self.transaction() as connection:
-            done = self.writer.write(connection, [state], (), now_ns=_lease_ns(state), lazy=True)
-        self.writer.committed([state], done, lazy=True)
+            done = self.writer.write(
+                connection, [state], log, now_ns=now_ns, lazy=True, log_only=log_only
+            )
+        self.writer.committed([state], done, lazy=True, log_only=log_only)
 
 
 def unwritable(location: str, error: StoreError, folder: Path | None = None) -> TakenIn:
-    """Return what is kept aside for a record that cannot be written, and stays so.
+    """Return the spills of a record that cannot be written; they stay.
 
     Args:
         location: The record.
@@ -313,18 +309,12 @@ def unwritable(location: str, error: StoreError, folder: Path | None = None) -> 
     return TakenIn(left=tuple(item for item in found if item is not None))
 
 
-def orphan_state(entry: Entry) -> RunState:
-    """Return the state of a run of which the record, or a spill, knows more than we do."""
-    if isinstance(entry, RunEntry):
-        row, lease, resumed = dict(entry.row), entry.lease, entry.resumed
-    else:
-        row, lease, resumed = {"created_ns": 0}, {}, True
-    return RunState.of_a_gone_process(entry.run_id, row, lease, resumed=resumed)
-
-
-def _lease_ns(state: RunState) -> int:
-    # Its process is gone: the last sign of life is what it left.
-    return state.facts.last_ns or state.row["created_ns"] or SYSTEM_CLOCK.wall_ns()
+def _state_of(entry: Entry) -> RunState:
+    if not isinstance(entry, RunEntry):  # its row is in the record
+        return RunState.of_a_gone_process(entry.run_id, {"created_ns": 0}, {})
+    return RunState.of_a_gone_process(
+        entry.run_id, dict(entry.row), entry.lease, resumed=entry.resumed
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from taskgrove.store.database.opening import sqlalchemy_error
 if TYPE_CHECKING:
     from taskgrove.store.store import Store
 
-#: What a recorder does with which tables, besides adding rows to all of them.
+#: The rights that a recorder needs besides adding rows to every table.
 _CHANGED: Final = {
     "runs": ("UPDATE",),
     "leases": ("UPDATE", "DELETE"),
@@ -25,13 +25,10 @@ _KEYS: Final = (("runs", "run_key"), ("paths", "path_key"))
 
 
 def check_rights(store: Store) -> None:
-    """Make sure that runs can be recorded, where a server decides that.
-
-    Args:
-        store: The record.
+    """Make sure that a server lets this user record runs.
 
     Raises:
-        StoreError: They cannot; the text says what is missing.
+        StoreError: It does not; the text names the missing rights.
     """
     if store.dialect != "postgresql":
         return

@@ -1,14 +1,15 @@
-"""What could not be written: kept aside, within bounds, until it can.
+"""Spill: keeps entries aside that could not be written, within bounds, until they can be.
 
 A spill is a file in the user's state folder, or memory where no file can be written. Each entry
-is flushed to the disk before :meth:`Spill.add` returns, so what an outage kept aside survives a
-``kill -9`` too: whoever opens the same record next finds the file (:func:`orphans_of`) and
-writes what it holds. Its owner holds a lock on it as long as it lives, and the kernel lets go
-of that when it dies.
+is flushed to the disk before :meth:`Spill.add` returns, so it survives a ``kill -9``: the next
+process that opens the same record finds the file (:func:`orphans_of`) and writes its entries. The
+owner holds a lock on the file while it lives; the kernel releases the lock when it dies.
 
-The file: for each entry its length and CRC (two unsigned 32-bit numbers, little endian), then
-MessagePack. An entry that was cut off by a crash ends the file; any other damage is passed over,
-and a file that has some is never removed.
+The file holds for each entry its length and CRC (two unsigned 32-bit numbers, little endian),
+then MessagePack. Every entry stands alone, so damage costs only the entries that it hits, and an
+append needs no more room than the entry: both matter on a disk that is full or failing, which is
+why a spill is no database file. An entry that was cut off by a crash ends the file; other damage
+is passed over, and a damaged file is never removed.
 
 Threads: a spill belongs to one thread.
 """
@@ -22,10 +23,11 @@ import os
 import secrets
 import struct
 import tempfile
-import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +35,6 @@ import msgspec
 
 from taskgrove.private_files import make_private_folder, open_new_private
 from taskgrove.store.database.location import user_folder
-from taskgrove.store.recording.message_pack import is_beginning
 
 #: Bytes that are kept in memory at most, where no file can be written.
 MEMORY_LIMIT_BYTES: Final = 32 * 2**20
@@ -45,8 +46,8 @@ _SUFFIX: Final = ".spill"
 _READ_BYTES: Final = 1 << 20
 #: How often a file is made anew that another process took for an orphan before it was locked.
 _TRIES: Final = 3
-#: A folder that has not changed for so long, in nanoseconds, tells of its next change.
-_SETTLED_NS: Final = 2_000_000_000
+#: How the decoder reports a value that would be one if it went on.
+_CUT_OFF: Final = "Input data was truncated"
 
 
 class RunEntry(msgspec.Struct, frozen=True, tag="run"):
@@ -91,19 +92,20 @@ class Spill:
     Attributes:
         durable: True while everything that is kept aside is on the disk.
         trouble: Why the file cannot be written, or None.
+        path: The file, where there is one.
     """
 
     def __init__(self, location: str, limit_bytes: int, folder: Path | None = None) -> None:
         self._location = location
         self._limit = limit_bytes
-        self._folders = [folder] if folder is not None else None
-        self._path: Path | None = None
+        self._folder = folder
         self._fd: int | None = None
         self._size = 0
         self._read_at = 0
         self._memory: deque[bytes] = deque()
         self._memory_bytes = 0
         self._is_damaged = False
+        self.path: Path | None = None
         self.durable = True
         self.trouble: str | None = None
 
@@ -119,17 +121,12 @@ class Spill:
 
     @property
     def held_bytes(self) -> int:
-        """How much the file and the memory hold, what was dropped from the file included."""
+        """How much the file and the memory hold, with the dropped entries of the file."""
         return self._size + self._memory_bytes
 
     @property
-    def path(self) -> Path | None:
-        """The file, where there is one."""
-        return self._path
-
-    @property
     def is_crowded(self) -> bool:
-        """True when nearly all the room is used: what is least needed is better left out."""
+        """True when nearly all the room is used, so that progress is better left out."""
         limit = self._limit if self.durable else min(self._limit, MEMORY_LIMIT_BYTES)
         return self.size_bytes > limit * 3 // 4
 
@@ -137,21 +134,12 @@ class Spill:
         """Keep entries aside and return those for which there is no room."""
         framed = [_framed(entry) for entry in entries]
         if not self._memory:
-            fit = 0
             room = self._limit - self._size
-            for data in framed:
-                room -= len(data)
-                if room < 0:
-                    break
-                fit += 1
+            fit = sum(end <= room for end in accumulate(map(len, framed)))
             if fit and self._write(b"".join(framed[:fit])):
-                framed = framed[fit:]
                 return list(entries[fit:])
             if not fit and self._size:
                 return list(entries)
-        return self._remember(entries, framed)
-
-    def _remember(self, entries: Sequence[Entry], framed: list[bytes]) -> list[Entry]:
         limit = min(self._limit, MEMORY_LIMIT_BYTES)
         for number, data in enumerate(framed):
             if self._memory_bytes + len(data) > limit:
@@ -181,75 +169,73 @@ class Spill:
 
     def _make(self) -> None:
         error: OSError | None = None
-        for folder in [it for it in self._folders or spill_folders() for _ in range(_TRIES)]:
+        folders = spill_folders() if self._folder is None else [self._folder]
+        for folder in [it for it in folders for _ in range(_TRIES)]:
             path = folder / f"{_stem(self._location)}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+            fd = None
             try:
                 _private_folder(folder)
                 fd = open_new_private(path, os.O_RDWR, share=False)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.fstat(fd).st_nlink:  # taken for an orphan before it was locked
+                    raise FileNotFoundError(errno.ENOENT, "removed by another process")
             except OSError as exc:
                 error = exc
+                if fd is not None:
+                    os.close(fd)
                 continue
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.fstat(fd).st_nlink:
-                    raise FileNotFoundError(errno.ENOENT, "removed by another process")
-            except OSError as exc:  # before it was locked, it was taken for an orphan
-                os.close(fd)
-                error = exc
-                continue
-            self._fd, self._path = fd, path
+            self._fd, self.path = fd, path
             return
         assert error is not None
         raise error
 
     def peek(self, limit: int) -> tuple[list[Entry], int]:
         """Return the oldest entries, at most about ``limit``, and a mark for :meth:`drop`."""
-        if self._read_at < self._size:
-            assert self._fd is not None
-            found: list[Entry] = []
-            at = self._read_at
-            for entry, end in read_entries(self._fd, at, self._size, self._note_damage):
-                found.append(entry)
-                at = end
-                if len(found) >= limit:
-                    break
-            self._is_damaged |= not found
-            return found, at if found else self._size
-        some = [self._memory[i] for i in range(min(limit, len(self._memory)))]
-        return [_DECODER.decode(data[_HEAD.size :]) for data in some], -len(some)
+        if self._read_at >= self._size:
+            some = [self._memory[i] for i in range(min(limit, len(self._memory)))]
+            return [_DECODER.decode(data[_HEAD.size :]) for data in some], -len(some)
+        assert self._fd is not None
+        found: list[Entry] = []
+        at = self._read_at
+        for entry, end in read_entries(self._fd, at, self._size, self._note_damage):
+            found.append(entry)
+            at = end
+            if len(found) >= limit:
+                break
+        self._is_damaged |= not found
+        return found, at if found else self._size
 
     def _note_damage(self, _start: int, _end: int) -> None:
         self._is_damaged = True
 
     def drop(self, mark: int) -> None:
-        """Do not return the entries again that :meth:`peek` returned: their events are written.
+        """Do not return the entries of a :meth:`peek` again: their events are written.
 
         The file keeps them until :meth:`clear`: the ends of runs are written last of all.
         """
         if mark >= 0:
             self._read_at = mark
-        else:
-            for _ in range(-mark):
-                self._memory_bytes -= len(self._memory.popleft())
+        for _ in range(-mark):
+            self._memory_bytes -= len(self._memory.popleft())
 
     def clear(self) -> None:
-        """Forget all: it is in the record. Nothing is forgotten that was not dropped."""
+        """Forget all, because it is in the record; entries that were not dropped stay."""
         if not self.is_empty:
             return
         self.durable = True
         self.trouble = None
         if self._fd is not None:
-            assert self._path is not None
-            # Damage is left for whoever looks for orphans next, and sets the file aside.
+            assert self.path is not None
+            # A damaged file stays: the next look for orphans sets it aside.
             if not self._is_damaged:
-                self._path.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
             os.close(self._fd)
         self._is_damaged = False
-        self._fd = self._path = None
+        self._fd = self.path = None
         self._size = self._read_at = 0
 
     def close(self) -> None:
-        """Let go of the file; what it holds stays for whoever opens the record next."""
+        """Close the file; its entries stay for the next process that opens the record."""
         if not self.held_bytes:
             self.clear()
         elif self._fd is not None:
@@ -266,58 +252,23 @@ def spill_folders() -> list[Path]:
 
 
 def orphans_of(location: str, folder: Path | None = None) -> list[Path]:
-    """Return the spills for a record that a process left which is gone.
+    """Return the spills for a record, also those whose owner lives.
 
     Args:
         location: The record, as text without a password.
         folder: Where to look; None looks where spills are made.
     """
+    begin = f"{_stem(location)}-"
     found: list[Path] = []
     for where in [folder] if folder is not None else spill_folders():
-        try:
-            found += sorted(where.glob(f"{_stem(location)}-*{_SUFFIX}"))
-        except OSError:
-            continue  # no such folder: nothing was left there
+        with suppress(OSError):  # no such folder: nothing was left there
+            names = [name for name in os.listdir(where) if name.startswith(begin)]
+            found += [where / name for name in sorted(names) if name.endswith(_SUFFIX)]
     return found
 
 
-class SpillWatch:
-    """Says whether spills were left for a record, and looks only where something has changed.
-
-    Threads: any thread may ask; two that ask at once both look.
-
-    Args:
-        location: The record, as text without a password.
-    """
-
-    def __init__(self, location: str) -> None:
-        self._location = location
-        self._folders = tuple(map(str, spill_folders()))
-        self._empty: tuple[int | None, ...] | None = None
-
-    def found(self) -> bool:
-        """Return whether there are spills now."""
-        changed = tuple(map(_changed_ns, self._folders))
-        if changed == self._empty:
-            return False
-        found = bool(orphans_of(self._location))
-        # The time of a folder is coarse: a change that has just been may hide a second one.
-        settled = time.time_ns() - _SETTLED_NS
-        is_settled = all(instant is None or instant < settled for instant in changed)
-        self._empty = changed if is_settled and not found else None
-        return found
-
-
-def _changed_ns(folder: str) -> int | None:
-    """Return when files of a folder came or went, or None where there is no such folder."""
-    try:
-        return os.stat(folder).st_mtime_ns
-    except OSError:
-        return None
-
-
 def take_orphan(path: Path) -> int | None:
-    """Return a locked descriptor of a spill whose owner is gone; None while somebody has it."""
+    """Return a locked descriptor of a spill; None while its owner, or another process, has it."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -333,7 +284,7 @@ def take_orphan(path: Path) -> int | None:
 
 
 def keep_only(path: Path, fd: int, run_ids: Set[str]) -> None:
-    """Leave in a spill what it holds of some runs; the rest is in the record.
+    """Leave the entries of some runs in a spill; the rest is in the record.
 
     Args:
         path: The file; another takes its place, so a crash leaves one of the two.
@@ -351,7 +302,7 @@ def keep_only(path: Path, fd: int, run_ids: Set[str]) -> None:
 
 
 def set_aside(path: Path, fd: int) -> Path:
-    """Rename a spill that is damaged, so that nobody takes it in again, and return its new name.
+    """Rename a damaged spill, so that it is not taken in again, and return its new name.
 
     Args:
         path: The file.
@@ -446,10 +397,8 @@ class _Reader:
             return False
         try:
             _DECODER.decode(body)
-        except msgspec.ValidationError:  # what is there is no entry already
-            return False
-        except msgspec.DecodeError:
-            return is_beginning(body)
+        except msgspec.DecodeError as exc:
+            return str(exc) == _CUT_OFF
         return False  # it is whole: its length is wrong
 
     def _part(self, at: int, size: int) -> bytes:

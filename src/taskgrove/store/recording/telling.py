@@ -1,6 +1,6 @@
-"""What a recorder tells of its troubles, and to whom it hands events on.
+"""A recorder's reports of trouble, and the observers that it hands events on to.
 
-Threads: the writer's and the watch's thread call both classes; callbacks and observers run
+Threads: the threads of the writer and of the watch call both classes; callbacks and observers run
 outside the locks.
 """
 
@@ -16,7 +16,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Teller:
-    """Tells the operator of trouble, once for each, and when it is over.
+    """Tells the operator of each trouble once, and when it is over.
 
     Args:
         on_trouble: Called with each text; None writes it to the log.
@@ -29,11 +29,11 @@ class Teller:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong at the moment, or None."""
+        """The trouble of the moment, or None."""
         return self._trouble
 
     def begin(self, text: str) -> None:
-        """Tell of trouble, unless trouble was told of that is not over yet."""
+        """Tell of trouble, unless earlier trouble is not over yet."""
         with self._lock:
             known = self._trouble is not None
             self._trouble = self._trouble or text
@@ -56,17 +56,17 @@ class Teller:
         try:
             self._on_trouble(text)
         except BaseException:  # one that exits must not take the thread along
-            _LOGGER.exception("what shall hear of trouble raised; the trouble was: %s", text)
+            _LOGGER.exception("the callback for trouble raised an error; the trouble: %s", text)
 
 
 class Forwarder:
-    """Hands events on to observers once they are kept, or it was told that they are not."""
+    """Hands events on to observers once they are kept, or trouble was told."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._observers: dict[str, tuple[Observer, ...]] = {}
         self._sent: dict[str, set[int]] = {}
-        # What the writer has handed on of the batch that is still under way.
+        # Events of the batch under way that the writer has handed on.
         self._handed: dict[str, list[list[TaskEvent]]] = {}
 
     def add(self, run_id: str, observer: Observer) -> None:
@@ -85,7 +85,7 @@ class Forwarder:
         return run_id in self._observers
 
     def send(self, run_id: str, events: Iterable[TaskEvent]) -> None:
-        """Hand events on; those that were handed on ahead of time are left out."""
+        """Hand events on, without those that were handed on ahead of time."""
         observers = self._observers.get(run_id)
         if not observers:
             return
@@ -96,7 +96,7 @@ class Forwarder:
         self._deliver(run_id, observers, batch)
 
     def batch_is_over(self) -> None:
-        """Know that what was handed on is no longer under way."""
+        """Forget which events of the batch were handed on."""
         with self._lock:
             self._handed.clear()
 
@@ -105,8 +105,8 @@ class Forwarder:
 
         Args:
             run_id: The run.
-            left: Returns them; called under the lock, so that the writer does not hand them on
-                at the same moment.
+            left: Returns these events; called under the lock, so that the writer does not hand
+                them on at the same moment.
         """
         observers = self._observers.get(run_id)
         if not observers:
