@@ -1,4 +1,4 @@
-"""Enums of the control system, with the field's own values (SPEC S1).
+"""Enums of the control system, with the field's own values.
 
 They are IntEnums, so plain integers and the members of the ``ska_control_model``
 package compare equal to them and are accepted everywhere.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 from typing import Any, Final
+
+from taskgrove.moves import IGNORE, REFUSE, table_of
 
 
 class TaskStatus(IntEnum):
@@ -110,10 +112,10 @@ FINAL_STATUSES: Final = (
 )
 
 #: ``IS_FINAL[status]``: subscripted by the status itself, because a subscript
-#: costs no call and may be used under a lock (SPEC S4.3).
+#: costs no call and may be used under a lock.
 IS_FINAL: Final = tuple(status in FINAL_STATUSES for status in TaskStatus)
 
-#: Codes that make a task that ran to its end (COMPLETED) a problem (SPEC S3). STARTED and QUEUED
+#: Codes that make a task that ran to its end (COMPLETED) a problem. STARTED and QUEUED
 #: are none: they tell how it was accepted, and its status tells that it has ended.
 PROBLEM_CODES: Final = frozenset(
     {
@@ -125,18 +127,26 @@ PROBLEM_CODES: Final = frozenset(
     }
 )
 
-_WAITING: Final = frozenset({TaskStatus.STAGING, TaskStatus.QUEUED})
+_STAG, _QUE, _RUN, _ABO, _NOTF, _COM, _REJ, _FAI = TaskStatus
+_ENDS: Final = {status: status for status in FINAL_STATUSES}
+_ALL_REFUSED: Final = dict.fromkeys(TaskStatus, REFUSE)
 
-#: The one table of legal moves of a task: every pair ``(from, to)`` that may
-#: happen; ``None`` is a task that has not reported yet. Real devices skip steps,
-#: so every move forward is legal; a move back, or out of a final status, is not.
-LEGAL_MOVES: Final[frozenset[tuple[TaskStatus | None, TaskStatus]]] = frozenset(
-    [(None, to) for to in TaskStatus]
-    + [(TaskStatus.STAGING, to) for to in TaskStatus]
-    + [(TaskStatus.QUEUED, to) for to in TaskStatus if to is not TaskStatus.STAGING]
-    + [(TaskStatus.IN_PROGRESS, to) for to in TaskStatus if to not in _WAITING]
-    + [(TaskStatus.NOT_FOUND, to) for to in TaskStatus]
-    + [(status, status) for status in TaskStatus]
+#: The moves of a task: the status after a report, for each status and each reported status. Real
+#: devices skip steps, so a task may move forward to any status. A task that has not reported yet
+#: takes every report, as in STAGING. A final status is never left.
+MOVES: Final = table_of(
+    TaskStatus,
+    TaskStatus,
+    {
+        _STAG: {_STAG: _STAG, _QUE: _QUE, _RUN: _RUN, _NOTF: _NOTF, **_ENDS},
+        _QUE: {_STAG: REFUSE, _QUE: _QUE, _RUN: _RUN, _NOTF: _NOTF, **_ENDS},
+        _RUN: {_STAG: REFUSE, _QUE: REFUSE, _RUN: _RUN, _NOTF: _NOTF, **_ENDS},
+        _NOTF: {_STAG: _STAG, _QUE: _QUE, _RUN: _RUN, _NOTF: _NOTF, **_ENDS},
+        _ABO: {**_ALL_REFUSED, _ABO: IGNORE},
+        _COM: {**_ALL_REFUSED, _COM: IGNORE},
+        _REJ: {**_ALL_REFUSED, _REJ: IGNORE},
+        _FAI: {**_ALL_REFUSED, _FAI: IGNORE},
+    },
 )
 
 
@@ -154,5 +164,5 @@ def as_task_status(value: Any) -> TaskStatus | None:
         if isinstance(value, str):
             return TaskStatus.__members__.get(value.strip().upper())
         return TaskStatus(int(value)) if int(value) == value else None
-    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - a report of a producer never raises
         return None

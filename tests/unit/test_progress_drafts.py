@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskgrove import ResultCode, TaskStatus, TaskTracker
-from taskgrove.commands.tracking.update_context import NO_CONTEXT
+from taskgrove.commands.tracking.updates import NO_CONTEXT
 from taskgrove.events import (
     EventBus,
     ProgressDraft,

@@ -8,15 +8,20 @@ import logging
 
 import pytest
 
+from taskgrove import control_model
 from taskgrove.commands import task_tracker
-from taskgrove.commands.aggregation.base import parse_result
+from taskgrove.commands.aggregation.base import read_result
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule, parse_rule
-from taskgrove.commands.task_tracker import TaskTracker
+from taskgrove.commands.task_tracker import TaskTracker, TrackerRequest, TrackerState
+from taskgrove.commands.tracking import updates
+from taskgrove.commands.tracking.updates import NO_CONTEXT
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.testing import CallbackRecorder
+from taskgrove.testing import CallbackRecorder, EventLog
+from tests.moves_walk import walk_cells
 
 OK = (ResultCode.OK, "done")
+ABORTED = (TaskStatus.ABORTED, ResultCode.ABORTED, "enough")
 FINAL = [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.ABORTED, TaskStatus.REJECTED]
 OPEN = [status for status in TaskStatus if status not in FINAL]
 
@@ -137,11 +142,11 @@ def test_an_update_recomputes_nothing_and_the_policy_is_asked_once(monkeypatch):
 def test_results_are_parsed_outside_the_lock(monkeypatch):
     seen = []
 
-    def parse(value):
+    def read(value):
         seen.append(tracker._lock.locked())
-        return parse_result(value)
+        return read_result(value)
 
-    monkeypatch.setattr(task_tracker, "parse_result", parse)
+    monkeypatch.setattr(updates, "read_result", read)
     tracker = tracker_of(1)
     tracker.update_task(task_name="a", status=TaskStatus.COMPLETED, result='[0, "fine"]')
     assert seen == [False]
@@ -623,8 +628,60 @@ def test_a_record_can_be_adopted():
         device_name="a/b/1",
         devices=["a/b/1", "a/b/2"],
     )
-    second.adopt(first.subtasks["a"], first.progress_of("a"))
+    second.adopt(first.subtasks["a"])
     assert second.progress == 42
     mine, other = second.subtasks["a"], first.subtasks["a"]
     for field in type(mine).__slots__:
         assert getattr(mine, field) == getattr(other, field), field
+
+
+# -- the moves of the tracker --------------------------------------------------------------
+
+
+def reached(state: TrackerState) -> TaskTracker:
+    """A tracker of two subtasks that is in a state."""
+    tracker = tracker_of(2)
+    if state is TrackerState.RUNNING:
+        tracker.update_task(task_name="a", status=TaskStatus.IN_PROGRESS)
+    if state >= TrackerState.DECIDED:
+        tracker.hold()
+        tracker.conclude(*ABORTED)
+    if state is TrackerState.CLOSED:
+        tracker.release()
+    return tracker
+
+
+def test_every_cell_of_a_tracker_is_as_its_table_says(caplog):
+    requests = {
+        TrackerRequest.BEGIN: lambda tracker: tracker._begin(begun=True),
+        TrackerRequest.COMPLETE: lambda tracker: tracker._complete(NO_CONTEXT),
+        TrackerRequest.CONCLUDE: lambda tracker: tracker._end(
+            tracker.outcome(), None, skipped=False
+        ),
+        TrackerRequest.CLOSE: lambda tracker: tracker._close(),
+    }
+    walk_cells(
+        task_tracker.MOVES,
+        reached,
+        lambda tracker, request: tracker.hold() or requests[request](tracker),
+        lambda tracker: tracker._state,
+        lambda tracker: caplog.text.count("closed before its outcome was decided"),
+    )
+
+
+def test_every_cell_of_a_subtask_is_as_its_table_says():
+    log = EventLog()
+
+    def reach(status: TaskStatus) -> TaskTracker:
+        tracker = tracker_of(2)
+        tracker.subscribe(log)
+        tracker.update_task(task_name="a", status=status)
+        return tracker
+
+    walk_cells(
+        control_model.MOVES,
+        reach,
+        lambda tracker, status: tracker.update_task(task_name="a", status=status),
+        lambda tracker: tracker.subtasks["a"].status,
+        lambda tracker: len([event for event in log.events if event.kind == "note"]),
+    )

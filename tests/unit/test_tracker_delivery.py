@@ -451,7 +451,7 @@ def test_the_thread_that_is_delivering_delivers_for_the_others_in_order():
     join(in_thread(lambda: begin(tracker, "b", 50)))
     join(in_thread(lambda: (end(tracker, "a"), end(tracker, "b"))))
     assert [progress for progress, _ in seen] == [0]
-    assert not tracker._event.is_set()
+    assert not tracker.is_released
     release.set()
     join(first)
     assert [progress for progress, _ in seen] == [0, 20, 70, 100]

@@ -50,8 +50,8 @@ def assert_failed_once(tracker: TaskTracker, done: CallbackRecorder) -> None:
 
 # Where an error can be injected, and whether a first report of progress comes across it.
 PLACES = {
-    "_extract_context": True,
-    "_upsert_subtask": True,
+    "_take_in": True,
+    "_commit": True,
     "_build_progress_payload": True,
     "_aggregate": False,
     "_build_completion_payload": False,
@@ -154,7 +154,7 @@ def test_an_error_that_cannot_be_printed_fails_the_task_all_the_same(monkeypatch
     def refuse(*args):
         raise RefusalError
 
-    monkeypatch.setattr(tracker, "_extract_context", refuse)
+    monkeypatch.setattr(tracker, "_commit", refuse)
     hard_update(tracker, "a", 5)
     assert_failed_once(tracker, done)
     assert "RefusalError" in tracker.overall_resultcode[1]

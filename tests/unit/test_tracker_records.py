@@ -163,7 +163,7 @@ def test_completion_counts_final_states(tracker, status):
 )
 def test_done_is_when_enough_are_complete(total, completed, done):
     tracker = TaskTracker("configure", total)
-    tracker.completed_subtasks = completed
+    tracker._records.completed = completed
     assert tracker._is_done_locked() is done
 
 
@@ -200,13 +200,14 @@ def test_recorded_progress_never_goes_back(tracker):
 
 def test_progress_is_recomputed_from_the_records():
     tracker = TaskTracker("configure", 4)
-    tracker.subtasks = {
-        "complete": SubtaskResult("complete", TaskStatus.COMPLETED),
-        "failed, at 10": SubtaskResult("failed, at 10", TaskStatus.FAILED),
-        "at 30": SubtaskResult("at 30", TaskStatus.IN_PROGRESS),
-        "unknown": SubtaskResult("unknown", TaskStatus.IN_PROGRESS),
-    }
-    tracker._subtask_progress = {"failed, at 10": 10, "at 30": 30}
+    for name, status, progress in (
+        ("complete", TaskStatus.COMPLETED, 0),
+        ("failed, at 10", TaskStatus.FAILED, 10),
+        ("at 30", TaskStatus.IN_PROGRESS, 30),
+        ("unknown", TaskStatus.IN_PROGRESS, 0),
+    ):
+        tracker.subtasks[name] = SubtaskResult(name, status)
+        tracker.subtasks[name].progress = progress
     tracker._recompute_progress()
     assert tracker.progress == 57  # (100 + 100 + 30 + 0) / 4
 

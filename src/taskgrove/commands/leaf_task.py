@@ -204,7 +204,7 @@ class LeafTask(BaseTask):
             if self._take_tracker(tracker) and self.parent is not None:
                 record = self.parent.tracker.subtasks.get(self.name)
             if record is not None:
-                tracker.adopt(record, self.parent.tracker.progress_of(self.name))  # type: ignore[union-attr]
+                tracker.adopt(record)
         assert self._tracker is not None
         return self._tracker
 

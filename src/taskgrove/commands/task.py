@@ -135,10 +135,8 @@ class Task(BaseTask):
                 path=self.path,
                 hint="complete the tree before a tracker or parent_callback() of it is read",
             )
-        elif (
-            [child.name for child in self._subtasks] != list(tracker.subtasks)
-            or any(child.parent is not self for child in self._subtasks)
-            or tracker.total_subtasks != len(self._subtasks)
+        elif [child.name for child in self._subtasks] != list(tracker.subtasks) or any(
+            child.parent is not self for child in self._subtasks
         ):
             raise UsageError(
                 f"the subtasks of {self.path!r} were changed after its tracker was made",

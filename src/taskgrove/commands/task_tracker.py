@@ -1,14 +1,17 @@
-"""TaskTracker: takes in the updates of many subtasks and tells one outcome (seed 000, SPEC S4).
+"""TaskTracker: takes in the updates of many subtasks and tells one outcome.
 
-Threads and locks. Any thread may call any public method. ``_lock`` guards the
-records, the counters and the outbox; it is held for a few operations per update and
-never while foreign code runs: results are parsed before it is taken, callbacks and
-observers are called after it was released. A call under the lock is avoided where it
-can be, because a thread that loses the interpreter there makes all others queue up.
+A tracker consists of its records and counters (``tracking.records``), the policy that decides the
+outcome (``aggregation.policy``), its outbox (``tracking.delivery``) and its tie to the event bus
+(``tracking.tracker_events``). An update is read and decided on by pure functions
+(``tracking.updates``) and committed here.
 
-An update costs the same whatever the number of subtasks: counters are kept, and the
-policy is asked once, at completion. Callbacks: see ``tracking.delivery``; records and
-the helpers that recompute from them: see ``tracking.records``.
+Threads and locks. Any thread may call any public method. ``_lock`` guards the state, the records,
+the counters and the outbox. A thread holds the lock for a few operations per update and never
+while foreign code runs: results are parsed before, callbacks and observers are called after. There
+are few calls under the lock, because a thread that loses the interpreter there stops all others.
+
+An update costs the same whatever the number of subtasks: counters are kept, and the policy is
+asked once, at completion.
 """
 
 from __future__ import annotations
@@ -16,57 +19,141 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from enum import IntEnum, auto
 from logging import Logger
+from types import MethodType
 from typing import Any, Final
 
-from taskgrove.commands.aggregation.base import SubtaskResult, format_message, parse_result
+from taskgrove.commands.aggregation.base import (
+    AggregationOutcome,
+    SubtaskResult,
+    format_message,
+)
 from taskgrove.commands.aggregation.plain_values import describe, text_of
+from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule
-from taskgrove.commands.tracking.delivery import NEVER, TrackerDelivery, deliver
+from taskgrove.commands.tracking.delivery import (
+    COMPLETION,
+    Delivery,
+    Payload,
+    completion_payload,
+    deliver,
+    log_error,
+    publish,
+)
+from taskgrove.commands.tracking.records import NEVER, Records
+from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.commands.tracking.task_callback import as_task_callback
-from taskgrove.commands.tracking.tracker_events import SubtaskChange, TrackerEvents
-from taskgrove.commands.tracking.update_context import NO_CONTEXT, UpdateContext, checked_progress
-from taskgrove.control_model import IS_FINAL, LEGAL_MOVES, ResultCode, TaskStatus, as_task_status
-from taskgrove.events import EventBus, LeftOut, Observer, Subscription, SubtaskFacts, loggable
+from taskgrove.commands.tracking.tracker_events import TrackerEvents
+from taskgrove.commands.tracking.updates import (
+    NO_CONTEXT,
+    Update,
+    UpdateContext,
+    checked_progress,
+    decide,
+    extract_context,
+    read_update,
+    write_context,
+)
+from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus, as_task_status
+from taskgrove.errors import SelfWaitError
+from taskgrove.events import (
+    Cause,
+    EventBus,
+    LeftOut,
+    Observer,
+    Subscription,
+    SubtaskFacts,
+    cause_of,
+    exception_line,
+)
 from taskgrove.foreign_code import LOGGING, is_interrupt
+from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
 
 __all__ = ["TaskTracker", "as_task_callback"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
-#: What a subtask may have become although none of its work has begun: a refusal below it makes
-#: a composite IN_PROGRESS too.
+#: The statuses of a subtask whose work may not have begun: a refusal below a composite makes the
+#: composite IN_PROGRESS too.
 _MAY_BE_UNBEGUN: Final = (TaskStatus.IN_PROGRESS, TaskStatus.REJECTED)
-#: Held while a tracker gets a bus: an observer and the run may come at once.
-_BINDING: Final = threading.RLock()
-#: The documented name of what ``_extract_context`` returns (seed 000).
+_STARTED_RESULT: Final = (ResultCode.STARTED, "")
+#: More errors than this are not kept.
+_ERRORS_KEPT: Final = 100
+#: A wait for two events at once notices the second one after this time at most, in seconds.
+_TWO_EVENTS_WAIT_S: Final = 0.025
+#: The documented name of the value that ``_extract_context`` returns.
 _UpdateContext = UpdateContext
 
 
-class TaskTracker(TrackerDelivery):
+class TrackerState(IntEnum):
+    """The states of a tracker."""
+
+    QUEUED = auto()
+    """No subtask has begun."""
+    RUNNING = auto()
+    """A subtask has begun."""
+    DECIDED = auto()
+    """The outcome is decided; the completion is being delivered."""
+    CLOSED = auto()
+    """The completion is delivered, and the waiters are released."""
+
+
+class TrackerRequest(IntEnum):
+    """The requests to a tracker."""
+
+    BEGIN = auto()
+    """A subtask has begun."""
+    COMPLETE = auto()
+    """All subtasks have ended."""
+    CONCLUDE = auto()
+    """A verdict from outside, or an error inside, ends the task."""
+    CLOSE = auto()
+    """The completion is delivered."""
+
+
+_QUEUED, _RUNNING, _DECIDED, _CLOSED = TrackerState
+_BEGIN, _COMPLETE, _CONCLUDE, _CLOSE = TrackerRequest
+
+MOVES: Final = table_of(
+    TrackerState,
+    TrackerRequest,
+    {
+        _QUEUED: {_BEGIN: _RUNNING, _COMPLETE: _DECIDED, _CONCLUDE: _DECIDED, _CLOSE: REFUSE},
+        _RUNNING: {_BEGIN: IGNORE, _COMPLETE: _DECIDED, _CONCLUDE: _DECIDED, _CLOSE: REFUSE},
+        _DECIDED: {_BEGIN: IGNORE, _COMPLETE: IGNORE, _CONCLUDE: IGNORE, _CLOSE: _CLOSED},
+        _CLOSED: {_BEGIN: IGNORE, _COMPLETE: IGNORE, _CONCLUDE: IGNORE, _CLOSE: IGNORE},
+    },
+)
+
+
+class TaskTracker:
     """Track the subtasks of one task, and aggregate them into one outcome.
 
     Args:
         task_name: Logical name of the task.
         total_subtasks: How many subtasks must be final before the task is; 0 or less means
-            that it is complete from the start (S4.5).
+            that the task is complete from the start.
         completed_callback: Called with the completion payload as keyword arguments, and
-            before it with progress payloads (S4.2).
+            before it with progress payloads.
         logger: A logger; None takes the module's.
         operation: Handed to the policy.
         obs_mode: Handed to the policy.
         is_root: Whether messages begin with a summary line.
         progress_updates: Whether progress payloads are sent at all.
-        rule: An explicit rule for the policy (S3.9).
+        rule: An explicit rule for the policy.
         pst_group: Whether this is a group of PST beams; None decides by the name.
-        left_out: What the composer left out of the task: part of its outcome.
+        left_out: The steps that the composer left out of the task: part of its outcome.
         parent: The tracker that this one reports to, as a subtask of this task's name.
 
     Attributes:
-        subtasks: The latest SubtaskResult of each subtask, by name.
-        total_subtasks: As given.
-        completed_subtasks: How many subtasks are in a final state.
+        progress_updates: As given.
+        beside: The tracker that the own tracker of a leaf stands beside: that of the parent.
+        owner: Returns the node of a tree that the tracker was made for; or None.
     """
+
+    #: Progress payloads are sent when the percentage, rounded down to this, changes.
+    PROGRESS_STEP: int = 10
 
     def __init__(
         self,
@@ -84,25 +171,140 @@ class TaskTracker(TrackerDelivery):
         left_out: Iterable[LeftOut] = (),
         parent: TaskTracker | None = None,
     ) -> None:
-        super().__init__(
+        self.task_name = task_name
+        self.logger = _LOGGER if logger is None else logger
+        self.progress_updates = progress_updates
+        self.beside: TaskTracker | None = None
+        self.owner: Callable[[], object] | None = None
+        self._lock = threading.Lock()
+        self._state = _QUEUED
+        self._records = Records(total_subtasks)
+        self._policy = TaskAggregationPolicy(
             task_name,
-            total_subtasks,
-            _LOGGER if logger is None else logger,
             operation,
             obs_mode,
             bool(is_root),
-            rule,
-            pst_group,
-            left_out,
-            progress_updates=progress_updates,
-            parent=parent,
+            rule=rule,
+            pst_group=pst_group,
+            left_out=left_out,
         )
+        self._outcome: AggregationOutcome | None = None
+        self._delivery = Delivery(parent)
+        self._events: TrackerEvents | None = None
+        self._released = threading.Event()
+        self._when_closed: tuple[Callable[[], object], ...] = ()
+        self._errors: list[Any] = []
+        self._completion_context = NO_CONTEXT
+        #: The cause of an end that no policy decided.
+        self._verdict_cause: Cause | None = None
+        if total_subtasks <= 0:
+            self._state = _CLOSED
+            self._outcome = self._policy.aggregate([])
+            self._released.set()
         self.completed_callback = completed_callback
-        if total_subtasks <= 0:  # S4.5
-            self._is_over = True
-            self._final_outcome = self._policy.aggregate([])
-            self._event.set()
-            self._is_closed = True
+
+    # -- facts ----------------------------------------------------------------------------
+
+    @property
+    def subtasks(self) -> dict[str, SubtaskResult]:
+        """The latest SubtaskResult of each subtask, by name."""
+        return self._records.subtasks
+
+    @property
+    def total_subtasks(self) -> int:
+        """How many subtasks must be final before the task is."""
+        return self._records.total
+
+    @property
+    def completed_subtasks(self) -> int:
+        """How many subtasks are in a final state."""
+        return self._records.completed
+
+    @property
+    def operation(self) -> str | None:
+        """The operation that the policy knows."""
+        return self._policy.operation
+
+    @property
+    def obs_mode(self) -> str | None:
+        """The observation mode that the policy knows."""
+        return self._policy.obs_mode
+
+    @property
+    def is_root(self) -> bool:
+        """Whether messages begin with a summary line."""
+        return self._policy.is_root
+
+    @property
+    def progress(self) -> int:
+        """Percent done, 0..100: the mean over ``total_subtasks``, rounded down."""
+        return self._records.percent
+
+    @property
+    def overall_status(self) -> TaskStatus:
+        """The task's status; QUEUED or IN_PROGRESS until all subtasks are final."""
+        return self.outcome().status
+
+    @property
+    def overall_result(self) -> ResultCode:
+        """The task's result code; QUEUED or STARTED until all subtasks are final."""
+        return self.outcome().result
+
+    @property
+    def overall_resultcode(self) -> tuple[ResultCode, str]:
+        """The task's result code and message."""
+        outcome = self.outcome()
+        return outcome.result, outcome.message
+
+    @property
+    def overall_health(self) -> str | None:
+        """``DEGRADED``, ``FAILED`` or None."""
+        return self.outcome().health_state
+
+    @property
+    def is_complete(self) -> bool:
+        """True once the outcome is decided; the completion callback may still be running."""
+        return self._state >= _DECIDED
+
+    @property
+    def is_released(self) -> bool:
+        """True once nobody waits for the task any more."""
+        return self._released.is_set()
+
+    @property
+    def is_observed_here(self) -> bool:
+        """True on a thread that an observer of this task holds just now."""
+        return self._events is not None and self._events.bus.is_calling_here
+
+    @property
+    def above(self) -> TaskTracker | None:
+        """The tracker of the task above, or None."""
+        return self._delivery.parent or self.beside
+
+    def get_status(self) -> TaskStatus:
+        """Return the current aggregated status."""
+        return self.overall_status
+
+    def get_result(self) -> ResultCode:
+        """Return the current aggregated result code."""
+        return self.overall_result
+
+    def progress_of(self, task_name: str) -> int:
+        """Return the percentage that a subtask reported, 0 when it has not."""
+        record = self.subtasks.get(task_name)
+        return 0 if record is None else record.progress
+
+    def outcome(self) -> AggregationOutcome:
+        """Return the outcome; while the task runs, a preliminary one."""
+        if self._outcome is not None:
+            return self._outcome
+        if self._state >= _DECIDED:
+            return self._decide_outcome()
+        status, code, words = TaskStatus.QUEUED, ResultCode.QUEUED, "queued"
+        if self._state is _RUNNING:
+            status, code, words = TaskStatus.IN_PROGRESS, ResultCode.STARTED, "in progress"
+        message = f"Task {self.task_name} {words}" if self.is_root else ""
+        return AggregationOutcome(status, code, message, left_out=self._all_left_out())
 
     @property
     def errors(self) -> tuple[Any, ...]:
@@ -122,50 +324,117 @@ class TaskTracker(TrackerDelivery):
 
     def _change_context(self, operation: str | None, obs_mode: str | None) -> None:
         """Rebuild the policy when the context changes (lock held)."""
-        changed = (operation is not None and operation != self.operation) or (
-            obs_mode is not None and obs_mode != self.obs_mode
-        )
-        if not changed:
-            return
-        if operation is not None:
-            self.operation = operation
-        if obs_mode is not None:
-            self.obs_mode = obs_mode
-        self._policy = self._new_policy()
+        policy = self._policy
+        operation = policy.operation if operation is None else operation
+        obs_mode = policy.obs_mode if obs_mode is None else obs_mode
+        if (operation, obs_mode) != (policy.operation, policy.obs_mode):
+            self._policy = policy.with_context(operation, obs_mode, is_root=policy.is_root)
+
+    def become_root(self) -> None:
+        """Make this the tracker of a root: its message then begins with a summary line."""
+        with self._lock:
+            if not self.is_root and not self.is_complete:
+                policy = self._policy
+                self._policy = policy.with_context(policy.operation, policy.obs_mode, is_root=True)
+
+    # -- observers, callbacks, waiters ------------------------------------------------------
 
     def bind(self, bus: EventBus, path: str | None = None) -> None:
         """Publish this tracker's changes on ``bus``, under ``path`` (None: the task's name)."""
-        with _BINDING:
-            self._bind(bus, path)
-
-    def _bind(self, bus: EventBus, path: str | None) -> None:
         events = TrackerEvents(bus, path or self.task_name)
-        if (
-            self._parent is not None
-            and self._parent._events is not None
-            and self.total_subtasks > 0
-        ):
+        parent = self._delivery.parent
+        if parent is not None and parent._events is not None and self.total_subtasks > 0:
             # An empty task is complete from the start; only its parent can tell of its end.
-            with self._parent._lock:
-                self._parent._events.nested.add(self.task_name)
-                self._parent._told[self.task_name] = None
-        if self._events is not None and self._events.bus.active:
-            events.forward_to(self._events.bus)  # observers that came before the run
+            with parent._lock:
+                parent._events.nested.add(self.task_name)
+                parent._records.of(self.task_name).facts = None
         with self._lock:
+            if self._events is not None:
+                if self._events.bus.active:
+                    events.forward_to(self._events.bus)  # observers that came before the run
+                for record in self.subtasks.values():
+                    record.facts = None
             self._events = events
-            self._told.clear()
             self._arm_progress()
 
     def subscribe(self, observer: Observer) -> Subscription:
-        """Have ``observer`` called with an event for each accepted change (S4.9).
+        """Have ``observer`` called with an event for each accepted change.
 
-        It is called synchronously and must only enqueue.
+        The observer is called synchronously and must only enqueue.
         """
-        with _BINDING:
+        with self._lock:
             if self._events is None:
-                self._bind(EventBus(self.task_name), None)
-            assert self._events is not None
+                self._events = TrackerEvents(EventBus(self.task_name), self.task_name)
+                self._arm_progress()
             return self._events.bus.subscribe(observer)
+
+    @property
+    def completed_callback(self) -> Callable[..., object] | None:
+        """The function that is called on progress and completion, or None."""
+        return self._delivery.given_callback
+
+    @completed_callback.setter
+    def completed_callback(self, callback: Callable[..., object] | None) -> None:
+        tracker = _tracker_of(callback)
+        self._delivery.set_callback(callback, None if tracker is self else tracker)
+        self._arm_progress()
+
+    def wait_for_task_completion(self, timeout_event: threading.Event | None = None) -> bool:
+        """Block until the task is complete and its completion callback has returned.
+
+        Args:
+            timeout_event: When it is set first, waiting ends.
+
+        Returns:
+            True when the task completed, False when ``timeout_event`` was set first.
+
+        Raises:
+            SelfWaitError: The calling thread is in a callback of this tracker or of one below it,
+                or in a step of its tree, and no ``timeout_event`` was given: the wait would never
+                end.
+        """
+        if timeout_event is None:
+            if not self.is_released and waits_for_itself(self):
+                raise SelfWaitError(
+                    f"a callback or step of task {self.task_name!r} waits for that task",
+                    hint="return first, or give a timeout_event",
+                )
+            return self._released.wait()
+        while not self._released.wait(_TWO_EVENTS_WAIT_S):
+            if timeout_event.is_set():
+                return self.is_released  # both may have come at once: the completion counts
+        return True
+
+    def signal_task_completion(self) -> None:
+        """Release all waiting threads."""
+        self._released.set()
+
+    def when_closed(self, function: Callable[[], object]) -> None:
+        """Call ``function`` once, after the completion callback and after waiters were released.
+
+        The function is called at once when the task is already complete.
+        """
+        with self._lock:
+            if self._state is not _CLOSED:
+                self._when_closed = (*self._when_closed, function)
+                return
+        function()
+
+    def hold(self) -> None:
+        """Deliver nothing before :meth:`release`: the tasks below are told first."""
+        self._delivery.is_held = True
+
+    def release(self) -> None:
+        """Deliver the payloads that were held back."""
+        self._delivery.is_held = False
+        deliver(self)
+
+    def tell_completion(self) -> None:
+        """Publish the completion for observers that came after it; does nothing before it."""
+        if self.is_complete:
+            publish(self, completion_payload(self), complete=True)
+
+    # -- updates --------------------------------------------------------------------------
 
     def update_task(
         self,
@@ -177,16 +446,16 @@ class TaskTracker(TrackerDelivery):
         error: tuple[Any, ...] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Take in an update of one subtask; never raises (S4.6).
+        """Take in an update of one subtask; never raises.
 
-        Only an interrupt of the main thread (Ctrl-C, ``SystemExit``) in a callback comes out, when
-        all is delivered.
+        Only an interrupt of the main thread (Ctrl-C, ``SystemExit``) in a callback is raised, after
+        everything is delivered.
 
         Args:
             task_name: The subtask.
             status: Its status; an equal integer or a foreign enum will do.
             progress: Its progress, percent done, 0..100; it never goes back.
-            result: Its result in any form of SPEC S2.1; None keeps an earlier one.
+            result: Its result in any form that ``parse_result`` takes; None keeps an earlier one.
             error: TANGO errors, kept for the completion payload.
             **kwargs: ``device_name``, ``devices``, ``failed_devices``, ``operation``,
                 ``obs_mode``, ``source``, ``health_state``, ``severe``, ``skipped``,
@@ -194,15 +463,17 @@ class TaskTracker(TrackerDelivery):
                 anything else is ignored.
         """
         try:
-            record = self.subtasks.get(task_name)
+            records = self._records
+            record = records.subtasks.get(task_name)
             if (
-                # The common case, a plain progress report, without a detour.
+                # The common case, plain progress of a running subtask, without a detour.
                 progress.__class__ is int
                 and record is not None
-                and (status is None or status is record.status)
                 and record.status is _IN_PROGRESS
+                and (status is None or status is _IN_PROGRESS)
                 and result is None
                 and error is None
+                and self._state is _RUNNING
                 and (
                     not kwargs
                     or (
@@ -219,12 +490,16 @@ class TaskTracker(TrackerDelivery):
                     due = self._take_in_progress(events, record, progress)
                 else:
                     with self._lock:
-                        earlier = self._subtask_progress[task_name]
-                        if progress <= earlier or self._is_over or IS_FINAL[record.status]:
+                        earlier = record.progress
+                        if (
+                            progress <= earlier
+                            or record.status is not _IN_PROGRESS
+                            or self._state is not _RUNNING
+                        ):
                             return
-                        self._subtask_progress[task_name] = progress
-                        self._progress_sum += progress - earlier
-                        if self._progress_sum < self._next_step_sum:
+                        record.progress = progress
+                        records.progress_sum += progress - earlier
+                        if records.progress_sum < records.next_step_sum:
                             return
                         due = self._post_progress()
             else:
@@ -244,75 +519,59 @@ class TaskTracker(TrackerDelivery):
         self, events: TrackerEvents, record: SubtaskResult, progress: int
     ) -> bool:
         """Take in plain progress of a running subtask and tell the observers."""
-        name = record.name
-        due = False
-        bus, sequence = events.bus, 0
+        due, sequence, bus = False, 0, events.bus
         with self._lock:
-            # Subscripts, and no call but that for the number: see the module.
-            earlier = self._subtask_progress[name]
-            facts = self._told[name]
+            facts = record.facts
             if facts is None:
                 facts = self._begin_to_tell(record)
             if (
-                progress > earlier
-                and facts is not None
+                facts is not None
+                and progress > record.progress
                 and record.status is _IN_PROGRESS
-                and not self._is_over
+                and self._state is _RUNNING
                 and events is self._events
             ):
-                self._subtask_progress[name] = progress
-                self._progress_sum += progress - earlier
-                if self._progress_sum >= self._next_step_sum:
+                records = self._records
+                records.progress_sum += progress - record.progress
+                record.progress = progress
+                if records.progress_sum >= records.next_step_sum:
                     due = self._post_progress()
                 sequence = next(bus.numbers)
         if not sequence or facts is None:
-            return self._take_in(name, None, progress, None, None, {})
+            return self._take_in(record.name, None, progress, None, None, {})
         try:
             bus.publish_progress(facts, sequence, progress)
         except BaseException as exc:  # noqa: BLE001 - logged
-            self._log_untold(exc)
+            log_error(self, "an update could not be told", exc)
         return due
 
     def _begin_to_tell(self, record: SubtaskResult) -> SubtaskFacts | None:
-        """Make what progress of a subtask tells until it changes (lock held); None: it does not."""
+        """Make the facts that progress of a subtask tells (lock held); None: it tells nothing."""
         name, events = record.name, self._events
         if events is None or name.__class__ is not str or name in events.nested:
             return None
-        facts = self._told[name] = events.facts_of(record)
-        return facts
-
-    def become_root(self) -> None:
-        """Make this the tracker of a root: its message then begins with a summary line."""
-        with self._lock:
-            if not self.is_root and not self._is_over:
-                self.is_root = True
-                self._policy = self._new_policy()
+        record.facts = events.facts_of(record)
+        return record.facts
 
     def expect(self, names: Iterable[str]) -> None:
         """Make the records of subtasks that are to come, in this order.
 
-        Causes are then told in the order of composition, not in that of arrival, so that
-        the same tree with the same ends always tells the same. From then on an update of any
-        other name is told, and counts nowhere.
+        Causes are then told in the order of composition, not in that of arrival: the same tree
+        with the same ends always tells the same. From then on an update of any other name is told,
+        and counts nowhere.
         """
         with self._lock:
             for name in names:
-                if name not in self.subtasks:
-                    self._upsert_subtask(name, None, None, NO_CONTEXT)
-                self._names_known = True
+                self._records.of(name)
+                self._records.names_known = True
 
-    def adopt(self, record: SubtaskResult, progress: int = 0) -> None:
-        """Take over what another tracker knows of a subtask.
-
-        Args:
-            record: The other tracker's record.
-            progress: The percentage reported so far.
-        """
+    def adopt(self, record: SubtaskResult) -> None:
+        """Take over the record that another tracker has of a subtask."""
         result = None if record.result_code is None else (record.result_code, record.message)
         self.update_task(
             task_name=record.name,
             status=record.status,
-            progress=progress or None,
+            progress=record.progress or None,
             result=result,
             device_name=record.device_name,
             devices=record.devices or None,
@@ -325,7 +584,7 @@ class TaskTracker(TrackerDelivery):
             causes=record.causes,
         )
 
-    def _take_in(  # noqa: PLR0912, PLR0915 - one critical section, kept free of calls
+    def _take_in(
         self,
         task_name: str,
         status: Any,
@@ -334,168 +593,240 @@ class TaskTracker(TrackerDelivery):
         error: Any,
         kwargs: dict[str, Any],
     ) -> bool:
-        """Take in one update; return True when something is to be delivered."""
+        """Take in one update; return True when a payload is to be delivered."""
         if status is not None and status.__class__ is not TaskStatus:
             status = self._checked_status(task_name, status)
-        if progress is not None:
-            progress = checked_progress(progress)
-        ctx = NO_CONTEXT
-        device = kwargs.get("device_name") if kwargs else None
-        if len(kwargs) > 1 or (kwargs and type(device) is not str):
-            ctx = self._extract_context(kwargs)
-            device = ctx.device_name
-        if not device:
-            device = None
-        record = self.subtasks.get(task_name)
-        if record is None and self._names_known:
+        records = self._records
+        record = records.subtasks.get(task_name)
+        if record is None and records.names_known:
             self._tell_unknown(text_of(task_name), kwargs.get("source"))
             return False
-        code: ResultCode | None = None
-        message = ""
-        if result is not None:
-            parsed = parse_result(result)
-            code, message = parsed.code, parsed.message
-            origin = device
-            if origin is None and record is not None:
-                origin = record.device_name
-            if code is not None and origin is not None:
-                message = format_message(origin, message)
-        events = self._events
-        observed = events is not None and events.bus.active and task_name not in events.nested
-        change: SubtaskChange | None = None
-        late = refused = False
-        earlier: TaskStatus | None = None
-        due = False
-
+        known_device = None if record is None else record.device_name
+        update = read_update(status, progress, result, error, kwargs, known_device)
+        events, event, path = self._events, None, ""
+        if events is not None and events.bus.active and task_name not in events.nested:
+            path = events.path_of(task_name)
         with self._lock:
             if record is None:
-                if task_name not in self.subtasks:
-                    self._upsert_subtask(task_name, None, None, NO_CONTEXT)
-                record = self.subtasks[task_name]
+                record = records.of(task_name)
             earlier = record.status
-            if self._is_over or (earlier is not None and IS_FINAL[earlier]):
-                late = True
-                if not self._is_over and self._is_done_locked():
-                    # A helper has counted the last end; nobody has been told yet.
-                    self._is_over = True
-                    self._post_completion()
-                    due = True
-            elif status is not None and (earlier, status) not in LEGAL_MOVES:
-                refused = True
+            decision = decide(earlier, update, is_over=self._state >= _DECIDED)
+            accepted = decision is not IGNORE and decision is not REFUSE
+            if accepted:
+                due = self._commit(record, update, decision)  # type: ignore[arg-type]
+                if path and events is not None:
+                    event = events.event_of(path, record, earlier, update.context.attempt)
             else:
-                if events is not None and task_name in self._told:
-                    self._told[task_name] = None
-                if status is None and progress and (earlier is None or earlier < _IN_PROGRESS):
-                    status = _IN_PROGRESS  # who makes progress has begun
-                if device is not None:
-                    if code is None and record.device_name is None and record.message:
-                        record.message = format_message(device, record.message)
-                    record.device_name = device
-                if ctx is not NO_CONTEXT:
-                    if ctx.devices is not None:
-                        record.devices = ctx.devices
-                    if ctx.failed_devices is not None:
-                        record.failed_devices = ctx.failed_devices
-                    if ctx.operation is not None or ctx.obs_mode is not None:
-                        self._change_context(ctx.operation, ctx.obs_mode)
-                        record.operation = ctx.operation or record.operation
-                        record.obs_mode = ctx.obs_mode or record.obs_mode
-                    if ctx.health_state is not None:
-                        record.health_state = ctx.health_state
-                    if ctx.severe:
-                        record.severe = True
-                    if ctx.skipped:
-                        record.skipped = True
-                    if ctx.left_out:
-                        record.left_out = ctx.left_out
-                    if ctx.begun is not None:
-                        record.begun = ctx.begun
-                    if ctx.causes:
-                        record.causes = ctx.causes
-                if code is not None:
-                    record.result_code = code
-                    record.message = message
-                if error is not None:
-                    self._keep_errors(error)
-                done = self._subtask_progress[task_name]
-                if progress is not None and progress > done:
-                    self._subtask_progress[task_name] = progress
-                    self._progress_sum += progress - done
-                    done = progress
-                if status is not None and status is not earlier:
-                    record.status = status
-                    if status is _IN_PROGRESS and ctx.begun is None:
-                        record.begun = True
-                    if IS_FINAL[status]:
-                        if record.result_code is None and status is TaskStatus.COMPLETED:
-                            record.result_code = ResultCode.OK  # S2.2
-                        self._progress_sum += 100 - done
-                        self.completed_subtasks += 1
-                        if self.completed_subtasks >= self.total_subtasks:
-                            self._is_over = True
-                            self._completion_context = (
-                                ctx if ctx is not NO_CONTEXT else UpdateContext(device)
-                            )
-                            self._post_completion()
-                            due = True
-                    if not self._started and status > TaskStatus.QUEUED:
-                        self._started = True
-                        if self._next_step_sum is not NEVER:
-                            has_begun = record.begun or status not in _MAY_BE_UNBEGUN
-                            due = self._post_progress(first=True, begun=has_begun)
-                if self._started and self._progress_sum >= self._next_step_sum:
-                    due = self._post_progress() or due
-                if observed:
-                    assert events is not None
-                    change = SubtaskChange(
-                        events.bus.next_sequence(),
-                        earlier,
-                        done,
-                        ctx.attempt,
-                        error,
-                        ctx.cause,
-                        ctx.result_value,
-                        record.name,
-                        record.status,
-                        record.result_code,
-                        record.message,
-                        record.device_name,
-                        record.devices,
-                        record.failed_devices,
-                        record.health_state,
-                        record.severe,
-                        record.skipped,
-                        record.left_out,
-                        record.begun,
-                    )
-
+                # A helper may have counted the last end; nobody has been told of it yet.
+                due = records.is_done and self._complete(NO_CONTEXT)
+        if accepted and event is None and update.context is NO_CONTEXT:
+            return due
         try:
-            if late or refused:
-                self._tell_ignored(record, status, code, message, ctx, late=late)
-            elif change is not None:
-                assert events is not None
-                events.subtask(change)
-            if ctx is not NO_CONTEXT and ctx.source and not (late or refused):
-                self._log_update(record, "an update of %s", status, message, ctx)
-        except BaseException as exc:  # noqa: BLE001 - logged
-            self._log_untold(exc)
+            if not accepted:
+                self._tell_ignored(record, update)
+            elif event is not None and events is not None:
+                events.subtask(event, record, update)
+            if accepted and update.context.source:
+                self._log_update(record, update, "an update of %s")
+        except BaseException as exc:  # noqa: BLE001 - the update is taken in, and is delivered
+            log_error(self, "an update could not be told", exc)
         return due
 
+    def _commit(  # noqa: PLR0912 - kept free of calls, which would hold the lock longer
+        self, record: SubtaskResult, update: Update, status: TaskStatus | None
+    ) -> bool:
+        """Write an accepted update into the record and the counters (lock held).
+
+        Args:
+            record: The record.
+            update: The update.
+            status: The status of the subtask after it.
+
+        Returns:
+            True when a payload was posted.
+        """
+        records, context, progress, due = self._records, update.context, update.progress, False
+        record.facts = None
+        if update.device is not None:
+            if record.device_name is None and record.message and update.code is None:
+                record.message = format_message(update.device, record.message)
+            record.device_name = update.device
+        if context is not NO_CONTEXT:
+            write_context(record, context)
+            self._change_context(context.operation, context.obs_mode)
+        if update.code is not None:
+            record.result_code = update.code
+            record.message = update.message
+        if update.error is not None:
+            self._keep_errors(update.error)
+        if progress is not None and progress > record.progress:
+            records.progress_sum += progress - record.progress
+            record.progress = progress
+        if status is not record.status and status is not None:
+            record.status = status
+            if status is _IN_PROGRESS and context.begun is None:
+                record.begun = True
+            if IS_FINAL[status]:
+                if record.result_code is None and status is TaskStatus.COMPLETED:
+                    record.result_code = ResultCode.OK
+                records.progress_sum += 100 - record.progress
+                records.completed += 1
+                if records.completed >= records.total:
+                    return self._complete(
+                        context if context is not NO_CONTEXT else UpdateContext(update.device)
+                    )
+            if status > TaskStatus.QUEUED and self._state is _QUEUED:
+                due = self._begin(begun=record.begun or status not in _MAY_BE_UNBEGUN)
+        if records.progress_sum >= records.next_step_sum and self._state is _RUNNING:
+            due = self._post_progress() or due
+        return due
+
+    # -- moves (lock held) ------------------------------------------------------------------
+
+    def _ask(self, request: TrackerRequest) -> Answer | None:
+        """Make the move that a request asks for; return why there is none, or None."""
+        cell = MOVES[self._state, request]
+        if isinstance(cell, Answer):
+            return cell
+        self._state = cell
+        return None
+
+    def _begin(self, *, begun: bool) -> bool:
+        """Take note that a subtask has begun; return True when the first progress was posted.
+
+        Args:
+            begun: Whether any work has begun: the first end may be a refusal.
+        """
+        if self._ask(_BEGIN) is not None or self._records.next_step_sum is NEVER:
+            return False
+        payload = self._progress_payload(0)
+        if not begun:
+            payload["begun"] = False
+        self._delivery.outbox.append(payload)
+        return True
+
+    def _complete(self, context: UpdateContext) -> bool:
+        """End the task by its subtasks; return True when the completion was posted."""
+        if self._ask(_COMPLETE) is not None:
+            return False
+        self._completion_context = context
+        self._post_completion()
+        return True
+
+    def _end(self, outcome: AggregationOutcome, cause: Cause | None, *, skipped: bool) -> None:
+        """End the task with an outcome that no policy decided; does nothing when it is complete."""
+        with self._lock:
+            if self._ask(_CONCLUDE) is None:
+                self._outcome = outcome
+                self._completion_context = UpdateContext(skipped=skipped)
+                self._verdict_cause = cause
+                self._post_completion()
+
+    def _post_completion(self) -> None:
+        self._records.next_step_sum = NEVER
+        self._delivery.outbox.append(COMPLETION)
+
+    def _post_progress(self) -> bool:
+        """Post a progress payload; return False when there is none."""
+        payload = self._build_progress_payload()
+        if payload is None:
+            return False
+        self._delivery.outbox.append(payload)
+        return True
+
+    def _arm_progress(self) -> None:
+        """Compute the sum at which the next progress payload is due."""
+        delivery, records = self._delivery, self._records
+        receivers = delivery.callback is not None or delivery.parent is not None
+        heard = (self.progress_updates and receivers) or self._events is not None
+        step = 0 if records.last_step is None else records.last_step + self.PROGRESS_STEP
+        # Percentages are rounded down before they are quantized; 100 is never announced.
+        due = heard and not self.is_complete and step < 100
+        records.next_step_sum = step * records.total if due else NEVER
+
+    def _close(self) -> tuple[Callable[[], object], ...]:
+        """Close the tracker, release the waiters and return the hooks that are to be called."""
+        with self._lock:
+            refused = self._ask(_CLOSE) is REFUSE
+            self._released.set()
+            hooks, self._when_closed = self._when_closed, ()
+        if refused:
+            log_error(self, "closed before its outcome was decided", None)
+        return hooks
+
+    def conclude(
+        self,
+        status: TaskStatus,
+        result: ResultCode,
+        message: str,
+        *,
+        skipped: bool = False,
+        health_state: str | None = None,
+        cause: Cause | None = None,
+    ) -> None:
+        """End the task with a verdict from outside; does nothing when it is complete.
+
+        The executor uses it for a composite that was never begun.
+
+        Args:
+            status: A final status.
+            result: The result code.
+            message: The cause.
+            skipped: Whether the task is a casualty: not run because an earlier step failed.
+            health_state: ``DEGRADED``, ``FAILED`` or None.
+            cause: The same as data, or None.
+        """
+        left_out = self._all_left_out()
+        outcome = AggregationOutcome(status, result, message, health_state, left_out=left_out)
+        self._end(outcome, cause, skipped=skipped)
+        deliver(self)
+
+    def fail(self, exc: BaseException) -> None:
+        """End the task FAILED because of an error inside; does nothing when it is complete."""
+        self._fail(exc)
+        deliver(self)
+
+    def _fail(self, exc: BaseException) -> None:
+        """Turn an error inside into a FAILED outcome; the caller delivers."""
+        self._end(self._internal_failure(exc), cause_of(exc), skipped=False)
+        log_error(self, "an update could not be taken in", exc)
+
+    # -- the outcome ------------------------------------------------------------------------
+
+    def _all_left_out(self) -> tuple[LeftOut, ...]:
+        """The steps that were left out of the task, and below the subtasks that have reported."""
+        return (*self._policy.left_out, *self._records.left_out)
+
+    def _decide_outcome(self) -> AggregationOutcome:
+        try:
+            self._aggregate()
+            if not isinstance(self._outcome, AggregationOutcome):
+                raise TypeError(f"the policy gave {describe(self._outcome)}, no outcome")
+        except BaseException as exc:  # noqa: BLE001 - logged
+            self._outcome = self._internal_failure(exc)
+            log_error(self, "its outcome could not be decided", exc)
+        return self._outcome
+
+    def _internal_failure(self, exc: BaseException) -> AggregationOutcome:
+        head = f"Task {self.task_name} failed\n" if self.is_root else ""
+        return AggregationOutcome(
+            TaskStatus.FAILED,
+            ResultCode.FAILED,
+            f"{head}Causes:\n- {self.task_name} - internal error: {exception_line(exc)}",
+            "FAILED",
+            left_out=self._all_left_out(),
+        )
+
+    # -- the log ----------------------------------------------------------------------------
+
     def _tell_unknown(self, name: str, source: Any) -> None:
-        """Note an update of something that is no subtask, and log it."""
+        """Note and log an update of a name that is no subtask."""
         text = f"an update of {name!r}, which is no subtask of {self.task_name}, is ignored"
         if self._events is not None and self._events.bus.active:
             self._events.unknown(name, text)
         with LOGGING:
             origin = f" (from {source})" if source else ""
             self.logger.warning("task %s: %s%s", self.task_name, text, origin)
-
-    def _log_untold(self, exc: BaseException) -> None:
-        # The update itself is taken in, and what follows from it must be delivered.
-        with LOGGING:
-            self.logger.error(
-                "task %s: an update could not be told", self.task_name, exc_info=loggable(exc)
-            )
 
     def _checked_status(self, task_name: str, status: Any) -> TaskStatus | None:
         checked = as_task_status(status)
@@ -509,46 +840,176 @@ class TaskTracker(TrackerDelivery):
                 )
         return checked
 
-    def _tell_ignored(
-        self,
-        record: SubtaskResult,
-        status: TaskStatus | None,
-        code: ResultCode | None,
-        message: str,
-        ctx: UpdateContext,
-        *,
-        late: bool,
-    ) -> None:
-        """Note an update that changed nothing where it says something new, and log it."""
+    def _tell_ignored(self, record: SubtaskResult, update: Update) -> None:
+        """Log an update that changed nothing, and note it where it says something new."""
+        status, code = update.status, update.code
+        late = self.is_complete or (record.status is not None and record.status.is_final)
         news = (status is not None and status is not record.status) or (
             code is not None and code is not record.result_code
         )
-        if self._events is not None and news and not ctx.skipped:
-            self._events.ignored(record, status, code, message, late=late)
-        self._log_update(
-            record,
-            "a late update of %s ignored" if late else "an illegal update of %s ignored",
-            status,
-            message,
-            ctx,
-        )
+        if self._events is not None and news and not update.context.skipped:
+            self._events.ignored(record, update, late=late)
+        words = "a late update of %s ignored" if late else "an illegal update of %s ignored"
+        self._log_update(record, update, words)
 
-    def _log_update(
-        self,
-        record: SubtaskResult,
-        words: str,
-        status: TaskStatus | None,
-        message: str,
-        ctx: UpdateContext,
-    ) -> None:
+    def _log_update(self, record: SubtaskResult, update: Update, words: str) -> None:
         with LOGGING:
             if self.logger.isEnabledFor(logging.DEBUG):
+                status, source = update.status, update.context.source
                 self.logger.debug(
                     f"task %s: {words}: it is %s, the update says %s %s%s",
                     self.task_name,
                     record.name,
                     record.status.name if record.status is not None else "not begun",
                     status.name if status is not None else "nothing of its status",
-                    message,
-                    f" (from {ctx.source})" if ctx.source else "",
+                    update.message,
+                    f" (from {source})" if source else "",
                 )
+
+    # -- the documented helpers ---------------------------------------------------------------
+
+    def _extract_context(self, kwargs: dict[str, Any]) -> UpdateContext:
+        """Extract a normalized context from the keyword arguments of an update."""
+        return extract_context(kwargs)
+
+    def _upsert_subtask(
+        self, task_name: str, status: TaskStatus | None, result: Any | None, ctx: UpdateContext
+    ) -> None:
+        """Insert a subtask, or update the one that is there (lock held)."""
+        record = self._records.of(task_name)
+        record.facts = None
+        record.update(status=status, result=result, device_name=ctx.device_name)
+        write_context(record, ctx)
+        self._recompute_completion()
+        self._recompute_progress()
+
+    def _aggregate(self) -> None:
+        """Aggregate the records with the policy; keep the outcome when the task is complete."""
+        if self._is_done_locked():
+            # Complete by count with more names known: the outcome is that of the final ones.
+            outcome = self._policy.aggregate(self._records.final())
+            if self._outcome is None:
+                self._outcome = outcome
+            self._ask(_COMPLETE)
+        elif any((sub.status or 0) > TaskStatus.QUEUED for sub in list(self.subtasks.values())):
+            self._ask(_BEGIN)
+
+    def _recompute_completion(self) -> None:
+        """Recompute the number of subtasks that are in a final state (lock held)."""
+        self._records.recompute_completed()
+
+    @property
+    def _subtask_progress(self) -> dict[str, int]:
+        """What each subtask reported, percent done, by name."""
+        return {name: record.progress for name, record in list(self.subtasks.items())}
+
+    def _record_subtask_progress(self, task_name: str, progress: int | None) -> None:
+        """Record the progress of one subtask, clamped to 0..100, never back (lock held).
+
+        Args:
+            task_name: The subtask.
+            progress: Percent done; None and garbage are ignored.
+        """
+        checked = checked_progress(progress)
+        if checked is not None:
+            record = self._records.of(task_name)
+            record.progress = max(record.progress, checked)
+            self._recompute_progress()
+
+    def _recompute_progress(self) -> None:
+        """Recompute the progress: 100 for a final subtask, else what it reported (lock held)."""
+        self._records.recompute_progress()
+
+    def _is_done_locked(self) -> bool:
+        """Return True when the task is complete (lock held)."""
+        return self.is_complete or self._records.is_done
+
+    def _build_progress_payload(self) -> Payload | None:
+        """Return a progress payload when the quantized progress changed, else None (lock held)."""
+        records = self._records
+        # As ``progress``, whose call costs as much as all the rest here.
+        percent = records.progress_sum // records.total if records.total > 0 else 100
+        step = percent - percent % self.PROGRESS_STEP
+        if step >= 100 or (records.last_step is not None and step <= records.last_step):
+            return None
+        return self._progress_payload(step)
+
+    def _progress_payload(self, step: int) -> Payload:
+        records = self._records
+        records.last_step = step
+        if records.next_step_sum is not NEVER:
+            step += self.PROGRESS_STEP
+            records.next_step_sum = step * records.total if step < 100 else NEVER
+        return {
+            "task_name": self.task_name,
+            "status": _IN_PROGRESS,
+            "progress": records.last_step,
+            "result": _STARTED_RESULT,
+        }
+
+    def _build_completion_payload(self, ctx: UpdateContext) -> Payload:
+        """Return the completion payload, as a parent's ``update_task`` takes it."""
+        outcome = self.outcome()
+        devices, failed_devices = self._collect_devices_for_completion()
+        decided = outcome.decision
+        rejected = outcome.status is TaskStatus.REJECTED
+        optional = {
+            "devices": devices,
+            "failed_devices": failed_devices,
+            "health_state": outcome.health_state,
+            "error": tuple(self._errors),
+            "severe": decided is not None and decided.severe,
+            "left_out": outcome.left_out,
+            # Only a verdict from outside makes a casualty, not the policy.
+            "skipped": ctx.skipped and decided is None,
+            "begun": rejected and self._records.has_begun,
+        }
+        return {
+            "task_name": self.task_name,
+            "status": outcome.status,
+            "progress": 100 if self.is_complete else self.progress,
+            "result": (outcome.result, outcome.message),
+            **{name: value for name, value in optional.items() if value},
+        }
+
+    def _chain_message(self) -> str:
+        """Return the aggregated message."""
+        return self.overall_resultcode[1]
+
+    def _is_task_already_completed(self, task_name: str, device_name: str | None = None) -> bool:
+        """Return True when a subtask is in a final state, so that a late update is ignored.
+
+        Args:
+            task_name: The subtask.
+            device_name: Where the update came from; for the log.
+        """
+        record = self.subtasks.get(task_name)
+        done = record is not None and record.status is not None and record.status.is_final
+        if done:
+            with LOGGING:
+                self.logger.debug(
+                    "task %s: %s is already final; a late update of %s is ignored",
+                    self.task_name,
+                    task_name,
+                    device_name or "it",
+                )
+        return done
+
+    def _collect_devices_for_completion(self) -> tuple[list[str], list[str]]:
+        """Return all devices involved and those that failed, sorted."""
+        aborted = self.outcome().status is TaskStatus.ABORTED
+        return self._records.devices(self._policy.is_problem, aborted=aborted)
+
+    def _keep_errors(self, error: Any) -> None:
+        items = error if isinstance(error, (tuple, list)) else (error,)
+        self._errors += items[: _ERRORS_KEPT - len(self._errors)]
+
+
+def _tracker_of(callback: Callable[..., object] | None) -> TaskTracker | None:
+    """Return the tracker whose ``update_task`` a callback is, or None."""
+    # Asked of a method only: any other callable may answer, or raise, what it likes.
+    if type(callback) is not MethodType:
+        return None
+    owner: Any = callback.__self__
+    plain = issubclass(type(owner), TaskTracker) and callback.__func__ is type(owner)._plain_update
+    return owner if plain else None

@@ -16,9 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from taskgrove.commands.aggregation.messages import format_message
-from taskgrove.commands.aggregation.result_parsing import ParsedResult, parse_result
+from taskgrove.commands.aggregation.result_parsing import ParsedResult, parse_result, read_result
 from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
-from taskgrove.events import LeftOut, RuleKind
+from taskgrove.events import LeftOut, RuleKind, SubtaskFacts
 
 __all__ = [
     "DEGRADED",
@@ -32,6 +32,7 @@ __all__ = [
     "format_message",
     "health_name",
     "parse_result",
+    "read_result",
 ]
 
 DEGRADED: Final = "DEGRADED"
@@ -133,6 +134,8 @@ class SubtaskResult:
         result_code: The code; None until a result was given, or until it COMPLETED
             without any, which is OK (S2.2).
         message: The text of the result, with the device's name where it is known.
+        progress: What it reported, percent done, 0..100.
+        facts: What its tracker tells of its progress besides the percentage; None: to be made.
     """
 
     __slots__ = (
@@ -140,6 +143,7 @@ class SubtaskResult:
         "causes",
         "device_name",
         "devices",
+        "facts",
         "failed_devices",
         "health_state",
         "left_out",
@@ -147,6 +151,7 @@ class SubtaskResult:
         "name",
         "obs_mode",
         "operation",
+        "progress",
         "result_code",
         "severe",
         "skipped",
@@ -175,6 +180,8 @@ class SubtaskResult:
         self.status = None if status is None else as_task_status(status)
         self.result_code: ResultCode | None = None
         self.message = ""
+        self.progress = 0
+        self.facts: SubtaskFacts | None = None
         self.device_name = _device_name(device_name)
         self.devices = None if devices is None else device_list(devices)
         self.failed_devices = None if failed_devices is None else device_list(failed_devices)

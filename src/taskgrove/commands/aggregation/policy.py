@@ -97,6 +97,20 @@ class TaskAggregationPolicy:
         self.pst_group = pst_group
         self.left_out = tuple(left_out)
 
+    def with_context(
+        self, operation: str | None, obs_mode: str | None, *, is_root: bool
+    ) -> TaskAggregationPolicy:
+        """Return the policy of the same task in another context."""
+        return TaskAggregationPolicy(
+            self.task_name,
+            operation,
+            obs_mode,
+            is_root,
+            rule=self.rule,
+            pst_group=self.pst_group,
+            left_out=self.left_out,
+        )
+
     def aggregate(self, subs: Sequence[SubtaskResult]) -> AggregationOutcome:
         """Return the outcome of the subtasks, with the decision that made it.
 

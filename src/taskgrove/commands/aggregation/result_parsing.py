@@ -84,6 +84,16 @@ def parse_result(value: Any) -> ParsedResult:
     return ParsedResult(parsed.code, cut_message(parsed.message), parsed.acknowledged)
 
 
+def read_result(value: Any) -> tuple[ResultCode | None, str]:
+    """Return the code and the message that :func:`parse_result` finds; never raises."""
+    if type(value) is tuple and len(value) == 2:  # nearly every result
+        code, message = value
+        if type(code) is ResultCode and type(message) is str and len(message) <= MESSAGE_LIMIT:
+            return value
+    parsed = parse_result(value)
+    return parsed.code, parsed.message
+
+
 def parse_whole(value: Any) -> ParsedResult:
     """Return what :func:`parse_result` does, with the whole message; never raises.
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
 from taskgrove.commands.execution.promises import promise_in
 from taskgrove.commands.leaf_runner import LeafContext
-from taskgrove.commands.tracking.update_context import checked_progress
+from taskgrove.commands.tracking.updates import checked_progress
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus, as_task_status
 from taskgrove.events import Cause, chain_of, exception_line, tango_errors_of
 from taskgrove.events.cause import CauseKind

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.task import Task
-from taskgrove.commands.tracking.delivery import TrackerDelivery
+from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking.self_wait import held_here, waits_for_itself
 from taskgrove.errors import SelfWaitError
 from taskgrove.loops.pool import Pool, current_pool
@@ -38,9 +38,9 @@ class _Wait(NamedTuple):
         needs: The pools without whose threads that root cannot end.
     """
 
-    waiting: tuple[TrackerDelivery, ...]
+    waiting: tuple[TaskTracker, ...]
     pool: Pool | None
-    target: TrackerDelivery
+    target: TaskTracker
     needs: tuple[Pool, ...]
 
 
@@ -110,7 +110,7 @@ def _leads_back(wait: _Wait) -> bool:
     return False
 
 
-def _holds_up(wait: _Wait, target: TrackerDelivery) -> bool:
+def _holds_up(wait: _Wait, target: TaskTracker) -> bool:
     if any(held is target for held in wait.waiting):
         return True
     pool = wait.pool

@@ -1,7 +1,7 @@
-"""Who may wait for a task: nobody whose going on the task's end needs.
+"""Which threads may wait for a task: none that the end of the task waits for.
 
 Threads: a step is known by its context, which a coroutine and ``asyncio.to_thread`` take along; a
-callback by the thread that delivers it.
+callback by the thread that delivers to it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from taskgrove.commands.tracking.delivery import TrackerDelivery
+    from taskgrove.commands.task_tracker import TaskTracker
 
 
 class Work(Protocol):
@@ -20,10 +20,10 @@ class Work(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """True once nothing waits for it any more."""
+        """True once nothing waits for the step any more."""
         ...
 
-    def trackers(self) -> Iterator[TrackerDelivery]:
+    def trackers(self) -> Iterator[TaskTracker]:
         """Yield the trackers of the step and of all above it that exist."""
         ...
 
@@ -33,26 +33,28 @@ AT_WORK: Final[ContextVar[Work | None]] = ContextVar("taskgrove_at_work", defaul
 
 
 class _Delivering(threading.local):
-    #: The trackers whose callbacks the thread is calling: a stack for each delivery under way.
-    stacks: tuple[list[TrackerDelivery], ...] = ()
+    """The trackers whose callbacks the thread is calling: a stack for each delivery."""
+
+    def __init__(self) -> None:
+        self.stacks: list[list[TaskTracker]] = []
 
 
 DELIVERING: Final = _Delivering()
 
 
-def held_here() -> Iterator[TrackerDelivery]:
+def held_here() -> Iterator[TaskTracker]:
     """Yield the trackers of the tasks that cannot end before the calling thread goes on."""
     work = AT_WORK.get()
     if work is not None and not work.is_over:
         yield from work.trackers()
     for stack in DELIVERING.stacks:
         for delivering in stack:
-            node: TrackerDelivery | None = delivering
+            node: TaskTracker | None = delivering
             while node is not None:
                 yield node
                 node = node.above
 
 
-def waits_for_itself(tracker: TrackerDelivery) -> bool:
+def waits_for_itself(tracker: TaskTracker) -> bool:
     """Return whether a task can only end once the calling thread, or coroutine, goes on."""
     return tracker.is_observed_here or any(held is tracker for held in held_here())

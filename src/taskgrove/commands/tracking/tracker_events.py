@@ -1,74 +1,40 @@
-"""The events that a tracker publishes: one for each accepted change (SPEC S4.9).
+"""The events that a tracker publishes: one for each accepted change.
 
-Called by any thread, never with a tracker's lock held.
+Any thread calls these methods, without the tracker's lock but for :meth:`TrackerEvents.event_of`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec.structs import force_setattr
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.aggregation.plain_values import text_of
-from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.commands.tracking.updates import Update
+from taskgrove.control_model import FINAL_STATUSES, TaskStatus
 from taskgrove.events import (
     Cause,
     EventBus,
     EventKind,
     FinishedDetail,
-    LeftOut,
     NoteDetail,
     SubtaskFacts,
     TaskEvent,
 )
+from taskgrove.events.plain_event import plain_event
 
 #: An error's text is cut to this many characters in an event.
 _ERROR_TEXT_LIMIT: Final = 1000
 
 _KINDS: Final[dict[TaskStatus | None, EventKind]] = {
     None: "progress",
+    TaskStatus.NOT_FOUND: "progress",
     TaskStatus.STAGING: "queued",
     TaskStatus.QUEUED: "queued",
     TaskStatus.IN_PROGRESS: "started",
-    TaskStatus.NOT_FOUND: "progress",
+    **dict.fromkeys(FINAL_STATUSES, "finished"),
 }
-
-
-class SubtaskChange(NamedTuple):
-    """An accepted change of a subtask, as it was when it was accepted.
-
-    It is made under the tracker's lock: by the time that the event is published, another
-    thread may have changed the record again.
-
-    Attributes:
-        sequence: The number of its event.
-        earlier: The status before the change.
-        progress: What the subtask has reported, percent done.
-        attempt: The attempt that the update belongs to, from 1.
-        error: The error that came with the update.
-        cause: Why it ended so, or None.
-        result_value: What it gave as data, or None.
-        name: As in SubtaskResult; so are all that follow.
-    """
-
-    sequence: int
-    earlier: TaskStatus | None
-    progress: int
-    attempt: int
-    error: Any
-    cause: Cause | None
-    result_value: Any
-    name: str
-    status: TaskStatus | None
-    result_code: ResultCode | None
-    message: str
-    device_name: str | None
-    devices: list[str] | None
-    failed_devices: list[str] | None
-    health_state: str | None
-    severe: bool
-    skipped: bool
-    left_out: tuple[LeftOut, ...]
-    begun: bool
 
 
 class TrackerEvents:
@@ -98,46 +64,66 @@ class TrackerEvents:
 
         self.bus.subscribe(forward)
 
-    def subtask(self, change: SubtaskChange) -> None:
-        """Publish an accepted change of a subtask."""
-        status = change.status
-        detail = None
-        kind: EventKind = "progress"
-        if status is not change.earlier:
-            if status is not None and status.is_final:
-                kind = "finished"
-                text = text_of(change.error)[:_ERROR_TEXT_LIMIT] or None
-                detail = FinishedDetail(
-                    skipped=change.skipped,
-                    severe=change.severe,
-                    error=text,
-                    cause=change.cause,
-                    result_value=change.result_value,
-                    left_out=change.left_out,
-                    begun=change.begun and status is TaskStatus.REJECTED,
-                )
-            else:
-                kind = _KINDS[status]
-        self.bus.emit(
-            self._path_of(change.name),
-            kind,
-            sequence=change.sequence,
-            attempt=change.attempt,
+    def event_of(
+        self, path: str, record: SubtaskResult, earlier: TaskStatus | None, attempt: int
+    ) -> TaskEvent:
+        """Return the event of an accepted change of a subtask (the tracker's lock is held).
+
+        The event tells the record as it is now: another thread may change the record before the
+        event is published.
+
+        Args:
+            path: The path of the subtask, from :meth:`path_of`.
+            record: The record after the change.
+            earlier: The status before the change.
+            attempt: The attempt that the update belongs to, from 1.
+        """
+        bus, status = self.bus, record.status
+        kind: EventKind = "progress" if status is earlier else _KINDS[status]
+        now_s = bus.monotonic()
+        return TaskEvent(
+            run_id=bus.run_id,
+            sequence=next(bus.numbers),
+            path=path,
+            kind=kind,
+            attempt=attempt,
             status=status,
-            result_code=change.result_code,
-            progress=100 if kind == "finished" else change.progress,
-            message=change.message,
-            devices=_devices_of(change),
-            failed_devices=tuple(change.failed_devices or ()),
-            health_state=change.health_state,
-            detail=detail,
+            result_code=record.result_code,
+            progress=100 if kind == "finished" else record.progress,
+            message=record.message,
+            devices=_devices_of(record),
+            failed_devices=tuple(record.failed_devices or ()),
+            health_state=record.health_state,
+            monotonic_s=now_s,
+            wall_ns=bus.offset_ns + int(now_s * 1e9),
         )
+
+    def subtask(self, event: TaskEvent, record: SubtaskResult, update: Update) -> None:
+        """Publish an accepted change of a subtask.
+
+        Args:
+            event: From :meth:`event_of`.
+            record: The record; that of a subtask which has ended does not change any more.
+            update: The update that changed it.
+        """
+        if event.kind == "finished":
+            detail = FinishedDetail(
+                skipped=record.skipped,
+                severe=record.severe,
+                error=text_of(update.error)[:_ERROR_TEXT_LIMIT] or None,
+                cause=update.context.cause,
+                result_value=update.context.result_value,
+                left_out=record.left_out,
+                begun=record.begun and event.status is TaskStatus.REJECTED,
+            )
+            force_setattr(event, "detail", detail)
+        self.bus.publish(plain_event(event))  # foreign values enter here
 
     def facts_of(self, record: SubtaskResult) -> SubtaskFacts:
         """Return what progress of a subtask says besides the percentage."""
         return SubtaskFacts(
             self.bus.run_id,
-            self._path_of(record.name),
+            self.path_of(record.name),
             record.result_code,
             record.message,
             _devices_of(record),
@@ -145,8 +131,8 @@ class TrackerEvents:
             record.health_state,
         )
 
-    def _path_of(self, name: Any) -> str:
-        # A name may be anything that is hashable; it must not keep the event from being made.
+    def path_of(self, name: Any) -> str:
+        """Return the path of a subtask; its name may be anything that is hashable."""
         return f"{self.path}/{name if type(name) is str else text_of(name)}"
 
     def task_progress(self, payload: dict[str, Any]) -> None:
@@ -164,23 +150,17 @@ class TrackerEvents:
         self, outcome: AggregationOutcome, payload: dict[str, Any], cause: Cause | None = None
     ) -> None:
         """Publish the task's completion, with the sum, or the cause, that decided it."""
-        decision = outcome.decision
-        skipped, begun = payload.get("skipped", False), payload.get("begun", False)
-        left_out = outcome.left_out
-        detail = FinishedDetail(skipped=skipped, cause=cause, left_out=left_out, begun=begun)
-        if decision is not None:
-            detail = FinishedDetail(
-                rule=decision.rule,
-                succeeded=decision.succeeded,
-                needed=decision.needed,
-                total=decision.total,
-                line=decision.line,
-                skipped=skipped,
-                severe=decision.severe,
-                rule_kind=decision.kind,
-                left_out=left_out,
-                begun=begun,
-            )
+        sums: dict[str, Any] = {"cause": cause}
+        if (decision := outcome.decision) is not None:
+            names = ("rule", "succeeded", "needed", "total", "line", "severe")
+            sums = {name: getattr(decision, name) for name in names}
+            sums["rule_kind"] = decision.kind
+        detail = FinishedDetail(
+            skipped=payload.get("skipped", False),
+            begun=payload.get("begun", False),
+            left_out=outcome.left_out,
+            **sums,
+        )
         self.bus.emit(
             self.path,
             "finished",
@@ -203,27 +183,20 @@ class TrackerEvents:
             detail=NoteDetail(topic="refused", data={"name": name}),
         )
 
-    def ignored(
-        self,
-        record: SubtaskResult,
-        status: TaskStatus | None,
-        code: ResultCode | None,
-        message: str,
-        *,
-        late: bool,
-    ) -> None:
+    def ignored(self, record: SubtaskResult, update: Update, *, late: bool) -> None:
         """Publish a note of an update that changed nothing."""
-        told = status.name if status is not None else (code.name if code is not None else "")
+        told = update.status if update.status is not None else update.code
         now = record.status.name if record.status is not None else "not begun"
-        text = f"{'late' if late else 'refused'}: {told} reported, it stays {now}"
+        topic = "late" if late else "refused"
+        text = f"{topic}: {'' if told is None else told.name} reported, it stays {now}"
         self.bus.emit(
-            self._path_of(record.name),
+            self.path_of(record.name),
             "note",
             status=record.status,
-            message=f"{text}: {message}" if message else text,
-            detail=NoteDetail(topic="late" if late else "refused"),
+            message=f"{text}: {update.message}" if update.message else text,
+            detail=NoteDetail(topic=topic),
         )
 
 
-def _devices_of(known: SubtaskChange | SubtaskResult) -> tuple[str, ...]:
-    return tuple(known.devices or ((known.device_name,) if known.device_name else ()))
+def _devices_of(record: SubtaskResult) -> tuple[str, ...]:
+    return tuple(record.devices or ((record.device_name,) if record.device_name else ()))

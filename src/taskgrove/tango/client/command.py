@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import Any, Final, Literal, TypeAlias
 
-from taskgrove.control_model import LEGAL_MOVES, ResultCode, TaskStatus
+from taskgrove.control_model import MOVES as STATUS_MOVES
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause
 from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
 from taskgrove.tango.client.protocol import CommandFacts, is_data, is_plain
@@ -361,7 +362,9 @@ class LrcCommand:
     def _step(self, status: TaskStatus | None, progress: int | None, source: Source) -> None:
         if status is TaskStatus.NOT_FOUND or status is self.status:
             status = None
-        elif status is not None and (self.status, status) not in LEGAL_MOVES:
+        elif (
+            status is not None and STATUS_MOVES[self.status or TaskStatus.STAGING, status] is REFUSE
+        ):
             _LOGGER.debug("%s: %s after %s ignored", self.command_id, status, self.status)
             status = None
         if progress == self._progress:
