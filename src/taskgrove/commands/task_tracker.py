@@ -34,6 +34,7 @@ from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.tracking.delivery import (
     COMPLETION,
+    Deliverer,
     Delivery,
     Payload,
     completion_payload,
@@ -277,7 +278,7 @@ class TaskTracker:
         return self._events is not None and self._events.bus.is_calling_here
 
     @property
-    def above(self) -> TaskTracker | None:
+    def above(self) -> Deliverer | None:
         """The tracker of the task above, or None."""
         return self._delivery.parent or self.beside
 
@@ -343,11 +344,9 @@ class TaskTracker:
         """Publish this tracker's changes on ``bus``, under ``path`` (None: the task's name)."""
         events = TrackerEvents(bus, path or self.task_name)
         parent = self._delivery.parent
-        if parent is not None and parent._events is not None and self.total_subtasks > 0:
+        if parent is not None and self.total_subtasks > 0:
             # An empty task is complete from the start; only its parent can tell of its end.
-            with parent._lock:
-                parent._events.nested.add(self.task_name)
-                parent._records.of(self.task_name).facts = None
+            parent._leave_to_itself(self.task_name)
         with self._lock:
             if self._events is not None:
                 if self._events.bus.active:
@@ -356,6 +355,14 @@ class TaskTracker:
                     record.facts = None
             self._events = events
             self._arm_progress()
+
+    def _leave_to_itself(self, task_name: str) -> None:
+        """Publish no more events of a subtask: its own tracker does."""
+        with self._lock:
+            if self._events is not None:
+                self._events.nested.add(task_name)
+                if task_name in self.subtasks:
+                    self.subtasks[task_name].facts = None
 
     def subscribe(self, observer: Observer) -> Subscription:
         """Have ``observer`` called with an event for each accepted change.

@@ -15,8 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.task import Task
-from taskgrove.commands.task_tracker import TaskTracker
-from taskgrove.commands.tracking.self_wait import held_here, waits_for_itself
+from taskgrove.commands.tracking.self_wait import Tracker, held_here, waits_for_itself
 from taskgrove.errors import SelfWaitError
 from taskgrove.loops.pool import Pool, current_pool
 
@@ -38,9 +37,9 @@ class _Wait(NamedTuple):
         needs: The pools without whose threads that root cannot end.
     """
 
-    waiting: tuple[TaskTracker, ...]
+    waiting: tuple[Tracker, ...]
     pool: Pool | None
-    target: TaskTracker
+    target: Tracker
     needs: tuple[Pool, ...]
 
 
@@ -110,7 +109,7 @@ def _leads_back(wait: _Wait) -> bool:
     return False
 
 
-def _holds_up(wait: _Wait, target: TaskTracker) -> bool:
+def _holds_up(wait: _Wait, target: Tracker) -> bool:
     if any(held is target for held in wait.waiting):
         return True
     pool = wait.pool

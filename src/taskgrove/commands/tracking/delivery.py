@@ -10,14 +10,15 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from logging import Logger
+from typing import Any, Final, Protocol, TypeAlias
 
-from taskgrove.commands.tracking.self_wait import DELIVERING
-from taskgrove.events import loggable
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.tracking.self_wait import DELIVERING, Tracker
+from taskgrove.commands.tracking.tracker_events import TrackerEvents
+from taskgrove.commands.tracking.updates import UpdateContext
+from taskgrove.events import Cause, loggable
 from taskgrove.foreign_code import LOGGING, is_interrupt
-
-if TYPE_CHECKING:
-    from taskgrove.commands.task_tracker import TaskTracker
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -34,6 +35,35 @@ _FOR_EVERYBODY: Final = frozenset(
 
 #: Progress payloads have these keys alone; the first one may also say that nothing has begun.
 _PROGRESS_KEY_COUNT: Final = 4
+
+
+class Deliverer(Tracker, Protocol):
+    """A tracker, as far as delivery needs it."""
+
+    task_name: str
+    logger: Logger
+    progress_updates: bool
+    _delivery: Delivery
+    _events: TrackerEvents | None
+    _outcome: AggregationOutcome | None
+    _verdict_cause: Cause | None
+    _completion_context: UpdateContext
+
+    def outcome(self) -> AggregationOutcome: ...  # noqa: D102
+    def _leave_to_itself(self, task_name: str) -> None: ...
+    def _build_completion_payload(self, ctx: UpdateContext) -> Payload: ...
+    def _internal_failure(self, exc: BaseException) -> AggregationOutcome: ...
+    def _take_in(
+        self,
+        task_name: str,
+        status: Any,
+        progress: Any,
+        result: Any,
+        error: Any,
+        kwargs: dict[str, Any],
+    ) -> bool: ...
+    def _fail(self, exc: BaseException) -> None: ...
+    def _close(self) -> tuple[Callable[[], object], ...]: ...
 
 
 class Delivery:
@@ -54,7 +84,7 @@ class Delivery:
         "_turn", "callback", "given_callback", "given_parent", "is_held", "outbox", "parent",
     )  # fmt: skip
 
-    def __init__(self, parent: TaskTracker | None) -> None:
+    def __init__(self, parent: Deliverer | None) -> None:
         self.outbox: list[Payload] = []
         self.is_held = False
         self._turn = threading.Lock()
@@ -63,7 +93,7 @@ class Delivery:
         self.given_parent = self.parent = parent
 
     def set_callback(
-        self, callback: Callable[..., object] | None, tracker: TaskTracker | None
+        self, callback: Callable[..., object] | None, tracker: Deliverer | None
     ) -> None:
         """Set the callback; one that only updates ``tracker`` makes it the parent."""
         self.given_callback = callback
@@ -92,7 +122,7 @@ class Delivery:
         self._turn.release()
 
 
-def deliver(first: TaskTracker) -> None:
+def deliver(first: Deliverer) -> None:
     """Deliver the payloads of the outboxes, from ``first`` upwards, without recursion.
 
     Does nothing while another thread delivers for ``first``. An interrupt of the main thread
@@ -134,7 +164,7 @@ def deliver(first: TaskTracker) -> None:
         raise interrupt
 
 
-def completion_payload(tracker: TaskTracker) -> Payload:
+def completion_payload(tracker: Deliverer) -> Payload:
     """Return the completion payload of a task that has ended; never raises."""
     tracker.outcome()
     try:
@@ -151,7 +181,7 @@ def completion_payload(tracker: TaskTracker) -> Payload:
         }
 
 
-def publish(tracker: TaskTracker, payload: Payload, *, complete: bool) -> None:
+def publish(tracker: Deliverer, payload: Payload, *, complete: bool) -> None:
     """Tell the observers of one payload."""
     events = tracker._events
     if events is None or not events.bus.active:
@@ -165,14 +195,14 @@ def publish(tracker: TaskTracker, payload: Payload, *, complete: bool) -> None:
         log_error(tracker, "an event could not be made", exc)
 
 
-def log_error(tracker: TaskTracker, words: str, exc: BaseException | None) -> None:
+def log_error(tracker: Deliverer, words: str, exc: BaseException | None) -> None:
     """Log an error of a tracker; never raises."""
     with LOGGING:
         info = None if exc is None else loggable(exc)
         tracker.logger.error("task %s: %s", tracker.task_name, words, exc_info=info)
 
 
-def _call_back(tracker: TaskTracker, payload: Payload, complete: bool) -> BaseException | None:
+def _call_back(tracker: Deliverer, payload: Payload, complete: bool) -> BaseException | None:
     """Call the callback; return the interrupt that it raised, or None."""
     callback = tracker._delivery.callback
     if callback is None:
@@ -188,9 +218,7 @@ def _call_back(tracker: TaskTracker, payload: Payload, complete: bool) -> BaseEx
     return None
 
 
-def _tell_parent(
-    tracker: TaskTracker, parent: TaskTracker, payload: Payload, complete: bool
-) -> bool:
+def _tell_parent(tracker: Deliverer, parent: Deliverer, payload: Payload, complete: bool) -> bool:
     """Hand one payload up; return True when the turn of the parent was taken."""
     try:
         rest = dict(payload)
@@ -210,7 +238,7 @@ def _tell_parent(
     return due and parent._delivery.begin()
 
 
-def _close(tracker: TaskTracker) -> None:
+def _close(tracker: Deliverer) -> None:
     """Release the waiters, then call the hooks, exactly once each."""
     hooks = tracker._close()
     for hook in hooks:

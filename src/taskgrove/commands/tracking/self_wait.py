@@ -7,12 +7,28 @@ callback by the thread that delivers to it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
-if TYPE_CHECKING:
-    from taskgrove.commands.task_tracker import TaskTracker
+
+class Tracker(Protocol):
+    """A tracker, as far as waiting needs it."""
+
+    @property
+    def above(self) -> Any:
+        """The tracker of the task above, or None."""
+        ...
+
+    @property
+    def is_observed_here(self) -> bool:
+        """True on a thread that an observer of this task holds just now."""
+        ...
+
+    @property
+    def is_released(self) -> bool:
+        """True once nobody waits for the task any more."""
+        ...
 
 
 class Work(Protocol):
@@ -23,7 +39,7 @@ class Work(Protocol):
         """True once nothing waits for the step any more."""
         ...
 
-    def trackers(self) -> Iterator[TaskTracker]:
+    def trackers(self) -> Iterator[Tracker]:
         """Yield the trackers of the step and of all above it that exist."""
         ...
 
@@ -36,25 +52,25 @@ class _Delivering(threading.local):
     """The trackers whose callbacks the thread is calling: a stack for each delivery."""
 
     def __init__(self) -> None:
-        self.stacks: list[list[TaskTracker]] = []
+        self.stacks: list[Sequence[Tracker]] = []
 
 
 DELIVERING: Final = _Delivering()
 
 
-def held_here() -> Iterator[TaskTracker]:
+def held_here() -> Iterator[Tracker]:
     """Yield the trackers of the tasks that cannot end before the calling thread goes on."""
     work = AT_WORK.get()
     if work is not None and not work.is_over:
         yield from work.trackers()
     for stack in DELIVERING.stacks:
         for delivering in stack:
-            node: TaskTracker | None = delivering
+            node: Tracker | None = delivering
             while node is not None:
                 yield node
                 node = node.above
 
 
-def waits_for_itself(tracker: TaskTracker) -> bool:
+def waits_for_itself(tracker: Tracker) -> bool:
     """Return whether a task can only end once the calling thread, or coroutine, goes on."""
     return tracker.is_observed_here or any(held is tracker for held in held_here())
