@@ -9,9 +9,12 @@ Threads: a table is never changed after it was made.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final, TypeAlias, TypeVar
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Answer(Enum):
@@ -56,3 +59,20 @@ def table_of(
     if missing:
         raise ValueError(f"no cell for {', '.join(missing)}")
     return {(state, request): rows[state][request] for state in states for request in requests}
+
+
+def step(moves: Table[State, Request], state: State, request: Request, who: object) -> State:
+    """Return the state after a request; a request that is refused is logged.
+
+    Args:
+        moves: The table.
+        state: The state before.
+        request: The request.
+        who: The machine, for the log.
+    """
+    cell = moves[state, request]
+    if not isinstance(cell, Answer):
+        return cell
+    if cell is REFUSE:
+        _LOGGER.error("%s: %s is refused in the state %s", who, request.name, state.name)
+    return state

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
+from taskgrove.moves import IGNORE, REFUSE, Answer, step, table_of
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -68,3 +68,12 @@ def test_every_state_is_reached_and_some_state_is_final(module: str) -> None:
         if all(isinstance(cell, Answer) for (at, _), cell in moves.items() if at is state)
     }
     assert final
+
+
+def test_a_step_moves_ignores_or_refuses_and_logs(caplog: pytest.LogCaptureFixture) -> None:
+    moves = table_of(Lamp, Switch, ROWS)
+    assert step(moves, Lamp.DARK, Switch.ON, "lamp 1") is Lamp.LIT
+    assert step(moves, Lamp.LIT, Switch.ON, "lamp 1") is Lamp.LIT
+    assert not caplog.records
+    assert step(moves, Lamp.BROKEN, Switch.ON, "lamp 1") is Lamp.BROKEN
+    assert caplog.messages == ["lamp 1: ON is refused in the state BROKEN"]

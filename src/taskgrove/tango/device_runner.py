@@ -8,7 +8,6 @@ number of threads is the same for one command in flight and for hundreds.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from enum import IntEnum, auto
@@ -23,14 +22,12 @@ from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause, NoteDetail
-from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
+from taskgrove.moves import IGNORE, REFUSE, step, table_of
 from taskgrove.story.node_note import OUTSIDE_END
 from taskgrove.tango._pytango import require_pytango
 from taskgrove.tango.client.abort import AbortAnswer
 from taskgrove.tango.client.command import LrcUpdate
 from taskgrove.tango.lrc_client import LrcClient
-
-_LOGGER = logging.getLogger(__name__)
 
 _DEVICE_WIDE = "Abort on a TANGO device ends every command of that device"
 _NOT_SENT = "when the limit expires the device goes on; set abort_on_timeout to have it aborted"
@@ -289,14 +286,9 @@ class _Follower:
 
     def move(self, request: CallRequest) -> bool:
         """Make a move; return whether the state has changed. The caller holds the lock."""
-        cell = MOVES[self.state, request]
-        if not isinstance(cell, Answer):
-            self.state = cell
-            return True
-        if cell is REFUSE:
-            told = (self.context.path, self.state.name, request.name)
-            _LOGGER.warning("%s: the call is %s, so %s is refused", *told)
-        return False
+        before = self.state
+        self.state = step(MOVES, before, request, self.context.path)
+        return self.state is not before
 
     def __call__(self, update: LrcUpdate) -> None:
         context = self.context

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import IntEnum, auto
 from typing import Final, NamedTuple, TypeAlias
 
-from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
+from taskgrove.moves import IGNORE, REFUSE, step, table_of
 from taskgrove.tango.client.failure import Failure, FailureKind, classify
 from taskgrove.tango.client.link import CommandShape, DeviceLink
 from taskgrove.tango.client.protocol import ReplyKind, decode_reply
@@ -180,14 +180,9 @@ class AbortDesk:
             self._answer(waiting)
 
     def _move(self, news: DeskNews) -> bool:
-        cell = MOVES[self.state, news]
-        if not isinstance(cell, Answer):
-            self.state = cell
-            return True
-        if cell is REFUSE:
-            told = (self._link.device, self.state.name, news.name)
-            _LOGGER.warning("%s: the abort is %s, so %s is not taken", *told)
-        return False
+        before = self.state
+        self.state = step(MOVES, before, news, self._link.device)
+        return self.state is not before
 
     def _send(self) -> None:
         self._submit(self._call, self._called, slow=self._is_slow)

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 from taskgrove.control_model import MOVES as STATUS_MOVES
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause
-from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
+from taskgrove.moves import IGNORE, REFUSE, Answer, step, table_of
 from taskgrove.tango.client.protocol import CommandFacts, is_data, is_plain
 
 _LOGGER = logging.getLogger(__name__)
@@ -65,55 +65,31 @@ class CommandNews(IntEnum):
 
 
 _S, _N = CommandState, CommandNews
+_Row: TypeAlias = dict[CommandNews, CommandState | Answer]
+
+#: An end, and the release by the caller, are moves wherever the command is not over.
+_END: Final[_Row] = {
+    _N.STATUS_ONLY: _S.RESULT_DUE,
+    _N.END: _S.ENDED,
+    _N.RELEASE: _S.RELEASED,
+}
+_BEFORE_ACCEPTED: Final[_Row] = {_N.ACCEPTED: _S.FOLLOWED, _N.FOUND: REFUSE, _N.NOT_FOUND: REFUSE}
+_AFTER_ACCEPTED: Final[_Row] = {_N.ACCEPTED: REFUSE, _N.CALL_BROKEN: REFUSE}
 
 MOVES: Final = table_of(
     CommandState,
     CommandNews,
     {
-        _S.CALLED: {
-            _N.ACCEPTED: _S.FOLLOWED,
-            _N.CALL_BROKEN: _S.DOUBTED,
-            _N.FOUND: REFUSE,
-            _N.NOT_FOUND: REFUSE,
-            _N.STATUS_ONLY: _S.RESULT_DUE,
-            _N.END: _S.ENDED,
-            _N.RELEASE: _S.RELEASED,
-        },
-        _S.DOUBTED: {
-            _N.ACCEPTED: _S.FOLLOWED,
-            _N.CALL_BROKEN: IGNORE,
-            _N.FOUND: REFUSE,
-            _N.NOT_FOUND: REFUSE,
-            _N.STATUS_ONLY: _S.RESULT_DUE,
-            _N.END: _S.ENDED,
-            _N.RELEASE: _S.RELEASED,
-        },
-        _S.FOLLOWED: {
-            _N.ACCEPTED: REFUSE,
-            _N.CALL_BROKEN: REFUSE,
-            _N.FOUND: IGNORE,
-            _N.NOT_FOUND: _S.MISSED,
-            _N.STATUS_ONLY: _S.RESULT_DUE,
-            _N.END: _S.ENDED,
-            _N.RELEASE: _S.RELEASED,
-        },
-        _S.MISSED: {
-            _N.ACCEPTED: REFUSE,
-            _N.CALL_BROKEN: REFUSE,
-            _N.FOUND: _S.FOLLOWED,
-            _N.NOT_FOUND: IGNORE,
-            _N.STATUS_ONLY: _S.RESULT_DUE,
-            _N.END: _S.ENDED,
-            _N.RELEASE: _S.RELEASED,
-        },
+        _S.CALLED: {**_BEFORE_ACCEPTED, _N.CALL_BROKEN: _S.DOUBTED, **_END},
+        _S.DOUBTED: {**_BEFORE_ACCEPTED, _N.CALL_BROKEN: IGNORE, **_END},
+        _S.FOLLOWED: {**_AFTER_ACCEPTED, _N.FOUND: IGNORE, _N.NOT_FOUND: _S.MISSED, **_END},
+        _S.MISSED: {**_AFTER_ACCEPTED, _N.FOUND: _S.FOLLOWED, _N.NOT_FOUND: IGNORE, **_END},
         _S.RESULT_DUE: {
-            _N.ACCEPTED: REFUSE,
-            _N.CALL_BROKEN: REFUSE,
+            **_AFTER_ACCEPTED,
             _N.FOUND: IGNORE,
             _N.NOT_FOUND: IGNORE,
+            **_END,
             _N.STATUS_ONLY: IGNORE,
-            _N.END: _S.ENDED,
-            _N.RELEASE: _S.RELEASED,
         },
         _S.ENDED: dict.fromkeys(_N, IGNORE),
         _S.RELEASED: dict.fromkeys(_N, IGNORE),
@@ -131,15 +107,15 @@ class LrcUpdate:
         progress: The new progress as the device gave it, or None.
         result: The result as the device gave it (JSON decoded); with the final update only.
         error: The entries of a TANGO exception, innermost first, or None.
-        source: What told it: a change event, a poll, or the call's own reply.
+        source: The source: a change event, a poll, or the reply of the call.
         final: True for the last update; there is exactly one.
         may_retry: True only where it is proved that the command never started or has ended.
-        note: A sentence for people where something is worth telling; mostly empty.
+        note: A sentence for people; mostly empty.
         cause: Why the command ended so, where the client knows it; None where the result tells.
             With ``answers`` False: since when the device has not answered.
         answers: False when the device has stopped answering, True when it answers again, else None.
-        result_value: With the final update of a command that completed: the value that it gave
-            where that is neither a code nor a pair; the result is then OK.
+        result_value: With the final update of a command that completed: its value, where that is
+            neither a code nor a pair; the result is then OK.
         finished_ns: With the final update: when the command ended by the device's clock, UTC,
             nanoseconds since the epoch; None where a poll did not tell it.
     """
@@ -253,16 +229,12 @@ class LrcCommand:
 
     def move(self, news: CommandNews) -> bool:
         """Take news of the command; return whether its state has changed."""
-        cell = MOVES[self.state, news]
-        if not isinstance(cell, Answer):
-            self.state = cell
-            return True
-        if cell is REFUSE:
-            _LOGGER.warning(
-                "%s: %s (%s) is %s, so %s is not taken",
-                *(self.device, self.command_name, self.command_id, self.state.name, news.name),
-            )
-        return False
+        before = self.state
+        self.state = step(MOVES, before, news, self)
+        return self.state is not before
+
+    def __str__(self) -> str:
+        return f"{self.device} {self.command_name} ({self.command_id})"
 
     def begin(self, command_id: str, status: TaskStatus | None, source: Source, note: str) -> bool:
         """Take note that the device accepted the command; return False when it is over already."""
@@ -274,7 +246,7 @@ class LrcCommand:
         return True
 
     def take(self, facts: CommandFacts, source: Source, note: str = "") -> None:
-        """Take what a message told; a final status is delivered once it has its result."""
+        """Take the facts of a message; a final status is delivered once it has its result."""
         if self.is_over:
             return
         if facts.result is not None:
@@ -347,7 +319,7 @@ class LrcCommand:
     def fail(
         self, text: str, cause: Cause, *, may_retry: bool, error: tuple[Any, ...] | None = None
     ) -> None:
-        """End FAILED because of what the client found out by itself."""
+        """End FAILED, because the client found out the end by itself."""
         result = (ResultCode.FAILED, text)
         status = TaskStatus.FAILED
         self.end(status, result, source="poll", may_retry=may_retry, error=error, cause=cause)
@@ -384,7 +356,7 @@ class LrcCommand:
         try:
             callback(update)
         except BaseException:  # an exit, too: the dispatcher thread belongs to all commands
-            _LOGGER.exception("on_update of %s %s raised", self.device, self.command_name)
+            _LOGGER.exception("on_update of %s raised", self)
 
 
 def _joined(*notes: str) -> str:

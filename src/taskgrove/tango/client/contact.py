@@ -5,17 +5,14 @@ Threads: used on the client's dispatcher thread only.
 
 from __future__ import annotations
 
-import logging
 import time
 from enum import IntEnum, auto
 from typing import Final
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.events import Cause, CauseKind
-from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
+from taskgrove.moves import IGNORE, REFUSE, step, table_of
 from taskgrove.tango.client.failure import Failure, FailureKind
-
-_LOGGER = logging.getLogger(__name__)
 
 #: PyTango revives its event channel in ticks of ten seconds; after trouble the device is
 #: polled at least once a second for longer than one tick.
@@ -127,14 +124,9 @@ class Contact:
 
     def move(self, news: ContactNews) -> bool:
         """Take news of the contact; return whether its state has changed."""
-        cell = MOVES[self.state, news]
-        if not isinstance(cell, Answer):
-            self.state = cell
-            return True
-        if cell is REFUSE:
-            told = (self._device, self.state.name, news.name)
-            _LOGGER.warning("%s: the device is %s, so %s is not taken", *told)
-        return False
+        before = self.state
+        self.state = step(MOVES, before, news, self._device)
+        return self.state is not before
 
     @property
     def is_watched(self) -> bool:

@@ -57,7 +57,7 @@ class Dispatcher(Loop):
     """One thread with an inbox and timers, and the lanes for what may block.
 
     Args:
-        name: What the threads are named after.
+        name: The beginning of the threads' names.
         thread_context: Makes the context manager that each thread of a lane lives inside
             (``tango.EnsureOmniThread``).
     """
@@ -75,7 +75,7 @@ class Dispatcher(Loop):
 
         Args:
             job: What to run.
-            done: Called with the job's value, or with what its exception proves.
+            done: Called with the value of the job, or with the failure that its exception proves.
             slow: True for a job that is likely to block.
         """
 

@@ -1,6 +1,6 @@
 """When a device is polled: never twice at once, soon after trouble, else slowly.
 
-Threads: everything here runs on the client's dispatcher thread, but for ``PollUser.poll``.
+Threads: everything here runs on the client's dispatcher thread, but for the ``poll`` of the user.
 """
 
 from __future__ import annotations
@@ -16,51 +16,31 @@ from taskgrove.tango.client.lists import Snapshot
 SILENT_AFTER_S: Final = 2.5
 
 
-class PollUser(Protocol):
-    """What is polled for."""
+class _Polled(Protocol):
+    """The device that is polled."""
 
     @property
-    def is_slow(self) -> bool:
-        """True while the device does not answer in time."""
-        ...
-
-    def wanted(self) -> tuple[str, ...] | None:
-        """Return the ids that are waited for, or None when there is nothing to poll for."""
-        ...
-
-    def poll(self, ids: tuple[str, ...]) -> Snapshot:
-        """Read what the device tells; called on a lane, where it may block."""
-        ...
-
-    def interval(self) -> float:
-        """Return the pause until the next poll, in seconds."""
-        ...
-
-    def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
-        """Take what a poll found."""
-        ...
-
-    def poll_failed(self, began: float, failure: Failure) -> None:
-        """Take how a poll that began at ``began`` (monotonic seconds) failed."""
-        ...
-
-    def poll_late(self) -> None:
-        """Take note that a poll has had no answer for ``SILENT_AFTER_S`` seconds."""
-        ...
+    def is_slow(self) -> bool: ...
+    def wanted(self) -> tuple[str, ...] | None: ...
+    def poll(self, ids: tuple[str, ...]) -> Snapshot: ...
+    def interval(self) -> float: ...
+    def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None: ...
+    def poll_failed(self, began: float, failure: Failure) -> None: ...
+    def poll_late(self) -> None: ...
 
 
 class Polls:
     """The polls of one device, one at a time.
 
     Args:
-        user: What is polled for.
+        user: The session of the device.
         at: ``at(delay_s, function)`` has the dispatcher call a function later.
         submit: Runs a blocking job on a lane, as ``Dispatcher.submit``.
     """
 
     def __init__(
         self,
-        user: PollUser,
+        user: _Polled,
         at: Callable[[float, Callable[[], object]], object],
         submit: Callable[..., object],
     ) -> None:

@@ -1,9 +1,9 @@
-"""The change events that one device's commands are followed by.
+"""The subscriptions to the change events of one device.
 
 A set of subscriptions lives as long as the connection is sound, not as long as a command.
-Callbacks run on PyTango's only event thread: all they do is put a tuple into a queue.
+Callbacks run on PyTango's only event thread: they only put a tuple into a queue.
 
-Threads: whoever repairs the link calls ``renew`` and ``end``, one at a time.
+Threads: the thread that repairs the link calls ``renew`` and ``end``, one at a time.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Subscriptions:
         tango: The module ``tango``.
         device: The device's name, for the log.
         inbox: Where events are put, as ``(on_event, slot, value)``.
-        on_event: What the reader of the inbox calls with an event.
-        on_error: What it calls with ``(generation, reason)`` of an error.
+        on_event: Called by the reader of the inbox with an event.
+        on_error: Called by the reader with ``(generation, reason)`` of an error.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Subscriptions:
         self._numbers: list[int] = []
 
     def renew(self, proxy: Any, newest: int) -> int:
-        """End what there is, then subscribe to what the device serves.
+        """End all subscriptions, then subscribe to the attributes that the device serves.
 
         In this order: while a stale subscription of the same attribute exists, a new one is
         deaf for up to ten seconds.
@@ -94,7 +94,7 @@ class Subscriptions:
 
     def _subscribe(self, proxy: Any, slot: str) -> bool:
         """Subscribe to one attribute; return False when the device does not have it."""
-        sink = _EventSink(self._inbox, self._on_event, self._on_error, slot, self.generation)
+        sink = self._sink(slot, self.generation)
         change = self._tango.EventType.CHANGE_EVENT
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -114,30 +114,16 @@ class Subscriptions:
         _LOGGER.warning("%s pushes no events of %s: %s", self._device, slot, failure.text)
         return True
 
+    def _sink(self, slot: str, generation: int) -> Callable[[Any], None]:
+        """Return the receiver of one attribute's events, which only enqueues them."""
+        put, on_event, on_error = self._inbox.put, self._on_event, self._on_error
 
-class _EventSink:
-    """What PyTango calls with each event of one attribute: it only enqueues."""
+        def sink(event: Any) -> None:
+            if event.err:
+                reason = event.errors[0].reason if event.errors else ""
+                put((on_error, generation, reason))
+            else:
+                value = event.attr_value
+                put((on_event, slot, None if value is None else value.value))
 
-    __slots__ = ("_generation", "_inbox", "_on_error", "_on_event", "_slot")
-
-    def __init__(
-        self,
-        inbox: SimpleQueue[tuple[Any, ...]],
-        on_event: Callable[[str, Any], object],
-        on_error: Callable[[int, str], object],
-        slot: str,
-        generation: int,
-    ) -> None:
-        self._inbox = inbox
-        self._on_event = on_event
-        self._on_error = on_error
-        self._slot = slot
-        self._generation = generation
-
-    def __call__(self, event: Any) -> None:
-        if event.err:
-            reason = event.errors[0].reason if event.errors else ""
-            self._inbox.put((self._on_error, self._generation, reason))
-        else:
-            value = event.attr_value
-            self._inbox.put((self._on_event, self._slot, None if value is None else value.value))
+        return sink
