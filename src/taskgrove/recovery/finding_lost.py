@@ -75,7 +75,7 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     # Spills may hold the ends of runs: such a run is not said to be lost.
     aside = {run.run_id for file in left for run in file.runs}
     found: list[LostRun] = []
-    for row in map(_Leased._make, Reader(store).rows(_LEASED)):
+    for row in _leased(store):
         if row.run_id in aside or why_expired(row, now) is None:
             continue
         with store.writing() as connection:
@@ -121,6 +121,10 @@ _LEASED: Final = (
     " l.interval_s FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key"
     " WHERE r.state = 'running' ORDER BY r.created_ns"
 )
+
+
+def _leased(store: Store) -> list[_Leased]:
+    return [_Leased._make(row) for row in Reader(store).rows(_LEASED)]
 
 
 def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> LostRun | None:
