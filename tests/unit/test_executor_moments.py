@@ -272,8 +272,8 @@ def test_an_abort_reaches_work_outside_that_is_not_followed_yet(
         assert aborted.wait(GUARD_S)
         begin(a_run)
 
-    def asks(leaf_run: LeafRun, reason: str) -> None:
-        call_abort(leaf_run, reason)
+    def asks(leaf_run: LeafRun) -> None:
+        call_abort(leaf_run)
         asked.set()
 
     def observe(event: Any) -> None:

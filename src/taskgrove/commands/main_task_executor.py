@@ -1,11 +1,10 @@
 """MainTaskExecutor: runs task trees.
 
-It knows how to order leaves; what executes one it knows by its
-:class:`~taskgrove.commands.leaf_runner.LeafRunner` only. Its threads: at most
-``max_workers`` pool threads, on which runners start leaves (an internal method also runs
-there); up to four control threads for deadlines and aborts, so that a pool full of
-hanging methods cannot keep them from their work; one timer thread. No pool thread waits
-for a child, a device or a process.
+The executor orders leaves; a :class:`~taskgrove.commands.leaf_runner.LeafRunner` executes
+those of one kind. Its threads: at most ``max_workers`` pool threads, on which runners start
+leaves (the method of an INTERNAL leaf also runs there); up to four control threads for limits
+and aborts, which a pool full of hanging methods cannot block; one timer thread. No pool thread
+waits for a child, a device or a process.
 
 Threads: every public method of the executor and of a handle may be called by any
 thread. ``MainTaskExecutor._changed`` guards the set of runs.
@@ -20,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from logging import Logger
-from types import TracebackType
 
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
@@ -48,10 +46,10 @@ class MainTaskExecutor:
 
     Args:
         max_workers: How many leaves are started, or run as internal methods, at once.
-        runners: What executes leaves, by their kind; INTERNAL has one unless given here.
+        runners: The runner of each kind of leaf; INTERNAL has one unless it is given here.
             The executor does not close runners that it was given.
         logger: A logger; None takes the module's.
-        grace_s: How long what was asked to stop may take to end, in seconds.
+        grace_s: How long work may take to end after it was asked to stop, in seconds.
 
     Raises:
         UsageError: ``max_workers`` or ``grace_s`` is out of range.
@@ -98,28 +96,27 @@ class MainTaskExecutor:
             task: The root; a leaf is run as the only step of a Task of its name.
             observers: Called with every event of the run; they must only enqueue.
             run_id: The run's id; None makes one.
-            recorder: What keeps the record; the handle reports completion only once the
-                final states are kept there. It outlives the run.
-            about: What the record keeps of the run besides its events.
-            prior: What is known of leaves before the run begins, by their path.
+            recorder: Keeps the record, and outlives the run. The handle reports completion only
+                once the record holds the final states.
+            about: Facts that the record keeps of the run besides its events.
+            prior: Facts that are known of leaves before the run begins, by path.
             first_sequence: Number of the run's first event; above 1 a run of the record goes
-                on: its tree is not told again.
-            start_nothing: Why no leaf may be started; None: they may. Work in ``prior`` is
-                followed, and a leaf of which nothing is known ends ABORTED,
-                ``not started: <why>``.
+                on, and its tree is not published again.
+            start_nothing: Why no leaf may be started; None: leaves may. Work in ``prior`` is
+                followed, and every other leaf ends ABORTED, ``not started: <why>``.
 
         Raises:
-            UsageError: The tree has been submitted before, is part of another one, a copy, was
-                changed, or ended by updates, after its tracker was made; or the process was forked
-                after the executor was made.
-            MissingRunnerError: It holds a kind of leaf that no runner executes.
+            UsageError: The tree has been submitted before, is part of another one, is a copy, or
+                was changed or ended by updates after its tracker was made; or the process was
+                forked after the executor was made.
+            MissingRunnerError: The tree holds a kind of leaf that no runner executes.
             ExecutorClosedError: The executor is shut down.
         """
         self._engine.check_process()
         observers = tuple(observers)  # what cannot be had fails before anything has begun
-        root = task if isinstance(task, Task) else _wrapped(task)
-        if root.parent is not None:
-            raise UsageError(f"{root.path!r} is part of a tree; submit its root", path=root.path)
+        if task.parent is not None:
+            raise UsageError(f"{task.path!r} is part of a tree; submit its root", path=task.path)
+        root = task if isinstance(task, Task) else Task(task.name, subtasks=[task], is_root=True)
         if not root.submitted:  # one that has run is refused below
             _complete(root, goes_on=first_sequence > 1)
         self._check_runners(root)
@@ -168,8 +165,8 @@ class MainTaskExecutor:
         """Take no more trees, and end the threads when the running ones have ended.
 
         Args:
-            wait: Whether to wait for that; what was abandoned is not waited for longer
-                than the grace period.
+            wait: Whether to wait for their end; abandoned work is waited for at most the grace
+                period.
         """
         self._engine.check_process()
         with self._changed:
@@ -202,12 +199,7 @@ class MainTaskExecutor:
     def __enter__(self) -> MainTaskExecutor:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         if exc_type is not None:
             self.abort_all(f"{exc_type.__name__} left the executor's block")
         self.shutdown(wait=True)
@@ -228,22 +220,15 @@ class MainTaskExecutor:
             self._own_runner.close()
 
     def _check_runners(self, root: Task) -> None:
-        missing: dict[TaskExecutionType, str] = {}
+        runners = self._engine.runners
         for path, node in root.walk():
-            if isinstance(node, LeafTask) and node.task_type not in self._engine.runners:
-                missing.setdefault(node.task_type, path)
-        for kind, path in missing.items():
-            raise MissingRunnerError(
-                f"no runner executes {kind.name} leaves such as {path}",
-                path=path,
-                hint=f"give the executor runners={{TaskExecutionType.{kind.name}: ...}}",
-            )
-
-
-def _wrapped(leaf: BaseTask) -> Task:
-    if leaf.parent is not None:
-        raise UsageError(f"{leaf.path!r} is part of a tree; submit its root", path=leaf.path)
-    return Task(leaf.name, subtasks=[leaf], is_root=True)
+            if isinstance(node, LeafTask) and node.task_type not in runners:
+                kind = node.task_type.name
+                raise MissingRunnerError(
+                    f"no runner executes {kind} leaves such as {path}",
+                    path=path,
+                    hint=f"give the executor runners={{TaskExecutionType.{kind}: ...}}",
+                )
 
 
 def _complete(root: Task, *, goes_on: bool) -> None:

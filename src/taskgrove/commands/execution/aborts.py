@@ -39,13 +39,13 @@ def abort_leaf(leaf_run: LeafRun) -> None:
     grace_over = functools.partial(_abandon, leaf_run)
     run.engine.at(time.monotonic() + run.engine.grace_s, grace_over)
     if before >= LeafState.CALLING:  # else the work is not followed yet: LeafRun does it then
-        call_abort(leaf_run, reason)
+        call_abort(leaf_run)
 
 
-def call_abort(leaf_run: LeafRun, reason: str) -> None:
-    """Have the runner ask the work to stop."""
+def call_abort(leaf_run: LeafRun, reason: str | None = None) -> None:
+    """Have the runner ask the work to stop; None: for the reason of the run."""
     try:
-        leaf_run.runner.abort(leaf_run, reason)
+        leaf_run.runner.abort(leaf_run, reason or leaf_run.run.abort_reason or "aborted")
     except BaseException as exc:
         text = f"its abort could not be sent: {exception_line(exc)}"
         leaf_run.note("abort-unheard", text, fate="not sent")

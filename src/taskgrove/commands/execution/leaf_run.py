@@ -70,36 +70,19 @@ def tell(function: Callable[..., object], *args: Any, **fields: Any) -> None:
 
 
 class LeafOwner(Protocol):
-    """The run that an attempt belongs to."""
+    """The run that an attempt belongs to (``run.py`` and ``schedule.py`` describe each part)."""
 
     engine: Engine
     bus: EventBus
     lock: threading.Lock
     abort_reason: str | None
+    ended: Callable[[LeafRun], None]
+    try_again: Callable[[LeafRun, Attempt], bool]
+    begin_own_limit: Callable[[LeafRun], None]
+    call_abort: Callable[[LeafRun], None]
 
-    def ended(self, leaf_run: LeafRun) -> None:
-        """Go on after an attempt that has ended for good."""
-        ...
-
-    def abandon(self, leaf_run: LeafRun) -> None:
-        """Keep the path of a leaf whose work goes on without it."""
-        ...
-
-    def remember(self, exc: BaseException) -> None:
-        """Keep the first exception of the run."""
-        ...
-
-    def begin_own_limit(self, leaf_run: LeafRun) -> None:
-        """Begin the leaf's own limit, if it expires before the one from above."""
-        ...
-
-    def abort_attached(self, leaf_run: LeafRun) -> None:
-        """Ask work to stop that is followed only now: it may not have heard before."""
-        ...
-
-    def try_again(self, leaf_run: LeafRun, ended: Attempt) -> bool:
-        """Launch the next attempt after one that has failed; False: none may be made."""
-        ...
+    def abandon(self, leaf_run: LeafRun) -> None: ...  # noqa: D102
+    def remember(self, exc: BaseException) -> None: ...  # noqa: D102
 
 
 class LeafRun(LeafMachine):
@@ -325,7 +308,7 @@ class LeafRun(LeafMachine):
         if self.state is not LeafState.ENDED:
             before = self.move(LeafRequest.RETURN)
             if before is LeafState.ABORTING_IN_CALL and self.outside_id is not None:
-                self.run.abort_attached(self)
+                self.run.call_abort(self)  # its runner may not have known it the first time
             elif before is LeafState.EXPIRED_IN_CALL:
                 self.sign("returned")
         AT_WORK.reset(at_work)

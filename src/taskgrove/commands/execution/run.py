@@ -156,6 +156,8 @@ class Run:
         self.schedule = Schedule(self, prior, start_nothing)
         self.ended = self.schedule.ended
         self.try_again = self.schedule.try_again
+        self.begin_own_limit = begin_own_limit
+        self.call_abort = call_abort
 
     def _move(self, request: RunRequest, *, abort_reason: str | None = None) -> bool:
         """Make the move that the table holds for a request; False where there is none."""
@@ -291,11 +293,3 @@ class Run:
         """Keep the path of a leaf whose work goes on without it."""
         with self.lock:
             self.abandoned = (*self.abandoned, leaf_run.path)
-
-    def begin_own_limit(self, leaf_run: LeafRun) -> None:
-        """Begin the leaf's own limit, if it expires before the one from above."""
-        begin_own_limit(leaf_run)
-
-    def abort_attached(self, leaf_run: LeafRun) -> None:
-        """Ask work to stop that is followed only now: it may not have heard before."""
-        call_abort(leaf_run, self.abort_reason or "aborted")

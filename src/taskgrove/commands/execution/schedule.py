@@ -28,14 +28,12 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, chain_of, exception_line
 
 
-class _Start(NamedTuple):
-    node: BaseTask
-    composite: Composite
+class _Step(NamedTuple):
+    """A child that is to start, or that has ended."""
 
-
-class _Done(NamedTuple):
     child: BaseTask
     composite: Composite
+    has_ended: bool = False
 
 
 class Schedule:
@@ -62,7 +60,7 @@ class Schedule:
         """Start the root."""
         if not task.tracker.is_complete:  # from the start, or from the record
             root = Composite(task, None, task.path, began_ns=self._began_ns(task.path))
-            self._advance([_Start(child, root) for child in self._first_of(root)])
+            self._advance([_Step(child, root) for child in self._first_of(root)])
 
     def _is_recorded(self, path: str) -> bool:
         known = self._prior.get(path)
@@ -81,7 +79,7 @@ class Schedule:
             composite.remaining -= 1
             remaining = composite.remaining
         if composite.is_sequence or not remaining:
-            steps: list[_Start | _Done] = []
+            steps: list[_Step] = []
             self._after(leaf_run.leaf, composite, remaining, steps)
             self._advance(steps)
 
@@ -107,13 +105,16 @@ class Schedule:
         self._launch(following)
         return True
 
-    def _advance(self, steps: list[_Start | _Done]) -> None:
+    def _advance(self, steps: list[_Step]) -> None:
         while steps:
-            step = steps.pop()
-            if isinstance(step, _Start):
-                self._start(step.node, step.composite, steps)
-            else:
-                self._done(step.child, step.composite, steps)
+            child, composite, has_ended = steps.pop()
+            if not has_ended:
+                self._start(child, composite, steps)
+                continue
+            with self._run.lock:
+                composite.remaining -= 1
+                remaining = composite.remaining
+            self._after(child, composite, remaining, steps)
 
     def _first_of(self, composite: Composite) -> list[BaseTask]:
         children = composite.task.subtasks
@@ -122,7 +123,7 @@ class Schedule:
             return children[:1]
         return children[::-1]
 
-    def _start(self, node: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
+    def _start(self, node: BaseTask, composite: Composite, steps: list[_Step]) -> None:
         if isinstance(node, Task):
             path = f"{composite.path}/{node.name}"
             if not node.subtasks and not self._is_recorded(path):
@@ -134,16 +135,16 @@ class Schedule:
                     result=(ResultCode.OK, ""),
                 )
             if node.tracker.is_complete:
-                steps.append(_Done(node, composite))
+                steps.append(_Step(node, composite, has_ended=True))
                 return
             nested = Composite(node, composite, path, began_ns=self._began_ns(path))
-            steps.extend(_Start(child, nested) for child in self._first_of(nested))
+            steps.extend(_Step(child, nested) for child in self._first_of(nested))
             return
         assert isinstance(node, LeafTask)
         known = self._prior.get(f"{composite.path}/{node.name}") if self._prior else None
         if isinstance(known, PriorEnd):
             self._take_over(node, composite, known)
-            steps.append(_Done(node, composite))
+            steps.append(_Step(node, composite, has_ended=True))
             return
         runner = self._run.engine.runners[node.task_type]
         if isinstance(known, PriorWork):
@@ -159,7 +160,7 @@ class Schedule:
         else:
             leaf_run = LeafRun(self._run, node, composite, runner)
         if self._refuse(leaf_run):
-            steps.append(_Done(node, composite))
+            steps.append(_Step(node, composite, has_ended=True))
         else:
             self._launch(leaf_run)
 
@@ -205,33 +206,22 @@ class Schedule:
         try:
             run.engine.pool.submit(leaf_run)
         except BaseException as exc:  # noqa: BLE001 - the machine has no thread for it
-            # On another thread, where there is one: what follows may need threads, too.
             words = (ResultCode.FAILED, f"not started: {exception_line(exc)}")
             cause = Cause(kind="not_started", chain=chain_of(exc))
-            self._elsewhere(
-                functools.partial(
-                    leaf_run.finish, TaskStatus.FAILED, words, exception=exc, cause=cause
-                )
+            end = functools.partial(
+                leaf_run.finish, TaskStatus.FAILED, words, exception=exc, cause=cause
             )
-
-    def _elsewhere(self, function: Callable[[], object]) -> None:
-        try:
-            self._run.engine.control.submit(function)
-        except BaseException:  # noqa: BLE001 - then here: what it ends must have an end
-            function()
-
-    def _done(self, child: BaseTask, composite: Composite, steps: list[_Start | _Done]) -> None:
-        with self._run.lock:
-            composite.remaining -= 1
-            remaining = composite.remaining
-        self._after(child, composite, remaining, steps)
+            try:  # on another thread, where there is one: what follows may need threads, too
+                run.engine.control.submit(end)
+            except BaseException:  # noqa: BLE001 - then here: what it ends must have an end
+                end()
 
     def _after(
         self,
         child: BaseTask,
         composite: Composite,
         remaining: int,
-        steps: list[_Start | _Done],
+        steps: list[_Step],
     ) -> None:
         """Append what follows the end of a child, of which ``remaining`` are left."""
         if remaining:
@@ -245,14 +235,14 @@ class Schedule:
                     return
             following = composite.task.subtasks[composite.next_index]
             composite.next_index += 1
-            steps.append(_Start(following, composite))
+            steps.append(_Step(following, composite))
             return
         self._composite_done(composite, steps)
 
-    def _composite_done(self, composite: Composite, steps: list[_Start | _Done]) -> None:
+    def _composite_done(self, composite: Composite, steps: list[_Step]) -> None:
         if composite.parent is None:
             return
-        done = _Done(composite.task, composite.parent)
+        done = _Step(composite.task, composite.parent, has_ended=True)
         if composite.tracker.is_complete:
             steps.append(done)
         else:

@@ -11,20 +11,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.task import Task
+from taskgrove.commands.execution.run import Run
 from taskgrove.commands.tracking.self_wait import Tracker, held_here, waits_for_itself
 from taskgrove.errors import SelfWaitError
 from taskgrove.loops.pool import Pool, current_pool
-
-
-class Awaited(Protocol):
-    """A run that is waited for."""
-
-    engine: Engine
-    root: Task
 
 
 class _Wait(NamedTuple):
@@ -48,7 +40,7 @@ _WAITS: Final[list[_Wait]] = []
 
 
 @contextmanager
-def waiting_for(run: Awaited, *, holds_thread: bool = True) -> Iterator[None]:
+def waiting_for(run: Run, *, holds_thread: bool = True) -> Iterator[None]:
     """Allow a wait without a limit for a run.
 
     Args:
