@@ -23,7 +23,8 @@ from taskgrove.commands.command_map import load_command_map
 from taskgrove.tango.simulator import SimulatedFleet, device_names
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import UNICODE
-from taskgrove.view.tree_text import build_lines, fold_text, format_line, name_width
+from taskgrove.view.tree_lines import fold_text, format_line, name_width
+from taskgrove.view.tree_text import build_lines
 from taskgrove_demo.acts import CONFIGURATION, TELESCOPE_ACTS
 from taskgrove_demo.managers import Telescope
 

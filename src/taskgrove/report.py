@@ -17,15 +17,14 @@ from taskgrove import store
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.events import AnalysisDetail
 from taskgrove.story.run_node import RunNode
-from taskgrove.view.left_out import left_out_words
-from taskgrove.view.record_view import story_of_record
+from taskgrove.view.phrases import left_out_words
+from taskgrove.view.record_view import state_words, story_of_record
 from taskgrove.view.report_style import STYLE
-from taskgrove.view.sign_of_life import state_words
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
 from taskgrove.view.tree_html import render_html
 from taskgrove.view.why import why
-from taskgrove.view.why.why_html import render_why_html
+from taskgrove.view.why.rendering import render_why_html
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.run_rows import PageRow, RunRow

@@ -55,7 +55,7 @@ def test_a_condition_that_is_not_met_rejects(place: Path) -> None:
 def test_casualties_and_advice_are_told(place: Path) -> None:
     done = taskgrove("run", "map.yaml", "bad", *MANAGER, cwd=place)
     assert "\n  - 1 skipped (badly failed): well\n" in done.stdout
-    assert "next: mend what Manager.badly reports, then taskgrove resume" in done.stdout
+    assert "next: fix the failure that Manager.badly reports, then taskgrove resume" in done.stdout
 
 
 def test_what_a_step_says_does_nothing_to_the_terminal(place: Path) -> None:

@@ -126,8 +126,8 @@ def lease(silent_s: float) -> dict[str, Any]:
             1.0,
             ["configure: running", "running in process 4711 on h7", "sign of life", "last event"],
         ),
-        ("running", 3600.0, ["lost; last heard of", "no sign of life for", "taskgrove recover"]),
-        ("lost", None, ["lost; last heard of", "2026-11-21 07:00:00 UTC", "it was killed"]),
+        ("running", 3600.0, ["lost; last event", "no sign of life for", "taskgrove recover"]),
+        ("lost", None, ["lost; last event", "2026-11-21 07:00:00 UTC", "it was killed"]),
         ("running", None, ["configure: lost", "nobody holds it", "taskgrove recover"]),
     ],
 )

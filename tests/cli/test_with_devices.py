@@ -202,7 +202,7 @@ def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
     assert "configure completed DEGRADED (PST success 14/16): first, " in second
     for device in ("low-pst/beam/03", "low-pst/beam/11"):
         assert f" on {device}: " in second
-    assert "on low-cbf/subarray/01 lost its server while Configure ran" in third
+    assert "on low-cbf/subarray/01 lost its server while Configure was running" in third
     assert "powder_scan completed DEGRADED (quorum 0.8 of 10: 8 succeeded, 8 needed; " in fourth
     assert "frame 3: no peaks above 5 sigma" in fourth
     assert "Distance found: 412.70 ± 0.01 mm; true: 412.70 mm" in fourth

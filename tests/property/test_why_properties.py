@@ -24,8 +24,7 @@ from taskgrove.story.run_story import (
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import Why, explain, why
-from taskgrove.view.why.why_html import render_why_html
-from taskgrove.view.why.why_text import render_why
+from taskgrove.view.why.rendering import render_why, render_why_html
 from tests.property.test_executor_properties import HANG_GUARD_S, build, roots
 
 DEVICE = TaskExecutionType.DEVICE

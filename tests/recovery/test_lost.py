@@ -23,8 +23,7 @@ from taskgrove.store.database.holders import boot_id
 from taskgrove.store.history import History
 from taskgrove.store.schema import events, leases, runs
 from taskgrove.story.run_story import RunnerSign
-from taskgrove.view.record_view import story_of_record
-from taskgrove.view.sign_of_life import state_words
+from taskgrove.view.record_view import state_words, story_of_record
 from tests.recovery.cut_runs import cut, record
 
 S = 1_000_000_000

@@ -413,7 +413,7 @@ def test_a_run_that_was_removed_is_still_named(store: Store) -> None:
         connection.execute(delete(runs).where(runs.c.run_id == newer))
     with pytest.raises(UsageError, match=f"by run {newer} .removed since."):
         plan_resume(store, "first", tree())
-    assert f"{newer}, which is not in the record any more" in why_of(store, "first").sentence
+    assert f"{newer}, which is no longer in the record" in why_of(store, "first").sentence
     failed_run(store, "first-of-all")  # its id begins alike
     resumed(store, "first", again=True, fails=True)
     newest = History(store).find("last").run_id

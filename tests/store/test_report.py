@@ -150,7 +150,7 @@ def test_a_lost_run_is_told_as_lost(store: Store) -> None:
     page = Page(render_report(History(store), ["r"]))
     assert "lost" in page.text
     assert "its process is gone" in page.text
-    assert "last heard of" in page.text
+    assert "lost; last event" in page.text
 
 
 def test_a_long_text_is_cut(store: Store) -> None:

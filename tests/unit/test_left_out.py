@@ -25,7 +25,7 @@ from taskgrove.events import LeftOut, decode_event, encode_event
 from taskgrove.story.run_story import story_of_events
 from taskgrove.testing import FakeDeviceRunner
 from taskgrove.testing.event_log import EventLog
-from taskgrove.view.left_out import left_out_lines, left_out_words
+from taskgrove.view.phrases import left_out_lines, left_out_words
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import explain, why
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import ASCII, UNICODE, width_of
-from taskgrove.view.tree_text import build_lines, format_line, name_width, render_plain
+from taskgrove.view.tree_lines import format_line, name_width
+from taskgrove.view.tree_text import build_lines, render_plain
 from tests.unit.event_streams import Stream, beam_run
 
 
@@ -70,7 +71,7 @@ def test_it_always_fits(height: int, width: int, beams: int, data: st.DataObject
 def test_a_low_terminal_folds_the_beams_and_keeps_the_failure() -> None:
     lines = build_lines(view_of_beams(16, failed=(3,), running=(5,)), max_lines=8)
     assert len(lines) <= 8
-    labels = [line.label for line in lines]
+    labels = [line.name for line in lines]
     assert "pst-beam-03" in labels
     assert "pst-beam-…: 14 completed, 1 running" in labels
 
@@ -110,7 +111,7 @@ def test_an_abort_is_told_with_its_rungs() -> None:
     assert "asked to stop 2.0 s ago, no answer yet" in render_plain(view, now_s=102.003, width=100)
     stream.note("a", "abort-acknowledged")
     view = RunView().apply_all(stream.events)
-    assert "heard it" in render_plain(view, now_s=102, width=100)
+    assert "acknowledged" in render_plain(view, now_s=102, width=100)
     stream.note("a", "abandoned")
     stream.ended("a", TaskStatus.ABORTED, ResultCode.ABORTED, "x/y/z: given up")
     view = RunView().apply_all(stream.events)
@@ -137,10 +138,10 @@ def test_nothing_yet_is_an_empty_tree() -> None:
 def test_a_node_that_is_to_be_kept_is_not_folded_among_many_that_failed() -> None:
     view = view_of_beams(200, failed=range(1, 200))
     kept = "configure/configure_pst/pst-beam-150"
-    folded = [line.node.path for line in build_lines(view) if line.node is not None]
+    folded = [line.path for line in build_lines(view) if line.path]
     assert kept not in folded
     lines = build_lines(view, keep=[kept])
-    shown = [line.node.path for line in lines if line.node is not None]
+    shown = [line.path for line in lines if line.path]
     assert kept in shown
     assert len(shown) == len(folded)
     assert shown[-1] == kept  # behind the first that failed

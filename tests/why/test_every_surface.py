@@ -234,7 +234,7 @@ def a_limit_of_the_configuration(site: Site) -> Staged:
     site.edit("c.yaml", "run: 1,", "run: 1, task_timeout: 1,")
     return Staged(
         run,
-        ("within 1 s (the limit set by c.yaml)",),
+        ("within 1 s (the timeout set by c.yaml)",),
         ("c.yaml", "`task_timeout`"),
         lambda: site.edit("c.yaml", "task_timeout: 1,", "task_timeout: 60,"),
     )
@@ -334,7 +334,7 @@ def a_server_that_dies(site: Site, fleet: Any) -> Staged:
 
     return Staged(
         RUN,
-        (f"{CBF} lost its server while Configure ran", "tried 2 times"),
+        (f"{CBF} lost its server while Configure was running", "tried 2 times"),
         (f"start the server of {CBF} again",),
         start_again,
     )
@@ -347,7 +347,7 @@ def a_correlator_that_decides(site: Site, fleet: Any) -> Staged:
     return Staged(
         RUN,
         (f'{CBF} reported that Configure failed: "firmware 4.2 is missing"'),
-        (f"mend on {CBF} what it reports",),
+        (f"see the log of {CBF} for details",),
         lambda: [fault(fleet, name) for name in (CBF, BEAMS[0])],
         failed=2,
     )

@@ -44,8 +44,8 @@ def test_an_outcome_without_a_view_is_told_by_its_message() -> None:
     told = explain(AggregationOutcome(TaskStatus.FAILED, ResultCode.FAILED, message))
     assert told.outcome == "failed"
     assert told.sentence == (
-        "the run failed: Task r failed; x/y/a: no power; x/y/b: no clock; next: mend that, then"
-        " run it again"
+        "the run failed: Task r failed; x/y/a: no power; x/y/b: no clock; next: fix the cause, then"
+        " run the command again"
     )
 
 

@@ -70,7 +70,7 @@ def test_a_runner_that_is_killed_after_a_failure(place: Path) -> None:
         assert words in ended.sentence, ended.sentence
     # Nothing in the tree claims that it still runs without saying what is known of it.
     (line,) = [line for line in ended.explanation.tree if line.name == "until_aborted"]
-    assert line.words == "its end was never heard of"
+    assert line.words == "its end is not known"
 
 
 def test_a_resumed_run_that_fails_again_names_its_own_cause(place: Path) -> None:
@@ -83,6 +83,6 @@ def test_a_resumed_run_that_fails_again_names_its_own_cause(place: Path) -> None
     assert done.returncode == 1, done.stderr
     told = json.loads(run("why", "--json").stdout)
     assert told["first"]["cause"] == "RuntimeError: filter wheel 2 is stuck"
-    assert "1 leaf taken over from an earlier run" in told["sentence"]
+    assert "1 leaf taken from an earlier run" in told["sentence"]
     assert "oscillator" not in told["sentence"]
     assert "it blocked well-2" in told["sentence"]

@@ -15,7 +15,7 @@ from taskgrove.story.run_story import story_of_events, story_of_facts
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import why
-from taskgrove.view.why.why_html import render_why_html
+from taskgrove.view.why.rendering import render_why_html
 from tests.untold_causes import untold_causes
 from tests.why.staging import GUARD_S, Ended, parallel, root, sequence, unexpected
 
@@ -95,7 +95,7 @@ def test_a_beam_that_the_group_got_over_before_the_search_that_failed() -> None:
         'pss-subarray-01 on low-pss/subarray/01 failed: "dm out of range"',
         "it blocked tidy",
         "before it configure_pst/pst-beam-02 failed, but did not decide",
-        "mend on low-pss/subarray/01",
+        "see the log of low-pss/subarray/01",
         never_first=("pst-beam-02", "no lock"),
     )
     assert [group.count for group in ended.explanation.groups] == [1, 1]
@@ -112,7 +112,7 @@ def test_a_beam_beside_the_correlator_that_dominates() -> None:
         "low-cbf/subarray/01",
         '"receiver 7 has no clock"',
         "before it pst-beam-01 failed, but did not decide",
-        "next: mend on low-cbf/subarray/01",
+        "next: see the log of low-cbf/subarray/01",
         never_first=("no lock",),
     )
     assert ended.explanation.first is not None
@@ -129,7 +129,7 @@ def test_a_quorum_inside_a_group_that_got_over_it() -> None:
         ended,
         "step check raised RuntimeError: disk quota exceeded",
         "before it antennas/ant-a-1 failed, but did not decide",
-        "next: mend boom",
+        "next: fix boom",
         never_first=("LNA",),
     )
     assert "quorum" not in ended.sentence.partition(": ")[0]
@@ -150,9 +150,9 @@ def test_a_nested_quorum_counts_a_degraded_one_as_missing() -> None:
         ended,
         "configure failed",
         "first, left/ant-left-1",
-        "3 of 10 leaves failed, 2 causes",
+        "3 of 10 failed, 2 causes",
         "also right/ant-right-1",
-        "next: mend on low-ant/left/1",
+        "next: see the log of low-ant/left/1",
     )
 
 
@@ -164,7 +164,7 @@ def test_a_failure_that_degrades_only_is_first_where_the_command_is_degraded() -
         "configure completed DEGRADED (PST success 3/4)",
         "pst-beam-04",
         '"no lock"',
-        "next: mend on low-pst/beam/04",
+        "next: see the log of low-pst/beam/04",
     )
 
 
@@ -182,7 +182,7 @@ def test_two_failures_at_the_same_instant_are_told_in_their_order() -> None:
         assert found.first is not None
         assert found.first.path == "configure/pss-subarray-01"
     told(ended, "first, pss-subarray-01", "2 causes", "also pss-subarray-02",
-         "next: mend on low-pss/subarray/01")  # fmt: skip
+         "next: see the log of low-pss/subarray/01")  # fmt: skip
 
 
 def test_a_failed_guard_and_a_branch_that_failed_later() -> None:
@@ -208,11 +208,11 @@ def test_a_failed_guard_and_a_branch_that_failed_later() -> None:
     )
     told(
         ended,
-        "2 of 5 leaves failed, 2 causes",
+        "2 of 5 failed, 2 causes",
         "first, step right/guard raised RuntimeError: disk quota exceeded",
         'also left/pss-subarray-02 on low-pss/subarray/02: "the late one"',
         "it blocked right/cbf-subarray-01",
-        "next: mend boom",
+        "next: fix boom",
     )
     skipped = {item.path: item.of for item in ended.explanation.casualties}
     assert skipped == {
@@ -226,7 +226,7 @@ def test_a_retry_that_succeeds_is_no_failure() -> None:
     ended, _ = ran(tree, {CBF: [Script.fails("cold", may_retry=True), Script()],
                           PSS: Script.fails("no dm")})  # fmt: skip
     told(ended, 'pss-subarray-01 on low-pss/subarray/01 reported that Configure failed: "no dm"',
-         "it blocked pst-beam-01", "next: mend on low-pss/subarray/01")  # fmt: skip
+         "it blocked pst-beam-01", "next: see the log of low-pss/subarray/01")  # fmt: skip
     assert "cold" not in str(ended.explanation)
 
 
@@ -239,9 +239,9 @@ def test_a_limit_of_a_parent_whose_children_run() -> None:
     ended, _ = ran(root("configure", group, leaf(PSS)), hanging, workers=4)
     told(
         ended,
-        "PST success 1/4; 3 of 5 leaves failed, 1 cause",
-        "did not finish Configure within 1 s (the limit set by configure/configure_pst)",
-        "raise `timeout` of configure/configure_pst in the map",
+        "PST success 1/4; 3 of 5 failed, 1 cause",
+        "did not finish Configure within 1 s (the timeout set by configure/configure_pst)",
+        "increase `timeout` of configure/configure_pst in the map",
     )
     assert [group.count for group in ended.explanation.groups] == [3]
 
@@ -259,7 +259,7 @@ def test_an_operator_stops_a_run_in_which_something_had_failed() -> None:
         '"no lock"',
         "pss-subarray-01 then stopped when asked",
         "1 leaf had not begun",
-        "next: mend on low-pst/beam/02",
+        "next: see the log of low-pst/beam/02",
     )
 
 
@@ -275,14 +275,14 @@ def test_a_failure_without_words_puts_none_into_the_mouth_of_a_device() -> None:
     ):  # fmt: skip
         ended, _ = ran(root("configure", leaf(PSS), leaf(CBF)), {PSS: script})
         told(ended, "pss-subarray-01 on low-pss/subarray/01", words, "it blocked cbf-subarray-01",
-             "see in the log of low-pss/subarray/01 why")  # fmt: skip
+             "see the log of low-pss/subarray/01 for details")  # fmt: skip
         assert '"' not in ended.sentence
 
     def mute() -> tuple[int, str]:
         return 3, ""
 
     ended, _ = ran(root("configure", step(mute, "mute")), {})
-    told(ended, "step mute reported a failure, without a reason", "which does not tell")
+    told(ended, "step mute reported a failure, without a reason", "it reports none")
 
 
 def test_words_that_act_on_a_terminal_or_a_page_are_harmless() -> None:
@@ -294,6 +294,6 @@ def test_words_that_act_on_a_terminal_or_a_page_are_harmless() -> None:
         ended,
         "pss-subarray-01 on low-pss/subarray/01",
         r"one; two <script>",
-        "next: mend on low-pss/subarray/01",
+        "next: see the log of low-pss/subarray/01",
     )
     assert "\x1b" not in str(ended.explanation)

@@ -97,7 +97,7 @@ def test_a_correlator_that_fails_blocks_the_beams(stage: Stage) -> None:
         "cbf-subarray-01 on low-cbf/subarray/01",
         '"receiver 7 has no clock"',
         "it blocked configure_pst (4 leaves)",
-        "next: mend on low-cbf/subarray/01",
+        "next: see the log of low-cbf/subarray/01",
         never_first=("pst-beam",),
     )
     assert [item.kind for item in ended.explanation.casualties] == ["skipped"] * 4
@@ -113,9 +113,9 @@ def test_two_of_sixteen_beams_fail_for_one_cause(stage: Stage) -> None:
         ended,
         "DEGRADED",
         "PST success 14/16",
-        "2 of 17 leaves failed, 1 cause",
+        "2 of 17 failed, 1 cause",
         "no lock",
-        "(and 1 more) what it reports",
+        "(and 1 more) for details",
     )
     (group,) = ended.explanation.groups
     assert sorted(group.devices) == [BEAMS[2], BEAMS[10]]
@@ -133,7 +133,7 @@ def test_a_quorum_that_is_missed(stage: Stage) -> None:
         "configure failed",
         "quorum 0.8 of 8: 5 succeeded, 7 needed",
         '"no pulses"',
-        "(and 2 more) what it reports",
+        "(and 2 more) for details",
     )
 
 
@@ -146,7 +146,7 @@ def test_an_exception_in_a_device(stage: Stage) -> None:
         "pss-subarray-01 on low-pss/subarray/01",
         "exception",
         "division by zero",
-        "next: mend on low-pss/subarray/01",
+        "next: see the log of low-pss/subarray/01",
     )
 
 
@@ -157,8 +157,8 @@ def test_a_result_that_makes_no_sense(stage: Stage) -> None:
     told(
         ended,
         "cbf-subarray-01 on low-cbf/subarray/01",
-        "cannot be understood",
-        "next: mend on low-cbf/subarray/01",
+        "cannot be read",
+        "next: see the log of low-cbf/subarray/01",
     )
 
 
@@ -178,7 +178,7 @@ def test_retries_that_are_used_up(stage: Stage) -> None:
         "low-cbf/subarray/01",
         '"no lock"',
         "tried 3 times",
-        "next: mend on low-cbf/subarray/01",
+        "next: see the log of low-cbf/subarray/01",
         never_first=("pss",),
     )
     assert "cold start" not in ended.sentence
@@ -198,7 +198,7 @@ def test_somebody_else_aborts_the_device(stage: Stage) -> None:
     told(
         ended,
         "low-cbf/subarray/01",
-        "aborted, and not by this run",
+        "aborted, but not by this run",
         "it blocked pss-subarray-01",
         "next: find out who aborted low-cbf/subarray/01",
         never_first=("pss",),
@@ -216,7 +216,7 @@ def test_a_full_queue(stage: Stage) -> None:
         "on low-cbf/processor/01",
         "refused Configure",
         "Queue is full",
-        "next: mend on low-cbf/processor/01 what it names",
+        "next: fix the cause on low-cbf/processor/01",
     )
 
 
@@ -274,7 +274,7 @@ def test_guards_that_refuse_before_anything_runs() -> None:
         "obsState",
         "SCANNING",
         "allowed: IDLE",
-        "next: mend what stands in its way, then run configure again",
+        "next: fix the cause, then run configure again",
     )
 
 
@@ -298,7 +298,7 @@ def test_a_server_that_is_killed_in_mid_command(stage: Stage) -> None:
     told(
         ended,
         device,
-        "lost its server while Configure ran",
+        "lost its server while Configure was running",
         "1 more command of that device could not run either",
         "next: start the server of low-cbf/subarray/91 again",
         never_first=("scan",),
@@ -313,7 +313,8 @@ def test_a_server_that_is_killed_in_mid_command(stage: Stage) -> None:
         "Configure was not sent",
         "it blocked configure_pst (3 leaves)",
         "no server answers at its address",
-        "next: start the server of low-cbf/subarray/91, and see that it answers: taskgrove doctor",
+        "next: start the server of low-cbf/subarray/91, and check that it responds: "
+        "taskgrove doctor",
         never_first=("pst-beam",),
     )
 
@@ -326,9 +327,9 @@ def test_a_server_that_is_restarted_in_mid_command(stage: Stage) -> None:
     told(
         ended,
         device,
-        "lost Configure because its server was restarted",
+        "lost Configure because its server restarted",
         "it blocked",
-        "next: find out in the log of low-cbf/subarray/92 why its server was restarted",
+        "next: find out in the log of low-cbf/subarray/92 why its server restarted",
     )
 
 
@@ -350,7 +351,7 @@ def test_a_frozen_device(stage: Stage) -> None:
     told(
         ended,
         device,
-        "stopped answering while Configure ran",
+        "stopped answering while Configure was running",
         "it blocked pss-subarray-01",
         "next: restart the server of low-cbf/subarray/93: it has not answered since ",
         never_first=("pss",),
@@ -377,8 +378,8 @@ def test_a_limit_of_the_root_names_the_leaf_that_hung(stage: Stage) -> None:
     told(
         ended,
         "pst-beam-81 on low-pst/beam/81",
-        "did not finish Configure within 10 s (the limit set by configure)",
-        "1 leaf was not started any more",
+        "did not finish Configure within 10 s (the timeout set by configure)",
+        "1 leaf was not started",
         "next: look at low-pst/beam/81",
         never_first=("pss", "pst-beam-04"),
     )
@@ -405,9 +406,9 @@ def test_a_limit_that_an_earlier_step_used_up(stage: Stage, manager: Manager) ->
     told(
         ended,
         "cbf-subarray-82 on low-cbf/subarray/82",
-        "the limit set by configure/prepare",
+        "the timeout set by configure/prepare",
         "takes_a_while before it took ",
-        "1 leaf was not started any more",
+        "1 leaf was not started",
         "it blocked pst-beam-01",
         "next: look at low-cbf/subarray/82",
     )
@@ -423,8 +424,8 @@ def test_a_method_that_hangs(stage: Stage, manager: Manager) -> None:
     stage.fault(CBF, None)
     told(
         ended,
-        "step deaf did not finish deaf within 0.5 s (its own limit)",
-        "it could not be stopped and goes on",
+        "step deaf did not finish deaf within 0.5 s (its own timeout)",
+        "it could not be stopped and may still be running",
         "find out why Manager.deaf takes so long",
     )
 
@@ -440,7 +441,7 @@ def test_a_method_that_raises_and_the_skips_below_it(stage: Stage, manager: Mana
         ended,
         "step prepare/check_lock raised RuntimeError: oscillator 3 is not locked",
         "it blocked prepare/cbf-subarray-01, prepare/configure_pst (4 leaves) and observe (1 leaf)",
-        "next: mend Manager.check_lock",
+        "next: fix Manager.check_lock",
     )
     assert len(ended.explanation.casualties) == 6
 
@@ -455,11 +456,11 @@ def test_two_failures_that_have_nothing_to_do_with_each_other(
     stage.fault(CBF, None)
     told(
         ended,
-        "2 of 4 leaves failed, 2 causes",
+        "2 of 4 failed, 2 causes",
         'both/left/unwell reported a failure: "only 3 of 8 fibres are connected"',
         'also both/right/cbf-subarray-01 on low-cbf/subarray/01: "no clock"',
         "it blocked both/left/left-pss",
-        "next: mend what Manager.unwell reports",
+        "next: fix the failure that Manager.unwell reports",
         never_first=("pss", "no clock"),
     )
     assert "right-pss" not in ended.sentence
@@ -508,7 +509,7 @@ def test_an_abort_because_of_a_failure(stage: Stage) -> None:
         "pst-beam-02 on low-pst/beam/02",
         '"no lock"',
         "cbf-subarray-01 then stopped when asked",
-        "next: mend on low-pst/beam/02",
+        "next: see the log of low-pst/beam/02",
         never_first=("cbf",),
     )
 
@@ -528,7 +529,7 @@ def test_an_abort_that_nobody_hears(stage: Stage, manager: Manager) -> None:
         "interrupted by SIGTERM",
         "deaf did not stop when asked and may still be running",
         "cbf-subarray-01 then stopped when asked",
-        "next: see to deaf",
+        "next: check deaf",
     )
 
 
@@ -575,9 +576,9 @@ def test_three_hundred_leaves_have_one_cause(antennas: Stage) -> None:
     ended = antennas.run(root("configure", tree))
     told(
         ended,
-        "300 of 300 leaves failed, 1 cause",
+        "300 of 300 failed, 1 cause",
         "LNA current is",
-        "next: mend on low-mccs/antenna/",
+        "next: fix the cause on low-mccs/antenna/",
     )
     assert [group.count for group in ended.explanation.groups] == [300]
     assert len(str(ended.explanation).splitlines()) < 20
@@ -601,5 +602,5 @@ def test_what_a_living_run_waits_for(stage: Stage) -> None:
         "waits for cbf-subarray-01 on low-cbf/subarray/01 to finish Configure",
         "since ",
         "last sign of life",
-        "its limit of 30 s has",
+        "its timeout of 30 s has",
     )

@@ -91,7 +91,7 @@ def test_the_kind_of_a_cause_is_what_was_told_and_not_what_its_words_say(kind: C
         assert found.first is not None
         assert found.first.kind == found.groups[0].kind == kind
         assert found.first.facts == cause
-        raised = [action for action in found.actions if "raise `timeout`" in str(action)]
+        raised = [action for action in found.actions if "increase `timeout`" in str(action)]
         assert bool(raised) is (kind in ("timed_out", "not_started"))
         assert found.next_step.startswith(found.next_step.partition(", then ")[0])
         assert len(found.sentence) < 300
@@ -103,7 +103,7 @@ def test_a_silent_device_is_told_with_the_time_of_its_last_answer() -> None:
     )
     found = explained(run(cause))
     assert "step-1 on x/y/step-1 has not answered since 01:46:40 UTC" in found.sentence
-    assert "Scan was not over within 10 s (its own limit)" in found.sentence
+    assert "did not finish Scan within 10 s (its own timeout)" in found.sentence
     assert found.actions[0] == RestartServer("x/y/step-1", THEN_NS)
     assert "restart the server of x/y/step-1: it has not answered since 01:46:40" in found.next_step
     assert "timeout" not in found.next_step
@@ -130,7 +130,10 @@ def test_a_device_that_is_silent_now_is_told_first_and_no_more_once_it_answers()
     ("sign", "told"),
     [
         (RunnerSign("corr-01", 77, THEN_NS, is_stopped=True), "is stopped by a signal"),
-        (RunnerSign("corr-01", 77, THEN_NS, is_silent=True), "has not been heard of"),
+        (
+            RunnerSign("corr-01", 77, THEN_NS, is_silent=True),
+            "has given no sign of life for too long",
+        ),
         (RunnerSign("corr-01", 77, THEN_NS), None),
     ],
 )
@@ -147,7 +150,7 @@ def test_a_runner_that_does_not_go_on_is_told_first(sign: RunnerSign, told: str 
     assert "its runner, process 77 on corr-01" in found.sentence
     assert told in found.sentence
     assert "it waits for a on x/y/a" in " ".join([found.sentence, *found.also])
-    kill = RunCommand(("kill", "-CONT", "77"), "on corr-01 let it go on")
+    kill = RunCommand(("kill", "-CONT", "77"), "continue the process on corr-01")
     assert (kill in found.actions) is bool(sign.is_stopped)
 
 
@@ -159,7 +162,7 @@ def test_what_never_began_is_no_failure() -> None:
     assert found.groups == ()
     assert "no leaf failed, but the runner was lost before 3 of 3 leaves" in found.sentence
     assert [item.kind for item in found.casualties] == ["not started"] * 3
-    assert found.next_step == "run what is missing: taskgrove resume run-1"
+    assert found.next_step == "run the missing leaves: taskgrove resume run-1"
 
 
 def test_the_words_of_two_causes_go_before_their_numbers() -> None:
@@ -231,7 +234,7 @@ def test_long_names_and_words_are_cut_in_the_middle_and_told_whole_below() -> No
     whole = " ".join(str(found).partition("In full:")[2].split())
     assert words in whole
     assert path.partition("/")[2] in whole.replace(" ", "")
-    assert found.next_step.startswith("mend on low-cbf/a_long_family/member")
+    assert found.next_step.startswith("see the log of low-cbf/a_long_family/member")
 
 
 def test_a_cause_names_its_file_and_where_its_exceptions_are_told() -> None:
@@ -270,7 +273,7 @@ def test_a_limit_is_raised_where_it_was_written() -> None:
     detail = msgspec.structs.replace(detail, timeout_place=Place("map.yaml", 7, "timeout"))
     stream.events[0] = msgspec.structs.replace(stream.events[0], detail=detail)
     found = explained(stream)
-    assert "raise `timeout` of go in map.yaml:7, then taskgrove resume run-1 --use-file" in (
+    assert "increase `timeout` of go in map.yaml:7, then taskgrove resume run-1 --use-file" in (
         found.next_step
     )
 
@@ -281,9 +284,9 @@ def test_what_an_operator_treats_as_ok_needs_no_mending() -> None:
     found = explained(stream, verdicts=(said,))
     assert found.first is not None
     assert found.first.path == "go/step-1"
-    assert "ann said of it: treat as OK (checked)" in " ".join([found.sentence, *found.also])
+    assert "verdict of ann: treat as OK (checked)" in " ".join([found.sentence, *found.also])
     assert "step-1" not in found.next_step
-    assert "mend on x/y/step-2" in found.next_step
+    assert "see the log of x/y/step-2" in found.next_step
     both = explained(stream, verdicts=(OperatorVerdict("go", "ok", "ann"),))
     assert both.next_step == "taskgrove resume run-1"
 
@@ -306,7 +309,7 @@ def test_a_leaf_that_counts_as_ok_because_somebody_said_so_is_named_with_who_and
 def test_who_kills_a_program_is_asked_for_beside_its_output() -> None:
     killed = Cause(kind="signalled", signal="SIGKILL", output_file="/data/index.err")
     found = explained(run(killed, kinds="ANALYSIS"))
-    assert "takes too much memory" in found.next_step
+    assert "use too much memory" in found.next_step
     assert LookAtFile("/data/index.err", "the output") in found.actions
 
 
@@ -314,20 +317,20 @@ def test_where_to_raise_a_limit_that_no_node_has_set() -> None:
     place = Place("c.yaml", key="task_timeout")
     limit = Cause(kind="timed_out", limit_s=5, limit_owner="c.yaml", place=place)
     found = explained(run(limit, kinds="ANALYSIS"))
-    assert "within 5 s (the limit set by c.yaml)" in found.sentence
+    assert "within 5 s (the timeout set by c.yaml)" in found.sentence
     assert (
-        EditFile("if it needs longer, raise `task_timeout`", place, "configuration")
+        EditFile("if it needs more time, increase `task_timeout`", place, "configuration")
         in found.actions
     )
     silent = explained(run(Cause(kind="unresponsive", limit_s=2), kinds="ANALYSIS"))
     assert "gave no sign of life for 2 s" in silent.sentence
-    assert "raise `heartbeat` of go/step-1" in silent.next_step
+    assert "increase `heartbeat` of go/step-1" in silent.next_step
 
 
 def test_a_file_that_stands_in_the_way_is_named() -> None:
     missing = Cause(kind="misconfigured", place=Place("templates/a.tmpl"), errno_name="ENOENT")
     found = explained(run(missing, kinds="ANALYSIS"))
-    assert found.next_step.startswith("see to templates/a.tmpl, which does not exist, then ")
+    assert found.next_step.startswith("check templates/a.tmpl: it does not exist, then ")
 
 
 def test_what_does_not_stop_is_named_by_its_device() -> None:
@@ -345,7 +348,7 @@ def test_what_does_not_stop_is_named_by_its_device() -> None:
     stream.ended("go", TaskStatus.ABORTED, ResultCode.ABORTED)
     found = explained(stream)
     assert "a and b did not stop when asked and may still be running" in found.sentence
-    assert found.next_step.startswith("see to x/y/a, and see to b, then ")
+    assert found.next_step.startswith("check x/y/a, and check b, then ")
 
 
 def test_a_name_without_a_database_is_told_as_such() -> None:
@@ -353,7 +356,7 @@ def test_a_name_without_a_database_is_told_as_such() -> None:
     found = explained(run(Cause(kind="unreachable", chain=chain)))
     assert "could not be reached, so Scan was not sent: TANGO_HOST is not set" in found.sentence
     assert found.next_step.startswith(
-        "set TANGO_HOST, or give x/y/step-1 with its address in /maps"
+        "set TANGO_HOST, or write x/y/step-1 with its address in /maps"
     )
 
 

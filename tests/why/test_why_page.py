@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from taskgrove.events import CauseKind
-from taskgrove.view.why.deeds import DEEDS
+from taskgrove.view.why.cause_kinds import KINDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "why.md").read_text("utf-8")
 LIMIT_S = 60
@@ -34,9 +34,9 @@ def test_every_kind_of_cause_is_in_the_table_with_its_words() -> None:
     rows = PAGE.split("| cause |")[1].split("\n\n")[0].splitlines()[2:]
     told = {row.split("|")[1].strip(): row.split("|")[2] for row in rows}
     assert set(told) == {f"`{kind}`" for kind in get_args(CauseKind)}
-    assert set(DEEDS) == set(get_args(CauseKind))
-    for kind, words in DEEDS.items():
-        begins = words.split("{")[0].strip()
+    assert set(KINDS) == set(get_args(CauseKind))
+    for kind, row in KINDS.items():
+        begins = row.deed.split("{")[0].strip()
         assert begins in told[f"`{kind}`"], kind
 
 

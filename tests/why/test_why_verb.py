@@ -35,7 +35,10 @@ def test_the_record_and_the_events_are_explained_alike(recorded: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     first = " ".join(done.stdout.partition("\n\n")[0].split())
     assert first.startswith('bad failed: step badly reported a failure: "no [red]lock')
-    assert "it blocked well; next: mend what Manager.badly reports, then taskgrove resume" in first
+    assert (
+        "it blocked well; next: fix the failure that Manager.badly reports, then taskgrove resume"
+        in first
+    )
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert "\x1b" not in done.stdout
     lines = (recorded / "events.jsonl").read_text().splitlines()
@@ -61,8 +64,8 @@ def test_events_that_end_in_the_middle_of_a_line_are_explained(recorded: Path) -
     done = taskgrove("why", "--events", "-", cwd=recorded, input=data[:cut].decode())
     assert done.returncode == 0
     words = " ".join(done.stdout.split())
-    assert "the events of bad end before it does" in words
-    assert "see whether its process still runs" in words
+    assert "the events of bad stop before its end" in words
+    assert "check whether its process is still running" in words
     assert "the last line of - is cut off; left out" in done.stderr
 
 

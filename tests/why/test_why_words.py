@@ -16,7 +16,7 @@ from taskgrove.story.run_story import OperatorVerdict, RunStory, story_of_events
 from taskgrove.view.terminal_text import ASCII
 from taskgrove.view.why import Why, why
 from taskgrove.view.why.failed_leaf import CauseReader, normalised
-from taskgrove.view.why.why_text import render_why
+from taskgrove.view.why.rendering import render_why
 from tests.unit.event_streams import Stream, beam_run
 
 SECOND = 1_000_000_000
@@ -82,7 +82,7 @@ def test_the_first_to_end_is_first_and_not_the_first_in_the_tree() -> None:
     found = explained(stream)
     assert found.first is not None
     assert found.first.path == "configure/two"
-    assert "2 of 2 leaves failed, 2 causes" in found.sentence
+    assert "2 of 2 failed, 2 causes" in found.sentence
     assert [group.cause for group in found.groups] == ["no clock", "no power"]
 
 
@@ -233,7 +233,7 @@ def test_what_an_abort_made_of_each_leaf() -> None:
     ]  # fmt: skip
     assert found.first is not None
     assert found.first.path == "configure/c"
-    assert "a and e did not stop when asked" in found.also[0]
+    assert "a and e did not stop when asked" in " ".join([found.sentence, *found.also])
     assert "1 leaf had not begun" in " ".join([found.sentence, *found.also])
 
 
@@ -262,7 +262,7 @@ def test_a_leaf_that_ended_after_its_limit_says_how_late() -> None:
     stream.ended("configure", FAILED, ResultCode.FAILED)
     found = explained(stream)
     assert "it completed 0.0 s after that" in found.sentence
-    assert found.next_step.startswith("raise `timeout` of configure/one in the map, then")
+    assert found.next_step.startswith("increase `timeout` of configure/one in the map, then")
 
 
 def test_a_verdict_is_told_and_changes_nothing() -> None:
@@ -276,10 +276,10 @@ def test_a_verdict_is_told_and_changes_nothing() -> None:
     )
     found = explained(stream)
     assert found.outcome == "failed"
-    assert "ada said of it: treat as OK (clock is spare)" in found.sentence
+    assert "verdict of ada: treat as OK (clock is spare)" in found.sentence
     assert "ada on configure/one: treat as OK" in str(found)
     given = explained(stream, verdicts=(OperatorVerdict("configure/one", "acknowledged", "eve"),))
-    assert "eve said of it: acknowledged" in given.sentence
+    assert "verdict of eve: acknowledged" in given.sentence
 
 
 def test_a_lost_run_says_what_ran_what_runs_on_and_what_to_do() -> None:
@@ -298,7 +298,7 @@ def test_a_lost_run_says_what_ran_what_runs_on_and_what_to_do() -> None:
     assert "3 of 5 leaves had ended" in " ".join([found.sentence, *found.also])
     assert "process 77 on corr-01 is gone" in " ".join([found.sentence, *found.also])
     assert found.next_step == (
-        "follow what still runs: taskgrove recover run-1 --db here.db, then run the rest:"
+        "follow the leaves that still run: taskgrove recover run-1 --db here.db, then run the rest:"
         " taskgrove resume run-1 --db here.db"
     )
 
@@ -312,15 +312,15 @@ def test_a_recovered_run_blames_what_was_lost_and_not_what_never_began() -> None
     stream.ended("configure", ABORTED, ResultCode.ABORTED)
     found = explained(stream)
     assert "one on low-cbf/unit/one has no known end: it was being called" in found.sentence
-    assert "1 leaf was not started any more" in found.sentence
-    assert found.next_step.startswith("see on low-cbf/unit/one whether Configure was executed")
+    assert "1 leaf was not started" in found.sentence
+    assert found.next_step.startswith("check on low-cbf/unit/one whether Configure was executed")
     assert [item.path for item in found.casualties] == ["configure/two"]
 
 
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        ("timed out after 3 s", FAILED, "did not finish fit within 3 s (its own limit)"),
+        ("timed out after 3 s", FAILED, "did not finish fit within 3 s (its own timeout)"),
         ("killed by SIGSEGV: frame 7", FAILED, 'was killed by SIGSEGV: "frame 7"'),
         ("ValueError: no peaks", FAILED, "raised ValueError: no peaks"),
         ("ended without a result (exit status 0)", FAILED, "gave no result"),
@@ -329,7 +329,7 @@ def test_a_recovered_run_blames_what_was_lost_and_not_what_never_began() -> None
             FAILED,
             "has no known end: process 7 had ended while nobody watched it",
         ),
-        ("SIGTERM from outside", ABORTED, "was aborted, and not by this run"),
+        ("SIGTERM from outside", ABORTED, "was aborted, but not by this run"),
     ],
 )
 def test_analyses_that_fail(words: str, status: TaskStatus, told: str) -> None:
@@ -366,18 +366,18 @@ def test_a_limit_from_above_is_told_of_a_living_run() -> None:
     stream.running("configure/one")
     at = stream.events[-1].wall_ns
     found = explained(stream, now_ns=at + 48 * SECOND)
-    assert "configure's limit of 60 s has 12.0 s left" in found.sentence
+    assert "configure's timeout of 60 s has 12.0 s left" in found.sentence
     late = explained(stream, now_ns=at + 75 * SECOND)
-    assert "configure's limit of 60 s has passed" in late.sentence
+    assert "configure's timeout of 60 s has expired" in late.sentence
 
 
 def test_of_several_limits_the_one_that_expires_first_is_told() -> None:
     """It need be neither the nearest nor the shortest: a later one may have begun earlier."""
     for root_s, group_s, leaf_s, told in (
-        (60.0, 90.0, 120.0, "configure's limit of 60 s has 12.0 s left"),
-        (200.0, 50.0, 120.0, "configure/part's limit of 50 s has"),
-        (200.0, 90.0, 52.0, "its limit of 52 s has"),
-        (60.0, 15.0, 59.0, "configure's limit of 60 s has 12.0 s left"),
+        (60.0, 90.0, 120.0, "configure's timeout of 60 s has 12.0 s left"),
+        (200.0, 50.0, 120.0, "configure/part's timeout of 50 s has"),
+        (200.0, 90.0, 52.0, "its timeout of 52 s has"),
+        (60.0, 15.0, 59.0, "configure's timeout of 60 s has 12.0 s left"),
     ):
         stream = Stream()
         stream.composed("configure", "SEQUENTIAL", ("part",), root=True, timeout_s=root_s)
@@ -453,7 +453,7 @@ def test_failures_beyond_the_twentieth_cause_are_counted() -> None:
         stream.ended(path, code=ResultCode.FAILED, message=f"no {name} any more")
     stream.ended("configure", FAILED, ResultCode.FAILED)
     shown = str(explained(stream))
-    assert "26 of 26 leaves failed, 26 causes" in " ".join(shown.split())
+    assert "26 of 26 failed, 26 causes" in " ".join(shown.split())
     assert "… and 6 more" in shown
 
 
@@ -493,6 +493,6 @@ def test_a_skipped_tree_is_one_line_and_its_leaves_are_casualties() -> None:
     stream.ended("go", FAILED, ResultCode.FAILED)
     found = explained(stream)
     assert found.blocked == ("go/rest",)
-    assert "it blocked rest (2 leaves); next: mend Manager.check" in found.sentence
+    assert "it blocked rest (2 leaves); next: fix Manager.check" in found.sentence
     assert [item.path for item in found.casualties] == ["go/rest/a", "go/rest/b"]
     assert {item.of for item in found.casualties} == {"go/check"}

@@ -34,7 +34,7 @@ from taskgrove.errors import (
 )
 from taskgrove.events import Observer
 from taskgrove.story.run_story import RunStory, story_of_facts
-from taskgrove.view.run_source import with_source
+from taskgrove.view.record_view import with_source
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why import explain

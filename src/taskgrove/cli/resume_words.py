@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from taskgrove.cli.terminal import Terminal
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.why.deeds import deed
-from taskgrove.view.why.failed_leaf import CauseReader, device_of
+from taskgrove.view.why.failed_leaf import CauseReader
+from taskgrove.view.why.naming import device_of
 
 if TYPE_CHECKING:
     from taskgrove.recovery.resume_plan import PlannedLeaf, ResumePlan
@@ -64,7 +64,7 @@ class _Words:
         if ended is None:
             return _Told(leaf.path, leaf.why)
         if leaf.action == "redo":
-            did = deed(self._reader.read(ended), self._now_ns)
+            did = self._reader.read(ended).deed(self._now_ns)
             return _Told(leaf.path, did, device=f"{device_of(ended) or ''} ".lstrip())
         from taskgrove.recovery.finding_lost import moment_text  # noqa: PLC0415 - an extra
 

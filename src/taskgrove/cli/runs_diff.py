@@ -13,7 +13,7 @@ from taskgrove.cli.runs_list import OUTCOME_STYLES
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.view.terminal_text import clip, safe_text
-from taskgrove.view.tree_text import STATE_STYLES
+from taskgrove.view.tree_lines import STATE_STYLES
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.run_diff import Difference, RunDiff

@@ -27,7 +27,7 @@ from taskgrove.cli.recorded import (
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
-from taskgrove.view.left_out import left_out_words
+from taskgrove.view.phrases import left_out_words
 from taskgrove.view.terminal_text import duration_text
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ from taskgrove.cli.surfaces import print_tree
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
-from taskgrove.view.record_view import story_of_record
-from taskgrove.view.sign_of_life import state_words
+from taskgrove.view.phrases import counted
+from taskgrove.view.record_view import state_words, story_of_record
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.tree_text import STATE_STYLES
+from taskgrove.view.tree_lines import STATE_STYLES
 from taskgrove.view.why import why
-from taskgrove.view.why.phrases import counted
-from taskgrove.view.why.sections import shown_causes
+from taskgrove.view.why.titled_lists import shown_causes
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.run_rows import RunRow

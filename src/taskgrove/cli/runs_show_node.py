@@ -10,11 +10,11 @@ from taskgrove.errors import UsageError, nearest
 from taskgrove.events import Cause
 from taskgrove.story.legacy import cause_of
 from taskgrove.story.run_node import RunNode
+from taskgrove.view.phrases import clock_text, seconds_between
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
-from taskgrove.view.tree_text import STATE_STYLES
+from taskgrove.view.tree_lines import STATE_STYLES
 from taskgrove.view.why.actions import place_text
-from taskgrove.view.why.failed_leaf import device_of
-from taskgrove.view.why.phrases import clock_text, seconds_between
+from taskgrove.view.why.naming import device_of
 
 #: Topics of the notes that tell how an attempt ended.
 _ATTEMPTS: Final = ("retry", "attempt")

@@ -26,8 +26,8 @@ from taskgrove.cli.recorded import (
 )
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.view.phrases import counted
 from taskgrove.view.terminal_text import duration_text
-from taskgrove.view.why.phrases import counted
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.statistics import Counts, Statistics

@@ -18,7 +18,8 @@ from taskgrove.events import NoteDetail, TaskEvent, encode_event
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
-from taskgrove.view.tree_text import build_lines, fold_text, format_line, name_width
+from taskgrove.view.tree_lines import fold_text, format_line, name_width
+from taskgrove.view.tree_text import build_lines
 
 #: How often a moving tree is drawn.
 FRAMES_PER_SECOND: Final = 8

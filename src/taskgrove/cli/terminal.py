@@ -27,9 +27,9 @@ from taskgrove.view.terminal_text import (
     safe_text,
     wrapped,
 )
-from taskgrove.view.tree_text import STATE_STYLES, Segment
+from taskgrove.view.tree_lines import STATE_STYLES, Segment
 from taskgrove.view.why import Explanation
-from taskgrove.view.why.sections import commands_of, sections_of
+from taskgrove.view.why.titled_lists import commands_of, lists_of
 
 #: How many problems of a map, or reasons of a refusal, are listed.
 _LISTED = 20
@@ -94,7 +94,7 @@ class Terminal:
         whole = commands_of(words)
         for line in self._broken(words.sentence, whole):
             self.say_headline(line, words.shown_as)
-        for title, items in sections_of(words):
+        for title, items in lists_of(words):
             self.say(f"{title}:", "bold")
             for item in items:
                 self.say_item(item, whole)

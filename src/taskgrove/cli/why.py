@@ -21,7 +21,7 @@ from taskgrove.events import TaskEvent, decode_event
 from taskgrove.story.run_story import RunStory, story_of_events
 from taskgrove.view.why import Why
 from taskgrove.view.why import why as explain_run
-from taskgrove.view.why.why_text import lines_of
+from taskgrove.view.why.rendering import lines_of
 
 #: Columns where the words go to a pipe or a file.
 _COLUMNS: Final = 80

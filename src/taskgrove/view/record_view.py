@@ -1,22 +1,17 @@
-"""The story of a recorded run, from its rows: no event is read."""
+"""What the record's rows tell of a run: its story, and whether it still lives. No event is read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from taskgrove.store.database.advice import command_line, typed_again
-from taskgrove.store.database.holders import runner_sign
+from taskgrove.store.database.advice import command_line, db_option, quoted_line, typed_again
+from taskgrove.store.database.holders import runner_sign, why_expired
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.story.run_node import RunNode
-from taskgrove.story.run_story import (
-    OperatorVerdict,
-    ResumedBy,
-    RunState,
-    RunStory,
-)
-from taskgrove.view.run_source import with_source
-from taskgrove.view.sign_of_life import runner_gone
+from taskgrove.story.run_story import OperatorVerdict, ResumedBy, RunState, RunStory
+from taskgrove.view.phrases import ago_text, day_text
 
 _STATES: Final[dict[str, RunState]] = {"running": "running", "final": "final", "lost": "lost"}
 
@@ -35,11 +30,13 @@ def story_of_record(
         run: The run.
         nodes: Its nodes, as the record has them.
         now_ns: When it is looked at, UTC, nanoseconds since the epoch.
-        verdicts: What operators said of it.
-        location: The record, as ``Store.location`` names it, so that command lines in advice
-            work on it; None: they are those of the usual record.
+        verdicts: Verdicts of operators on it.
+        location: See :func:`with_source`.
     """
-    state, note = _state_of(run, now_ns)
+    state, note = _STATES.get(run.state, "lost"), run.state_note
+    gone = runner_gone(run, now_ns)
+    if gone is not None:
+        state, note = "lost", gone
     story = RunStory(
         run_id=run.run_id,
         command=run.command,
@@ -48,7 +45,9 @@ def story_of_record(
         now_ns=now_ns,
         state_note=note,
         last_ns=max(run.last_ns, run.lease.heartbeat_ns if run.lease else 0),
-        verdicts=tuple(_said(verdict) for verdict in verdicts),
+        verdicts=tuple(
+            OperatorVerdict(it.path, it.verdict, it.who, it.why, it.wall_ns) for it in verdicts
+        ),
         message=run.message,
         status=run.status,
         result_code=run.result_code,
@@ -57,6 +56,25 @@ def story_of_record(
         runner=runner_sign(run.lease, now_ns) if state == "running" and run.lease else None,
     )
     return with_source(story, run.source, location)
+
+
+def with_source(story: RunStory, source: Mapping[str, Any], location: str | None) -> RunStory:
+    """Return the story of a recorded run with the facts that command lines about it need.
+
+    Args:
+        story: The story without them.
+        source: The source that the run was composed from; empty where only its program knows it.
+        location: The record, as ``Store.location`` names it; None: the usual record.
+    """
+    file = source.get("file")
+    return replace(
+        story,
+        map_file=file if isinstance(file, str) else None,
+        can_resume=bool(source),
+        recorded=True,
+        options=() if location is None else db_option(location),
+        resume_options=typed_again(source),
+    )
 
 
 def resume_line(run: RunRow, location: str) -> str:
@@ -69,13 +87,38 @@ def resume_line(run: RunRow, location: str) -> str:
     return command_line(location, "resume", run.run_id, *typed_again(run.source))
 
 
-def _state_of(run: RunRow, now_ns: int) -> tuple[RunState, str]:
-    """Return a run's state and its note; whose runner gives no sign of life, has lost it."""
+def runner_gone(run: RunRow, now_ns: int) -> str | None:
+    """Return why a run that has not ended has no runner any more; None: it has one, or has ended.
+
+    On the machine that ran it, its process is looked for; elsewhere its heartbeat counts.
+
+    Args:
+        run: The run.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+    """
     if run.state != "running":
-        return _STATES.get(run.state, "lost"), run.state_note
-    gone = runner_gone(run, now_ns)
-    return ("running", run.state_note) if gone is None else ("lost", gone)
+        return None
+    return "nobody holds it" if run.lease is None else why_expired(run.lease, now_ns)
 
 
-def _said(verdict: VerdictRow) -> OperatorVerdict:
-    return OperatorVerdict(verdict.path, verdict.verdict, verdict.who, verdict.why, verdict.wall_ns)
+def state_words(run: RunRow, now_ns: int, location: str) -> str:
+    """Return in words how far a run is that has not ended; empty for one that has.
+
+    Args:
+        run: The run.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        location: The record that holds it, as ``Store.location`` names it.
+    """
+    more = f"{quoted_line(location, 'recover', run.run_id)} finds out more"
+    heard = f"last event {ago_text(run.last_ns, now_ns)}, at {day_text(run.last_ns)}"
+    gone, lease = runner_gone(run, now_ns), run.lease
+    if run.state == "lost":
+        return f"lost; {heard}{f'; {run.state_note}' if run.state_note else ''}; {more}"
+    if run.state != "running":
+        return ""
+    if lease is None or gone is not None:
+        return f"not over, but {gone}; {heard}; {more}"
+    sign = f"gave a sign of life {ago_text(lease.heartbeat_ns, now_ns)}"
+    if runner_sign(lease, now_ns).is_stopped:
+        sign = f"is stopped (SIGCONT continues it) and {sign}"
+    return f"running in process {lease.pid} on {lease.host}, which {sign}; {heard}"

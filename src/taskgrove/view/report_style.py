@@ -1,4 +1,4 @@
-"""How a report looks: one style sheet, light and dark, on a screen and on paper."""
+"""How states and reports look on a page: colours, and a style sheet, light and dark, for paper."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ _DARK: Final = (
     "--good:#3fb950;--warn:#d29922;--bad:#f85149;--stop:#b07cff;--calm:#39c5cf"
 )
 
+#: How a state is coloured on a page.
+COLOURS: Final = {
+    "waiting": "#777777",
+    "running": "#0b6e99",
+    "completed": "#1a7f37",
+    "degraded": "#9a6700",
+    "failed": "#cf222e",
+    "rejected": "#cf222e",
+    "aborted": "#8250df",
+    "skipped": "#9a6700",
+    "not found": "#8250df",
+}
 #: Colours that stand in the tree itself, and the variable that replaces each of them.
 _REPLACED: Final = {
     "#1a7f37": "--good",

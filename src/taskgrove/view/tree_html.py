@@ -6,20 +6,16 @@ this module lets nodes and handles show themselves (:mod:`taskgrove.commands.dis
 
 from __future__ import annotations
 
-from html import escape
-from typing import Any, Final
+from typing import Any
 
 from taskgrove.commands.display import set_renderer
 from taskgrove.commands.task import BaseTask
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.state_colours import COLOURS
 from taskgrove.view.task_view import view_of
-from taskgrove.view.terminal_text import UNICODE, duration_text, safe_text
-from taskgrove.view.tree_text import TreeLine, build_lines
+from taskgrove.view.tree_lines import table_html
+from taskgrove.view.tree_text import build_lines
 from taskgrove.view.why.explaining import explain
-from taskgrove.view.why.why_html import render_words_html
-
-_CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0"
+from taskgrove.view.why.rendering import render_words_html
 
 
 def render_html(shown: BaseTask | RunView | Any) -> str:
@@ -41,32 +37,8 @@ def render_html(shown: BaseTask | RunView | Any) -> str:
         outcome = getattr(shown, "outcome", None)
     else:
         raise TypeError(f"cannot show {type(shown).__name__} as a tree")
-    rows = "".join(_row(line) for line in build_lines(view))
     words = "" if outcome is None else render_words_html(explain(outcome, view))
-    return (
-        f'<div class="taskgrove"><table style="border-collapse:collapse;font-family:monospace">'
-        f"{rows}</table>{words}</div>"
-    )
-
-
-def _row(line: TreeLine) -> str:
-    level = 0 if line.node is not None and not line.node.parent_path else len(line.ancestors) + 1
-    name = f'<td style="{_CELL};padding-left:{1.5 * min(level, 40):.1f}em">{_text(line.label)}</td>'
-    node = line.node
-    if node is None:
-        return f'<tr>{name}<td colspan="4"></td></tr>'
-    colour = COLOURS[node.state]
-    cells = [
-        f'<td style="{_CELL};color:{colour}">{UNICODE.marks[node.state]} {escape(node.state)}</td>',
-        f'<td style="{_CELL}">{escape(duration_text(line.elapsed_s))}</td>',
-        f'<td style="{_CELL}">{f"{node.progress} %" if node.state == "running" else ""}</td>',
-        f'<td style="{_CELL}">{_text(line.detail)}</td>',
-    ]
-    return f"<tr>{name}{''.join(cells)}</tr>"
-
-
-def _text(value: str) -> str:
-    return escape(safe_text(value), quote=True)
+    return f'<div class="taskgrove">{table_html(build_lines(view))}{words}</div>'
 
 
 set_renderer(render_html)

@@ -1,4 +1,4 @@
-"""The one explanation of a run: why it ended as it did, and what to do next."""
+"""The one explanation of a run: why it ended as it did, and the next step."""
 
 from taskgrove.view.why.explaining import Why as Why
 from taskgrove.view.why.explaining import explain as explain

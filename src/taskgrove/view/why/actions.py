@@ -1,4 +1,4 @@
-"""What to do next, as data: one type for each kind of advice, rendered to text here only. Pure."""
+"""Advice as data: one type for each kind of advice, rendered to text here only. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from taskgrove.events import Place
+from taskgrove.view.phrases import clock_text
 from taskgrove.view.terminal_text import clip_middle, safe_text
-from taskgrove.view.why.phrases import clock_text
 
 Part: TypeAlias = Literal["map", "argin", "configuration"]
 
@@ -18,13 +18,17 @@ Part: TypeAlias = Literal["map", "argin", "configuration"]
 _SHORT: Final = 48
 
 
-class EditFile(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="edit_file"):
+class Action(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do"):
+    """A piece of advice; ``do`` tells its type in JSON."""
+
+
+class EditFile(Action, frozen=True, tag="edit_file"):
     """Correct something that the user wrote.
 
     Attributes:
-        what: What to do there, as a clause without the place.
+        what: The correction, as a clause without the place.
         place: Where; None where the place is not known.
-        part: What of it: a map, the argument of a command, the configuration of an analysis.
+        part: Which part it is: a map, the argument of a command, the configuration of an analysis.
     """
 
     what: str
@@ -32,19 +36,19 @@ class EditFile(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", 
     part: Part = "map"
 
 
-class RunCommand(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="run"):
+class RunCommand(Action, frozen=True, tag="run"):
     """Type a command in a shell; it is complete, and works as it is printed.
 
     Attributes:
         argv: The words of the command.
-        aim: What it does, as a clause before it, or empty.
+        aim: What the command does, as a clause before it, or empty.
     """
 
     argv: tuple[str, ...]
     aim: str = ""
 
 
-class RunAgain(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="run_again"):
+class RunAgain(Action, frozen=True, tag="run_again"):
     """Run the same command again, with the program that made it.
 
     Attributes:
@@ -54,25 +58,23 @@ class RunAgain(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", 
     command: str
 
 
-class LookAtFile(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="see_file"):
+class LookAtFile(Action, frozen=True, tag="see_file"):
     """Read a file.
 
     Attributes:
         path: The file.
-        what: What stands in it.
+        what: Its content.
     """
 
     path: str
     what: str
 
 
-class LookAtDevice(
-    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="see_device"
-):
+class LookAtDevice(Action, frozen=True, tag="see_device"):
     """Do something on a device, or find out something there.
 
     Attributes:
-        what: What to do, with ``{device}`` where its name stands.
+        what: The work, with ``{device}`` where the device's name stands.
         device: The device.
         more: How many further devices have the same cause.
     """
@@ -82,9 +84,7 @@ class LookAtDevice(
     more: int = 0
 
 
-class RestartServer(
-    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="restart_server"
-):
+class RestartServer(Action, frozen=True, tag="restart_server"):
     """Restart the server of a device that hangs.
 
     Attributes:
@@ -98,9 +98,7 @@ class RestartServer(
     more: int = 0
 
 
-class StartServer(
-    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="start_server"
-):
+class StartServer(Action, frozen=True, tag="start_server"):
     """Start the server of a device that does not run.
 
     Attributes:
@@ -114,11 +112,11 @@ class StartServer(
     more: int = 0
 
 
-class MendMethod(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="mend"):
-    """Mend the method or function of a step.
+class MendMethod(Action, frozen=True, tag="mend"):
+    """Fix the method or function of a step.
 
     Attributes:
-        what: What to do, with ``{method}`` where its name stands.
+        what: The work, with ``{method}`` where the method's name stands.
         method: The method.
     """
 
@@ -126,27 +124,14 @@ class MendMethod(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do"
     method: str
 
 
-class SeeTo(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="see_to"):
-    """See to something that cannot be named more exactly.
+class SeeTo(Action, frozen=True, tag="see_to"):
+    """Do something that cannot be named more exactly.
 
     Attributes:
-        what: What to do.
+        what: The work.
     """
 
     what: str
-
-
-Action: TypeAlias = (
-    EditFile
-    | RunCommand
-    | RunAgain
-    | LookAtFile
-    | LookAtDevice
-    | RestartServer
-    | StartServer
-    | MendMethod
-    | SeeTo
-)
 
 
 def text_of(action: Action, now_ns: int, *, short: bool = False) -> str:
@@ -162,28 +147,31 @@ def text_of(action: Action, now_ns: int, *, short: bool = False) -> str:
         line = safe_text(text)
         return clip_middle(line, _SHORT) if short else line
 
+    def devices(device: str, more: int) -> str:
+        return f"{name(device)} (and {more:,} more)" if more else name(device)
+
     match action:
         case RunCommand(aim=aim):
             line = command_text(action)
             told = f"{aim}: {line}" if aim else line
         case RunAgain(command=command):
-            told = f"run {name(command) or 'it'} again"
+            told = f"run {name(command) or 'the command'} again"
         case EditFile(what=what, place=place, part=part):
             told = f"{what} in {f'the {part}' if place is None else place_text(place, name)}"
         case LookAtFile(path=path, what=what):
             told = f"see {what} in {name(path)}"
         case LookAtDevice(what=what, device=device, more=more):
-            told = what.replace("{device}", _devices(name(device), more))
+            told = what.replace("{device}", devices(device, more))
         case StartServer(device=device, again=again, more=more):
-            told = f"start the server of {_devices(name(device), more)}{' again' if again else ''}"
+            told = f"start the server of {devices(device, more)}{' again' if again else ''}"
         case RestartServer(device=device, since_ns=since_ns, more=more):
-            told = f"restart the server of {_devices(name(device), more)}"
             at = None if since_ns is None else clock_text(since_ns, now_ns)
-            told += " if it hangs" if at is None else f": it has not answered since {at}"
+            reason = " if it hangs" if at is None else f": it has not answered since {at}"
+            told = f"restart the server of {devices(device, more)}{reason}"
         case MendMethod(what=what, method=method):
             told = what.replace("{method}", name(method))
-        case SeeTo(what=what):
-            told = what
+        case SeeTo(what=told):
+            pass
     return safe_text(told)
 
 
@@ -192,9 +180,9 @@ def command_text(action: RunCommand) -> str:
     return safe_text(shlex.join(action.argv))
 
 
-def next_text(actions: Sequence[Action], now_ns: int, *, short: bool = False) -> str:
-    """Return advice as one clause: what to do, and then the last thing, mostly a command."""
-    told = [text_of(action, now_ns, short=short) for action in actions]
+def next_text(actions: Sequence[Action], now_ns: int) -> str:
+    """Return advice as one clause; the last piece, mostly a command, comes after ``then``."""
+    told = [text_of(action, now_ns) for action in actions]
     if len(told) < 2:
         return "".join(told)
     return f"{', and '.join(told[:-1])}, then {told[-1]}"
@@ -203,7 +191,3 @@ def next_text(actions: Sequence[Action], now_ns: int, *, short: bool = False) ->
 def place_text(place: Place, name: Callable[[str], str] = safe_text) -> str:
     """Return a place as people and editors write it: ``map.yaml:12``."""
     return name(place.file) + ("" if place.line is None else f":{place.line}")
-
-
-def _devices(device: str, more: int) -> str:
-    return f"{device} (and {more:,} more)" if more else device

@@ -1,4 +1,4 @@
-"""What to do next about a whole run: mend what decided it, then run the rest. Pure."""
+"""What to do next about a whole run: fix what decided it, then run the rest. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from taskgrove.story.node_state import NodeState
-from taskgrove.story.run_story import OperatorVerdict, RunStory
+from taskgrove.story.run_story import RunStory
+from taskgrove.view.phrases import listed
 from taskgrove.view.why.actions import (
     Action,
     EditFile,
@@ -18,177 +18,147 @@ from taskgrove.view.why.actions import (
     RunCommand,
     SeeTo,
 )
-from taskgrove.view.why.failed_leaf import Failed, device_of, is_below
+from taskgrove.view.why.failed_leaf import FailedLeaf, grouped
 from taskgrove.view.why.findings import Findings
-from taskgrove.view.why.living_run import Wait
-from taskgrove.view.why.phrases import listed, name_of
+from taskgrove.view.why.living_run import Wait, hangs
+from taskgrove.view.why.naming import device_of, is_below, name_of
 from taskgrove.view.why.remedies import remedies
 
-#: So many causes are told how to mend; the next run tells the others.
-_MENDED: Final = 3
-#: Of so many causes it is said where more is told.
+#: So many causes are told how to fix; the next run tells the others.
+_FIXED: Final = 3
+#: Of so many causes the places are told that tell more.
 _POINTED: Final = 5
 
 
-def next_actions(
-    story: RunStory,
-    findings: Findings,
-    outcome: NodeState,
-    verdicts: Sequence[OperatorVerdict],
-    waits: Sequence[Wait],
-) -> tuple[Action, ...]:
-    """Return what to do next, in order; empty when there is nothing to do.
-
-    Args:
-        story: The run.
-        findings: What became of its leaves.
-        outcome: Its outcome in one word.
-        verdicts: What operators said of it.
-        waits: What it waits for, while it runs.
-    """
-    if story.resumed_by:
-        return _after_resume(story)
-    if story.state == "unknown":
-        return (SeeTo("see whether its process still runs"),)
-    if story.state == "lost":
-        return _after_loss(story, findings)
+def next_actions(found: Findings, waits: Sequence[Wait]) -> tuple[Action, ...]:
+    """Return what to do next, in order; empty when there is nothing to do."""
+    story = found.story
+    if story.resumed_by:  # the newest run tells
+        newest = story.resumed_by[-1]
+        line = ("taskgrove", "why", newest.run_id, *story.options)
+        return () if newest.outcome in (None, "ok") else (RunCommand(line),)
     if story.state == "running":
         return _while_running(story, waits)
-    return _after_end(story, findings, outcome, verdicts)
+    if story.state == "lost":
+        return _after_loss(found)
+    if story.state == "unknown":
+        return (SeeTo("check whether its process is still running"),)
+    return _after_end(found)
 
 
-def _after_end(
-    story: RunStory,
-    findings: Findings,
-    outcome: NodeState,
-    verdicts: Sequence[OperatorVerdict],
-) -> tuple[Action, ...]:
-    if outcome == "completed" and not findings.failed:
+def _after_end(found: Findings) -> tuple[Action, ...]:
+    story = found.story
+    if found.failed:
+        fixes = list(dict.fromkeys(_fixes(found)))
+        return (*fixes, _again(story, fixes))
+    if found.outcome == "completed":
         return ()
-    if findings.failed:
-        mends = _unique(_mends(story, findings, verdicts))
-        return (*mends, _again(story, mends))
-    if findings.stop is None and findings.never_begun:
-        return (_again(story, (), "run what is missing"),)
-    mends = _without_failure(findings, outcome)
-    return (*mends, _again(story, mends, "" if mends else "when ready"))
+    if found.abort is None and found.never_begun:
+        return (_again(story, aim="run the missing leaves"),)
+    fixes = _after_abort(found) if found.abort else [SeeTo("fix the cause")]
+    return (*fixes, _again(story, aim="" if fixes else "when ready"))
 
 
-def pointers(story: RunStory, findings: Findings, actions: Sequence[Action]) -> tuple[Action, ...]:
+def pointers(found: Findings, actions: Sequence[Action]) -> tuple[Action, ...]:
     """Return where more is told of what failed, besides what is to be done about it."""
-    found: list[Action] = []
-    seen: set[tuple[object, ...]] = set()
-    for item in findings.failed:
-        if item.key in seen or len(seen) == _POINTED:
-            continue
-        seen.add(item.key)
-        cause, path = item.cause, item.node.path
+    story = found.story
+    pointed: list[Action] = []
+    for first in _first_of_each(found.failed)[:_POINTED]:
+        cause, node = first.cause, first.node
         if cause.output_file is not None:
-            found.append(LookAtFile(cause.output_file, f"the output of {name_of(item.node)}"))
-        inside = [
-            name
-            for name, known in (
-                ("attempts", item.node.attempt > 1),
-                ("exceptions", cause.chain),
-                ("last lines", cause.last_lines),
-            )
-            if known
-        ]
+            pointed.append(LookAtFile(cause.output_file, f"the output of {name_of(node)}"))
+        parts = {
+            "attempts": node.attempt > 1,
+            "exceptions": bool(cause.chain),
+            "last lines": bool(cause.last_lines),
+        }
+        inside = [name for name, known in parts.items() if known]
         if inside and story.recorded:
-            line = ("taskgrove", "runs", "show", story.run_id, "--node", path, *story.options)
-            found.append(
-                RunCommand(line, f"see the {' and '.join(inside)} of {name_of(item.node)}")
-            )
-    found += _outputs(story, len(found))
-    told = [action.path for action in actions if isinstance(action, LookAtFile)]
-    return tuple(it for it in found if not (isinstance(it, LookAtFile) and it.path in told))
-
-
-def _outputs(story: RunStory, told: int) -> list[Action]:
-    """Return the files that hold what analyses wrote that did not fail."""
-    files = (
+            line = ("taskgrove", "runs", "show", story.run_id, "--node", node.path, *story.options)
+            pointed.append(RunCommand(line, f"see the {' and '.join(inside)} of {name_of(node)}"))
+    outputs = (
         LookAtFile(file, f"the output of {name_of(node)}")
         for node in story.nodes
         if node.analysis is not None and not node.is_problem
         for file in node.analysis.output_files
     )
-    return list(islice(files, max(0, _POINTED - told)))
+    pointed += islice(outputs, max(0, _POINTED - len(pointed)))
+    told = [action.path for action in actions if isinstance(action, LookAtFile)]
+    return tuple(it for it in pointed if not (isinstance(it, LookAtFile) and it.path in told))
 
 
-def _mends(
-    story: RunStory, findings: Findings, verdicts: Sequence[OperatorVerdict]
-) -> Iterable[Action]:
-    accepted = [it.path for it in verdicts if it.verdict == "ok"]
-    groups: dict[tuple[object, ...], list[Failed]] = {}
-    for item in findings.failed[: findings.deciding]:
-        if not any(is_below(item.node.path, path) for path in accepted):
-            groups.setdefault(item.key, []).append(item)
-    for items in list(groups.values())[:_MENDED]:
+def _first_of_each(failed: Iterable[FailedLeaf]) -> list[FailedLeaf]:
+    """Return the first failed leaf of each cause."""
+    return [group[0] for group in grouped(failed)]
+
+
+def _fixes(found: Findings) -> Iterable[Action]:
+    accepted = [it.path for it in found.verdicts if it.verdict == "ok"]
+    left = [
+        item
+        for item in found.failed[: found.deciding]
+        if not any(is_below(item.node.path, path) for path in accepted)
+    ]
+    for items in grouped(left)[:_FIXED]:
         devices = {device_of(item.node) for item in items}
-        yield from remedies(items[0], story, len(devices))
+        yield from remedies(items[0], found.story, len(devices))
 
 
-def _without_failure(findings: Findings, outcome: NodeState) -> list[Action]:
-    stop = findings.stop
-    if stop is None:
-        return [SeeTo("mend what stands in its way" if outcome == "rejected" else "mend that")]
-    devices = list(dict.fromkeys(filter(None, map(device_of, stop.abandoned))))
-    steps = [name_of(node) for node in stop.abandoned if device_of(node) is None]
-    found: list[Action] = []
+def _after_abort(found: Findings) -> list[Action]:
+    """Return the devices and steps to look at that did not stop."""
+    abandoned = found.abort.abandoned if found.abort is not None else []
+    devices = list(dict.fromkeys(filter(None, map(device_of, abandoned))))
+    steps = [name_of(node) for node in abandoned if device_of(node) is None]
+    told: list[Action] = []
     if devices:
-        found.append(LookAtDevice("see to {device}", devices[0], len(devices) - 1))
+        told.append(LookAtDevice("check {device}", devices[0], len(devices) - 1))
     if steps:
-        found.append(SeeTo(f"see to {listed(steps)}"))
-    return found
+        told.append(SeeTo(f"check {listed(steps)}"))
+    return told
 
 
 def _while_running(story: RunStory, waits: Sequence[Wait]) -> tuple[Action, ...]:
     runner = story.runner
-    if runner is None or not (runner.is_stopped or runner.is_silent):
+    if runner is None or not hangs(story):
         return tuple(
             RestartServer(it.device, it.silent_since_ns)
-            for it in waits[:_MENDED]
+            for it in waits[:_FIXED]
             if it.silent_since_ns is not None and it.device is not None
         )
     if runner.is_stopped:
-        return (RunCommand(("kill", "-CONT", str(runner.pid)), f"on {runner.host} let it go on"),)
-    return (SeeTo(f"see on {runner.host} what process {runner.pid} does"),)
+        line = ("kill", "-CONT", str(runner.pid))
+        return (RunCommand(line, f"continue the process on {runner.host}"),)
+    return (SeeTo(f"check process {runner.pid} on {runner.host}"),)
 
 
-def _after_resume(story: RunStory) -> tuple[Action, ...]:
-    """Return what to do where another run went on with it: that one tells."""
-    newest = story.resumed_by[-1]
-    if newest.outcome in (None, "ok"):
-        return ()
-    return (RunCommand(("taskgrove", "why", newest.run_id, *story.options)),)
-
-
-def _after_loss(story: RunStory, findings: Findings) -> tuple[Action, ...]:
-    """Return what to do about a lost run: pick up what still runs, then run what is missing."""
-    outside = any(node.outside_id is not None for node in findings.open)
-    if not outside:
-        return (_again(story, (), "run what is missing" if story.can_resume else ""),)
+def _after_loss(found: Findings) -> tuple[Action, ...]:
+    """Return what to do about a lost run: follow what still runs, then run what is missing."""
+    story = found.story
+    if not any(node.outside_id is not None for node in found.open):
+        return (_again(story, aim="run the missing leaves" if story.can_resume else ""),)
     if not story.can_resume:
-        return (SeeTo("see what still runs"), _again(story, ()))
+        return (SeeTo("check which leaves are still running"), _again(story))
     recover = ("taskgrove", "recover", story.run_id, *story.options)
-    return (RunCommand(recover, "follow what still runs"), _again(story, (), "run the rest"))
+    return (
+        RunCommand(recover, "follow the leaves that still run"),
+        _again(story, aim="run the rest"),
+    )
 
 
-def _again(story: RunStory, mends: Sequence[Action], aim: str = "") -> Action:
-    """Return how to run it again, with what was edited meanwhile."""
+def _again(story: RunStory, fixes: Sequence[Action] = (), aim: str = "") -> Action:
+    """Return how to run it again, with the files that are to be edited meanwhile."""
     if not (story.can_resume and story.run_id):
         return RunAgain(story.command)
     typed = list(story.resume_options)
-    for action in mends:
-        place = action.place if isinstance(action, EditFile) else None
+    for action in fixes:
         if not isinstance(action, EditFile):
             continue
-        if place is None or _is_same(place.file, story.map_file):
-            typed += [] if "--use-file" in typed else ["--use-file"]
-        elif action.part == "argin":
-            typed = [*_without(typed, "--argin"), "--argin", place.file]
-        elif action.part == "map":
-            typed += [] if "--use-file" in typed else ["--use-file"]
+        file = None if action.place is None else action.place.file
+        is_map = file is None or _is_same(file, story.map_file)
+        if action.part == "argin" and file is not None and not is_map:
+            typed = [*_without(typed, "--argin"), "--argin", file]
+        elif (is_map or action.part == "map") and "--use-file" not in typed:
+            typed.append("--use-file")
     return RunCommand(("taskgrove", "resume", story.run_id, *typed, *story.options), aim)
 
 
@@ -203,11 +173,3 @@ def _is_same(file: str, map_file: str | None) -> bool:
     if map_file is None:
         return True
     return file == map_file or map_file.endswith(f"/{file.removeprefix('./')}")
-
-
-def _unique(actions: Iterable[Action]) -> list[Action]:
-    found: list[Action] = []
-    for action in actions:
-        if action not in found:
-            found.append(action)
-    return found

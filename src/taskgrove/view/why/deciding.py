@@ -2,8 +2,8 @@
 
 A leaf that failed below a composite which ended well or DEGRADED all the same (a quorum that was
 reached, a group of beams) did not fail the command, even when it failed before the one that did;
-unless the composite above it counts successes, of which a DEGRADED one is none.
-Where the correlator dominates, beams and searches beside it do not decide. Pure.
+unless the composite above it counts successes, of which a DEGRADED one is none. Where the
+correlator dominates, beams and searches beside it do not decide. Pure.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from taskgrove.events import RuleKind
 from taskgrove.story.legacy import rule_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
-from taskgrove.view.why.failed_leaf import Failed, device_of, is_below
+from taskgrove.view.why.failed_leaf import FailedLeaf
+from taskgrove.view.why.naming import device_of, is_below
 
-_BAD: Final = ("failed", "rejected")
 #: Rules that count successes, of which a DEGRADED child is none.
 _COUNTING: Final[tuple[RuleKind, ...]] = ("all", "any", "quorum")
 #: Devices whose failure alone does not fail a command.
@@ -34,12 +34,12 @@ class Deciding(NamedTuple):
         before_count: How many of the others ended before the first that decided.
     """
 
-    failed: list[Failed]
+    failed: list[FailedLeaf]
     decided_count: int
     before_count: int
 
 
-def deciding_first(story: RunStory, failed: list[Failed]) -> Deciding:
+def deciding_first(story: RunStory, failed: list[FailedLeaf]) -> Deciding:
     """Return the failed leaves with those that decided the outcome before the others.
 
     Args:
@@ -47,49 +47,46 @@ def deciding_first(story: RunStory, failed: list[Failed]) -> Deciding:
         failed: The leaves that failed by themselves, in the order in which they ended.
     """
     root = story.root
-    if story.state != "final" or root is None or root.state not in _BAD:
+    if story.state != "final" or root is None or root.state not in ("failed", "rejected"):
         return Deciding(failed, len(failed), 0)
     above = {node.path: node for node in story.nodes if not node.is_leaf}
     dominated = _dominated(above, failed)
-    decided = [item for item in failed if _decided(item, above, dominated)]
+    decided: list[FailedLeaf] = []
+    others: list[FailedLeaf] = []
+    before = 0
+    for item in failed:
+        (decided if _has_decided(item, above, dominated) else others).append(item)
+        before += not decided
     if not decided:
         return Deciding(failed, len(failed), 0)
-    paths = {item.node.path for item in decided}
-    others = [item for item in failed if item.node.path not in paths]
-    before = next(n for n, item in enumerate(failed) if item is decided[0])
     return Deciding([*decided, *others], len(decided), before)
 
 
-def _decided(item: Failed, above: Mapping[str, RunNode], dominated: Collection[str]) -> bool:
+def _has_decided(
+    item: FailedLeaf, above: Mapping[str, RunNode], dominated: Collection[str]
+) -> bool:
     if item.node.state == "degraded":
         return False
-    path = item.node.path.rpartition("/")[0]
-    if path in dominated and _kind_of(item) in _SOFT:
+    path = item.node.parent_path
+    if path in dominated and device_kind(device_of(item.node) or "") in _SOFT:
         return False
     while path:
         parent = path.rpartition("/")[0]
-        if path in above and _got_over(above[path], above.get(parent)):
+        if path in above and _was_got_over(above[path], above.get(parent)):
             return False
         path = parent
     return True
 
 
-def _got_over(node: RunNode, parent: RunNode | None) -> bool:
-    state = node.state
-    if state != "degraded":
-        return state == "completed"
+def _was_got_over(node: RunNode, parent: RunNode | None) -> bool:
+    """Return whether a composite ended well enough for its parent, although a leaf failed."""
+    if node.state != "degraded":
+        return node.state == "completed"
     return parent is None or rule_of(parent.finished) not in _COUNTING
 
 
-def _dominated(above: Mapping[str, RunNode], failed: Sequence[Failed]) -> set[str]:
+def _dominated(above: Mapping[str, RunNode], failed: Sequence[FailedLeaf]) -> set[str]:
     """Return the composites in which a correlator that is named among the leaves dominates."""
-    return {
-        path
-        for path, node in above.items()
-        if rule_of(node.finished) == "cbf"
-        and any(_kind_of(item) == "CBF" and is_below(item.node.path, path) for item in failed)
-    }
-
-
-def _kind_of(item: Failed) -> DeviceKind:
-    return device_kind(device_of(item.node) or "")
+    ruled = [path for path, node in above.items() if rule_of(node.finished) == "cbf"]
+    cbf = [it.node.path for it in failed if device_kind(device_of(it.node) or "") == "CBF"]
+    return {path for path in ruled if any(is_below(leaf, path) for leaf in cbf)}

@@ -1,4 +1,4 @@
-"""What became of a run that has ended: the beginning of its first line, and more of it. Pure."""
+"""What became of a run that has ended, or lost its runner: its first line in parts. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from taskgrove.story.legacy import rule_of
 from taskgrove.story.node_state import NodeState
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
-from taskgrove.story.run_story import RunStory
+from taskgrove.view.phrases import (
+    ago_text,
+    clock_text,
+    counted,
+    leaves,
+    listed,
+    plain,
+    said,
+    seconds_between,
+)
 from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why.deeds import deed, late_end
-from taskgrove.view.why.failed_leaf import Failed, is_below
-from taskgrove.view.why.findings import Findings, Stop, note_of
-from taskgrove.view.why.phrases import counted, listed, name_of, plain, said, seconds_between, who
+from taskgrove.view.why.cause_kinds import late_end
+from taskgrove.view.why.failed_leaf import FailedLeaf
+from taskgrove.view.why.findings import Abort, Findings, order_of
+from taskgrove.view.why.naming import is_below, name_of, note_of, who
 
 #: Where less room is left, names and foreign words go before the numbers of failures.
 _COUNTED: Final = 40
@@ -23,7 +32,7 @@ _COUNTED: Final = 40
 _ROOM: Final = 60
 #: Rules whose sum explains an outcome; the others only count.
 _TELLING_RULES: Final[tuple[RuleKind, ...]] = ("pst_group", "quorum", "all", "any")
-_VERBS: Final[dict[str, str]] = {
+_VERBS: Final[dict[NodeState, str]] = {
     "completed": "completed",
     "degraded": "completed DEGRADED",
     "failed": "failed",
@@ -33,73 +42,143 @@ _VERBS: Final[dict[str, str]] = {
 _MOST_OF_IT: Final = 0.5
 
 
-def with_failure(
-    story: RunStory, findings: Findings, outcome: NodeState, command: str, room: int
-) -> str:
+def with_failure(found: Findings, command: str, room: int) -> str:
     """Return what became of a run in which something failed, and what failed."""
-    first = findings.failed[0]
-    facts = [text for text in (_sum_above(story, first.node.path),) if text]
-    count = len(findings.failed)
+    first, now_ns = found.failed[0], found.story.now_ns
+    total = _sum_above(found, first.node.path)
+    facts = [] if total is None else [total]
+    count = len(found.failed)
     if count > 1 and room > _COUNTED:  # they are listed below, too
-        causes = counted(len({item.key for item in findings.failed}), "cause")
-        leaves = counted(findings.leaf_count, "leaf", "leaves")
-        facts.append(f"{count:,} of {leaves} failed, {causes}")
-    if findings.reused:
-        facts.append(f"{counted(findings.reused, 'leaf', 'leaves')} taken over from an earlier run")
-    verb = _VERBS.get(outcome, "ended")
-    stop = findings.stop
-    if outcome == "aborted" and stop is not None:
-        facts.insert(0, plain(stop.reason, room))
+        causes = counted(len({item.key for item in found.failed}), "cause")
+        facts.append(f"{count:,} of {found.leaf_count:,} failed, {causes}")
+    if found.reused:
+        facts.append(f"{leaves(found.reused)} taken from an earlier run")
+    verb = _VERBS.get(found.outcome, "ended")
+    if found.outcome == "aborted" and found.abort is not None:
+        facts.insert(0, plain(found.abort.reason, room))
         verb = "was aborted after a failure"
-    elif outcome == "completed":
+    elif found.outcome == "completed":
         verb = "completed, although leaves failed"
-    told = f"{command} {verb}"
-    if facts:
-        told += f" ({'; '.join(facts)})"
-    order = "first, " if count > 1 and not findings.before else ""
-    told += f": {order}{who(first.node, room)} {deed(first, story.now_ns, room)}"
-    other = _independent(findings)
-    if other is not None:
-        words = said(other.told, min(room, _ROOM))
-        told += f"; also {who(other.node, min(room, _ROOM))}: {words}"
+    in_brackets = f" ({'; '.join(facts)})" if facts else ""
+    order = "first, " if count > 1 and not found.before else ""
+    told = f"{command} {verb}{in_brackets}: {order}{who(first.node, room)}"
+    told += f" {first.deed(now_ns, room)}"
+    others = found.failed[1 : found.deciding]
+    other = next((item for item in others if item.key != first.key), None)
+    if other is not None:  # it decided, too
+        less = min(room, _ROOM)
+        told += f"; also {who(other.node, less)}: {said(other.told, less)}"
     return told
 
 
-def _independent(findings: Findings) -> Failed | None:
-    """Return the first failure that decided, too, and has another cause."""
-    first = findings.failed[0]
-    others = findings.failed[1 : findings.deciding]
-    return next((item for item in others if item.key != first.key), None)
-
-
-def failure_clauses(first: Failed, story: RunStory) -> list[str]:
-    """Return what belongs to the first failure."""
-    node, cause = first.node, first.cause
-    told = []
-    if cause.kind in ("timed_out", "not_started"):
-        told += _spent_clauses(first, story)
+def failure_clauses(found: Findings) -> list[str]:
+    """Return what belongs to the first failure, what it blocked, and what came before it."""
+    first = found.failed[0]
+    node, told = first.node, []
+    if first.cause.kind in ("timed_out", "not_started"):
+        told += _spent_clauses(found, first)
         late = late_end(node)
         if late is not None:
             told.append(f"it {late}")
         elif note_of(node, "abandoned") is not None:
-            told.append("it could not be stopped and goes on")
+            told.append("it could not be stopped and may still be running")
     if node.attempt > 1:
         told.append(f"it was tried {node.attempt} times")
+    followed = [item for item in found.casualties if item.of == node.path]
+    blocked = []
+    for top in found.blocked:
+        below = sum(1 for item in followed if item.path.startswith(f"{top.path}/"))
+        blocked.append(name_of(top) + (f" ({leaves(below)})" if below else ""))
+    if blocked:
+        told.append(f"it blocked {listed(blocked)}")
+    kinds = [item.kind for item in followed]
+    if count := kinds.count("not started"):
+        told.append(f"{counted(count, 'leaf was', 'leaves were')} not started")
+    if count := kinds.count("same device"):
+        told.append(f"{counted(count, 'more command')} of that device could not run")
+    if found.before:
+        others = sorted(found.failed[found.deciding :], key=lambda item: order_of(item.node))
+        names = listed([name_of(item.node) for item in others[: found.before]])
+        told.append(f"before it {names} failed, but did not decide")
     return told
 
 
-def _spent_clauses(first: Failed, story: RunStory) -> list[str]:
-    """Return who used up most of a limit that was not the leaf's own, when it was another."""
+def abort_clauses(abort: Abort) -> list[str]:
+    """Return what became of the leaves when the run was aborted."""
+    told = []
+    if abort.abandoned:
+        names = listed([name_of(node) for node in abort.abandoned])
+        told.append(f"{names} did not stop when asked and may still be running")
+    stopped = [name_of(node) for node in abort.running if node not in abort.abandoned]
+    if stopped:
+        told.append(f"{listed(stopped)} then stopped when asked")
+    if abort.not_started:
+        told.append(f"{leaves(abort.not_started)} had not begun")
+    return told
+
+
+def without_failure(found: Findings, command: str, room: int) -> str:
+    """Return what became of a run in which no leaf failed by itself."""
+    story, outcome, root = found.story, found.outcome, found.story.root
+    verb = _VERBS.get(outcome, "has not ended")
+    if outcome == "completed":
+        return f"{command} completed: {_all_well(found, room)}"
+    if outcome == "aborted" and found.abort is not None:
+        return f"{command} was aborted: {_aborted_words(found.abort, root, room)}"
+    if found.never_begun:
+        lost = f"the runner was lost before {found.never_begun:,} of {leaves(found.leaf_count)}"
+        return f"{command} {verb}: no leaf failed, but {lost} had begun"
+    if root is None:
+        reason = plain(one_line(story.message), room)
+        verb += " before anything was started" if outcome == "rejected" else ""
+        return f"{command} {verb}: {reason}" if reason else f"{command} {verb}"
+    node = _deepest_problem(found)
+    reason = story.message if node is None else own_words(node)
+    finished = None if node is None else node.finished
+    if finished is not None and finished.line and rule_of(finished) in _TELLING_RULES:
+        reason = f"no leaf failed, but {_sum_text(finished)}"
+    place = "" if node is None or node is root else f", in {name_of(node, room)}"
+    told = f"{command} {verb}{place}"
+    return f"{told}: {plain(reason, room)}" if reason else f"{told}, and no reason is known"
+
+
+def lost_words(found: Findings, command: str, room: int) -> str:
+    """Return the beginning of the sentence of a run that lost its runner."""
+    last, now_ns = found.story.last_ns, found.story.now_ns
+    told = f"{command} lost its runner"
+    if found.story.state == "unknown":
+        told = f"the events of {command} stop before its end"
+    if last is not None:
+        told += f" (last sign of life {clock_text(last, now_ns)}, {ago_text(last, now_ns)})"
+    return told + _while_running(found.running, room)
+
+
+def lost_clauses(found: Findings, room: int) -> list[str]:
+    """Return what else is known of a run that lost its runner, the most important first."""
+    ended = found.leaf_count - len(found.open)
+    told = [f"{ended:,} of {leaves(found.leaf_count)} had ended"]
+    if found.failed:
+        first = found.failed[0]
+        did = first.deed(found.story.now_ns, room)
+        told.append(f"before that {who(first.node, room)} {did}")
+    if found.story.state_note:
+        told.append(plain(found.story.state_note, room))
+    return told
+
+
+def _spent_clauses(found: Findings, first: FailedLeaf) -> list[str]:
+    """Return which other leaf used up most of a timeout that was not the leaf's own."""
     node, owner = first.node, first.cause.limit_owner
     if owner is None or owner == node.path:
         return []
-    began = next((item.started_ns for item in story.nodes if item.path == owner), None)
+    nodes = found.story.nodes
+    began = next((item.started_ns for item in nodes if item.path == owner), None)
     whole = seconds_between(began, node.ended_ns)
     own = seconds_between(node.started_ns, node.ended_ns) or 0.0
     if not whole or own > _MOST_OF_IT * whole:
         return []
     spent: tuple[float, str] = (0.0, "")
-    for item in story.nodes:
+    for item in nodes:
         if item is node or not item.is_leaf or not is_below(item.path, owner):
             continue
         took = seconds_between(item.started_ns, item.ended_ns)
@@ -110,92 +189,63 @@ def _spent_clauses(first: Failed, story: RunStory) -> list[str]:
     return [f"{spent[1]} before it took {duration_text(spent[0])} of that"]
 
 
-def without_failure(
-    story: RunStory, findings: Findings, outcome: NodeState, command: str, room: int
-) -> str:
-    """Return what became of a run in which no leaf failed by itself."""
-    stop = findings.stop
-    verb = _VERBS.get(outcome, "has not ended")
-    if outcome == "completed":
-        return f"{command} completed: {_all_well(story, findings, room)}"
-    if outcome == "aborted" and stop is not None:
-        return f"{command} was aborted: {_aborted_words(stop, story.root, room)}"
-    if findings.never_begun:
-        leaves = counted(findings.leaf_count, "leaf", "leaves")
-        lost = f"the runner was lost before {findings.never_begun:,} of {leaves} had begun"
-        return f"{command} {verb}: no leaf failed, but {lost}"
-    if not story.nodes:
-        reason = plain(one_line(story.message), room)
-        verb += " before anything was started" if outcome == "rejected" else ""
-        return f"{command} {verb}: {reason}" if reason else f"{command} {verb}"
-    node = _deepest_problem(story)
-    place = "" if node is None or node is story.root else f", in {name_of(node, room)}"
-    reason = story.message if node is None else own_words(node)
-    finished = None if node is None else node.finished
-    if finished is not None and finished.line and rule_of(finished) in _TELLING_RULES:
-        reason = f"no leaf failed, but {sum_text(finished)}"
-    told = f"{command} {verb}{place}"
-    return f"{told}: {plain(reason, room)}" if reason else f"{told}, and nothing tells why"
-
-
-def _aborted_words(stop: Stop, root: RunNode | None, room: int) -> str:
-    told = plain(stop.reason, room)
-    after = None if root is None else seconds_between(root.started_ns, stop.wall_ns)
+def _aborted_words(abort: Abort, root: RunNode | None, room: int) -> str:
+    told = plain(abort.reason, room)
+    after = None if root is None else seconds_between(root.started_ns, abort.wall_ns)
     if after is not None:
         told += f", {duration_text(after)} after it began"
-    if stop.running:
-        told += f", while {who(stop.running[0], room)} was running"
-        if len(stop.running) > 1:
-            told += f" with {len(stop.running) - 1:,} more"
-    return told
+    running = _while_running(abort.running, room)
+    return f"{told},{running}" if running else told
 
 
-def _all_well(story: RunStory, findings: Findings, room: int) -> str:
-    root = story.root
+def _while_running(running: list[RunNode], room: int) -> str:
+    if not running:
+        return ""
+    more = f" with {len(running) - 1:,} more" if len(running) > 1 else ""
+    return f" while {who(running[0], room)} was running{more}"
+
+
+def _all_well(found: Findings, room: int) -> str:
+    root = found.story.root
     took = None if root is None else seconds_between(root.started_ns, root.ended_ns)
-    well = "" if findings.accepted else "nothing failed, "
-    told = f"{well}{counted(findings.leaf_count, 'leaf', 'leaves')}"
+    told = f"{'' if found.accepted else 'nothing failed, '}{leaves(found.leaf_count)}"
     if took is not None:
         told += f" in {duration_text(took)}"
-    if findings.reused:
-        told += f", {findings.reused:,} of them taken over from an earlier run"
-    if findings.retried:
-        names = [f"{name_of(node)} ({node.attempt} attempts)" for node in findings.retried]
-        told += f"; not at once: {listed(names)}"
-    if findings.stop is not None:
-        told += f"; the abort came too late ({plain(findings.stop.reason, room)})"
+    if found.reused:
+        told += f", {found.reused:,} of them taken from an earlier run"
+    if found.retried:
+        names = [f"{name_of(node)} ({node.attempt} attempts)" for node in found.retried]
+        told += f"; retried: {listed(names)}"
+    if found.abort is not None:
+        told += f"; the abort came too late ({plain(found.abort.reason, room)})"
     return told
 
 
-def _deepest_problem(story: RunStory) -> RunNode | None:
+def _deepest_problem(found: Findings) -> RunNode | None:
     """Return the deepest node that ended badly, where no leaf tells why."""
-    found: RunNode | None = None
-    for node in story.nodes:
-        if node.state in ("failed", "rejected", "aborted", "degraded") and (
-            found is None or node.path.count("/") > found.path.count("/")
-        ):
-            found = node
-    return found
+    bad = ("failed", "rejected", "aborted", "degraded")
+    nodes = (node for node in found.story.nodes if node.state in bad)
+    return max(nodes, key=lambda node: node.path.count("/"), default=None)
 
 
-def _sum_above(story: RunStory, path: str) -> str | None:
+def _sum_above(found: Findings, path: str) -> str | None:
     """Return the sum of the deepest composite above a leaf that decided by a sum."""
-    found = None
-    for node in story.nodes:
+    total = None
+    for node in found.story.nodes:
         finished = node.finished
         if finished is None or not finished.line or not is_below(path, node.path):
             continue
         if rule_of(finished) in _TELLING_RULES:
-            found = sum_text(finished)
-    return None if found is None else safe_text(found)
+            total = safe_text(_sum_text(finished))
+    return total
 
 
-def sum_text(finished: FinishedDetail) -> str:
+def _sum_text(finished: FinishedDetail) -> str:
     """Return the sum that decided: ``PST success 14/16``."""
-    rule, succeeded, total = finished.rule, finished.succeeded, finished.total
+    succeeded, total = finished.succeeded, finished.total
     if succeeded is None or total is None:
         return finished.line or ""
     if rule_of(finished) == "pst_group":
         return f"PST success {succeeded}/{total}"
     needed = "" if finished.needed is None else f", {finished.needed} needed"
-    return f"{rule} of {total}: {succeeded} succeeded{needed}"
+    return f"{finished.rule} of {total}: {succeeded} succeeded{needed}"

@@ -1,9 +1,9 @@
 """Why a run ended as it did, or what it waits for: one explanation for every surface.
 
 :func:`why` takes the facts of a run and returns a :class:`Why`: one sentence, the shortest tree
-that proves it, the failures by their cause, apart from them what only followed, and what to do
-next. The same object is shown on a terminal, on a page, in a notebook and in a report. Pure: no
-clock, no I/O.
+that proves it, the failures by their cause, apart from them the leaves that only followed, and
+what to do next. The same object is shown on a terminal, on a page, in a notebook and in a
+report. Pure: no clock, no I/O.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
-from taskgrove.story.run_story import OperatorVerdict, RunStory, story_of_facts
+from taskgrove.story.run_story import RunStory, story_of_facts
+from taskgrove.view.phrases import plain, seconds_between
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why.advice import next_actions, pointers
 from taskgrove.view.why.explanation import CauseGroup, Explanation, FirstFailure
-from taskgrove.view.why.failed_leaf import Failed, device_of
-from taskgrove.view.why.findings import Casualty, Findings, find
-from taskgrove.view.why.first_line import command_name, outcome_of, sentence_of
+from taskgrove.view.why.failed_leaf import FailedLeaf, grouped
+from taskgrove.view.why.findings import find
+from taskgrove.view.why.first_line import first_line
 from taskgrove.view.why.living_run import waits_of
-from taskgrove.view.why.phrases import plain, seconds_between
+from taskgrove.view.why.naming import device_of
 from taskgrove.view.why.proof import proof_of
-from taskgrove.view.why.why_html import render_why_html
-from taskgrove.view.why.why_text import render_why
+from taskgrove.view.why.rendering import render_why, render_why_html
 
-#: So much of what was told is kept, in columns: as much as the record keeps of a message.
+#: So much of the words is kept, in columns: as much as the record keeps of a message.
 _WHOLE: Final = 4096
 
 
@@ -47,35 +47,37 @@ def why(story: RunStory) -> Why:
     Args:
         story: Its facts.
     """
-    findings = find(story)
-    by_cause = _grouped(findings.failed)
-    outcome = outcome_of(story)
-    waits = waits_of(story, findings) if story.state == "running" else ()
-    verdicts = (*(story.verdicts or _verdicts_in(story)), *_accepted_in(findings))
-    actions = next_actions(story, findings, outcome, verdicts, waits)
-    line = sentence_of(story, findings, outcome, waits, verdicts, actions)
+    found = find(story)
+    by_cause = grouped(found.failed)
+    waits = waits_of(found) if story.state == "running" else ()
+    actions = next_actions(found, waits)
+    line = first_line(found, waits, actions)
+    last_ns = story.last_ns
+    if last_ns is None:
+        heard = (node.last_ns for node in story.nodes if node.last_ns is not None)
+        last_ns = max(heard, default=None)
     return Why(
         run_id=story.run_id,
-        command=command_name(story),
+        command=found.command,
         state=story.state,
-        outcome=outcome,
+        outcome=found.outcome,
         sentence=line.text,
         also=line.also,
-        first=_first(story, findings),
-        blocked=tuple(node.path for node in findings.blocked),
+        first=_first(story, found.failed[0]) if found.failed else None,
+        blocked=tuple(node.path for node in found.blocked),
         next_step=line.next_step,
         actions=actions,
-        see_also=pointers(story, findings, actions),
+        see_also=pointers(found, actions),
         groups=tuple(map(_group_of, by_cause)),
-        casualties=_in_tree_order(story, findings),
+        casualties=tuple(found.casualties),
         waiting=waits,
-        last_sign_of_life_ns=_last_sign_of_life(story),
+        last_sign_of_life_ns=last_ns,
         now_ns=story.now_ns,
-        leaf_count=findings.leaf_count,
-        tree=proof_of(story, findings, by_cause, waits),
-        verdicts=verdicts,
+        leaf_count=found.leaf_count,
+        tree=proof_of(found, by_cause, waits),
+        verdicts=found.verdicts,
         resumed_by=tuple(story.resumed_by),
-        left_out=story.left_out,
+        left_out=found.left_out,
     )
 
 
@@ -104,30 +106,19 @@ def explain(
     )
 
 
-def _grouped(failed: Sequence[Failed]) -> list[list[Failed]]:
-    groups: dict[tuple[object, ...], list[Failed]] = {}
-    for item in failed:
-        groups.setdefault(item.key, []).append(item)
-    return list(groups.values())
-
-
-def _group_of(group: Sequence[Failed]) -> CauseGroup:
+def _group_of(group: Sequence[FailedLeaf]) -> CauseGroup:
     devices = dict.fromkeys(device for item in group if (device := device_of(item.node)))
-    paths = tuple(item.node.path for item in group)
     told = tuple(item.told for item in group)
     return CauseGroup(
         group[0].cause.kind,
         plain(told[0], _WHOLE),
-        paths,
+        tuple(item.node.path for item in group),
         tuple(devices),
-        tuple(plain(words) for words in told) if len(set(told)) > 1 else (),
+        tuple(map(plain, told)) if len(set(told)) > 1 else (),
     )
 
 
-def _first(story: RunStory, findings: Findings) -> FirstFailure | None:
-    if not findings.failed:
-        return None
-    item = findings.failed[0]
+def _first(story: RunStory, item: FailedLeaf) -> FirstFailure:
     node, root = item.node, story.root
     return FirstFailure(
         path=node.path,
@@ -139,49 +130,4 @@ def _first(story: RunStory, findings: Findings) -> FirstFailure | None:
         wall_ns=node.ended_ns,
         after_s=None if root is None else seconds_between(root.started_ns, node.ended_ns),
         attempt_count=node.attempt,
-    )
-
-
-def _in_tree_order(story: RunStory, findings: Findings) -> tuple[Casualty, ...]:
-    casualties = findings.casualties
-    if len(casualties) > 1:
-        rank = {node.path: index for index, node in enumerate(story.nodes)}
-        casualties = sorted(casualties, key=lambda item: rank.get(item.path, len(rank)))
-    return tuple(casualties)
-
-
-def _last_sign_of_life(story: RunStory) -> int | None:
-    if story.last_ns is not None:
-        return story.last_ns
-    return max((node.last_ns for node in story.nodes if node.last_ns is not None), default=None)
-
-
-def _verdicts_in(story: RunStory) -> tuple[OperatorVerdict, ...]:
-    found = [
-        OperatorVerdict(
-            node.path,
-            note.data.get("verdict", "note"),
-            note.data.get("who", ""),
-            note.data.get("why", "") or note.text,
-            note.wall_ns,
-        )
-        for node in story.nodes
-        if node.notes
-        for note in node.notes
-        if note.topic == "operator"
-    ]
-    return tuple(sorted(found, key=lambda verdict: verdict.wall_ns))
-
-
-def _accepted_in(findings: Findings) -> tuple[OperatorVerdict, ...]:
-    """Return what operators said in an earlier run, by which leaves of this one count as OK."""
-    return tuple(
-        OperatorVerdict(
-            node.path,
-            note.data.get("verdict", "ok"),
-            note.data.get("who", ""),
-            note.data.get("why", ""),
-            note.wall_ns,
-        )
-        for node, note in findings.accepted
     )

@@ -1,4 +1,4 @@
-"""What an explanation of a run holds, as data: every surface renders it, none makes its own."""
+"""An explanation of a run as data: every surface renders it, none makes its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 from taskgrove.events import Cause, LeftOut
 from taskgrove.story.node_state import NodeState
 from taskgrove.story.run_story import OperatorVerdict, ResumedBy, RunState
+from taskgrove.view.tree_lines import TreeLine
 from taskgrove.view.why.actions import Action
 from taskgrove.view.why.findings import Casualty
 from taskgrove.view.why.living_run import Wait
-from taskgrove.view.why.proof import ProofLine
 
 _SHOWN_AS: Final[dict[RunState, NodeState]] = {
     "running": "running",
@@ -56,7 +56,7 @@ class CauseGroup:
         cause: The cause, as the first of them told it.
         paths: The leaves, in the order in which they ended.
         devices: Their devices, each once.
-        told: What each of them told, where that differs; else empty.
+        told: The words of each of them, where they differ; else empty.
     """
 
     kind: str
@@ -116,7 +116,7 @@ class Explanation:
     last_sign_of_life_ns: int | None
     now_ns: int
     leaf_count: int
-    tree: tuple[ProofLine, ...]
+    tree: tuple[TreeLine, ...]
     verdicts: tuple[OperatorVerdict, ...] = ()
     resumed_by: tuple[ResumedBy, ...] = ()
     left_out: tuple[LeftOut, ...] = ()

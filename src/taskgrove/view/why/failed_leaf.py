@@ -7,24 +7,16 @@ put leaves together whose causes differ in names and figures only. Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import Cause, CauseKind, one_line
+from taskgrove.events import Cause, one_line
 from taskgrove.story.legacy import cause_of
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
-
-#: The device is gone: what comes after it on the same device has the same cause.
-GONE: Final[frozenset[CauseKind]] = frozenset({"unreachable", "died", "restarted", "silent"})
-#: Kinds that are told by their fields: what was said with them makes no other cause.
-_TOLD_BY_FIELDS: Final[frozenset[CauseKind]] = frozenset(
-    {"timed_out", "never_begun", "restarted", "forgotten", "abandoned"}
-)
-#: Kinds whose message says more than what was said.
-_TOLD_WHOLE: Final[frozenset[CauseKind]] = frozenset(
-    {"timed_out", "not_started", "never_begun", "wrong_argument", "lost"}
-)
+from taskgrove.view.phrases import COLUMNS
+from taskgrove.view.why.cause_kinds import KINDS, deed
 
 #: What varies between the same cause of two leaves: addresses, devices, ids, figures.
 _VARYING: Final = re.compile(
@@ -38,13 +30,13 @@ _VARYING: Final = re.compile(
 _COMPARED: Final = 2000
 
 
-class Failed(NamedTuple):
+class FailedLeaf(NamedTuple):
     """A leaf that ended badly by itself.
 
     Attributes:
         node: The leaf.
         cause: Why.
-        words: What was told of it, on one line; empty where nobody said why.
+        words: The words that were told of it, on one line; empty where nobody said why.
         key: The same for every leaf with the same cause.
     """
 
@@ -55,13 +47,17 @@ class Failed(NamedTuple):
 
     @property
     def told(self) -> str:
-        """What was told, or the bare status where nobody said why."""
+        """The words, or the bare status where nobody said why."""
         if self.words:
             return self.words
         status = "UNKNOWN" if self.node.status is None else self.node.status.name
         if self.node.status is TaskStatus.COMPLETED and self.node.result_code is not None:
             status = f"{status} with {self.node.result_code.name}"
         return f"{status} without a message"
+
+    def deed(self, now_ns: int, room: int = COLUMNS) -> str:
+        """Return what it did, as :func:`~taskgrove.view.why.cause_kinds.deed`."""
+        return deed(self.node, self.cause, self.words, now_ns, room)
 
 
 class CauseReader:
@@ -70,17 +66,17 @@ class CauseReader:
     def __init__(self) -> None:
         self._normal: dict[tuple[str, str], str] = {}
 
-    def read(self, node: RunNode) -> Failed:
+    def read(self, node: RunNode) -> FailedLeaf:
         """Return a leaf that ended badly with its cause."""
         cause = cause_of(node)
         words = _words_of(node, cause)
-        # Whoever set a limit is part of the cause: every leaf's own, or that of one node.
+        # Whoever set a timeout is part of the cause: every leaf's own, or that of one node.
         owner = "own" if cause.limit_owner == node.path else cause.limit_owner
-        own = "" if cause.kind in _TOLD_BY_FIELDS else self._normalised(words, node.name)
+        own = "" if KINDS[cause.kind].by_fields else self._normalised(words, node.name)
         silent = cause.last_answer_ns is not None
         how = (node.status, node.health_state) if cause.kind == "reported" else None
         key = (cause.kind, owner, cause.limit_s, silent, cause.signal, cause.return_code, how, own)
-        return Failed(node, cause, words, key)
+        return FailedLeaf(node, cause, words, key)
 
     def _normalised(self, words: str, name: str) -> str:
         known = (words, name if name in words else "")
@@ -88,6 +84,14 @@ class CauseReader:
         if normal is None:
             normal = self._normal[known] = normalised(words, name)
         return normal
+
+
+def grouped(failed: Iterable[FailedLeaf]) -> list[list[FailedLeaf]]:
+    """Return failed leaves by their cause, in the order of the first of each."""
+    groups: dict[tuple[object, ...], list[FailedLeaf]] = {}
+    for item in failed:
+        groups.setdefault(item.key, []).append(item)
+    return list(groups.values())
 
 
 def normalised(words: str, name: str = "") -> str:
@@ -98,22 +102,9 @@ def normalised(words: str, name: str = "") -> str:
     return _VARYING.sub("#", text)
 
 
-def device_of(node: RunNode) -> str | None:
-    """Return the device of a leaf, or None for what runs on none."""
-    if node.devices:
-        return node.devices[0]
-    composed = node.composed
-    return composed.target if composed is not None and composed.execution == "DEVICE" else None
-
-
-def is_below(path: str, above: str) -> bool:
-    """Return whether a node is another one, or below it."""
-    return path == above or path.startswith(f"{above}/")
-
-
 def _words_of(node: RunNode, cause: Cause) -> str:
     said = " ".join(one_line(cause.said).split())
-    if said and cause.kind not in _TOLD_WHOLE:
+    if said and not KINDS[cause.kind].by_message:
         return said
     own = own_words(node)
     if own or said:

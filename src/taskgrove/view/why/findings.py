@@ -1,9 +1,8 @@
-"""Which leaves failed, which of them first, and what only followed from it.
+"""Which leaves failed, which of them first, and which ends only followed from a failure.
 
 A *failed* leaf ended badly by itself. A *casualty* did not: it was skipped because an earlier
-step failed, stopped because the run was aborted, never started because a limit had expired,
-or came to a device that was gone already. Failed leaves with the same cause are one group.
-Pure.
+step failed, stopped because the run was aborted, never started because a timeout had expired,
+or came to a device that was gone already. Failed leaves with the same cause are one group. Pure.
 """
 
 from __future__ import annotations
@@ -13,14 +12,18 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
-from taskgrove.events import Cause, CauseKind, one_line
+from taskgrove.events import Cause, LeftOut, one_line
 from taskgrove.story.legacy import cause_of, stop_reason
 from taskgrove.story.node_note import NodeNote
+from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
-from taskgrove.story.run_story import RunStory
+from taskgrove.story.run_story import OperatorVerdict, RunStory
+from taskgrove.view.terminal_text import safe_text
+from taskgrove.view.why.cause_kinds import KINDS
 from taskgrove.view.why.deciding import deciding_first
-from taskgrove.view.why.failed_leaf import GONE, CauseReader, Failed, device_of, is_below
+from taskgrove.view.why.failed_leaf import CauseReader, FailedLeaf
+from taskgrove.view.why.naming import device_of, is_below, note_of
 
 CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
 
@@ -30,8 +33,6 @@ _FINAL: Final = frozenset(status for status in TaskStatus if status.is_final)
 _COMPOSITE: Final = ("SEQUENTIAL", "PARALLEL")
 _LAST: Final = 1 << 62
 _ENDED: Final = {"rejected": "was rejected", "aborted": "was aborted"}
-#: What was not begun did not fail.
-_NEVER_STARTED: Final[frozenset[CauseKind]] = frozenset({"not_started", "never_begun"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Casualty:
 
 
 @dataclass(slots=True)
-class Stop:
+class Abort:
     """An abort of the whole run.
 
     Attributes:
@@ -74,29 +75,38 @@ class Stop:
 
 @dataclass(slots=True)
 class Findings:
-    """Every leaf of a run, sorted by what became of it.
+    """What became of a run, and of every leaf of it.
 
     Attributes:
-        failed: Those that failed by themselves, the first first; where the command failed, those
+        story: The run.
+        command: The name of its command, harmless; ``the run`` where it has none.
+        outcome: Its outcome in one word, as every tree shows it.
+        left_out: What was left out of it, and why.
+        failed: Leaves that failed by themselves, the first first; where the command failed, those
             that decided it before the others.
         deciding: How many of them decided it; all, where nothing tells which did.
         before: How many of the others failed before the first of these.
-        casualties: Those that only followed, in the order of the tree.
-        stop: The abort of the run, or None.
-        open: Those that have not ended.
-        leaf_count: All of them.
-        retried: Those that succeeded, but not at once.
-        reused: How many ends were taken over from an earlier run.
-        accepted: Those that an operator treats as OK, with the note that says so.
+        casualties: Leaves that only followed.
+        abort: The abort of the run, or None.
+        open: Leaves that have not ended.
+        leaf_count: The number of all leaves.
+        retried: Leaves that succeeded, but not at once.
+        reused: How many ends were taken from an earlier run.
+        accepted: Leaves that an operator treats as OK, with the note that says so.
         never_begun: How many had not begun when the run lost its runner.
         blocked: The uppermost nodes that were skipped because of the first failure.
+        verdicts: Verdicts of operators, those of this run first.
     """
 
-    failed: list[Failed] = field(default_factory=list)
+    story: RunStory
+    command: str
+    outcome: NodeState
+    left_out: tuple[LeftOut, ...]
+    failed: list[FailedLeaf] = field(default_factory=list)
     deciding: int = 0
     before: int = 0
     casualties: list[Casualty] = field(default_factory=list)
-    stop: Stop | None = None
+    abort: Abort | None = None
     open: list[RunNode] = field(default_factory=list)
     leaf_count: int = 0
     retried: list[RunNode] = field(default_factory=list)
@@ -104,11 +114,26 @@ class Findings:
     accepted: list[tuple[RunNode, NodeNote]] = field(default_factory=list)
     never_begun: int = 0
     blocked: list[RunNode] = field(default_factory=list)
+    verdicts: tuple[OperatorVerdict, ...] = ()
+
+    @property
+    def running(self) -> list[RunNode]:
+        """Leaves that were running, in the order in which they began."""
+        running = [node for node in self.open if node.started_ns is not None]
+        return sorted(running, key=lambda node: node.started_ns or 0)
 
 
 def find(story: RunStory) -> Findings:
     """Return what became of every leaf of a run, and which failure was the first."""
-    findings = Findings(stop=_stop_of(story))
+    root = story.root
+    outcome: NodeState = "waiting" if root is None else root.state
+    if story.status is not None:
+        outcome = state_of(story.status, story.result_code, story.health_state)
+    command = safe_text(story.command or ("" if root is None else root.name)) or "the run"
+    found = Findings(story, command, outcome, story.left_out)
+    asked = None if root is None else note_of(root, "abort-asked")
+    if asked is not None:
+        found.abort = Abort(stop_reason(asked), asked.wall_ns)
     ended: list[RunNode] = []
     skipped: list[RunNode] = []
     leaf_count = 0
@@ -120,27 +145,22 @@ def find(story: RunStory) -> Findings:
             leaf_count += 1
             if status is _COMPLETED and node.result_code not in PROBLEM_CODES:
                 if node.notes or node.attempt > 1:
-                    _note_success(node, findings)
+                    _note_success(node, found)
                 continue
         if status not in _FINAL:
             if not composite:
-                findings.open.append(node)
+                found.open.append(node)
         elif node.finished is not None and node.finished.skipped:
             skipped.append(node)
         elif not composite:
             ended.append(node)
-    findings.leaf_count = leaf_count
+    found.leaf_count = leaf_count
     if skipped or ended:
-        _sort_out(story, ended, skipped, findings)
-    return findings
-
-
-def note_of(node: RunNode, topic: str) -> NodeNote | None:
-    """Return the first note of a topic on a node, or None."""
-    for note in node.notes:
-        if note.topic == topic:
-            return note
-    return None
+        _sort_out(found, ended, skipped)
+    said = story.verdicts or _verdicts_in(story)
+    accepted = (_verdict(node, note, "ok") for node, note in found.accepted)
+    found.verdicts = (*said, *accepted)
+    return found
 
 
 def order_of(node: RunNode) -> tuple[int, int]:
@@ -149,104 +169,112 @@ def order_of(node: RunNode) -> tuple[int, int]:
     return (_LAST if sequence is None else sequence, _LAST if ended_ns is None else ended_ns)
 
 
-def _note_success(node: RunNode, findings: Findings) -> None:
+def _note_success(node: RunNode, found: Findings) -> None:
     if node.attempt > 1:
-        findings.retried.append(node)
+        found.retried.append(node)
     reused = note_of(node, "reused")
     if reused is not None and "verdict" in reused.data:
-        findings.accepted.append((node, reused))
+        found.accepted.append((node, reused))
     elif reused is not None:
-        findings.reused += 1
+        found.reused += 1
 
 
-def _stop_of(story: RunStory) -> Stop | None:
-    root = story.root
-    note = None if root is None else note_of(root, "abort-asked")
-    if note is None:
-        return None
-    return Stop(stop_reason(note), note.wall_ns)
+def _verdicts_in(story: RunStory) -> list[OperatorVerdict]:
+    found = [
+        _verdict(node, note, "note", note.text)
+        for node in story.nodes
+        if node.notes
+        for note in node.notes
+        if note.topic == "operator"
+    ]
+    return sorted(found, key=lambda verdict: verdict.wall_ns)
 
 
-def _sort_out(
-    story: RunStory, ended: list[RunNode], skipped: list[RunNode], findings: Findings
-) -> None:
+def _verdict(node: RunNode, note: NodeNote, verdict: str, why: str = "") -> OperatorVerdict:
+    data = note.data
+    reason = data.get("why", "") or why
+    said = data.get("verdict", verdict)
+    return OperatorVerdict(node.path, said, data.get("who", ""), reason, note.wall_ns)
+
+
+def _sort_out(found: Findings, ended: list[RunNode], skipped: list[RunNode]) -> None:
     reader = CauseReader()
-    suspects: list[Failed] = []
+    suspects: list[FailedLeaf] = []
     for node in ended:
         item = reader.read(node)
-        casualty = None if findings.stop is None else _stopped(item, findings.stop)
+        casualty = None if found.abort is None else _stopped(item, found.abort)
         if casualty is not None:
-            findings.casualties.append(casualty)
+            found.casualties.append(casualty)
         else:
             suspects.append(item)
     suspects.sort(key=lambda item: order_of(item.node))
     links = _Links(suspects)
+    failed: list[FailedLeaf] = []
     for item in suspects:
-        findings.never_begun += item.cause.kind == "never_begun"
+        found.never_begun += item.cause.kind == "never_begun"
         casualty = links.casualty(item)
         if casualty is None:
-            findings.failed.append(item)
+            failed.append(item)
         else:
-            findings.casualties.append(casualty)
-    findings.failed, findings.deciding, findings.before = deciding_first(story, findings.failed)
-    _add_skipped(story, skipped, findings)
+            found.casualties.append(casualty)
+    found.failed, found.deciding, found.before = deciding_first(found.story, failed)
+    if skipped:
+        _add_skipped(found, skipped)
+    if len(found.casualties) > 1:
+        rank = {node.path: index for index, node in enumerate(found.story.nodes)}
+        found.casualties.sort(key=lambda item: rank[item.path])
 
 
-def _stopped(item: Failed, stop: Stop) -> Casualty | None:
+def _stopped(item: FailedLeaf, abort: Abort) -> Casualty | None:
     """Return the casualty that an abort of the run made of a leaf; None: it was none."""
     node, kind = item.node, item.cause.kind
-    asked = note_of(node, "abort-asked") is not None
-    if node.status is _ABORTED and kind in _NEVER_STARTED:
-        stop.not_started += 1
-        return Casualty(node.path, device_of(node), "not started", stop.reason)
-    if not asked and not (node.status is _ABORTED and (node.ended_ns or 0) >= stop.wall_ns):
+    if node.status is _ABORTED and kind in ("not_started", "never_begun"):
+        abort.not_started += 1
+        return _casualty(item, "not started", None, abort.reason)
+    after = node.status is _ABORTED and (node.ended_ns or 0) >= abort.wall_ns
+    if not after and note_of(node, "abort-asked") is None:
         return None
-    stop.running.append(node)
+    abort.running.append(node)
     if kind == "abandoned" or note_of(node, "abandoned") is not None:
-        stop.abandoned.append(node)
-        return Casualty(node.path, device_of(node), "abandoned", _because(item.cause))
-    return Casualty(node.path, device_of(node), "stopped", item.words)
+        abort.abandoned.append(node)
+        return _casualty(item, "abandoned", None, _because(item.cause))
+    return _casualty(item, "stopped", None, item.words)
 
 
 class _Links:
     """Finds failures that only followed from another one."""
 
-    def __init__(self, suspects: Sequence[Failed]) -> None:
-        self._limits: dict[str | None, Failed] = {}
-        self._aborts: dict[str | None, Failed] = {}
-        self._gone: dict[str | None, Failed] = {}
-        self._lost: Failed | None = None
+    def __init__(self, suspects: Sequence[FailedLeaf]) -> None:
+        self._limits: dict[str | None, FailedLeaf] = {}
+        self._aborts: dict[str | None, FailedLeaf] = {}
+        self._gone: dict[str | None, FailedLeaf] = {}
+        self._lost = next((item for item in suspects if item.cause.kind == "lost"), None)
         for item in suspects:
-            if item.cause.kind == "lost" and self._lost is None:
-                self._lost = item
             if item.cause.kind == "timed_out":
                 self._limits.setdefault(item.cause.limit_owner, item)
                 if note_of(item.node, "abort-acknowledged") is not None:
                     self._aborts.setdefault(device_of(item.node), item)
 
-    def casualty(self, item: Failed) -> Casualty | None:
+    def casualty(self, item: FailedLeaf) -> Casualty | None:
         """Return the casualty that a leaf is; None: it failed by itself. The earliest first."""
         cause, device = item.cause, device_of(item.node)
-        if cause.kind == "never_begun" or (cause.kind == "not_started" and cause.limit_owner):
-            return self._never_started(item, cause)
-        if cause.kind == "aborted" and device is not None and device in self._aborts:
-            other = self._aborts[device]
-            words = f"{device} was aborted as a whole, because {other.node.name} ran out of time"
-            return _casualty(item, "same device", other, words)
-        if cause.kind not in GONE or device is None:
-            return None
-        if cause.kind == "unreachable" and device in self._gone:
-            words = f"{device} was gone already"
-            return _casualty(item, "same device", self._gone[device], words)
-        self._gone.setdefault(device, item)
-        return None
-
-    def _never_started(self, item: Failed, cause: Cause) -> Casualty | None:
         if cause.kind == "never_begun":
             return _casualty(item, "not started", self._lost, _because(cause))
-        other = self._limits.setdefault(cause.limit_owner, item)
-        # The first that its limit kept from starting has nothing else to blame.
-        return None if other is item else _casualty(item, "not started", other, _because(cause))
+        if cause.kind == "not_started" and cause.limit_owner:
+            first = self._limits.setdefault(cause.limit_owner, item)
+            # The first leaf that a timeout kept from starting has no other leaf to blame.
+            return None if first is item else _casualty(item, "not started", first, _because(cause))
+        if device is None:
+            return None
+        if cause.kind == "aborted" and device in self._aborts:
+            first = self._aborts[device]
+            because = f"{device} was aborted, because {first.node.name} timed out"
+            return _casualty(item, "same device", first, because)
+        if cause.kind == "unreachable" and device in self._gone:
+            return _casualty(item, "same device", self._gone[device], f"{device} was gone already")
+        if KINDS[cause.kind].is_gone:
+            self._gone.setdefault(device, item)
+        return None
 
 
 def _because(cause: Cause) -> str:
@@ -255,44 +283,36 @@ def _because(cause: Cause) -> str:
     if cause.kind == "never_begun":
         return "the runner of this run was lost"
     if cause.kind == "not_started" and cause.limit_owner is not None:
-        return f"the limit of {limit} set by {cause.limit_owner} expired"
+        return f"the timeout of {limit} set by {cause.limit_owner} expired"
     if cause.kind == "not_started" or not limit:
         return one_line(cause.said)
     return f"it did not end within {limit}"
 
 
-def _casualty(item: Failed, kind: CasualtyKind, other: Failed | None, because: str) -> Casualty:
+def _casualty(
+    item: FailedLeaf, kind: CasualtyKind, other: FailedLeaf | None, because: str
+) -> Casualty:
     of = None if other is None else other.node.path
     return Casualty(item.node.path, device_of(item.node), kind, because, of)
 
 
-def _add_skipped(story: RunStory, skipped: list[RunNode], findings: Findings) -> None:
+def _add_skipped(found: Findings, skipped: list[RunNode]) -> None:
     """Note the skipped steps, and which failed leaf each of them is a casualty of."""
     tops: dict[str, str | None] = {}
-    nodes = {node.path: node for node in story.nodes}
-    first = findings.failed[0].node.path if findings.failed else None
+    nodes = {node.path: node for node in found.story.nodes}
+    first = found.failed[0].node.path if found.failed else None
     for node in skipped:
         parent, breaker = node.parent_path, cause_of(node).because_of
         if parent in tops:
             tops[node.path] = of = tops[parent]
         else:
-            tops[node.path] = of = _culprit(breaker or parent, findings)
+            above = breaker or parent
+            failed = (it.node.path for it in found.failed if is_below(it.node.path, above))
+            tops[node.path] = of = next(failed, None)
             if first is not None and of == first:
-                findings.blocked.append(node)
+                found.blocked.append(node)
         if node.is_leaf:
-            because = _broken_words(nodes.get(breaker or "")) or own_words(node)
-            findings.casualties.append(Casualty(node.path, device_of(node), "skipped", because, of))
-
-
-def _broken_words(breaker: RunNode | None) -> str:
-    if breaker is None:
-        return ""
-    return f"{breaker.name} {_ENDED.get(breaker.state, 'failed')}"
-
-
-def _culprit(breaker: str, findings: Findings) -> str | None:
-    """Return the failed leaf because of which a step was skipped; None where nothing tells."""
-    for failed in findings.failed:
-        if is_below(failed.node.path, breaker):
-            return failed.node.path
-    return None
+            broken = nodes.get(breaker or "")
+            ended = "" if broken is None else f"{broken.name} {_ENDED.get(broken.state, 'failed')}"
+            because = ended or own_words(node)
+            found.casualties.append(Casualty(node.path, device_of(node), "skipped", because, of))

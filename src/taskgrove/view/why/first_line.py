@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from taskgrove.story.node_state import NodeState, state_of
-from taskgrove.story.run_story import OperatorVerdict, RunStory
-from taskgrove.view.left_out import left_out_words
+from taskgrove.story.run_story import RunStory
+from taskgrove.view.phrases import COLUMNS, leaves, left_out_words, listed, plain
 from taskgrove.view.terminal_text import clip, safe_text
 from taskgrove.view.why.actions import Action, RunCommand, next_text, text_of
-from taskgrove.view.why.ended_run import failure_clauses, with_failure, without_failure
-from taskgrove.view.why.failed_leaf import is_below
-from taskgrove.view.why.findings import Findings
-from taskgrove.view.why.followed import before_clauses, blocked_clauses, stopped_clauses
-from taskgrove.view.why.living_run import Wait, running_clauses, running_words
-from taskgrove.view.why.lost_run import lost_clauses, lost_words
-from taskgrove.view.why.phrases import (
-    COLUMNS,
-    counted,
-    listed,
-    name_of,
-    plain,
+from taskgrove.view.why.ended_run import (
+    abort_clauses,
+    failure_clauses,
+    lost_clauses,
+    lost_words,
+    with_failure,
+    without_failure,
 )
+from taskgrove.view.why.findings import Findings
+from taskgrove.view.why.living_run import Wait, running_clauses, running_words
+from taskgrove.view.why.naming import is_below, name_of
 
 #: The most characters of a first line.
 LONGEST: Final = 299
@@ -45,7 +42,7 @@ _RESUMED: Final[dict[str | None, str]] = {
     "aborted": "was aborted",
     "running": "is running",
     "lost": "lost its runner",
-    None: "is not in the record any more",
+    None: "is no longer in the record",
 }
 
 
@@ -63,56 +60,26 @@ class FirstLine(NamedTuple):
     also: tuple[str, ...] = ()
 
 
-def outcome_of(story: RunStory) -> NodeState:
-    """Return the outcome of a run in one word, as every tree shows it."""
-    root = story.root
-    if story.status is not None:
-        return state_of(story.status, story.result_code, story.health_state)
-    if root is None:
-        return "waiting"
-    return root.state
-
-
-def command_name(story: RunStory) -> str:
-    """Return the name of the command, harmless; ``the run`` where it has none."""
-    root = story.root
-    return safe_text(story.command or ("" if root is None else root.name)) or "the run"
-
-
-def resumed_words(story: RunStory) -> str:
-    """Return by which runs it was resumed and how these ended; empty where it was not."""
-    told = []
-    for it in story.resumed_by:
-        of = "" if it.of_run_id == story.run_id else f" (of {safe_text(it.of_run_id)})"
-        ended = _RESUMED.get(it.outcome, f"is {it.outcome}")
-        told.append(f"{safe_text(it.run_id)}{of}, which {ended}")
-    return f"it was resumed by {listed(told)}" if told else ""
-
-
-def sentence_of(
-    story: RunStory,
-    findings: Findings,
-    outcome: NodeState,
-    waits: Sequence[Wait],
-    verdicts: Sequence[OperatorVerdict],
-    actions: Sequence[Action],
-) -> FirstLine:
+def first_line(found: Findings, waits: Sequence[Wait], actions: Sequence[Action]) -> FirstLine:
     """Return the first line: what came first, what followed, what to do."""
-    command = plain(command_name(story), _ROOM)
+    command = plain(found.command, _ROOM)
+    state = found.story.state
 
     def beginning(room: int) -> str:
-        if story.state == "running":
-            return running_words(story, findings, waits, command, room)
-        if story.state in ("lost", "unknown"):
-            return lost_words(story, findings, command, room)
-        if findings.failed:
-            return with_failure(story, findings, outcome, command, room)
-        return without_failure(story, findings, outcome, command, room)
+        if state == "running":
+            return running_words(found, waits, command, room)
+        if state in ("lost", "unknown"):
+            return lost_words(found, command, room)
+        return (with_failure if found.failed else without_failure)(found, command, room)
 
-    clauses = _clauses(story, findings, outcome, waits)
-    clauses += _accepted_clauses(findings) + _verdict_clauses(findings, verdicts)
-    clauses += [text for text in (left_out_words(story.left_out), resumed_words(story)) if text]
-    return _fitted(beginning, clauses, actions, story.now_ns)
+    clauses = [
+        *_clauses(found, waits),
+        *_accepted_clauses(found),
+        *_verdict_clauses(found),
+        left_out_words(found.left_out),
+        _resumed_words(found.story),
+    ]
+    return _fitted(beginning, list(filter(None, clauses)), actions, found.story.now_ns)
 
 
 def _fitted(
@@ -146,45 +113,52 @@ def _fitted(
     return FirstLine(line + end, told, tuple(also))
 
 
-def _clauses(
-    story: RunStory, findings: Findings, outcome: NodeState, waits: Sequence[Wait]
-) -> list[str]:
+def _clauses(found: Findings, waits: Sequence[Wait]) -> list[str]:
     """Return what follows the beginning, the most important first."""
-    if story.state == "running":
-        return running_clauses(story, findings, waits, _ROOM)
-    if story.state in ("lost", "unknown"):
-        return lost_clauses(story, findings, _ROOM)
-    told: list[str] = []
-    if findings.failed:
-        told += failure_clauses(findings.failed[0], story)
-        told += blocked_clauses(findings) + before_clauses(findings)
-    if outcome == "aborted" and findings.stop is not None:
-        told += stopped_clauses(findings.stop)
-    if findings.never_begun and findings.failed:
-        told.append(f"{counted(findings.never_begun, 'leaf', 'leaves')} had not begun")
+    if found.story.state == "running":
+        return running_clauses(found, waits, _ROOM)
+    if found.story.state in ("lost", "unknown"):
+        return lost_clauses(found, _ROOM)
+    told = failure_clauses(found) if found.failed else []
+    if found.outcome == "aborted" and found.abort is not None:
+        told += abort_clauses(found.abort)
+    if found.never_begun and found.failed:
+        told.append(f"{leaves(found.never_begun)} had not begun")
     return told
 
 
-def _accepted_clauses(findings: Findings) -> list[str]:
+def _accepted_clauses(found: Findings) -> list[str]:
     """Return which leaves did not succeed, and are treated as OK because somebody said so."""
     told: dict[tuple[str, str], list[str]] = {}
-    for node, note in findings.accepted:
+    for node, note in found.accepted:
         said = (note.data.get("who", ""), note.data.get("why", ""))
         told.setdefault(said, []).append(name_of(node, _ROOM))
     return [
-        f"{listed(names)} {'was' if len(names) == 1 else 'were'} treated as OK by"
-        f" {plain(who, _ROOM) or 'an operator'}{f' ({plain(why, _ROOM)})' if why else ''}"
+        f"{listed(names)} {'was' if len(names) == 1 else 'were'} treated as OK by {_by(who, why)}"
         for (who, why), names in told.items()
     ]
 
 
-def _verdict_clauses(findings: Findings, verdicts: Sequence[OperatorVerdict]) -> list[str]:
-    if not findings.failed:
+def _verdict_clauses(found: Findings) -> list[str]:
+    if not found.failed:
         return []
-    path = findings.failed[0].node.path
-    for verdict in reversed(verdicts):
+    path = found.failed[0].node.path
+    for verdict in reversed(found.verdicts):
         if is_below(path, verdict.path):
-            by = plain(verdict.who, _ROOM) or "an operator"
             reason = f" ({plain(verdict.why, _ROOM)})" if verdict.why else ""
-            return [f"{by} said of it: {plain(verdict.words, _ROOM)}{reason}"]
+            return [f"verdict of {_by(verdict.who)}: {plain(verdict.words, _ROOM)}{reason}"]
     return []
+
+
+def _by(who: str, why: str = "") -> str:
+    return (plain(who, _ROOM) or "an operator") + (f" ({plain(why, _ROOM)})" if why else "")
+
+
+def _resumed_words(story: RunStory) -> str:
+    """Return by which runs it was resumed and how these ended; empty where it was not."""
+    told = []
+    for it in story.resumed_by:
+        of = "" if it.of_run_id == story.run_id else f" (of {safe_text(it.of_run_id)})"
+        ended = _RESUMED.get(it.outcome, f"is {it.outcome}")
+        told.append(f"{safe_text(it.run_id)}{of}, which {ended}")
+    return f"it was resumed by {listed(told)}" if told else ""

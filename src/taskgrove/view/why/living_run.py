@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.story.run_node import RunNode
-from taskgrove.story.run_story import RunnerSign, RunStory
-from taskgrove.view.terminal_text import duration_text, safe_text
-from taskgrove.view.why.deeds import deed
-from taskgrove.view.why.failed_leaf import device_of
-from taskgrove.view.why.findings import Findings, note_of
-from taskgrove.view.why.phrases import (
+from taskgrove.story.run_story import RunStory
+from taskgrove.view.phrases import (
     COLUMNS,
     ago_text,
     clock_text,
-    command_of,
     counted,
+    leaves,
     plain,
     seconds_between,
-    who,
 )
+from taskgrove.view.terminal_text import duration_text, safe_text
+from taskgrove.view.why.findings import Findings
+from taskgrove.view.why.naming import command_of, device_of, note_of, who
 
 _NS: Final = 1_000_000_000
 
@@ -33,13 +31,13 @@ class Wait:
     Attributes:
         path: The leaf.
         device: Its device, or None.
-        words: What is waited for, in words.
+        words: The leaf and its command, in words.
         since_ns: Since when, UTC, nanoseconds since the epoch, or None.
         last_ns: The last sign of life of the leaf, or None.
         progress: Percent done, 0..100.
-        limit_s: The limit that expires first, in seconds, or None.
+        limit_s: The timeout that expires first, in seconds, or None.
         limit_owner: The node that set it.
-        left_s: How long that limit still has, in seconds; below 0 it has passed.
+        left_s: How long that timeout still has, in seconds; below 0 it has expired.
         asked_to_stop_ns: When the leaf was asked to stop, or None.
         silent_since_ns: Since when its device has not answered, or None.
     """
@@ -57,40 +55,85 @@ class Wait:
     silent_since_ns: int | None = None
 
 
-def waits_of(story: RunStory, findings: Findings) -> tuple[Wait, ...]:
+def waits_of(found: Findings) -> tuple[Wait, ...]:
     """Return what a run waits for; what was silent longest first."""
-    running = [node for node in findings.open if node.started_ns is not None]
+    running = [node for node in found.open if node.started_ns is not None]
     if not running:
-        running = [node for node in findings.open if node.queued_ns is not None]
-    limits = _limits_of(story) if running else {}
-    waits = [_wait(node, story, limits) for node in running]
+        running = [node for node in found.open if node.queued_ns is not None]
+    limits = _limits_of(found.story) if running else {}
+    waits = [_wait(node, found.story.now_ns, limits) for node in running]
     waits.sort(key=lambda it: (it.silent_since_ns is None, it.last_ns or 0, it.since_ns or 0))
     return tuple(waits)
 
 
-def _silent_since(node: RunNode) -> int | None:
-    """Return since when the device of a leaf has not answered; None where it answers."""
-    for note in reversed(node.notes):
-        if note.topic in ("reconciled", "answers"):
-            return None
-        if note.topic == "silent":
-            since = note.data.get("since_ns", "")
-            return int(since) if since.isdecimal() else note.wall_ns
-    return None
+def hangs(story: RunStory) -> bool:
+    """Return whether the runner of a living run is stopped, or gives no sign of life."""
+    return story.runner is not None and bool(story.runner.is_stopped or story.runner.is_silent)
 
 
-def _limits_of(story: RunStory) -> dict[str, tuple[int, float]]:
-    """Return when the limit of each node that has one expires, and how long it is."""
-    return {
-        node.path: (node.started_ns + int(node.composed.timeout_s * _NS), node.composed.timeout_s)
-        for node in story.nodes
-        if node.composed is not None
-        and node.composed.timeout_s is not None
-        and node.started_ns is not None
-    }
+def running_words(found: Findings, waits: Sequence[Wait], command: str, room: int) -> str:
+    """Return the beginning of the sentence of a run that is alive."""
+    story = found.story
+    if hangs(story):
+        return f"{command} makes no progress: {_runner_words(story, room)}"
+    root = story.root
+    since = None if root is None else seconds_between(root.started_ns, story.now_ns)
+    told = f"{command} is running"
+    if since is not None:
+        told = f"{command} has been running for {duration_text(since)}"
+    if found.abort is not None:
+        ago = ago_text(found.abort.wall_ns, story.now_ns)
+        told = f"{command} was asked to stop {ago} ({plain(found.abort.reason, room)})"
+    if waits:
+        return f"{told} and waits for {wait_words(waits[0], story.now_ns, room)}"
+    if found.open:
+        told += f" and has not begun any of its {leaves(len(found.open))}"
+    elif found.leaf_count:
+        told += " and every leaf has ended"
+    if story.last_ns is None:
+        return told
+    return f"{told} (last sign of life {ago_text(story.last_ns, story.now_ns)})"
 
 
-def _wait(node: RunNode, story: RunStory, limits: dict[str, tuple[int, float]]) -> Wait:
+def running_clauses(found: Findings, waits: Sequence[Wait], room: int) -> list[str]:
+    """Return what else is worth telling of a run that is alive, the most important first."""
+    story = found.story
+    told = []
+    if waits and hangs(story):
+        told.append(f"it waits for {wait_words(waits[0], story.now_ns, room)}")
+    if found.failed:
+        first, more = found.failed[0], len(found.failed) - 1
+        others = f" ({leaves(more)} failed after it)" if more else ""
+        told.append(f"so far {who(first.node, room)} {first.deed(story.now_ns, room)}{others}")
+    if len(waits) > 1:
+        told.append(counted(len(waits) - 1, "more leaf runs", "more leaves run"))
+    return told
+
+
+def wait_words(wait: Wait, now_ns: int, room: int = COLUMNS) -> str:
+    """Return what is waited for, since when, with the last sign of life and the timeout."""
+    facts = []
+    if wait.since_ns is not None:
+        took = duration_text(seconds_between(wait.since_ns, now_ns))
+        facts.append(f"for {took}, since {clock_text(wait.since_ns, now_ns)}")
+    if wait.silent_since_ns is not None:
+        since = clock_text(wait.silent_since_ns, now_ns)
+        facts.append(f"its device has not answered since {since}")
+    if wait.progress:
+        facts.append(f"{wait.progress} % done")
+    if wait.last_ns is not None and wait.silent_since_ns is None:
+        facts.append(f"last sign of life {ago_text(wait.last_ns, now_ns)}")
+    if wait.asked_to_stop_ns is not None:
+        facts.append(f"asked to stop {ago_text(wait.asked_to_stop_ns, now_ns)}")
+    if wait.left_s is not None:
+        owner = "its" if wait.limit_owner == wait.path else f"{safe_text(wait.limit_owner)}'s"
+        rest = f"has {duration_text(wait.left_s)} left" if wait.left_s > 0 else "has expired"
+        facts.append(f"{owner} timeout of {wait.limit_s:g} s {rest}")
+    words = plain(wait.words, 2 * room)
+    return f"{words} ({', '.join(facts)})" if facts else words
+
+
+def _wait(node: RunNode, now_ns: int, limits: dict[str, tuple[int, float]]) -> Wait:
     path = node.path
     candidates = []
     while path:
@@ -109,90 +152,39 @@ def _wait(node: RunNode, story: RunStory, limits: dict[str, tuple[int, float]]) 
         node.progress,
         length_s,
         owner,
-        None if end_ns is None else (end_ns - story.now_ns) / _NS,
+        None if end_ns is None else (end_ns - now_ns) / _NS,
         None if asked is None else asked.wall_ns,
         _silent_since(node),
     )
 
 
-def running_words(
-    story: RunStory, findings: Findings, waits: Sequence[Wait], command: str, room: int = COLUMNS
-) -> str:
-    """Return the beginning of the sentence of a run that is alive."""
-    if story.runner is not None and (story.runner.is_stopped or story.runner.is_silent):
-        return f"{command} does not go on: {_runner_words(story.runner, story.now_ns, room)}"
-    root = story.root
-    since = None if root is None else seconds_between(root.started_ns, story.now_ns)
-    told = f"{command} is running"
-    if since is not None:
-        told = f"{command} has been running for {duration_text(since)}"
-    if findings.stop is not None:
-        ago = ago_text(findings.stop.wall_ns, story.now_ns)
-        told = f"{command} was asked to stop {ago} ({plain(findings.stop.reason, room)})"
-    if waits:
-        return f"{told} and waits for {wait_words(waits[0], story.now_ns, room)}"
-    if findings.open:
-        told += f" and has not begun any of its {counted(len(findings.open), 'leaf', 'leaves')}"
-    elif findings.leaf_count:
-        told += " and every leaf has ended"
-    return told + _heard_words(story.last_ns, story.now_ns)
+def _limits_of(story: RunStory) -> dict[str, tuple[int, float]]:
+    """Return when the timeout of each node that has one expires, and how long it is."""
+    return {
+        node.path: (node.started_ns + int(node.composed.timeout_s * _NS), node.composed.timeout_s)
+        for node in story.nodes
+        if node.composed is not None
+        and node.composed.timeout_s is not None
+        and node.started_ns is not None
+    }
 
 
-def running_clauses(
-    story: RunStory, findings: Findings, waits: Sequence[Wait], room: int = COLUMNS
-) -> list[str]:
-    """Return what else is worth telling of a run that is alive, the most important first."""
-    told = []
-    if waits and story.runner is not None and (story.runner.is_stopped or story.runner.is_silent):
-        told.append(f"it waits for {wait_words(waits[0], story.now_ns, room)}")
-    if findings.failed:
-        first = findings.failed[0]
-        more = len(findings.failed) - 1
-        others = f" ({counted(more, 'leaf', 'leaves')} failed after it)" if more else ""
-        did = deed(first, story.now_ns, room)
-        told.append(f"so far {who(first.node, room)} {did}{others}")
-    if len(waits) > 1:
-        told.append(counted(len(waits) - 1, "more leaf runs", "more leaves run"))
-    return told
+def _silent_since(node: RunNode) -> int | None:
+    """Return since when the device of a leaf has not answered; None where it answers."""
+    for note in reversed(node.notes):
+        if note.topic in ("reconciled", "answers"):
+            return None
+        if note.topic == "silent":
+            since = note.data.get("since_ns", "")
+            return int(since) if since.isdecimal() else note.wall_ns
+    return None
 
 
-def wait_words(wait: Wait, now_ns: int, room: int = COLUMNS) -> str:
-    """Return what is waited for, since when, with the last sign of life and the limit."""
-    facts = []
-    if wait.since_ns is not None:
-        took = duration_text(seconds_between(wait.since_ns, now_ns))
-        facts.append(f"for {took}, since {clock_text(wait.since_ns, now_ns)}")
-    if wait.silent_since_ns is not None:
-        facts.append(
-            f"its device has not answered since {clock_text(wait.silent_since_ns, now_ns)}"
-        )
-    if wait.progress:
-        facts.append(f"{wait.progress} % done")
-    if wait.last_ns is not None and wait.silent_since_ns is None:
-        facts.append(f"last sign of life {ago_text(wait.last_ns, now_ns)}")
-    if wait.asked_to_stop_ns is not None:
-        facts.append(f"asked to stop {ago_text(wait.asked_to_stop_ns, now_ns)}")
-    if wait.left_s is not None:
-        facts.append(_limit_words(wait))
-    words = plain(wait.words, 2 * room)
-    return f"{words} ({', '.join(facts)})" if facts else words
-
-
-def _runner_words(runner: RunnerSign, now_ns: int, room: int) -> str:
-    """Return why nothing of a run goes on: its runner is stopped, or gives no sign of life."""
+def _runner_words(story: RunStory, room: int) -> str:
+    runner = story.runner
+    assert runner is not None
     name = f"its runner, process {runner.pid} on {plain(runner.host, room)},"
-    heard = f"last sign of life {ago_text(runner.heartbeat_ns, now_ns)}"
+    heard = f"last sign of life {ago_text(runner.heartbeat_ns, story.now_ns)}"
     if runner.is_stopped:
         return f"{name} is stopped by a signal ({heard})"
-    return f"{name} has not been heard of for longer than it should be ({heard})"
-
-
-def _limit_words(wait: Wait) -> str:
-    owner = "its" if wait.limit_owner == wait.path else f"{safe_text(wait.limit_owner)}'s"
-    left = wait.left_s or 0.0
-    rest = f"has {duration_text(left)} left" if left > 0 else "has passed"
-    return f"{owner} limit of {wait.limit_s:g} s {rest}"
-
-
-def _heard_words(last_ns: int | None, now_ns: int) -> str:
-    return "" if last_ns is None else f" (last sign of life {ago_text(last_ns, now_ns)})"
+    return f"{name} has given no sign of life for too long ({heard})"

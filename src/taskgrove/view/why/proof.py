@@ -6,21 +6,19 @@ Pure. Names and words in it are harmless on a terminal already.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.story.run_node import RunNode
-from taskgrove.story.run_story import RunStory
+from taskgrove.view.phrases import counted, plain, seconds_between
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.tree_text import fold_text
-from taskgrove.view.why.failed_leaf import Failed, device_of
+from taskgrove.view.tree_lines import TreeLine, fold_line, fold_text, walk
+from taskgrove.view.why.failed_leaf import FailedLeaf
 from taskgrove.view.why.findings import Findings
 from taskgrove.view.why.living_run import Wait
-from taskgrove.view.why.lost_run import still_open
-from taskgrove.view.why.phrases import counted, plain, seconds_between
+from taskgrove.view.why.naming import device_of
 
 #: How many causes the tree shows, and how many skipped steps and waits.
 _CAUSES_SHOWN: Final = 5
@@ -31,59 +29,54 @@ _Told: TypeAlias = tuple[TaskStatus | None, ResultCode | None, str | None, bool]
 _UNKNOWN: Final[_Told] = (None, None, None, False)
 
 
-@dataclass(frozen=True, slots=True)
-class ProofLine:
-    """One line of the tree.
-
-    Attributes:
-        ancestors: For each level above, whether a later line follows there.
-        last: Whether it is the last line of its parent.
-        is_root: Whether it is the root.
-        path: The node's path; empty for a line that stands for several.
-        name: The node's name; or the text of a line that stands for several.
-        state: The node's state, or None for such a line.
-        elapsed_s: How long the node ran, in seconds, or None.
-        words: What is worth telling of it.
-    """
-
-    ancestors: tuple[bool, ...]
-    last: bool
-    is_root: bool
-    path: str
-    name: str
-    state: NodeState | None
-    elapsed_s: float | None = None
-    words: str = ""
-
-
 def proof_of(
-    story: RunStory, findings: Findings, groups: Sequence[Sequence[Failed]], waits: Sequence[Wait]
-) -> tuple[ProofLine, ...]:
+    found: Findings, groups: Sequence[Sequence[FailedLeaf]], waits: Sequence[Wait]
+) -> tuple[TreeLine, ...]:
     """Return the lines of the tree.
 
     Args:
-        story: The run.
-        findings: What became of its leaves.
+        found: What became of the run.
         groups: The failed leaves by their cause.
         waits: What a living run waits for.
     """
-    root = story.root
+    story, root = found.story, found.story.root
     if root is None:
         return ()
-    told = _told(groups, findings, waits)
-    if story.state in ("lost", "unknown"):
-        for node in still_open(findings)[:_OTHERS_SHOWN]:
-            where = f" ({safe_text(device)})" if (device := device_of(node)) else ""
-            told.setdefault(node.path, f"its end was never heard of{where}")
-    if not told:
-        told = {root.path: ""}
-        if root.status is not None and root.is_final:
-            root = replace(root, composed=None)  # there is nothing below it to prove
-    return tuple(_Proof(story, told).lines(root))
+    words = _words(found, groups, waits)
+    # Below a run that ended well there is nothing to prove.
+    proves = bool(words) or root.status is None or not root.is_final
+    nodes = {node.path: node for node in story.nodes}
+    needed = set(words)
+    for path in words:
+        above = path.rpartition("/")[0]
+        while above and above not in needed:
+            needed.add(above)
+            above = above.rpartition("/")[0]
+    now_ns = story.now_ns if story.state == "running" else None
+
+    def below(node: RunNode) -> list[RunNode | str]:
+        return _below(node, nodes, needed) if proves else []
+
+    return tuple(
+        fold_line(ancestors, last, item)
+        if isinstance(item, str)
+        else TreeLine(
+            ancestors,
+            last,
+            item is root,
+            item.path,
+            safe_text(item.name),
+            item.state,
+            seconds_between(item.started_ns, item.ended_ns or now_ns),
+            words.get(item.path) or safe_text(item.decision or ""),
+            item.is_leaf,
+        )
+        for ancestors, last, item in walk(root, below)
+    )
 
 
-def _told(
-    groups: Sequence[Sequence[Failed]], findings: Findings, waits: Sequence[Wait]
+def _words(
+    found: Findings, groups: Sequence[Sequence[FailedLeaf]], waits: Sequence[Wait]
 ) -> dict[str, str]:
     """Return the nodes that must be shown, each with its words."""
     told: dict[str, str] = {}
@@ -91,89 +84,52 @@ def _told(
         first = group[0]
         alike = f"({len(group) - 1:,} more alike) " if len(group) > 1 else ""
         mark = ""
-        if number == 0 and len(findings.failed) > 1:
-            mark = "DECIDED " if findings.before else "FIRST "
-        device = device_of(first.node)
-        where = f" ({safe_text(device)})" if device else ""
-        told[first.node.path] = f"{mark}{alike}{plain(first.told)}{where}"
-    for node in findings.blocked[:_OTHERS_SHOWN]:
+        if number == 0 and len(found.failed) > 1:
+            mark = "DECIDED " if found.before else "FIRST "
+        told[first.node.path] = f"{mark}{alike}{plain(first.told)}{_where(first.node)}"
+    for node in found.blocked[:_OTHERS_SHOWN]:
         told[node.path] = plain(node.message) or "skipped"
-    for node, note in findings.accepted[:_OTHERS_SHOWN]:
+    for node, note in found.accepted[:_OTHERS_SHOWN]:
         told[node.path] = plain(note.text)
-    if findings.stop is not None:
-        stopped = [*findings.stop.abandoned, *findings.stop.running]
-        for node in stopped[:_OTHERS_SHOWN]:
+    if found.abort is not None:
+        for node in [*found.abort.abandoned, *found.abort.running][:_OTHERS_SHOWN]:
             told.setdefault(node.path, plain(node.message))
     for wait in waits[:_OTHERS_SHOWN]:
         told.setdefault(wait.path, safe_text(wait.device or ""))
+    if found.story.state in ("lost", "unknown"):
+        for node in found.running[:_OTHERS_SHOWN]:
+            told.setdefault(node.path, f"its end is not known{_where(node)}")
     return told
 
 
-class _Proof:
-    def __init__(self, story: RunStory, told: Mapping[str, str]) -> None:
-        self._told = told
-        self._now_ns = story.now_ns if story.state == "running" else None
-        self._nodes = {node.path: node for node in story.nodes}
-        self._needed = set(told)
-        for path in told:
-            above = path.rpartition("/")[0]
-            while above and above not in self._needed:
-                self._needed.add(above)
-                above = above.rpartition("/")[0]
+def _where(node: RunNode) -> str:
+    device = device_of(node)
+    return f" ({safe_text(device)})" if device else ""
 
-    def lines(self, root: RunNode) -> Iterable[ProofLine]:
-        """Yield the lines, parents before children, without recursion: trees may be deep."""
-        stack: list[tuple[tuple[bool, ...], bool, RunNode | str]] = [((), True, root)]
-        while stack:
-            ancestors, last, item = stack.pop()
-            if isinstance(item, str):
-                yield ProofLine(ancestors, last, False, "", item, None)
-                continue
-            yield self._line(ancestors, last, item, is_root=item is root)
-            below = self._below(item)
-            levels = ancestors if item is root else (*ancestors, not last)
-            for index in range(len(below) - 1, -1, -1):
-                stack.append((levels, index == len(below) - 1, below[index]))
 
-    def _line(
-        self, ancestors: tuple[bool, ...], last: bool, node: RunNode, *, is_root: bool
-    ) -> ProofLine:
-        words = self._told.get(node.path, "")
-        if not words and node.finished is not None and node.finished.line:
-            words = safe_text(node.finished.line)
-        return ProofLine(
-            ancestors,
-            last,
-            is_root,
-            node.path,
-            safe_text(node.name),
-            node.state,
-            seconds_between(node.started_ns, node.ended_ns or self._now_ns),
-            words,
-        )
-
-    def _below(self, node: RunNode) -> list[RunNode | str]:
-        if node.composed is None or not node.composed.children:
-            return []
-        if node.skipped:
-            return [counted(len(node.composed.children), "step") + " below it"]
-        shown: list[RunNode | str] = []
-        folded: Counter[_Told] = Counter()
-        nodes, needed, prefix = self._nodes, self._needed, f"{node.path}/"
-        for name in node.composed.children:
-            path = prefix + name
-            child = nodes.get(path)
-            if child is None:
-                folded[_UNKNOWN] += 1
-            elif path in needed:
-                shown.append(child)
-            else:
-                finished = child.finished
-                skipped = finished is not None and finished.skipped
-                folded[child.status, child.result_code, child.health_state, skipped] += 1
-        if folded:
-            states: Counter[NodeState] = Counter()
-            for (status, code, health, skipped), count in folded.items():
-                states[state_of(status, code, health, skipped=skipped)] += count
-            shown.append(fold_text("others" if shown else "all", states))
-        return shown
+def _below(node: RunNode, nodes: Mapping[str, RunNode], needed: set[str]) -> list[RunNode | str]:
+    """Return what is shown below a node: the nodes that are needed, the others as one text."""
+    if node.composed is None or not node.composed.children:
+        return []
+    if node.skipped:
+        return [counted(len(node.composed.children), "step") + " below it"]
+    shown: list[RunNode | str] = []
+    folded: Counter[_Told] = Counter()
+    prefix = f"{node.path}/"
+    for name in node.composed.children:
+        path = prefix + name
+        child = nodes.get(path)
+        if child is None:
+            folded[_UNKNOWN] += 1
+        elif path in needed:
+            shown.append(child)
+        else:
+            finished = child.finished
+            skipped = finished is not None and finished.skipped
+            folded[child.status, child.result_code, child.health_state, skipped] += 1
+    if folded:
+        states: Counter[NodeState] = Counter()
+        for (status, code, health, skipped), count in folded.items():
+            states[state_of(status, code, health, skipped=skipped)] += count
+        shown.append(fold_text("others" if shown else "all", states))
+    return shown

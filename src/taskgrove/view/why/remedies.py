@@ -1,13 +1,13 @@
-"""What to do about a failure: some pieces of advice for each kind of cause. Pure."""
+"""What to do about one failure: the words of its kind, and corrections of files. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from taskgrove.events import CauseKind, Place
+from taskgrove.events import Place
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
+from taskgrove.view.phrases import plain
 from taskgrove.view.why.actions import (
     Action,
     EditFile,
@@ -20,47 +20,16 @@ from taskgrove.view.why.actions import (
     SeeTo,
     StartServer,
 )
-from taskgrove.view.why.deeds import NO_HOST, late_end, runs_here
-from taskgrove.view.why.failed_leaf import Failed, device_of
-from taskgrove.view.why.phrases import command_of, method_of, plain
+from taskgrove.view.why.cause_kinds import KINDS, REPORTS, Kind, has_no_host, late_end
+from taskgrove.view.why.failed_leaf import FailedLeaf
+from taskgrove.view.why.naming import command_of, device_of, execution_of, method_of
 
-_EXECUTED: Final = "see on {device} whether {command} was executed"
-_ON_DEVICES: Final[Mapping[CauseKind, str]] = {
-    "restarted": "find out in the log of {device} why its server was restarted",
-    "fate_unknown": _EXECUTED,
-    "forgotten": _EXECUTED,
-    "lost": _EXECUTED,
-    "timed_out": "look at {device}, which may still be running {command}, and mend it",
-    "abandoned": "see to {device}, which may still be running {command}",
-    "queue_full": "wait until {device} has worked off its queue",
-    "not_allowed": "bring {device} into a state that allows {command}",
-    "refused": "mend on {device} what it names",
-    "aborted": "find out who aborted {device}",
-}
-_ON_DEVICE: Final = "mend on {device} what it reports (see its log)"
-_IN_ITS_LOG: Final = "see in the log of {device} why"
-_IN_STEPS: Final[Mapping[CauseKind, str]] = {
-    "timed_out": "find out why {method} takes so long",
-    "raised": "mend {method}",
-    "promised": "let {method} wait for the work that it begins",
-    "lost": "see what became of {method}",
-    "aborted": "find out who aborted {method}",
-    "abandoned": "see to {method}, which may still be running",
-}
-_IN_STEP: Final = "mend what {method} reports"
-_NOT_TOLD: Final = "see why in {method}, which does not tell"
-#: Of analyses that wrote nothing.
-_IN_SILENT_ANALYSES: Final[Mapping[CauseKind, str]] = {
-    "timed_out": "find out why {method} takes so long",
-    "unresponsive": "find out where {method} hangs",
-    "no_result": "find out why {method} ends before it has a result",
-    "lost": "see what became of {method}",
-    "aborted": "find out who ended {method}",
-    "reported": "mend what {method} reports",
-}
+_NO_REASON: Final = "find the reason in {method}: it reports none"
+_KILLED: Final = "find out who killed it: the system kills programs that use too much memory"
+_UNUSABLE: Final = {"ENOENT": ": it does not exist", "EACCES": ": it may not be used"}
 
 
-def remedies(failed: Failed, story: RunStory, device_count: int = 1) -> list[Action]:
+def remedies(failed: FailedLeaf, story: RunStory, device_count: int = 1) -> list[Action]:
     """Return what to do about a failure, without running it again.
 
     Args:
@@ -73,116 +42,107 @@ def remedies(failed: Failed, story: RunStory, device_count: int = 1) -> list[Act
     if found:
         return found
     if cause.kind == "not_started":
-        return [SeeTo("find out what took so long before it"), *_longer(failed, story)]
+        return [SeeTo("find out which step before it took so long"), *_longer(failed, story)]
     if cause.kind == "timed_out" and late_end(node) is not None:
         return _longer(failed, story)
-    if runs_here(node):
-        here = _of_analysis(failed) if _is_analysis(node) else [_of_step(failed)]
-        return [*here, *_longer(failed, story)]
-    device = device_of(node)
+    kind, execution = KINDS[cause.kind], execution_of(node)
+    if execution == "ANALYSIS":
+        return [*_of_analysis(failed, kind), *_longer(failed, story)]
+    if execution == "INTERNAL":
+        what = _NO_REASON if kind.step == REPORTS and not failed.words else kind.step
+        return [MendMethod(what, method_of(node)), *_longer(failed, story)]
+    return _of_device(failed, story, max(0, device_count - 1))
+
+
+def _of_device(failed: FailedLeaf, story: RunStory, more: int) -> list[Action]:
+    cause, device = failed.cause, device_of(failed.node)
     if device is None:
-        return [SeeTo("mend that")]
-    return _of_device(failed, story, device, max(0, device_count - 1))
-
-
-def _of_device(failed: Failed, story: RunStory, device: str, more: int) -> list[Action]:
-    cause = failed.cause
-    if cause.kind == "unreachable" and any(link.type == NO_HOST for link in cause.chain):
-        return [_edit(f"set TANGO_HOST, or give {plain(device)} with its address", None, story)]
-    if cause.kind == "unreachable" and cause.errno_name == "ETIMEDOUT":
-        return [RestartServer(device, cause.last_answer_ns, more), *_doctor(story)]
-    if cause.kind in ("unreachable", "died"):
-        return [StartServer(device, again=cause.kind == "died", more=more), *_doctor(story)]
-    if cause.kind == "silent" or (cause.kind == "timed_out" and cause.last_answer_ns):
-        return [RestartServer(device, cause.last_answer_ns, more), *_doctor(story)]
-    template = _ON_DEVICES.get(cause.kind, _ON_DEVICE)
-    if not failed.words and (cause.kind == "refused" or template is _ON_DEVICE):
-        template = _IN_ITS_LOG
-    what = template.replace("{command}", command_of(failed.node))
+        return [SeeTo("fix the cause")]
+    since, is_refused = cause.last_answer_ns, cause.errno_name != "ETIMEDOUT"
+    if has_no_host(cause):
+        return [_edit(f"set TANGO_HOST, or write {plain(device)} with its address", None, story)]
+    doctor: list[Action] = []
+    if story.map_file is not None:
+        line = ("taskgrove", "doctor", story.map_file)
+        doctor = [RunCommand(line, "check that it responds")]
+    if cause.kind == "died" or (cause.kind == "unreachable" and is_refused):
+        return [StartServer(device, again=cause.kind == "died", more=more), *doctor]
+    if cause.kind in ("unreachable", "silent") or (cause.kind == "timed_out" and since):
+        return [RestartServer(device, since, more), *doctor]
+    kind = KINDS["reported" if cause.kind == "refused" and not failed.words else cause.kind]
+    what = kind.device.replace("{command}", command_of(failed.node))
     return [LookAtDevice(what, device, more), *_longer(failed, story)]
 
 
-def _of_step(failed: Failed) -> Action:
-    default = _IN_STEP if failed.words else _NOT_TOLD
-    return MendMethod(_IN_STEPS.get(failed.cause.kind, default), method_of(failed.node))
-
-
-def _of_analysis(failed: Failed) -> list[Action]:
-    cause = failed.cause
-    analysis = failed.node.analysis
+def _of_analysis(failed: FailedLeaf, kind: Kind) -> list[Action]:
+    cause, analysis = failed.cause, failed.node.analysis
     files = () if analysis is None else analysis.output_files
     file = cause.output_file or (files[-1] if files else None)
-    what = _IN_SILENT_ANALYSES.get(cause.kind, "mend {method}")
-    output: Action = MendMethod(what, command_of(failed.node))
+    output: Action = MendMethod(kind.analysis, command_of(failed.node))
     if file is not None:
         output = LookAtFile(file, "the output")
-    if cause.kind == "signalled" and cause.signal == "SIGKILL":
-        return [
-            SeeTo("find out who killed it: the system does so to what takes too much memory"),
-            output,
-        ]
-    return [output]
+    killed = cause.kind == "signalled" and cause.signal == "SIGKILL"
+    return [SeeTo(_KILLED), output] if killed else [output]
 
 
-def _written_wrong(failed: Failed, story: RunStory) -> list[Action]:
+def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
     """Return what to correct of what the user wrote; empty where nothing of it is wrong."""
-    node, cause = failed.node, failed.cause
-    composed = node.composed
+    node, cause, composed = failed.node, failed.cause, failed.node.composed
     own = cause.place or (None if composed is None else composed.place)
     meant = f" (did you mean {cause.nearest}?)" if cause.nearest else ""
-    if cause.kind == "no_command":
-        return [_edit(f"correct command_name {command_of(node)}{meant}", own, story)]
-    if cause.kind == "no_device":
-        name = device_of(node) or node.name
-        return [_edit(f"correct the name of device {name}{meant}", own, story)]
-    if cause.kind == "wrong_argument":
-        place = cause.place or (None if composed is None else composed.argin_place or own)
-        return [_edit(f"correct the argument of {command_of(node)}", place, story, "argin")]
-    if cause.kind == "misconfigured":
-        return [_configured(failed, meant, story)]
-    if cause.kind == "not_launched" and cause.program is not None:
-        return [_launchable(failed, cause.program, story)]
+    match cause.kind:
+        case "no_command":
+            return [_edit(f"correct command_name {command_of(node)}{meant}", own, story)]
+        case "no_device":
+            name = device_of(node) or node.name
+            return [_edit(f"correct the name of device {name}{meant}", own, story)]
+        case "wrong_argument":
+            place = cause.place or (None if composed is None else composed.argin_place or own)
+            return [_edit(f"correct the argument of {command_of(node)}", place, story, "argin")]
+        case "misconfigured":
+            return [_configured(failed, meant, story)]
+        case "not_launched" if cause.program is not None:
+            return [_launchable(failed, cause.program, story)]
     return []
 
 
-def _configured(failed: Failed, meant: str, story: RunStory) -> Action:
+def _configured(failed: FailedLeaf, meant: str, story: RunStory) -> Action:
     cause = failed.cause
     place = cause.place or _configuration(failed.node)
     if cause.errno_name is not None and place is not None:  # a file, and not what is in it
-        wrong = {"ENOENT": ", which does not exist", "EACCES": ", which may not be used"}
-        return SeeTo(f"see to {place.file}{wrong.get(cause.errno_name, '')}{meant}")
+        return SeeTo(f"check {place.file}{_UNUSABLE.get(cause.errno_name, '')}{meant}")
     key = f"`{place.key}`" if place is not None and place.key else "it"
     return _edit(f"correct {key}{meant}", place, story, "configuration")
 
 
-def _launchable(failed: Failed, program: str, story: RunStory) -> Action:
+def _launchable(failed: FailedLeaf, program: str, story: RunStory) -> Action:
     cause = failed.cause
     if cause.errno_name == "EACCES":
         return RunCommand(("chmod", "+x", program))
     if cause.errno_name == "ENOENT":
         place = cause.place or _configuration(failed.node)
         return _edit(f"correct {program}, which does not exist,", place, story, "configuration")
-    return LookAtFile(program, "how it is to be started (its first line names its interpreter)")
+    return LookAtFile(program, "the first line (the interpreter of the program)")
 
 
-def _longer(failed: Failed, story: RunStory) -> list[Action]:
-    """Return that a limit may be raised, where one expired."""
+def _longer(failed: FailedLeaf, story: RunStory) -> list[Action]:
+    """Return which timeout may be increased, where one expired."""
     node, cause = failed.node, failed.cause
     if cause.kind == "unresponsive":
-        what = f"if it may be silent for so long, raise `heartbeat` of {plain(node.path)}"
+        what = f"if it may be silent for so long, increase `heartbeat` of {plain(node.path)}"
         return [_edit(what, None if node.composed is None else node.composed.place, story)]
     if cause.kind not in ("timed_out", "not_started") or cause.last_answer_ns is not None:
         return []
     if cause.place is not None:
-        what = f"if it needs longer, raise `{cause.place.key}`"
+        what = f"if it needs more time, increase `{cause.place.key}`"
         return [_edit(what, cause.place, story, "configuration")]
     owner = cause.limit_owner or node.path
     setter = next((it for it in story.nodes if it.path == owner), node)
     composed = setter.composed
     place = None if composed is None else composed.timeout_place or composed.place
     known = late_end(node) is not None or cause.kind == "not_started"
-    only_if = "" if known else "if it needs longer, "
-    return [_edit(f"{only_if}raise `timeout` of {plain(setter.path)}", place, story)]
+    only_if = "" if known else "if it needs more time, "
+    return [_edit(f"{only_if}increase `timeout` of {plain(setter.path)}", place, story)]
 
 
 def _edit(what: str, place: Place | None, story: RunStory, part: Part = "map") -> EditFile:
@@ -197,13 +157,3 @@ def _configuration(node: RunNode) -> Place | None:
     if composed is None or composed.execution != "ANALYSIS" or not composed.target:
         return None
     return Place(composed.target)
-
-
-def _doctor(story: RunStory) -> list[Action]:
-    if story.map_file is None:
-        return []
-    return [RunCommand(("taskgrove", "doctor", story.map_file), "see that it answers")]
-
-
-def _is_analysis(node: RunNode) -> bool:
-    return node.composed is not None and node.composed.execution == "ANALYSIS"

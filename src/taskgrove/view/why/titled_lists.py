@@ -1,62 +1,63 @@
-"""What stands below the sentence and the tree of an explanation, as titled lists. Pure."""
+"""The titled lists below the first line and the tree of an explanation. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from taskgrove.view.left_out import left_out_lines
+from taskgrove.view.phrases import (
+    LINES_SHOWN,
+    at_most,
+    clock_text,
+    counted,
+    leaves,
+    left_out_lines,
+    listed,
+    plain,
+)
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why.actions import RunCommand, command_text, text_of
 from taskgrove.view.why.explanation import CauseGroup, Explanation
 from taskgrove.view.why.failed_leaf import normalised
 from taskgrove.view.why.findings import Casualty
 from taskgrove.view.why.living_run import wait_words
-from taskgrove.view.why.phrases import clock_text, counted, listed, plain
+from taskgrove.view.why.naming import below_root
 
-#: How many lines one list has at most.
-LINES_SHOWN: Final = 20
 #: Of words that differ so many are shown, and so many columns of each.
 _EXAMPLES: Final = 3
 _EXAMPLE: Final = 120
 
-_TITLES: Final = {
+_CASUALTIES: Final = {
     "skipped": "skipped",
     "stopped": "stopped when asked",
-    "abandoned": "asked to stop, and given up",
+    "abandoned": "did not stop when asked",
     "not started": "not started",
     "same device": "of a device that had failed already",
 }
 
 
-def sections_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
+def lists_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
     """Return the lists that have something to say: their titles and their lines."""
-    failed = sum(group.count for group in why.groups)
-    told: list[tuple[str, Iterable[str]]] = []
-    if why.next_step and not why.sentence.endswith(why.next_step):
-        told.append(("Next", (text_of(action, why.now_ns) for action in why.actions)))
-    if why.also:
-        told.append(("Besides", why.also))
-    if failed == 1 and "…" in why.sentence:
-        told.append(("In full", [_group_line(why.groups[0])]))
-    if failed > 1:
-        causes = counted(len(why.groups), "cause")
-        title = f"Failed ({counted(failed, 'leaf', 'leaves')}, {causes})"
-        told.append((title, _group_lines(why)))
-    if why.casualties:
-        word = "Only followed from it" if failed else "Stopped"
-        title = f"{word} ({counted(len(why.casualties), 'leaf', 'leaves')})"
-        told.append((title, _casualty_lines(why.casualties)))
-    if len(why.waiting) > 1:
-        title = f"Still running ({counted(len(why.waiting), 'leaf', 'leaves')})"
-        told.append((title, (wait_words(wait, why.now_ns) for wait in why.waiting)))
-    if why.left_out:
-        told.append(("Left out", left_out_lines(why.left_out)))
-    if why.verdicts:
-        told.append(("Said by operators", _verdict_lines(why)))
-    if why.see_also:
-        told.append(("See also", (text_of(action, why.now_ns) for action in why.see_also)))
-    return [(title, _at_most(tuple(lines))) for title, lines in told]
+    now_ns, failed = why.now_ns, sum(group.count for group in why.groups)
+    untold = bool(why.next_step) and not why.sentence.endswith(why.next_step)
+    is_cut = failed == 1 and "…" in why.sentence
+    causes = counted(len(why.groups), "cause")
+    followed = "Only followed from it" if failed else "Stopped"
+    told: list[tuple[str, Sequence[str]]] = [
+        ("Next", [text_of(it, now_ns) for it in why.actions] if untold else ()),
+        ("Besides", why.also),
+        ("In full", [_group_line(why.groups[0])] if is_cut else ()),
+        (f"Failed ({leaves(failed)}, {causes})", _group_lines(why) if failed > 1 else ()),
+        (f"{followed} ({leaves(len(why.casualties))})", _casualty_lines(why.casualties)),
+        (
+            f"Still running ({leaves(len(why.waiting))})",
+            [wait_words(it, now_ns) for it in why.waiting] if len(why.waiting) > 1 else (),
+        ),
+        ("Left out", left_out_lines(why.left_out)),
+        ("Said by operators", _verdict_lines(why)),
+        ("See also", [text_of(it, now_ns) for it in why.see_also]),
+    ]
+    return [(title, _at_most(tuple(lines))) for title, lines in told if lines]
 
 
 def commands_of(why: Explanation) -> list[str]:
@@ -90,8 +91,8 @@ def _group_lines(why: Explanation) -> tuple[str, ...]:
 def _group_line(group: CauseGroup) -> str:
     if group.count == 1:
         device = f" on {safe_text(group.devices[0])}" if group.devices else ""
-        return f"{_below_root(group.paths[0])}{device}: {safe_text(group.cause)}"
-    names = list(map(safe_text, group.devices)) or list(map(_below_root, group.paths))
+        return f"{below_root(group.paths[0])}{device}: {safe_text(group.cause)}"
+    names = list(map(safe_text, group.devices)) or list(map(below_root, group.paths))
     if not group.told:
         return f"{group.count:,} times {plain(group.cause)} ({listed(names)})"
     # Each says it of its own names and figures: those of one are not told for all.
@@ -104,30 +105,29 @@ def _group_line(group: CauseGroup) -> str:
     return f"{group.count:,} alike but for names and figures: {'; '.join(examples)}{rest}"
 
 
-def _below_root(path: str) -> str:
-    return safe_text(path.partition("/")[2] or path)
-
-
-def _casualty_lines(casualties: Sequence[Casualty]) -> Iterable[str]:
+def _casualty_lines(casualties: Sequence[Casualty]) -> list[str]:
     groups: dict[tuple[str, str], list[Casualty]] = {}
     for item in casualties:
         groups.setdefault((item.kind, normalised(item.because)), []).append(item)
+    lines = []
     for (kind, _), items in groups.items():
-        names = [_below_root(item.path) for item in items]
         because = plain(items[0].because)
         because = f" ({because})" if because else ""
-        yield f"{len(items):,} {_TITLES[kind]}{because}: {listed(names)}"
+        names = listed([below_root(item.path) for item in items])
+        lines.append(f"{len(items):,} {_CASUALTIES[kind]}{because}: {names}")
+    return lines
 
 
-def _verdict_lines(why: Explanation) -> Iterable[str]:
+def _verdict_lines(why: Explanation) -> list[str]:
+    lines = []
     for verdict in why.verdicts:
         by = safe_text(verdict.who) or "somebody"
         reason = f" ({plain(verdict.why)})" if verdict.why else ""
         when = clock_text(verdict.wall_ns, why.now_ns)
-        yield f"{when}, {by} on {safe_text(verdict.path)}: {plain(verdict.words)}{reason}"
+        lines.append(f"{when}, {by} on {safe_text(verdict.path)}: {plain(verdict.words)}{reason}")
+    return lines
 
 
 def _at_most(lines: tuple[str, ...]) -> tuple[str, ...]:
-    if len(lines) <= LINES_SHOWN + 1:
-        return lines
-    return (*lines[:LINES_SHOWN], f"… and {len(lines) - LINES_SHOWN:,} more")
+    """Return lines, cut where they are too many; one that counts others may stand behind them."""
+    return lines if len(lines) <= LINES_SHOWN + 1 else at_most(lines)
