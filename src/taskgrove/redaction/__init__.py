@@ -1,4 +1,4 @@
-"""Keeping secrets out of what is written: environments, command lines, plain data and texts."""
+"""Keeping secrets out of environments, command lines, plain data and texts."""
 
 from taskgrove.redaction.forms import REDACTED as REDACTED
 from taskgrove.redaction.forms import without_url_passwords as without_url_passwords

@@ -1,10 +1,8 @@
 """Finding secrets in a text by their own form: keys of well-known services, headers, URLs.
 
-What is published by a service as the form of its keys is looked for, wherever it stands; so are
-private keys in PEM, passwords of URLs, ``Bearer`` and ``Basic`` headers, and the lines of
-``.netrc`` and ``.pgpass``. Each pattern goes once through a text: it takes linear time.
-
-Pure.
+The published forms of services' keys are looked for everywhere in a text, and so are private keys
+in PEM, passwords of URLs, ``Bearer`` and ``Basic`` headers, and the lines of ``.netrc`` and
+``.pgpass``. Each pattern goes once through a text, in linear time. Pure.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ from typing import Final
 
 from taskgrove.redaction.names import certainty_of, may_name_a_secret
 
-#: What stands in place of a secret.
+#: The mark in place of a secret.
 REDACTED: Final = "<redacted>"
 
-#: Keys of services; each begins with what its service has published.
+#: Keys of services; each begins as its service has published.
 _KEYS: Final = (
     r"eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*",  # JWT, JWE
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])",  # AWS
@@ -68,7 +66,7 @@ _LONG: Final = re.compile(r"[\w.-]{16}")
 #: Longer data in base64, such as an array's, may hold anything by chance.
 _LONGEST_KEY: Final = 300
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+=*")
-#: Private keys; one without its end goes on to the end of the text.
+#: Private keys; a key without its end goes on to the end of the text.
 _PEM: Final = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
     r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
@@ -79,7 +77,7 @@ _PUTTY: Final = re.compile(r"(Private-Lines: \d+)\s.*?(?=\nPrivate-MAC|\Z)", re.
 _CRYPT: Final = re.compile(
     r"\$(?:1|5|6|y|apr1|2[abxy]|argon2(?:id|i|d))\$[./A-Za-z0-9$=,+]{16,}|\{SS?HA\d{0,3}\}[\w+/=]{16,}"
 )
-#: ``Bearer …``: what a program takes for a key has a digit or a capital inside.
+#: ``Bearer …``: a key has a digit or a capital inside.
 _SCHEME: Final = re.compile(
     r"\b(Bearer|Token|Basic|Negotiate|ApiKey)([ \t]+)([\w.~+/=-]{6,4096})", re.IGNORECASE
 )
@@ -91,8 +89,8 @@ _HOOK: Final = re.compile(
     r"|(?:\w{1,20}\.)?discord(?:app)?\.com/api/webhooks|[\w-]{1,63}\.webhook\.office\.com/webhookb2"
     r"|api\.telegram\.org/bot)/?)[\w/.@:-]+"
 )
-#: A password may hold an ``@``; one that holds a slash is not taken for a port and a path. Longer
-#: ones are not looked for: the time stays linear.
+#: A password may hold an ``@``; a password with a slash is told from a port and a path. Longer
+#: passwords are not looked for, so that the time stays linear.
 _URL_PASSWORD: Final = re.compile(
     r"((?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,40}+://)([^\s:/@?#]*+)"
     r"(:(?:[^\s/]{1,160}(?=@)|(?!\d+/)[^\s@]{1,160}(?=@)))?(?=:?@)"
@@ -116,11 +114,7 @@ _PGPASS: Final = re.compile(
 
 
 def hide_forms(text: str) -> str:
-    """Return a text in which what has the form of a secret is replaced.
-
-    Args:
-        text: The text, of one line or many.
-    """
+    """Return a text, of one line or many, in which everything of the form of a secret is hidden."""
     if "://" in text:
         text = without_url_passwords(text)
     if "-----BEGIN" in text:
@@ -177,7 +171,7 @@ def _scheme(match: re.Match[str]) -> str:
 
 
 def _is_basic(value: str) -> bool:
-    """Return whether a text is ``user:password`` in base64."""
+    """Return True for ``user:password`` in base64."""
     try:
         return b":" in base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
     except (binascii.Error, ValueError):

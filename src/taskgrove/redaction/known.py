@@ -1,6 +1,6 @@
 """Values that are known as secrets by their name, to be found again in other texts.
 
-Threads: values may be added while other threads replace.
+Threads: a thread may add values while others replace them in texts.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import threading
 from typing import Final
 from urllib.parse import quote
 
+from taskgrove.redaction.forms import REDACTED
+
 #: A shorter value, or a plain word, may stand in a text with another meaning.
 _SHORTEST: Final = 6
 _LONGEST: Final = 4096
-#: More are not looked for: the time that a text takes grows with them.
+#: More values are not looked for, because each takes time in every text.
 _MOST: Final = 200
 _PLAIN: Final = re.compile(
     r"[A-Za-z_-]+|[\d.+:e-]+|[\w.~-]*(?:/[\w.-]+)+/?|[\w-]+(?:@[\w-]+)?(?:\.[\w-]+)+|<redacted>"
@@ -40,15 +42,15 @@ class KnownValues:
                 # A value may hold another one: the longest go first.
                 self._values = tuple(sorted({*self._values, *forms}, key=len, reverse=True))
 
-    def hide(self, text: str, mark: str) -> str:
+    def hide(self, text: str) -> str:
         """Return a text in which known values are replaced."""
         for value in self._values:
             if value in text:
-                text = text.replace(value, mark)
+                text = text.replace(value, REDACTED)
         return text
 
 
 def _is_key(value: str) -> bool:
-    """Return whether a value of plain signs is a key by its length and its mixture of signs."""
+    """Return True for a key: a long value with digits, capitals and small letters."""
     kinds = (str.isdigit, str.isupper, str.islower)
     return len(value) >= 20 and all(any(kind(sign) for sign in value) for kind in kinds)

@@ -1,20 +1,20 @@
-"""Which names say that what they name is a secret.
+"""Names of secrets.
 
-A name is split into words at everything that is no letter or digit, and where a small letter is
-followed by a capital one (``dbPassword``); digits at the end of a word do not count, and case does
-not matter. Whole words are compared, never parts of them: ``KEYBOARD``, ``COMPASS_HEADING`` and
-``bypass`` hold no word of a secret. The lists stand below:
+A name is split into words at each sign that is not a letter or digit, and between a small and a
+capital letter (``dbPassword``). Digits at the end of a word, and case, do not count. Whole words
+are compared, never parts: ``KEYBOARD``, ``COMPASS_HEADING`` and ``bypass`` hold no word of a
+secret. The lists are below:
 
-- ``_WORDS`` make a name secret wherever they stand, unless the name ends in one of ``_ABOUT``,
-  which tell something about a secret (``token_count``, ``password_file``, ``TokenError``).
+- ``_WORDS`` make a name secret at any place, unless the name ends in a word of ``_ABOUT``, and so
+  tells something about a secret (``token_count``, ``password_file``, ``TokenError``).
 - ``_KEYS`` do so before ``key``; ``ssh_key`` is secret, ``primary_key`` is not.
 - ``_PAIRS`` are two words that follow each other, such as ``connection string``.
 - Short words with other meanings (``pass``, ``pin``, ``salt``) count at the end of a name only, and
   not behind the words that give them the other meaning (``band_pass``, ``sample_pin``). They are
-  *weak*: a number of at most three digits below such a name is shown.
+  *weak*: a number of at most three digits with such a name is shown.
 
-Own lists, because a detector such as detect-secrets finds secrets in source files: it wants quotes
-and assignments, and brings dependencies that the core does not need.
+The lists are our own, because a detector such as detect-secrets looks for quotes and assignments
+in source files, and needs further packages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Final, Literal, TypeAlias
 Certainty: TypeAlias = Literal["sure", "weak", "no"]
 
 _SPLIT: Final = re.compile(r"[^0-9A-Za-z]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-#: A longer name is none.
+#: A longer text is not a name.
 _LONGEST: Final = 200
 
 
@@ -53,7 +53,7 @@ _ABOUT: Final = _set(
     " provider backend scheme realm domain limit index ids sock hint prompt s ms per second seconds"
     " rule rules check checks failure failures version interval"
 )
-#: What names a place; not of a webhook, whose place is the secret.
+#: Names of a place; the place of a webhook is itself the secret.
 _PLACES: Final = _set("url uri href addr address")
 #: Before ``tokens``: how many there are.
 _AMOUNTS: Final = _set("max min n num number total prompt completion input output per")
@@ -107,7 +107,7 @@ _FUSED: Final = re.compile(
     r"(?:db|pg|my|mysql|ssh|root|admin|user|usr|ldap|bind|smtp|imap|ftp|mail|sudo|wifi|proxy|http"
     r"|vnc|redis|rabbitmq|mqtt|mongo|login|elog|epics|tango)(?:pass|pw|pwd)"
 )
-#: Written just so, as environments do: a parameter ``pwd`` is a password.
+#: Written exactly so, as in environments: a parameter ``pwd`` is a password.
 _EXEMPT: Final = frozenset(("PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY", "AUTH_METHOD"))
 #: A text without any of these holds no name of a secret, and no scheme of a header.
 _STEM: Final = re.compile(
@@ -117,13 +117,13 @@ _STEM: Final = re.compile(
 
 
 def may_name_a_secret(text: str) -> bool:
-    """Return whether a text may hold the name of a secret; quick, and rather yes than no."""
+    """Return False where a text holds no name of a secret; quick, and True in case of doubt."""
     return _STEM.search(text.lower()) is not None
 
 
 @functools.lru_cache(maxsize=10_000)
 def certainty_of(name: str) -> Certainty:
-    """Return how sure it is that what has this name is a secret."""
+    """Return how sure it is that a value of this name is a secret."""
     if len(name) > _LONGEST or name in _EXEMPT:
         return "no"
     words = [word.lower().rstrip("0123456789") for word in _SPLIT.split(name)]
@@ -155,7 +155,7 @@ def _is_fused(word: str) -> bool:
 
 
 def _is_weak(words: list[str]) -> bool:
-    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    before, last = ["", *words][-2:]
     if last in _WEAK:
         return before not in _WEAK[last]
     return last in _WEAK_BEHIND and (not before or before in _WEAK_BEHIND[last])

@@ -1,12 +1,12 @@
-"""Keeping secrets out of what is written and shown: one rule for every place.
+"""Keeping secrets out of records, pages and messages: one rule for every place.
 
-What is redacted, wherever it stands:
+These are redacted:
 
-- what has the *name* of a secret (:mod:`taskgrove.redaction.names`): variables, keys at any depth,
-  flags, headers, ``name=value`` and ``name: value`` in a text;
-- what has the *form* of a secret, whatever its name (:mod:`taskgrove.redaction.forms`): keys of
-  well-known services, private keys, passwords of URLs;
-- *values* that were found by their name before, where a text repeats them
+- values with the *name* of a secret (:mod:`taskgrove.redaction.names`): variables, keys at any
+  depth, flags, headers, ``name=value`` and ``name: value`` in a text;
+- values with the *form* of a secret (:mod:`taskgrove.redaction.forms`): keys of well-known
+  services, private keys, passwords of URLs;
+- values that were found by their name before, where a text repeats them
   (:meth:`Redaction.remember`).
 
 ``TASKGROVE_REDACT`` changes it: words, split by commas. ``-WORD`` exempts a whole name,
@@ -32,16 +32,14 @@ from taskgrove.redaction.text import hide_values
 
 #: The environment variable that changes the rule.
 REDACT_VARIABLE: Final = "TASKGROVE_REDACT"
-#: What says the name, and what the value, in an entry of a list such as a container's environment.
+#: The keys of name and value in an entry of a list, such as a container's environment.
 _ENTRY: Final = (("name", "value"), ("key", "value"), ("Name", "Value"))
-#: Texts that are said again and again are looked at once; so many, so long.
+#: How many texts are remembered without their secrets, and how long these may be.
 _SAID: Final = (2_000, 300)
 
 
 class Redaction:
-    """The rule by which secrets are kept out of what is written.
-
-    It changes in one way only: it may get to know values (:meth:`remember`).
+    """The rule that keeps secrets out; it changes only by :meth:`remember`.
 
     Args:
         also: Names that are secrets too; ``*`` and ``?`` stand for anything; case is ignored.
@@ -84,7 +82,7 @@ class Redaction:
         )
 
     def is_secret(self, name: str) -> bool:
-        """Return True when what has this name is a secret."""
+        """Return True when a value of this name is a secret."""
         return self._certainty(name) != "no"
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -95,35 +93,35 @@ class Redaction:
         """Return a command line in which secrets are redacted.
 
         ``--token=X``, ``--password X``, ``NAME=X``, ``--env=NAME=X``, ``Authorization: X``, the
-        short flags of known programs (``mysql -pX``, ``curl -u NAME:X``), and all that is
-        redacted in a text.
+        short flags of known programs (``mysql -pX``, ``curl -u NAME:X``), and the secrets of a
+        text.
         """
         if self._off:
             return tuple(argv)
-        return tuple(shown_words(argv, self.is_secret, self.text, REDACTED))
+        return tuple(shown_words(argv, self.is_secret, self.text))
 
     def text(self, text: str) -> str:
         """Return a text in which secrets are redacted.
 
-        A text of several lines is read as a document, such as a map: the whole value goes, also
-        where it stands below its name. For what somebody says use :meth:`said`.
+        A text of several lines is read as a document, such as a map: the whole value is hidden,
+        also where it stands below its name. For messages use :meth:`said`.
         """
         if self._off:
             return text
         if "\n" not in text:
             return self.said(text)
-        shown = hide_forms(self._values.hide(text, REDACTED))
-        return hide_values(shown, self._certainty, REDACTED)
+        shown = hide_forms(self._values.hide(text))
+        return hide_values(shown, self._certainty)
 
     def said(self, text: str) -> str:
-        """Return what a device, a program or a person says, secrets redacted."""
+        """Return a message of a device, a program or a person in which secrets are redacted."""
         if self._off or len(text) < 4:
             return text
         shown = self._said.get(text)
         if shown is None:
-            shown = hide_forms(self._values.hide(text, REDACTED))
+            shown = hide_forms(self._values.hide(text))
             if self._has_own_names or may_name_a_secret(shown):
-                shown = hide_statements(shown, self._certainty, REDACTED)
+                shown = hide_statements(shown, self._certainty)
             if len(text) < _SAID[1] and len(self._said) < _SAID[0]:
                 self._said[text] = shown
         return shown
@@ -131,8 +129,7 @@ class Redaction:
     def plain(self, data: Any) -> Any:
         """Return plain data in which secrets are redacted, at any depth.
 
-        A list or mapping of a secret's name is redacted as a whole; numbers and None are kept
-        only where the name is no secret's.
+        A list or mapping with the name of a secret is redacted as a whole, and so is a number.
         """
         if self._off:
             return data
@@ -156,11 +153,11 @@ class Redaction:
         return data
 
     def json(self, text: str, *, indent: int | None = None) -> str:
-        """Return a text of JSON in which secrets are redacted.
+        """Return a text of JSON in which secrets are redacted; without secrets it stays as it is.
 
         Args:
-            text: The text; it stays as it is where it holds none.
-            indent: As the text has it.
+            text: The text.
+            indent: The indentation of the text.
         """
         if self._off or text in ("{}", "null", "[]"):
             return text
@@ -172,9 +169,9 @@ class Redaction:
         return text if clean == data else json.dumps(clean, ensure_ascii=False, indent=indent)
 
     def remember(self, data: Any) -> None:
-        """Get to know the secrets in plain data by their names; texts are then without them.
+        """Remember the secrets in plain data, found by their names, and hide them in every text.
 
-        Plain words, numbers and paths are not looked for: a text may hold them by chance.
+        Plain words, numbers and paths are not remembered: a text may hold them by chance.
 
         Args:
             data: An environment, a command line, arguments or parameters.
@@ -189,7 +186,7 @@ class Redaction:
                     self.remember(value)
         elif isinstance(data, str):
             hide = hide_values if "\n" in data else hide_statements
-            hide(data, self._certainty, REDACTED, self._values.add)
+            hide(data, self._certainty, self._values.add)
         elif isinstance(data, (list, tuple)):
             flag = ""
             for item in data:
@@ -207,11 +204,12 @@ class Redaction:
                 self._values.add(item)
 
     def _named(self, name: str, value: Any) -> Any:
-        """Return a value as it is shown under its name."""
+        """Return a value, redacted if its name is a secret's."""
         certainty: Certainty = self._certainty(name)
         if self._off or certainty == "no" or is_small(value, certainty):
             return self.plain(value)
-        return _hidden(value)
+        # That there is no secret is no secret.
+        return value if value in (None, "") or isinstance(value, bool) else REDACTED
 
     def _certainty(self, name: str) -> Certainty:
         found = self._certain.get(name)
@@ -229,17 +227,12 @@ class Redaction:
 
 
 def holds_redacted(data: Any) -> bool:
-    """Return True when something in plain data was redacted: it cannot be used as it is."""
+    """Return True when a part of plain data was redacted, so that the data cannot be used."""
     if isinstance(data, str):
         return REDACTED in data
     if isinstance(data, Mapping):
         return any(holds_redacted(value) for value in data.values())
     return isinstance(data, (list, tuple)) and any(holds_redacted(item) for item in data)
-
-
-def _hidden(value: Any) -> Any:
-    """Return what stands in place of a secret; that there is none is no secret."""
-    return value if value is None or value == "" or isinstance(value, bool) else REDACTED
 
 
 def _matcher(patterns: Iterable[str]) -> Any:

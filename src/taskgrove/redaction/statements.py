@@ -1,11 +1,10 @@
-"""Finding values by their name in what somebody says: messages, errors, output, commands.
+"""Finding values by their name in sentences: messages, errors, output, commands.
 
-Unlike a map (:mod:`taskgrove.redaction.text`), such a text is no document: a name may stand in the
-middle of a sentence. Behind ``name=`` the next word goes; behind ``name: `` too, unless a sentence
-goes on there (``token: Field required``). A value in quotes goes as a whole, and so does the line
-behind the name of a header, and behind a name that begins a line of several.
-
-Pure. Each pattern takes linear time.
+Unlike a map (:mod:`taskgrove.redaction.text`), such a text is no document: a name may stand inside
+a sentence. Behind ``name=`` the next word is hidden; behind ``name: `` too, unless a sentence goes
+on there (``token: Field required``). A value in quotes is hidden as a whole, and so is the line
+behind the name of a header, and behind a name that begins one of several lines. Pure; each pattern
+takes linear time.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from taskgrove.redaction.command_line import USER_FLAGS, value_of_short_flag
+from taskgrove.redaction.forms import REDACTED
 from taskgrove.redaction.names import Certainty
 
 #: ``name=``, ``name: `` and ``"name": ``, also as JSON inside of a text (``\\"name\\": ``).
@@ -67,35 +67,30 @@ _ODD: Final = re.compile(r"[^\s]*?(?:[A-Za-z]\d+[A-Za-z]|[!$%&*#^~+])")
 def hide_statements(
     text: str,
     certainty_of: Callable[[str], Certainty],
-    mark: str,
     heard: Callable[[str], object] = len,
 ) -> str:
-    """Return a text in which values are replaced whose name says that they are secrets.
+    """Return a text, of one line or many, in which values with the name of a secret are hidden.
 
     Args:
-        text: The text, of one line or many.
+        text: The text.
         certainty_of: Decides by the name.
-        mark: What stands in place of a value.
-        heard: Called with each value that is replaced behind a name.
+        heard: Called with each value that is hidden behind a name.
     """
     if "=" in text or ":" in text:
-        text = _hide_named(text, certainty_of, mark, heard)
+        text = _hide_named(text, certainty_of, heard)
     if "</" in text:
         text = _TAG.sub(
-            lambda tag: tag[0] if certainty_of(tag[1]) == "no" else f"<{tag[1]}>{mark}", text
+            lambda tag: tag[0] if certainty_of(tag[1]) == "no" else f"<{tag[1]}>{REDACTED}", text
         )
-    text = _SPOKEN.sub(lambda told: f"{told[1]}{mark}" if _ODD.match(told[2]) else told[0], text)
+    text = _SPOKEN.sub(lambda it: f"{it[1]}{REDACTED}" if _ODD.match(it[2]) else it[0], text)
     if "-" in text:
-        text = _SHELL.sub(rf"\1{mark}", text)
-        text = _FLAG.sub(lambda found: _flag(found, certainty_of, mark), text)
+        text = _SHELL.sub(rf"\1{REDACTED}", text)
+        text = _FLAG.sub(lambda found: _flag(found, certainty_of), text)
     return text
 
 
 def _hide_named(
-    text: str,
-    certainty_of: Callable[[str], Certainty],
-    mark: str,
-    heard: Callable[[str], object],
+    text: str, certainty_of: Callable[[str], Certainty], heard: Callable[[str], object]
 ) -> str:
     shown: list[str] = []
     at = 0
@@ -104,11 +99,11 @@ def _hide_named(
         begin = end = found.end()
         if certainty == "sure" or (certainty == "weak" and _is_assigned(text, found)):
             begin, end = _value_of(text, found)
-        if text.startswith(mark, begin):  # nothing is hidden twice
+        if text.startswith(REDACTED, begin):  # it is hidden already
             begin = end = max(begin, found.end())
         if end > begin and not is_small(text[begin:end], certainty):
             heard(text[begin:end])
-            shown += (text[at:begin], mark)
+            shown += (text[at:begin], REDACTED)
         else:
             shown.append(text[at:end])
         at = end
@@ -117,7 +112,7 @@ def _hide_named(
 
 
 def is_small(value: object, certainty: Certainty) -> bool:
-    """Return whether a value of a weak name is a number that is no secret: ``pass: 2``."""
+    """Return True for a number that is no secret behind a weak name: ``pass: 2``."""
     if certainty != "weak" or isinstance(value, (list, tuple, dict)):
         return False
     shown = str(value)
@@ -129,9 +124,9 @@ def is_small(value: object, certainty: Certainty) -> bool:
 
 
 def _is_assigned(text: str, found: re.Match[str]) -> bool:
-    """Return whether a weak name is one of data, and no word of a text.
+    """Return True where a weak name belongs to data, and is not a word of a sentence.
 
-    ``pass=``, ``"pass":`` and ``db_pass:`` are; ``pass: abc1def`` is by its value.
+    So do ``pass=``, ``"pass":`` and ``db_pass:``; ``pass: abc1def`` does by its value.
     """
     name = found["name"].strip("-")
     behind = text[found.end("name") : found.start("sign")].lstrip("\\")
@@ -141,18 +136,18 @@ def _is_assigned(text: str, found: re.Match[str]) -> bool:
 
 
 def _value_of(text: str, found: re.Match[str]) -> tuple[int, int]:
-    """Return where the value behind a name begins and ends; the same place: there is none."""
+    """Return where the value behind a name begins and ends; equal places: there is no value."""
     at = found.end()
     opened = _QUOTE.match(text, at)
     if opened is not None:
         return opened.end(), _end_of_quoted(text, opened)
     if text.startswith(("[", "{"), at):
-        return at, at  # its own names are looked at
+        return at, at  # the names inside it decide
     return at, at + len(_bare_value(text, found))
 
 
 def _bare_value(text: str, found: re.Match[str]) -> str:
-    """Return the value that stands behind a name; empty where none is a secret."""
+    """Return the unquoted secret behind a name; empty where there is none."""
     at, is_colon = found.end(), found["sign"] == ":"
     name = found["name"].lower().replace("-", "").replace("_", "")
     if is_colon and name.endswith(_HEADERS):
@@ -168,7 +163,7 @@ def _bare_value(text: str, found: re.Match[str]) -> str:
 
 
 def _begins_line(text: str, found: re.Match[str]) -> bool:
-    """Return whether a name begins a line of several."""
+    """Return True for a name that begins one of several lines."""
     start = text.rfind("\n", max(0, found.start() - _INDENT), found.start()) + 1
     if not start and found.start() > _INDENT:
         return False
@@ -193,10 +188,9 @@ def _end_of_quoted(text: str, opened: re.Match[str]) -> int:
     return opened.end() + len(_part(_LINE, text, opened.end()))
 
 
-def _flag(found: re.Match[str], certainty_of: Callable[[str], Certainty], mark: str) -> str:
+def _flag(found: re.Match[str], certainty_of: Callable[[str], Certainty]) -> str:
     flag, gap, value = found.groups()
     if flag in USER_FLAGS or flag == "-p":
-        shown = value_of_short_flag(flag, value, mark) or value
-        return f"{flag}{gap}{shown}"
-    is_value = any(sign.isdigit() for sign in value) and mark not in value
-    return f"{flag}{gap}{mark}" if is_value and certainty_of(flag) == "sure" else found[0]
+        return f"{flag}{gap}{value_of_short_flag(flag, value) or value}"
+    is_value = any(sign.isdigit() for sign in value) and REDACTED not in value
+    return f"{flag}{gap}{REDACTED}" if is_value and certainty_of(flag) == "sure" else found[0]

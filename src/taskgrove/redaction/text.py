@@ -1,12 +1,10 @@
-"""Finding values by their name in a text: YAML, JSON, ini and shell alike, without parsing it.
+"""Finding values by their name in a document: YAML, JSON, ini and shell, without parsing it.
 
-A text that is kept as it was written, such as a command map, need not be valid, and shall still
-read as its author wrote it. So it is gone through from name to name: what follows ``name:`` or
-``name=`` is a value. When the name is a secret's, all of the value goes: what is quoted, else the
-rest of the line and the lines below that are indented deeper. Rather a word too many is hidden
-than one too few; only a mapping stays, whose own names are looked at.
-
-Pure.
+A document such as a command map need not be valid, and must still read as its author wrote it. So
+this module goes from name to name: a value follows ``name:`` or ``name=``. Behind the name of a
+secret the whole value is hidden: the quoted part, else the rest of the line and the lines below
+that are indented deeper. In case of doubt more is hidden; only a mapping stays, and the names
+inside it decide. Pure.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from taskgrove.redaction.forms import REDACTED
 from taskgrove.redaction.names import Certainty
 
 #: ``name: `` or ``name=``, the name perhaps quoted.
@@ -22,33 +21,31 @@ _NAME: Final = re.compile(
     r"""["']?(?<![A-Za-z_])(?P<name>[A-Za-z_][\w.-]{0,200}+)\\?["']?[ \t]*[:=][ \t]*"""
 )
 _QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
-#: What says that there is no secret.
+#: Values that are no secret.
 _NOTHING: Final = re.compile(r"""(?:null|~|true|false|""|'')(?=\s*(?:[,;}\])#]|$))""", re.MULTILINE)
 #: A small number, which is no secret where the name is not sure.
 _SMALL: Final = re.compile(r"[-+]?\d{1,3}(?=[ \t]*(?:[,;}\])#]|$))", re.MULTILINE)
 #: Nothing, or the mark of a block, on the line itself: the value is below.
 _BELOW: Final = re.compile(r"""(?P<mark>[|>][-+0-9]*|\[)?[ \t]*(?:#.*)?$""", re.MULTILINE)
-#: What begins a mapping below, or a list of them.
+#: The beginning of a mapping below, or of a list of mappings.
 _MAPPING: Final = re.compile(r"""\s*(?:-[ \t]+)*(?:["']?[\w.-]+["']?[ \t]*:(?:\s|$)|\{)""")
-#: What ends a value inside of braces.
+#: The end of a value inside of braces.
 _NEXT: Final = re.compile(r"[,}\]]")
-#: What may close, after a value, something that was opened before it.
+#: Signs that may close, after a value, a bracket that was opened before it.
 _CLOSING: Final = " \t\r,}])"
 
 
 def hide_values(
     text: str,
     certainty_of: Callable[[str], Certainty],
-    mark: str,
     heard: Callable[[str], object] = len,
 ) -> str:
-    """Return a text in which values are replaced whose name says that they are secrets.
+    """Return a text, of one line or many, in which values with the name of a secret are hidden.
 
     Args:
-        text: The text, of one line or many.
+        text: The text.
         certainty_of: Decides by the name.
-        mark: What stands in place of a value.
-        heard: Called with each value that is replaced.
+        heard: Called with each value that is hidden.
     """
     shown: list[str] = []
     at = depth = 0
@@ -61,7 +58,7 @@ def hide_values(
         if certainty == "no" or (certainty == "weak" and _SMALL.match(text, at)):
             if quoted is not None and "\n" not in quoted[0]:
                 shown.append(text[at])
-                shown.append(hide_values(quoted[0][1:-1], certainty_of, mark, heard))
+                shown.append(hide_values(quoted[0][1:-1], certainty_of, heard))
                 shown.append(text[at])
                 depth += _depth(text, at, quoted.end())
                 at = quoted.end()
@@ -69,26 +66,20 @@ def hide_values(
             continue
         elif quoted is not None:
             heard(quoted[0][1:-1])
-            shown.append(f"{text[at]}{mark}{text[at]}")
+            shown.append(f"{text[at]}{REDACTED}{text[at]}")
             at = quoted.end()
         else:
             end = _end_of(text, found, within=depth > 0)
             if end > at:
                 heard(text[at:end].strip())
-                shown.append(mark if text[at - 1] != ":" else f" {mark}")
+                shown.append(REDACTED if text[at - 1] != ":" else f" {REDACTED}")
             at = end
     shown.append(text[at:])
     return "".join(shown)
 
 
 def _end_of(text: str, name: re.Match[str], *, within: bool) -> int:
-    """Return where the value ends that follows a name and is not quoted.
-
-    Args:
-        text: The text.
-        name: The name.
-        within: Whether braces are open that were opened anywhere before.
-    """
+    """Return where the unquoted value behind a name ends; ``within``: inside of open braces."""
     at = name.end()
     column = name.start() - (text.rfind("\n", 0, name.start()) + 1)
     below = _BELOW.match(text, at)
@@ -114,7 +105,7 @@ def _end_of_plain(text: str, name: re.Match[str], column: int, *, within: bool) 
     end = _end_of_line(text, at)
     bare = max(at + 1, at + len(text[at:end].rstrip(_CLOSING)))
     if bare < at + len(text[at:end].rstrip(" \t\r")):
-        return bare  # something is closed, or goes on, behind it
+        return bare  # a bracket is closed, or the text goes on, behind the value
     if within:
         found = _NEXT.search(text, end)
         return end if found is None else found.start()
@@ -133,13 +124,13 @@ def _end_of_line(text: str, at: int) -> int:
 
 
 def _below(text: str, end: int, column: int, *, with_list: bool = False) -> int:
-    """Return the end of the last line that is deeper than a column, from the end of one on.
+    """Return the end of the last line that is deeper than the column of a name.
 
     Args:
         text: The text.
         end: The end of the line of the name.
         column: The column of the name.
-        with_list: Whether a list that stands in the column itself belongs to the name.
+        with_list: Whether a list in that same column belongs to the name.
     """
     at = end
     while at < len(text):
@@ -151,5 +142,5 @@ def _below(text: str, end: int, column: int, *, with_list: bool = False) -> int:
             if len(line) - len(bare) <= column and not is_item:
                 break
             end = until - (len(bare) - len(bare.rstrip(" \t\r,")) if bare[0] == "]" else 0)
-        at = until  # blank lines belong to it only where more of it follows
+        at = until  # blank lines belong to the value only where more of it follows
     return end
