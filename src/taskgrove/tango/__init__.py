@@ -1,6 +1,6 @@
 """TANGO devices: the client for long-running commands, the runner of DEVICE leaves, and more.
 
-Importing this package does not import PyTango; using what needs it raises a
+Importing this package does not import PyTango; a part that needs PyTango raises a
 :class:`~taskgrove.errors.MissingExtraError` that names the extra where it is missing.
 """
 

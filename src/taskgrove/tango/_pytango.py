@@ -12,7 +12,7 @@ def require_pytango(what: str) -> None:
     """Check that PyTango is installed, without importing it.
 
     Args:
-        what: What needs it, as the subject of a sentence.
+        what: The part that needs it, as the subject of a sentence.
 
     Raises:
         MissingExtraError: It is not; the error names the extra that brings it.
@@ -25,7 +25,7 @@ def load_pytango(what: str) -> Any:
     """Return the module ``tango``.
 
     Args:
-        what: What needs it, as the subject of a sentence.
+        what: The part that needs it, as the subject of a sentence.
 
     Raises:
         MissingExtraError: PyTango is not installed.

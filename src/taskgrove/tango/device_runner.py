@@ -52,7 +52,7 @@ class CallState(IntEnum):
 
 
 class CallRequest(IntEnum):
-    """What happens to the call."""
+    """The requests to the call."""
 
     CALL = auto()
     ABORT = auto()
@@ -165,7 +165,7 @@ class DeviceRunner:
             return self._client
 
     def limits(self, leaf: LeafTask) -> LeafLimits:
-        """Say what can be enforced: a device is asked to abort, and as a whole."""
+        """Return which limits can be enforced: a device is asked to abort, and as a whole."""
         if leaf.abort_on_timeout:
             return LeafLimits("ask", "enforced", _DEVICE_WIDE)
         note = f"{_DEVICE_WIDE}; {_NOT_SENT}" if leaf.timeout is not None else _DEVICE_WIDE

@@ -1,13 +1,13 @@
 """A client for the long-running commands of SKA devices, over PyTango.
 
-Events are followed, polls reconcile what events lose, and what a broken call has done is
-found out instead of being sent again. One client serves any number of devices and commands
+Events are followed, polls reconcile what events lose, and the fate of a broken call is found
+out; the call is never sent again. One client serves any number of devices and commands
 with a bounded number of threads: one dispatcher and at most six for calls that may block.
 
 PyTango's own limit for events that wait to be read is 1000 for each subscription; a burst
-loses what is beyond it. The client finds lost ends by polling. Who wants to lose fewer sets
+loses the events beyond it. The client finds lost ends by polling. To lose fewer events, set
 ``TANGO_EVENT_BUFFER_HWM`` (client) and ``TANGO_DS_EVENT_BUFFER_HWM`` (server) before the
-processes start; the client does not, because the variable holds for the whole process.
+processes start; the client does not set them, because they hold for the whole process.
 
 Threads: any thread may call any public method. ``invoke`` blocks for its call (and for the
 connection, the first time), ``close`` for the threads to end; nothing else blocks. All
@@ -106,9 +106,8 @@ class LrcClient:
     ) -> LrcCommand:
         """Call a command and follow it to its end; returns when the call has been answered.
 
-        The command is sent at most once, whatever happens. Everything that comes of it, a
-        device that cannot be reached included, is told by ``on_update``, with exactly one
-        final update.
+        The command is sent at most once. ``on_update`` gets all news of the command, with exactly
+        one final update, also where the device cannot be reached.
 
         Args:
             device: TANGO name of the device.
@@ -157,7 +156,7 @@ class LrcClient:
                 answer = session.link.call(shape.name, value, within_s=call_until - sent_at)
             else:
                 answer = session.link.call(shape.name, value)
-        except Exception as exc:  # noqa: BLE001 - what it proves is told in the final update
+        except Exception as exc:  # noqa: BLE001 - the final update tells the failure
             dispatcher.post(self._call_failed, session, command, shape, sent_at, classify(exc))
         else:
             reply = decode_reply(answer, coded=shape.is_coded, command_name=shape.name)
@@ -203,14 +202,14 @@ class LrcClient:
     ) -> None:
         """Ask a device to abort; returns at once.
 
-        Abort is device-wide: it ends every command of the device, whoever asked for it.
+        Abort is device-wide: it ends every command of the device, those of other clients too.
         Several requests while one is under way, or after it with no new command in between,
         are one request.
 
         Args:
             device: TANGO name of the device.
             reason: Why, for the log.
-            on_acknowledged: Called on the dispatcher thread with what the device answered.
+            on_acknowledged: Called on the dispatcher thread with the answer of the device.
 
         Raises:
             UsageError: The client is closed.
@@ -261,7 +260,7 @@ class LrcClient:
         try:
             session.link.ensure()
             return abort_command(session.link) is not None
-        except Exception:  # noqa: BLE001 - whoever asks for an abort is told then
+        except Exception:  # noqa: BLE001 - a later request for an abort gets the reason
             return True
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ A device class puts :class:`LrcServerMixin` first and declares its commands with
 
 Commands run one after the other on a thread of the device; a client gets
 ``[[ResultCode], [id]]`` at once and follows the id by the attributes of the protocol,
-all of which have change events. What a command returns is its result (None: success),
+all of which have change events. The value that a command returns is its result (None: success);
 an exception is an abnormal failure.
 
 Threads: each device has two of its own, both ended by ``delete_device``; the rules
@@ -82,11 +82,11 @@ def long_running_command(
     Args:
         dtype_in: TANGO type of the argument; None for a command that takes none.
         validate: Called with device and argin before the command is queued; the text
-            that it returns is the reason of a refusal (REJECTED), what it raises reaches
-            the client. None or an empty text accepts.
+            that it returns is the reason of a refusal (REJECTED), its exception reaches the
+            client. None or an empty text accepts.
         is_allowed: Called with the device when the command's turn has come; False ends
             it REJECTED with NOT_ALLOWED.
-        doc_in: What the argument is.
+        doc_in: The description of the argument.
 
     Raises:
         ValueError: The method's name holds an underscore.
@@ -126,7 +126,7 @@ def long_running_command(
 
 
 def _lrc_attribute(name: str, length: int, doc: str, dtype: Any = str) -> Any:
-    """Return a read-only spectrum attribute that says what the ledger knows."""
+    """Return a read-only spectrum attribute whose value comes from the ledger."""
 
     def read(self: Any) -> Any:
         return self.lrc_engine.read(name)
@@ -151,7 +151,7 @@ class LrcServerMixin:
     Attributes:
         lrc_dialect: Version and quirks; set it on the class, or before ``init_device``.
         lrc_max_queued: Commands that may wait, 1 to 32.
-        lrc_engine: What runs the commands; there from ``init_device`` on.
+        lrc_engine: Runs the commands; there from ``init_device`` on.
     """
 
     lrc_dialect: Dialect = Dialect()
@@ -162,7 +162,7 @@ class LrcServerMixin:
         "longRunningCommandStatus", 2 * MAX_TRACKED, "id and status of each known command"
     )
     longRunningCommandProgress = _lrc_attribute(  # noqa: N815
-        "longRunningCommandProgress", 2 * MAX_EXECUTING, "id and progress of what runs"
+        "longRunningCommandProgress", 2 * MAX_EXECUTING, "id and progress of the commands that run"
     )
     longRunningCommandResult = _lrc_attribute(  # noqa: N815
         "longRunningCommandResult", 2, "id and result (JSON) of the command that ended last"
@@ -180,7 +180,7 @@ class LrcServerMixin:
         "lrcProtocolVersions", 2, "lowest and highest protocol version offered", dtype=int
     )
     _lrcEvent = _lrc_attribute(  # noqa: N815
-        "_lrcEvent", 2, "events only: id and what changed (JSON) of one command"
+        "_lrcEvent", 2, "events only: id and change (JSON) of one command"
     )
     lrcQueue = _lrc_attribute(  # noqa: N815
         "lrcQueue", MAX_TRACKED, "commands that wait, one JSON object each"
@@ -217,7 +217,7 @@ class LrcServerMixin:
         self.lrc_engine.close()
         super().delete_device()  # type: ignore[misc]
 
-    # What a device class may call or override.
+    # A device class may call or override these.
 
     def lrc_submit(
         self,
@@ -232,7 +232,7 @@ class LrcServerMixin:
 
         Args:
             name: The command's name.
-            run: What the command does, on the device's worker thread.
+            run: The function of the command, called on the device's worker thread.
             refusal: A reason to refuse the command at once; nothing is queued then.
             is_allowed: Asked when the command's turn has come.
             shape: Last word on the command's events (:class:`~taskgrove.tango.server.job.Job`).
@@ -242,10 +242,10 @@ class LrcServerMixin:
         return _reply(*self.lrc_engine.submit(Job(name, run, is_allowed, shape)))
 
     def lrc_aborting(self) -> None:
-        """Do what an abort begins with; called by the handler of ``Abort``."""
+        """Called by the handler of ``Abort`` when an abort begins."""
 
     def lrc_aborted(self) -> None:
-        """Do what an abort ends with; called once everything has ended."""
+        """Called when an abort ends: every command has ended."""
 
     # The commands of the protocol.
 

@@ -75,7 +75,7 @@ class DeskState(IntEnum):
 
 
 class DeskNews(IntEnum):
-    """What the desk is asked or told."""
+    """The requests to the desk, and the answers of the device."""
 
     ASK = auto()
     """Somebody wants the device aborted."""

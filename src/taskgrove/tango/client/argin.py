@@ -1,4 +1,4 @@
-"""Is this argument what the command takes? Checked before any device is called; pure.
+"""The check of an argument, before the device is called; pure.
 
 Types are known by their TANGO names (``DevString``), so this module needs no TANGO.
 """
@@ -50,7 +50,7 @@ class CheckedArgin(NamedTuple):
     """An argument after its check.
 
     Attributes:
-        value: What to send; None for a command that takes nothing.
+        value: The value to send; None for a command that takes nothing.
         problem: Why it cannot be sent, as the end of a sentence; None when it can.
     """
 
@@ -61,8 +61,8 @@ class CheckedArgin(NamedTuple):
 def check_argin(in_type: str, argin: Any) -> CheckedArgin:
     """Fit an argument to a command's input type.
 
-    A dict or list for a ``DevString`` becomes JSON text; everything else must be what the
-    command takes, with numbers in range.
+    A dict or list for a ``DevString`` becomes JSON text; any other argument must have the type
+    that the command takes, with numbers in range.
 
     Args:
         in_type: The TANGO name of the type, such as ``DevString``.

@@ -27,7 +27,7 @@ Source: TypeAlias = Literal["event", "poll", "reply"]
 
 
 class CommandState(IntEnum):
-    """What a client knows of a command."""
+    """The states of a command, as the client knows it."""
 
     CALLED = auto()
     """The call is being made; the device has not answered it."""
@@ -46,7 +46,7 @@ class CommandState(IntEnum):
 
 
 class CommandNews(IntEnum):
-    """What a client learns of a command."""
+    """The news of a command."""
 
     ACCEPTED = auto()
     """The device named the id of the command."""
@@ -145,7 +145,7 @@ class LrcCommand:
         device: The device, as it was named to the client.
         command_name: The command.
         command_id: Its id, or empty while there is none.
-        state: What the client knows of the command.
+        state: The state, as the client knows it.
         status: The last status that is known, or None.
         final: The final update, or None while the command is under way.
         protocol: 1 or 2; 0 for a device without long-running commands.

@@ -35,7 +35,7 @@ class ContactState(IntEnum):
 
 
 class ContactNews(IntEnum):
-    """What happens between a client and a device."""
+    """The news of the contact."""
 
     TROUBLE = auto()
     """A sign that events may be lost: an event error, a broken call, an end without an event."""

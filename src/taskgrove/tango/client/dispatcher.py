@@ -1,4 +1,4 @@
-"""The one thread of a client on which its commands change state, and threads for what may block.
+"""The thread of a client on which its commands change state, and the threads of its calls.
 
 Everything that happens (an event, a reply, the outcome of a poll, a timer) is a function that is
 called on one thread, one at a time: the state that it changes needs no lock.
@@ -54,7 +54,7 @@ def call_out() -> Iterator[None]:
 
 
 class Dispatcher(Loop):
-    """One thread with an inbox and timers, and the lanes for what may block.
+    """One thread with an inbox and timers, and the lanes for calls that may block.
 
     Args:
         name: The beginning of the threads' names.
@@ -74,7 +74,7 @@ class Dispatcher(Loop):
         """Run a blocking job on a lane; ``done(value, failure)`` comes back to the dispatcher.
 
         Args:
-            job: What to run.
+            job: The job.
             done: Called with the value of the job, or with the failure that its exception proves.
             slow: True for a job that is likely to block.
         """

@@ -1,4 +1,4 @@
-"""What an exception from PyTango proves about a call; pure, without TANGO.
+"""The proof that lies in an exception from PyTango about a call; pure, without TANGO.
 
 The question that matters: was the request sent? With transparent reconnection switched off,
 PyTango raises ``ConnectionFailed`` before it sends anything and ``CommunicationFailed`` once
@@ -16,7 +16,7 @@ from taskgrove.events.cause import CHAIN_LIMIT, TEXT_LIMIT
 
 
 class FailureKind(Enum):
-    """What is known of a call that failed."""
+    """The ways in which a call can fail."""
 
     REFUSED = "refused"
     """Nothing was sent: no server can be connected to."""
@@ -48,9 +48,9 @@ class Failure(NamedTuple):
     """One failed call.
 
     Attributes:
-        kind: What is known of it.
+        kind: How the call failed.
         reason: The reason of the innermost entry, such as ``API_CommandNotFound``.
-        text: The innermost description, on one line: what people want to read.
+        text: The innermost description, on one line.
         errors: The entries of the DevFailed, innermost first; empty for other exceptions.
     """
 
@@ -61,7 +61,7 @@ class Failure(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What happened, without the terms of the middleware where it has its own."""
+        """The failure in plain words, without the terms of the middleware."""
         if self.is_unknown_device:
             return "its server has no device of that name"
         plain = _WORDS.get(self.kind)
@@ -69,7 +69,7 @@ class Failure(NamedTuple):
 
     @property
     def said(self) -> str:
-        """What the device said; empty where the middleware speaks."""
+        """The text of the device; empty where the middleware speaks."""
         if self.kind is not FailureKind.RAISED:
             return ""
         return str(self.errors[0].desc).strip() if self.errors else self.text
@@ -105,7 +105,7 @@ class Failure(NamedTuple):
 
     @property
     def _own_reason(self) -> str:
-        """The reason that the device itself gave: what it was told by others lies deeper."""
+        """The reason that the device itself gave; reasons of other devices lie deeper."""
         reasons = [str(entry.reason) for entry in self.errors] or [self.reason]
         for wrappers in (_FROM_THE_DEVICE, _FROM_ITS_CODE):
             if len(reasons) > 1 and reasons[-1] in wrappers:
@@ -113,7 +113,7 @@ class Failure(NamedTuple):
         return reasons[-1]
 
     def cause(self, kind: CauseKind, **fields: Any) -> Cause:
-        """Return the cause that it is, with what it proves."""
+        """Return the failure as a cause of the given kind."""
         return Cause(
             kind=kind, said=self.said, chain=self.chain, errno_name=self.errno_name, **fields
         )
@@ -143,7 +143,7 @@ _KINDS: Final[dict[str, CauseKind]] = {
     "API_IncompatibleCmdArgumentType": "wrong_argument",
 }
 _FROM_THE_DEVICE: Final = frozenset({"API_CommandFailed", "API_AttributeFailed"})
-#: What the device's side puts around an error that its code raised.
+#: The device's server puts such an entry around an error that the device's code raised.
 _FROM_ITS_CODE: Final = frozenset({"PyDs_UnexpectedFailure"})
 _NOT_REACHED: Final = frozenset(
     {
@@ -164,7 +164,7 @@ _MISUSE: Final = frozenset({"WrongNameSyntax", "WrongData", "NonDbDevice", "NonS
 
 
 def classify(exc: BaseException) -> Failure:
-    """Return what an exception of PyTango proves."""
+    """Return the failure that an exception of PyTango proves."""
     errors = tuple(entry for entry in exc.args if hasattr(entry, "reason"))
     if not errors:
         text = _one_line(str(exc)) or type(exc).__name__

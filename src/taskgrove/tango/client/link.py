@@ -5,7 +5,7 @@ twice. A call is never repeated here; where repeating is harmless, a ping is.
 
 Threads: any thread may call any method; all of them may block for the length of a call.
 ``_lock`` guards ``_flight``, ``_usable`` and ``_marks`` and is never held while PyTango is
-called: whoever finds the link unusable repairs it, and the others wait for that repair.
+called: the thread that finds the link unusable repairs it, and the others wait for that repair.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LONGEST_CALL_MS: Final = 2**31 - 1
 
 
 class CommandShape(NamedTuple):
-    """What a device says about one of its commands.
+    """The description of a command by its device.
 
     Attributes:
         name: The name, as the device spells it.
@@ -161,7 +161,7 @@ class DeviceLink:
         self._land(mine, usable=marks == self._marks)
 
     def call(self, name: str, argin: Any, *, within_s: float = 0.0) -> Any:
-        """Call a command once and return its reply; never repeated, whatever happens.
+        """Call a command once and return its reply; the call is never repeated.
 
         Args:
             name: The command.
@@ -213,7 +213,7 @@ class DeviceLink:
         return data
 
     def describe(self, name: str) -> CommandShape:
-        """Return what the device says about a command, asking it once.
+        """Return the description of a command; the device is asked once.
 
         Raises:
             DevFailed: The device has no such command, or cannot be reached.
@@ -230,7 +230,7 @@ class DeviceLink:
         return nearest(name, [str(item) for item in self._proxy.get_command_list()])
 
     def poll(self, ids: tuple[str, ...]) -> Snapshot:
-        """Read everything that the device tells of its commands.
+        """Read the states of the device's commands.
 
         Args:
             ids: Commands that are waited for: those that no list holds are asked for one by one.

@@ -1,4 +1,4 @@
-"""What a poll reads of a device: its lists of commands, and single commands by id.
+"""The poll of a device: its lists of commands, and single commands by id.
 
 Threads: one poll of a device at a time; any thread.
 """
@@ -24,12 +24,12 @@ CHECK_COMMAND: Final = "CheckLongRunningCommandStatus"
 
 
 class Snapshot(NamedTuple):
-    """What a poll found.
+    """The result of a poll.
 
     Attributes:
-        facts: What the device's lists tell.
-        checked: Ids that no list holds and that were asked for, with what the device said.
-        readable: True when at least one list could be read: what is in none is not known.
+        facts: The facts of the device's lists.
+        checked: The facts of ids that no list holds, as the device answered for each.
+        readable: True when at least one list could be read.
     """
 
     facts: list[CommandFacts]
@@ -38,18 +38,18 @@ class Snapshot(NamedTuple):
 
 
 class CommandLists:
-    """Reads a device's lists; what the device does not have is asked for once."""
+    """Reads a device's lists; an attribute that the device lacks is asked for once."""
 
     def __init__(self, tango: Any) -> None:
         self._tango = tango
         self._missing: set[str] = set()
 
     def forget(self) -> None:
-        """Forget what the device does not have: it may be another version of it now."""
+        """Forget which attributes the device lacks: its version may have changed."""
         self._missing.clear()
 
     def read(self, proxy: Any, protocol: int, ids: tuple[str, ...]) -> Snapshot:
-        """Return what the device tells of its commands.
+        """Return the states of the device's commands.
 
         Args:
             proxy: The device's proxy.

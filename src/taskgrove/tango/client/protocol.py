@@ -2,14 +2,14 @@
 
 A device tells of its commands in several forms: ``_lrcEvent`` and the ``lrc*`` lists
 (protocol 2), the ``longRunningCommand*`` attributes (protocol 1), and the reply of the
-command call itself. Every function here takes what PyTango hands over and returns plain
-facts. Nothing that a device sends raises: what cannot be read is left out.
+command call itself. Every function here takes a value from PyTango and returns plain facts.
+No value that a device sends raises: a value that cannot be read is left out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -33,11 +33,11 @@ V1_ATTRIBUTES: Final = (
 )
 #: The attribute that protocol 2 is followed by.
 V2_ATTRIBUTES: Final = ("_lrcEvent",)
-#: What a poll reads of a device of protocol 2. A command moves along this list, so reading
-#: in this order may see it twice and never misses it.
+#: Attributes that a poll reads of a device of protocol 2. A command moves along this list, so
+#: reading in this order may see a command twice and never misses one.
 V2_LISTS: Final = ("lrcQueue", "lrcExecuting", "lrcFinished")
-#: What a poll reads where the lists are missing: statuses before results, because a device
-#: sets the result first.
+#: Attributes that a poll reads where the lists are missing: statuses before results, because a
+#: device sets the result first.
 V1_LISTS: Final = (
     "longRunningCommandStatus",
     "longRunningCommandProgress",
@@ -46,7 +46,7 @@ V1_LISTS: Final = (
 
 
 class CommandFacts(NamedTuple):
-    """What one message tells of one command.
+    """The facts of one message about one command.
 
     Attributes:
         command_id: The command's id, opaque.
@@ -65,7 +65,7 @@ class CommandFacts(NamedTuple):
 
 
 class ReplyKind(Enum):
-    """What the reply of a command call means."""
+    """The meaning of the reply of a command call."""
 
     ACCEPTED = "accepted"
     """The command runs or waits; the reply holds its id."""
@@ -79,11 +79,11 @@ class Reply(NamedTuple):
     """The reply of a command call.
 
     Attributes:
-        kind: What it means.
+        kind: Its meaning.
         command_id: The id, when ACCEPTED, else empty.
         status: QUEUED or IN_PROGRESS when ACCEPTED, else the final status.
-        result: What to hand over as the command's result, when it is over.
-        note: Something worth telling about the reply; mostly empty.
+        result: The result of the command, when it is over.
+        note: A remark about the reply; mostly empty.
         cause: Why the command ended so, where the result alone does not tell it.
     """
 
@@ -131,7 +131,7 @@ def is_data(result: Any) -> bool:
     """Return True for a result that is neither a pair nor a code, but a value.
 
     A long-running command may give any JSON value. A list of two that begins with a number and
-    ends with a text is a pair, also where nobody knows its code.
+    ends with a text is a pair, also where its code is unknown.
     """
     if result is None or isinstance(result, (str, bool)):
         return False
@@ -203,40 +203,28 @@ def decode_status(value: Any) -> TaskStatus | None:
     return status
 
 
+#: The field of the facts that an attribute of protocol 1 fills, and its decoder.
+_V1_PARTS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "longRunningCommandStatus": ("status", decode_status),
+    "longRunningCommandProgress": ("progress", decode_progress),
+    "longRunningCommandResult": ("result", decode_result),
+}
+
+
 def decode_event(slot: str, value: Any) -> list[CommandFacts]:
-    """Return what one change event tells.
+    """Return the facts of one change event.
 
     Args:
         slot: The attribute's name.
-        value: The attribute's value as PyTango gives it.
+        value: The attribute's value as PyTango gives it: pairs of an id and a text.
     """
     if slot == "_lrcEvent":
         return _decode_lrc_event(value)
-    if slot == "longRunningCommandStatus":
-        return decode_statuses(value)
-    if slot == "longRunningCommandProgress":
-        return decode_progresses(value)
-    if slot == "longRunningCommandResult":
-        return decode_results(value)
-    return []
-
-
-def decode_statuses(value: Any) -> list[CommandFacts]:
-    """Return the facts of ``longRunningCommandStatus``: id, name, id, name, ..."""
-    decoded = ((uid, decode_status(text)) for uid, text in _pairs(value))
-    return [CommandFacts(uid, status) for uid, status in decoded if status is not None]
-
-
-def decode_progresses(value: Any) -> list[CommandFacts]:
-    """Return the facts of ``longRunningCommandProgress``: id, number, id, number, ..."""
-    decoded = ((uid, decode_progress(text)) for uid, text in _pairs(value))
-    return [CommandFacts(uid, None, number) for uid, number in decoded if number is not None]
-
-
-def decode_results(value: Any) -> list[CommandFacts]:
-    """Return the facts of ``longRunningCommandResult``: the last result only, id and text."""
-    decoded = ((uid, decode_result(text)) for uid, text in _pairs(value))
-    return [CommandFacts(uid, result=result) for uid, result in decoded if result is not None]
+    if slot not in _V1_PARTS:
+        return []
+    part, decode = _V1_PARTS[slot]
+    decoded = ((uid, decode(text)) for uid, text in _pairs(value))
+    return [CommandFacts(uid, **{part: fact}) for uid, fact in decoded if fact is not None]
 
 
 def decode_list(slot: str, value: Any) -> list[CommandFacts]:
@@ -260,7 +248,7 @@ def decode_list(slot: str, value: Any) -> list[CommandFacts]:
         over = slot == "lrcFinished"
         result = decode_result(entry.get("result")) if over else None
         if over and result is None and not told:
-            # That it is over is told; that it ended well is not.
+            # The command is over; nobody says that it ended well.
             result = [int(ResultCode.UNKNOWN), f"unknown final status: {entry['status']!r:.80}"]
         facts.append(
             CommandFacts(
@@ -275,7 +263,7 @@ def decode_list(slot: str, value: Any) -> list[CommandFacts]:
 
 
 def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> Reply:
-    """Return what the reply of a command call means, whatever type the command returns.
+    """Return the meaning of the reply of a command call, of any type.
 
     Args:
         value: The reply as PyTango gives it.
@@ -308,7 +296,7 @@ def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> R
 
 
 def end_by_reply(reply: Reply, why: str) -> Reply:
-    """Return a reply that announces more as the end that it is, because no more can come."""
+    """Return an accepting reply as the end of the command, because no more can come."""
     note = f"{why}, so its reply is taken as the end"
     result = (ResultCode.OK, reply.command_id)
     return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, result, note)
@@ -333,7 +321,7 @@ def _decode_lrc_event(value: Any) -> list[CommandFacts]:
 
 
 def _load(text: Any) -> Any:
-    """Return what JSON text holds, or None when it is none; ``NaN`` counts as a number."""
+    """Return the data of a JSON text, or None when it is none; ``NaN`` counts as a number."""
     if not isinstance(text, str):
         return None
     try:
@@ -353,7 +341,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _pairs(value: Any) -> list[tuple[str, str]]:
-    if value.__class__ is not tuple:  # what PyTango gives
+    if value.__class__ is not tuple:  # as PyTango gives it
         if value is None or isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
             return []
         value = tuple(value)

@@ -10,7 +10,7 @@ from taskgrove.events import Cause
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.failure import Failure, FailureKind
 
-#: What the device itself, or PyTango before it, has refused.
+#: Failures in which the device itself, or PyTango before it, has refused the call.
 _REFUSALS = (FailureKind.RAISED, FailureKind.MISUSED)
 
 
@@ -43,7 +43,7 @@ def why_not_called(
     Args:
         device: The device.
         name: The command.
-        failure: What happened in its place.
+        failure: The failure that prevented the call.
         near: Returns the name that was probably meant, where there is no such command or no such
             device; may raise.
     """
@@ -66,11 +66,11 @@ def why_not_called(
 
 
 def wrong_argument(command_name: str, problem: str, in_type: str) -> WhyNot:
-    """Return why a command was not called whose argument is not what it takes.
+    """Return why a command with a wrong argument was not called.
 
     Args:
         command_name: The command.
-        problem: What is wrong, as the end of a sentence.
+        problem: The problem, as the end of a sentence.
         in_type: The TANGO name of the type that it takes.
     """
     cause = Cause(kind="wrong_argument", expected=in_type)

@@ -98,7 +98,7 @@ class DeviceSession:
         source: Source = "reply",
         note: str = "",
     ) -> None:
-        """Follow a command that the device accepted; what came before the reply is replayed."""
+        """Follow a command that the device accepted; earlier events are replayed."""
         if source == "reply":
             self._answered(ContactNews.REPLY)
         command.protocol = self.link.protocol
@@ -114,7 +114,7 @@ class DeviceSession:
             self._polls.within(self.interval())
 
     def doubt(self, command: LrcCommand, sent_at: float, failure: Failure) -> None:
-        """Find out what became of a call that failed after it may have been sent."""
+        """Find out the fate of a call that failed after it may have been sent."""
         self.contact.breaks += 1
         self._trouble()
         if command.move(CommandNews.CALL_BROKEN):
@@ -195,7 +195,7 @@ class DeviceSession:
         return tuple(self.commands) if self.commands or self.doubts else None
 
     def poll(self, ids: tuple[str, ...]) -> Snapshot:
-        """Read what the device tells of its commands; blocks, and so runs on a lane."""
+        """Read the states of the device's commands; blocks, and so runs on a lane."""
         return self.link.poll(ids)
 
     def interval(self) -> float:
@@ -208,7 +208,7 @@ class DeviceSession:
         return interval
 
     def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
-        """Take what a poll found."""
+        """Take the result of a poll."""
         self._answered(ContactNews.POLL_TOLD)
         now = time.monotonic()
         for facts in found.facts:
@@ -262,7 +262,7 @@ class DeviceSession:
             self._polls.within(_WATCH_INTERVAL_S)
 
     def poll_failed(self, began: float, failure: Failure) -> None:
-        """Take how a poll failed: what that proves, and when to try again."""
+        """Take the failure of a poll, and decide when to poll again."""
         self._trouble()
         if failure.kind is FailureKind.DELAYED:
             self._polls.within(0.2)
@@ -397,7 +397,7 @@ class DeviceSession:
         found = [(doubt, candidates(doubt, rivals, self._strangers)) for doubt in self.doubts]
         for doubt, new in found:
             if len(new) > 1 and not is_over and is_called_again(doubt, self.calling):
-                continue  # the reply of that call will name what it has started
+                continue  # the reply of that call will name its command
             if len(new) == 1:
                 self.doubts.remove(doubt)
                 note = "the call's reply was lost; the command was found on the device"

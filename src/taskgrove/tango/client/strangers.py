@@ -1,8 +1,8 @@
-"""Ids that a device tells of and that nobody here has asked for, or not yet.
+"""Ids of commands that this client has not started, or whose reply has not come yet.
 
-Events of a command arrive before the call that started it has returned, so what is told of
-an unknown id is kept, bounded in count and age, until a reply names it. And when a reply was
-lost, the ids that appeared since tell what the call has started.
+Events of a command arrive before the call that started it has returned, so the facts of an
+unknown id are kept, bounded in count and age, until a reply names the id. When a reply was lost,
+the ids that appeared since show which command the call has started.
 
 Threads: used on the client's dispatcher thread only.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Final
 
 from taskgrove.tango.client.protocol import CommandFacts, command_name_of
@@ -23,12 +24,10 @@ FACTS_LIMIT: Final = 32
 FACTS_AGE_S: Final = 60.0
 
 
+@dataclass(slots=True)
 class _Stranger:
-    __slots__ = ("facts", "seen_at")
-
-    def __init__(self, seen_at: float) -> None:
-        self.seen_at = seen_at
-        self.facts: list[CommandFacts] = []
+    seen_at: float
+    facts: list[CommandFacts] = field(default_factory=list)
 
 
 class Strangers:
@@ -47,7 +46,7 @@ class Strangers:
             stranger.seen_at = min(stranger.seen_at, seen_at)
 
     def remember(self, facts: CommandFacts) -> None:
-        """Keep what was told of an id, in order; a repetition is kept once."""
+        """Keep facts of an id, in order; a repetition is kept once."""
         kept = self._find(facts.command_id).facts
         if kept and kept[-1] == facts:
             return
@@ -58,7 +57,7 @@ class Strangers:
         kept.append(facts)
 
     def claim(self, command_id: str) -> list[CommandFacts]:
-        """Return what was told of an id that is a stranger no longer, and forget it."""
+        """Return the facts of an id that is followed from now on, and forget the id."""
         stranger = self._ids.pop(command_id, None)
         return stranger.facts if stranger is not None else []
 

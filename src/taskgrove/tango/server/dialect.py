@@ -1,8 +1,8 @@
 """How a device speaks the long-running-command protocol: its version and its quirks.
 
-Real devices differ: by protocol version, by keys that they leave out, by the form
-of their results, by how long they hold events back. A :class:`Dialect` says which
-of these a served device shows; the default is a device that does everything right.
+Real devices differ in the protocol version, in the keys that they leave out, in the form of their
+results, and in the time that they hold events back. A :class:`Dialect` says which of these a
+served device shows; by default the device follows the protocol exactly.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ OLD_DEVICE: Final = Dialect(
 def encode_result(result: Any) -> str:
     """Return ``result`` as it goes on the wire: JSON, or a :class:`RawText` as it stands.
 
-    What JSON cannot hold is sent as its text.
+    A value that JSON cannot hold is sent as its text.
     """
     return str(result) if isinstance(result, RawText) else json_of(result).decode()
 
 
 def json_of(value: Any) -> bytes:
-    """Return ``value`` as JSON; what JSON cannot hold becomes its text."""
+    """Return ``value`` as JSON; a value that JSON cannot hold becomes its text."""
     try:
         return msgspec.json.encode(value, enc_hook=str)
     except (TypeError, ValueError, msgspec.MsgspecError):  # a mapping with keys of another kind

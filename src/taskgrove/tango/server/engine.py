@@ -1,4 +1,4 @@
-"""What executes the long-running commands of one served device, one after the other.
+"""Executes the long-running commands of one served device, one after the other.
 
 An engine owns the device's ledger and two threads: the worker, which runs commands, and the
 pusher, which sends events. It knows TANGO only by the function that sends an event, so it can
@@ -35,7 +35,7 @@ CLOSE_TIMEOUT_S: Final = 4.0
 _ABORTED_RESULT: Final = (ResultCode.ABORTED, "Command has been aborted")
 
 Reply = tuple[ResultCode, str]
-"""What a command answers at once: a code, and the command's id or the reason of a refusal."""
+"""The reply of a command: a code, and the command's id or the reason of a refusal."""
 
 
 class LrcEngine:
@@ -77,8 +77,6 @@ class LrcEngine:
         self._outbox = Outbox(self._begin_push, self._send_now)
         self._worker.start()
         self._pusher.start()
-
-    # What a device's command handlers call.
 
     def submit(self, job: Job) -> Reply:
         """Queue a command; the reply is QUEUED and its id, or REJECTED and the reason.
@@ -128,7 +126,7 @@ class LrcEngine:
         return ResultCode.STARTED, "Aborting commands"
 
     def read(self, attribute_name: str) -> Any:
-        """Return what an attribute of the protocol says now."""
+        """Return the value of an attribute of the protocol now."""
         with self._lock:
             return self._ledger.read(attribute_name)
 
@@ -179,7 +177,7 @@ class LrcEngine:
                 reason = (ResultCode.NOT_ALLOWED, "Command is not allowed")
                 self._finish(job, TaskStatus.REJECTED, reason)
                 return
-        except BaseException as error:  # noqa: BLE001 - whatever the guard raises is the reason
+        except BaseException as error:  # noqa: BLE001 - any exception of the guard is the reason
             reason = (ResultCode.REJECTED, f"Exception from 'is_cmd_allowed' method: {error}")
             self._finish(job, TaskStatus.REJECTED, reason)
             return
@@ -210,7 +208,7 @@ class LrcEngine:
         try:
             self._on_aborted()
         except Exception:
-            _LOGGER.exception("what an abort ends with raised")
+            _LOGGER.exception("the function at the end of an abort raised")
         with self._lock:
             # One that came meanwhile has shown its beginning, and ends by itself.
             aborts, self._aborts = self._aborts[:count], self._aborts[count:]
@@ -283,7 +281,7 @@ class LrcEngine:
         """Return the updates that the caller may send itself; the pusher sends the others.
 
         The caller holds the device's monitor, so nothing that is queued from now on is
-        sent before it returns; what is queued already must go first.
+        sent before it returns; the updates that are queued already must go first.
         """
         if self._ledger.dialect.early_events and self._outbox.is_idle:
             return updates

@@ -36,7 +36,7 @@ class Job:
 
     Attributes:
         name: The command's name.
-        run: What it does, on the worker; returns its result, None for success.
+        run: Its function, called on the worker; returns the result, None for success.
         is_allowed: Asked when its turn has come.
         shape: Last word on its events: may drop, repeat or hold back those of a change.
             Called by the thread that sends them, without any lock.

@@ -1,9 +1,8 @@
-"""What a device knows of its commands, and what its attributes say of them.
+"""The commands of a device, and the values of its attributes.
 
-The ledger is the server's whole memory of long-running commands: it takes updates
-and returns the events that follow from each, in the order in which real devices send
-them (result, progress, status, in progress, ``_lrcEvent``, queue, executing,
-finished). It does no I/O and knows nothing of TANGO.
+The ledger is the server's whole memory of long-running commands: it takes updates and returns the
+events of each, in the order in which real devices send them (result, progress, status, in
+progress, ``_lrcEvent``, queue, executing, finished). It does no I/O and knows nothing of TANGO.
 
 Threads: a ledger holds no lock; its owner guards it with one and never sends an
 event while holding that.
@@ -11,10 +10,11 @@ event while holding that.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -35,6 +35,9 @@ MAX_TRACKED: Final = 66
 #: How long the attributes of v1 keep a finished command, in seconds.
 FINISHED_KEPT_S: Final = 10.0
 
+_WAITING: Final = (TaskStatus.STAGING, TaskStatus.QUEUED)
+_RUNNING: Final = TaskStatus.IN_PROGRESS
+
 Push = tuple[str, Any]
 """An event to send: the attribute's name and its value."""
 
@@ -51,7 +54,7 @@ class CommandRecord:
     result: Any = UNSET
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    forget_at: float | None = field(default=None, repr=False)
+    forget_at: float = math.inf
 
     @property
     def is_final(self) -> bool:
@@ -89,12 +92,10 @@ class CommandLedger:
             "longRunningCommandInProgress": self._read_in_progress,
             "lrcProtocolVersions": lambda: list(self.dialect.versions),
             "_lrcEvent": list,
-            "lrcQueue": lambda: [self._describe(record) for record in self._waiting()],
-            "lrcExecuting": lambda: [self._describe(record) for record in self._executing()],
+            "lrcQueue": lambda: [self._describe(record) for record in self._in(*_WAITING)],
+            "lrcExecuting": lambda: [self._describe(record) for record in self._in(_RUNNING)],
             "lrcFinished": lambda: list(self._finished),
         }
-
-    # What happens.
 
     def add(self, name: str) -> str:
         """Note a new command and return its id; it has no status yet."""
@@ -132,7 +133,7 @@ class CommandLedger:
     def _move(self, record: CommandRecord, status: TaskStatus) -> None:
         now = datetime.fromtimestamp(self._clock.wall_ns() / 1e9, UTC)
         record.status = status
-        if status is TaskStatus.IN_PROGRESS and record.started_at is None:
+        if status is _RUNNING and record.started_at is None:
             record.started_at = now
         if status.is_final:
             record.finished_at = now
@@ -160,7 +161,7 @@ class CommandLedger:
                 yield self._push("longRunningCommandsInQueue")
             yield self._push("longRunningCommandStatus")
             changed["status"] = int(status)
-            if TaskStatus.IN_PROGRESS in (before, status):
+            if _RUNNING in (before, status):
                 yield self._push("longRunningCommandInProgress")
         if self.dialect.protocol == "v2":
             yield from self._v2_events(record, before, status, changed)
@@ -180,18 +181,15 @@ class CommandLedger:
                 {key: changed[key] for key in ("status", "progress", "result") if key in changed}
             ).decode()
         yield ("_lrcEvent", [record.uid, text])
-        waiting = (None, TaskStatus.STAGING, TaskStatus.QUEUED)
-        if status is not None and (before in waiting or status in waiting):
+        if status is not None and (before in (None, *_WAITING) or status in _WAITING):
             yield self._push("lrcQueue")
-        if TaskStatus.IN_PROGRESS in (before, status):
+        if _RUNNING in (before, status):
             yield self._push("lrcExecuting")
         if status is not None and status.is_final:
             yield self._push("lrcFinished")
 
-    # What is known.
-
     def read(self, attribute_name: str) -> Any:
-        """Return what the attribute says now.
+        """Return the value of an attribute now.
 
         Raises:
             KeyError: The protocol has no such attribute.
@@ -216,32 +214,19 @@ class CommandLedger:
         self._prune()
         return [record for record in self._known.values() if record.status is not None]
 
-    def _waiting(self) -> list[CommandRecord]:
-        waiting = (TaskStatus.STAGING, TaskStatus.QUEUED)
-        return [record for record in self._known.values() if record.status in waiting]
-
-    def _executing(self) -> list[CommandRecord]:
-        running = TaskStatus.IN_PROGRESS
-        return [record for record in self._known.values() if record.status is running]
+    def _in(self, *statuses: TaskStatus) -> list[CommandRecord]:
+        return [record for record in self._known.values() if record.status in statuses]
 
     def _read_status(self) -> list[str]:
-        return [
-            text
-            for record in self._v1_records()
-            if record.status is not None
-            for text in (record.uid, record.status.name)
-        ]
+        known = ((record.uid, record.status) for record in self._v1_records())
+        return [text for uid, status in known if status for text in (uid, status.name)]
 
     def _read_progress(self) -> list[str]:
-        return [
-            text
-            for record in self._executing()
-            if record.progress is not None
-            for text in (record.uid, str(record.progress))
-        ]
+        known = ((record.uid, record.progress) for record in self._in(_RUNNING))
+        return [text for uid, done in known if done is not None for text in (uid, str(done))]
 
     def _read_in_progress(self) -> list[str]:
-        names = [record.name for record in self._executing()]
+        names = [record.name for record in self._in(_RUNNING)]
         if self.dialect.protocol == "old":
             return [*names, "", ""][:2]
         return names
@@ -263,15 +248,10 @@ class CommandLedger:
         return msgspec.json.encode(entry).decode()
 
     def _prune(self) -> None:
-        """Forget what ended longer ago than the attributes of v1 keep it."""
+        """Forget commands that ended longer ago than the attributes of v1 keep them."""
         now = self._clock.monotonic()
-        stale = [
-            record.uid
-            for record in self._known.values()
-            if record.forget_at is not None and record.forget_at <= now
-        ]
-        for uid in stale:
-            del self._known[uid]
+        for record in [item for item in self._known.values() if item.forget_at <= now]:
+            del self._known[record.uid]
 
     def _make_room(self) -> None:
         """Keep the list within the attributes' length: the oldest finished go first."""
