@@ -41,6 +41,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def did_you_mean(name: str, allowed: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return the hint that names the allowed name most like ``name``, or ``otherwise``."""
+    near = nearest(name, allowed)
+    return otherwise if near is None else f"did you mean {near!r}?"
+
+
 def errno_name(exc: BaseException) -> str | None:
     """Return why the system refused something (``ENOENT``), or None where it does not say."""
     number = exc.errno if isinstance(exc, OSError) else None

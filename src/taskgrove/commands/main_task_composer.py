@@ -1,7 +1,7 @@
 """Composes a command: map and context become a task tree.
 
-Nothing is started here. The ``composition_notes`` of the root tell what was left out, why, and
-which limits cannot be enforced.
+Nothing is started here. The ``composition_notes`` of the root tell which steps were left out, why,
+and which limits cannot be enforced.
 
 Threads: a tree is composed on the thread that calls :meth:`MainTaskComposer.compose`; guards read
 attributes of components there. Trees may be hundreds of levels deep: nothing recurses.

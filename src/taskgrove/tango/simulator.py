@@ -1,13 +1,13 @@
 """The simulator: real TANGO servers that behave, or misbehave, as you ask.
 
-This module is its front: what other parts import, and :func:`run_simulator`, which
-serves the devices that a command map names.
+Other parts import the simulator from this module. :func:`run_simulator` serves the devices that a
+command map names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from taskgrove.commands.device_names import device_key
 from taskgrove.errors import UsageError
@@ -37,12 +37,16 @@ __all__ = [
 ]
 
 
+#: Keys of the section that are no settings of devices, with their defaults.
+_OWN: Final = {"speed": 1.0, "devices_per_process": 1, "devices": None}
+
+
 def device_names(components: Mapping[str, Any]) -> list[str]:
     """Return the TANGO names in a map's ``components:``, each device once, in order."""
     names: dict[str, str] = {}
     for value in components.values():
-        for name in [value] if isinstance(value, str) else value:
-            names.setdefault(device_key(str(name)), str(name))
+        for name in map(str, [value] if isinstance(value, str) else value):
+            names.setdefault(device_key(name), name)
     return list(names.values())
 
 
@@ -82,49 +86,32 @@ def plan_simulator(
         device, command, fault = parse_fault_argument(text)
         commands = plan.setdefault(device, {})
         commands[command] = (*commands.get(command, ()), fault)
-    own_speed = section.pop("speed", 1.0)
-    own_sharing = section.pop("devices_per_process", 1)
+    own = {key: section.pop(key, default) for key, default in _OWN.items()}
     return SimulatedFleet(
         devices,
         faults=plan,
-        speed=speed if speed is not None else own_speed,
-        device_settings=section.pop("devices", None),
-        devices_per_process=devices_per_process if devices_per_process else own_sharing,
+        speed=own["speed"] if speed is None else speed,
+        device_settings=own["devices"],
+        devices_per_process=devices_per_process or own["devices_per_process"],
         settings=section,
         host=host,
     )
 
 
 def run_simulator(
-    components: Mapping[str, Any],
-    simulator: Mapping[str, Any] | None = None,
-    *,
-    faults: Sequence[str] = (),
-    speed: float | None = None,
-    devices_per_process: int | None = None,
-    host: str = "127.0.0.1",
+    components: Mapping[str, Any], simulator: Mapping[str, Any] | None = None, **options: Any
 ) -> SimulatedFleet:
     """Start the devices of a command map and return the running fleet.
 
     The caller stops it; it is a context manager. Nothing is printed.
 
     Args:
-        components: As of :func:`plan_simulator`, and so are all the others.
+        components: The map's ``components:``.
         simulator: The map's ``simulator:`` section.
-        faults: More faults.
-        speed: Commands go this many times as fast.
-        devices_per_process: Devices that share a process.
-        host: Address to listen on.
+        **options: The other parameters of :func:`plan_simulator`.
 
     Raises:
         UsageError: The section, a fault or a name is not valid; nothing was started.
         DeviceError: A server did not come up; everything is stopped again.
     """
-    return plan_simulator(
-        components,
-        simulator,
-        faults=faults,
-        speed=speed,
-        devices_per_process=devices_per_process,
-        host=host,
-    ).start()
+    return plan_simulator(components, simulator, **options).start()

@@ -59,7 +59,7 @@ def read_text(
     Args:
         text: YAML or JSON; bytes are UTF-8.
         syntax: Which of the two it is.
-        problems: Takes what is wrong but lets reading go on: keys that stand twice.
+        problems: Takes the problems after which reading goes on: keys that stand twice.
         limits: How big it may be.
 
     Raises:
@@ -84,7 +84,7 @@ def read_yaml_documents(
 
     Args:
         text: The YAML; bytes are UTF-8.
-        problems: Takes what is wrong but lets reading go on: keys that stand twice.
+        problems: Takes the problems after which reading goes on: keys that stand twice.
         limits: How big each document may be.
         scalar: Returns the value of an unquoted scalar; it may raise a ValueError.
         max_documents: How many documents there may be.

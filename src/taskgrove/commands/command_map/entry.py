@@ -32,7 +32,7 @@ from taskgrove.commands.command_map.schema import (
     EachValue,
     HandlerEntry,
 )
-from taskgrove.errors import nearest
+from taskgrove.errors import did_you_mean, nearest
 
 #: Levels of nesting inside an argument or another value of an entry.
 MAX_VALUE_DEPTH: Final = 64
@@ -65,7 +65,7 @@ _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "range": ("[first, last], two whole numbers",),
     "values": ("a list of at least one value",),
 }
-#: Mappings inside an entry: what they may hold.
+#: Mappings inside an entry, with their models.
 _INNER: Final[dict[str, type[BaseModel]]] = {"allowed_states": AllowedStates, "each": EachValue}
 
 
@@ -111,7 +111,7 @@ def _nodes(node: Node, path: str) -> Iterator[tuple[str, Node]]:
 
 
 class EntryCheck:
-    """Validates entries, and adds what is wrong to ``problems``."""
+    """Validates entries, and adds their problems to ``problems``."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
@@ -124,10 +124,10 @@ class EntryCheck:
         mark: Mark,
         given: dict[str, Any],
     ) -> CompositeEntry | HandlerEntry | None:
-        """Return the entry of a mapping, without what is below it; None when it is not valid.
+        """Return the entry of a mapping, without the entries below it; None when it is not valid.
 
         Args:
-            cls: What the entry must be.
+            cls: The model of the entry.
             node: The mapping.
             path: Where it stands in the map.
             mark: Where it stands in the file.
@@ -213,8 +213,7 @@ class EntryCheck:
             hint = getattr(cause, "hint", None)
         allowed = _wanted(key, error)
         if hint is None and isinstance(found, str):
-            close = nearest(found.lower(), allowed)
-            hint = f"did you mean {close!r}?" if close and close != found else None
+            hint = None if found in allowed else did_you_mean(found.lower(), allowed)
         self._problems.add(said, where, target.mark, found=found, allowed=allowed, hint=hint)
 
     def plain(self, node: Node, path: str) -> None:

@@ -55,7 +55,7 @@ def json_pieces(text: str, problems: Problems) -> Iterator[Piece]:
 
 
 def _first_error(text: str) -> tuple[int, str]:
-    """Return how far a text is JSON, and what is wrong there; empty where nothing is."""
+    """Return how far a text is JSON, and the problem there, or an empty text."""
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as exc:

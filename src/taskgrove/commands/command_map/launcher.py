@@ -8,7 +8,7 @@ from typing import Final
 
 from taskgrove.errors import UsageError
 
-#: What only a shell would understand, as a word of its own.
+#: Words that only a shell would understand.
 _OPERATORS: Final = frozenset({"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1"})
 _EXPANDED: Final = "$`"
 _EXAMPLE: Final = "write a program and its arguments, such as 'mpirun -n 4'"
@@ -22,7 +22,7 @@ def launcher_words(value: str | Sequence[str]) -> tuple[str, ...]:
             hold words together; nothing is expanded), or the words themselves.
 
     Raises:
-        UsageError: It is no such text, or holds what only a shell would understand.
+        UsageError: It is no such text, or holds a word for a shell.
     """
     if isinstance(value, str):
         try:
@@ -49,5 +49,5 @@ def _refuse_shell(words: Sequence[str]) -> None:
         if word in _OPERATORS or any(sign in word for sign in _EXPANDED):
             raise UsageError(
                 f"no shell reads the launcher: {word!r} would stay as it is",
-                hint="write a script for what a shell must do, and name it as the launcher",
+                hint="write a script for the work of the shell, and name it as the launcher",
             )

@@ -84,7 +84,7 @@ def parse_command_map(
     Args:
         text: YAML or JSON; bytes are UTF-8.
         syntax: Which of the two it is.
-        file: What errors call it.
+        file: Its name in errors.
         limits: How big it may be.
 
     Raises:
@@ -108,7 +108,7 @@ def parse_plain_data(
     Args:
         text: YAML or JSON; bytes are UTF-8.
         syntax: Which of the two it is.
-        file: What errors call it.
+        file: Its name in errors.
         limits: How big it may be.
 
     Raises:

@@ -55,7 +55,7 @@ EXTENSION_PREFIX: Final = "x-"
 #: The longest limit, in seconds (31 years): the threads of Python take no longer ones.
 MAX_TIMEOUT_S: Final = 1e9
 
-#: What says which values ``each`` stands for; one of them is given.
+#: Keys for the values of ``each``; one of them is given.
 EACH_SOURCES: Final[tuple[str, ...]] = ("count", "range", "values")
 
 #: A name of a TANGO device, alone or with the address of its server.
@@ -138,7 +138,7 @@ LauncherField = Annotated[
             ]
         }
     ),
-    Field(description="What starts the program: mpirun -n 4. No shell reads it; empty: nothing."),
+    Field(description="Starts the program: mpirun -n 4. No shell reads it; empty: no launcher."),
 ]
 
 #: Not ``range``: in a model that has a field of that name, the name is the field's.
@@ -181,7 +181,7 @@ class CompositeEntry(_Model):
 
 
 class HandlerEntry(_Model):
-    """What all leaves take."""
+    """The keys of all leaves."""
 
     kinds: ClassVar[tuple[str, ...]] = ()
 
@@ -329,7 +329,7 @@ ENTRY_CLASSES: Final[dict[str, type[HandlerEntry]]] = {
 def command_map_json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a command map.
 
-    It says what can be said of each entry; that names fit together, and how deep
+    The schema describes each entry; whether names fit together, and how deep
     and big a map may be, is checked when a map is loaded.
     """
     handlers = list(dict.fromkeys(ENTRY_CLASSES.values()))

@@ -22,7 +22,7 @@ _DEVICE_NAME: Final = re.compile(DEVICE_NAME_PATTERN)
 
 
 class SectionCheck:
-    """Validates the other sections, and adds what is wrong to ``problems``."""
+    """Validates the other sections, and adds their problems to ``problems``."""
 
     def __init__(self, problems: Problems, check: EntryCheck) -> None:
         self._problems = problems

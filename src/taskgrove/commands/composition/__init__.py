@@ -1,1 +1,1 @@
-"""What MainTaskComposer works with: context, guards, arguments and limits."""
+"""The parts of MainTaskComposer: context, guards, arguments and limits."""

@@ -30,7 +30,7 @@ from taskgrove.commands.composition.guards import (
 )
 from taskgrove.commands.device_names import device_key
 from taskgrove.commands.task import device_name_of
-from taskgrove.errors import CommandError, nearest
+from taskgrove.errors import CommandError, did_you_mean
 
 
 class ComponentContext:
@@ -250,13 +250,11 @@ class ManagerView:
         if reading.missing is None and callable(reading.value):
             return
         methods = [item for item in dir(self.owner) if not item.startswith("_")]
-        close = nearest(name, methods)
         said = f"{name} of the component manager ({self._owner_word}) cannot be called"
         if reading.missing is not None:
             what = "key" if self._owner_word == "a dict" else "method"
             said = f"{name} is no {what} of the component manager ({self._owner_word})"
-        hint = f"did you mean {close!r}?" if close else None
-        raise CommandError(f"{path}: {said}", path=path, hint=hint)
+        raise CommandError(f"{path}: {said}", path=path, hint=did_you_mean(name, methods))
 
     def obs_mode(self) -> str | None:
         """Return the manager's observation mode by name, where it tells one."""

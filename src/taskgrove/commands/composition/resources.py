@@ -85,7 +85,7 @@ class Resources:
         return found
 
     def for_component(self, entry: HandlerEntry, component: Component) -> Binding:
-        """Return what the entry's leaf on a component is given.
+        """Return the argument of the entry's leaf on a component.
 
         Raises:
             CommandError: The resources name a component that is not there.
@@ -107,7 +107,7 @@ class Resources:
         return self._chosen(entry, value, source)
 
     def for_method(self, entry: HandlerEntry) -> Binding:
-        """Return what an internal entry or an analysis is given."""
+        """Return the argument of an internal entry or an analysis."""
         self._methods.append(entry.command_name)
         for key in (entry.command_name, entry.handler):
             if key in self._given:

@@ -102,13 +102,13 @@ class LrcEngine:
         self._worker.post(self._work, job)
         return ResultCode.QUEUED, job.uid
 
-    def abort(self, command_name: str = "Abort") -> Reply:
+    def abort(self) -> Reply:
         """Abort everything, as a command that starts at once: STARTED and its id."""
         self._on_aborting()
         with self._lock:
             if self.closing.is_set() or len(self._aborts) >= MAX_EXECUTING - 1:
                 return ResultCode.REJECTED, "Too many aborts are already in progress"
-            uid = self._ledger.add(command_name)
+            uid = self._ledger.add("Abort")
             updates = [
                 self._note(uid, status=TaskStatus.STAGING),
                 self._note(uid, status=TaskStatus.IN_PROGRESS),

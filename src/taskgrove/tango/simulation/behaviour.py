@@ -1,4 +1,4 @@
-"""What a simulated device does in a command: which states it shows, when it reports, what strikes.
+"""The commands of a simulated device: the states that it shows, its reports, its faults.
 
 Pure: no threads, clocks or TANGO.
 """
@@ -12,20 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.control_model import ObsState
-from taskgrove.tango.simulation.faults import Fault, FaultKind
+from taskgrove.tango.simulation.faults import DEADLY_FAULTS, Fault, FaultKind
 from taskgrove.tango.simulation.settings import DeviceSpec
 
 #: Faults that strike at a point of the command, given by ``at``.
-_STRIKING: Final = frozenset(
-    {
-        FaultKind.FAIL,
-        FaultKind.RAISE,
-        FaultKind.HANG,
-        FaultKind.CRASH,
-        FaultKind.RESTART,
-        FaultKind.JUMP_BACK,
-    }
-)
+_STRIKING: Final = DEADLY_FAULTS | {
+    FaultKind.FAIL,
+    FaultKind.RAISE,
+    FaultKind.HANG,
+    FaultKind.JUMP_BACK,
+}
 
 _IDLE: Final = frozenset({ObsState.IDLE})
 _IDLE_OR_EMPTY: Final = frozenset({ObsState.EMPTY, ObsState.IDLE})
@@ -50,7 +46,7 @@ class Behaviour:
     after: ObsState | None = None
 
 
-#: command → what a simulated device does in it.
+#: The behaviour of a simulated device in each command.
 BEHAVIOUR: Final = {
     "AssignResources": Behaviour(_IDLE_OR_EMPTY, True, ObsState.RESOURCING, ObsState.IDLE),
     "ReleaseResources": Behaviour(_IDLE, True, ObsState.RESOURCING, ObsState.IDLE),
@@ -74,7 +70,7 @@ class Mark:
     Attributes:
         offset_s: When it comes, in seconds from the command's start.
         percent: How far the command is then.
-        fault: What strikes then; None: progress is reported, or at 100 the command ends.
+        fault: The fault that strikes then; None: progress is reported, or the command ends at 100.
     """
 
     offset_s: float

@@ -1,7 +1,7 @@
-"""What a test, or a curious operator, sets on a simulated device and asks of it.
+"""The commands that set and read the faults and states of a simulated device.
 
 Threads: as in :mod:`taskgrove.tango.simulation.device`; ``_sim_lock`` guards the fault
-table, the counts and what the nursery is told of them, so that it learns of changes in order.
+table, the counts and the reports on them, so that the nursery gets changes in order.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ except ImportError as error:  # pragma: no cover - tested where the extra is mis
 
 
 class ServerHost:
-    """What the devices of this process know of the process itself.
+    """The process that serves the devices.
 
     Attributes:
-        specs: Name → what the device is like; faults that have struck are counted off.
+        specs: The settings of each device by name; faults that have struck are counted off.
         report: Tells the fleet's nursery something, as a mapping.
         token: A word that only this process was given, to prove who answers on a port.
     """
@@ -58,7 +58,7 @@ class SimulatorControls:
     _show: Callable[[str, Any], None]
 
     def _remember_faults(self) -> None:
-        """Tell the nursery what faults are left, so that they survive a restart as they are."""
+        """Tell the nursery which faults are left, so that they survive a restart."""
         data = self._faults.as_data()
         HOST.specs[self._spec.name] = msgspec.structs.replace(
             self._spec, faults=parse_command_faults(data)
@@ -95,10 +95,10 @@ class SimulatorControls:
 
     @command(dtype_in=str, doc_in='JSON: {"obsState": "FAULT", "healthState": "DEGRADED"}')
     def SimSet(self, argin):  # type: ignore[no-untyped-def]  # noqa: N802
-        """Set what the device shows of itself."""
+        """Set the states that the device shows."""
         try:
-            values = {name: type(self._shown[name])[value] for name, value in
-                      json.loads(argin).items()}  # fmt: skip
+            given = json.loads(argin).items()
+            values = {name: type(self._shown[name])[value] for name, value in given}
         except (KeyError, ValueError, AttributeError, TypeError) as error:
             tango.Except.throw_exception("Simulator_BadValue", repr(error), "SimSet")
         for name, value in values.items():
@@ -107,14 +107,6 @@ class SimulatorControls:
     @command(dtype_out=str)
     def SimInfo(self):  # type: ignore[no-untyped-def]  # noqa: N802
         """Return as JSON who this is: name, pid, token, start time, calls of each command."""
+        told = {"name": self._spec.name, "pid": os.getpid(), "token": HOST.token}
         with self._sim_lock:
-            calls = dict(self._calls)
-        return json.dumps(
-            {
-                "name": self._spec.name,
-                "pid": os.getpid(),
-                "token": HOST.token,
-                "started_at": HOST.started_at,
-                "calls": calls,
-            }
-        )
+            return json.dumps({**told, "started_at": HOST.started_at, "calls": self._calls})

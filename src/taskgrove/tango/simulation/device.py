@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any, Final
 
 from taskgrove.control_model import AdminMode, HealthState, ObsMode, ObsState, TaskStatus
@@ -31,7 +32,7 @@ try:
 except ImportError as error:  # pragma: no cover - tested where the extra is missing
     raise MissingExtraError("tango", "simulating TANGO devices") from error
 
-#: What a process that will be started again says as it exits.
+#: The exit code of a process that is to be started again.
 RESTART_EXIT_CODE: Final = 75
 
 _NONSENSE: Final = [42, "?"]
@@ -58,6 +59,17 @@ def _simulated(name: str) -> Any:
     return command(f=handler, dtype_out="DevVarLongStringArray", **types)
 
 
+def _shown(name: str, states: type[Enum], **more: Any) -> Any:
+    """Return the attribute that shows a state of the device; guards read it."""
+
+    def read(self: Any) -> Any:
+        return self._shown[name]
+
+    read.__annotations__ = {}
+    read.__name__ = f"read_{name}"
+    return attribute(fget=read, name=name, dtype=states, **more)
+
+
 class SimulatedDevice(SimulatorControls, LrcServerMixin, Device):  # type: ignore[misc]
     """A simulated subarray or beam that speaks the long-running-command protocol."""
 
@@ -74,12 +86,10 @@ class SimulatedDevice(SimulatorControls, LrcServerMixin, Device):  # type: ignor
     On = _simulated("On")
     Off = _simulated("Off")
 
-    obsState = attribute(dtype=ObsState, fget="_read_obs_state")  # noqa: N815 - the field's names
-    obsMode = attribute(dtype=ObsMode, fget="_read_obs_mode")  # noqa: N815
-    healthState = attribute(dtype=HealthState, fget="_read_health_state")  # noqa: N815
-    adminMode = attribute(  # noqa: N815
-        dtype=AdminMode, fget="_read_admin_mode", fset="_write_admin_mode"
-    )
+    obsState = _shown("obsState", ObsState)  # noqa: N815 - the field's names
+    obsMode = _shown("obsMode", ObsMode)  # noqa: N815
+    healthState = _shown("healthState", HealthState)  # noqa: N815
+    adminMode = _shown("adminMode", AdminMode, fset="_write_admin_mode")  # noqa: N815
 
     def init_device(self) -> None:
         """Take up the device's settings and start its threads."""
@@ -101,20 +111,6 @@ class SimulatedDevice(SimulatorControls, LrcServerMixin, Device):  # type: ignor
         for name in self._shown:
             self.set_change_event(name, True, False)
         self.set_state(tango.DevState.ON)
-
-    # What guards read.
-
-    def _read_obs_state(self):  # type: ignore[no-untyped-def]
-        return self._shown["obsState"]
-
-    def _read_obs_mode(self):  # type: ignore[no-untyped-def]
-        return self._shown["obsMode"]
-
-    def _read_health_state(self):  # type: ignore[no-untyped-def]
-        return self._shown["healthState"]
-
-    def _read_admin_mode(self):  # type: ignore[no-untyped-def]
-        return self._shown["adminMode"]
 
     def _write_admin_mode(self, value):  # type: ignore[no-untyped-def]
         self._show("adminMode", AdminMode(value))

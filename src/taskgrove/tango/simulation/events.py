@@ -8,10 +8,10 @@ from taskgrove.tango.simulation.faults import EVENT_FAULTS, Fault, FaultKind
 
 
 class EventScrambler:
-    """Decides what is sent of each change of one command.
+    """Decides which events of each change of one command are sent.
 
-    Threads: called by whichever thread sends the command's events, one at a time: the
-    first changes by the thread that submits, before the worker knows of the command.
+    Threads: called by the thread that sends the command's events, one at a time: for the first
+    changes the thread that submits, before the worker knows of the command.
 
     Args:
         faults: The faults of the call; only those of its events matter here.
@@ -46,6 +46,6 @@ class EventScrambler:
 
 def _concerns(fault: Fault, update: LedgerUpdate, *, final: bool) -> bool:
     if fault.kind is FaultKind.REORDER and fault.events == "final":
-        # What precedes the end is held back, so that the end overtakes it.
+        # The change before the end is held back, so that the end overtakes it.
         return update.status is None or final
     return {"all": True, "final": final, "progress": update.status is None}[fault.events]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from taskgrove.control_model import ResultCode
-from taskgrove.errors import UsageError, nearest
+from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.tango.simulation.faults import Fault, FaultKind, FaultPlan
 
 _FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Fault))
@@ -32,10 +32,10 @@ def parse_fault(value: Fault | str | Mapping[str, Any], where: str = "fault") ->
 
     Args:
         value: The written fault.
-        where: What the error calls it, such as ``low-pst/beam/03:Configure``.
+        where: Its place in the error, such as ``low-pst/beam/03:Configure``.
 
     Raises:
-        UsageError: It is no fault; the message says what is allowed, the hint what is near.
+        UsageError: It is no fault; the message lists the allowed names, the hint the nearest.
     """
     if isinstance(value, Fault):
         return value
@@ -91,17 +91,15 @@ def _build(kind: Any, parameters: dict[Any, Any], where: str) -> Fault:
     word = str(kind).strip().lower().replace("_", "-")
     allowed = [item.value for item in FaultKind]
     if word not in allowed:
-        near = nearest(word, allowed)
         raise UsageError(
             f"{where}: there is no fault {kind!r}; allowed are {', '.join(allowed)}",
-            hint=f"did you mean {near!r}?" if near else None,
+            hint=did_you_mean(word, allowed),
         )
     for name in parameters:
         if name not in _FIELDS or name == "kind":
-            near = nearest(str(name), _FIELDS)
             raise UsageError(
                 f"{where}: a fault has no parameter {name!r}; allowed are {', '.join(_FIELDS[1:])}",
-                hint=f"did you mean {near!r}?" if near else None,
+                hint=did_you_mean(str(name), _FIELDS),
             )
     fields = {**parameters, "kind": word}
     code = fields.get("code")
@@ -196,10 +194,8 @@ def check_plan(plan: FaultPlan, devices: list[str], commands: tuple[str, ...]) -
 
 def _check_name(pattern: str, known: list[str], what: str) -> None:
     if not any(fnmatchcase(name, pattern) for name in known):
-        near = nearest(pattern, known)
+        others = f"there are {', '.join(known[:8]) or 'none'}"
         raise UsageError(
             f"a fault is set on {pattern!r}, which is no {what} here",
-            hint=f"did you mean {near!r}?"
-            if near
-            else f"there are {', '.join(known[:8]) or 'none'}",
+            hint=did_you_mean(pattern, known, others),
         )

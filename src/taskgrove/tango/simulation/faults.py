@@ -1,4 +1,4 @@
-"""Faults of simulated devices: what can go wrong, how it is written, how often it strikes.
+"""Faults of simulated devices: their kinds, their parameters, how often they strike.
 
 One model, :class:`Fault`; every written form of it (a map's section, a command line, a
 TANGO command) is read by :func:`taskgrove.tango.simulation.fault_text.parse_fault`.
@@ -33,7 +33,7 @@ from taskgrove.control_model import ResultCode
 
 
 class FaultKind(StrEnum):
-    """What goes wrong; the module's table says what each does."""
+    """The kinds of faults; the table of the module describes each."""
 
     FAIL = "fail"
     REJECT = "reject"
@@ -61,10 +61,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One fault of one command; only the parameters of its kind matter.
 
     Attributes:
-        kind: What goes wrong.
+        kind: The kind of the fault.
         times: It strikes this many calls of the command, then is gone; None: every one.
         at: Where in the command it strikes, in percent, 0 to 100.
-        message: What the device says; empty: a sentence that names the fault.
+        message: The text of the device; empty: a sentence that names the fault.
         code: The result code of ``fail``, a name or a number.
         abnormal: ``fail``: the status is FAILED too, as after an exception.
         how: ``reject``: by ``code`` or ``exception`` at once, or ``late``, at dequeue.
@@ -100,7 +100,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"times is {self.times}, allowed is 1 or more")
 
     def text(self, command: str) -> str:
-        """Return what the device says when this fault strikes ``command``."""
+        """Return the text of the device when this fault strikes ``command``."""
         return self.message or f"{command} met the simulated fault {self.kind.value}"
 
 
@@ -128,12 +128,9 @@ class FaultTable:
         """Replace the faults of a command, or of a pattern such as ``*``."""
         self._faults[command] = list(faults)
 
-    def clear(self, command: str | None = None) -> None:
-        """Forget the faults of one command, or all of them."""
-        if command is None:
-            self._faults.clear()
-        else:
-            self._faults.pop(command, None)
+    def clear(self) -> None:
+        """Forget all faults."""
+        self._faults.clear()
 
     def take(self, command: str) -> tuple[Fault, ...]:
         """Return the faults that strike this call of ``command``, and count it."""
@@ -150,23 +147,17 @@ class FaultTable:
         return tuple(taken)
 
     def as_data(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what is left, as :func:`parse_command_faults` reads it."""
-        defaults = {
-            field.name: field.default
-            for field in msgspec.structs.fields(Fault)
-            if field.name != "kind"
-        }
+        """Return the faults that are left, as :func:`parse_command_faults` reads them."""
         return {
-            command: [
-                {
-                    name: value
-                    for name, value in msgspec.to_builtins(fault).items()
-                    if name == "kind" or value != defaults[name]
-                }
-                for fault in faults
-            ]
+            command: [{**_given(fault), "kind": fault.kind.value} for fault in faults]
             for command, faults in self._faults.items()
         }
+
+
+def _given(fault: Fault) -> dict[str, Any]:
+    """Return the parameters of a fault that differ from their defaults."""
+    plain, usual = msgspec.to_builtins(fault), msgspec.to_builtins(Fault(kind=fault.kind))
+    return {name: value for name, value in plain.items() if value != usual[name]}
 
 
 def _count_down(faults: list[Fault]) -> Iterator[Fault]:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
-from taskgrove.errors import DeviceError, UsageError, nearest
+from taskgrove.errors import DeviceError, UsageError, did_you_mean
 from taskgrove.tango._pytango import load_pytango
 from taskgrove.tango.simulation.fault_text import (
     check_plan,
@@ -239,7 +239,7 @@ class SimulatedFleet:
     def restart(self, device: str) -> None:
         """Start a device's process again, killing it first if it runs; returns when it answers.
 
-        What is left of the device's faults is set in the new process too.
+        The faults of the device that are left are set in the new process too.
         """
         number = self._number_of(device)
         with self._lock:
@@ -288,11 +288,8 @@ class SimulatedFleet:
 
     def _check_known(self, device: str) -> None:
         if device not in self.devices:
-            near = nearest(device, self.devices)
-            raise UsageError(
-                f"{device!r} is no device of this fleet",
-                hint=f"did you mean {near!r}?" if near else None,
-            )
+            hint = did_you_mean(device, self.devices)
+            raise UsageError(f"{device!r} is no device of this fleet", hint=hint)
 
 
 def _check_names(devices: Iterable[str]) -> list[str]:

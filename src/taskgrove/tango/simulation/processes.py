@@ -65,10 +65,8 @@ class ServerProcesses:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
             root = str(Path(__file__).resolve().parents[3])
             path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-            own = {
-                "PYTHONPATH": path,
-                "OPENBLAS_NUM_THREADS": "1",
-            }  # a thread would not survive fork
+            # A thread of a library would not survive fork.
+            own = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
             module = "taskgrove.tango.simulation.server"
             with theirs:
                 self._nursery = subprocess.Popen(  # noqa: S603 - our module, our interpreter
@@ -106,9 +104,8 @@ class ServerProcesses:
             before = self._latest.get(group)
             if before is not None:  # its port stays; that it ended, or was ready, is past
                 self._latest[group] = msgspec.structs.replace(before, event="asked", pid=0)
-            self._order(
-                Order(do="start", group=group, devices=self._groups[group], host=self._host)
-            )
+            devices = self._groups[group]
+            self._order(Order(do="start", group=group, devices=devices, host=self._host))
 
     def signal(self, group: int, number: int) -> None:
         """Send a signal to a group's server; nothing happens when it does not run."""
@@ -116,7 +113,7 @@ class ServerProcesses:
             self._order(Order(do="signal", group=group, signal=number))
 
     def latest(self, group: int) -> Report:
-        """Return what is known of a group's server now.
+        """Return the last report of a group's server.
 
         Raises:
             DeviceError: Nothing, because the fleet is not running.
@@ -142,7 +139,7 @@ class ServerProcesses:
         Args:
             group: The group's number.
             wanted: Says of the latest report whether it is.
-            what: What the server is waited for to do, for the error: ``start``.
+            what: The action of the server that is waited for, for the error: ``start``.
             deadline: Until when, in seconds of the monotonic clock.
             may_end: False: that the server ends before is an error.
 
@@ -156,15 +153,12 @@ class ServerProcesses:
                 if report is not None and wanted(report):
                     return report
                 if report is not None and report.event == "ended" and not may_end:
-                    raise DeviceError(
-                        f"the server of {device} ended ({report.reason}): {self._log_tail()}",
-                        device=device,
-                    )
+                    text = f"the server of {device} ended ({report.reason}): {self._log_tail()}"
+                    raise DeviceError(text, device=device)
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    raise DeviceError(
-                        f"the server of {device} did not {what} in time", device=device
-                    )
+                    text = f"the server of {device} did not {what} in time"
+                    raise DeviceError(text, device=device)
                 self._read(left_s)
 
     def _order(self, order: Order) -> None:
@@ -176,7 +170,7 @@ class ServerProcesses:
             raise self._nursery_gone() from error
 
     def _read(self, timeout_s: float = 0.0) -> None:
-        """Take in what the nursery has reported, waiting up to ``timeout_s`` for the first."""
+        """Take the reports of the nursery, waiting up to ``timeout_s`` for the first."""
         while self._channel is not None and select.select([self._channel], [], [], timeout_s)[0]:
             try:
                 data = self._channel.recv(65536)

@@ -1,7 +1,7 @@
-"""The check of a command map's ``simulator:`` section: all that is wrong, each with its place.
+"""The check of a command map's ``simulator:`` section: all problems, each with its place.
 
-The simulator's own readers decide; here each value is given to them by itself, so that
-what they object to has the path of that value.
+The readers of the simulator decide. Each value is given to them alone, so that an objection has
+the path of its value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.command_map.nodes import type_word
 from taskgrove.commands.command_map.problems import join_path, shown
-from taskgrove.errors import UsageError, nearest
+from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.tango.server.ledger import MAX_QUEUED
 from taskgrove.tango.simulation.fault_text import check_plan, parse_fault
 from taskgrove.tango.simulation.settings import (
@@ -46,10 +46,10 @@ class SectionProblem(NamedTuple):
     """One thing that is wrong with the section.
 
     Attributes:
-        path: Where, such as ``simulator.faults.low-pst/beam/01.Scan``.
-        message: What is wrong.
-        found: What was found there; None where that is a collection.
-        allowed: What is allowed there.
+        path: The place, such as ``simulator.faults.low-pst/beam/01.Scan``.
+        message: The problem.
+        found: The value that was found; None where that is a collection.
+        allowed: The values that are allowed.
         hint: The nearest name, or None.
     """
 
@@ -61,7 +61,7 @@ class SectionProblem(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The message with what is allowed."""
+        """The message with the allowed values."""
         return self.message + (f"; allowed: {', '.join(self.allowed)}" if self.allowed else "")
 
 
@@ -79,8 +79,7 @@ def section_problems(
     for key, value in section.items():
         path = join_path("simulator", key)
         if key not in allowed:
-            close = nearest(str(key), allowed)
-            hint = f"did you mean {close!r}?" if close else None
+            hint = did_you_mean(str(key), allowed)
             yield SectionProblem(path, f"unknown key {key!r}", key, allowed, hint)
         elif key == "speed":
             if not _is_number(value) or not 0 < value < math.inf:
@@ -108,11 +107,8 @@ def _table_problems(
             checked: dict[str, dict[str, Any]] = {str(device).lower(): {}}
             yield from _objections(where, device, check_plan, checked, list(known), ())
         elif str(device).lower() not in known:
-            close = nearest(str(device), known)
-            hint = f"did you mean {close!r}?" if close else None
-            yield SectionProblem(
-                where, f"unknown device {device!r}", device, tuple(known[:8]), hint
-            )
+            said, hint = f"unknown device {device!r}", did_you_mean(str(device), known)
+            yield SectionProblem(where, said, device, tuple(known[:8]), hint)
         if not isinstance(values, Mapping):
             yield _wrong(where, values, "a mapping")
         elif key == "faults":
@@ -130,11 +126,10 @@ def _fault_problems(
         # An unknown device is told by itself, so here it counts as known.
         names = [*known, device]
         yield from _objections(where, command, check_plan, plan, names, SIMULATED_COMMANDS)
-        if not isinstance(faults, list | tuple):
-            yield from _objections(where, faults, parse_fault, faults, device)
-            continue
-        for index, fault in enumerate(faults):
-            yield from _objections(join_path(where, index), fault, parse_fault, fault, device)
+        listed = isinstance(faults, list | tuple)
+        for index, fault in enumerate(faults if listed else [faults]):
+            place = join_path(where, index) if listed else where
+            yield from _objections(place, fault, parse_fault, fault, device)
 
 
 def _setting_problems(settings: Mapping[str, Any], path: str) -> Iterator[SectionProblem]:
@@ -156,7 +151,7 @@ def _setting_problems(settings: Mapping[str, Any], path: str) -> Iterator[Sectio
 def _objections(
     path: str, found: Any, reader: Callable[..., object], *values: Any
 ) -> Iterator[SectionProblem]:
-    """Yield what a reader of the simulator objects to."""
+    """Yield the objection of a reader of the simulator, if there is one."""
     try:
         reader(*values)
     except UsageError as exc:
@@ -168,21 +163,18 @@ def _objections(
         inside = _PLACE.search(exc.message)
         if reader is parse_fault and inside is not None and inside[1]:
             message = f"{inside[1]}: {message}"
-        yield SectionProblem(
-            path,
-            message,
-            None if isinstance(found, Mapping | list | tuple) else found,
-            tuple(allowed.split(", ")) if allowed else (),
-            exc.hint,
-        )
+        choice = tuple(allowed.split(", ")) if allowed else ()
+        yield SectionProblem(path, message, _scalar(found), choice, exc.hint)
 
 
 def _wrong(path: str, value: Any, *allowed: str) -> SectionProblem:
-    said = f"found {type_word(value)}"
-    plain = value is not None and not isinstance(value, Mapping | list | tuple)
-    if plain:
-        said += f" {shown(value)}"
-    return SectionProblem(path, said, value if plain else None, allowed)
+    found = _scalar(value)
+    said = f"found {type_word(value)}" + ("" if found is None else f" {shown(found)}")
+    return SectionProblem(path, said, found, allowed)
+
+
+def _scalar(value: Any) -> Any:
+    return None if isinstance(value, Mapping | list | tuple) else value
 
 
 def _is_number(value: Any) -> bool:

@@ -35,7 +35,7 @@ STOP_GRACE_S: Final = 2.0
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What the fleet asks of the nursery.
+    """An order of the fleet to the nursery.
 
     Attributes:
         do: ``start`` a group (again), or send it a signal.
@@ -53,10 +53,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What the nursery tells: ``started``, ``ready``, ``suspended`` or ``ended``.
+    """A report of the nursery: ``started``, ``ready``, ``suspended`` or ``ended``.
 
     Attributes:
-        event: What happened.
+        event: The event.
         group: The group's number.
         pid: The process' id.
         port: The port that it listens on.
@@ -200,12 +200,8 @@ class Nursery:
         self._tell(group, "started")
 
     def _tell(self, group: _Group, event: str, **more: Any) -> None:
-        self._report(
-            Report(
-                event=event, group=group.number, pid=group.pid, port=group.port,
-                token=group.token, **more,
-            )
-        )  # fmt: skip
+        own: dict[str, Any] = {"group": group.number, "port": group.port, "token": group.token}
+        self._report(Report(event=event, pid=group.pid, **own, **more))
 
     def _listen(self, group: _Group) -> None:
         data = os.read(group.pipe, 65536)
@@ -268,7 +264,7 @@ class Nursery:
             os._exit(code)
 
     def _leave_nursery(self) -> None:
-        """Close what belongs to the nursery: above all the end of the pipe that keeps it alive."""
+        """Close all descriptors of the nursery, above all the pipe that keeps its servers alive."""
         self._selector.close()
         self._channel.close()
         os.close(self._life_write)
@@ -294,8 +290,9 @@ def _serve(group: _Group, port: int, report_fd: int) -> None:
 
     HOST.specs, HOST.token, HOST.report = dict(group.devices), group.token, report
     HOST.started_at = time.time()
-    classes = {name: DEVICE_CLASSES[spec.settings.dialect.protocol] for name, spec in
-               group.devices.items()}  # fmt: skip
+    classes = {
+        name: DEVICE_CLASSES[spec.settings.dialect.protocol] for name, spec in group.devices.items()
+    }
     names = ",".join(f"{cls.__name__}::{name}" for name, cls in classes.items())
     endpoint = f"giop:tcp:{group.host}:{port}"
     tango.server.run(

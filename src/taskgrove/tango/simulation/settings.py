@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Final, Literal
 
 import msgspec
 
 from taskgrove.control_model import AdminMode, HealthState, ObsMode, ObsState
-from taskgrove.errors import UsageError, nearest
+from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.tango.server.dialect import Dialect
 from taskgrove.tango.server.ledger import MAX_QUEUED
 from taskgrove.tango.simulation.faults import Fault
@@ -29,9 +30,16 @@ SIMULATED_COMMANDS: Final = (
     "Off",
 )
 
+_STATES: Final[dict[str, type[Enum]]] = {
+    "obs_state": ObsState,
+    "obs_mode": ObsMode,
+    "admin_mode": AdminMode,
+    "health_state": HealthState,
+}
+
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a simulated device is like; every field has a default.
+    """The settings of a simulated device; every field has a default.
 
     Attributes:
         duration_s: How long a command takes, in seconds, 0 to 3,600.
@@ -66,22 +74,20 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         for name, duration in [("duration_s", self.duration_s), *self.durations_s.items()]:
             if not 0.0 <= duration <= 3600.0:
                 raise ValueError(f"{name} is {duration:g}, allowed is 0 to 3600 s")
-        if not 0.0 <= self.spread <= 0.9:
-            raise ValueError(f"spread is {self.spread:g}, allowed is 0 to 0.9")
-        if not 0 <= self.steps <= 1000:
-            raise ValueError(f"steps is {self.steps}, allowed is 0 to 1000")
-        if not 1 <= self.max_queued <= MAX_QUEUED:
-            raise ValueError(f"max_queued is {self.max_queued}, allowed is 1 to {MAX_QUEUED}")
+        for name, low, high in (
+            ("spread", 0, 0.9),
+            ("steps", 0, 1000),
+            ("max_queued", 1, MAX_QUEUED),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name):g}, allowed is {low} to {high}")
         for command in self.durations_s:
             if command not in SIMULATED_COMMANDS:
                 raise ValueError(f"durations_s has no command {command!r}")
-        for field, members in (
-            ("obs_state", ObsState), ("obs_mode", ObsMode),
-            ("admin_mode", AdminMode), ("health_state", HealthState),
-        ):  # fmt: skip
-            if getattr(self, field) not in members.__members__:
+        for name, members in _STATES.items():
+            if getattr(self, name) not in members.__members__:
                 allowed = ", ".join(members.__members__)
-                raise ValueError(f"{field} is {getattr(self, field)!r}, allowed are {allowed}")
+                raise ValueError(f"{name} is {getattr(self, name)!r}, allowed are {allowed}")
 
 
 def parse_settings(
@@ -98,10 +104,9 @@ def parse_settings(
     fields = [field.name for field in msgspec.structs.fields(SimulatorSettings)]
     for name in value or {}:
         if name not in fields:
-            near = nearest(str(name), fields)
             raise UsageError(
                 f"the simulator has no setting {name!r}; allowed are {', '.join(fields)}",
-                hint=f"did you mean {near!r}?" if near else None,
+                hint=did_you_mean(str(name), fields),
             )
     merged = msgspec.to_builtins(start) | dict(value or {})
     if isinstance(merged["dialect"], Dialect):
