@@ -1,14 +1,13 @@
-"""What executes leaves: the protocol, and what the executor hands to a runner.
+"""The protocol of leaf runners, and the context that the executor gives to a runner.
 
-A runner knows one kind of leaf (:class:`~taskgrove.commands.task.TaskExecutionType`)
-and where it belongs: a method of this process, a TANGO device, an analysis
-program. The executor knows runners by this protocol only.
+A runner executes one kind of leaf (:class:`~taskgrove.commands.task.TaskExecutionType`): methods
+of this process, commands of TANGO devices, or analysis programs. The executor uses nothing of a
+runner but this protocol.
 
-Threads: the executor calls :meth:`LeafRunner.start` and :meth:`LeafRunner.attach`
-on one of its pool threads, and :meth:`LeafRunner.abort` on one of its few control
-threads, which must not be held up: ``abort`` hands what may block to a thread of its own.
-Every method of a :class:`LeafContext` may be called by any thread, at any time, also
-after the leaf has ended (a late fact then becomes a note).
+Threads: the executor calls :meth:`LeafRunner.start` and :meth:`LeafRunner.attach` on one of its
+pool threads, and :meth:`LeafRunner.abort` on one of its few control threads, which ``abort`` must
+not block. Any thread may call any method of a :class:`LeafContext` at any time, also after the
+end of the leaf (a late fact becomes a note).
 """
 
 from __future__ import annotations
@@ -28,15 +27,13 @@ class Refusal(str):
 
     Args:
         text: The words.
-        cause: The same as data; None: somebody else's words.
+        cause: The same as data; None: the words come from outside.
         path: The path of the leaf, where it is known.
-
-    Attributes:
-        cause: See above.
-        path: See above.
     """
 
     __slots__ = ("cause", "path")
+    cause: Cause
+    path: str
 
     def __new__(cls, text: str, cause: Cause | None = None, path: str = "") -> Refusal:
         """Make one."""
@@ -45,22 +42,19 @@ class Refusal(str):
         refusal.path = path
         return refusal
 
-    cause: Cause
-    path: str
-
 
 @dataclass(frozen=True, slots=True)
 class LeafLimits:
     """What a runner can enforce on one leaf.
 
     Attributes:
-        abort: ``kill``: the runner ends it itself; ``ask``: the leaf is asked and may
-            refuse; ``none``: nothing reaches it once it runs.
-        timeout: ``enforced``: the work ends when its limit expires; ``reported``: the
-            outcome tells of the expiry, the work may go on.
+        abort: ``kill``: the runner ends the work itself; ``ask``: the work is asked and may
+            refuse; ``none``: nothing reaches the work once it runs.
+        timeout: ``enforced``: the work ends when its limit expires; ``reported``: the outcome
+            tells of the expiry, and the work may go on.
         note: Why, as a sentence for people; empty where there is nothing to say.
-        queues: True: the leaf may have to wait for a place of its runner; its own limit begins
-            when the runner calls :meth:`LeafContext.begin_limit`, not when it is started.
+        queues: True: the leaf may have to wait in its runner; its own limit begins when the
+            runner calls :meth:`LeafContext.begin_limit`, not when it is started.
     """
 
     abort: Literal["kill", "ask", "none"]
@@ -116,7 +110,7 @@ class LeafContext(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """True once the attempt has ended: a runner that still waits for it may let go."""
+        """True once the end of the attempt is decided: its runner need not wait any longer."""
         ...
 
     def update(
@@ -127,7 +121,7 @@ class LeafContext(Protocol):
         result: Any = None,
         **fields: Any,
     ) -> None:
-        """Tell what is known of the leaf; a final status here ends it as :meth:`finish` does.
+        """Report a status, progress or a result; a final status ends it as :meth:`finish` does.
 
         Args:
             status: The status, where it is known.
@@ -153,8 +147,7 @@ class LeafContext(Protocol):
             result: The result, in any form that ``parse_result`` reads.
             may_retry: True only where it is proved that the work never started or has
                 ended; the leaf's ``retries`` are used then.
-            cause: Why it ended so, as data; the event of the end carries it, or the note of
-                a retry.
+            cause: Why it ended so, as data, for the event of the end or the note of a retry.
             **fields: As ``TaskTracker.update_task`` takes them.
 
         Returns:
@@ -172,7 +165,7 @@ class LeafContext(Protocol):
         ...
 
     def begin_limit(self) -> None:
-        """Begin the leaf's own limit: a runner whose leaves queue calls it when one begins."""
+        """Begin the leaf's own limit; a runner whose leaves queue calls this when one begins."""
         ...
 
     def note(self, topic: str, text: str, **data: str) -> None:
@@ -204,27 +197,27 @@ class LeafRunner(Protocol):
     """Executes leaves of one kind."""
 
     def limits(self, leaf: LeafTask) -> LeafLimits:
-        """Say what can be enforced on ``leaf``; pure and quick."""
+        """Return the limits that can be enforced on ``leaf``; pure and quick."""
         ...
 
     def start(self, context: LeafContext) -> None:
         """Start the leaf; return when it runs or has ended.
 
-        Work that is waited for elsewhere (a device, a process) must not hold the
-        calling thread: return, and report through ``context`` later. An exception
-        ends the leaf FAILED with ``ExceptionType: text`` as its cause.
+        Work of a device or a process must not hold the calling thread: return, and report
+        through ``context`` later. An exception ends the leaf FAILED with ``ExceptionType: text``
+        as its cause.
         """
         ...
 
     def abort(self, context: LeafContext, reason: str) -> None:
         """Ask a started leaf to stop; must not block.
 
-        Work that was attached to while it was to be stopped is asked once more: it may not have
-        been known here the first time.
+        This may be called while ``start`` or ``attach`` is still running. After ``attach`` it is
+        called once more, because the runner may not have known the work the first time.
 
-        Report ``abort-acknowledged`` with ``context.note`` when the work has heard it, or
+        Publish the note ``abort-acknowledged`` when the work has heard the request, or
         ``abort-unheard`` with the data ``fate`` (``not sent``, ``not acknowledged`` or
-        ``not needed``). The end of a leaf whose limit asks for an abort is told after that.
+        ``not needed``): the end of a leaf with ``abort_on_timeout`` waits for this answer.
         Report the end with ``context.finish``, whatever the end is.
         """
         ...
