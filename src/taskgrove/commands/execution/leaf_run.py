@@ -19,7 +19,17 @@ from taskgrove.commands.aggregation.told_cause import cause_of_result
 from taskgrove.commands.execution.attempts import Attempt, told_of
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.leaf_machine import LeafMachine, LeafRequest, LeafState
+from taskgrove.commands.execution.leaf_machine import (
+    ABORTING_IN_CALL,
+    ADOPT,
+    CALL,
+    CUT_OFF,
+    ENDED,
+    EXPIRED_IN_CALL,
+    FINISH,
+    RETURN,
+    LeafMachine,
+)
 from taskgrove.commands.execution.placing import whole_cause
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import LeafTask
@@ -143,7 +153,7 @@ class LeafRun(LeafMachine):
         self.silence: Cause | None = None
         self.late_cause: Cause | None = None
         if outside_id is not None:
-            self.move(LeafRequest.ADOPT)
+            self.move(ADOPT)
 
     def __str__(self) -> str:
         return f"{self.path}, attempt {self.attempt}"
@@ -199,7 +209,7 @@ class LeafRun(LeafMachine):
         **fields: Any,
     ) -> bool:
         """End the attempt; the first call counts."""
-        before = self.move(LeafRequest.FINISH)
+        before = self.move(FINISH)
         known = as_task_status(status)
         if known is None or not IS_FINAL[known]:
             known, told = TaskStatus.FAILED, describe_value(status)
@@ -212,7 +222,7 @@ class LeafRun(LeafMachine):
             result = outside_result(result)
         if type(cause) is not Cause:
             cause = None  # it comes from a method's own call of its task_callback
-        if before is None or before >= LeafState.EXPIRED_IN_CALL:
+        if before is None or before >= EXPIRED_IN_CALL:
             self._end_late(known, result, cause or cause_of_result(known, given))
             return False
         if self.stop_asked_at is not None:
@@ -285,7 +295,7 @@ class LeafRun(LeafMachine):
 
     def __call__(self) -> None:
         """Run the attempt; the executor's pool calls it on one of its threads."""
-        if self.move(LeafRequest.CALL) is None:
+        if self.move(CALL) is None:
             return
         self.worker = self.run.engine.pool.current_worker
         at_work = AT_WORK.set(self)
@@ -305,17 +315,17 @@ class LeafRun(LeafMachine):
             wrong = isinstance(exc, UsageError)  # the leaf is: its runner cannot take it
             cause = Cause(kind="misconfigured", chain=chain_of(exc)) if wrong else None
             self.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
-        if self.state is not LeafState.ENDED:
-            before = self.move(LeafRequest.RETURN)
-            if before is LeafState.ABORTING_IN_CALL and self.outside_id is not None:
+        if self.state is not ENDED:
+            before = self.move(RETURN)
+            if before is ABORTING_IN_CALL and self.outside_id is not None:
                 self.run.call_abort(self)  # its runner may not have known it the first time
-            elif before is LeafState.EXPIRED_IN_CALL:
+            elif before is EXPIRED_IN_CALL:
                 self.sign("returned")
         AT_WORK.reset(at_work)
 
     def cut_off(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
         """End an attempt that must not start."""
-        if self.move(LeafRequest.CUT_OFF) is not None:
+        if self.move(CUT_OFF) is not None:
             self.tell_end(status, code, text, cause)
 
     def tell_end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
@@ -53,7 +53,13 @@ class Convention(NamedTuple):
         return _convention(names, bool(code.co_flags & inspect.CO_COROUTINE))
 
 
-def _convention(names: Iterable[str], is_coroutine: bool) -> Convention:
+_PLAIN: Final = Convention(False, False, False, False)
+_OFFERED: Final = frozenset({"task_callback", "task_abort_event", "progress_callback"})
+
+
+def _convention(names: Collection[str], is_coroutine: bool) -> Convention:
+    if not is_coroutine and _OFFERED.isdisjoint(names):  # most methods
+        return _PLAIN
     return Convention(
         "task_callback" in names,
         "task_abort_event" in names,

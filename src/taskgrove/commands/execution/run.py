@@ -67,37 +67,21 @@ class RunRequest(Enum):
     """Its submission failed."""
 
 
-_S, _R = RunState, RunRequest
+(SUBMITTED, ABORTED_EARLY, RUNNING, ABORTING, ENDED, FINAL, WITHDRAWN) = RunState
+BEGIN, ABORT, END, KEPT, WITHDRAW = RunRequest
+_REFUSED: Final = dict.fromkeys(RunRequest, REFUSE)
+_LATE: Final = dict.fromkeys(RunRequest, IGNORE)
+
 # fmt: off
+#: The moves of a run. A submission that failed may find that a thread has begun its run after all.
 MOVES: Final = table_of(RunState, RunRequest, {
-    _S.SUBMITTED: {
-        _R.BEGIN: _S.RUNNING, _R.ABORT: _S.ABORTED_EARLY, _R.END: REFUSE,
-        _R.KEPT: REFUSE, _R.WITHDRAW: _S.WITHDRAWN,
-    },
-    _S.ABORTED_EARLY: {
-        _R.BEGIN: _S.ABORTING, _R.ABORT: IGNORE, _R.END: REFUSE,
-        _R.KEPT: REFUSE, _R.WITHDRAW: _S.WITHDRAWN,
-    },
-    _S.RUNNING: {
-        _R.BEGIN: REFUSE, _R.ABORT: _S.ABORTING, _R.END: _S.ENDED,
-        _R.KEPT: REFUSE, _R.WITHDRAW: IGNORE,  # a thread was there for it after all
-    },
-    _S.ABORTING: {
-        _R.BEGIN: REFUSE, _R.ABORT: IGNORE, _R.END: _S.ENDED,
-        _R.KEPT: REFUSE, _R.WITHDRAW: IGNORE,
-    },
-    _S.ENDED: {
-        _R.BEGIN: REFUSE, _R.ABORT: IGNORE, _R.END: IGNORE,
-        _R.KEPT: _S.FINAL, _R.WITHDRAW: IGNORE,
-    },
-    _S.FINAL: {
-        _R.BEGIN: REFUSE, _R.ABORT: IGNORE, _R.END: IGNORE,
-        _R.KEPT: IGNORE, _R.WITHDRAW: IGNORE,
-    },
-    _S.WITHDRAWN: {
-        _R.BEGIN: IGNORE, _R.ABORT: IGNORE, _R.END: IGNORE,
-        _R.KEPT: IGNORE, _R.WITHDRAW: IGNORE,
-    },
+    SUBMITTED: {**_REFUSED, BEGIN: RUNNING, ABORT: ABORTED_EARLY, WITHDRAW: WITHDRAWN},
+    ABORTED_EARLY: {**_REFUSED, BEGIN: ABORTING, ABORT: IGNORE, WITHDRAW: WITHDRAWN},
+    RUNNING: {**_REFUSED, ABORT: ABORTING, END: ENDED, WITHDRAW: IGNORE},
+    ABORTING: {**_REFUSED, ABORT: IGNORE, END: ENDED, WITHDRAW: IGNORE},
+    ENDED: {**_LATE, BEGIN: REFUSE, KEPT: FINAL},
+    FINAL: {**_LATE, BEGIN: REFUSE},
+    WITHDRAWN: _LATE,
 })
 # fmt: on
 
@@ -141,7 +125,7 @@ class Run:
         self.root = root
         self.bus = bus
         self.lock = threading.Lock()
-        self.state = RunState.SUBMITTED
+        self.state = SUBMITTED
         self.abort_reason: str | None = None
         self.first_exception: BaseException | None = None
         self.abandoned: tuple[str, ...] = ()
@@ -179,7 +163,7 @@ class Run:
 
     def begin(self) -> None:
         """Start the tree; runs on a control thread."""
-        if not self._move(RunRequest.BEGIN):
+        if not self._move(BEGIN):
             return
         try:
             self._tell_what_is_known()
@@ -231,7 +215,7 @@ class Run:
 
     def abort(self, reason: str) -> bool:
         """Ask everything to stop; returns at once. False when it was asked before."""
-        if self.root.tracker.is_complete or not self._move(RunRequest.ABORT, abort_reason=reason):
+        if self.root.tracker.is_complete or not self._move(ABORT, abort_reason=reason):
             return False
         if self.bus.active:
             self.bus.emit(
@@ -252,7 +236,7 @@ class Run:
 
     def withdraw(self) -> None:
         """Take back a run whose submission failed."""
-        if self._move(RunRequest.WITHDRAW):
+        if self._move(WITHDRAW):
             self._when_final(self)
 
     def _end(self) -> None:
@@ -261,7 +245,7 @@ class Run:
         except BaseException as exc:  # noqa: BLE001 - there is no tracker: it could not begin
             text = f"internal error: {exception_line(exc)}"
             outcome = AggregationOutcome(TaskStatus.FAILED, ResultCode.FAILED, text, "FAILED")
-        if not self._move(RunRequest.END):
+        if not self._move(END):
             return
         report = functools.partial(self._report, outcome)
         if self._recorder is None:
@@ -277,7 +261,7 @@ class Run:
                 self._logger.error(text, self.bus.run_id, exc_info=loggable(exc))
 
     def _report(self, outcome: AggregationOutcome) -> None:
-        if self._move(RunRequest.KEPT):
+        if self._move(KEPT):
             self.outcome.set_result(outcome)
             self._when_final(self)
 
