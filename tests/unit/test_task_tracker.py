@@ -665,7 +665,7 @@ def test_every_cell_of_a_tracker_is_as_its_table_says(caplog):
         reached,
         lambda tracker, request: tracker.hold() or requests[request](tracker),
         lambda tracker: tracker._state,
-        lambda tracker: caplog.text.count("closed before its outcome was decided"),
+        lambda tracker: caplog.text.count("is refused in the state"),
     )
 
 

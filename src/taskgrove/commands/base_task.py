@@ -1,4 +1,4 @@
-"""What composites and leaves share: names, paths, trackers, callbacks (seed 002, SPEC S5).
+"""What composites and leaves share: names, paths, trackers, callbacks.
 
 Threads: any thread may be the first that asks for a tracker, without a lock. Where two threads
 make a tracker of one node at once, the first that is put into ``_made`` is the node's tracker.
@@ -101,7 +101,7 @@ class BaseTask:
         task_type: How the node is executed.
         skip_subtasks: In a sequence, whether a failure rejects the steps after it.
         completed_callback: Called with the completion payload, and with progress
-            payloads before it (SPEC S4.2).
+            payloads before it.
         is_root: Whether the node is the root of a command: its message then begins
             with a summary line.
         places: Where the map defines the node; nowhere for a tree that a program makes.

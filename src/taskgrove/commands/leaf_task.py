@@ -1,4 +1,4 @@
-"""LeafTask: one command of one device, one method, one analysis (seed 002, SPEC S5)."""
+"""LeafTask: one command of one device, one method, one analysis."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LeafTask(BaseTask):
         is_root: Must be False.
         logger: A logger for the tracker.
         timeout: Limit of each attempt, in seconds; None means no limit.
-        retries: How often it may be tried again (SPEC S7.4).
+        retries: How often it may be tried again.
         abort_on_timeout: Whether an expired limit also sends the device's Abort, which
             stops everything on that device.
         settings: What its runner takes besides, such as the launcher of an analysis.
@@ -111,7 +111,7 @@ class LeafTask(BaseTask):
 
         Args:
             fn: Called with ``argin`` unless that is None, and with ``task_callback`` and
-                ``task_abort_event`` when its signature names them (SPEC S7.1).
+                ``task_abort_event`` when its signature names them.
             argin: Its argument; None means none.
             name: The leaf's name; None takes the function's.
             completed_callback: See :class:`BaseTask`.

@@ -1,4 +1,4 @@
-"""The task tree: composites and leaves (seed 002, SPEC S5).
+"""The task tree: composites and leaves.
 
 A tree is built by one thread. Once its trackers exist (when a tree is submitted,
 or when ``tracker`` is first read) it is complete and its shape must not change;
@@ -34,16 +34,16 @@ class Task(BaseTask):
     Args:
         name: Logical name.
         task_type: SEQUENTIAL or PARALLEL.
-        skip_subtasks: In a sequence, whether a failure makes the rest casualties (SPEC S7.2).
+        skip_subtasks: In a sequence, whether a failure makes the rest casualties.
         completed_callback: See :class:`BaseTask`.
         is_root: See :class:`BaseTask`.
         logger: A logger for the tracker; None takes the module's.
         subtasks: The children, in order.
-        rule: An explicit rule (SPEC S3.9): ``all``, ``any``, ``quorum: 0.8``, ``{"quorum": 13}``.
+        rule: An explicit rule: ``all``, ``any``, ``quorum: 0.8``, ``{"quorum": 13}``.
         timeout: Limit for all that is below this node, in seconds; None means no limit.
-        operation: Handed to the rules (SPEC S3.11).
-        obs_mode: Handed to the rules (SPEC S3.11).
-        pst_group: Whether this is a group of PST beams; None decides by the name (SPEC S3.4).
+        operation: Handed to the rules.
+        obs_mode: Handed to the rules.
+        pst_group: Whether this is a group of PST beams; None decides by the name.
 
     Raises:
         UsageError: A bad name, type, rule or limit; two children of one name; a child

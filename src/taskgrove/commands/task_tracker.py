@@ -69,7 +69,7 @@ from taskgrove.events import (
     exception_line,
 )
 from taskgrove.foreign_code import LOGGING, is_interrupt
-from taskgrove.moves import IGNORE, REFUSE, Answer, table_of
+from taskgrove.moves import IGNORE, REFUSE, step, table_of
 
 __all__ = ["TaskTracker", "as_task_callback"]
 
@@ -690,13 +690,11 @@ class TaskTracker:
 
     # -- moves (lock held) ------------------------------------------------------------------
 
-    def _ask(self, request: TrackerRequest) -> Answer | None:
-        """Make the move that a request asks for; return why there is none, or None."""
-        cell = MOVES[self._state, request]
-        if isinstance(cell, Answer):
-            return cell
-        self._state = cell
-        return None
+    def _moves(self, request: TrackerRequest) -> bool:
+        """Make the move that a request asks for; False: there is none."""
+        before = self._state
+        self._state = step(MOVES, before, request, f"task {self.task_name}")
+        return self._state is not before
 
     def _begin(self, *, begun: bool) -> bool:
         """Take note that a subtask has begun; return True when the first progress was posted.
@@ -704,7 +702,7 @@ class TaskTracker:
         Args:
             begun: Whether any work has begun: the first end may be a refusal.
         """
-        if self._ask(_BEGIN) is not None or self._records.next_step_sum is NEVER:
+        if not self._moves(_BEGIN) or self._records.next_step_sum is NEVER:
             return False
         payload = self._progress_payload(0)
         if not begun:
@@ -714,7 +712,7 @@ class TaskTracker:
 
     def _complete(self, context: UpdateContext) -> bool:
         """End the task by its subtasks; return True when the completion was posted."""
-        if self._ask(_COMPLETE) is not None:
+        if not self._moves(_COMPLETE):
             return False
         self._completion_context = context
         self._post_completion()
@@ -723,7 +721,7 @@ class TaskTracker:
     def _end(self, outcome: AggregationOutcome, cause: Cause | None, *, skipped: bool) -> None:
         """End the task with an outcome that no policy decided; does nothing when it is complete."""
         with self._lock:
-            if self._ask(_CONCLUDE) is None:
+            if self._moves(_CONCLUDE):
                 self._outcome = outcome
                 self._completion_context = UpdateContext(skipped=skipped)
                 self._verdict_cause = cause
@@ -754,12 +752,10 @@ class TaskTracker:
     def _close(self) -> tuple[Callable[[], object], ...]:
         """Close the tracker, release the waiters and return the hooks that are to be called."""
         with self._lock:
-            refused = self._ask(_CLOSE) is REFUSE
+            self._moves(_CLOSE)
             self._released.set()
             hooks, self._when_closed = self._when_closed, ()
-        if refused:
-            log_error(self, "closed before its outcome was decided", None)
-        return hooks
+            return hooks
 
     def conclude(
         self,
@@ -897,9 +893,9 @@ class TaskTracker:
             outcome = self._policy.aggregate(self._records.final())
             if self._outcome is None:
                 self._outcome = outcome
-            self._ask(_COMPLETE)
+            self._moves(_COMPLETE)
         elif any((sub.status or 0) > TaskStatus.QUEUED for sub in list(self.subtasks.values())):
-            self._ask(_BEGIN)
+            self._moves(_BEGIN)
 
     def _recompute_completion(self) -> None:
         """Recompute the number of subtasks that are in a final state (lock held)."""

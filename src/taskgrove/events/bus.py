@@ -5,7 +5,7 @@ Threads: :meth:`EventBus.publish`, :meth:`EventBus.subscribe` and
 tuple of observers only, and is never held while an observer is called. An
 observer is called synchronously by whichever thread made the change, so all it
 may do is enqueue; across threads it can get two events slightly out of order
-and orders them by :attr:`TaskEvent.sequence` (SPEC S4.9).
+and orders them by :attr:`TaskEvent.sequence`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class EventBus:
         self.monotonic: Callable[[], float] = time.monotonic if system else clock.monotonic
         self.offset_ns = clock.wall_ns() - int(self.monotonic() * 1e9)
         self._lock = threading.Lock()
-        # Taken under trackers' locks: a call of Python's own there would be felt (SPEC S4.3).
+        # Taken under trackers' locks: a call of Python's own there would be felt.
         self.numbers: Iterator[int] = itertools.count(first_sequence)
         self.next_sequence: Callable[[], int] = self.numbers.__next__
         self._subscriptions: tuple[Subscription, ...] = ()
@@ -198,7 +198,7 @@ class EventBus:
             began = time.perf_counter()
             try:
                 subscription.observer(event)
-            except BaseException as exc:  # noqa: BLE001 - an observer harms nothing (S4.9)
+            except BaseException as exc:  # noqa: BLE001 - an observer harms nothing
                 text = f"it raised {exception_line(exc)}"
                 self._detach(subscription, text, event.path)
                 continue

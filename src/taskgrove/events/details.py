@@ -84,7 +84,7 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         total: Of how many.
         line: The same, as a line for people.
         skipped: True for a step that was not run because an earlier one failed.
-        severe: True when the outcome was severe by SPEC S3.5.
+        severe: True when the outcome was severe: a parent does not soften it.
         error: The error that ended it, as text.
         cause: Why a leaf ended so, or why a node was not begun; None: nothing more is known.
         result_value: What a command gave as data, besides its code and message.

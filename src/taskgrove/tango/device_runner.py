@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from taskgrove.commands.aggregation.told_cause import cause_of_result
+from taskgrove.commands.aggregation.outside_results import cause_of_result
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, Refusal
 from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import TaskStatus

@@ -1,4 +1,4 @@
-"""How the outcomes of many subtasks become one (seeds 001 and 003, SPEC S2 and S3)."""
+"""How the outcomes of many subtasks become one."""
 
 from taskgrove.commands.aggregation.base import AggregationOutcome as AggregationOutcome
 from taskgrove.commands.aggregation.base import CauseLine as CauseLine

@@ -1,4 +1,4 @@
-"""What an aggregation takes and gives: SubtaskResult, AggregationOutcome, Decision (SPEC S2, S3).
+"""What an aggregation takes and gives: SubtaskResult, AggregationOutcome, Decision.
 
 Threads: an AggregationOutcome and a Decision are immutable. A SubtaskResult is a plain
 record without a lock: its owner (a tracker) guards it. Parsing is done by
@@ -8,10 +8,10 @@ owner can parse before it takes its lock and then set the fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 
@@ -55,13 +55,13 @@ def device_list(value: Any) -> list[str] | None:
             return [str.__str__(value)] if value else []
         some = islice(value, _DEVICES_LIMIT)
         names = [str.__str__(item) for item in some if isinstance(item, str) and item]
-    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - a report of a producer never raises
         return None
     return list(dict.fromkeys(names))
 
 
 def health_name(value: Any) -> str | None:
-    """Return ``DEGRADED`` or ``FAILED``, and None for every other health (SPEC S1).
+    """Return ``DEGRADED`` or ``FAILED``, and None for every other health.
 
     Args:
         value: The name in any case, a HealthState, an equal integer or a foreign enum.
@@ -73,7 +73,7 @@ def health_name(value: Any) -> str | None:
         if value is None or isinstance(value, bool):
             return None
         return {1: DEGRADED, 2: FAILED}.get(value)
-    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - a report of a producer never raises
         return None
 
 
@@ -108,23 +108,41 @@ class CauseLine(msgspec.Struct, frozen=True, gc=False):
         return f"{self.count} × {self.text} ({names})"  # noqa: RUF001 - a sign for people
 
 
+class _More(TypedDict, total=False):
+    """Further facts of a subtask, by keyword."""
+
+    health_state: str | None
+    severe: bool | None
+    skipped: bool | None
+    left_out: Iterable[LeftOut] | None
+    begun: bool | None
+    causes: Iterable[CauseLine] | None
+
+
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "health_state": health_name,
+    "left_out": tuple,
+    "causes": tuple,
+}
+
+
 class SubtaskResult:
     """What is known of one subtask.
 
-    Nothing that a producer sends raises (S2.2): a status that is none is taken as not
+    Nothing that a producer sends raises: a status that is none is taken as not
     given, a result that cannot be understood has the code UNKNOWN and says what came.
 
     Args:
         name: Name of the subtask, unique among its siblings.
         status: Its status; an equal integer, a foreign enum or a name will do.
-        result: Its result, in any form of SPEC S2.1; None means not given.
+        result: Its result, in any form that :func:`parse_result` takes; None means not given.
         device_name: The device it came from; it is put before the message, once.
         devices: Devices involved; duplicates are removed, the order stays.
         failed_devices: Devices that failed.
         operation: The operation it belongs to.
         obs_mode: The observation mode it belongs to.
         health_state: ``DEGRADED``, ``FAILED`` or None.
-        severe: Whether a tracker below decided that its outcome is severe (S3.5).
+        severe: Whether a tracker below decided that its outcome is severe.
         skipped: Whether it is a casualty: not run because an earlier step failed.
         left_out: What was left out below it, as its tracker tells it.
         begun: Whether its work has begun; who is IN_PROGRESS has, unless this says False.
@@ -132,7 +150,7 @@ class SubtaskResult:
 
     Attributes:
         result_code: The code; None until a result was given, or until it COMPLETED
-            without any, which is OK (S2.2).
+            without any, which is OK.
         message: The text of the result, with the device's name where it is known.
         progress: What it reported, percent done, 0..100.
         facts: What its tracker tells of its progress besides the percentage; None: to be made.
@@ -177,25 +195,32 @@ class SubtaskResult:
         causes: Iterable[CauseLine] = (),
     ) -> None:
         self.name = name
-        self.status = None if status is None else as_task_status(status)
+        self.status: TaskStatus | None = None
         self.result_code: ResultCode | None = None
         self.message = ""
         self.progress = 0
         self.facts: SubtaskFacts | None = None
-        self.device_name = _device_name(device_name)
-        self.devices = None if devices is None else device_list(devices)
-        self.failed_devices = None if failed_devices is None else device_list(failed_devices)
+        self.device_name: str | None = None
+        self.devices: list[str] | None = None
+        self.failed_devices: list[str] | None = None
         self.operation = operation
         self.obs_mode = obs_mode
         self.health_state = None if health_state is None else health_name(health_state)
         self.severe = severe
         self.skipped = skipped
         self.left_out = tuple(left_out) if left_out else ()
-        if begun is None:  # a record without a status is made for every subtask: no look-up there
-            begun = status is not None and self.status is TaskStatus.IN_PROGRESS
-        self.begun = begun
+        self.begun = False
         self.causes = tuple(causes) if causes else ()
-        self._take_result(result)
+        # A tracker makes a record of each subtask by its name alone.
+        if not (status is result is device_name is devices is failed_devices is begun is None):
+            self.update(
+                status=status,
+                result=result,
+                device_name=device_name,
+                devices=devices,
+                failed_devices=failed_devices,
+                begun=begun,
+            )
 
     def update(
         self,
@@ -207,59 +232,33 @@ class SubtaskResult:
         failed_devices: Iterable[str] | None = None,
         operation: str | None = None,
         obs_mode: str | None = None,
-        health_state: str | None = None,
-        severe: bool | None = None,
-        skipped: bool | None = None,
-        left_out: Iterable[LeftOut] | None = None,
-        begun: bool | None = None,
-        causes: Iterable[CauseLine] | None = None,
+        **more: Unpack[_More],
     ) -> None:
-        """Take in what is newly known; None means not given, and what was known stays (S2.2).
+        """Take in the facts that are newly known, as the class takes them.
 
-        Args:
-            status: See the class.
-            result: See the class.
-            device_name: See the class; a message that came before it is prefixed now.
-            devices: See the class.
-            failed_devices: See the class.
-            operation: See the class.
-            obs_mode: See the class.
-            health_state: See the class.
-            severe: See the class.
-            skipped: See the class.
-            left_out: See the class.
-            begun: See the class.
-            causes: See the class.
+        None means not given: the known value stays. A message that came before its device gets
+        the name of the device now.
         """
         known_status = as_task_status(status)
         if known_status is not None:
             self.status = known_status
-        begins = known_status is TaskStatus.IN_PROGRESS
-        self.begun = self.begun or begins if begun is None else begun
-        self.causes = self.causes if causes is None else tuple(causes)
+            self.begun = self.begun or known_status is TaskStatus.IN_PROGRESS
         device_name = _device_name(device_name)
         if device_name is not None:
             if self.device_name is None:
                 self.message = format_message(device_name, self.message)
             self.device_name = device_name
-        known = device_list(devices)
-        if known is not None:
-            self.devices = known
-        known = device_list(failed_devices)
-        if known is not None:
-            self.failed_devices = known
-        if operation is not None:
-            self.operation = operation
-        if obs_mode is not None:
-            self.obs_mode = obs_mode
-        if health_state is not None:
-            self.health_state = health_name(health_state)
-        if severe is not None:
-            self.severe = severe
-        if skipped is not None:
-            self.skipped = skipped
-        if left_out is not None:
-            self.left_out = tuple(left_out)
+        given = {
+            "devices": device_list(devices),
+            "failed_devices": device_list(failed_devices),
+            "operation": operation,
+            "obs_mode": obs_mode,
+            **more,
+        }
+        for name, value in given.items():
+            if value is not None:
+                read = _READERS.get(name)
+                setattr(self, name, value if read is None else read(value))
         self._take_result(result)
 
     @property
@@ -290,7 +289,7 @@ class SubtaskResult:
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The rule that decided an outcome, and the sum that it did (SPEC S3.10).
+    """The rule that decided an outcome, and the sum that it did.
 
     Attributes:
         rule: The rule, such as ``quorum 0.8`` or ``PST group``.
@@ -325,7 +324,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class AggregationOutcome:
-    """One outcome, made of those of many subtasks (seed 001).
+    """One outcome, made of those of many subtasks.
 
     Attributes:
         status: The task's status.

@@ -1,4 +1,4 @@
-"""The causes of an outcome: one flat list of lines, however deep the tree is (SPEC S3.8).
+"""The causes of an outcome: one flat list of lines, however deep the tree is.
 
 Pure functions over text. A message is *structured* when it holds a ``Causes:`` header,
 bullets or several lines: then its lines are taken as they are. Any other message is one
@@ -16,7 +16,7 @@ from taskgrove.commands.aggregation.messages import starts_with_name
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import LeftOut
 
-#: More cause lines than this are counted, not shown (S2.2).
+#: More cause lines than this are counted, not shown.
 CAUSES_LIMIT: Final = 200
 #: Of more leaves with the same cause than this the rest is counted, not named.
 NAMES_LIMIT: Final = 20

@@ -1,4 +1,4 @@
-"""The rules of a task that carries no explicit one, tried in this order (SPEC S3.3 to S3.6)."""
+"""The rules of a task that carries no explicit one, tried in this order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_cbf_associated(sub: SubtaskResult) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CbfRule(AggregationRule):
-    """S3.3: a problem of the correlator dominates all others."""
+    """A problem of the correlator dominates all others."""
 
     kind: ClassVar[RuleKind] = "cbf"
 
@@ -68,7 +68,7 @@ class CbfRule(AggregationRule):
 
 @dataclass(frozen=True, slots=True)
 class PstGroupRule(AggregationRule):
-    """S3.4: a group of PST beams is worth what its successful beams are."""
+    """A group of PST beams is worth what its successful beams are."""
 
     kind: ClassVar[RuleKind] = "pst_group"
 
@@ -100,7 +100,7 @@ class PstGroupRule(AggregationRule):
 
 @dataclass(frozen=True, slots=True)
 class RefusalRule(AggregationRule):
-    """S3.14: where all was refused and nothing has begun, the task was refused."""
+    """Where all was refused and nothing has begun, the task was refused."""
 
     kind: ClassVar[RuleKind] = "refusal"
 
@@ -131,7 +131,7 @@ class RefusalRule(AggregationRule):
 
 @dataclass(frozen=True, slots=True)
 class SeverityRule(AggregationRule):
-    """S3.5 and S3.6: what remains is FAILED when it is severe, else DEGRADED."""
+    """Everything else is FAILED when it is severe, else DEGRADED."""
 
     kind: ClassVar[RuleKind] = "default"
 

@@ -1,4 +1,4 @@
-"""The text of a result: its length, its origin (SPEC S2.2, S2.3).
+"""The text of a result: its length, its origin.
 
 Pure; any thread may call these functions.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: A message longer than this is cut, in characters, its mark included (S2.2).
+#: A message longer than this is cut, in characters, its mark included.
 MESSAGE_LIMIT: Final = 4096
 CUT_MARK: Final = " … [cut]"
 #: A ``Causes:`` header that stands alone on its line.
@@ -21,7 +21,7 @@ def holds_causes(message: str) -> bool:
 
 
 def format_message(device_name: str | None, message: str) -> str:
-    """Return ``device_name: message``, never doubled, never before a ``Causes:`` block (S2.3).
+    """Return ``device_name: message``, never doubled, never before a ``Causes:`` block.
 
     Args:
         device_name: Where the message came from; None leaves it as it is.

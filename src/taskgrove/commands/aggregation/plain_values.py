@@ -52,5 +52,5 @@ def text_of(value: Any) -> str:
         is_raised = isinstance(value, BaseException)
         text = printed(value) if is_raised else readable(value) if is_large(value) else f"{value}"
         return str.__str__(f"{type(value).__name__}: {text}" if is_raised else text)
-    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - a report of a producer never raises
         return describe(value)

@@ -1,4 +1,4 @@
-"""TaskAggregationPolicy: many subtasks, one truthful outcome (seed 001, SPEC S3).
+"""TaskAggregationPolicy: many subtasks, one truthful outcome.
 
 Pure: no locks, clocks or I/O; the same subtasks give the same outcome, whatever their
 order. Any thread may use a policy.
@@ -51,7 +51,7 @@ _WORDS: Final = {
 }
 #: The verdicts that tell no cause.
 _WITHOUT_CAUSES: Final = ("OK", "QUEUED", "IN_PROGRESS")
-#: The code that fits a final status, where a rule leaves it UNKNOWN (S3.3).
+#: The code that fits a final status, where a rule leaves it UNKNOWN.
 _FITTING_CODES: Final = {
     TaskStatus.ABORTED: ResultCode.ABORTED,
     TaskStatus.COMPLETED: ResultCode.FAILED,
@@ -64,12 +64,12 @@ class TaskAggregationPolicy:
     """Aggregate the subtasks of one task into one outcome.
 
     Args:
-        task_name: Name of the task; it decides whether this is a PST group (S3.4), unless
+        task_name: Name of the task; it decides whether this is a PST group, unless
             ``pst_group`` does.
-        operation: Operation, handed to the rules (S3.11).
-        obs_mode: Observation mode, handed to the rules (S3.11).
+        operation: Operation, handed to the rules.
+        obs_mode: Observation mode, handed to the rules.
         is_root: Whether messages begin with a summary line.
-        rule: An explicit rule in place of the default ones (S3.9), in any form that
+        rule: An explicit rule in place of the default ones, in any form that
             :func:`~taskgrove.commands.aggregation.rules.parse_rule` takes.
         pst_group: Whether this is a group of PST beams; None decides by the name.
         left_out: What the composer left out of the task.
@@ -149,7 +149,7 @@ class TaskAggregationPolicy:
         """Return whether :meth:`aggregate` counts the subtask as a problem.
 
         Besides what :meth:`_is_final_problem` says, a COMPLETED subtask with code
-        REJECTED, NOT_ALLOWED, ABORTED or UNKNOWN is one; a casualty is none (S3).
+        REJECTED, NOT_ALLOWED, ABORTED or UNKNOWN is one; a casualty is none.
         """
         return is_problem(sub)
 
@@ -189,7 +189,7 @@ class TaskAggregationPolicy:
 
     @staticmethod
     def _kind(dev: str) -> str:
-        """Return ``CBF``, ``PST``, ``PSS`` or ``OTHER`` for a device, by its name (S3.7)."""
+        """Return ``CBF``, ``PST``, ``PSS`` or ``OTHER`` for a device, by its name."""
         return device_kind(dev)
 
     @staticmethod
@@ -243,7 +243,7 @@ class TaskAggregationPolicy:
         return _failed_by_kind(problems), causes
 
     def _causes(self, tally: Tally, verdict: Verdict) -> list[CauseLine]:
-        """Return the causes of an outcome, as its message tells them (S3.8, S3.16)."""
+        """Return the causes of an outcome, as its message tells them."""
         if verdict.word in _WITHOUT_CAUSES:
             return []
         if verdict.word == "ABORTED":
@@ -261,7 +261,7 @@ class TaskAggregationPolicy:
         return causes
 
     def _message(self, tally: Tally, verdict: Verdict, causes: list[str]) -> str:
-        """Return the message for people (S3.8)."""
+        """Return the message for people."""
         title = f"Task {self.task_name} {_WORDS[verdict.status]}"
         if verdict.word in _WITHOUT_CAUSES:
             return title if self.is_root else ""
@@ -301,7 +301,7 @@ class TaskAggregationPolicy:
 
 
 def _before_rules(tally: Tally) -> tuple[RuleKind, str, Verdict] | None:
-    """Decide what no rule changes: nothing to do, aborted, not at its end (S3.0 to S3.2)."""
+    """Decide what no rule changes: nothing to do, aborted, not at its end."""
     total = tally.total
     if not total:
         reason = "no subtasks"

@@ -1,4 +1,4 @@
-"""What a producer sent as its result, made into a code and a message (SPEC S2.1 to S2.3).
+"""What a producer sent as its result, made into a code and a message.
 
 Devices of several generations answer in a dozen forms. Whatever comes, nothing here
 raises: what cannot be understood becomes ``ResultCode.UNKNOWN`` and a short message
@@ -59,7 +59,7 @@ class ParsedResult(msgspec.Struct, frozen=True, gc=False):
         code: The result code; None when what came is no result.
         message: The text that came with it; empty when there was none.
         acknowledged: The status of an acknowledgement ("your command is queued"), which is
-            no result (S2.1); None for a result.
+            no result; None for a result.
     """
 
     code: ResultCode | None
@@ -111,7 +111,7 @@ def parse_whole(value: Any) -> ParsedResult:
         return _NOTHING
     try:
         return _parse(value)
-    except BaseException:  # noqa: BLE001 - nothing that a producer sends raises (S2.2)
+    except BaseException:  # noqa: BLE001 - a report of a producer never raises
         return ParsedResult(ResultCode.UNKNOWN, f"unusable result: {describe(value)}")
 
 

@@ -1,4 +1,4 @@
-"""Rules that decide an outcome: the interface, and the explicit ones of SPEC S3.9.
+"""Rules that decide an outcome: the interface, and the explicit ones.
 
 A Task may carry ``all``, ``any`` or a quorum in place of the default rules (which stand
 in ``default_rules``, behind the same interface). A rule is immutable and pure; any
@@ -30,9 +30,9 @@ class RuleContext(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         task_name: Name of the task whose outcome is decided.
-        operation: Its operation, when known (S3.11).
-        obs_mode: Its observation mode, when known (S3.11).
-        pst_group: Whether it is a group of PST beams (S3.4).
+        operation: Its operation, when known.
+        obs_mode: Its observation mode, when known.
+        pst_group: Whether it is a group of PST beams.
     """
 
     task_name: str
@@ -50,7 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         health_state: ``DEGRADED``, ``FAILED`` or None.
         reason: The sum in words: ``PST success 14/16``.
         needed: How many successes the rule asks for; None where it has no such number.
-        severe: True when the outcome is severe by SPEC S3.5.
+        severe: True when the outcome is severe: a parent must not soften it.
         tells_sum: Whether the message of an outcome that is not plain success tells the sum.
     """
 
@@ -73,8 +73,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class AggregationRule(ABC):
     """Decides the outcome of a task from what became of its subtasks.
 
-    A rule is asked only when every subtask is final and none is ABORTED (S3.0 to S3.2
-    hold in every rule).
+    A rule is asked only when every subtask is final and none is ABORTED.
 
     Attributes:
         kind: Which of our rules it is; ``own`` for a class of the user.
@@ -128,7 +127,7 @@ class _CountingRule(AggregationRule):
             reason=f"{self.label} of {tally.total}: {tally.succeeded} succeeded, {needed} needed"
             f"{tally.faults_told}",
             needed=needed,
-            severe=not reached,  # an explicit rule that was missed is not softened above (S3.5)
+            severe=not reached,  # an explicit rule that was missed is not softened above
             tells_sum=True,
         )
 

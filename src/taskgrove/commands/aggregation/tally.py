@@ -1,6 +1,6 @@
 """Counting subtasks by what became of them, in one pass, for the rules to judge.
 
-Pure; the words are those of SPEC S3: a *problem*, a *casualty*, *abnormal*, DEGRADED.
+Pure. A *problem* has ended badly; a *casualty* was not run because an earlier step failed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from taskgrove.events import LeftOut, told_reasons
 
 DeviceKind: TypeAlias = Literal["CBF", "PST", "PSS", "OTHER"]
 
-#: The kinds, in the order in which they are tried (S3.7).
+#: The kinds, in the order in which they are tried.
 DEVICE_KINDS: Final[tuple[DeviceKind, ...]] = ("CBF", "PST", "PSS", "OTHER")
 _NAMED_KINDS: Final[tuple[tuple[str, DeviceKind], ...]] = (
     ("cbf", "CBF"),
@@ -36,7 +36,7 @@ _BAD_ENDS: Final = frozenset(
 
 
 def device_kind(device: str) -> DeviceKind:
-    """Return the kind of a device, by a substring of its lower-cased name (S3.7)."""
+    """Return the kind of a device, by a substring of its lower-cased name."""
     name = device.lower()
     for part, kind in _NAMED_KINDS:
         if part in name:
@@ -52,12 +52,12 @@ def failed_devices_of(sub: SubtaskResult) -> list[str]:
 
 
 def is_final_problem(sub: SubtaskResult) -> bool:
-    """Return whether the status is FAILED or REJECTED, or the code FAILED (seed 001)."""
+    """Return whether the status is FAILED or REJECTED, or the code FAILED."""
     return sub.status in _FAILED_OR_REJECTED or sub.result_code == _FAILED
 
 
 def is_problem(sub: SubtaskResult) -> bool:
-    """Return whether ``aggregate`` counts it as a problem (S3): a casualty is none."""
+    """Return whether ``aggregate`` counts it as a problem: a casualty is none."""
     if sub.skipped:
         return False
     return is_final_problem(sub) or (sub.status == _COMPLETED and sub.result_code in _BAD_ENDS)

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
-from taskgrove.commands.aggregation.outside_results import outside_result
+from taskgrove.commands.aggregation.outside_results import cause_of_result, outside_result
 from taskgrove.commands.aggregation.plain_values import describe as describe_value
-from taskgrove.commands.aggregation.told_cause import cause_of_result
 from taskgrove.commands.execution.attempts import Attempt, told_of
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine

@@ -195,11 +195,10 @@ def publish(tracker: Deliverer, payload: Payload, *, complete: bool) -> None:
         log_error(tracker, "an event could not be made", exc)
 
 
-def log_error(tracker: Deliverer, words: str, exc: BaseException | None) -> None:
+def log_error(tracker: Deliverer, words: str, exc: BaseException) -> None:
     """Log an error of a tracker; never raises."""
     with LOGGING:
-        info = None if exc is None else loggable(exc)
-        tracker.logger.error("task %s: %s", tracker.task_name, words, exc_info=info)
+        tracker.logger.error("task %s: %s", tracker.task_name, words, exc_info=loggable(exc))
 
 
 def _call_back(tracker: Deliverer, payload: Payload, complete: bool) -> BaseException | None:
