@@ -212,7 +212,8 @@ class SubtaskResult:
         self.begun = False
         self.causes = tuple(causes) if causes else ()
         # A tracker makes a record of each subtask by its name alone.
-        if not (status is result is device_name is devices is failed_devices is begun is None):
+        nothing = status is result is None and devices is failed_devices is None
+        if not (nothing and device_name is None and begun is None):
             self.update(
                 status=status,
                 result=result,
