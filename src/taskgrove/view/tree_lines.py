@@ -5,11 +5,11 @@ Whatever stands in a line is harmless on a terminal; the HTML is escaped, and ho
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Final, TypeAlias
+
+import msgspec
 
 from taskgrove.story.node_state import PROBLEM_STATES, NodeState
 from taskgrove.story.run_node import RunNode
@@ -54,8 +54,7 @@ Segment: TypeAlias = tuple[str, str]
 Item: TypeAlias = tuple[tuple[bool, ...], bool, RunNode | str]
 
 
-@dataclass(frozen=True, slots=True)
-class TreeLine:
+class TreeLine(msgspec.Struct, frozen=True):
     """One line of a tree, not yet fitted to a width.
 
     Attributes:
@@ -114,12 +113,13 @@ def fold_line(ancestors: tuple[bool, ...], last: bool, text: str) -> TreeLine:
     return TreeLine(ancestors, last, False, "", text, None)
 
 
-def fold_text(label: str, tally: Counter[NodeState], hidden_trouble: int = 0) -> str:
+def fold_text(label: str, tally: Mapping[NodeState, int], hidden_trouble: int = 0) -> str:
     """Return a fold as text: ``pst-beam-…: 9,950 completed, 43 running``."""
-    parts = [f"{tally[state]:,} {state}" for state in _FOLD_ORDER if tally[state] > 0]
-    known = sum(tally[state] for state in PROBLEM_STATES)
-    if hidden_trouble > known:
-        parts.append(f"{hidden_trouble - known:,} with problems inside")
+    parts = [f"{tally[state]:,} {state}" for state in _FOLD_ORDER if tally.get(state, 0) > 0]
+    if hidden_trouble:
+        known = sum(tally.get(state, 0) for state in PROBLEM_STATES)
+        if hidden_trouble > known:
+            parts.append(f"{hidden_trouble - known:,} with problems inside")
     return f"{label}: {', '.join(parts) or 'none'}"
 
 

@@ -18,7 +18,7 @@ from taskgrove.view.why.actions import (
     RunCommand,
     SeeTo,
 )
-from taskgrove.view.why.failed_leaf import FailedLeaf, grouped
+from taskgrove.view.why.failed_leaf import grouped
 from taskgrove.view.why.findings import Findings
 from taskgrove.view.why.living_run import Wait, hangs
 from taskgrove.view.why.naming import device_of, is_below, name_of
@@ -63,7 +63,7 @@ def pointers(found: Findings, actions: Sequence[Action]) -> tuple[Action, ...]:
     """Return where more is told of what failed, besides what is to be done about it."""
     story = found.story
     pointed: list[Action] = []
-    for first in _first_of_each(found.failed)[:_POINTED]:
+    for first, *_ in found.groups[:_POINTED]:
         cause, node = first.cause, first.node
         if cause.output_file is not None:
             pointed.append(LookAtFile(cause.output_file, f"the output of {name_of(node)}"))
@@ -85,11 +85,6 @@ def pointers(found: Findings, actions: Sequence[Action]) -> tuple[Action, ...]:
     pointed += islice(outputs, max(0, _POINTED - len(pointed)))
     told = [action.path for action in actions if isinstance(action, LookAtFile)]
     return tuple(it for it in pointed if not (isinstance(it, LookAtFile) and it.path in told))
-
-
-def _first_of_each(failed: Iterable[FailedLeaf]) -> list[FailedLeaf]:
-    """Return the first failed leaf of each cause."""
-    return [group[0] for group in grouped(failed)]
 
 
 def _fixes(found: Findings) -> Iterable[Action]:

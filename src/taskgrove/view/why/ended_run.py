@@ -49,7 +49,7 @@ def with_failure(found: Findings, command: str, room: int) -> str:
     facts = [] if total is None else [total]
     count = len(found.failed)
     if count > 1 and room > _COUNTED:  # they are listed below, too
-        causes = counted(len({item.key for item in found.failed}), "cause")
+        causes = counted(len(found.groups), "cause")
         facts.append(f"{count:,} of {found.leaf_count:,} failed, {causes}")
     if found.reused:
         facts.append(f"{leaves(found.reused)} taken from an earlier run")

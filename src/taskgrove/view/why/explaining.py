@@ -18,7 +18,7 @@ from taskgrove.view.phrases import plain, seconds_between
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.why.advice import next_actions, pointers
 from taskgrove.view.why.explanation import CauseGroup, Explanation, FirstFailure
-from taskgrove.view.why.failed_leaf import FailedLeaf, grouped
+from taskgrove.view.why.failed_leaf import FailedLeaf
 from taskgrove.view.why.findings import find
 from taskgrove.view.why.first_line import first_line
 from taskgrove.view.why.living_run import waits_of
@@ -48,7 +48,6 @@ def why(story: RunStory) -> Why:
         story: Its facts.
     """
     found = find(story)
-    by_cause = grouped(found.failed)
     waits = waits_of(found) if story.state == "running" else ()
     actions = next_actions(found, waits)
     line = first_line(found, waits, actions)
@@ -68,13 +67,13 @@ def why(story: RunStory) -> Why:
         next_step=line.next_step,
         actions=actions,
         see_also=pointers(found, actions),
-        groups=tuple(map(_group_of, by_cause)),
+        groups=tuple(map(_group_of, found.groups)),
         casualties=tuple(found.casualties),
         waiting=waits,
         last_sign_of_life_ns=last_ns,
         now_ns=story.now_ns,
         leaf_count=found.leaf_count,
-        tree=proof_of(found, by_cause, waits),
+        tree=proof_of(found, waits),
         verdicts=found.verdicts,
         resumed_by=tuple(story.resumed_by),
         left_out=found.left_out,

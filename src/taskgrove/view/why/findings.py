@@ -22,7 +22,7 @@ from taskgrove.story.run_story import OperatorVerdict, RunStory
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why.cause_kinds import KINDS
 from taskgrove.view.why.deciding import deciding_first
-from taskgrove.view.why.failed_leaf import CauseReader, FailedLeaf
+from taskgrove.view.why.failed_leaf import CauseReader, FailedLeaf, grouped
 from taskgrove.view.why.naming import device_of, is_below, note_of
 
 CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
@@ -84,6 +84,7 @@ class Findings:
         left_out: What was left out of it, and why.
         failed: Leaves that failed by themselves, the first first; where the command failed, those
             that decided it before the others.
+        groups: The same by their cause, in the order of the first of each.
         deciding: How many of them decided it; all, where nothing tells which did.
         before: How many of the others failed before the first of these.
         casualties: Leaves that only followed.
@@ -103,6 +104,7 @@ class Findings:
     outcome: NodeState
     left_out: tuple[LeftOut, ...]
     failed: list[FailedLeaf] = field(default_factory=list)
+    groups: list[list[FailedLeaf]] = field(default_factory=list)
     deciding: int = 0
     before: int = 0
     casualties: list[Casualty] = field(default_factory=list)
@@ -218,6 +220,7 @@ def _sort_out(found: Findings, ended: list[RunNode], skipped: list[RunNode]) -> 
         else:
             found.casualties.append(casualty)
     found.failed, found.deciding, found.before = deciding_first(found.story, failed)
+    found.groups = grouped(found.failed)
     if skipped:
         _add_skipped(found, skipped)
     if len(found.casualties) > 1:

@@ -5,7 +5,6 @@ Pure. Names and words in it are harmless on a terminal already.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -15,7 +14,6 @@ from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import counted, plain, seconds_between
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.tree_lines import TreeLine, fold_line, fold_text, walk
-from taskgrove.view.why.failed_leaf import FailedLeaf
 from taskgrove.view.why.findings import Findings
 from taskgrove.view.why.living_run import Wait
 from taskgrove.view.why.naming import device_of
@@ -29,20 +27,12 @@ _Told: TypeAlias = tuple[TaskStatus | None, ResultCode | None, str | None, bool]
 _UNKNOWN: Final[_Told] = (None, None, None, False)
 
 
-def proof_of(
-    found: Findings, groups: Sequence[Sequence[FailedLeaf]], waits: Sequence[Wait]
-) -> tuple[TreeLine, ...]:
-    """Return the lines of the tree.
-
-    Args:
-        found: What became of the run.
-        groups: The failed leaves by their cause.
-        waits: What a living run waits for.
-    """
+def proof_of(found: Findings, waits: Sequence[Wait]) -> tuple[TreeLine, ...]:
+    """Return the lines of the tree."""
     story, root = found.story, found.story.root
     if root is None:
         return ()
-    words = _words(found, groups, waits)
+    words = _words(found, waits)
     # Below a run that ended well there is nothing to prove.
     proves = bool(words) or root.status is None or not root.is_final
     nodes = {node.path: node for node in story.nodes}
@@ -75,12 +65,10 @@ def proof_of(
     )
 
 
-def _words(
-    found: Findings, groups: Sequence[Sequence[FailedLeaf]], waits: Sequence[Wait]
-) -> dict[str, str]:
+def _words(found: Findings, waits: Sequence[Wait]) -> dict[str, str]:
     """Return the nodes that must be shown, each with its words."""
     told: dict[str, str] = {}
-    for number, group in enumerate(groups[:_CAUSES_SHOWN]):
+    for number, group in enumerate(found.groups[:_CAUSES_SHOWN]):
         first = group[0]
         alike = f"({len(group) - 1:,} more alike) " if len(group) > 1 else ""
         mark = ""
@@ -114,22 +102,24 @@ def _below(node: RunNode, nodes: Mapping[str, RunNode], needed: set[str]) -> lis
     if node.skipped:
         return [counted(len(node.composed.children), "step") + " below it"]
     shown: list[RunNode | str] = []
-    folded: Counter[_Told] = Counter()
+    folded: dict[_Told, int] = {}
     prefix = f"{node.path}/"
     for name in node.composed.children:
         path = prefix + name
         child = nodes.get(path)
         if child is None:
-            folded[_UNKNOWN] += 1
+            folded[_UNKNOWN] = folded.get(_UNKNOWN, 0) + 1
         elif path in needed:
             shown.append(child)
         else:
             finished = child.finished
             skipped = finished is not None and finished.skipped
-            folded[child.status, child.result_code, child.health_state, skipped] += 1
+            told = (child.status, child.result_code, child.health_state, skipped)
+            folded[told] = folded.get(told, 0) + 1
     if folded:
-        states: Counter[NodeState] = Counter()
+        states: dict[NodeState, int] = {}
         for (status, code, health, skipped), count in folded.items():
-            states[state_of(status, code, health, skipped=skipped)] += count
+            state = state_of(status, code, health, skipped=skipped)
+            states[state] = states.get(state, 0) + count
         shown.append(fold_text("others" if shown else "all", states))
     return shown
