@@ -16,6 +16,7 @@ from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.tango import DeviceRunner, LrcClient
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk
+from taskgrove.tango.client.call import Call
 from taskgrove.tango.client.command import LrcUpdate
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.link import CommandShape
@@ -91,7 +92,7 @@ def link() -> Link:
 @pytest.fixture
 def client(link: Link) -> Iterator[LrcClient]:
     with LrcClient(poll_interval_s=600.0) as made:
-        session, _ = made._session(DEVICE)
+        session = made._session(DEVICE)
         session.link = link  # type: ignore[assignment]
         session.abort_desk._link = link  # type: ignore[assignment]
         yield made
@@ -293,11 +294,11 @@ def test_an_abort_after_attaching_or_a_lost_reply_is_sent(client: LrcClient, lin
     client.attach(DEVICE, "1_2_Configure", on_update=Updates())
     abort()
     assert link.log.count("call") == 2
-    session = client._sessions[DEVICE]
     shape, updates = link.describe("Configure"), Updates()
-    command = client._new_command(DEVICE, "Configure", updates, None)[0]
+    command, session = client._new_command(DEVICE, "Configure", updates, None)
     lost = Failure(FailureKind.BROKEN, "", "the connection broke")
-    client._dispatcher.post(client._call_failed, session, command, shape, 0.0, lost)  # type: ignore[union-attr]
+    call = Call(session, command, client._why_not)
+    session.dispatcher.post(call.failed, shape, 0.0, lost)
     abort()
     assert link.log.count("call") == 3
 

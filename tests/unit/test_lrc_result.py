@@ -31,8 +31,10 @@ class Device:
         self.session = DeviceSession(
             "a/b/c",
             LrcSettings(**settings),
-            at=lambda delay_s, function: self.timers.append((delay_s, function)),
-            submit=lambda job, done, slow: None,
+            SimpleNamespace(  # type: ignore[arg-type]
+                after=lambda delay_s, function: self.timers.append((delay_s, function)),
+                submit=lambda job, done, slow: None,
+            ),
         )
         self.session.link = SimpleNamespace(  # type: ignore[assignment]
             protocol=2, has_events=True, device="a/b/c", heard=lambda: None

@@ -52,8 +52,9 @@ class Device:
         self.session = DeviceSession(
             "a/b/1",
             LrcSettings(**settings),
-            at=self._at,
-            submit=lambda _job, done, slow: self._ask(done),
+            SimpleNamespace(  # type: ignore[arg-type]
+                after=self._at, submit=lambda _job, done, slow: self._ask(done)
+            ),
         )
         self.session.link = self.link  # type: ignore[assignment]
 

@@ -20,33 +20,22 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
 from taskgrove.commands.leaf_runner import Refusal
-from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
-from taskgrove.events import Cause, CauseKind
 from taskgrove.tango._pytango import load_pytango
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, abort_command
-from taskgrove.tango.client.argin import check_argin, text_problem
+from taskgrove.tango.client.argin import check_argin
+from taskgrove.tango.client.call import Call
 from taskgrove.tango.client.command import LrcCommand, UpdateCallback
 from taskgrove.tango.client.dispatcher import Dispatcher
-from taskgrove.tango.client.doubt import Doubt, unknown_fate
-from taskgrove.tango.client.failure import Failure, FailureKind, classify
-from taskgrove.tango.client.link import CommandShape, DeviceLink
+from taskgrove.tango.client.failure import Failure, classify
+from taskgrove.tango.client.link import DeviceLink
 from taskgrove.tango.client.neighbours import nearest_device
-from taskgrove.tango.client.protocol import Reply, ReplyKind, decode_reply, end_by_reply
-from taskgrove.tango.client.refusal import (
-    WhyNot,
-    is_refusal,
-    refuse,
-    why_not_called,
-    wrong_argument,
-    wrong_name,
-)
+from taskgrove.tango.client.refusal import WhyNot, name_problem, why_not_called, wrong_argument
 from taskgrove.tango.client.session import DeviceSession
 from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.client.subscriptions import Subscriptions
@@ -126,44 +115,13 @@ class LrcClient:
         Raises:
             UsageError: The client is closed.
         """
-        command, session, dispatcher = self._new_command(device, command_name, on_update, deadline)
+        command, session = self._new_command(device, command_name, on_update, deadline)
         try:
-            self._call(command, session, dispatcher, argin, may_call, call_until)
+            Call(session, command, self._why_not).make(argin, may_call, call_until)
         finally:
             # After the outcome of the call: until then the session counts the call as out.
-            dispatcher.post(session.calling.discard, command)
+            session.dispatcher.post(session.calling.discard, command)
         return command
-
-    def _call(
-        self,
-        command: LrcCommand,
-        session: DeviceSession,
-        dispatcher: Dispatcher,
-        argin: Any,
-        may_call: Callable[[], bool] | None,
-        call_until: float | None,
-    ) -> None:
-        ready = self._prepare(session, dispatcher, command, argin)
-        if ready is None:
-            return
-        shape, value, is_mute = ready
-        if may_call is not None and not may_call():
-            dispatcher.post(_not_called, command)
-            return
-        sent_at = time.monotonic()
-        try:
-            if (is_mute or not shape.is_coded) and call_until is not None:
-                answer = session.link.call(shape.name, value, within_s=call_until - sent_at)
-            else:
-                answer = session.link.call(shape.name, value)
-        except Exception as exc:  # noqa: BLE001 - the final update tells the failure
-            dispatcher.post(self._call_failed, session, command, shape, sent_at, classify(exc))
-        else:
-            reply = decode_reply(answer, coded=shape.is_coded, command_name=shape.name)
-            if is_mute and reply.kind is ReplyKind.ACCEPTED:
-                reply = end_by_reply(reply, "the device tells nothing of its commands")
-            command.command_id = reply.command_id
-            dispatcher.post(self._called, session, command, reply)
 
     def attach(
         self,
@@ -187,10 +145,10 @@ class LrcClient:
             UsageError: The client is closed.
         """
         name = command_name or command_id.rpartition("_")[2]
-        command, session, dispatcher = self._new_command(device, name, on_update, deadline)
+        command, session = self._new_command(device, name, on_update, deadline)
         command.command_id = command_id
-        dispatcher.post(self._attach, session, command, command_id)
-        dispatcher.post(session.calling.discard, command)
+        session.dispatcher.post(session.attach, command, command_id)
+        session.dispatcher.post(session.calling.discard, command)
         return command
 
     def abort(
@@ -214,9 +172,9 @@ class LrcClient:
         Raises:
             UsageError: The client is closed.
         """
-        session, dispatcher = self._session(device)
+        session = self._session(device)
         _LOGGER.info("%s: abort asked: %s", device, reason)
-        dispatcher.post(self._ask_abort, session, on_acknowledged)
+        session.dispatcher.post(session.abort, on_acknowledged)
 
     def preflight(self, device: str, command_name: str, argin: Any = None) -> list[Refusal]:
         """Return why a command could not be called, without calling it; empty when it could.
@@ -231,9 +189,9 @@ class LrcClient:
         Raises:
             UsageError: The client is closed.
         """
-        why = _name_problem(device, command_name)
+        why = name_problem(device, command_name)
         if why is None:
-            session, _ = self._session(device)
+            session = self._session(device)
             try:
                 session.link.ensure()
                 shape = session.link.describe(command_name)
@@ -256,7 +214,7 @@ class LrcClient:
         Raises:
             UsageError: The client is closed.
         """
-        session, _ = self._session(device)
+        session = self._session(device)
         try:
             session.link.ensure()
             return abort_command(session.link) is not None
@@ -284,10 +242,10 @@ class LrcClient:
             _LOGGER.warning("a call to a device still hangs; its thread ends with the call")
 
     # -- on the thread that invokes --------------------------------------------------
-    def _session(self, device: str) -> tuple[DeviceSession, Dispatcher]:
-        session, dispatcher = self._sessions.get(device), self._dispatcher
-        if session is not None and dispatcher is not None and not self._closed:
-            return session, dispatcher
+    def _session(self, device: str) -> DeviceSession:
+        session = self._sessions.get(device)
+        if session is not None and not self._closed:
+            return session
         with self._lock:
             if self._closed:
                 raise UsageError("the client is closed", hint="make a new LrcClient")
@@ -295,12 +253,10 @@ class LrcClient:
                 self._dispatcher = Dispatcher("taskgrove-lrc", self._tango.EnsureOmniThread)
             if device not in self._sessions:
                 self._sessions[device] = self._make_session(device, self._dispatcher)
-            return self._sessions[device], self._dispatcher
+            return self._sessions[device]
 
     def _make_session(self, device: str, dispatcher: Dispatcher) -> DeviceSession:
-        session = DeviceSession(
-            device, self._settings, at=dispatcher.after, submit=dispatcher.submit
-        )
+        session = DeviceSession(device, self._settings, dispatcher)
         subscriptions = Subscriptions(
             self._tango, device, dispatcher.inbox, session.on_event, session.on_event_error
         )
@@ -317,53 +273,16 @@ class LrcClient:
 
     def _new_command(
         self, device: str, command_name: str, on_update: UpdateCallback, deadline: float | None
-    ) -> tuple[LrcCommand, DeviceSession, Dispatcher]:
-        session, dispatcher = self._session(device)
+    ) -> tuple[LrcCommand, DeviceSession]:
+        session = self._session(device)
         command = LrcCommand(device, command_name, on_update)
-        command.on_release(lambda item: dispatcher.post(session.release, item))
+        post = session.dispatcher.post
+        command.on_release(lambda item: post(session.release, item))
         with self._lock:  # before the end of the client, which then ends the command
             if self._closed:
                 raise UsageError("the client is closed", hint="make a new LrcClient")
-            dispatcher.post(session.begin, command, deadline)
-        return command, session, dispatcher
-
-    def _prepare(
-        self, session: DeviceSession, dispatcher: Dispatcher, command: LrcCommand, argin: Any
-    ) -> tuple[CommandShape, Any, bool] | None:
-        """Connect and check; on a problem, post the command's end and return None.
-
-        Returns:
-            The command, its argument, and whether the device can tell of it by its reply only.
-        """
-        link = session.link
-        wrong = _name_problem(link.device, command.command_name)
-        if wrong is not None:
-            dispatcher.post(refuse, command, wrong)
-            return None
-        try:
-            link.ensure()
-            if not session.has_learnt:
-                with session.learning:
-                    self._learn(session, dispatcher)
-            is_mute = link.is_mute()
-            shape = link.describe(command.command_name)
-        except Exception as exc:  # noqa: BLE001 - told in the final update
-            why = self._why_not(session, command.command_name, classify(exc))
-            dispatcher.post(refuse, command, why)
-            return None
-        checked = check_argin(shape.in_type, argin)
-        if checked.problem:
-            why = wrong_argument(shape.name, checked.problem, shape.in_type)
-            dispatcher.post(refuse, command, why)
-            return None
-        return shape, checked.value, is_mute
-
-    @staticmethod
-    def _learn(session: DeviceSession, dispatcher: Dispatcher) -> None:
-        """Look at the ids that are there before anything is called; held by ``learning``."""
-        if not session.has_learnt:
-            dispatcher.post(session.learn, session.link.poll(()), time.monotonic())
-            session.has_learnt = True
+            post(session.begin, command, deadline)
+        return command, session
 
     def _why_not(self, session: DeviceSession, name: str, failure: Failure) -> WhyNot:
         link = session.link
@@ -383,89 +302,17 @@ class LrcClient:
 
     def _server_broken(self, link: DeviceLink) -> None:
         """Take note that a connection broke: devices of one server share it."""
-        dispatcher = self._dispatcher
         for session in list(self._sessions.values()):
             if session.link is not link:
                 if not link.server or session.link.server != link.server:
                     continue
                 session.link.mark_stale()
-            if dispatcher is not None:
-                dispatcher.post(session.link_broken)
-
-    # -- on the dispatcher thread ------------------------------------------------------
-    def _called(self, session: DeviceSession, command: LrcCommand, reply: Reply) -> None:
-        session.abort_desk.note_command()
-        if reply.kind is ReplyKind.ACCEPTED:
-            session.accept(command, reply.command_id, reply.status, "reply", reply.note)
-            return
-        command.end(
-            reply.status,
-            reply.result,
-            source="reply",
-            may_retry=True,
-            note=reply.note,
-            cause=reply.cause,
-        )
-
-    def _call_failed(
-        self,
-        session: DeviceSession,
-        command: LrcCommand,
-        shape: CommandShape,
-        sent_at: float,
-        failure: Failure,
-    ) -> None:
-        if failure.kind.is_unknown:
-            session.abort_desk.note_command()  # it may run
-            if shape.is_coded:
-                session.doubt(command, sent_at, failure)
-            else:
-                session.link.mark_stale()
-                doubt = Doubt(command, sent_at, failure)
-                cause = failure.cause("fate_unknown")
-                command.fail(unknown_fate(doubt), cause, may_retry=False, error=failure.errors)
-            return
-        if is_refusal(failure):
-            kind = failure.refusal_kind
-            started = not shape.is_coded and kind == "refused"
-            if failure.kind is FailureKind.MISUSED:
-                kind = "wrong_argument"
-            cause = failure.cause("raised" if started else kind, expected=_expected(kind, shape))
-            refuse(command, WhyNot(failure.text, cause, failure.errors or None, not started))
-            return
-        session.link.mark_stale()
-        why = self._why_not(session, command.command_name, failure)
-        refuse(command, why._replace(rejected=False))
-
-    def _attach(self, session: DeviceSession, command: LrcCommand, command_id: str) -> None:
-        session.abort_desk.note_command()  # it may be younger than the last Abort
-        session.attach(command, command_id)
-
-    def _ask_abort(
-        self, session: DeviceSession, on_answer: Callable[[AbortAnswer], object] | None
-    ) -> None:
-        session.abort_desk.ask(on_answer, slow=session.is_slow)
+            session.dispatcher.post(session.link_broken)
 
     def _end_all(self) -> None:
+        """End the sessions; on the dispatcher thread."""
         for session in self._sessions.values():
             session.close()
-
-
-def _not_called(command: LrcCommand) -> None:
-    text = f"{command.command_name} was not called: it was stopped before the call"
-    result = (ResultCode.ABORTED, text)
-    cause = Cause(kind="not_started")
-    command.end(TaskStatus.ABORTED, result, source="reply", may_retry=True, cause=cause)
-
-
-def _name_problem(*names: str) -> WhyNot | None:
-    """Return why TANGO cannot carry the name of a device or a command, or None."""
-    problems = ((name, text_problem(name)) for name in names)
-    return next((wrong_name(name, problem) for name, problem in problems if problem), None)
-
-
-def _expected(kind: CauseKind, shape: CommandShape) -> str | None:
-    return shape.in_type if kind == "wrong_argument" else None
 
 
 def _settings(poll_s: float, rpc_s: float, others: dict[str, float]) -> LrcSettings:

@@ -6,9 +6,9 @@ Threads: everything here runs on the client's dispatcher thread, but for the ``p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final, Protocol
 
+from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.failure import Failure
 from taskgrove.tango.client.lists import Snapshot
 
@@ -34,19 +34,13 @@ class Polls:
 
     Args:
         user: The session of the device.
-        at: ``at(delay_s, function)`` has the dispatcher call a function later.
-        submit: Runs a blocking job on a lane, as ``Dispatcher.submit``.
+        dispatcher: The thread of the client.
     """
 
-    def __init__(
-        self,
-        user: _Polled,
-        at: Callable[[float, Callable[[], object]], object],
-        submit: Callable[..., object],
-    ) -> None:
+    def __init__(self, user: _Polled, dispatcher: Dispatcher) -> None:
         self._user = user
-        self._at = at
-        self._submit = submit
+        self._at = dispatcher.after
+        self._submit = dispatcher.submit
         self._due: float | None = None
         self._is_out = False
         #: When the poll that is out was begun by its thread (monotonic seconds); None: it waits.

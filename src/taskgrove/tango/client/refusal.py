@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause
+from taskgrove.tango.client.argin import text_problem
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.failure import Failure, FailureKind
 
@@ -77,9 +78,13 @@ def wrong_argument(command_name: str, problem: str, in_type: str) -> WhyNot:
     return WhyNot(f"{command_name} {problem}", cause)
 
 
-def wrong_name(name: str, problem: str) -> WhyNot:
-    """Return why a command was not called whose name, or device's name, TANGO cannot carry."""
-    return WhyNot(f"the name {name!r} {problem}", Cause(kind="misconfigured"))
+def name_problem(*names: str) -> WhyNot | None:
+    """Return why TANGO cannot carry the name of a device or a command, or None."""
+    for name in names:
+        problem = text_problem(name)
+        if problem:
+            return WhyNot(f"the name {name!r} {problem}", Cause(kind="misconfigured"))
+    return None
 
 
 def refuse(command: LrcCommand, why: WhyNot) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, CauseKind
-from taskgrove.tango.client.abort import AbortDesk
+from taskgrove.tango.client.abort import AbortDesk, OnAnswer
 from taskgrove.tango.client.command import CommandNews, CommandState, LrcCommand, Source
 from taskgrove.tango.client.contact import Contact, ContactNews
+from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.doubt import Doubt, candidates, is_called_again, unknown_fate
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.link import CONNECT_PAUSE_S, DeviceLink
@@ -51,19 +51,10 @@ class DeviceSession:
     Args:
         device: The device's TANGO name.
         settings: Times and limits.
-        at: ``at(delay_s, function)`` has the dispatcher call a function later.
-        submit: ``submit(job, done, slow)`` runs a blocking job on a lane; the dispatcher then
-            calls ``done(value, failure)``.
+        dispatcher: The thread of the client.
     """
 
-    def __init__(
-        self,
-        device: str,
-        settings: LrcSettings,
-        *,
-        at: Callable[[float, Callable[[], object]], object],
-        submit: Callable[..., object],
-    ) -> None:
+    def __init__(self, device: str, settings: LrcSettings, dispatcher: Dispatcher) -> None:
         #: The blocking side of the device, set once before anything else is called.
         self.link: DeviceLink
         self.abort_desk: AbortDesk
@@ -77,10 +68,11 @@ class DeviceSession:
         self.has_learnt = False
         #: Held by the thread that looks at the ids; the calls of other threads come after.
         self.learning = threading.Lock()
+        self.dispatcher = dispatcher
         self._settings = settings
-        self._at = at
+        self._at = dispatcher.after
         self._strangers = Strangers()
-        self._polls = Polls(self, at, submit)
+        self._polls = Polls(self, dispatcher)
         self._ahead: dict[str, None] = {}
 
     # -- from the invoking thread, through the inbox ------------------------------
@@ -123,8 +115,13 @@ class DeviceSession:
 
     def attach(self, command: LrcCommand, command_id: str) -> None:
         """Follow a command that runs already."""
+        self.abort_desk.note_command()  # it may be younger than the last Abort
         self.accept(command, command_id, None, "poll")
         self._polls.within(0.0)
+
+    def abort(self, on_answer: OnAnswer | None) -> None:
+        """Have the device aborted."""
+        self.abort_desk.ask(on_answer, slow=self.is_slow)
 
     def learn(self, found: Snapshot, read_at: float) -> None:
         """Take note of the ids that existed before the first command of this client."""
