@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
+
+_LOGGER = logging.getLogger(__name__)
 
 #: Stands around a log line. The act that the line tells of comes before it, and what follows must
 #: still be done; where a logger fails there is nobody left to tell.
@@ -20,3 +24,16 @@ def is_interrupt(exc: BaseException) -> bool:
         isinstance(exc, (KeyboardInterrupt, SystemExit))
         and threading.current_thread() is threading.main_thread()
     )
+
+
+def guarded(function: Callable[..., object], *args: Any, **fields: Any) -> None:
+    """Call a function that reports to trackers, and log what it raises.
+
+    An exit or an interrupt that a callback raises comes out of a tracker once everything was
+    reported. On a thread of the executor nobody waits for it, and what follows must still be done.
+    """
+    try:
+        function(*args, **fields)
+    except BaseException:
+        with LOGGING:
+            _LOGGER.exception("a callback of a task raised what ends programs")

@@ -32,7 +32,7 @@ def abort_leaf(leaf_run: LeafRun) -> None:
     reason = run.abort_reason or "aborted"
     if before is LeafState.WAITING:
         cause = Cause(kind="not_started", said=reason)
-        _end(leaf_run, f"not started: {reason}", cause)
+        leaf_run.end(TaskStatus.ABORTED, ResultCode.ABORTED, f"not started: {reason}", cause)
         return
     leaf_run.ask_to_stop()
     leaf_run.note("abort-asked", f"asked to stop: {reason}", reason=reason)
@@ -72,9 +72,5 @@ def _abandon(leaf_run: LeafRun) -> None:
     text = f"abandoned: it did not end within {grace_s:g} s of being asked to stop"
     give_up(leaf_run, text, before is LeafState.ABORTING_IN_CALL)
     reason = leaf_run.run.abort_reason or ""
-    _end(leaf_run, text, Cause(kind="abandoned", said=reason, limit_s=grace_s))
-
-
-def _end(leaf_run: LeafRun, text: str, cause: Cause) -> None:
-    leaf_run.tell_end(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause)
-    leaf_run.run.ended(leaf_run)
+    cause = Cause(kind="abandoned", said=reason, limit_s=grace_s)
+    leaf_run.end(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause)

@@ -1,7 +1,7 @@
-"""What several attempts at one leaf amount to: the first one that did something is told.
+"""How attempts at a leaf end, and which end is told of a leaf after several attempts.
 
-A later attempt may have found nothing to talk to any more. That it was not sent is no word
-about the leaf, which an earlier attempt has begun.
+The end of the first attempt that did something is told: a later attempt may have found nothing
+to talk to any more, which says nothing about the leaf.
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from taskgrove.commands.aggregation.base import parse_result
-from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
+from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
+from taskgrove.commands.aggregation.outside_results import outside_result
+from taskgrove.commands.aggregation.plain_values import describe as describe_value
+from taskgrove.control_model import (
+    IS_FINAL,
+    PROBLEM_CODES,
+    ResultCode,
+    TaskStatus,
+    as_task_status,
+)
 from taskgrove.events import Cause
 from taskgrove.events.cause import NOTHING_RAN
 
@@ -57,6 +65,32 @@ class Attempt(NamedTuple):
         if not isinstance(cause, Cause):
             cause = Cause(kind="reported", said=self.words)
         return msgspec.structs.replace(cause, attempt=self.number)
+
+
+def read_end(status: Any, result: Any, cause: Any) -> tuple[TaskStatus, Any, Cause | None, Any]:
+    """Return the end that a runner reports, in our own types.
+
+    Returns:
+        Its status, its result, its cause, and the result as it was given, which may say more of
+        the cause.
+    """
+    known = as_task_status(status)
+    if known is None or not IS_FINAL[known]:
+        known, told = TaskStatus.FAILED, describe_value(status)
+        result = (ResultCode.FAILED, f"its runner ended it with {told}, which is no end")
+        cause = Cause(kind="unreadable", said=told)
+    given = result
+    if type(result) is AggregationOutcome:  # of a tree of its own: its causes are ours
+        given = result = (result.result, result.message)
+    else:
+        result = outside_result(result)
+    # Any other cause comes from a method's own call of its task_callback.
+    return known, result, cause if type(cause) is Cause else None, given
+
+
+def is_problem(result: Any) -> bool:
+    """Return True for an understood result whose code is that of a problem."""
+    return type(result) is tuple and len(result) == 2 and result[0] in PROBLEM_CODES
 
 
 def told_of(earlier: Sequence[Attempt], last: Attempt) -> Attempt:

@@ -6,16 +6,14 @@ Threads: every method may be called by any thread. The lock of the run guards th
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
+from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.aggregation.outside_results import cause_of_result, outside_result
-from taskgrove.commands.aggregation.plain_values import describe as describe_value
-from taskgrove.commands.execution.attempts import Attempt, told_of
+from taskgrove.commands.execution.attempts import Attempt, is_problem, read_end, told_of
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_machine import (
@@ -36,7 +34,6 @@ from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking.self_wait import AT_WORK
 from taskgrove.control_model import (
     IS_FINAL,
-    PROBLEM_CODES,
     ResultCode,
     TaskStatus,
     as_task_status,
@@ -55,27 +52,12 @@ from taskgrove.events import (
     tango_errors_of,
 )
 from taskgrove.events.foreign_values import readable
-from taskgrove.foreign_code import LOGGING
+from taskgrove.foreign_code import guarded
 from taskgrove.loops.loop import TimerEntry
 from taskgrove.loops.pool import Worker
 
-_LOGGER = logging.getLogger(__name__)
-
 #: Topics of the notes that tell how a request to abort was answered.
 _ANSWERS: Final = ("abort-acknowledged", "abort-unheard")
-
-
-def tell(function: Callable[..., object], *args: Any, **fields: Any) -> None:
-    """Call what reports to trackers, on a thread of the executor.
-
-    An exit or an interrupt that a callback raises comes out of a tracker once everything was
-    reported. Nobody waits for it here, and what follows from the end must still be done.
-    """
-    try:
-        function(*args, **fields)
-    except BaseException:
-        with LOGGING:
-            _LOGGER.exception("a callback of a task raised what ends programs")
 
 
 class LeafOwner(Protocol):
@@ -195,7 +177,7 @@ class LeafRun(LeafMachine):
                 known = None  # the leaf has begun long ago; its record does not go back
             self._add_origin(fields)
             result = outside_result(result)
-            tell(self.leaf.report, status=known, progress=progress, result=result, **fields)
+            guarded(self.leaf.report, status=known, progress=progress, result=result, **fields)
 
     def finish(
         self,
@@ -209,18 +191,7 @@ class LeafRun(LeafMachine):
     ) -> bool:
         """End the attempt; the first call counts."""
         before = self.move(FINISH)
-        known = as_task_status(status)
-        if known is None or not IS_FINAL[known]:
-            known, told = TaskStatus.FAILED, describe_value(status)
-            result = (ResultCode.FAILED, f"its runner ended it with {told}, which is no end")
-            cause = Cause(kind="unreadable", said=told)
-        given = result
-        if type(result) is AggregationOutcome:  # of a tree of its own: its causes are ours
-            given = result = (result.result, result.message)
-        else:
-            result = outside_result(result)
-        if type(cause) is not Cause:
-            cause = None  # it comes from a method's own call of its task_callback
+        known, result, cause, given = read_end(status, result, cause)
         if before is None or before >= EXPIRED_IN_CALL:
             self._end_late(known, result, cause or cause_of_result(known, given))
             return False
@@ -233,7 +204,7 @@ class LeafRun(LeafMachine):
         if exception is not None:
             fields.setdefault("error", tango_errors_of(exception))
             cause = cause or cause_of(exception)
-        if known is not TaskStatus.COMPLETED or _is_problem(result):
+        if known is not TaskStatus.COMPLETED or is_problem(result):
             reason = self.run.abort_reason if self.stop_asked_at is not None else None
             cause = cause or cause_of_result(known, given)
             fields["cause"] = None if cause is None else whole_cause(cause, self.leaf, reason)
@@ -245,7 +216,7 @@ class LeafRun(LeafMachine):
             return True
         if exception is not None:
             self.run.remember(exception)
-        tell(self._report_end, known, result, fields)
+        guarded(self._report_end, known, result, fields)
         self.run.ended(self)
         return True
 
@@ -323,13 +294,14 @@ class LeafRun(LeafMachine):
         AT_WORK.reset(at_work)
 
     def cut_off(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
-        """End an attempt that must not start."""
-        if self.move(CUT_OFF) is not None:
-            self.tell_end(status, code, text, cause)
+        """End an attempt that is not launched: the run goes on by itself."""
+        self.move(CUT_OFF)
+        guarded(self._report_end, status, (code, text), {"cause": cause})
 
-    def tell_end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
-        """Report the end that the executor decided; what belongs to it was told before."""
-        tell(self._report_end, status, (code, text), {"cause": cause})
+    def end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
+        """Report the end that the executor decided, once what belongs to it was reported."""
+        guarded(self._report_end, status, (code, text), {"cause": cause})
+        self.run.ended(self)
 
     def drop_timer(self) -> None:
         """Forget the limit's timer."""
@@ -374,8 +346,3 @@ class LeafRun(LeafMachine):
             f"ended {status.name} after its end was decided{text}",
         )
         self.sign("ended")
-
-
-def _is_problem(result: Any) -> bool:
-    """Return True for an understood result whose code is that of a problem."""
-    return type(result) is tuple and len(result) == 2 and result[0] in PROBLEM_CODES

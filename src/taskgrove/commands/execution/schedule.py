@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from taskgrove.commands.execution.aborts import abort_leaf
 from taskgrove.commands.execution.attempts import Attempt
 from taskgrove.commands.execution.composite import Composite
-from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun, tell
+from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun
 from taskgrove.commands.execution.timeouts import limit_cause, watch
 from taskgrove.commands.execution.unbegun import Unbegun, end_without_parent
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, report_end
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, chain_of, exception_line
+from taskgrove.foreign_code import guarded
 
 
 class _Step(NamedTuple):
@@ -128,12 +129,7 @@ class Schedule:
             path = f"{composite.path}/{node.name}"
             if not node.subtasks and not self._is_recorded(path):
                 # Complete from the start: nobody else would tell.
-                tell(
-                    composite.tracker.update_task,
-                    task_name=node.name,
-                    status=TaskStatus.COMPLETED,
-                    result=(ResultCode.OK, ""),
-                )
+                _end_child(node, composite, TaskStatus.COMPLETED, (ResultCode.OK, ""))
             if node.tracker.is_complete:
                 steps.append(_Step(node, composite, has_ended=True))
                 return
@@ -172,7 +168,7 @@ class Schedule:
         if known.note and bus.active:
             path = f"{composite.path}/{leaf.name}"
             bus.emit(path, "note", message=known.note, detail=known.facts)
-        tell(report_end, leaf, known)
+        guarded(report_end, leaf, known)
 
     def _refuse(self, leaf_run: LeafRun) -> bool:
         """End a leaf that must not start any more; True when it was ended."""
@@ -265,19 +261,29 @@ class Schedule:
                 if isinstance(child, Task) and child.subtasks:
                     for path, node in child.walk():
                         if not self._is_recorded(path):
-                            tell(end_without_parent, self._run.bus, path, node, verdict)
+                            guarded(end_without_parent, self._run.bus, path, node, verdict)
                     continue
-                report: Callable[..., None] = functools.partial(
-                    composite.tracker.update_task, task_name=child.name
-                )
-                if isinstance(child, LeafTask):
-                    report = child.report
-                tell(
-                    report,
-                    status=TaskStatus.REJECTED,
-                    result=(ResultCode.REJECTED, message),
-                    skipped=True,
-                    cause=cause,
-                )
+                result = (ResultCode.REJECTED, message)
+                _end_child(child, composite, TaskStatus.REJECTED, result, skipped=True, cause=cause)
         finally:
-            tell(composite.tracker.release)
+            guarded(composite.tracker.release)
+
+
+def _end_child(
+    child: BaseTask,
+    composite: Composite,
+    status: TaskStatus,
+    result: tuple[ResultCode, str],
+    **fields: Any,
+) -> None:
+    """End a leaf, or a task without subtasks, that never runs."""
+    if isinstance(child, LeafTask):
+        guarded(child.report, status=status, result=result, **fields)
+    else:
+        guarded(
+            composite.tracker.update_task,
+            task_name=child.name,
+            status=status,
+            result=result,
+            **fields,
+        )

@@ -134,5 +134,4 @@ def _settle(leaf_run: LeafRun, text: str, sign: str, before: LeafState) -> None:
 
 def _end(leaf_run: LeafRun, text: str, kind: CauseKind, fate: AbortFate | None = None) -> None:
     cause = limit_cause(leaf_run, kind, fate)
-    leaf_run.tell_end(TaskStatus.FAILED, ResultCode.FAILED, text, cause)
-    leaf_run.run.ended(leaf_run)
+    leaf_run.end(TaskStatus.FAILED, ResultCode.FAILED, text, cause)
