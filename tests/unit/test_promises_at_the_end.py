@@ -80,6 +80,22 @@ def test_an_abort_that_a_limit_asks_for_is_sent_and_heard_before_the_end_is_told
     assert handle.abandoned == ()
 
 
+def test_who_tells_that_an_abort_is_heard_is_not_held_up_by_what_follows_the_end() -> None:
+    runner, threads = Runner(), []
+
+    def callback(**payload: Any) -> None:
+        if payload["status"].is_final:
+            threads.append(threading.current_thread())
+
+    with MainTaskExecutor(runners={DEVICE: runner}, grace_s=GUARD_S) as executor:
+        handle = executor.submit_main_task(root(beam(completed_callback=callback)))
+        assert runner.asked.wait(GUARD_S)
+        runner.context.note("abort-acknowledged", "the device accepted Abort")
+        ended(handle)
+    assert threads
+    assert threading.current_thread() not in threads
+
+
 def test_a_limit_from_above_waits_for_the_abort_as_well() -> None:
     runner, log = Runner(), EventLog()
     with MainTaskExecutor(runners={DEVICE: runner}, grace_s=GUARD_S) as executor:

@@ -29,6 +29,7 @@ from taskgrove.commands.execution.leaf_machine import (
 )
 from taskgrove.commands.execution.placing import whole_cause
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
+from taskgrove.commands.prior import PriorWork
 from taskgrove.commands.task import LeafTask
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking.self_wait import AT_WORK
@@ -90,21 +91,9 @@ class LeafRun(LeafMachine):
     """
 
     __slots__ = (
-        "attempt",
-        "began_ns",
-        "composite",
-        "earlier",
-        "late_cause",
-        "leaf",
-        "limit",
-        "outside_id",
-        "run",
-        "runner",
-        "silence",
-        "timer",
-        "told_id",
-        "worker",
-    )
+        "attempt", "began_ns", "composite", "earlier", "late_cause", "leaf", "limit", "outside_id",
+        "run", "runner", "silence", "timer", "told_id", "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -112,29 +101,30 @@ class LeafRun(LeafMachine):
         leaf: LeafTask,
         composite: Composite,
         runner: LeafRunner,
-        attempt: int = 1,
         *,
         earlier: tuple[Attempt, ...] = (),
-        outside_id: str | None = None,
-        began_ns: int | None = None,
+        work: PriorWork | None = None,
     ) -> None:
         super().__init__(run.lock)
         self.run = run
         self.leaf = leaf
         self.composite = composite
         self.runner = runner
-        self.attempt = attempt
+        self.attempt = earlier[-1].number + 1 if earlier else 1
         self.earlier = earlier
-        self.outside_id = outside_id
-        self.began_ns = began_ns
+        self.outside_id: str | None = None
+        self.began_ns: int | None = None
         self.limit = composite.limit
         self.timer: TimerEntry | None = None
         self.worker: Worker | None = None
-        self.told_id = outside_id
+        self.told_id: str | None = None
         self.silence: Cause | None = None
         self.late_cause: Cause | None = None
-        if outside_id is not None:
-            self.move(ADOPT)
+        if work is not None:
+            self.attempt, self.began_ns = work.attempt, work.began_ns
+            self.outside_id = self.told_id = work.outside_id or None
+            if self.outside_id is not None:
+                self.move(ADOPT)
 
     def __str__(self) -> str:
         return f"{self.path}, attempt {self.attempt}"

@@ -95,15 +95,9 @@ class Schedule:
         with run.lock:
             self.active.discard(leaf_run)
         leaf_run.drop_timer()
-        following = LeafRun(
-            run,
-            leaf_run.leaf,
-            leaf_run.composite,
-            leaf_run.runner,
-            leaf_run.attempt + 1,
-            earlier=(*leaf_run.earlier, ended),
-        )
-        self._launch(following)
+        earlier = (*leaf_run.earlier, ended)
+        leaf, composite = leaf_run.leaf, leaf_run.composite
+        self._launch(LeafRun(run, leaf, composite, leaf_run.runner, earlier=earlier))
         return True
 
     def _advance(self, steps: list[_Step]) -> None:
@@ -143,18 +137,8 @@ class Schedule:
             steps.append(_Step(node, composite, has_ended=True))
             return
         runner = self._run.engine.runners[node.task_type]
-        if isinstance(known, PriorWork):
-            leaf_run = LeafRun(
-                self._run,
-                node,
-                composite,
-                runner,
-                known.attempt,
-                outside_id=known.outside_id or None,
-                began_ns=known.began_ns,
-            )
-        else:
-            leaf_run = LeafRun(self._run, node, composite, runner)
+        work = known if isinstance(known, PriorWork) else None
+        leaf_run = LeafRun(self._run, node, composite, runner, work=work)
         if self._refuse(leaf_run):
             steps.append(_Step(node, composite, has_ended=True))
         else:

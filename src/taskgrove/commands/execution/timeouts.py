@@ -110,7 +110,12 @@ def _stop(leaf_run: LeafRun, text: str) -> None:
             signs.add("not needed")
     elif not enforced:
         signs.add("returned")
-    leaf_run.settle_on(frozenset(signs), functools.partial(_settle, leaf_run, text))
+
+    def settle(sign: str, before: LeafState) -> None:
+        # Not on the thread that gives the sign: callbacks and further leaves follow.
+        leaf_run.submit(functools.partial(_settle, leaf_run, text, sign, before))
+
+    leaf_run.settle_on(frozenset(signs), settle)
     grace_over = functools.partial(leaf_run.sign, "grace")
     engine.at(time.monotonic() + engine.grace_s, grace_over)
     leaf_run.ask_to_stop()
