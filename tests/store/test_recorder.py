@@ -433,3 +433,19 @@ def test_a_run_that_ends_at_once_is_recorded(record_url: str, tmp_path: Path) ->
     found = kept(record_url, "run-1")
     found.assert_final()
     assert found.run["status"] == TaskStatus.COMPLETED
+
+
+def test_a_node_that_is_told_late_stands_where_the_log_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taskgrove.story.reorder.PATIENCE_S", 0.0)
+    with Store.open(tmp_path / "runs.db") as store, new_recorder(store, tmp_path) as recorder:
+        observe = recorder.begin_run("run", RunAbout())
+        observe(event("run", 2, path="root/b", kind="queued"))
+        observe(event("run", 3, path="root", kind="queued"))
+        eventually(lambda: len(Kept(store, "run").nodes) == 2)
+        observe(event("run", 1, path="root/a", kind="queued"))
+        end_and_wait(recorder, "run")
+        found = Kept(store, "run")
+    found.assert_final()
+    assert [node.path for node in found.nodes] == ["root/a", "root/b", "root"]

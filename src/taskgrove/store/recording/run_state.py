@@ -330,6 +330,9 @@ class RunState:
     def _apply(self, event: TaskEvent, *, late: bool = False) -> None:
         path, nodes = event.path, self.facts.nodes
         node = nodes.get(path)
+        # Others were before it: the order of the nodes, and what stands fixed, may change.
+        if late or (event.kind == "composed" and node is not None):
+            self.disordered = True
         if node is None:
             node = nodes[path] = RunNode(path)
             node.apply(event)
@@ -342,8 +345,6 @@ class RunState:
             return
         status, attempt = node.status, node.attempt
         node.apply(event)
-        if late or event.kind == "composed":  # others were before it: what stands fixed may change
-            self.disordered = True
         if node.attempt != attempt and node.is_leaf:
             self.retry_count += node.attempt - attempt
         if node.status is not status and node.is_final:  # what is final stays as it is
