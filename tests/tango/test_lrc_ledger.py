@@ -165,3 +165,12 @@ def test_whatever_a_command_returns_can_be_sent(result):
     json.loads(pushes["longRunningCommandResult"][1])
     assert json.loads(pushes["_lrcEvent"][1])["status"] == 5
     assert "result" in json.loads(pushes["lrcFinished"][-1])
+
+
+def test_a_command_that_is_only_staged_is_listed_too() -> None:
+    ledger = CommandLedger()
+    uid = ledger.add("Configure")
+    ledger.update(uid, status=TaskStatus.STAGING, progress=0)
+    assert ledger.read("longRunningCommandStatus") == [uid, "STAGING"]
+    ledger.update(uid, status=TaskStatus.IN_PROGRESS)
+    assert ledger.read("longRunningCommandProgress") == [uid, "0"]

@@ -11,7 +11,7 @@ import pytest
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.tango.client import contact, polls, session, strangers
-from taskgrove.tango.client.command import LrcCommand
+from taskgrove.tango.client.command import CommandState, LrcCommand
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.lists import Snapshot
 from taskgrove.tango.client.protocol import CommandFacts
@@ -416,3 +416,11 @@ def test_a_reply_ends_the_silence_of_a_device(device: Device) -> None:
     device.session.poll_late()
     device.session.accept(device.command("Scan"), "2_3_Scan", TaskStatus.QUEUED)
     assert [update.answers for update in told if update.answers is not None] == [False, True]
+
+
+def test_a_command_that_a_poll_finds_staged_is_not_missed(device: Device) -> None:
+    command = device.accepted()
+    device.poll()
+    assert command.state is CommandState.MISSED
+    device.poll(CommandFacts("1_2_Configure", TaskStatus.STAGING))
+    assert command.state is CommandState.FOLLOWED

@@ -137,11 +137,14 @@ def _scalar_problem(in_type: str, value: Any) -> str | None:
     """Return why a value is not one of a type, or None when it is or the type is not known."""
     is_bool = isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
     if in_type in _INTEGERS:
-        return _integer_problem(in_type, value, is_bool)
-    if in_type in _LARGEST:
-        if isinstance(value, numbers.Real) and not is_bool:
+        wanted, fits = "a whole number", isinstance(value, numbers.Integral) and not is_bool
+        low, high = _INTEGERS[in_type]
+        if fits and not low <= int(value) <= high:
+            return f"takes {in_type} ({low} to {high}), and {_shown(int(value))} is out of range"
+    elif in_type in _LARGEST:
+        wanted, fits = "a number", isinstance(value, numbers.Real) and not is_bool
+        if fits:
             return _range_problem(in_type, value)
-        wanted, fits = "a number", False
     elif in_type == "DevBoolean":
         wanted, fits = "true or false", is_bool
     elif in_type == "DevString":
@@ -165,15 +168,6 @@ def _range_problem(in_type: str, value: numbers.Real) -> str | None:
     if given or math.isnan(number) or abs(number) <= _LARGEST[in_type]:
         return None
     return f"takes {in_type}, and {_shown(value)} is out of range"
-
-
-def _integer_problem(in_type: str, value: Any, is_bool: bool) -> str | None:
-    low, high = _INTEGERS[in_type]
-    if not isinstance(value, numbers.Integral) or is_bool:
-        return f"takes {in_type} (a whole number), not {_shown(value)}"
-    if not low <= int(value) <= high:
-        return f"takes {in_type} ({low} to {high}), and {_shown(int(value))} is out of range"
-    return None
 
 
 def _shown(value: Any) -> str:

@@ -264,7 +264,9 @@ class LrcCommand:
                 status, note, _ = self._status_due
                 self.end(status, self._result, source=source, may_retry=True, note=note)
         else:
-            if source == "event" or status is not None:
+            if self.state is not CommandState.FOLLOWED and (
+                source == "event" or status is not None
+            ):
                 self.move(CommandNews.FOUND)
             self._step(status, facts.progress, source)
 

@@ -17,6 +17,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -142,12 +143,13 @@ class LrcEngine:
         status: TaskStatus | None = None,
         progress: int | None = None,
         result: Any = UNSET,
+        **_others: Any,
     ) -> None:
-        """Note a change of a command and send its events."""
+        """Note a change of a command and send its events; other fields are not sent."""
         with self._lock:
-            if self.closing.is_set():
-                return
-            self._outbox.put(self._note(uid, status=status, progress=progress, result=result))
+            if not self.closing.is_set():
+                note = self._note(uid, status=status, progress=progress, result=result)
+                self._outbox.put(note)
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
         """Stop both threads; False when one of them did not end in time.
@@ -183,7 +185,7 @@ class LrcEngine:
             return
         self.report(job.uid, status=TaskStatus.IN_PROGRESS)
         try:
-            result = job.run(_Reporter(self, job.uid), job.abort_event)
+            result = job.run(partial(self.report, job.uid), job.abort_event)
         except LrcAbortedError:
             self._finish(job, TaskStatus.ABORTED, _ABORTED_RESULT)
         except BaseException as error:  # noqa: BLE001 - an abnormal end is the command's outcome
@@ -264,18 +266,11 @@ class LrcEngine:
             return f"Queue is full: {waiting} commands are waiting, {self._max_queued} may"
         return ""
 
-    def _note(
-        self,
-        uid: str,
-        *,
-        status: TaskStatus | None = None,
-        progress: int | None = None,
-        result: Any = UNSET,
-    ) -> LedgerUpdate:
-        pushes = self._ledger.update(uid, status=status, progress=progress, result=result)
+    def _note(self, uid: str, **change: Any) -> LedgerUpdate:
+        pushes = self._ledger.update(uid, **change)
         job = self._live.get(uid)
         shape = None if job is None else job.shape
-        return LedgerUpdate(uid, self._ledger.name_of(uid), status, pushes, shape)
+        return LedgerUpdate(uid, self._ledger.name_of(uid), change.get("status"), pushes, shape)
 
     def _hand_over(self, updates: list[LedgerUpdate]) -> list[LedgerUpdate]:
         """Return the updates that the caller may send itself; the pusher sends the others.
@@ -287,23 +282,3 @@ class LrcEngine:
             return updates
         self._outbox.put(*updates)
         return []
-
-
-class _Reporter:
-    """The task callback of one command."""
-
-    __slots__ = ("_engine", "_uid")
-
-    def __init__(self, engine: LrcEngine, uid: str) -> None:
-        self._engine = engine
-        self._uid = uid
-
-    def __call__(
-        self,
-        *,
-        status: TaskStatus | None = None,
-        progress: int | None = None,
-        result: Any = UNSET,
-        **_others: Any,
-    ) -> None:
-        self._engine.report(self._uid, status=status, progress=progress, result=result)

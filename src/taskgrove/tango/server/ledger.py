@@ -219,7 +219,7 @@ class CommandLedger:
 
     def _read_status(self) -> list[str]:
         known = ((record.uid, record.status) for record in self._v1_records())
-        return [text for uid, status in known if status for text in (uid, status.name)]
+        return [t for uid, status in known if status is not None for t in (uid, status.name)]
 
     def _read_progress(self) -> list[str]:
         known = ((record.uid, record.progress) for record in self._in(_RUNNING))
