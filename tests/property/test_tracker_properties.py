@@ -155,14 +155,14 @@ def test_an_end_is_all_that_counts(updates):
 def assert_counters_are_what_the_records_say(tracker: TaskTracker) -> None:
     """The kept counters, against the helpers that recompute from the records (S4.3)."""
     kept = (tracker.completed_subtasks, tracker._records.progress_sum, tracker.progress)
-    state = tracker._state
+    state = tracker._course.state
     tracker._recompute_completion()
     tracker._recompute_progress()
     assert (tracker.completed_subtasks, tracker._records.progress_sum, tracker.progress) == kept
     assert tracker._is_done_locked() == tracker.is_complete
     before = tracker.outcome()
     tracker._aggregate()
-    assert tracker._state is state
+    assert tracker._course.state is state
     assert tracker.outcome() == before
     for name, record in tracker.subtasks.items():
         assert tracker._is_task_already_completed(name) == (record.status in FINAL)
@@ -387,7 +387,7 @@ class TrackerMachine(RuleBasedStateMachine):
             )
         else:
             final = [sub for sub in tracker.subtasks.values() if sub.status in FINAL]
-            assert tracker.outcome() == tracker._policy.aggregate(final)
+            assert tracker.outcome() == tracker._judgement.policy.aggregate(final)
 
     @invariant()
     def counters_agree(self):

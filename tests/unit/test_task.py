@@ -411,8 +411,8 @@ def test_the_tracker_gets_what_the_task_was_given():
     tracker = task.tracker
     assert (tracker.completed_callback, tracker.logger) == (done, logger)
     assert (tracker.operation, tracker.obs_mode) == ("configure", "IMAGING")
-    assert tracker._policy.rule is task.rule
-    assert tracker._policy.pst_group is True
+    assert tracker._judgement.policy.rule is task.rule
+    assert tracker._judgement.policy.pst_group is True
 
 
 def test_the_parent_callback_is_the_trackers_update_task():

@@ -13,8 +13,9 @@ from taskgrove.commands import task_tracker
 from taskgrove.commands.aggregation.base import read_result
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule, parse_rule
-from taskgrove.commands.task_tracker import TaskTracker, TrackerRequest, TrackerState
+from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking import updates
+from taskgrove.commands.tracking.tracker_state import MOVES, TrackerRequest, TrackerState
 from taskgrove.commands.tracking.updates import NO_CONTEXT
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.testing import CallbackRecorder, EventLog
@@ -552,25 +553,28 @@ def test_an_explicit_rule_decides():
 
 def test_set_context_rebuilds_the_policy_only_when_something_changes():
     tracker = tracker_of(1, operation="configure", obs_mode="IMAGING")
-    policy = tracker._policy
+    policy = tracker._judgement.policy
     assert isinstance(policy, TaskAggregationPolicy)
     assert (policy.operation, policy.obs_mode) == ("configure", "IMAGING")
     tracker.set_context()
     tracker.set_context("configure", None)
     tracker.set_context(None, "IMAGING")
-    assert tracker._policy is policy
+    assert tracker._judgement.policy is policy
     tracker.set_context(obs_mode="PULSAR_TIMING")
-    assert tracker._policy is not policy
-    assert (tracker._policy.operation, tracker._policy.obs_mode) == ("configure", "PULSAR_TIMING")
+    assert tracker._judgement.policy is not policy
+    assert (tracker._judgement.policy.operation, tracker._judgement.policy.obs_mode) == (
+        "configure",
+        "PULSAR_TIMING",
+    )
     assert (tracker.operation, tracker.obs_mode) == ("configure", "PULSAR_TIMING")
-    assert tracker._policy.task_name == "configure"
+    assert tracker._judgement.policy.task_name == "configure"
 
 
 def test_set_context_keeps_what_the_policy_was_told_otherwise():
     tracker = tracker_of(2, is_root=True, pst_group=True)
     tracker.set_context("scan")
-    assert tracker._policy.is_root is True
-    assert tracker._policy.pst_group is True
+    assert tracker._judgement.policy.is_root is True
+    assert tracker._judgement.policy.pst_group is True
 
 
 def test_an_update_may_bring_the_context():
@@ -578,7 +582,10 @@ def test_an_update_may_bring_the_context():
     tracker.update_task(task_name="a", operation="scan")
     tracker.update_task(task_name="a", obs_mode="IMAGING")
     assert (tracker.operation, tracker.obs_mode) == ("scan", "IMAGING")
-    assert (tracker._policy.operation, tracker._policy.obs_mode) == ("scan", "IMAGING")
+    assert (tracker._judgement.policy.operation, tracker._judgement.policy.obs_mode) == (
+        "scan",
+        "IMAGING",
+    )
 
 
 def test_the_last_update_may_bring_the_context():
@@ -653,18 +660,16 @@ def reached(state: TrackerState) -> TaskTracker:
 
 def test_every_cell_of_a_tracker_is_as_its_table_says(caplog):
     requests = {
-        TrackerRequest.BEGIN: lambda tracker: tracker._begin(begun=True),
-        TrackerRequest.COMPLETE: lambda tracker: tracker._complete(NO_CONTEXT),
-        TrackerRequest.CONCLUDE: lambda tracker: tracker._end(
-            tracker.outcome(), None, skipped=False
-        ),
+        TrackerRequest.BEGIN: lambda tracker: tracker._course._begin(begun=True),
+        TrackerRequest.COMPLETE: lambda tracker: tracker._course.complete(NO_CONTEXT),
+        TrackerRequest.CONCLUDE: lambda tracker: tracker.conclude(*ABORTED),
         TrackerRequest.CLOSE: lambda tracker: tracker._close(),
     }
     walk_cells(
-        task_tracker.MOVES,
+        MOVES,
         reached,
         lambda tracker, request: tracker.hold() or requests[request](tracker),
-        lambda tracker: tracker._state,
+        lambda tracker: tracker._course.state,
         lambda tracker: caplog.text.count("is refused in the state"),
     )
 

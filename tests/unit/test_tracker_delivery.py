@@ -237,7 +237,7 @@ def test_a_group_that_began_before_it_was_rejected_tells_so(parent_and_callback)
         task_name="group", failed_devices=["x/y/z"], status=TaskStatus.REJECTED
     )  # late: it changes nothing
     refuse(parent, "c")
-    payload = parent._build_completion_payload(parent._completion_context)
+    payload = parent._build_completion_payload(parent._judgement.context)
     assert payload["status"] is TaskStatus.REJECTED
     assert payload["begun"] is True
 

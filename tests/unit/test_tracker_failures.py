@@ -22,6 +22,11 @@ def boom(*args, **kwargs):
     raise RuntimeError("injected")
 
 
+def break_at(monkeypatch, tracker: TaskTracker, place: str) -> None:
+    part, _, name = place.rpartition(".")
+    monkeypatch.setattr(getattr(tracker, part) if part else tracker, name, boom)
+
+
 def is_released(tracker: TaskTracker) -> bool:
     expired = threading.Event()
     expired.set()
@@ -51,13 +56,13 @@ def assert_failed_once(tracker: TaskTracker, done: CallbackRecorder) -> None:
 # Where an error can be injected, and whether a first report of progress comes across it.
 PLACES = {
     "_take_in": True,
-    "_commit": True,
-    "_build_progress_payload": True,
-    "_aggregate": False,
-    "_build_completion_payload": False,
-    "_collect_devices_for_completion": False,
     "_checked_status": True,
-    "_keep_errors": True,
+    "_course.commit": True,
+    "_course.progress_payload": True,
+    "_judgement.aggregate": False,
+    "_judgement.completion_payload": False,
+    "_judgement.devices": False,
+    "_judgement.keep_errors": True,
 }
 
 
@@ -81,7 +86,7 @@ def test_an_error_inside_fails_the_task_once(monkeypatch, caplog, place, observe
     tracker = TaskTracker("configure", 1, done)
     if observed:
         tracker.subscribe(log)
-    monkeypatch.setattr(tracker, place, boom)
+    break_at(monkeypatch, tracker, place)
     hard_update(tracker, "a", 2, 55)
     assert is_released(tracker) is PLACES[place]
     hard_update(tracker, "a", 5)
@@ -98,7 +103,7 @@ def test_an_error_inside_reaches_the_parent(monkeypatch, place):
     done = CallbackRecorder()
     parent = TaskTracker("configure", 1, done)
     child = TaskTracker("scan", 1, parent.update_task)
-    monkeypatch.setattr(child, place, boom)
+    break_at(monkeypatch, child, place)
     hard_update(child, "a", 2, 55)
     hard_update(child, "a", 5)
     assert is_released(child)
@@ -110,7 +115,7 @@ def test_an_error_inside_the_parent_leaves_the_child_as_it_is(monkeypatch, place
     done = CallbackRecorder()
     parent = TaskTracker("configure", 1, done)
     child = TaskTracker("scan", 1, parent.update_task)
-    monkeypatch.setattr(parent, place, boom)
+    break_at(monkeypatch, parent, place)
     hard_update(child, "a", 2, 55)
     hard_update(child, "a", 5)
     assert is_released(child)
@@ -142,7 +147,7 @@ def test_a_policy_that_gives_no_outcome_fails_the_task(monkeypatch, nothing):
 def test_an_aggregation_that_does_nothing_fails_the_task(monkeypatch):
     done = CallbackRecorder()
     tracker = TaskTracker("configure", 1, done)
-    monkeypatch.setattr(tracker, "_aggregate", lambda: None)
+    monkeypatch.setattr(tracker._judgement, "aggregate", lambda: None)
     tracker.update_task(task_name="a", status=COMPLETED)
     assert_failed_once(tracker, done)
 
@@ -154,7 +159,7 @@ def test_an_error_that_cannot_be_printed_fails_the_task_all_the_same(monkeypatch
     def refuse(*args):
         raise RefusalError
 
-    monkeypatch.setattr(tracker, "_commit", refuse)
+    monkeypatch.setattr(tracker._course, "commit", refuse)
     hard_update(tracker, "a", 5)
     assert_failed_once(tracker, done)
     assert "RefusalError" in tracker.overall_resultcode[1]
@@ -162,7 +167,7 @@ def test_an_error_that_cannot_be_printed_fails_the_task_all_the_same(monkeypatch
 
 def test_reading_the_outcome_after_an_error_inside_never_raises(monkeypatch):
     tracker = TaskTracker("configure", 1, is_root=True)
-    monkeypatch.setattr(tracker, "_aggregate", boom)
+    monkeypatch.setattr(tracker._judgement, "aggregate", boom)
     tracker.update_task(task_name="a", status=COMPLETED)
     code, message = tracker.overall_resultcode
     assert code is ResultCode.FAILED

@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from enum import IntEnum, auto
 from logging import Logger
 from types import MethodType
 from typing import Any, Final
@@ -27,25 +26,32 @@ from typing import Any, Final
 from taskgrove.commands.aggregation.base import (
     AggregationOutcome,
     SubtaskResult,
-    format_message,
 )
-from taskgrove.commands.aggregation.plain_values import describe, text_of
+from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule
+from taskgrove.commands.tracking.course import Course
 from taskgrove.commands.tracking.delivery import (
-    COMPLETION,
     Deliverer,
     Delivery,
     Payload,
-    completion_payload,
     deliver,
-    log_error,
     publish,
 )
-from taskgrove.commands.tracking.records import NEVER, Records
+from taskgrove.commands.tracking.judgement import Judgement
+from taskgrove.commands.tracking.records import Records
 from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
+from taskgrove.commands.tracking.tracker_log import TrackerLog
+from taskgrove.commands.tracking.tracker_state import (
+    BEGIN,
+    CLOSE,
+    CLOSED,
+    COMPLETE,
+    DECIDED,
+    RUNNING,
+)
 from taskgrove.commands.tracking.updates import (
     NO_CONTEXT,
     Update,
@@ -56,7 +62,7 @@ from taskgrove.commands.tracking.updates import (
     read_update,
     write_context,
 )
-from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus, as_task_status
+from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
 from taskgrove.errors import SelfWaitError
 from taskgrove.events import (
     Cause,
@@ -66,66 +72,18 @@ from taskgrove.events import (
     Subscription,
     SubtaskFacts,
     cause_of,
-    exception_line,
 )
-from taskgrove.foreign_code import LOGGING, is_interrupt
-from taskgrove.moves import IGNORE, REFUSE, step, table_of
+from taskgrove.foreign_code import is_interrupt
+from taskgrove.moves import IGNORE, REFUSE
 
 __all__ = ["TaskTracker", "as_task_callback"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 _IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
-#: The statuses of a subtask whose work may not have begun: a refusal below a composite makes the
-#: composite IN_PROGRESS too.
-_MAY_BE_UNBEGUN: Final = (TaskStatus.IN_PROGRESS, TaskStatus.REJECTED)
-_STARTED_RESULT: Final = (ResultCode.STARTED, "")
-#: More errors than this are not kept.
-_ERRORS_KEPT: Final = 100
 #: A wait for two events at once notices the second one after this time at most, in seconds.
 _TWO_EVENTS_WAIT_S: Final = 0.025
 #: The documented name of the value that ``_extract_context`` returns.
 _UpdateContext = UpdateContext
-
-
-class TrackerState(IntEnum):
-    """The states of a tracker."""
-
-    QUEUED = auto()
-    """No subtask has begun."""
-    RUNNING = auto()
-    """A subtask has begun."""
-    DECIDED = auto()
-    """The outcome is decided; the completion is being delivered."""
-    CLOSED = auto()
-    """The completion is delivered, and the waiters are released."""
-
-
-class TrackerRequest(IntEnum):
-    """The requests to a tracker."""
-
-    BEGIN = auto()
-    """A subtask has begun."""
-    COMPLETE = auto()
-    """All subtasks have ended."""
-    CONCLUDE = auto()
-    """A verdict from outside, or an error inside, ends the task."""
-    CLOSE = auto()
-    """The completion is delivered."""
-
-
-_QUEUED, _RUNNING, _DECIDED, _CLOSED = TrackerState
-_BEGIN, _COMPLETE, _CONCLUDE, _CLOSE = TrackerRequest
-
-MOVES: Final = table_of(
-    TrackerState,
-    TrackerRequest,
-    {
-        _QUEUED: {_BEGIN: _RUNNING, _COMPLETE: _DECIDED, _CONCLUDE: _DECIDED, _CLOSE: REFUSE},
-        _RUNNING: {_BEGIN: IGNORE, _COMPLETE: _DECIDED, _CONCLUDE: _DECIDED, _CLOSE: REFUSE},
-        _DECIDED: {_BEGIN: IGNORE, _COMPLETE: IGNORE, _CONCLUDE: IGNORE, _CLOSE: _CLOSED},
-        _CLOSED: {_BEGIN: IGNORE, _COMPLETE: IGNORE, _CONCLUDE: IGNORE, _CLOSE: IGNORE},
-    },
-)
 
 
 class TaskTracker:
@@ -173,14 +131,13 @@ class TaskTracker:
         parent: TaskTracker | None = None,
     ) -> None:
         self.task_name = task_name
-        self.logger = _LOGGER if logger is None else logger
         self.progress_updates = progress_updates
         self.beside: TaskTracker | None = None
         self.owner: Callable[[], object] | None = None
         self._lock = threading.Lock()
-        self._state = _QUEUED
         self._records = Records(total_subtasks)
-        self._policy = TaskAggregationPolicy(
+        self._log = TrackerLog(task_name, _LOGGER if logger is None else logger)
+        policy = TaskAggregationPolicy(
             task_name,
             operation,
             obs_mode,
@@ -189,18 +146,16 @@ class TaskTracker:
             pst_group=pst_group,
             left_out=left_out,
         )
-        self._outcome: AggregationOutcome | None = None
+        self._judgement = Judgement(policy, self._records, self._log)
         self._delivery = Delivery(parent)
         self._events: TrackerEvents | None = None
         self._released = threading.Event()
         self._when_closed: tuple[Callable[[], object], ...] = ()
-        self._errors: list[Any] = []
-        self._completion_context = NO_CONTEXT
-        #: The cause of an end that no policy decided.
-        self._verdict_cause: Cause | None = None
+        self._course = Course(
+            task_name, self.PROGRESS_STEP, self._records, self._judgement, self._delivery.outbox
+        )
         if total_subtasks <= 0:
-            self._state = _CLOSED
-            self._outcome = self._policy.aggregate([])
+            self._judgement.aggregate()
             self._released.set()
         self.completed_callback = completed_callback
 
@@ -222,19 +177,24 @@ class TaskTracker:
         return self._records.completed
 
     @property
+    def logger(self) -> Logger:
+        """The logger."""
+        return self._log.logger
+
+    @property
     def operation(self) -> str | None:
         """The operation that the policy knows."""
-        return self._policy.operation
+        return self._judgement.policy.operation
 
     @property
     def obs_mode(self) -> str | None:
         """The observation mode that the policy knows."""
-        return self._policy.obs_mode
+        return self._judgement.policy.obs_mode
 
     @property
     def is_root(self) -> bool:
         """Whether messages begin with a summary line."""
-        return self._policy.is_root
+        return self._judgement.policy.is_root
 
     @property
     def progress(self) -> int:
@@ -265,7 +225,7 @@ class TaskTracker:
     @property
     def is_complete(self) -> bool:
         """True once the outcome is decided; the completion callback may still be running."""
-        return self._state >= _DECIDED
+        return self._course.state >= DECIDED
 
     @property
     def is_released(self) -> bool:
@@ -297,21 +257,16 @@ class TaskTracker:
 
     def outcome(self) -> AggregationOutcome:
         """Return the outcome; while the task runs, a preliminary one."""
-        if self._outcome is not None:
-            return self._outcome
-        if self._state >= _DECIDED:
-            return self._decide_outcome()
-        status, code, words = TaskStatus.QUEUED, ResultCode.QUEUED, "queued"
-        if self._state is _RUNNING:
-            status, code, words = TaskStatus.IN_PROGRESS, ResultCode.STARTED, "in progress"
-        message = f"Task {self.task_name} {words}" if self.is_root else ""
-        return AggregationOutcome(status, code, message, left_out=self._all_left_out())
+        judgement = self._judgement
+        if judgement.outcome is None and not self.is_complete:
+            return judgement.preliminary(has_begun=self._course.state is RUNNING)
+        return judgement.decided()
 
     @property
     def errors(self) -> tuple[Any, ...]:
         """Errors (TANGO DevErrors) that came with updates, at most 100 of them."""
         with self._lock:
-            return tuple(self._errors)
+            return tuple(self._judgement.errors)
 
     def set_context(self, operation: str | None = None, obs_mode: str | None = None) -> None:
         """Update the policy's context; None leaves a value as it is.
@@ -321,22 +276,13 @@ class TaskTracker:
             obs_mode: New observation mode.
         """
         with self._lock:
-            self._change_context(operation, obs_mode)
-
-    def _change_context(self, operation: str | None, obs_mode: str | None) -> None:
-        """Rebuild the policy when the context changes (lock held)."""
-        policy = self._policy
-        operation = policy.operation if operation is None else operation
-        obs_mode = policy.obs_mode if obs_mode is None else obs_mode
-        if (operation, obs_mode) != (policy.operation, policy.obs_mode):
-            self._policy = policy.with_context(operation, obs_mode, is_root=policy.is_root)
+            self._judgement.change_context(operation, obs_mode)
 
     def become_root(self) -> None:
         """Make this the tracker of a root: its message then begins with a summary line."""
         with self._lock:
-            if not self.is_root and not self.is_complete:
-                policy = self._policy
-                self._policy = policy.with_context(policy.operation, policy.obs_mode, is_root=True)
+            if not self.is_complete:
+                self._judgement.change_context(None, None, is_root=True)
 
     # -- observers, callbacks, waiters ------------------------------------------------------
 
@@ -422,7 +368,7 @@ class TaskTracker:
         The function is called at once when the task is already complete.
         """
         with self._lock:
-            if self._state is not _CLOSED:
+            if self._course.state is not CLOSED:
                 self._when_closed = (*self._when_closed, function)
                 return
         function()
@@ -439,7 +385,7 @@ class TaskTracker:
     def tell_completion(self) -> None:
         """Publish the completion for observers that came after it; does nothing before it."""
         if self.is_complete:
-            publish(self, completion_payload(self), complete=True)
+            publish(self, self._judgement.payload_of_the_end(), complete=True)
 
     # -- updates --------------------------------------------------------------------------
 
@@ -480,7 +426,7 @@ class TaskTracker:
                 and (status is None or status is _IN_PROGRESS)
                 and result is None
                 and error is None
-                and self._state is _RUNNING
+                and self._course.state is RUNNING
                 and (
                     not kwargs
                     or (
@@ -501,14 +447,14 @@ class TaskTracker:
                         if (
                             progress <= earlier
                             or record.status is not _IN_PROGRESS
-                            or self._state is not _RUNNING
+                            or self._course.state is not RUNNING
                         ):
                             return
                         record.progress = progress
                         records.progress_sum += progress - earlier
                         if records.progress_sum < records.next_step_sum:
                             return
-                        due = self._post_progress()
+                        due = self._course.post_progress()
             else:
                 due = self._take_in(task_name, status, progress, result, error, kwargs)
         except BaseException as exc:
@@ -535,21 +481,21 @@ class TaskTracker:
                 facts is not None
                 and progress > record.progress
                 and record.status is _IN_PROGRESS
-                and self._state is _RUNNING
+                and self._course.state is RUNNING
                 and events is self._events
             ):
                 records = self._records
                 records.progress_sum += progress - record.progress
                 record.progress = progress
                 if records.progress_sum >= records.next_step_sum:
-                    due = self._post_progress()
+                    due = self._course.post_progress()
                 sequence = next(bus.numbers)
         if not sequence or facts is None:
             return self._take_in(record.name, None, progress, None, None, {})
         try:
             bus.publish_progress(facts, sequence, progress)
         except BaseException as exc:  # noqa: BLE001 - logged
-            log_error(self, "an update could not be told", exc)
+            self._log.error("an update could not be told", exc)
         return due
 
     def _begin_to_tell(self, record: SubtaskResult) -> SubtaskFacts | None:
@@ -617,15 +563,15 @@ class TaskTracker:
             if record is None:
                 record = records.of(task_name)
             earlier = record.status
-            decision = decide(earlier, update, is_over=self._state >= _DECIDED)
+            decision = decide(earlier, update, is_over=self._course.state >= DECIDED)
             accepted = decision is not IGNORE and decision is not REFUSE
             if accepted:
-                due = self._commit(record, update, decision)  # type: ignore[arg-type]
+                due = self._course.commit(record, update, decision)  # type: ignore[arg-type]
                 if path and events is not None:
                     event = events.event_of(path, record, earlier, update.context.attempt)
             else:
                 # A helper may have counted the last end; nobody has been told of it yet.
-                due = records.is_done and self._complete(NO_CONTEXT)
+                due = records.is_done and self._course.complete(NO_CONTEXT)
         if accepted and event is None and update.context is NO_CONTEXT:
             return due
         try:
@@ -634,125 +580,21 @@ class TaskTracker:
             elif event is not None and events is not None:
                 events.subtask(event, record, update)
             if accepted and update.context.source:
-                self._log_update(record, update, "an update of %s")
+                self._log.update(record, update, "an update of %s")
         except BaseException as exc:  # noqa: BLE001 - the update is taken in, and is delivered
-            log_error(self, "an update could not be told", exc)
+            self._log.error("an update could not be told", exc)
         return due
-
-    def _commit(  # noqa: PLR0912 - kept free of calls, which would hold the lock longer
-        self, record: SubtaskResult, update: Update, status: TaskStatus | None
-    ) -> bool:
-        """Write an accepted update into the record and the counters (lock held).
-
-        Args:
-            record: The record.
-            update: The update.
-            status: The status of the subtask after it.
-
-        Returns:
-            True when a payload was posted.
-        """
-        records, context, progress, due = self._records, update.context, update.progress, False
-        record.facts = None
-        if update.device is not None:
-            if record.device_name is None and record.message and update.code is None:
-                record.message = format_message(update.device, record.message)
-            record.device_name = update.device
-        if context is not NO_CONTEXT:
-            write_context(record, context)
-            self._change_context(context.operation, context.obs_mode)
-        if update.code is not None:
-            record.result_code = update.code
-            record.message = update.message
-        if update.error is not None:
-            self._keep_errors(update.error)
-        if progress is not None and progress > record.progress:
-            records.progress_sum += progress - record.progress
-            record.progress = progress
-        if status is not record.status and status is not None:
-            record.status = status
-            if status is _IN_PROGRESS and context.begun is None:
-                record.begun = True
-            if IS_FINAL[status]:
-                if record.result_code is None and status is TaskStatus.COMPLETED:
-                    record.result_code = ResultCode.OK
-                records.progress_sum += 100 - record.progress
-                records.completed += 1
-                if records.completed >= records.total:
-                    return self._complete(
-                        context if context is not NO_CONTEXT else UpdateContext(update.device)
-                    )
-            if status > TaskStatus.QUEUED and self._state is _QUEUED:
-                due = self._begin(begun=record.begun or status not in _MAY_BE_UNBEGUN)
-        if records.progress_sum >= records.next_step_sum and self._state is _RUNNING:
-            due = self._post_progress() or due
-        return due
-
-    # -- moves (lock held) ------------------------------------------------------------------
-
-    def _moves(self, request: TrackerRequest) -> bool:
-        """Make the move that a request asks for; False: there is none."""
-        before = self._state
-        self._state = step(MOVES, before, request, f"task {self.task_name}")
-        return self._state is not before
-
-    def _begin(self, *, begun: bool) -> bool:
-        """Take note that a subtask has begun; return True when the first progress was posted.
-
-        Args:
-            begun: Whether any work has begun: the first end may be a refusal.
-        """
-        if not self._moves(_BEGIN) or self._records.next_step_sum is NEVER:
-            return False
-        payload = self._progress_payload(0)
-        if not begun:
-            payload["begun"] = False
-        self._delivery.outbox.append(payload)
-        return True
-
-    def _complete(self, context: UpdateContext) -> bool:
-        """End the task by its subtasks; return True when the completion was posted."""
-        if not self._moves(_COMPLETE):
-            return False
-        self._completion_context = context
-        self._post_completion()
-        return True
-
-    def _end(self, outcome: AggregationOutcome, cause: Cause | None, *, skipped: bool) -> None:
-        """End the task with an outcome that no policy decided; does nothing when it is complete."""
-        with self._lock:
-            if self._moves(_CONCLUDE):
-                self._outcome = outcome
-                self._completion_context = UpdateContext(skipped=skipped)
-                self._verdict_cause = cause
-                self._post_completion()
-
-    def _post_completion(self) -> None:
-        self._records.next_step_sum = NEVER
-        self._delivery.outbox.append(COMPLETION)
-
-    def _post_progress(self) -> bool:
-        """Post a progress payload; return False when there is none."""
-        payload = self._build_progress_payload()
-        if payload is None:
-            return False
-        self._delivery.outbox.append(payload)
-        return True
 
     def _arm_progress(self) -> None:
-        """Compute the sum at which the next progress payload is due."""
-        delivery, records = self._delivery, self._records
+        delivery = self._delivery
         receivers = delivery.callback is not None or delivery.parent is not None
         heard = (self.progress_updates and receivers) or self._events is not None
-        step = 0 if records.last_step is None else records.last_step + self.PROGRESS_STEP
-        # Percentages are rounded down before they are quantized; 100 is never announced.
-        due = heard and not self.is_complete and step < 100
-        records.next_step_sum = step * records.total if due else NEVER
+        self._course.arm(heard=heard)
 
     def _close(self) -> tuple[Callable[[], object], ...]:
         """Close the tracker, release the waiters and return the hooks that are to be called."""
         with self._lock:
-            self._moves(_CLOSE)
+            self._course.moves(CLOSE)
             self._released.set()
             hooks, self._when_closed = self._when_closed, ()
             return hooks
@@ -779,9 +621,10 @@ class TaskTracker:
             health_state: ``DEGRADED``, ``FAILED`` or None.
             cause: The same as data, or None.
         """
-        left_out = self._all_left_out()
+        left_out = self._judgement.left_out
         outcome = AggregationOutcome(status, result, message, health_state, left_out=left_out)
-        self._end(outcome, cause, skipped=skipped)
+        with self._lock:
+            self._course.conclude(outcome, cause, skipped=skipped)
         deliver(self)
 
     def fail(self, exc: BaseException) -> None:
@@ -791,56 +634,22 @@ class TaskTracker:
 
     def _fail(self, exc: BaseException) -> None:
         """Turn an error inside into a FAILED outcome; the caller delivers."""
-        self._end(self._internal_failure(exc), cause_of(exc), skipped=False)
-        log_error(self, "an update could not be taken in", exc)
-
-    # -- the outcome ------------------------------------------------------------------------
-
-    def _all_left_out(self) -> tuple[LeftOut, ...]:
-        """The steps that were left out of the task, and below the subtasks that have reported."""
-        return (*self._policy.left_out, *self._records.left_out)
-
-    def _decide_outcome(self) -> AggregationOutcome:
-        try:
-            self._aggregate()
-            if not isinstance(self._outcome, AggregationOutcome):
-                raise TypeError(f"the policy gave {describe(self._outcome)}, no outcome")
-        except BaseException as exc:  # noqa: BLE001 - logged
-            self._outcome = self._internal_failure(exc)
-            log_error(self, "its outcome could not be decided", exc)
-        return self._outcome
-
-    def _internal_failure(self, exc: BaseException) -> AggregationOutcome:
-        head = f"Task {self.task_name} failed\n" if self.is_root else ""
-        return AggregationOutcome(
-            TaskStatus.FAILED,
-            ResultCode.FAILED,
-            f"{head}Causes:\n- {self.task_name} - internal error: {exception_line(exc)}",
-            "FAILED",
-            left_out=self._all_left_out(),
-        )
-
-    # -- the log ----------------------------------------------------------------------------
+        failure, cause = self._judgement.failure(exc), cause_of(exc)
+        with self._lock:
+            self._course.conclude(failure, cause, skipped=False)
+        self._log.error("an update could not be taken in", exc)
 
     def _tell_unknown(self, name: str, source: Any) -> None:
         """Note and log an update of a name that is no subtask."""
         text = f"an update of {name!r}, which is no subtask of {self.task_name}, is ignored"
         if self._events is not None and self._events.bus.active:
             self._events.unknown(name, text)
-        with LOGGING:
-            origin = f" (from {source})" if source else ""
-            self.logger.warning("task %s: %s%s", self.task_name, text, origin)
+        self._log.unknown(text, source)
 
     def _checked_status(self, task_name: str, status: Any) -> TaskStatus | None:
         checked = as_task_status(status)
         if checked is None:
-            with LOGGING:
-                self.logger.warning(
-                    "task %s: %s reported a status that is none: %s",
-                    self.task_name,
-                    text_of(task_name),
-                    describe(status),
-                )
+            self._log.no_status(task_name, status)
         return checked
 
     def _tell_ignored(self, record: SubtaskResult, update: Update) -> None:
@@ -853,21 +662,7 @@ class TaskTracker:
         if self._events is not None and news and not update.context.skipped:
             self._events.ignored(record, update, late=late)
         words = "a late update of %s ignored" if late else "an illegal update of %s ignored"
-        self._log_update(record, update, words)
-
-    def _log_update(self, record: SubtaskResult, update: Update, words: str) -> None:
-        with LOGGING:
-            if self.logger.isEnabledFor(logging.DEBUG):
-                status, source = update.status, update.context.source
-                self.logger.debug(
-                    f"task %s: {words}: it is %s, the update says %s %s%s",
-                    self.task_name,
-                    record.name,
-                    record.status.name if record.status is not None else "not begun",
-                    status.name if status is not None else "nothing of its status",
-                    update.message,
-                    f" (from {source})" if source else "",
-                )
+        self._log.update(record, update, words)
 
     # -- the documented helpers ---------------------------------------------------------------
 
@@ -889,13 +684,10 @@ class TaskTracker:
     def _aggregate(self) -> None:
         """Aggregate the records with the policy; keep the outcome when the task is complete."""
         if self._is_done_locked():
-            # Complete by count with more names known: the outcome is that of the final ones.
-            outcome = self._policy.aggregate(self._records.final())
-            if self._outcome is None:
-                self._outcome = outcome
-            self._moves(_COMPLETE)
+            self._judgement.aggregate()
+            self._course.moves(COMPLETE)
         elif any((sub.status or 0) > TaskStatus.QUEUED for sub in list(self.subtasks.values())):
-            self._moves(_BEGIN)
+            self._course.moves(BEGIN)
 
     def _recompute_completion(self) -> None:
         """Recompute the number of subtasks that are in a final state (lock held)."""
@@ -929,51 +721,12 @@ class TaskTracker:
 
     def _build_progress_payload(self) -> Payload | None:
         """Return a progress payload when the quantized progress changed, else None (lock held)."""
-        records = self._records
-        # As ``progress``, whose call costs as much as all the rest here.
-        percent = records.progress_sum // records.total if records.total > 0 else 100
-        step = percent - percent % self.PROGRESS_STEP
-        if step >= 100 or (records.last_step is not None and step <= records.last_step):
-            return None
-        return self._progress_payload(step)
-
-    def _progress_payload(self, step: int) -> Payload:
-        records = self._records
-        records.last_step = step
-        if records.next_step_sum is not NEVER:
-            step += self.PROGRESS_STEP
-            records.next_step_sum = step * records.total if step < 100 else NEVER
-        return {
-            "task_name": self.task_name,
-            "status": _IN_PROGRESS,
-            "progress": records.last_step,
-            "result": _STARTED_RESULT,
-        }
+        return self._course.progress_payload()
 
     def _build_completion_payload(self, ctx: UpdateContext) -> Payload:
         """Return the completion payload, as a parent's ``update_task`` takes it."""
-        outcome = self.outcome()
-        devices, failed_devices = self._collect_devices_for_completion()
-        decided = outcome.decision
-        rejected = outcome.status is TaskStatus.REJECTED
-        optional = {
-            "devices": devices,
-            "failed_devices": failed_devices,
-            "health_state": outcome.health_state,
-            "error": tuple(self._errors),
-            "severe": decided is not None and decided.severe,
-            "left_out": outcome.left_out,
-            # Only a verdict from outside makes a casualty, not the policy.
-            "skipped": ctx.skipped and decided is None,
-            "begun": rejected and self._records.has_begun,
-        }
-        return {
-            "task_name": self.task_name,
-            "status": outcome.status,
-            "progress": 100 if self.is_complete else self.progress,
-            "result": (outcome.result, outcome.message),
-            **{name: value for name, value in optional.items() if value},
-        }
+        payload = self._judgement.completion_payload(self.outcome(), skipped=ctx.skipped)
+        return payload if self.is_complete else {**payload, "progress": self.progress}
 
     def _chain_message(self) -> str:
         """Return the aggregated message."""
@@ -989,23 +742,12 @@ class TaskTracker:
         record = self.subtasks.get(task_name)
         done = record is not None and record.status is not None and record.status.is_final
         if done:
-            with LOGGING:
-                self.logger.debug(
-                    "task %s: %s is already final; a late update of %s is ignored",
-                    self.task_name,
-                    task_name,
-                    device_name or "it",
-                )
+            self._log.already_final(task_name, device_name)
         return done
 
     def _collect_devices_for_completion(self) -> tuple[list[str], list[str]]:
         """Return all devices involved and those that failed, sorted."""
-        aborted = self.outcome().status is TaskStatus.ABORTED
-        return self._records.devices(self._policy.is_problem, aborted=aborted)
-
-    def _keep_errors(self, error: Any) -> None:
-        items = error if isinstance(error, (tuple, list)) else (error,)
-        self._errors += items[: _ERRORS_KEPT - len(self._errors)]
+        return self._judgement.devices(self.outcome())
 
 
 def _tracker_of(callback: Callable[..., object] | None) -> TaskTracker | None:

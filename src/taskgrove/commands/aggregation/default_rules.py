@@ -116,9 +116,7 @@ class RefusalRule(AggregationRule):
         if not refused or tally.unsuccessful < tally.total:
             return None
         ends = [*refused, *tally.casualties]
-        if any(sub.status != TaskStatus.REJECTED for sub in refused) or any(
-            sub.begun for sub in ends
-        ):
+        if any(sub.begun or sub.status != TaskStatus.REJECTED for sub in ends):
             return None
         codes = {sub.result_code for sub in refused}
         return Verdict(

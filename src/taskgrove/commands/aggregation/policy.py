@@ -98,7 +98,7 @@ class TaskAggregationPolicy:
         self.left_out = tuple(left_out)
 
     def with_context(
-        self, operation: str | None, obs_mode: str | None, *, is_root: bool
+        self, operation: str | None, obs_mode: str | None, is_root: bool
     ) -> TaskAggregationPolicy:
         """Return the policy of the same task in another context."""
         return TaskAggregationPolicy(

@@ -10,15 +10,13 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
-from logging import Logger
 from typing import Any, Final, Protocol, TypeAlias
 
-from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.tracking.judgement import Judgement
 from taskgrove.commands.tracking.self_wait import DELIVERING, Tracker
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
-from taskgrove.commands.tracking.updates import UpdateContext
-from taskgrove.events import Cause, loggable
-from taskgrove.foreign_code import LOGGING, is_interrupt
+from taskgrove.commands.tracking.tracker_log import TrackerLog
+from taskgrove.foreign_code import is_interrupt
 
 Payload: TypeAlias = dict[str, Any]
 
@@ -40,19 +38,13 @@ _PROGRESS_KEY_COUNT: Final = 4
 class Deliverer(Tracker, Protocol):
     """A tracker, as far as delivery needs it."""
 
-    task_name: str
-    logger: Logger
     progress_updates: bool
     _delivery: Delivery
     _events: TrackerEvents | None
-    _outcome: AggregationOutcome | None
-    _verdict_cause: Cause | None
-    _completion_context: UpdateContext
+    _judgement: Judgement
+    _log: TrackerLog
 
-    def outcome(self) -> AggregationOutcome: ...  # noqa: D102
     def _leave_to_itself(self, task_name: str) -> None: ...
-    def _build_completion_payload(self, ctx: UpdateContext) -> Payload: ...
-    def _internal_failure(self, exc: BaseException) -> AggregationOutcome: ...
     def _take_in(
         self,
         task_name: str,
@@ -143,7 +135,7 @@ def deliver(first: Deliverer) -> None:
                 continue
             is_completion = payload is COMPLETION
             if is_completion:
-                payload = completion_payload(tracker)
+                payload = tracker._judgement.payload_of_the_end()
             if tracker._events is not None:
                 publish(tracker, payload, complete=is_completion)
             if is_completion or tracker.progress_updates:
@@ -164,23 +156,6 @@ def deliver(first: Deliverer) -> None:
         raise interrupt
 
 
-def completion_payload(tracker: Deliverer) -> Payload:
-    """Return the completion payload of a task that has ended; never raises."""
-    tracker.outcome()
-    try:
-        return tracker._build_completion_payload(tracker._completion_context)
-    except BaseException as exc:  # noqa: BLE001 - logged
-        tracker._outcome = outcome = tracker._internal_failure(exc)
-        log_error(tracker, "its payload could not be built", exc)
-        return {
-            "task_name": tracker.task_name,
-            "status": outcome.status,
-            "progress": 100,
-            "result": (outcome.result, outcome.message),
-            "health_state": outcome.health_state,
-        }
-
-
 def publish(tracker: Deliverer, payload: Payload, *, complete: bool) -> None:
     """Tell the observers of one payload."""
     events = tracker._events
@@ -188,17 +163,11 @@ def publish(tracker: Deliverer, payload: Payload, *, complete: bool) -> None:
         return
     try:
         if complete:
-            events.task_finished(tracker.outcome(), payload, tracker._verdict_cause)
+            events.task_finished(tracker._judgement.decided(), payload, tracker._judgement.cause)
         else:
             events.task_progress(payload)
     except BaseException as exc:  # noqa: BLE001 - logged
-        log_error(tracker, "an event could not be made", exc)
-
-
-def log_error(tracker: Deliverer, words: str, exc: BaseException) -> None:
-    """Log an error of a tracker; never raises."""
-    with LOGGING:
-        tracker.logger.error("task %s: %s", tracker.task_name, words, exc_info=loggable(exc))
+        tracker._log.error("an event could not be made", exc)
 
 
 def _call_back(tracker: Deliverer, payload: Payload, complete: bool) -> BaseException | None:
@@ -213,7 +182,7 @@ def _call_back(tracker: Deliverer, payload: Payload, complete: bool) -> BaseExce
     except BaseException as exc:  # noqa: BLE001 - logged, or raised by the caller
         if is_interrupt(exc):
             return exc
-        log_error(tracker, "its callback raised", exc)
+        tracker._log.error("its callback raised", exc)
     return None
 
 
@@ -221,7 +190,7 @@ def _tell_parent(tracker: Deliverer, parent: Deliverer, payload: Payload, comple
     """Hand one payload up; return True when the turn of the parent was taken."""
     try:
         rest = dict(payload)
-        if complete and (causes := tracker.outcome().causes):
+        if complete and (causes := tracker._judgement.decided().causes):
             rest["causes"] = causes
         due = parent._take_in(
             rest.pop("task_name"),
@@ -244,7 +213,7 @@ def _close(tracker: Deliverer) -> None:
         try:
             hook()
         except BaseException as exc:  # noqa: BLE001 - logged
-            log_error(tracker, "a closing hook raised", exc)
+            tracker._log.error("a closing hook raised", exc)
 
 
 def _taken_by(callback: Callable[..., object], payload: Payload) -> Payload:

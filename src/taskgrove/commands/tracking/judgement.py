@@ -1,0 +1,149 @@
+"""The outcome of a task: decided by its policy, by a verdict from outside, or by an error."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.aggregation.plain_values import describe
+from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
+from taskgrove.commands.tracking.records import Records
+from taskgrove.commands.tracking.tracker_log import TrackerLog
+from taskgrove.commands.tracking.updates import NO_CONTEXT
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import Cause, LeftOut, exception_line
+
+#: More errors than this are not kept.
+_ERRORS_KEPT: Final = 100
+
+
+class Judgement:
+    """The policy and the outcome of one task.
+
+    Threads: changes are made under the tracker's lock; the outcome is decided once, by the thread
+    that first needs it.
+
+    Attributes:
+        policy: The policy; a change of its context replaces it.
+        outcome: The outcome, or None until it is decided.
+        cause: The cause of an end that no policy decided.
+        context: The context of the update that ended the task.
+        errors: TANGO errors that came with updates.
+    """
+
+    def __init__(self, policy: TaskAggregationPolicy, records: Records, log: TrackerLog) -> None:
+        self.policy = policy
+        self.outcome: AggregationOutcome | None = None
+        self.cause: Cause | None = None
+        self.context = NO_CONTEXT
+        self.errors: list[Any] = []
+        self._records = records
+        self._log = log
+
+    def change_context(
+        self, operation: str | None, obs_mode: str | None, *, is_root: bool | None = None
+    ) -> None:
+        """Replace the policy when its context changes; None leaves a value as it is."""
+        policy = self.policy
+        operation = policy.operation if operation is None else operation
+        obs_mode = policy.obs_mode if obs_mode is None else obs_mode
+        is_root = policy.is_root if is_root is None else is_root
+        if (operation, obs_mode, is_root) != (policy.operation, policy.obs_mode, policy.is_root):
+            self.policy = policy.with_context(operation, obs_mode, is_root)
+
+    def keep_errors(self, error: Any) -> None:
+        """Keep the TANGO errors of an update, at most 100 in all."""
+        items = error if isinstance(error, (tuple, list)) else (error,)
+        self.errors += items[: _ERRORS_KEPT - len(self.errors)]
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The steps that were left out of the task, and below the subtasks that have reported."""
+        return (*self.policy.left_out, *self._records.left_out)
+
+    def preliminary(self, *, has_begun: bool) -> AggregationOutcome:
+        """Return the outcome of a task that has not ended."""
+        status, code, words = TaskStatus.QUEUED, ResultCode.QUEUED, "queued"
+        if has_begun:
+            status, code, words = TaskStatus.IN_PROGRESS, ResultCode.STARTED, "in progress"
+        message = f"Task {self.policy.task_name} {words}" if self.policy.is_root else ""
+        return AggregationOutcome(status, code, message, left_out=self.left_out)
+
+    def aggregate(self) -> None:
+        """Ask the policy; an outcome that is decided already stays.
+
+        The outcome of a task that is complete by count with more names known is that of the
+        subtasks which have ended.
+        """
+        outcome = self.policy.aggregate(self._records.final())
+        if self.outcome is None:
+            self.outcome = outcome
+
+    def decided(self) -> AggregationOutcome:
+        """Return the outcome of a task that has ended; never raises."""
+        if self.outcome is None:
+            try:
+                self.aggregate()
+                if not isinstance(self.outcome, AggregationOutcome):
+                    raise TypeError(f"the policy gave {describe(self.outcome)}, no outcome")
+            except BaseException as exc:  # noqa: BLE001 - logged
+                self.outcome = self.failure(exc)
+                self._log.error("its outcome could not be decided", exc)
+        return self.outcome
+
+    def failure(self, exc: BaseException) -> AggregationOutcome:
+        """Return the outcome of a task that failed by an error inside."""
+        name = self.policy.task_name
+        head = f"Task {name} failed\n" if self.policy.is_root else ""
+        return AggregationOutcome(
+            TaskStatus.FAILED,
+            ResultCode.FAILED,
+            f"{head}Causes:\n- {name} - internal error: {exception_line(exc)}",
+            "FAILED",
+            left_out=self.left_out,
+        )
+
+    def devices(self, outcome: AggregationOutcome) -> tuple[list[str], list[str]]:
+        """Return all devices involved and those that failed, sorted."""
+        aborted = outcome.status is TaskStatus.ABORTED
+        return self._records.devices(self.policy.is_problem, aborted=aborted)
+
+    def completion_payload(self, outcome: AggregationOutcome, *, skipped: bool) -> dict[str, Any]:
+        """Return the completion payload, as a parent's ``update_task`` takes it."""
+        devices, failed_devices = self.devices(outcome)
+        decision = outcome.decision
+        rejected = outcome.status is TaskStatus.REJECTED
+        optional = {
+            "devices": devices,
+            "failed_devices": failed_devices,
+            "health_state": outcome.health_state,
+            "error": tuple(self.errors),
+            "severe": decision is not None and decision.severe,
+            "left_out": outcome.left_out,
+            # Only a verdict from outside makes a casualty, not the policy.
+            "skipped": skipped and decision is None,
+            "begun": rejected and self._records.has_begun,
+        }
+        return {
+            "task_name": self.policy.task_name,
+            "status": outcome.status,
+            "progress": 100,
+            "result": (outcome.result, outcome.message),
+            **{name: value for name, value in optional.items() if value},
+        }
+
+    def payload_of_the_end(self) -> dict[str, Any]:
+        """Return the completion payload of a task that has ended; never raises."""
+        outcome = self.decided()
+        try:
+            return self.completion_payload(outcome, skipped=self.context.skipped)
+        except BaseException as exc:  # noqa: BLE001 - logged
+            self.outcome = outcome = self.failure(exc)
+            self._log.error("its payload could not be built", exc)
+            return {
+                "task_name": self.policy.task_name,
+                "status": outcome.status,
+                "progress": 100,
+                "result": (outcome.result, outcome.message),
+                "health_state": outcome.health_state,
+            }
