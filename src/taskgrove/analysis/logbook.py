@@ -1,12 +1,12 @@
 """Posting the status and the parameters of runs to an electronic logbook.
 
-A logbook never delays an analysis and never fails one: whatever it is given is put into a
-bounded queue and posted by a thread of its own, with a limit of time for each try and with
-retries; what could not be posted is told to a callback, and counted.
+A logbook never delays an analysis and never fails one: each entry is put into a bounded queue
+and posted by a thread of its own, with a timeout for each try and with retries. An entry that
+could not be posted is reported to a callback, and counted.
 
 Threads: any thread may call the methods of a :class:`HttpLogbook`. Its thread is started by the
-first post and ends with :meth:`HttpLogbook.close`. ``_changed`` guards the queue, the counts
-and the state; no post and no callback is made while it is held.
+first post and ends with :meth:`HttpLogbook.close`. ``_lock`` guards the queue, the counts and
+the time of the close; no post and no callback is made while it is held.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError
-from taskgrove.loops.threads import spawn
+from taskgrove.loops.loop import Loop
 
 #: Where the address and the token are read from when they are not given.
 URL_VARIABLE: Final = "TASKGROVE_LOGBOOK_URL"
@@ -134,12 +134,12 @@ class HttpLogbook:
         self._max_backoff_s = max_backoff_s
         self._on_trouble = on_trouble
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._queue = LogbookQueue(capacity)
         self._counts = LogbookCounts()
         self._last_ns = 0
         self._close_by: float | None = None  # monotonic; None: not closed
-        self._thread: threading.Thread | None = None
+        self._loop = Loop("taskgrove-logbook")
 
     @classmethod
     def from_environment(
@@ -159,7 +159,7 @@ class HttpLogbook:
     @property
     def counts(self) -> LogbookCounts:
         """How the posts fared so far."""
-        with self._changed:
+        with self._lock:
             return replace(self._counts, waiting=len(self._queue))
 
     def post_status(self, origin: PageOrigin, status: TaskStatus | str, message: str = "") -> None:
@@ -180,17 +180,15 @@ class HttpLogbook:
             True when nothing that waited was lost.
         """
         end = time.monotonic() + timeout_s
-        with self._changed:
+        with self._lock:
             lost_before = self._counts.failed + self._counts.dropped
             self._close_by = end if self._close_by is None else min(self._close_by, end)
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
-            if thread.is_alive():
-                self._poster.abort()
-                thread.join(1.0)
-        with self._changed:
+        if self._loop.is_alive:
+            self._loop.post(self._post_last)
+        if not self._loop.stop(timeout_s) and not self._loop.is_own_thread:
+            self._poster.abort()
+            self._loop.join(1.0)
+        with self._lock:
             left = list(self._queue.drain())
             self._count(dropped=len(left))
             lost = self._counts.failed + self._counts.dropped - lost_before
@@ -209,52 +207,50 @@ class HttpLogbook:
         self.close()
 
     def _next_ns(self) -> int:
-        with self._changed:
+        with self._lock:
             self._last_ns = max(self._last_ns + 1, self._clock.wall_ns())
             return self._last_ns
 
     def _put(self, entry: Entry) -> None:
-        with self._changed:
+        with self._lock:
             if self._close_by is not None:
                 dropped, why = [entry], "the logbook is closed"
             else:
                 overtaken, dropped = self._queue.add(Waiting(entry, time.monotonic()))
                 self._count(overtaken=len(overtaken))
                 why = "too many entries wait"
-                if self._thread is None:
-                    # A daemon: a logbook that nobody closed must not keep a program alive.
-                    self._thread = spawn("taskgrove-logbook", self._run)
-                self._changed.notify_all()
+                self._loop.post(self._post_due)
             self._count(dropped=len(dropped))
         self._tell_dropped(dropped, why)
 
-    def _run(self) -> None:
-        while (item := self._next()) is not None:
-            with self._changed:
-                close_by = self._close_by
-            limit_s = None if close_by is None else max(0.1, close_by - time.monotonic())
-            try:
-                answer = self._poster.post(item.entry.body, item.entry.key, limit_s)
-            except Exception as exc:  # this entry is given up; the thread posts the next one
-                _LOGGER.exception("an entry of the logbook could not be posted")
-                answer = Answer(False, False, f"{type(exc).__name__}: {exc}")
-            item.tries += 1
-            self._settle(item, answer)
+    def _post_due(self) -> None:
+        """Try the oldest entry that is due, if there is one."""
+        with self._lock:
+            item = self._queue.take(time.monotonic()) if self._close_by is None else None
+        if item is not None:
+            self._try(item, None)
 
-    def _next(self) -> Waiting | None:
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                if self._close_by is not None:
-                    return self._queue.take_best() if now < self._close_by else None
-                item = self._queue.take(now)
-                if item is not None:
-                    return item
-                due = self._queue.next_due()
-                self._changed.wait(None if due is None else max(0.0, due - now))
+    def _post_last(self) -> None:
+        """Try each entry once more, ends first, until the time of the close is over."""
+        while True:
+            with self._lock:
+                left_s = (self._close_by or 0.0) - time.monotonic()
+                item = self._queue.take_best() if left_s > 0 else None
+            if item is None:
+                return
+            self._try(item, max(0.1, left_s))
+
+    def _try(self, item: Waiting, limit_s: float | None) -> None:
+        try:
+            answer = self._poster.post(item.entry.body, item.entry.key, limit_s)
+        except Exception as exc:  # this entry is given up; the thread posts the next one
+            _LOGGER.exception("an entry of the logbook could not be posted")
+            answer = Answer(False, False, f"{type(exc).__name__}: {exc}")
+        item.tries += 1
+        self._settle(item, answer)
 
     def _settle(self, item: Waiting, answer: Answer) -> None:
-        with self._changed:
+        with self._lock:
             if answer.sent:
                 self._count(posted=1)
                 return
@@ -264,6 +260,7 @@ class HttpLogbook:
                 asked_s = min(answer.wait_s or 0.0, self._max_backoff_s)
                 item.due = time.monotonic() + max(wait_s, asked_s)
                 if self._queue.put_back(item):
+                    self._loop.at(item.due, self._post_due)
                     self._count(retried=1)
                 else:
                     self._count(overtaken=1)

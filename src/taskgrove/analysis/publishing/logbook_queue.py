@@ -86,10 +86,6 @@ class LogbookQueue:
         )
         return self._waiting.pop(best.entry.key)
 
-    def next_due(self) -> float | None:
-        """Return when the next entry is due, in seconds of the monotonic clock."""
-        return min((item.due for item in self._waiting.values()), default=None)
-
     def drain(self) -> Iterator[Entry]:
         """Take out everything."""
         while self._waiting:
