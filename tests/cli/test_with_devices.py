@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -289,3 +290,19 @@ def _python(program: str, *arguments: str, cwd: Path) -> subprocess.CompletedPro
         timeout=PATIENCE_S,
         check=False,
     )
+
+
+def test_an_interrupt_while_a_device_hangs_ends_like_any_other(tmp_path: Path) -> None:
+    """The end of the process does not break off the call: that would look like a crash."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(PATIENCE_S)
+        name = f"tango://127.0.0.1:{mute.getsockname()[1]}/low-cbf/subarray/01#dbase=no"
+        (tmp_path / "map.yaml").write_text(MAP.replace("low-cbf/subarray/01", f'"{name}"', 1))
+        with start("doctor", "map.yaml", cwd=tmp_path) as process:
+            connection, _ = mute.accept()
+            process.send_signal(signal.SIGINT)
+            words, errors = process.communicate(timeout=PATIENCE_S)
+        connection.close()
+    assert process.returncode == 5, words + errors
+    assert "Interrupted." in words + errors
+    assert "Traceback" not in errors

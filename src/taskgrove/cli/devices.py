@@ -10,22 +10,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from taskgrove.errors import DeviceError, MissingExtraError
 from taskgrove.events import Cause, ChainLink
 from taskgrove.loops.pool import call_for_each
+from taskgrove.tango.client.dispatcher import call_out
 from taskgrove.tango.client.failure import Failure, classify
 from taskgrove.tango.client.neighbours import nearest_device
 
 #: How long one answer may take, in seconds.
 TIMEOUT_S: Final = 3.0
+#: How many devices are asked at once.
 _AT_ONCE: Final = 16
 _NO_HOST: Final = "API_TangoHostNotSet"
 _NO_DATABASE: Final = "TANGO_HOST is not set, so there is no database to look the name up in"
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,14 @@ def import_tango(what: str) -> Any:
     except ImportError as exc:
         raise MissingExtraError("tango", what) from exc
     return tango
+
+
+def ask_each(ask: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    """Return what ``ask`` returns for each item, in order; several devices are asked at once.
+
+    An interrupt does not wait for a device that hangs.
+    """
+    return call_for_each(call_out()(ask), items, at_once=_AT_ONCE, name="taskgrove-ask")
 
 
 class DeviceReader:
@@ -138,7 +152,7 @@ class DeviceReader:
 
     def ping_all(self, devices: list[str]) -> list[Reach]:
         """Return whether each device answers, in the given order; they are asked at once."""
-        found = call_for_each(self.ping, devices, at_once=_AT_ONCE, name="taskgrove-ping")
+        found = ask_each(self.ping, devices)
         answering = [reach.device for reach in found if reach.answers]
         return [self._with_near(reach, answering) if reach.unknown else reach for reach in found]
 

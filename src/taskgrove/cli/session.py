@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.cli.analyses import AnalysisOptions, analysis_leaves, make_runner
-from taskgrove.cli.devices import DeviceReader, Reach
+from taskgrove.cli.devices import DeviceReader, Reach, ask_each
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.composition.context import ComponentContext
 from taskgrove.commands.composition.guards import Objection
@@ -24,7 +24,6 @@ from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import Observer
-from taskgrove.loops.pool import call_for_each
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 _ARGUMENTS: Final = (
     '--argin FILE gives arguments, by component name or keyword: {"cbf": {…}, "pst": {…}}'
 )
-
-#: How many devices are asked at once before a run.
-_AT_ONCE: Final = 16
 
 
 class MapSession:
@@ -168,7 +164,7 @@ class MapSession:
         if not leaves or self._offline:
             return []
         runner = self._device_runner()
-        answers = call_for_each(runner.preflight, leaves, at_once=_AT_ONCE, name="taskgrove-check")
+        answers = ask_each(runner.preflight, leaves)
         return [
             Refusal(reason, reason.cause, leaf.path)
             for leaf, found in zip(leaves, answers, strict=True)
@@ -184,7 +180,7 @@ class MapSession:
         if not leaves or self._offline:
             return {}
         runner = self._device_runner()
-        answers = call_for_each(runner.can_abort, leaves, at_once=_AT_ONCE, name="taskgrove-check")
+        answers = ask_each(runner.can_abort, leaves)
         return dict(zip([leaf.path for leaf in leaves], answers, strict=True))
 
     def _analysis_refusals(self, task: Task, known: Collection[str]) -> list[Refusal]:

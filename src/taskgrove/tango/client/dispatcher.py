@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 from taskgrove.loops.loop import Loop
@@ -44,7 +43,7 @@ def calls_are_out() -> bool:
 
 @contextmanager
 def call_out() -> Iterator[None]:
-    """Count a call as out until it has returned."""
+    """Count a call as out until it has returned; decorates a function, too."""
     call = object()
     _CALLS_OUT.add(call)
     try:
@@ -81,7 +80,7 @@ class Dispatcher(Loop):
 
         def work() -> None:
             try:
-                value = _while_out(job)
+                value = call_out()(job)()
             except BaseException as exc:  # noqa: BLE001 - the receiver decides what it means
                 self.post(done, None, classify(exc))
             else:
@@ -99,14 +98,9 @@ class Dispatcher(Loop):
             hangs in a call ends with the call.
         """
         for job, slow in last_jobs:
-            (self._slow if slow else self._fast).submit(partial(_while_out, job))
+            (self._slow if slow else self._fast).submit(call_out()(job))
         deadline = time.monotonic() + timeout_s
         self._fast.close()
         self._slow.close()
         fast_ended = self._fast.join(timeout_s)
         return self._slow.join(max(0.0, deadline - time.monotonic())) and fast_ended
-
-
-def _while_out(job: Callable[[], Any]) -> Any:
-    with call_out():
-        return job()
