@@ -23,10 +23,9 @@ from taskgrove.store.recording import link as link_module
 from taskgrove.store.recording import saving as saving_module
 from taskgrove.store.recording import spill as spill_module
 from taskgrove.store.recording import writer as writer_module
-from taskgrove.store.recording.inbox import Begin, End, Inbox, Item, Waiter
+from taskgrove.store.recording.inbox import Begin, End, Inbox, Item
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.spill import EventEntry, Spill, orphans_of, take_orphan
-from taskgrove.store.recording.watch import Watch
 from taskgrove.store.recording.writer import Writer
 from taskgrove.store.schema import runs
 from tests.recovery.cut_runs import cut
@@ -96,19 +95,26 @@ def test_who_waits_is_let_go_when_a_recorder_is_closed_whose_writer_hangs(
     kept(tmp_path / "runs.db", "run-1").assert_final()
 
 
-def test_one_waiter_that_raises_does_not_keep_the_others_waiting() -> None:
+def test_one_waiter_that_raises_does_not_keep_the_others_waiting(
+    tmp_path: Path, hangs: Held
+) -> None:
     released = threading.Event()
 
     def raises() -> None:
         raise ValueError("its handle is broken")
 
-    watch = Watch(0.0, lambda waiter: None)
-    try:
-        watch.add(Waiter("run-1", raises))
-        watch.add(Waiter("run-2", released.set))
-        assert released.wait(PATIENCE_S)
-    finally:
-        watch.close(PATIENCE_S)
+    with new_recorder(tmp_path / "runs.db", tmp_path) as recorder:
+        for name in ("run-1", "run-2"):
+            feed(recorder.begin_run(name, RunAbout()), life(name))
+        recorder._patience_s = 0.0
+        recorder.end_run("run-1", OK, raises)
+        assert hangs.reached.wait(PATIENCE_S)
+        recorder.end_run("run-2", OK, released.set)
+        try:
+            assert released.wait(PATIENCE_S)
+        finally:
+            recorder._patience_s = PATIENCE_S
+            hangs.let_go.set()
 
 
 def test_a_run_that_begins_while_the_recorder_is_closed_says_that_it_is_not_recorded(

@@ -208,7 +208,7 @@ def test_an_end_that_was_kept_aside_is_kept_until_its_row_is_written(
             assert run_recorded(recorder, "run-1").status is TaskStatus.COMPLETED
             monkeypatch.setattr(RunWriter, "_write_run", full)
         assert tried.wait(PATIENCE_S)
-    assert "lacks the end of what happened" in troubles.texts[-1]
+    assert "lacks the last events" in troubles.texts[-1]
     found = kept(file, "run-1")
     assert found.events
     assert found.run["state"] == "running"

@@ -173,7 +173,7 @@ def test_the_last_line_does_not_say_recorded_of_what_is_kept_aside(
     )  # fmt: skip
     assert done.returncode == 0, done
     assert "Recorded as" not in done.stdout + done.stderr
-    assert "it is kept in" in done.stdout + done.stderr
+    assert "they are kept in" in done.stdout + done.stderr
     assert not SQL.search(done.stdout + done.stderr)
 
 

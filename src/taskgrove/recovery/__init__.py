@@ -1,1 +1,1 @@
-"""Runs whose runner is gone, and runs that go on: finding, recovering and resuming them."""
+"""Finding and recovering runs whose runner is gone, and resuming runs."""

@@ -17,7 +17,7 @@ from taskgrove.story.run_node import RunNode
 
 #: Topic of a note on a leaf that was, or may have been, at work when the runner was lost.
 DOUBT: Final = "lost"
-#: Causes that do not say what became of the work.
+#: Causes that do not say how the work ended.
 _END_NOT_KNOWN: Final[frozenset[CauseKind]] = frozenset(
     {"lost", "fate_unknown", "silent", "forgotten"}
 )

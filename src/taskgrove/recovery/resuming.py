@@ -1,4 +1,4 @@
-"""Resuming a run: a new run that takes over what completed in an earlier one.
+"""Resuming a run: a new run that takes over the leaves that completed in an earlier run.
 
 The new run has an id of its own; both runs link to each other, and each leaf that is taken over
 carries a note that says from where. A run is resumed once: the claim on it is written in the
@@ -78,7 +78,7 @@ def check_resumable(row: RunRow, location: str) -> None:
         location: The record that holds it, as ``Store.location`` names it, for the hint.
 
     Raises:
-        UsageError: It lives, or was lost and is not recovered; the hint says what to do.
+        UsageError: It lives, or was lost and is not recovered; the hint says how to go on.
     """
     if row.state == "running":
         keeper = "" if row.lease is None else f" (process {row.lease.pid} on {row.lease.host})"

@@ -102,7 +102,7 @@ _WEAK_BEHIND: Final = {
     ),
     "vault": frozenset[str](),
 }
-#: Written together with what they belong to: ``SSHPASS``, ``ADMINPW``, ``MYSQLPWD``.
+#: Written together with the word before: ``SSHPASS``, ``ADMINPW``, ``MYSQLPWD``.
 _FUSED: Final = re.compile(
     r"(?:db|pg|my|mysql|ssh|root|admin|user|usr|ldap|bind|smtp|imap|ftp|mail|sudo|wifi|proxy|http"
     r"|vnc|redis|rabbitmq|mqtt|mongo|login|elog|epics|tango)(?:pass|pw|pwd)"

@@ -27,7 +27,7 @@ _QUOTE: Final = re.compile(r"""(?P<escape>\\{0,7})(?P<quote>["'])""")
 _WORD: Final = re.compile(r"""(?:(?!,["']?[\w.-]{0,40}["']?[:=])[^\s;&])+""")
 _LINE: Final = re.compile(r"[^\n]*")
 _TO_QUOTE: Final = re.compile(r"""[^\n"']*""")
-#: What closes, when a word ends so.
+#: Signs at the end of a word that close something.
 _CLOSING: Final = "\"',.)}]>:"
 #: How far a line's beginning and a quote's end are looked for: the time stays linear.
 _INDENT: Final = 200
@@ -40,7 +40,7 @@ _NOTHING: Final = re.compile(
 )
 #: A word of a sentence that goes on.
 _SENTENCE: Final = re.compile(r"[A-Za-z]+[,.;:]?[ \t]+\S")
-#: What a line of settings may begin with, before the name.
+#: The beginning of a line of settings, before the name.
 _LINE_START: Final = re.compile(r"""[ \t]*(?:-[ \t]+|export[ \t]+|set[ \t]+)?["']?""")
 #: A flag and its value, also as two words of a list.
 _FLAG: Final = re.compile(

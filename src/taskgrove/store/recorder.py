@@ -16,6 +16,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -27,6 +28,7 @@ from taskgrove.errors import StoreError, TaskgroveError, UsageError
 from taskgrove.events import AnalysisDetail, Observer, TaskEvent
 from taskgrove.events.foreign_values import plain_data, readable
 from taskgrove.events.redacted import without_secrets
+from taskgrove.loops.loop import Loop
 from taskgrove.loops.threads import spawn
 from taskgrove.redaction import Redaction
 from taskgrove.store.database.advice import command_line
@@ -58,7 +60,6 @@ from taskgrove.store.recording.run_writer import BrokenRunError, ClaimTakenError
 from taskgrove.store.recording.saving import Saver
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.telling import Forwarder, Teller
-from taskgrove.store.recording.watch import Watch
 from taskgrove.store.recording.writer import Writer
 from taskgrove.store.store import Store
 
@@ -68,6 +69,11 @@ SPILL_LIMIT_BYTES: Final = 256 * 2**20
 PATIENCE_S: Final = 5.0
 #: How long :meth:`Recorder.close` waits for the writer, in seconds.
 CLOSE_S: Final = 15.0
+#: Columns of a run's row that begin with zero.
+_COUNTS: Final = (
+    "progress", "last_sequence", "leaf_count", "failed_leaf_count", "retry_count",
+    "lost_event_count",
+)  # fmt: skip
 #: The longest id of a run.
 _ID_LIMIT: Final = 200
 
@@ -114,7 +120,9 @@ class Recorder:
         self._teller = Teller(on_trouble)
         self._forwarder = Forwarder()
         self._inbox = Inbox(self._send_past)
-        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._waiters: set[Waiter] = set()
         given, self.location, self._own_store = _open(store, must_open=must_open)
         again = store.file if isinstance(store, Store) else store
         #: The store, or None where it could not be opened yet.
@@ -130,7 +138,7 @@ class Recorder:
             spill_folder,
         )
         self._writer = Writer(self._inbox, self._saver, self._without_secrets)
-        self._watch = Watch(patience_s, self._overdue)
+        self._watch = Loop("taskgrove-record-watch")
         self._thread = spawn("taskgrove-record", self._writer.run)
         atexit.register(self.close)  # a notebook that never closes it loses nothing
 
@@ -153,11 +161,11 @@ class Recorder:
 
         Args:
             run_id: The run.
-            about: What the record keeps of it besides its events; secrets are redacted.
+            about: Facts about the run for the record; secrets are redacted.
             resumed: The run is in the record, and goes on.
 
         Raises:
-            UsageError: It claims to resume a run that somebody else has resumed, or that is not
+            UsageError: It claims to resume a run that another run has resumed, or that is not
                 in this record.
             StoreError: Its claim cannot be written.
         """
@@ -212,13 +220,17 @@ class Recorder:
             self._redaction.said(_text(outcome.message)),
             self._clock.wall_ns(),
         )
-        is_watched = self._watch.add(waiter)
+        with self._lock:
+            is_watched = not self._closed
+            if is_watched:
+                self._waiters.add(waiter)
         self._inbox.put(End(run_id, ending, waiter))
         if self._inbox.is_dead:  # the writer will not take it
             waiter.release()
-        elif not is_watched:  # closed, but the writer hangs
-            self._overdue(waiter)
-            waiter.release()
+        elif is_watched:
+            self._watch.after(self._patience_s, partial(self._let_go, waiter))
+        else:  # closed, but the writer hangs
+            self._let_go(waiter)
 
     def forward(self, run_id: str, observer: Observer) -> None:
         """Have an observer hear a run's events once they are kept, or trouble was told.
@@ -238,15 +250,18 @@ class Recorder:
         Args:
             timeout_s: The most to wait for that, in seconds.
         """
-        if self._closed.is_set():
-            return
-        self._closed.set()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         atexit.unregister(self.close)
         self._inbox.put(Stop())
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             self._tell_stuck()
-        self._watch.close(self._patience_s)
+        for waiter in tuple(self._waiters):
+            self._watch.post(self._let_go, waiter)
+        self._watch.stop(self._patience_s)
         if self._own_store is not None:
             self._own_store.close()
 
@@ -295,14 +310,9 @@ class Recorder:
             "command": _text(about.command)[:400],
             "state": "running",
             "message": "",
-            "progress": 0,
             "created_ns": now_ns,
             "last_ns": now_ns,
-            "last_sequence": 0,
-            "leaf_count": 0,
-            "failed_leaf_count": 0,
-            "retry_count": 0,
-            "lost_event_count": 0,
+            **dict.fromkeys(_COUNTS, 0),
             "parent_run_id": None if parent is None else _text(parent)[:_ID_LIMIT],
             "source": self._json_of(about.source),
             "argv": json_text(self._redaction.argv(argv)),
@@ -316,13 +326,10 @@ class Recorder:
 
     def _json_of(self, source: Mapping[str, Any]) -> str:
         try:
-            return self._json_of_plain(source)
-        except Exception:  # noqa: BLE001 - it holds what is no plain data
-            return self._json_of_plain(plain_data(source))
-
-    def _json_of_plain(self, source: Mapping[str, Any]) -> str:
-        self._redaction.remember(source)
-        return json_text(self._redaction.plain(source))
+            self._redaction.remember(source)
+            return json_text(self._redaction.plain(source))
+        except Exception:  # noqa: BLE001 - it holds foreign values
+            return json_text(self._redaction.plain(plain_data(source)))
 
     def _lease(self) -> dict[str, Any]:
         return {**this_process()._asdict(), "interval_s": HEARTBEAT_S}
@@ -336,17 +343,19 @@ class Recorder:
     def _send_past(self, event: TaskEvent) -> None:
         self._forwarder.send_ahead(event.run_id, lambda: [event])
 
-    def _overdue(self, waiter: Waiter) -> None:
-        if self._inbox.is_dead:  # the writer has handed on everything
+    def _let_go(self, waiter: Waiter) -> None:
+        """Release a waiter whose patience is over: the writer may hang in a call of the system."""
+        self._waiters.discard(waiter)
+        if waiter.is_released:
             return
-        self._tell_stuck()
-        run_id = waiter.run_id
+        if not self._inbox.is_dead:  # else the writer has handed on everything
+            self._tell_stuck()
+            self._forwarder.send_ahead(waiter.run_id, partial(self._left_of, waiter.run_id))
+        waiter.release()
 
-        def left() -> list[TaskEvent]:
-            items = [*self._writer.in_hand, *self._inbox.snapshot()]
-            return [event for event in events_in(items) if event.run_id == run_id]
-
-        self._forwarder.send_ahead(run_id, left)
+    def _left_of(self, run_id: str) -> list[TaskEvent]:
+        items = [*self._writer.in_hand, *self._inbox.snapshot()]
+        return [event for event in events_in(items) if event.run_id == run_id]
 
     def _tell_stuck(self) -> None:
         self._teller.begin(

@@ -1,1 +1,1 @@
-"""What writes the record while runs run; use ``taskgrove.store.recorder``."""
+"""Writing the record while runs go on; use ``taskgrove.store.recorder``."""

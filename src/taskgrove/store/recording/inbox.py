@@ -45,13 +45,13 @@ class BeginStage(Enum):
     REFUSED = "refused"
     """The record does not take the run."""
     WITHDRAWN = "withdrawn"
-    """Nobody waits any more: the run will not begin."""
+    """The caller does not wait any more: the run will not begin."""
     LEFT = "left"
     """The writer has ended without it."""
 
 
 class BeginRequest(Enum):
-    """What happens to the beginning of a run."""
+    """A request to the beginning of a run."""
 
     TAKE = "take"
     KEEP = "keep"
@@ -109,7 +109,7 @@ class Waiter:
 
     Args:
         run_id: The run.
-        callback: What is called.
+        callback: The function that is called.
     """
 
     __slots__ = ("_callback", "_lock", "run_id")
@@ -146,7 +146,7 @@ class Stop:
     """Nothing more will come."""
 
 
-#: What an observer hears.
+#: An item that an observer hears.
 Heard: TypeAlias = TaskEvent | ProgressDraft
 Item: TypeAlias = TaskEvent | ProgressDraft | Begin | End | Stop
 
@@ -174,7 +174,7 @@ class Inbox:
 
     @property
     def is_dead(self) -> bool:
-        """True once nobody collects any more."""
+        """True once the writer has ended."""
         return self._dead
 
     def observer(self) -> Observer:
@@ -202,7 +202,7 @@ class Inbox:
         self._wake.set()
 
     def die(self) -> list[Item]:
-        """Return the rest that nobody will collect; from now on events go past the recorder."""
+        """Return the items that are left; from now on events go past the recorder."""
         self._dead = self._attention = True
         left: list[Item] = []
         with suppress(IndexError):  # others may still take progress out

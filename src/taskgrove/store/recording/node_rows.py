@@ -1,6 +1,6 @@
 """The facts of a node as a row of the table ``nodes``, and back.
 
-Columns hold what lists and statistics ask for; the rest stands in two blobs: ``composed``,
+Lists and statistics use the columns; the rest is in two blobs: ``composed``,
 written once, and ``facts``, which changes. A node's last described analysis stands in the
 table ``analyses`` and is joined when nodes are read.
 """
@@ -34,7 +34,7 @@ _ANALYSIS = msgspec.json.Decoder(AnalysisDetail)
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
-    """What has no column of its own."""
+    """The facts without a column of their own."""
 
     progress: int = 0
     devices: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ _CODES: Final[dict[int | None, ResultCode | None]] = {None: None, **{c: c for c 
 
 
 class Change(NamedTuple):
-    """What changes of a node's row, in the order of ``CHANGING_COLUMNS``."""
+    """The part of a node's row that changes, in the order of ``CHANGING_COLUMNS``."""
 
     status: int | None
     result_code: int | None
@@ -70,7 +70,7 @@ class Change(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What never changes of a node's row, in the order of ``FIXED_COLUMNS``."""
+    """The part of a node's row that never changes, in the order of ``FIXED_COLUMNS``."""
 
     execution: str
     device: str | None

@@ -60,7 +60,7 @@ class KeptAside:
         path: The file.
         runs: The runs of its entries, oldest first; empty where it cannot be read.
         why: Why it is not in the record, in words.
-        hint: What to do about it.
+        hint: How to mend that.
         is_held: Whether a process that lives writes it, and will bring it into the record.
         is_damaged: Whether it was renamed because a part of it cannot be read: it is told once.
     """
@@ -155,7 +155,7 @@ def look_at(path: Path, why: str, hint: str, *, is_held: bool = False) -> KeptAs
     Args:
         path: The file.
         why: Why it is not in the record.
-        hint: What to do about it.
+        hint: How to mend that.
         is_held: As :class:`KeptAside`.
     """
     try:

@@ -57,8 +57,8 @@ class Outage:
         told = error if isinstance(error, StoreError) else store_error(error, self._location)
         hint = f" ({told.hint})" if told.hint else ""
         self._teller.begin(
-            f"{told.message}{hint}; the command goes on, and what happens is kept aside and"
-            " written as soon as it can be"
+            f"{told.message}{hint}; the command goes on, and its events are kept aside and written"
+            " as soon as possible"
         )
 
     def failed_again(self) -> None:
@@ -126,9 +126,8 @@ class Outage:
         if not self._told_full:
             self._told_full = True
             self._teller.say(
-                f"the record at {self._location} still cannot be written, and the room for what is"
-                " kept aside is used up: events are lost from now on; their number will stand in"
-                " the record"
+                f"the record at {self._location} still cannot be written, and there is no more room"
+                " to keep events aside: events are lost from now on; the record will say how many"
             )
 
     def is_safe_for(self, state: RunState) -> bool:
@@ -159,12 +158,12 @@ class Outage:
         # Ends are written last: they may be missing even where every event is in the log.
         if self._spill.held_bytes or self._ends_kept:
             if self._spill.durable:
-                words = f"it is kept in {self._spill.path}, and the next command that can write"
-                words += " the record takes it in"
+                words = f"they are kept in {self._spill.path}, and the next command that can write"
+                words += " the record takes them in"
             else:
-                words = "it is lost"
+                words = "they are lost"
             self._teller.say(
-                f"the record at {self._location} lacks the end of what happened"
+                f"the record at {self._location} lacks the last events"
                 f" ({self._spill.held_bytes:,} bytes): {words}"
             )
         self._spill.close()

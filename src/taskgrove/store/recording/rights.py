@@ -1,6 +1,6 @@
 """Whether a user of PostgreSQL may write a record, asked before anything is started.
 
-A SQLite file tells that when it is opened; a server lets a user in who may only read.
+Opening a SQLite file shows that; a server also lets in a user with the right to read only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the recorder knows of one run: its row, its nodes, and what of them is still to write.
+"""The recorder's state of one run: its row, its nodes, and the parts that are to be written.
 
 Threads: it belongs to the recorder's writer thread.
 """
@@ -50,7 +50,7 @@ class RunStage(Enum):
 
 
 class RunRequest(Enum):
-    """What happens to the record of a run."""
+    """A request to the record of a run."""
 
     KEEP = "keep"
     """Its row was committed."""
@@ -178,7 +178,7 @@ class RunState:
             self.trouble = why
 
     def start_over(self) -> None:
-        """Write it anew into another record: what the old one held of its log is missing."""
+        """Write it anew into another record; the log of the old record is missing there."""
         self._move(_START_OVER)
         self.run_key = None
         self.resumed = self.unread = False
@@ -208,7 +208,7 @@ class RunState:
         self.stage = cell
         return True
 
-    # -- what is written of it ------------------------------------------------------------------
+    # -- its facts ------------------------------------------------------------------------------
 
     @property
     def missing_count(self) -> int:
@@ -238,7 +238,7 @@ class RunState:
         heard: Sequence[TaskEvent | ProgressDraft],
         redact: Callable[[TaskEvent], TaskEvent],
     ) -> list[KeptEvent]:
-        """Take in events and return what the log shall hold of them.
+        """Take in events and return them as the log is to hold them.
 
         Args:
             heard: New events of the run, in any order; some may be drafts still.
@@ -306,7 +306,7 @@ class RunState:
         self.touched = True
 
     def replace(self, kept: Iterable[KeptEvent], why: str) -> list[KeptEvent]:
-        """Return what stands in place of events; the nodes are folded anew from the log."""
+        """Return substitutes of events; the nodes are folded anew from the log."""
         self.noted.clear()
         self.unread = True
         made = []
@@ -318,7 +318,7 @@ class RunState:
     # -- folding ----------------------------------------------------------------------------
 
     def fold_early(self, *, now: bool = False) -> None:
-        """Fold what was held back long enough, or now."""
+        """Fold the events that were held back long enough; ``now``: all of them."""
         ready = self._order.settle(None if now else time.monotonic())
         self._fold(ready)
         self.touched = self.touched or bool(ready)
@@ -347,7 +347,7 @@ class RunState:
         node.apply(event)
         if node.attempt != attempt and node.is_leaf:
             self.retry_count += node.attempt - attempt
-        if node.status is not status and node.is_final:  # what is final stays as it is
+        if node.status is not status and node.is_final:  # a final node stays as it is
             self.failed_leaf_count += is_failed_leaf(node)
         self.changed[path] = node
 
@@ -381,8 +381,8 @@ def _writable(
 ) -> tuple[TaskEvent, bytes]:
     """Return an event as the record takes it, without secrets, and its line of JSON.
 
-    The bus has made it plain. One that did not come by there, and cannot be written, is made so
-    here: it is no harm to others.
+    The bus makes events plain. An event that did not come by the bus, and cannot be written, is
+    made plain here, so that it does no harm to others.
     """
     if event.detail is not None or event.message:
         event = _without_secrets(event, redact)

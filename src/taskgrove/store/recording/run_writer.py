@@ -103,7 +103,7 @@ class RunWriter:
 
         Raises:
             BrokenRunError: A run cannot be recorded.
-            ClaimTakenError: A run resumes another, and somebody was quicker.
+            ClaimTakenError: A run resumes another, and a third run was quicker.
         """
         done = Written()
         states = list(states)

@@ -47,7 +47,7 @@ class SaverStage(Enum):
 
 
 class SaverRequest(Enum):
-    """What changes where a recorder keeps the events."""
+    """A request that changes where a recorder keeps the events."""
 
     FAIL = "fail"
     """The record cannot be written."""
@@ -75,12 +75,12 @@ class Saver:
 
     Attributes:
         link: The connection to the record.
-        outage: What is kept aside while the record cannot be written.
+        outage: Keeps events aside while the record cannot be written.
         teller: Hears of trouble.
         forwarder: Hears the events once they are kept.
         clock: The wall clock.
         location: The record, as text.
-        spill_folder: Where processes that are gone left what they could not write.
+        spill_folder: The folder of the spills of processes that are gone.
         stage: Where events are kept at the moment.
         states: The runs that are being recorded, by id.
         not_kept: Runs that are not in the record, or not wholly; the set only grows.
@@ -118,7 +118,7 @@ class Saver:
         return min([at, *lazy])
 
     def save(self, kept: Kept, *, last: bool) -> None:
-        """Write what is due, or keep it aside.
+        """Write everything that is due, or keep it aside.
 
         Args:
             kept: New events, by run.
@@ -213,10 +213,9 @@ class Saver:
             if is_outage(exc):
                 raise
             # The runs of this process are written all the same.
-            _LOGGER.info("what an earlier process kept aside could not be written", exc_info=exc)
-            self.teller.say(
-                f"what an earlier process kept aside could not be written: {words_of(exc)}"
-            )
+            what = "the events that an earlier process kept aside could not be written"
+            _LOGGER.info("%s", what, exc_info=exc)
+            self.teller.say(f"{what}: {words_of(exc)}")
 
     def _transaction(
         self,
@@ -288,8 +287,8 @@ class Saver:
             _LOGGER.exception("run %s: its replaced events cannot be kept either", state.run_id)
             return False
         self.teller.say(
-            f"run {state.run_id}: {len(of_run):,} events are replaced in the record, as they cannot"
-            f" be written: {why_refused(error)}"
+            f"run {state.run_id}: {len(of_run):,} events are replaced in the record, because they"
+            f" cannot be written: {why_refused(error)}"
         )
         return True
 

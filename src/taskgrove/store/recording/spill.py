@@ -327,8 +327,8 @@ def read_entries(
         fd: The file.
         start: Where an entry begins.
         end: Where to stop; None stops at the end of the file.
-        on_damage: Told where damage begins and ends: bytes that are no entry, and not one that
-            was cut off by the end either.
+        on_damage: Called with the begin and the end of damage: bytes that are no entry, nor the
+            beginning of an entry at the end of the file.
     """
     end = os.fstat(fd).st_size if end is None else end
     reader, at = _Reader(fd, end), start

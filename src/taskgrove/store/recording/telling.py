@@ -55,7 +55,7 @@ class Teller:
             return
         try:
             self._on_trouble(text)
-        except BaseException:  # one that exits must not take the thread along
+        except BaseException:  # even SystemExit must not end this thread
             _LOGGER.exception("the callback for trouble raised an error; the trouble: %s", text)
 
 
@@ -130,7 +130,7 @@ class Forwarder:
             for observer in observers:
                 try:
                     observer(event)
-                except BaseException:  # one that exits must not take the thread along
+                except BaseException:  # even SystemExit must not end this thread
                     _LOGGER.exception("run %s: an observer of the record raised", run_id)
                     with self._lock:
                         left = self._observers.get(run_id, ())

@@ -66,7 +66,7 @@ class Writer:
     # -- the loop -----------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Write what comes until there is nothing more; never raises."""
+        """Write all items until the recorder is closed; never raises."""
         try:
             stop = False
             while not stop:
@@ -135,7 +135,7 @@ class Writer:
         events: dict[str, list[Heard]] = {}
         begun: list[Begin] = []
         deadline = time.monotonic() + STRAGGLERS_S
-        latest, of_latest = "", list[Heard]()  # mostly, many of one run follow each other
+        latest, of_latest = "", list[Heard]()  # usually many items of one run follow each other
         for item in items:
             if type(item) is ProgressDraft:
                 run_id = item.facts.run_id
