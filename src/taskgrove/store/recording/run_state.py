@@ -330,7 +330,7 @@ class RunState:
     def _apply(self, event: TaskEvent, *, late: bool = False) -> None:
         path, nodes = event.path, self.facts.nodes
         node = nodes.get(path)
-        # Others were before it: the order of the nodes, and what stands fixed, may change.
+        # It belongs before events that were folded already: the order of the nodes may change.
         if late or (event.kind == "composed" and node is not None):
             self.disordered = True
         if node is None:
