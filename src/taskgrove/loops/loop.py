@@ -18,18 +18,14 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from taskgrove.foreign_code import LOGGING
-from taskgrove.loops.threads import spawn
+from taskgrove.loops.threads import Action, ThreadContext, spawn
 
 _LOGGER = logging.getLogger(__name__)
-
-Action: TypeAlias = Callable[[], object]
-#: Makes what a thread lives inside, such as ``tango.EnsureOmniThread``.
-ThreadContext: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 _NEVER: Final = float("inf")
 _LONGEST_WAIT_S: Final = 3600.0

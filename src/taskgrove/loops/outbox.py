@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from taskgrove.foreign_code import LOGGING
+from taskgrove.loops.threads import Action
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Outbox(Generic[Item]):
 
     def __init__(
         self,
-        submit: Callable[[Callable[[], object]], object],
+        submit: Callable[[Action], object],
         deliver: Callable[[Item], object],
     ) -> None:
         self._submit = submit

@@ -14,17 +14,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from taskgrove.foreign_code import LOGGING
-from taskgrove.loops.threads import spawn
+from taskgrove.loops.threads import Action, ThreadContext, spawn
 
 _LOGGER = logging.getLogger(__name__)
 
-Job: TypeAlias = Callable[[], object]
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -72,12 +71,12 @@ class Pool:
         self,
         max_workers: int,
         name: str,
-        thread_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        thread_context: ThreadContext = nullcontext,
     ) -> None:
         self.max_workers = max_workers
         self._name = name
         self._thread_context = thread_context
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Action | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[Worker] = set()
         self._replaced: set[Worker] = set()
@@ -91,7 +90,7 @@ class Pool:
         worker = _HERE.worker
         return worker if worker is not None and worker.pool is self else None
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Action) -> None:
         """Run ``job`` on a thread of the pool.
 
         Raises:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+#: What a thread is given to do.
+Action: TypeAlias = Callable[[], object]
+#: Makes the context manager that a thread lives inside, such as ``tango.EnsureOmniThread``.
+ThreadContext: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 
-def spawn(name: str, function: Callable[[], object]) -> threading.Thread:
+def spawn(name: str, function: Action) -> threading.Thread:
     """Start a daemon thread that calls ``function`` once.
 
     Args:

@@ -11,8 +11,9 @@ from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.errors import UsageError
-from taskgrove.loops.loop import Action, Loop, TimerEntry
+from taskgrove.loops.loop import Loop, TimerEntry
 from taskgrove.loops.pool import Pool
+from taskgrove.loops.threads import Action
 
 #: Threads for deadlines and aborts; started only when there is something for them.
 _CONTROL_THREADS: Final = 4

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 from taskgrove.loops.loop import Loop
 from taskgrove.loops.pool import Pool
+from taskgrove.loops.threads import Action, ThreadContext
 from taskgrove.tango.client.failure import Failure, classify
 
 #: Threads of each lane.
@@ -61,9 +62,7 @@ class Dispatcher(Loop):
             (``tango.EnsureOmniThread``).
     """
 
-    def __init__(
-        self, name: str, thread_context: Callable[[], AbstractContextManager[Any]]
-    ) -> None:
+    def __init__(self, name: str, thread_context: ThreadContext) -> None:
         super().__init__(f"{name}-dispatcher")
         self._fast = Pool(FAST_THREADS, f"{name}-rpc-fast", thread_context)
         self._slow = Pool(SLOW_THREADS, f"{name}-rpc-slow", thread_context)
@@ -88,9 +87,7 @@ class Dispatcher(Loop):
 
         (self._slow if slow else self._fast).submit(work)
 
-    def close_lanes(
-        self, last_jobs: Sequence[tuple[Callable[[], object], bool]], timeout_s: float
-    ) -> bool:
+    def close_lanes(self, last_jobs: Sequence[tuple[Action, bool]], timeout_s: float) -> bool:
         """Run the last jobs, given with their ``slow``, and end the lanes' threads.
 
         Returns:

@@ -21,8 +21,9 @@ from functools import partial
 from typing import Any, Final
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.loops.loop import Action, Loop
+from taskgrove.loops.loop import Loop
 from taskgrove.loops.outbox import Outbox
+from taskgrove.loops.threads import Action, ThreadContext
 from taskgrove.tango.server.dialect import UNSET
 from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError
 from taskgrove.tango.server.ledger import MAX_EXECUTING, MAX_QUEUED, CommandLedger, Push
@@ -57,7 +58,7 @@ class LrcEngine:
         ledger: CommandLedger,
         push: Callable[[str, Any], None],
         *,
-        thread_context: Callable[[], contextlib.AbstractContextManager[Any]] | None = None,
+        thread_context: ThreadContext = contextlib.nullcontext,
         on_aborting: Callable[[], None] | None = None,
         on_aborted: Callable[[], None] | None = None,
         name: str = "device",
@@ -72,9 +73,8 @@ class LrcEngine:
         self._live: dict[str, Job] = {}
         self._aborts: list[str] = []
         self.closing = threading.Event()
-        context = thread_context or contextlib.nullcontext
-        self._worker = Loop(f"lrc-worker {name}", context)
-        self._pusher = Loop(f"lrc-pusher {name}", context)
+        self._worker = Loop(f"lrc-worker {name}", thread_context)
+        self._pusher = Loop(f"lrc-pusher {name}", thread_context)
         self._outbox = Outbox(self._begin_push, self._send_now)
         self._worker.start()
         self._pusher.start()
