@@ -266,9 +266,11 @@ def test_a_launcher_that_a_sourced_file_brings_is_looked_for_at_the_start(
 def test_the_header_s_file_is_sourced_unless_another_is_given(tmp_path: Path) -> None:
     header = AnalysisHeader(environment_file="/etc/hostname")
     entry = AnalysisEntry("script", Script)
-    assert AnalysisExecutor(entry, Script(), header=header).environment.source == "/etc/hostname"
+    assert (
+        AnalysisExecutor(entry, Script(), header=header).spec.environment.source == "/etc/hostname"
+    )
     other = AnalysisExecutor(entry, Script(), header=header, source="/etc/passwd")
-    assert other.environment.source == "/etc/passwd"
+    assert other.spec.environment.source == "/etc/passwd"
 
 
 def test_a_silent_leaf_is_ended_by_its_heartbeat_limit() -> None:

@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,12 +58,6 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name
         return str(os.geteuid())
-
-
-def file_stem(analysis: str, identity: str) -> str:
-    """Return the beginning of the names of an analysis' files: no other one has the same."""
-    words = re.sub(r"[^A-Za-z0-9._-]+", "_", analysis).strip("._")[:80] or "analysis"
-    return f"{words}-{identity}"
 
 
 def parameters_json(parameters: Any, redaction: Redaction) -> str:

@@ -19,28 +19,27 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from taskgrove.analysis.channel.messages import Start
 from taskgrove.analysis.hooks import HooksLike, hooks_of
 from taskgrove.analysis.logbook_posts import logbook_callback
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import AnalysisEntry
-from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.ending import Ending
 from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.events import EventDelivery
 from taskgrove.analysis.running.handle import AnalysisHandle
-from taskgrove.analysis.running.launch import Plan, launch
+from taskgrove.analysis.running.launch import launch, plan_of
+from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.outcome import ProcessEnd
 from taskgrove.analysis.running.output import LIMIT_BYTES
 from taskgrove.analysis.running.process import find_program
 from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
+from taskgrove.analysis.running.spec import AnalysisSpec
 from taskgrove.analysis.running.supervision import Supervision
 from taskgrove.analysis.running.supervisor import (
     AnalysisSupervisor,
@@ -61,8 +60,6 @@ else:  # for the types of methods only
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Heartbeats in each period that an analysis may be silent.
-_BEATS: Final = 4
 #: From SIGTERM to SIGKILL, in seconds, where nobody says otherwise.
 GRACE_S: Final = 5.0
 
@@ -144,53 +141,36 @@ class AnalysisExecutor:
         settings = given.over(entry.settings)
         if output_limit_bytes < 0:
             raise UsageError(f"output_limit_bytes is {output_limit_bytes}; 0 keeps nothing")
-        self.entry = entry
-        self.parameters = parameters
-        self.header = header
-        self.environment = _environment_of(environment, header, source)
-        self.environment.check()
-        self.poll_interval = poll_interval
-        self.timeout_s = timeout_s
-        self.grace_s = GRACE_S if settings.grace_s is None else settings.grace_s
-        self.heartbeat_timeout_s = settings.heartbeat_s
-        self.work_dir = None if work_dir is None else Path(os.path.expanduser(work_dir)).absolute()
-        self.hooks = hooks_of(hooks)
-        self.before = (*entry.before, *before)
-        self.after = (*entry.after, *after)
-        self.output_limit_bytes = output_limit_bytes
-        self.launcher = settings.launcher or ()
-        self.publisher = publisher
-        self.logbook = logbook
-        self.origin = origin
+        task = None if entry.task is None else _place(entry.task)
+        schemas = entry.impl_schemas
+        if schemas is None and parameters is not None:
+            schemas = type(parameters).impl_schemas
+        self.spec = AnalysisSpec(
+            name=entry.name,
+            task=task,
+            program=entry.program or "",
+            parameters=parameters,
+            parameters_class=_place(type(parameters)) if task and parameters else "",
+            impl_schemas=schemas,
+            launcher=settings.launcher or (),
+            environment=_environment_of(environment, header, source),
+            work_dir=None if work_dir is None else Path(os.path.expanduser(work_dir)).absolute(),
+            template_dir=getattr(header, "template_dir", ""),
+            output_limit_bytes=output_limit_bytes,
+            timeout_s=timeout_s,
+            grace_s=GRACE_S if settings.grace_s is None else settings.grace_s,
+            heartbeat_s=settings.heartbeat_s,
+            poll_interval_s=poll_interval,
+            before=(*entry.before, *before),
+            after=(*entry.after, *after),
+            publisher=publisher,
+            origin=origin,
+            redaction=Redaction.from_environment(),
+        )
+        self.spec.environment.check()
+        self._callbacks = (*hooks_of(entry.hooks).callbacks(), *hooks_of(hooks).callbacks())
+        self._logbook = logbook
         self._supervisor = supervisor
-        self.redaction = Redaction.from_environment()
-        self._task_place = _place(entry.task) if entry.task is not None else None
-        self._class_place = _place(type(parameters)) if self._task_place and parameters else ""
-
-    @property
-    def package(self) -> str | None:
-        """The package of a first-party analysis, whose version is recorded; else None."""
-        if self._task_place is None:
-            return None
-        return self._task_place.partition(":")[0].partition(".")[0]
-
-    @property
-    def communicator_desc(self) -> list[str]:
-        """One description for each communicator, in their order (seed 004)."""
-        output = "Output: stdout and stderr, captured as text; the lines of the program's log"
-        if self._task_place is None:
-            return [output]
-        if self.launcher:
-            return [
-                "UnixSocket: framed messages (msgpack headers, raw array buffers) over a Unix"
-                " socket in the abstract name space; rank 0 reports",
-                output,
-            ]
-        return [
-            "Channel: framed messages (msgpack headers, raw array buffers) over an inherited"
-            " socket pair; arrays from 1 MiB by shared memory",
-            output,
-        ]
 
     def check_start(self) -> None:
         """See that its launcher is there, as far as that can be told before it is started.
@@ -200,162 +180,81 @@ class AnalysisExecutor:
         Raises:
             AnalysisError: There is no such program, or it may not be executed.
         """
-        if self.launcher and self.environment.source is None:
-            environment = self.environment.build()
-            find_program(self.launcher[0], environment, self._folder(), what="launcher")
+        spec = self.spec
+        if spec.launcher and spec.environment.source is None:
+            find_program(spec.launcher[0], spec.environment.build(), spec.folder, what="launcher")
 
     def start(self) -> AnalysisHandle:
         """Start the analysis; what stands in its way is its outcome, not an exception."""
-        supervisor = self._supervisor or default_supervisor()
-        callbacks = (*hooks_of(self.entry.hooks).callbacks(), *self.hooks.callbacks())
-        if self.logbook is not None:
-            self.redaction.remember([dict(os.environ), dict(self.parameters or ())])
-            post = logbook_callback(self.logbook, self.origin, self.entry.name, self.redaction)
+        spec, callbacks = self.spec, self._callbacks
+        if self._logbook is not None:
+            spec.redaction.remember([dict(os.environ), dict(spec.parameters or ())])
+            post = logbook_callback(self._logbook, spec.origin, spec.name, spec.redaction)
             callbacks = (*callbacks, post)
-        loop = supervisor.lease()
-        delivery = EventDelivery(loop.callers.submit, callbacks)
-        handle = AnalysisHandle(self.entry.name, delivery)
-        ending = Ending(self, loop, handle)
-        if self.before or self.environment.source is not None:
-            handle.take_controls(ending.before_start)
-            loop.post(lambda: loop.add(ending.before_start))
-            loop.starters.submit(lambda: self._start_later(loop, handle, ending))
+        loop = (self._supervisor or default_supervisor()).lease()
+        handle = AnalysisHandle(spec.name, EventDelivery(loop.callers.submit, callbacks))
+        ending = Ending(spec, loop, handle)
+        supervision = handle.controls = Supervision(loop, spec, handle, ending.ended)
+        loop.post(loop.add, supervision)
+        if spec.before or spec.environment.source is not None:
+            loop.starters.submit(lambda: _start_guarded(spec, loop, handle, supervision))
         else:
-            self._start_guarded(loop, handle, ending)
+            _start_guarded(spec, loop, handle, supervision)
         return handle
 
-    def _start_later(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
-        try:
-            self._start_guarded(loop, handle, ending)
-        finally:
-            loop.post(lambda: loop.discard(ending.before_start))
 
-    def _start_guarded(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
-        try:
-            self._start(loop, handle, ending)
-        except (AnalysisError, TaskletError) as exc:
-            if not ending.was_called_off():
-                ending.never_ran(str(exc), exc)
-        except OSError as exc:
-            ending.never_ran(f"cannot be started: {exc.strerror or exc}", exc)
-        except Exception as exc:
-            _LOGGER.exception("analysis %s could not be started", self.entry.name)
-            ending.never_ran(f"cannot be started: {type(exc).__name__}: {exc}", exc)
-        except BaseException as exc:  # Ctrl-C, in the thread that starts it
-            if not ending.is_followed:
-                ending.never_ran("cannot be started: interrupted", exc)
-            raise
+def _start_guarded(
+    spec: AnalysisSpec, loop: SupervisorLoop, handle: AnalysisHandle, supervision: Supervision
+) -> None:
+    def never_ran(cause: str, exc: BaseException) -> None:
+        supervision.never_ran(ProcessEnd(cause=cause, why=cause_of_no_start(exc)))
 
-    def _start(self, loop: SupervisorLoop, handle: AnalysisHandle, ending: Ending) -> None:
-        self._make_work_dir()
-        before = ending.before_start
-        environment = self.environment.build(called_off=lambda: before.reason is not None)
-        context = TaskletContext(self.entry.name, self.parameters, environment, self.work_dir)
-        run_tasklets("before", self.before, context)
-        plan = self._plan(loop, context.environment)
-        ending.plan = plan
-        if ending.was_called_off():
-            return
-        launched = launch(plan)
-        try:
-            ending.launched = launched
-            supervision = Supervision(loop, plan, launched, handle, ending.ended)
-            handle.set_process(launched.process.pid, launched.identity)
-            handle.move(TaskStatus.RUNNING)
-            handle.tell("started", f"process {launched.process.pid}")
-        except BaseException:  # nobody would ever end it
-            launched.discard()
-            raise
-        ending.is_followed = True
-        loop.post(supervision.begin)
-        handle.take_controls(supervision)
-        ending.before_start.hand_over(supervision)
+    try:
+        _start(spec, loop, handle, supervision)
+    except (AnalysisError, TaskletError) as exc:
+        never_ran(str(exc), exc)
+    except OSError as exc:
+        never_ran(f"cannot be started: {exc.strerror or exc}", exc)
+    except Exception as exc:
+        _LOGGER.exception("analysis %s could not be started", spec.name)
+        never_ran(f"cannot be started: {type(exc).__name__}: {exc}", exc)
+    except BaseException as exc:  # Ctrl-C, in the thread that starts it
+        never_ran("cannot be started: interrupted", exc)
+        raise
 
-    def _plan(self, loop: SupervisorLoop, environment: dict[str, str]) -> Plan:
-        from taskgrove.analysis.describing import file_stem  # noqa: PLC0415
 
-        mark = loop.next_mark()
-        start, buffers, argv = self._order() if self._task_place else (None, (), self._argv())
-        return Plan(
-            analysis=self.entry.name,
-            argv=(*self.launcher, *argv),
-            environment=environment,
-            cwd=self._folder(),
-            mark=mark,
-            start=start,
-            buffers=buffers,
-            by_launcher=bool(self.launcher),
-            output_stem=self.work_dir and self.work_dir / file_stem(self.entry.name, mark[-12:]),
-            output_limit_bytes=self.output_limit_bytes if self.work_dir else 0,
-            timeout_s=self.timeout_s,
-            grace_s=self.grace_s,
-            heartbeat_timeout_s=self.heartbeat_timeout_s,
-            poll_interval_s=self.poll_interval,
-        )
+def _start(
+    spec: AnalysisSpec, loop: SupervisorLoop, handle: AnalysisHandle, supervision: Supervision
+) -> None:
+    _make_work_dir(spec.work_dir)
+    environment = spec.environment.build(called_off=lambda: supervision.is_called_off)
+    context = TaskletContext(spec.name, spec.parameters, environment, spec.work_dir)
+    run_tasklets("before", spec.before, context)
+    plan = supervision.plan = plan_of(spec, loop.next_mark(), context.environment)
+    if supervision.is_called_off:
+        supervision.never_ran(ProcessEnd())
+        return
+    launched = launch(plan)
+    try:
+        handle.set_process(launched.process.pid, launched.identity)
+        handle.tell("started", f"process {launched.process.pid}")
+    except BaseException:  # nobody would ever end it
+        launched.discard()
+        raise
+    supervision.begin(plan, launched)
 
-    def _order(self) -> tuple[Start, Sequence[memoryview], tuple[str, ...]]:
-        from taskgrove.analysis.channel.parameter_transfer import send_parameters  # noqa: PLC0415
 
-        assert self._task_place is not None
-        plain: Any = None
-        buffers: Sequence[memoryview] = ()
-        if self.parameters is not None:
-            plain, buffers = send_parameters(self.parameters)
-        silent_s = self.heartbeat_timeout_s
-        start = Start(
-            task=self._task_place,
-            parameters_class=self._class_place,
-            parameters=plain,
-            name=self.entry.name,
-            impl_schemas=self.impl_schemas,
-            heartbeat_s=None if silent_s is None else silent_s / _BEATS,
-            grace_s=self.grace_s,
-            search_path=[os.path.abspath(place) for place in sys.path],
-        )
-        argv = (sys.executable, "-P", "-m", "taskgrove.analysis.child", self._task_place)
-        return start, buffers, argv
-
-    def _argv(self) -> tuple[str, ...]:
-        from taskgrove.analysis.parameters.base import ThirdPartyParameters  # noqa: PLC0415
-        from taskgrove.analysis.parameters.command_line import render_argv  # noqa: PLC0415
-        from taskgrove.analysis.parameters.templates import (  # noqa: PLC0415
-            render_template,
-            template_config,
-        )
-
-        if not isinstance(self.parameters, ThirdPartyParameters):
-            return (self.entry.program or "",)
-        if template_config(self.parameters) is not None:
-            folder = self._folder() or Path.cwd()
-            root = getattr(self.header, "template_dir", "") or self.work_dir or folder
-            render_template(self.parameters, template_root=root, output_root=folder)
-        return tuple(render_argv(self.parameters))
-
-    def _folder(self) -> Path | None:
-        given = self.parameters.run_folder() if self.parameters is not None else None
-        if given is None:
-            return self.work_dir
-        return (self.work_dir or Path.cwd()) / given
-
-    def _make_work_dir(self) -> None:
-        if self.work_dir is None:
-            return
-        try:
-            make_private_folder(self.work_dir)
-        except OSError as exc:
-            raise AnalysisError(
-                f"the working folder {str(self.work_dir)!r} cannot be made: {exc.strerror}",
-                file=self.work_dir,
-                errno_name=errno_name(exc),
-            ) from exc
-
-    @property
-    def impl_schemas(self) -> str | None:
-        """The contracts that the result is declared to keep to."""
-        declared = self.entry.impl_schemas
-        if declared is None and self.parameters is not None:
-            declared = type(self.parameters).impl_schemas
-        return declared
+def _make_work_dir(folder: Path | None) -> None:
+    if folder is None:
+        return
+    try:
+        make_private_folder(folder)
+    except OSError as exc:
+        raise AnalysisError(
+            f"the working folder {str(folder)!r} cannot be made: {exc.strerror}",
+            file=folder,
+            errno_name=errno_name(exc),
+        ) from exc
 
 
 def _environment_of(

@@ -215,7 +215,7 @@ class LeafFollower:
             self._take_end(event.outcome)
 
     def _tell_unpublished(self, outcome: AnalysisOutcome) -> None:
-        if self._executor.publisher is None and _has_plots(outcome.result):
+        if self._executor.spec.publisher is None and _has_plots(outcome.result):
             self.context.note(
                 "info", "its summary plots are not published: no folder for pages is given"
             )

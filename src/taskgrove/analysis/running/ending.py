@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 from taskgrove.analysis.plain.form import PlainTypes, from_plain
 from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
 from taskgrove.analysis.running.error_line import LastWords, last_words
-from taskgrove.analysis.running.handle import AnalysisHandle, Controls
+from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.outcome import AnalysisOutcome, ProcessEnd
 from taskgrove.analysis.running.verdict import EndFacts, cause_of_end, decide
@@ -28,112 +27,28 @@ from taskgrove.events import AnalysisDetail, Cause, cause_of
 from taskgrove.events.foreign_values import readable
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.running.asked import Asked
-    from taskgrove.analysis.running.launch import Launched, Plan
+    from taskgrove.analysis.running.spec import AnalysisSpec
     from taskgrove.analysis.running.supervisor import SupervisorLoop
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class BeforeStart:
-    """What can be asked of an analysis that has not started: to be called off.
-
-    Any thread may call any method; ``_lock`` sees that nothing asked gets lost between this and
-    the supervision that follows it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asked: tuple[str, bool, float | None] | None = None
-        self._stopped = False
-        self._next: Controls | None = None
-
-    @property
-    def reason(self) -> str | None:
-        """Why it was called off, or None."""
-        return None if self._asked is None else self._asked[0]
-
-    def cancel(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:
-        """Call it off, or hand that on."""
-        with self._lock:
-            self._asked = (reason, at_limit, within_s)
-            following = self._next
-        if following is not None:
-            following.cancel(reason, at_limit=at_limit, within_s=within_s)
-
-    def ask_to_end(self, reason: str, within_s: float | None = None) -> None:
-        """Call it off because its executor's process ends."""
-        self.cancel(reason, at_limit=False, within_s=within_s)
-
-    def stop(self) -> None:
-        """Have its process suspended as soon as there is one, or hand that on."""
-        with self._lock:
-            self._stopped = True
-            following = self._next
-        if following is not None:
-            following.stop()
-
-    def resume(self) -> None:
-        """Have its process not suspended, or hand that on."""
-        with self._lock:
-            self._stopped = False
-            following = self._next
-        if following is not None:
-            following.resume()
-
-    def hand_over(self, following: Controls) -> None:
-        """Hand on to what controls the process, now that there is one."""
-        with self._lock:
-            self._next = following
-            asked, stopped = self._asked, self._stopped
-        if stopped:
-            following.stop()
-        if asked is not None:
-            following.cancel(asked[0], at_limit=asked[1], within_s=asked[2])
 
 
 class Ending:
     """The last steps of one analysis.
 
     Args:
-        asked: What was asked of it.
+        spec: The analysis.
         loop: The supervisor's loop, leased for it.
-        handle: Who gets the outcome.
-
-    Attributes:
-        plan: What was launched, when that is known.
-        launched: The process, when it was started.
-        before_start: Takes what is asked before the process is started.
-        is_followed: Whether a supervision brings about the end.
+        handle: Gets the outcome.
     """
 
-    def __init__(self, asked: Asked, loop: SupervisorLoop, handle: AnalysisHandle) -> None:
-        self._asked = asked
+    def __init__(self, spec: AnalysisSpec, loop: SupervisorLoop, handle: AnalysisHandle) -> None:
+        self._spec = spec
         self._loop = loop
         self._handle = handle
-        self.plan: Plan | None = None
-        self.launched: Launched | None = None
-        self.before_start = BeforeStart()
-        self.is_followed = False
-
-    def was_called_off(self) -> bool:
-        """End the analysis, if it was called off before it started; True if so."""
-        if self.before_start.reason is None:
-            return False
-        reason = self.before_start.reason
-        why = Cause(kind="not_started", said=reason)
-        self._hand_on(ProcessEnd(cause=reason, why=why, cancelled=True))
-        return True
-
-    def never_ran(self, cause: str, exc: BaseException) -> None:
-        """End an analysis that could not be started."""
-        self._hand_on(ProcessEnd(cause=cause, why=cause_of_no_start(exc)))
 
     def ended(self, end: ProcessEnd) -> None:
-        """End an analysis whose process has ended."""
-        self._hand_on(end)
-
-    def _hand_on(self, end: ProcessEnd) -> None:
+        """End an analysis whose process has ended, or that never had one."""
         self._loop.workers.submit(lambda: self._finish(end))
 
     def _finish(self, end: ProcessEnd) -> None:
@@ -160,7 +75,7 @@ class Ending:
             cause, why = end.cause, end.why
         notes = list(end.notes)
         pages: tuple[Any, ...] = ()
-        result = TaskResult(self._handle.analysis, status, "", None, self._asked.impl_schemas)
+        result = TaskResult(self._handle.analysis, status, "", None, self._spec.impl_schemas)
         try:
             self._take_result(end, result)
             if status is TaskStatus.COMPLETED:
@@ -187,7 +102,7 @@ class Ending:
         facts = dataclasses.replace(facts, last_words=_last_words(end))
         status, cause = decide(facts)
         is_silence = facts.asked == "unresponsive"
-        limit_s = self._asked.heartbeat_timeout_s if is_silence else self._asked.timeout_s
+        limit_s = self._spec.heartbeat_s if is_silence else self._spec.timeout_s
         why = cause_of_end(facts, status, limit_s if facts.asked else None)
         return status, cause, None if why is None else self._with_output(why, end)
 
@@ -202,7 +117,7 @@ class Ending:
 
     def _with_output(self, why: Cause, end: ProcessEnd) -> Cause:
         """Return a cause with the program, and the file that holds what it wrote."""
-        program = self.launched.argv[0] if self.launched is not None else None
+        program = end.launched.argv[0] if end.launched is not None else None
         file = _output_file(end)
         return replace(why, program=program, output_file=None if file is None else str(file))
 
@@ -218,8 +133,8 @@ class Ending:
         result.summary = from_plain(message.summary, buffers=buffers)
         result.impl_schemas = message.impl_schemas or result.impl_schemas
         types = PlainTypes()
-        if self._asked.parameters is not None:
-            types.register(type(self._asked.parameters))
+        if self._spec.parameters is not None:
+            types.register(type(self._spec.parameters))
         result.payload = from_plain(message.payload, buffers=buffers, types=types)
 
     def _complete(self, end: ProcessEnd, result: TaskResult) -> None:
@@ -229,25 +144,25 @@ class Ending:
             AnalysisError: The payload does not keep to what is declared.
             TaskletError: A tasklet raised.
         """
-        parameters = self._asked.parameters
+        parameters = self._spec.parameters
         if end.result is None and parameters is not None:
             result.payload = parameters.described_result()
             result.summary = parameters.described_summary() or ""
         if result.impl_schemas:
             from taskgrove.analysis.schemas import require_payload  # noqa: PLC0415
 
-            folder = self.plan.cwd if self.plan is not None else None
+            folder = end.plan.cwd if end.plan is not None else None
             require_payload(result.impl_schemas, result.payload, folder=folder)
-        if self._asked.after:
-            plan = self.plan
+        if self._spec.after:
+            plan = end.plan
             context = TaskletContext(
                 self._handle.analysis,
                 parameters,
                 dict(plan.environment) if plan is not None else {},
-                self._asked.work_dir,
+                self._spec.work_dir,
                 result,
             )
-            run_tasklets("after", self._asked.after, context)
+            run_tasklets("after", self._spec.after, context)
 
     def _publish(self, result: TaskResult) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         """Publish the plots of payload and summary, and leave references in their place.
@@ -255,12 +170,12 @@ class Ending:
         Returns:
             The pages, and what went wrong.
         """
-        publisher = self._asked.publisher
+        publisher = self._spec.publisher
         if publisher is None or (result.payload is None and isinstance(result.summary, str)):
             return (), ()
         both = (result.payload, result.summary)
         try:
-            published = publisher.publish_payload(both, origin=self._asked.origin)
+            published = publisher.publish_payload(both, origin=self._spec.origin)
         except Exception as exc:
             _LOGGER.exception("the plots of analysis %s were not published", result.task_name)
             return (), (f"its plots were not published: {readable(exc)}",)
@@ -276,13 +191,13 @@ class Ending:
         pages: tuple[Any, ...],
         why: Cause | None = None,
     ) -> AnalysisOutcome:
-        asked = self._asked
+        spec = self._spec
         described = DescribedAnalysis(
             result,
-            asked.parameters,
-            dict(self.launched.environment) if self.launched is not None else {},
-            asked.poll_interval,
-            asked.communicator_desc,
+            spec.parameters,
+            dict(end.launched.environment) if end.launched is not None else {},
+            spec.poll_interval_s,
+            spec.communicator_desc,
         )
         try:
             detail, trouble = self._detail(end, result)
@@ -311,12 +226,12 @@ class Ending:
     ) -> tuple[AnalysisDetail, tuple[str, ...]]:
         from taskgrove.analysis import describing  # noqa: PLC0415 - not before the first end
 
-        asked, plan, launched = self._asked, self.plan, self.launched
-        redaction = asked.redaction
+        spec, plan, launched = self._spec, end.plan, end.launched
+        redaction = spec.redaction
         trouble: tuple[str, ...] = ()
         payload = "null"
         try:
-            payload = describing.payload_json(result.payload, asked.work_dir)
+            payload = describing.payload_json(result.payload, spec.work_dir)
         except AnalysisError as exc:
             trouble = (f"the payload is not in the record: {exc}",)
         argv: tuple[str, ...] = launched.argv if launched is not None else ()
@@ -325,20 +240,20 @@ class Ending:
         folder = plan.cwd if plan is not None and plan.cwd is not None else os.getcwd()
         return AnalysisDetail(
             analysis=self._handle.analysis,
-            parameters=describing.parameters_json(asked.parameters, redaction),
+            parameters=describing.parameters_json(spec.parameters, redaction),
             environment=redaction.environment(launched.environment) if launched else {},
             argv=redaction.argv(argv),
             cwd=str(folder),
             host=os.uname().nodename,
             user=describing.user_name(),
             pid=self._handle.pid,
-            versions=describing.versions([] if asked.package is None else [asked.package]),
-            communicators=tuple(asked.communicator_desc),
-            poll_interval_s=asked.poll_interval,
-            timeout_s=asked.timeout_s,
-            grace_s=asked.grace_s,
-            heartbeat_s=asked.heartbeat_timeout_s,
-            source=None if (source := asked.environment.source) is None else str(source),
+            versions=describing.versions([] if spec.package is None else [spec.package]),
+            communicators=tuple(spec.communicator_desc),
+            poll_interval_s=spec.poll_interval_s,
+            timeout_s=spec.timeout_s,
+            grace_s=spec.grace_s,
+            heartbeat_s=spec.heartbeat_s,
+            source=None if (source := spec.environment.source) is None else str(source),
             status=result.task_status.name,
             summary=describing.summary_text(result.summary),
             impl_schemas=result.impl_schemas,

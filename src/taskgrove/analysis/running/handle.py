@@ -1,7 +1,7 @@
 """AnalysisHandle: one analysis that was started, from outside.
 
-Threads: every public method may be called by any thread. ``_lock`` guards the status, the
-progress and the outcome; it is not held while a callback runs.
+Threads: any thread may call every public method. The supervision and the end of the analysis
+alone set what is read here, one after another.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from taskgrove.analysis.results import DescribedAnalysis, TaskStatus
@@ -25,16 +24,6 @@ from taskgrove.errors import WaitTimeoutError
 
 _LOGGER = logging.getLogger(__name__)
 
-#: From which status an analysis may go to which; final ones have no way on.
-MOVES: Final[dict[TaskStatus, frozenset[TaskStatus]]] = {
-    TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.FAILED, TaskStatus.CANCELLED}),
-    TaskStatus.RUNNING: frozenset(TaskStatus) - {TaskStatus.PENDING, TaskStatus.RUNNING},
-    TaskStatus.STOPPED: frozenset(TaskStatus) - {TaskStatus.PENDING, TaskStatus.STOPPED},
-    TaskStatus.COMPLETED: frozenset(),
-    TaskStatus.FAILED: frozenset(),
-    TaskStatus.CANCELLED: frozenset(),
-    TaskStatus.TIMEDOUT: frozenset(),
-}
 _END_EVENT: Final[dict[TaskStatus, AnalysisEventKind]] = {
     TaskStatus.COMPLETED: "result",
     TaskStatus.CANCELLED: "cancelled",
@@ -67,18 +56,17 @@ class AnalysisHandle:
     def __init__(self, analysis: str, delivery: EventDelivery) -> None:
         self.analysis = analysis
         self._delivery = delivery
-        self._lock = threading.Lock()
-        self._status = TaskStatus.PENDING
+        self._is_stopped = False
         self._progress: float | None = None
         self._pid: int | None = None
         self._identity: str | None = None
         self._outcome: AnalysisOutcome | None = None
-        self._controls: Controls | None = None
-        self._early: list[Callable[[Controls], object]] = []
         self._over = threading.Event()
+        #: Set by the supervision before anybody else has the handle.
+        self.controls: Controls | None = None
 
     def __repr__(self) -> str:
-        return f"<AnalysisHandle {self.analysis} {self._status.name} {self._identity or ''}>"
+        return f"<AnalysisHandle {self.analysis} {self.status.name} {self._identity or ''}>"
 
     @property
     def pid(self) -> int | None:
@@ -92,8 +80,12 @@ class AnalysisHandle:
 
     @property
     def status(self) -> TaskStatus:
-        """Where the analysis stands."""
-        return self._status
+        """Where the analysis stands; once it is final, it stays."""
+        if self._outcome is not None:
+            return self._outcome.status
+        if self._identity is None:
+            return TaskStatus.PENDING
+        return TaskStatus.STOPPED if self._is_stopped else TaskStatus.RUNNING
 
     @property
     def progress(self) -> float | None:
@@ -130,7 +122,7 @@ class AnalysisHandle:
         """
         if not self.wait(timeout_s):
             raise WaitTimeoutError(
-                f"analysis {self.analysis} is {self._status.name} after {timeout_s:g} s"
+                f"analysis {self.analysis} is {self.status.name} after {timeout_s:g} s"
             )
         assert self._outcome is not None
         return self._outcome.described
@@ -146,15 +138,18 @@ class AnalysisHandle:
                 that it runs in is up.
             within_s: The most between SIGTERM and SIGKILL, in seconds; None: the grace period.
         """
-        self._have(lambda controls: controls.cancel(reason, at_limit=at_limit, within_s=within_s))
+        if self.controls is not None:
+            self.controls.cancel(reason, at_limit=at_limit, within_s=within_s)
 
     def stop(self) -> None:
         """Suspend the analysis with all its processes (SIGSTOP); its limit stands still, too."""
-        self._have(lambda controls: controls.stop())
+        if self.controls is not None:
+            self.controls.stop()
 
     def resume(self) -> None:
         """Let a suspended analysis go on (SIGCONT)."""
-        self._have(lambda controls: controls.resume())
+        if self.controls is not None:
+            self.controls.resume()
 
     def on_event(self, callback: Callback) -> None:
         """Have ``callback`` called with every event, those of the past first.
@@ -170,31 +165,16 @@ class AnalysisHandle:
         """Who brings the events to the callbacks."""
         return self._delivery
 
-    def take_controls(self, controls: Controls) -> None:
-        """Know how to act on the analysis; what was asked before is done now."""
-        with self._lock:
-            self._controls = controls
-            early, self._early = self._early, []
-        for act in early:
-            act(controls)
-
     def set_process(self, pid: int, identity: str) -> None:
-        """Know the process."""
+        """Know the process; it runs."""
         self._pid = pid
         self._identity = identity
 
-    def move(self, status: TaskStatus) -> bool:
-        """Change the status, if the move is legal; False, and a line in the log, if not."""
-        with self._lock:
-            if status not in MOVES[self._status]:
-                before = self._status
-            else:
-                self._status = status
-                return True
-        _LOGGER.error(
-            "analysis %s cannot go from %s to %s", self.analysis, before.name, status.name
-        )
-        return False
+    def set_stopped(self, *, stopped: bool) -> None:
+        """Know whether the process is suspended, whoever has suspended it."""
+        if stopped is not self._is_stopped and self._outcome is None:
+            self._is_stopped = stopped
+            self.tell("stopped" if stopped else "resumed")
 
     def tell(
         self,
@@ -213,7 +193,7 @@ class AnalysisHandle:
                 kind=kind,
                 analysis=self.analysis,
                 wall_ns=time.time_ns(),
-                status=self._status,
+                status=self.status,
                 progress=progress if progress is not None else self._progress,
                 text=text,
                 level=level,
@@ -223,24 +203,10 @@ class AnalysisHandle:
         )
 
     def finish(self, outcome: AnalysisOutcome) -> None:
-        """Set the end; whoever waits goes on."""
-        with self._lock:
-            if outcome.status not in MOVES[self._status]:
-                return
-            self._status = outcome.status
-            self._outcome = outcome
+        """Set the end, once; whoever waits goes on."""
+        self._outcome = outcome
         try:
             self.tell(_END_EVENT.get(outcome.status, "failed"), outcome.cause)
             self.tell("done", outcome.cause)
         finally:
             self._over.set()
-
-    def _have(self, act: Callable[[Controls], object]) -> None:
-        with self._lock:
-            if self._outcome is not None:
-                return
-            controls = self._controls
-            if controls is None:
-                self._early.append(act)
-                return
-        act(controls)

@@ -277,7 +277,7 @@ class Intake:
         assert listener is not None
         assert start is not None
         if not isinstance(message, Hello) or message.token != listener.token or message.rank < 0:
-            _LOGGER.warning("a stranger connected to the channel of %s", self._plan.analysis)
+            _LOGGER.warning("a stranger connected to the channel of %s", self._plan.spec.name)
             self._leave(connection)
             connection.close()
             return

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
@@ -24,6 +26,10 @@ from taskgrove.analysis.channel.messages import Start
 from taskgrove.analysis.running.leftovers import MARK_VARIABLE, stat_fields
 from taskgrove.analysis.running.output import OutputBudget, OutputStream
 from taskgrove.analysis.running.process import find_program, mark_members, spawn
+from taskgrove.analysis.running.spec import AnalysisSpec
+
+#: Heartbeats in each period that an analysis may be silent.
+_BEATS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,37 +37,73 @@ class Plan:
     """One analysis, ready to be launched.
 
     Attributes:
-        analysis: Its name.
-        argv: The command line, the launcher included.
+        spec: The analysis.
+        mark: The environment of the process holds it, and that of nothing else.
         environment: The exact environment, but for what tells of the channel and the mark.
         cwd: The folder in which it runs, or None: where we are.
-        mark: What its environment holds, and that of nothing else.
+        argv: The command line, the launcher included.
         start: The order for a first-party analysis; None: a third-party program.
         buffers: The buffers of the order.
-        by_launcher: Whether a launcher such as ``mpirun`` starts it.
-        output_stem: Files of stdout and stderr are called this with ``.out`` and ``.err``; None
-            keeps nothing on disk.
-        output_limit_bytes: How much of both is kept on disk.
-        timeout_s: Its limit, in seconds; None: none.
-        grace_s: From SIGTERM to SIGKILL, in seconds.
-        heartbeat_timeout_s: How long it may be silent, in seconds; None: as long as it likes.
-        poll_interval_s: Period of the reconciling poll, in seconds.
     """
 
-    analysis: str
-    argv: tuple[str, ...]
+    spec: AnalysisSpec
+    mark: str
     environment: dict[str, str]
     cwd: Path | None
-    mark: str
+    argv: tuple[str, ...]
     start: Start | None
     buffers: Sequence[memoryview] = ()
-    by_launcher: bool = False
-    output_stem: Path | None = None
-    output_limit_bytes: int = 0
-    timeout_s: float | None = None
-    grace_s: float = 5.0
-    heartbeat_timeout_s: float | None = None
-    poll_interval_s: float = 0.5
+
+
+def plan_of(spec: AnalysisSpec, mark: str, environment: dict[str, str]) -> Plan:
+    """Return how an analysis is launched.
+
+    Raises:
+        AnalysisError: A parameter cannot be sent, or a template cannot be rendered.
+    """
+    start, buffers, argv = (None, (), _argv(spec)) if spec.task is None else _order(spec, spec.task)
+    return Plan(
+        spec=spec,
+        mark=mark,
+        environment=environment,
+        cwd=spec.folder,
+        argv=(*spec.launcher, *argv),
+        start=start,
+        buffers=buffers,
+    )
+
+
+def _order(spec: AnalysisSpec, task: str) -> tuple[Start, Sequence[memoryview], tuple[str, ...]]:
+    from taskgrove.analysis.channel.parameter_transfer import send_parameters  # noqa: PLC0415
+
+    plain: Any = None
+    buffers: Sequence[memoryview] = ()
+    if spec.parameters is not None:
+        plain, buffers = send_parameters(spec.parameters)
+    start = Start(
+        task=task,
+        parameters_class=spec.parameters_class,
+        parameters=plain,
+        name=spec.name,
+        impl_schemas=spec.impl_schemas,
+        heartbeat_s=None if spec.heartbeat_s is None else spec.heartbeat_s / _BEATS,
+        grace_s=spec.grace_s,
+        search_path=[os.path.abspath(place) for place in sys.path],
+    )
+    return start, buffers, (sys.executable, "-P", "-m", "taskgrove.analysis.child", task)
+
+
+def _argv(spec: AnalysisSpec) -> tuple[str, ...]:
+    from taskgrove.analysis.parameters.base import ThirdPartyParameters  # noqa: PLC0415
+    from taskgrove.analysis.parameters.command_line import render_argv  # noqa: PLC0415
+    from taskgrove.analysis.parameters.templates import render_template  # noqa: PLC0415
+
+    if not isinstance(spec.parameters, ThirdPartyParameters):
+        return (spec.program,)
+    folder = spec.folder or Path.cwd()
+    root = spec.template_dir or spec.work_dir or folder
+    render_template(spec.parameters, template_root=root, output_root=folder)
+    return tuple(render_argv(spec.parameters))
 
 
 @dataclass(slots=True)
@@ -142,13 +184,13 @@ def launch(plan: Plan) -> Launched:
 
 def _launch(plan: Plan, pieces: _Pieces) -> Launched:
     environment = {**plan.environment, MARK_VARIABLE: plan.mark}
-    what = "launcher" if plan.by_launcher else "program"
+    what = "launcher" if plan.spec.launcher else "program"
     program = find_program(plan.argv[0], environment, plan.cwd, what=what)
     argv = (program, *plan.argv[1:])
     inherit: list[int] = []
     connections: list[Connection] = []
     listener = None
-    if plan.start is not None and plan.by_launcher:
+    if plan.start is not None and plan.spec.launcher:
         listener = listen()
         pieces.ours.append(listener.socket)
         environment |= {CHANNEL_VARIABLE: listener.address, TOKEN_VARIABLE: listener.token}
@@ -178,13 +220,20 @@ def _launch(plan: Plan, pieces: _Pieces) -> Launched:
     except BaseException:
         _kill(process)
         raise
-    stem = plan.output_stem
-    budget = OutputBudget(plan.output_limit_bytes)
+    work_dir = plan.spec.work_dir
+    stem = work_dir and work_dir / _file_stem(plan.spec.name, plan.mark[-12:])
+    budget = OutputBudget(plan.spec.output_limit_bytes if work_dir else 0)
     streams = [
         OutputStream(name, descriptor, _path(stem, suffix), budget)
         for name, descriptor, suffix in (("stdout", out, ".out"), ("stderr", err, ".err"))
     ]
     return Launched(process, pidfd, streams, connections, listener, argv, environment)
+
+
+def _file_stem(analysis: str, identity: str) -> str:
+    """Return the beginning of the names of an analysis' files: no other one has the same."""
+    words = re.sub(r"[^A-Za-z0-9._-]+", "_", analysis).strip("._")[:80] or "analysis"
+    return f"{words}-{identity}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

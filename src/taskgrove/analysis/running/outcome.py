@@ -11,6 +11,7 @@ from taskgrove.analysis.running.output import OutputSummary
 from taskgrove.events import AnalysisDetail, Cause
 
 if TYPE_CHECKING:
+    from taskgrove.analysis.running.launch import Launched, Plan
     from taskgrove.analysis.running.verdict import EndFacts
 
 
@@ -30,6 +31,8 @@ class ProcessEnd:
         cause: The cause where it never ran; then ``facts`` is None.
         why: The same as data.
         cancelled: Whether it never ran because it was called off.
+        plan: How it was to be launched, as far as that was settled.
+        launched: The process, where one was started.
     """
 
     facts: EndFacts | None = None
@@ -42,6 +45,8 @@ class ProcessEnd:
     cause: str = ""
     why: Cause | None = None
     cancelled: bool = False
+    plan: Plan | None = None
+    launched: Launched | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

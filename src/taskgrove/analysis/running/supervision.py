@@ -1,4 +1,4 @@
-"""One analysis as its supervisor sees it: from the start of its process to the end of all of it.
+"""One analysis as its supervisor sees it: from its order to the end of all of it.
 
 How the end comes about:
 
@@ -8,8 +8,10 @@ How the end comes about:
 3. The process is reaped, and :func:`taskgrove.analysis.running.verdict.decide` says what it all
    means.
 
-Threads: ``cancel``, ``stop`` and ``resume`` may be called by any thread, everything else belongs
-to the supervisor's.
+Threads: any thread may call ``cancel``, ``stop``, ``resume``, ``ask_to_end``, ``begin`` and
+``never_ran``. They move the stage, and post the rest to the supervisor's thread, both under the
+lock of the machine; so what is done comes in the order of the moves. Everything else belongs to
+the supervisor's thread.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from taskgrove.analysis.batch import allocation_of
@@ -32,8 +35,11 @@ from taskgrove.analysis.running.launch import Launched, Plan
 from taskgrove.analysis.running.leftovers import stat_fields
 from taskgrove.analysis.running.outcome import ProcessEnd
 from taskgrove.analysis.running.process import find_members, name_of
+from taskgrove.analysis.running.spec import AnalysisSpec
+from taskgrove.analysis.running.stages import AnalysisRequest, AnalysisStage, StageMachine
 from taskgrove.analysis.running.supervisor import SupervisorLoop
-from taskgrove.analysis.running.verdict import Asked, EndFacts
+from taskgrove.analysis.running.verdict import AskedBy, EndFacts
+from taskgrove.events import Cause
 from taskgrove.loops.loop import TimerEntry
 
 #: How long processes that outlive their leader may take to end by themselves, in seconds.
@@ -47,97 +53,122 @@ _FIRST_POLL_S: Final = 0.05
 
 
 class Supervision:
-    """Follows one launched process to its end.
+    """Follows one analysis to its end.
 
     Args:
         loop: The supervisor's loop.
-        plan: What was launched.
-        launched: The process.
-        handle: Who is told.
+        spec: The analysis.
+        handle: Told of everything.
         on_end: Called once, with what became of it, when nothing is left.
     """
 
     def __init__(
         self,
         loop: SupervisorLoop,
-        plan: Plan,
-        launched: Launched,
+        spec: AnalysisSpec,
         handle: AnalysisHandle,
         on_end: Callable[[ProcessEnd], object],
     ) -> None:
         self._loop = loop
-        self._plan = plan
-        self._launched = launched
+        self._spec = spec
         self._handle = handle
         self._on_end = on_end
-        self._intake = Intake(loop, plan, launched, handle, lambda text: self._ask("channel", text))
-        self._pid = launched.process.pid
-        self._began = time.monotonic()
-        self._ended: float | None = None
-        self._stopped_by_us = False
+        self._machine = StageMachine(spec.name)
+        self._asked: tuple[AskedBy, str, float] | None = None
         self._limit: TimerEntry | None = None
-        self._limit_left_s = plan.timeout_s
+        self._limit_left_s = spec.timeout_s
         self._ladder: TimerEntry | None = None
-        self._killed = False
-        self._asked: Asked | None = None
-        self._ask_text = ""
         self._return_code: int | None = None
         self._strays: dict[int, str] = {}
-        self._strays_asked = False
         self._notes: list[str] = []
-        self._abandoned = False
+        #: How the process is launched, once that is settled.
+        self.plan: Plan | None = None
 
     @property
-    def _is_ending(self) -> bool:
-        return self._ended is not None or self._asked is not None
+    def stage(self) -> AnalysisStage:
+        """Where the analysis stands."""
+        return self._machine.stage
+
+    @property
+    def is_called_off(self) -> bool:
+        """Whether no process is to be started any more."""
+        return self.stage is AnalysisStage.CALLED_OFF
 
     def cancel(self, reason: str, *, at_limit: bool, within_s: float | None = None) -> None:
         """End the analysis; see :class:`taskgrove.analysis.running.handle.Controls`."""
-        kind: Asked = "timeout" if at_limit else "cancel"
-        self._loop.post(lambda: self._ask(kind, reason, within_s))
-
-    def stop(self) -> None:
-        """Suspend it."""
-        self._loop.post(self._stop)
-
-    def resume(self) -> None:
-        """Let it go on."""
-        self._loop.post(self._resume)
-
-    def begin(self) -> None:
-        """Watch the process and all that leads to it."""
-        loop, plan, pidfd = self._loop, self._plan, self._launched.pidfd
-        loop.add(self)
-        self._intake.begin()
-        now = time.monotonic()
-        if pidfd >= 0:
-            loop.watch(pidfd, selectors.EVENT_READ, self._on_exit)
-        else:
-            loop.at(now, self._on_exit)
-        self._arm_limit()
-        if plan.heartbeat_timeout_s is not None and plan.start is not None:
-            loop.at(now + plan.heartbeat_timeout_s, self._check_heartbeat)
-        loop.at(now + min(_FIRST_POLL_S, plan.poll_interval_s), self._reconcile)
+        self._end("timeout" if at_limit else "cancel", reason, within_s)
 
     def ask_to_end(self, reason: str, within_s: float | None = None) -> None:
         """End the analysis because its executor's process ends."""
-        self._ask("cancel", reason, within_s)
+        self._end("cancel", reason, within_s)
+
+    def stop(self) -> None:
+        """Suspend it."""
+        with self._machine.lock:
+            if self._machine.move(AnalysisRequest.STOP) is AnalysisStage.RUNNING:
+                self._loop.post(self._suspend)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        with self._machine.lock:
+            before = self._machine.move(AnalysisRequest.RESUME)
+            if before in {AnalysisStage.RUNNING, AnalysisStage.SUSPENDED}:
+                self._loop.post(self._continue)
+
+    def begin(self, plan: Plan, launched: Launched) -> None:
+        """Follow a process that was started."""
+        with self._machine.lock:
+            before = self._machine.move(AnalysisRequest.START)
+            if before is not None:
+                self._loop.post(self._begin, plan, launched, before)
+
+    def never_ran(self, end: ProcessEnd) -> None:
+        """End an analysis that has no process, unless it has one after all."""
+        with self._machine.lock:
+            before = self._machine.move(AnalysisRequest.FINISH)
+        if before is AnalysisStage.CALLED_OFF and self._asked is not None:
+            why = Cause(kind="not_started", said=self._asked[1])
+            end = ProcessEnd(cause=self._asked[1], why=why, cancelled=True)
+        if before is not None:
+            self._loop.post(self._loop.discard, self)
+            self._on_end(replace(end, plan=self.plan))
+
+    def _begin(self, plan: Plan, launched: Launched, before: AnalysisStage) -> None:
+        """Watch the process and all that leads to it."""
+        loop, spec = self._loop, self._spec
+        self._plan, self._launched, self._pid = plan, launched, launched.process.pid
+        self._intake = Intake(loop, plan, launched, self._handle, self._on_broken)
+        self._intake.begin()
+        self._began = self._ended = now = time.monotonic()
+        if launched.pidfd >= 0:
+            loop.watch(launched.pidfd, selectors.EVENT_READ, self._on_exit)
+        else:
+            loop.at(now, self._on_exit)
+        if before is AnalysisStage.CALLED_OFF:
+            self._terminate()
+        else:
+            self._arm_limit()
+        if before is AnalysisStage.HELD:
+            self._suspend()
+        if spec.heartbeat_s is not None and plan.start is not None:
+            loop.at(now + spec.heartbeat_s, self._check_heartbeat)
+        loop.at(now + min(_FIRST_POLL_S, spec.poll_interval_s), self._reconcile)
 
     # -- time ---------------------------------------------------------------------------------
 
     def _arm_limit(self) -> None:
-        if self._limit_left_s is not None and self._asked is None:
+        if self._limit_left_s is not None:
             self._limit = self._loop.at(time.monotonic() + self._limit_left_s, self._on_limit)
 
     def _on_limit(self) -> None:
-        self._ask("timeout", f"timed out after {self._plan.timeout_s:g} s")
+        self._end("timeout", f"timed out after {self._spec.timeout_s:g} s")
 
     def _check_heartbeat(self) -> None:
-        limit_s = self._plan.heartbeat_timeout_s
+        limit_s = self._spec.heartbeat_s
         assert limit_s is not None
-        if self._is_ending:
+        if self.stage >= AnalysisStage.ENDING:
             return
-        if self._intake.is_paused or self._stopped_by_us:
+        if self._intake.is_paused or self.stage is AnalysisStage.SUSPENDED:
             self._intake.heard_at = time.monotonic()
         if time.monotonic() - self._intake.heard_at < limit_s:
             self._loop.at(self._intake.heard_at + limit_s, self._check_heartbeat)
@@ -147,44 +178,43 @@ class Supervision:
         text = f"unresponsive: no heartbeat for {limit_s:g} s"
         said = f"{text}; its process is alive (state {state})"
         self._handle.tell("log", said, level=logging.WARNING, source="executor")
-        self._ask("unresponsive", text)
+        self._end("unresponsive", text)
 
     def _reconcile(self) -> None:
         """Find out what no event tells: stopped by somebody else, continued, memory held."""
-        if self._ended is not None:
+        if self.stage >= AnalysisStage.SETTLING:
             return
         self._look_at_stops()
         self._intake.note_rss(max_rss_bytes(self._pid))
         self._intake.tell_hidden()
-        self._loop.at(time.monotonic() + self._plan.poll_interval_s, self._reconcile)
+        self._loop.at(time.monotonic() + self._spec.poll_interval_s, self._reconcile)
 
     # -- stop and resume ----------------------------------------------------------------------
 
-    def _stop(self) -> None:
-        if self._is_ending or self._stopped_by_us:
+    def _suspend(self) -> None:
+        if self.stage is not AnalysisStage.SUSPENDED:
             return
-        self._stopped_by_us = True
         if self._limit is not None:
             self._limit_left_s = max(0.0, self._limit.at - time.monotonic())
             self._limit.cancel()
+            self._limit = None
         self._signal(signal.SIGSTOP, everywhere=True)
-        self._look_soon(TaskStatus.STOPPED)
+        self._look_soon(AnalysisStage.SUSPENDED, TaskStatus.STOPPED)
 
-    def _resume(self) -> None:
-        if self._is_ending:
+    def _continue(self) -> None:
+        if self.stage is not AnalysisStage.RUNNING:
             return
-        if self._stopped_by_us:
-            self._stopped_by_us = False
+        if self._limit is None:
             self._intake.heard_at = time.monotonic()
             self._arm_limit()
         self._signal(signal.SIGCONT, everywhere=True)
-        self._look_soon(TaskStatus.RUNNING)
+        self._look_soon(AnalysisStage.RUNNING, TaskStatus.RUNNING)
 
-    def _look_soon(self, wanted: TaskStatus) -> None:
+    def _look_soon(self, stage: AnalysisStage, wanted: TaskStatus) -> None:
         self._look_at_stops()
-        asked = TaskStatus.STOPPED if self._stopped_by_us else TaskStatus.RUNNING
-        if self._handle.status is not wanted and wanted is asked and not self._is_ending:
-            self._loop.at(time.monotonic() + _LOOK_AGAIN_S, lambda: self._look_soon(wanted))
+        if self.stage is stage and self._handle.status is not wanted:
+            again = time.monotonic() + _LOOK_AGAIN_S
+            self._loop.at(again, lambda: self._look_soon(stage, wanted))
 
     def _look_at_stops(self) -> None:
         flags = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
@@ -196,49 +226,62 @@ class Supervision:
             if seen is None:
                 return
             if seen.si_code in {os.CLD_STOPPED, os.CLD_TRAPPED}:
-                self._now(TaskStatus.STOPPED)
+                self._handle.set_stopped(stopped=True)
             elif seen.si_code == os.CLD_CONTINUED:
-                self._now(TaskStatus.RUNNING)
-
-    def _now(self, status: TaskStatus) -> None:
-        if self._handle.status is not status and self._handle.move(status):
-            self._handle.tell("stopped" if status is TaskStatus.STOPPED else "resumed")
+                self._handle.set_stopped(stopped=False)
 
     # -- ending it ----------------------------------------------------------------------------
 
-    def _ask(self, kind: Asked, text: str, within_s: float | None = None) -> None:
+    def _end(self, by: AskedBy, text: str, within_s: float | None = None) -> None:
         """Begin the ladder: SIGTERM, the grace period, SIGKILL.
 
         Asked again, it keeps to the first reason, and to the shorter time.
         """
-        grace_s = self._plan.grace_s if within_s is None else min(self._plan.grace_s, within_s)
-        if self._is_ending:
-            if self._ladder is not None and not self._killed and self._ended is None:
-                self._climb(min(self._ladder.at, time.monotonic() + grace_s))
+        grace_s = self._spec.grace_s if within_s is None else min(self._spec.grace_s, within_s)
+        with self._machine.lock:
+            before = self._machine.move(AnalysisRequest.END)
+            if before is None:
+                return
+            if before is AnalysisStage.ENDING:
+                self._loop.post(self._climb, time.monotonic() + grace_s)
+                return
+            self._asked = by, text, grace_s
+            if before >= AnalysisStage.RUNNING:
+                self._loop.post(self._terminate)
+
+    def _on_broken(self, text: str) -> None:
+        self._end("channel", text)
+
+    def _terminate(self) -> None:
+        if self.stage is not AnalysisStage.ENDING:
             return
-        self._asked = kind
-        self._ask_text = text
+        assert self._asked is not None
         if self._limit is not None:
             self._limit.cancel()
         self._intake.hurry()
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT, everywhere=True)  # a stopped one hears nothing
-        self._climb(time.monotonic() + grace_s)
+        self._climb(time.monotonic() + self._asked[2])
 
     def _climb(self, kill_at: float) -> None:
+        """Have SIGKILL sent at an instant, unless it is to be sent sooner."""
+        if self.stage is not AnalysisStage.ENDING:
+            return
         if self._ladder is not None:
+            kill_at = min(kill_at, self._ladder.at)
             self._ladder.cancel()
         self._ladder = self._loop.at(kill_at, self._kill)
 
     def _kill(self) -> None:
-        self._killed = True
+        if self._machine.move(AnalysisRequest.KILL) is None:
+            return
         self._signal(signal.SIGKILL, everywhere=True)
-        self._ladder = self._loop.at(time.monotonic() + KILL_WAIT_S, self._abandon)
+        self._ladder = self._loop.at(time.monotonic() + KILL_WAIT_S, self._give_up)
 
-    def _abandon(self) -> None:
-        self._abandoned = True
-        self._ended = time.monotonic()
-        self._finish()
+    def _give_up(self) -> None:
+        if self._machine.move(AnalysisRequest.GIVE_UP) is not None:
+            self._ended = time.monotonic()
+            self._finish(abandoned=True)
 
     def _signal(self, number: int, *, everywhere: bool = False) -> None:
         """Send a signal to the group; ``everywhere``: also to members that have left it."""
@@ -263,6 +306,8 @@ class Supervision:
 
     def _on_exit(self) -> None:
         """The process has ended; it is not reaped yet, so its number still names its group."""
+        if self._machine.move(AnalysisRequest.EXIT) is None:
+            return
         self._ended = time.monotonic()
         for timer in (self._limit, self._ladder):
             if timer is not None:
@@ -273,7 +318,6 @@ class Supervision:
 
     def _settle(self) -> None:
         """Wait for what the process left behind, or end it; then finish."""
-        assert self._ended is not None
         self._intake.drain()
         ran_s, waited_s = self._ended - self._began, time.monotonic() - self._ended
         members = self._members(ran_s)
@@ -293,23 +337,23 @@ class Supervision:
                 self._notes.append(f"processes that it left behind do not end: {members}")
             else:
                 self._notes.append("something that is not known still holds its output open")
+        self._machine.move(AnalysisRequest.FINISH)
         self._finish()
 
     def _end_strays(self, members: list[int], waited_s: float) -> bool:
         """Signal what is left; False when that has led nowhere for too long."""
+        is_first = not self._strays
         for pid in members:
             self._strays.setdefault(pid, name_of(pid))
-        grace_s = min(STRAY_GRACE_S, self._plan.grace_s)
-        if not self._strays_asked:
-            self._strays_asked = True
+        grace_s = min(STRAY_GRACE_S, self._spec.grace_s)
+        if is_first:
             _signal_all(members, signal.SIGTERM, signal.SIGCONT)
         elif waited_s > STRAY_PAUSE_S + grace_s:
             _signal_all(members, signal.SIGKILL)
         return waited_s < STRAY_PAUSE_S + grace_s + KILL_WAIT_S
 
-    def _finish(self) -> None:
-        assert self._ended is not None
-        cpu_s = self._reap()
+    def _finish(self, *, abandoned: bool = False) -> None:
+        cpu_s = self._reap(abandoned)
         output = self._intake.close()
         if self._strays:
             names = ", ".join(f"{name} ({pid})" for pid, name in sorted(self._strays.items()))
@@ -318,24 +362,27 @@ class Supervision:
         self._loop.discard(self)
         self._on_end(
             ProcessEnd(
-                facts=self._facts(),
+                facts=self._facts(abandoned),
                 duration_s=self._ended - self._began,
                 cpu_s=cpu_s,
                 max_rss_bytes=self._intake.max_rss_bytes or None,
                 output=output,
                 notes=tuple(self._notes),
                 result=self._intake.result,
+                plan=self._plan,
+                launched=self._launched,
             )
         )
 
-    def _facts(self) -> EndFacts:
+    def _facts(self, abandoned: bool) -> EndFacts:
         intake = self._intake
+        asked = self._asked
         given = intake.result[0] if intake.result is not None else None
         return EndFacts(
             first_party=self._plan.start is not None,
             return_code=self._return_code,
-            asked=self._asked,
-            ask_text=self._ask_text,
+            asked=None if asked is None else asked[0],
+            ask_text="" if asked is None else asked[1],
             result_status=TaskStatus[given.status] if given is not None else None,
             result_summary=given.summary if given and isinstance(given.summary, str) else "",
             failed_cause=intake.failed.cause if intake.failed is not None else None,
@@ -343,18 +390,18 @@ class Supervision:
             cancelled=intake.cancelled,
             channel_trouble=intake.trouble,
             unfinished=intake.unfinished,
-            by_launcher=self._plan.by_launcher,
+            by_launcher=bool(self._spec.launcher),
             allocation=allocation_of(self._launched.environment),
-            abandoned=self._abandoned,
+            abandoned=abandoned,
         )
 
-    def _reap(self) -> float | None:
+    def _reap(self, abandoned: bool) -> float | None:
         """Take the exit status and close the pidfd; return the processor time used."""
         process, pidfd = self._launched.process, self._launched.pidfd
         cpu_s = None
-        if self._abandoned and pidfd >= 0:
+        if abandoned and pidfd >= 0:
             self._loop.unwatch(pidfd)
-        elif not self._abandoned:
+        elif not abandoned:
             try:
                 _, status, usage = os.wait4(self._pid, 0)
             except ChildProcessError:

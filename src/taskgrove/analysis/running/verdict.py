@@ -18,7 +18,7 @@ from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.error_line import NOTHING_SAID, LastWords
 from taskgrove.events import Cause, CauseKind, ChainLink
 
-Asked: TypeAlias = Literal["cancel", "timeout", "unresponsive", "channel"]
+AskedBy: TypeAlias = Literal["cancel", "timeout", "unresponsive", "channel"]
 
 _SHELL_SIGNAL: Final = 128
 #: What a result may say that is an end, besides COMPLETED.
@@ -52,7 +52,7 @@ class EndFacts:
 
     first_party: bool
     return_code: int | None
-    asked: Asked | None = None
+    asked: AskedBy | None = None
     ask_text: str = ""
     result_status: TaskStatus | None = None
     result_summary: str = ""

@@ -1,0 +1,93 @@
+"""Everything that is settled about one analysis before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskgrove.analysis.running.environment import AnalysisEnvironment
+from taskgrove.redaction import Redaction
+
+if TYPE_CHECKING:
+    from taskgrove.analysis.pages import PagePublisher
+    from taskgrove.analysis.parameters.base import TaskParameters
+    from taskgrove.analysis.publishing.page_origin import PageOrigin
+    from taskgrove.analysis.tasklets import Tasklet
+
+_OUTPUT = "Output: stdout and stderr, captured as text; the lines of the program's log"
+_BY_LAUNCHER = (
+    "UnixSocket: framed messages (msgpack headers, raw array buffers) over a Unix socket in the"
+    " abstract name space; rank 0 reports"
+)
+_DIRECT = (
+    "Channel: framed messages (msgpack headers, raw array buffers) over an inherited socket pair;"
+    " arrays from 1 MiB by shared memory"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisSpec:
+    """One analysis as :class:`~taskgrove.analysis.executor.AnalysisExecutor` was asked for it.
+
+    Attributes:
+        name: Its name.
+        task: ``module:Class`` of a first-party analysis; None: a third-party program.
+        program: The program of a third-party analysis, where its parameters name none.
+        parameters: Its validated parameters, or None.
+        parameters_class: ``module:Class`` of the parameters of a first-party analysis, or empty.
+        impl_schemas: The schemas that its result keeps to, separated by ``;``.
+        launcher: The words of the launcher; empty: there is none.
+        environment: Where its environment comes from.
+        work_dir: The folder in which it runs and where its output is kept, or None.
+        template_dir: The folder of templates; empty: ``work_dir``.
+        output_limit_bytes: How much of stdout and stderr together is kept on disk.
+        timeout_s: Its limit, in seconds; None: none.
+        grace_s: From SIGTERM to SIGKILL, in seconds.
+        heartbeat_s: How long it may be silent, in seconds; None: as long as it likes.
+        poll_interval_s: Period of the reconciling poll, in seconds.
+        before: The tasklets before its process starts.
+        after: The tasklets after it has COMPLETED.
+        publisher: Publishes summary plots of its result; None: nobody does.
+        origin: Where the publisher and the logbook are told that all this comes from.
+        redaction: Keeps secrets out of the record.
+    """
+
+    name: str
+    task: str | None = None
+    program: str = ""
+    parameters: TaskParameters | None = None
+    parameters_class: str = ""
+    impl_schemas: str | None = None
+    launcher: tuple[str, ...] = ()
+    environment: AnalysisEnvironment
+    work_dir: Path | None = None
+    template_dir: str = ""
+    output_limit_bytes: int = 0
+    timeout_s: float | None = None
+    grace_s: float = 5.0
+    heartbeat_s: float | None = None
+    poll_interval_s: float = 0.5
+    before: tuple[Tasklet, ...] = ()
+    after: tuple[Tasklet, ...] = ()
+    publisher: PagePublisher | None = None
+    origin: PageOrigin | None = None
+    redaction: Redaction
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder in which the process runs; None: the current one."""
+        given = self.parameters.run_folder() if self.parameters is not None else None
+        return self.work_dir if given is None else (self.work_dir or Path.cwd()) / given
+
+    @property
+    def package(self) -> str | None:
+        """The package of a first-party analysis, whose version is recorded; else None."""
+        return None if self.task is None else self.task.partition(":")[0].partition(".")[0]
+
+    @property
+    def communicator_desc(self) -> list[str]:
+        """One description for each communicator, in their order (seed 004)."""
+        if self.task is None:
+            return [_OUTPUT]
+        return [_BY_LAUNCHER if self.launcher else _DIRECT, _OUTPUT]
