@@ -12,8 +12,8 @@ from taskgrove.cli.recorded import AsJson, Database, history_of_runs, write_json
 from taskgrove.cli.runs_list import OUTCOME_STYLES
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import clip, safe_text
-from taskgrove.view.tree_lines import STATE_STYLES
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.run_diff import Difference, RunDiff

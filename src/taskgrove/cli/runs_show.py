@@ -17,10 +17,10 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.view.phrases import counted
 from taskgrove.view.record_view import state_words, story_of_record
 from taskgrove.view.snapshot import RunView
+from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.tree_lines import STATE_STYLES
 from taskgrove.view.why import why
-from taskgrove.view.why.titled_lists import shown_causes
+from taskgrove.view.why.rendering import shown_causes
 
 if TYPE_CHECKING:
     from taskgrove.store.queries.run_rows import RunRow

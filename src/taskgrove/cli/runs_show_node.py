@@ -11,8 +11,8 @@ from taskgrove.events import Cause
 from taskgrove.story.legacy import cause_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import clock_text, seconds_between
+from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
-from taskgrove.view.tree_lines import STATE_STYLES
 from taskgrove.view.why.actions import place_text
 from taskgrove.view.why.naming import device_of
 

@@ -19,6 +19,7 @@ from rich.text import Text
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
 from taskgrove.story.node_state import NodeState
+from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import (
     UNICODE,
     charset_for,
@@ -27,9 +28,9 @@ from taskgrove.view.terminal_text import (
     safe_text,
     wrapped,
 )
-from taskgrove.view.tree_lines import STATE_STYLES, Segment
+from taskgrove.view.tree_lines import Segment
 from taskgrove.view.why import Explanation
-from taskgrove.view.why.titled_lists import commands_of, lists_of
+from taskgrove.view.why.rendering import commands_of, lists_of
 
 #: How many problems of a map, or reasons of a refusal, are listed.
 _LISTED = 20

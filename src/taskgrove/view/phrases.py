@@ -42,8 +42,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 def at_most(lines: Sequence[str], most: int = LINES_SHOWN) -> tuple[str, ...]:
-    """Return lines; of more than these, how many more there are."""
-    if len(lines) <= most:
+    """Return lines; where there are more, how many more. One more is told in its own line."""
+    if len(lines) <= most + 1:
         return tuple(lines)
     return (*lines[:most], f"… and {len(lines) - most:,} more")
 

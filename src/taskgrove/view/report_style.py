@@ -1,8 +1,10 @@
-"""How states and reports look on a page: colours, and a style sheet, light and dark, for paper."""
+"""How a report looks: one style sheet, light and dark, on a screen and on paper."""
 
 from __future__ import annotations
 
 from typing import Final
+
+from taskgrove.view.states import TONES
 
 _LIGHT: Final = (
     "--paper:#ffffff;--ink:#1f2328;--soft:#59636e;--line:#d1d9e0;--shade:#f6f8fa;"
@@ -12,28 +14,6 @@ _DARK: Final = (
     "--paper:#0d1117;--ink:#e6edf3;--soft:#9198a1;--line:#3d444d;--shade:#161b22;"
     "--good:#3fb950;--warn:#d29922;--bad:#f85149;--stop:#b07cff;--calm:#39c5cf"
 )
-
-#: How a state is coloured on a page.
-COLOURS: Final = {
-    "waiting": "#777777",
-    "running": "#0b6e99",
-    "completed": "#1a7f37",
-    "degraded": "#9a6700",
-    "failed": "#cf222e",
-    "rejected": "#cf222e",
-    "aborted": "#8250df",
-    "skipped": "#9a6700",
-    "not found": "#8250df",
-}
-#: Colours that stand in the tree itself, and the variable that replaces each of them.
-_REPLACED: Final = {
-    "#1a7f37": "--good",
-    "#9a6700": "--warn",
-    "#cf222e": "--bad",
-    "#8250df": "--stop",
-    "#0b6e99": "--calm",
-    "#777777": "--soft",
-}
 
 STYLE: Final = "".join(
     [
@@ -70,8 +50,8 @@ STYLE: Final = "".join(
         ".ok{color:var(--good)}.degraded{color:var(--warn)}.failed,.rejected{color:var(--bad)}",
         ".aborted,.lost{color:var(--stop)}.running{color:var(--calm)}",
         *(
-            f'[style*="{colour}"]{{color:var({name})!important}}'
-            for colour, name in _REPLACED.items()
+            f'[style*="{colour}"]{{color:var(--{name})!important}}'
+            for name, colour in TONES.items()
         ),
         # Paper is white, and nothing on it can be opened or scrolled.
         f"@media print{{:root{{{_LIGHT}}}body{{font-size:10pt}}main,footer{{max-width:none;"

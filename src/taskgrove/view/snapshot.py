@@ -1,10 +1,10 @@
 """The one view model that every surface draws: the nodes of a run, whatever order events come in.
 
-It is pure: no clock, no lock, no I/O. Events may come in any order and more than once; one that
-comes early is held back until those before it have come (:mod:`taskgrove.story.reorder`).
+Pure: no clock, no lock, no I/O. Events may come in any order and more than once; an early one is
+held back until those before it have come (:mod:`taskgrove.story.reorder`).
 
-Threads: a RunView belongs to one thread; an observer enqueues, and the thread that
-draws applies what it finds in the queue.
+Threads: a RunView belongs to one thread. An observer enqueues events; the thread that draws
+applies them.
 """
 
 from __future__ import annotations

@@ -11,9 +11,12 @@ import codecs
 import re
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from taskgrove.story.node_state import NodeState
+from taskgrove.view.states import LOOKS
 
 #: A word as shlex quotes it, and a command line of ours in a sentence: its verb, what follows it,
 #: and its options.
@@ -49,51 +52,16 @@ class Charset:
     empty: str
     ellipsis: str
     dot: str
-    marks: dict[str, str]
+    marks: Mapping[NodeState, str]
 
 
 UNICODE: Final = Charset(
-    branch="├─ ",
-    corner="└─ ",
-    stem="│  ",
-    gap="   ",
-    full="█",
-    empty="░",
-    ellipsis="…",
-    dot="·",
-    marks={
-        "waiting": "○",
-        "running": "●",
-        "completed": "✓",
-        "degraded": "!",
-        "failed": "✗",
-        "rejected": "✗",
-        "aborted": "■",
-        "skipped": "-",
-        "not found": "?",
-    },
+    *("├─ ", "└─ ", "│  ", "   ", "█", "░", "…", "·"),
+    {state: look.mark for state, look in LOOKS.items()},
 )
-
 ASCII: Final = Charset(
-    branch="|- ",
-    corner="`- ",
-    stem="|  ",
-    gap="   ",
-    full="#",
-    empty=".",
-    ellipsis="...",
-    dot="-",
-    marks={
-        "waiting": ".",
-        "running": "*",
-        "completed": "+",
-        "degraded": "!",
-        "failed": "x",
-        "rejected": "x",
-        "aborted": "#",
-        "skipped": "-",
-        "not found": "?",
-    },
+    *("|- ", "`- ", "|  ", "   ", "#", ".", "...", "-"),
+    {state: look.ascii_mark for state, look in LOOKS.items()},
 )
 
 _PROBE: Final = "├─└│█░…·○●✓✗■"

@@ -13,7 +13,7 @@ import msgspec
 
 from taskgrove.story.node_state import PROBLEM_STATES, NodeState
 from taskgrove.story.run_node import RunNode
-from taskgrove.view.report_style import COLOURS
+from taskgrove.view.states import LOOKS, colour_of
 from taskgrove.view.terminal_text import (
     UNICODE,
     Charset,
@@ -24,23 +24,11 @@ from taskgrove.view.terminal_text import (
     width_of,
 )
 
-#: How a state is coloured where colours exist (names that rich knows).
-STATE_STYLES: Final[dict[str, str]] = {
-    "waiting": "dim",
-    "running": "cyan",
-    "completed": "green",
-    "degraded": "bold yellow",
-    "failed": "bold red",
-    "rejected": "bold red",
-    "aborted": "bold magenta",
-    "skipped": "yellow",
-    "not found": "bold magenta",
-}
 #: The order in which the states of folded nodes are told.
 _FOLD_ORDER: Final[tuple[NodeState, ...]] = (
     *PROBLEM_STATES, "skipped", "completed", "running", "waiting",
 )  # fmt: skip
-_STATE_WIDTH: Final = max(map(len, STATE_STYLES))
+_STATE_WIDTH: Final = max(map(len, LOOKS))
 _BAR_WIDTH: Final = 8
 _TIME_WIDTH: Final = 9
 #: A level that is deeper than this is not indented further in HTML.
@@ -48,7 +36,7 @@ _DEEPEST: Final = 40
 _CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0;vertical-align:top"
 _TABLE: Final = "border-collapse:collapse;font-family:monospace"
 
-#: A piece of a line and its style (a key of STATE_STYLES, ``dim``, ``bold`` or empty).
+#: A piece of a line and its style (a state, ``dim``, ``bold`` or empty).
 Segment: TypeAlias = tuple[str, str]
 #: What a line is made of: the levels above, whether it is the last one, and a node or a text.
 Item: TypeAlias = tuple[tuple[bool, ...], bool, RunNode | str]
@@ -200,7 +188,7 @@ def _row_html(line: TreeLine) -> str:
         for text in (duration_text(line.elapsed_s), done, line.words)
     )
     mark = f"{UNICODE.marks[line.state]} {line.state}"
-    state = f'<td style="{_CELL};color:{COLOURS[line.state]}">{html_text(mark)}</td>'
+    state = f'<td style="{_CELL};color:{colour_of(line.state)}">{html_text(mark)}</td>'
     return f"<tr>{name}{state}{cells}</tr>"
 
 

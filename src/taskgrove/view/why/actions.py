@@ -19,14 +19,17 @@ _SHORT: Final = 48
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do"):
-    """A piece of advice; ``do`` tells its type in JSON."""
+    """A piece of advice; ``do`` tells its type in JSON.
+
+    Several types have ``what``: the work, as a clause in which ``{device}`` or ``{method}`` stands
+    for the name; ``device``; and ``more``: how many further devices have the same cause.
+    """
 
 
 class EditFile(Action, frozen=True, tag="edit_file"):
     """Correct something that the user wrote.
 
     Attributes:
-        what: The correction, as a clause without the place.
         place: Where; None where the place is not known.
         part: Which part it is: a map, the argument of a command, the configuration of an analysis.
     """
@@ -49,35 +52,20 @@ class RunCommand(Action, frozen=True, tag="run"):
 
 
 class RunAgain(Action, frozen=True, tag="run_again"):
-    """Run the same command again, with the program that made it.
-
-    Attributes:
-        command: The command, or empty.
-    """
+    """Run the same command (which may be empty) again, with the program that made it."""
 
     command: str
 
 
 class LookAtFile(Action, frozen=True, tag="see_file"):
-    """Read a file.
-
-    Attributes:
-        path: The file.
-        what: Its content.
-    """
+    """Read a file; ``what`` names its content."""
 
     path: str
     what: str
 
 
 class LookAtDevice(Action, frozen=True, tag="see_device"):
-    """Do something on a device, or find out something there.
-
-    Attributes:
-        what: The work, with ``{device}`` where the device's name stands.
-        device: The device.
-        more: How many further devices have the same cause.
-    """
+    """Do something on a device, or find out something there."""
 
     what: str
     device: str
@@ -88,9 +76,7 @@ class RestartServer(Action, frozen=True, tag="restart_server"):
     """Restart the server of a device that hangs.
 
     Attributes:
-        device: The device.
         since_ns: Since when it has not answered, UTC, nanoseconds since the epoch, or None.
-        more: How many further devices have the same cause.
     """
 
     device: str
@@ -99,13 +85,7 @@ class RestartServer(Action, frozen=True, tag="restart_server"):
 
 
 class StartServer(Action, frozen=True, tag="start_server"):
-    """Start the server of a device that does not run.
-
-    Attributes:
-        device: The device.
-        again: Whether it ran before.
-        more: How many further devices have the same cause.
-    """
+    """Start the server of a device that does not run; ``again`` where it ran before."""
 
     device: str
     again: bool = False
@@ -113,23 +93,14 @@ class StartServer(Action, frozen=True, tag="start_server"):
 
 
 class MendMethod(Action, frozen=True, tag="mend"):
-    """Fix the method or function of a step.
-
-    Attributes:
-        what: The work, with ``{method}`` where the method's name stands.
-        method: The method.
-    """
+    """Fix the method or function of a step."""
 
     what: str
     method: str
 
 
 class SeeTo(Action, frozen=True, tag="see_to"):
-    """Do something that cannot be named more exactly.
-
-    Attributes:
-        what: The work.
-    """
+    """Do something that cannot be named more exactly."""
 
     what: str
 

@@ -9,7 +9,7 @@ correlator dominates, beams and searches beside it do not decide. Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from taskgrove.commands.aggregation.tally import DeviceKind, device_kind
 from taskgrove.events import RuleKind
@@ -25,30 +25,20 @@ _COUNTING: Final[tuple[RuleKind, ...]] = ("all", "any", "quorum")
 _SOFT: Final[tuple[DeviceKind, ...]] = ("PST", "PSS")
 
 
-class Deciding(NamedTuple):
-    """Failed leaves, those that decided the outcome before the others.
-
-    Attributes:
-        failed: The leaves, each part in the order in which they ended.
-        decided_count: How many of them decided; all, where nothing tells which did.
-        before_count: How many of the others ended before the first that decided.
-    """
-
-    failed: list[FailedLeaf]
-    decided_count: int
-    before_count: int
-
-
-def deciding_first(story: RunStory, failed: list[FailedLeaf]) -> Deciding:
+def deciding_first(story: RunStory, failed: list[FailedLeaf]) -> tuple[list[FailedLeaf], int, int]:
     """Return the failed leaves with those that decided the outcome before the others.
 
     Args:
         story: The run.
         failed: The leaves that failed by themselves, in the order in which they ended.
+
+    Returns:
+        The leaves, each part in the order in which they ended; how many of them decided (all,
+        where nothing tells which did); how many of the others ended before the first of these.
     """
     root = story.root
     if story.state != "final" or root is None or root.state not in ("failed", "rejected"):
-        return Deciding(failed, len(failed), 0)
+        return failed, len(failed), 0
     above = {node.path: node for node in story.nodes if not node.is_leaf}
     dominated = _dominated(above, failed)
     decided: list[FailedLeaf] = []
@@ -58,8 +48,8 @@ def deciding_first(story: RunStory, failed: list[FailedLeaf]) -> Deciding:
         (decided if _has_decided(item, above, dominated) else others).append(item)
         before += not decided
     if not decided:
-        return Deciding(failed, len(failed), 0)
-    return Deciding([*decided, *others], len(decided), before)
+        return failed, len(failed), 0
+    return [*decided, *others], len(decided), before
 
 
 def _has_decided(
