@@ -416,8 +416,7 @@ class TaskTracker:
                 anything else is ignored.
         """
         try:
-            records = self._records
-            record = records.subtasks.get(task_name)
+            record = self._records.subtasks.get(task_name)
             if (
                 # The common case, plain progress of a running subtask, without a detour.
                 progress.__class__ is int
@@ -438,23 +437,7 @@ class TaskTracker:
             ):
                 if progress > 100:  # noqa: PLR1730 - `min` would be a call
                     progress = 100
-                events = self._events
-                if events is not None and events.bus.active:
-                    due = self._take_in_progress(events, record, progress)
-                else:
-                    with self._lock:
-                        earlier = record.progress
-                        if (
-                            progress <= earlier
-                            or record.status is not _IN_PROGRESS
-                            or self._course.state is not RUNNING
-                        ):
-                            return
-                        record.progress = progress
-                        records.progress_sum += progress - earlier
-                        if records.progress_sum < records.next_step_sum:
-                            return
-                        due = self._course.post_progress()
+                due = self._take_in_progress(record, progress)
             else:
                 due = self._take_in(task_name, status, progress, result, error, kwargs)
         except BaseException as exc:
@@ -468,9 +451,21 @@ class TaskTracker:
 
     _plain_update = update_task
 
-    def _take_in_progress(
-        self, events: TrackerEvents, record: SubtaskResult, progress: int
-    ) -> bool:
+    def _take_in_progress(self, record: SubtaskResult, progress: int) -> bool:
+        """Take in plain progress of a running subtask; return True when a payload was posted."""
+        events = self._events
+        if events is not None and events.bus.active:
+            return self._tell_progress(events, record, progress)
+        records, course = self._records, self._course
+        with self._lock:
+            earlier = record.progress
+            if progress <= earlier or record.status is not _IN_PROGRESS or course.state > RUNNING:
+                return False
+            record.progress = progress
+            records.progress_sum += progress - earlier
+            return records.progress_sum >= records.next_step_sum and course.post_progress()
+
+    def _tell_progress(self, events: TrackerEvents, record: SubtaskResult, progress: int) -> bool:
         """Take in plain progress of a running subtask and tell the observers."""
         due, sequence, bus = False, 0, events.bus
         with self._lock:

@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
 
+from taskgrove.commands.aggregation.base import SubtaskResult
 from taskgrove.commands.tracking.judgement import Judgement
 from taskgrove.commands.tracking.self_wait import DELIVERING, Tracker
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.tracker_log import TrackerLog
+from taskgrove.control_model import TaskStatus
 from taskgrove.foreign_code import is_interrupt
 
 Payload: TypeAlias = dict[str, Any]
@@ -38,12 +40,18 @@ _PROGRESS_KEY_COUNT: Final = 4
 class Deliverer(Tracker, Protocol):
     """A tracker, as far as delivery needs it."""
 
+    task_name: str
     progress_updates: bool
     _delivery: Delivery
     _events: TrackerEvents | None
     _judgement: Judgement
     _log: TrackerLog
 
+    @property
+    def subtasks(self) -> dict[str, SubtaskResult]: ...  # noqa: D102
+    @property
+    def is_complete(self) -> bool: ...  # noqa: D102
+    def _take_in_progress(self, record: SubtaskResult, progress: int) -> bool: ...
     def _leave_to_itself(self, task_name: str) -> None: ...
     def _take_in(
         self,
@@ -189,6 +197,18 @@ def _call_back(tracker: Deliverer, payload: Payload, complete: bool) -> BaseExce
 def _tell_parent(tracker: Deliverer, parent: Deliverer, payload: Payload, complete: bool) -> bool:
     """Hand one payload up; return True when the turn of the parent was taken."""
     try:
+        record = parent.subtasks.get(tracker.task_name)
+        if (
+            # The common case: a task that goes on.
+            not complete
+            and len(payload) == _PROGRESS_KEY_COUNT
+            and record is not None
+            and record.status is TaskStatus.IN_PROGRESS
+            and record.result == payload["result"]
+            and not parent.is_complete
+        ):
+            due = parent._take_in_progress(record, payload["progress"])
+            return due and parent._delivery.begin()
         rest = dict(payload)
         if complete and (causes := tracker._judgement.decided().causes):
             rest["causes"] = causes
