@@ -1,7 +1,7 @@
-"""Ends of nodes that are not begun any more: nobody but the executor can tell them.
+"""Ends of nodes that never begin: only the executor can publish them.
 
-Their parent has ended, or ends with them: a cascade of skipped steps, or a log that was cut off
-between the end of a task and those of the steps below it.
+The parent of such a node has ended, or ends with the node: a cascade of skipped steps, or a
+record that was cut off between the end of a task and the ends of the steps below it.
 
 Threads: everything here runs on the thread that ends, or begins, the whole.
 """
@@ -18,15 +18,7 @@ from taskgrove.events import Cause, EventBus, FinishedDetail
 
 
 class Unbegun(NamedTuple):
-    """How a node ends that is not begun any more.
-
-    Attributes:
-        status: Its status.
-        code: Its result code.
-        message: Why.
-        skipped: Whether it is a casualty of something else.
-        cause: Why, as data.
-    """
+    """How a node ends that never begins; ``skipped``: because of something else that failed."""
 
     status: TaskStatus
     code: ResultCode
@@ -36,22 +28,10 @@ class Unbegun(NamedTuple):
 
 
 def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegun) -> None:
-    """End a node whose parent hears nothing any more, and publish it.
-
-    Args:
-        bus: The run's events.
-        path: The node's path.
-        node: The node.
-        verdict: How it ends.
-    """
+    """End a node whose parent takes no more reports, and publish the end."""
     if isinstance(node, Task) and node.subtasks:
-        node.tracker.conclude(
-            verdict.status,
-            verdict.code,
-            verdict.message,
-            skipped=verdict.skipped,
-            cause=verdict.cause,
-        )
+        status, code, message, skipped, cause = verdict
+        node.tracker.conclude(status, code, message, skipped=skipped, cause=cause)
         return
     if isinstance(node, LeafTask) and verdict.skipped:
         node.tell_skipped(verdict.message)
@@ -92,7 +72,7 @@ def missing_ends(
             assert isinstance(node, Task)
             verdicts[path] = _below(path, node, prior)
         elif above is not None:
-            verdicts[path] = above  # its parent has ended, and hears nothing any more
+            verdicts[path] = above  # its parent has ended, and takes no more reports
         else:
             continue
         known = prior.get(path)
