@@ -36,4 +36,4 @@ def guarded(function: Callable[..., object], *args: Any, **fields: Any) -> None:
         function(*args, **fields)
     except BaseException:
         with LOGGING:
-            _LOGGER.exception("a callback of a task raised what ends programs")
+            _LOGGER.exception("a callback of a task raised an exit or an interrupt")

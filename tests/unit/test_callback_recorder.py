@@ -59,7 +59,7 @@ def test_a_call_that_never_comes_fails() -> None:
 def test_a_call_that_nobody_expected_fails() -> None:
     recorder = CallbackRecorder()
     recorder(progress=10)
-    with pytest.raises(AssertionError, match="nobody expected"):
+    with pytest.raises(AssertionError, match="an unexpected call"):
         recorder.assert_no_call()
 
 

@@ -45,7 +45,7 @@ class Refusal(str):
 
 @dataclass(frozen=True, slots=True)
 class LeafLimits:
-    """What a runner can enforce on one leaf.
+    """The limits that a runner can enforce on one leaf.
 
     Attributes:
         abort: ``kill``: the runner ends the work itself; ``ask``: the work is asked and may
@@ -64,7 +64,7 @@ class LeafLimits:
 
 
 def limits_of(runner: LeafRunner, leaf: LeafTask) -> LeafLimits:
-    """Return what a runner can enforce on a leaf; one that cannot say it enforces nothing."""
+    """Return the limits of a leaf; a runner whose ``limits`` fails enforces nothing."""
     try:
         limits = runner.limits(leaf)
         if issubclass(type(limits), LeafLimits):

@@ -113,7 +113,7 @@ class MainTaskExecutor:
             ExecutorClosedError: The executor is shut down.
         """
         self._engine.check_process()
-        observers = tuple(observers)  # what cannot be had fails before anything has begun
+        observers = tuple(observers)  # a bad iterable fails before anything has begun
         if task.parent is not None:
             raise UsageError(f"{task.path!r} is part of a tree; submit its root", path=task.path)
         root = task if isinstance(task, Task) else Task(task.name, subtasks=[task], is_root=True)
@@ -236,7 +236,7 @@ def _complete(root: Task, *, goes_on: bool) -> None:
 
     Args:
         root: The tree.
-        goes_on: Whether a run of the record goes on: its trackers know what had ended there.
+        goes_on: Whether a run of the record goes on: its trackers know the ends on record.
     """
     for _, node in root.walk():  # a node is checked before those below it are walked to
         if isinstance(node, Task):

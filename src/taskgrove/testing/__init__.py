@@ -1,7 +1,7 @@
-"""Doubles and assertions for tests of what is built on taskgrove, and for our own.
+"""Doubles and assertions for tests of programs that use taskgrove, and for our own tests.
 
 Nothing here needs a control system or a test framework: an assertion that fails
-raises :class:`AssertionError`, and its text holds what was seen instead.
+raises :class:`AssertionError`, and its text lists the calls or events that came instead.
 """
 
 from taskgrove.testing.callback_recorder import CallbackRecorder as CallbackRecorder

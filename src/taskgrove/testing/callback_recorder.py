@@ -29,8 +29,8 @@ class CallbackRecorder:
         done.assert_call(status=TaskStatus.COMPLETED, lookahead=3)
 
     Args:
-        raises: Raised by every call, after it was recorded: for tests of what a bad
-            callback may not do.
+        raises: Raised by every call, after it was recorded: for tests of bad
+            callbacks.
         status_type: The only enum of which a status is accepted, as base classes of devices do
             with their own: any other status is a TypeError, and its call is not recorded.
     """
@@ -72,7 +72,7 @@ class CallbackRecorder:
     def assert_call(
         self, *, lookahead: int = 1, timeout_s: float = WAIT_LIMIT_S, **expected: Any
     ) -> Payload:
-        """Block until a call has come that has what is expected, and use it up.
+        """Block until a call with the expected arguments has come, and use it up.
 
         Args:
             lookahead: Among how many calls that are not used up yet it must be, from 1;
@@ -110,7 +110,7 @@ class CallbackRecorder:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._open), within_s)
             if self._open:
-                raise AssertionError(f"a call that nobody expected:\n{_listed(self._open)}")
+                raise AssertionError(f"an unexpected call:\n{_listed(self._open)}")
 
     def _mismatch(self, expected: Mapping[str, Any], lookahead: int, timeout_s: float) -> str:
         wanted = ", ".join(f"{name}={value!r}" for name, value in expected.items()) or "anything"

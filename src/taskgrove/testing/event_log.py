@@ -1,4 +1,4 @@
-"""An observer that keeps what it sees, and can wait for it.
+"""An observer that keeps every event, and can wait for one.
 
 Threads: every method may be called by any thread. ``_changed`` guards the list of
 events; the predicates that callers hand in run outside it.
@@ -16,7 +16,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import EventKind, NoteDetail, TaskEvent
 
 #: How long the blocking calls wait unless told otherwise, in seconds: a guard
-#: against a test that hangs, far above what any of them should need.
+#: against a test that hangs, far above the time that any of them should need.
 WAIT_LIMIT_S: Final = 60.0
 
 #: How many of the last events the text of a failed assertion shows.
@@ -49,7 +49,7 @@ class EventLog:
 
     @property
     def events(self) -> tuple[TaskEvent, ...]:
-        """What came so far, in the order of its sequence numbers."""
+        """The events so far, in the order of their sequence numbers."""
         with self._changed:
             seen = tuple(self._events)
         return tuple(sorted(seen, key=lambda event: event.sequence))
@@ -112,7 +112,7 @@ class EventLog:
             The ``count``-th such event.
 
         Raises:
-            AssertionError: They did not come in time; the text holds what did.
+            AssertionError: They did not come in time; the text lists the events that did.
         """
         deadline = time.monotonic() + timeout_s
         while True:

@@ -22,7 +22,7 @@ FakeAction: TypeAlias = Literal["start", "attach", "abort"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What a device that does not exist does with one command.
+    """The behaviour of a device that does not exist, for one command.
 
     It begins, reports its progress, waits where it hangs, then ends. An empty script succeeds;
     one that ends REJECTED, without progress before, never begins.
@@ -72,7 +72,7 @@ class FakeCall:
     """One call that the executor made.
 
     Attributes:
-        action: What was asked for.
+        action: The request.
         path: Path of the leaf.
         name: Name of the leaf.
         device_name: The device that the leaf acts on, or None.
@@ -113,7 +113,7 @@ class FakeDeviceRunner:
         scripts: By a leaf's path or name; a sequence has one script for each attempt,
             of which the last one also serves all further attempts.
         default: The script of every leaf that is not named.
-        limits: What the runner says it can enforce.
+        limits: The limits that the runner returns for every leaf.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class FakeDeviceRunner:
 
         Args:
             leaf: The leaf's path or name.
-            action: What it must have been asked for.
+            action: The request that it must have got.
             attempt: Number of the attempt, from 1; None takes the first that comes.
             timeout_s: How long to wait, in seconds.
 
@@ -279,7 +279,7 @@ class FakeDeviceRunner:
 
     def _play(self, context: LeafContext, script: Script) -> None:
         refuses = script.status is TaskStatus.REJECTED and not (script.progress or script.hangs)
-        if not refuses:  # what a device refuses when it is asked never begins there
+        if not refuses:  # a command that is refused in its call never begins
             context.update(status=TaskStatus.IN_PROGRESS)
         for percent in script.progress:
             context.update(progress=percent)

@@ -1,9 +1,9 @@
-"""What an abort does to a leaf: the ladder asked, acknowledged, ended, or abandoned.
+"""The abort of a leaf: a ladder of asked, acknowledged, and ended or abandoned.
 
-What has not begun ends ABORTED at once. What runs is asked to stop; each rung is a note on the
-leaf, with its time. Work that has not ended when the grace period is over is abandoned: the leaf
-ends ABORTED, and a thread that hangs in a call is replaced. ``leaf_machine.MOVES`` says what an
-abort does in each state.
+A leaf that has not begun ends ABORTED at once. Work that runs is asked to stop; each rung is a
+note on the leaf, with its time. Work that has not ended when the grace period is over is
+abandoned: the leaf ends ABORTED, and a thread that hangs in a call is replaced. The column ABORT
+of ``leaf_machine.MOVES`` lists the move in each state, also while a command is being called.
 
 Threads: everything here runs on control threads.
 """

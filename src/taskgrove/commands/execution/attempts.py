@@ -32,7 +32,7 @@ class Attempt(NamedTuple):
         number: Its number, from 1.
         status: Its final status.
         result: Its result, as its runner gave it.
-        fields: What else came with its end.
+        fields: Further fields of its end.
     """
 
     number: int
@@ -112,7 +112,7 @@ def told_of(earlier: Sequence[Attempt], last: Attempt) -> Attempt:
         since = attempt.number
     which = f"attempt {since}" if since == last.number else f"attempts {since} to {last.number}"
     if last.status is TaskStatus.ABORTED:
-        # It was stopped, and that counts; what had failed before is not hidden by it.
+        # The stop counts, and does not hide the failure before it.
         text = f"{last.words} ({which}); attempt {first.number}: {first.words}"
         return last._replace(result=(parse_result(last.result).code or ResultCode.OK, text))
     alike = first.words == last.words

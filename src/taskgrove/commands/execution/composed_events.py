@@ -10,7 +10,7 @@ from taskgrove.events import ComposedDetail, EventBus, ExecutionKind, NoteDetail
 
 
 def limit_note(leaf: LeafTask, runners: Mapping[TaskExecutionType, LeafRunner]) -> str | None:
-    """Return what must be said about a leaf's limit that cannot be enforced, or None."""
+    """Return the note on a leaf's limit that cannot be enforced, or None."""
     runner = runners.get(leaf.task_type)
     if leaf.timeout is None or runner is None:
         return None
@@ -33,13 +33,13 @@ def _address(leaf: LeafTask) -> str | None:
     try:
         told = [target, getattr(target, "trl", None), getattr(target, "name", None)]
         address = next((str(name) for name in told if isinstance(name, str) and name), None)
-    except BaseException:  # noqa: BLE001 - what runs the leaf meets it again, and tells it
+    except BaseException:  # noqa: BLE001 - the runner of the leaf meets and reports it
         return None
     return address if address != leaf.device_name else None
 
 
 def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDetail:
-    """Return what the record keeps of a composed node."""
+    """Return the facts that the record keeps of a composed node."""
     places = node.places
     if isinstance(node, LeafTask):
         target = node.device_name
@@ -78,7 +78,7 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
 def emit_composed(
     root: Task, bus: EventBus, runners: Mapping[TaskExecutionType, LeafRunner]
 ) -> None:
-    """Publish the whole tree, then what cannot be enforced in it."""
+    """Publish the whole tree, then the limits that cannot be enforced."""
     limits: list[tuple[str, str]] = []
     for path, node in root.walk():
         notes: tuple[str, ...] = ()

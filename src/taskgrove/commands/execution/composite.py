@@ -1,4 +1,4 @@
-"""A Task while it runs: its counters, its deadline, and what breaks a sequence."""
+"""A Task while it runs: its counters, its deadline, and the ends that break a sequence."""
 
 from __future__ import annotations
 

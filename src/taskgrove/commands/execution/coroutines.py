@@ -28,8 +28,8 @@ class CoroutineEnd(NamedTuple):
     """How a coroutine ended, its own clean-up included.
 
     Attributes:
-        value: What it returned.
-        exception: What it raised, or None.
+        value: The value that it returned.
+        exception: The exception that it raised, or None.
         cancelled: Whether it ended as one that was cancelled.
     """
 
@@ -89,7 +89,7 @@ class CoroutineLoop:
     """The event loop, started with the first coroutine.
 
     Args:
-        join_s: How long what is left at the end may take to clean up, in seconds.
+        join_s: How long coroutines that run at the end may take to clean up, in seconds.
     """
 
     def __init__(self, join_s: float) -> None:
@@ -110,7 +110,7 @@ class CoroutineLoop:
         """Return a coroutine that is yet to begin; None once the loop is closed.
 
         Args:
-            awaitable: What is awaited.
+            awaitable: A coroutine, or another awaitable.
             ended: Called with its end, on the loop's thread: it must not block.
         """
         import asyncio  # noqa: PLC0415 - slow to import, and only coroutines need it
@@ -124,7 +124,7 @@ class CoroutineLoop:
             return RunningCoroutine(self._loop, awaitable, ended)
 
     def close(self) -> None:
-        """Cancel what is left, and end the thread."""
+        """Cancel the coroutines that still run, and end the thread."""
         with self._lock:
             self._closed = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
@@ -139,8 +139,8 @@ class CoroutineLoop:
 
         asyncio.set_event_loop(loop)
         try:
-            # What ends programs comes out of the loop when a task that a step made raises it,
-            # and any step may stop the loop: the other steps need it all the same.
+            # An exit or interrupt that a task of a step raises comes out of the loop, and any
+            # step may stop the loop: the other steps still need it.
             while not self._closed and not loop.is_closed():
                 _logged(loop.run_forever)
             left = asyncio.all_tasks(loop)
@@ -160,11 +160,11 @@ def _logged(function: Callable[[], object]) -> None:
         function()
     except BaseException:
         with LOGGING:
-            _LOGGER.exception("a coroutine raised what ends programs")
+            _LOGGER.exception("a coroutine raised an exit or an interrupt")
 
 
 async def _guarded(awaitable: Awaitable[Any]) -> CoroutineEnd:
-    """Await it and return its value or what it raised, cancellation excepted."""
+    """Await it and return its value or its exception, cancellation excepted."""
     import asyncio  # noqa: PLC0415
 
     try:

@@ -1,4 +1,4 @@
-"""What all runs of one executor share: threads, the timer and the runners."""
+"""The parts that all runs of one executor share: threads, the timer and the runners."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONTROL_THREADS: Final = 4
 
 
 class Engine:
-    """What all runs of one executor share: threads, the timer and the runners."""
+    """The parts that all runs of one executor share: threads, the timer and the runners."""
 
     def __init__(
         self, max_workers: int, grace_s: float, runners: Mapping[TaskExecutionType, LeafRunner]
@@ -55,7 +55,7 @@ class Engine:
 
     @property
     def is_own_thread(self) -> bool:
-        """True on a thread that steps, or what follows their ends, run on."""
+        """True on a thread of the pool or on a control thread."""
         return self.pool.current_worker is not None or self.control.current_worker is not None
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ class InternalRunner:
     """The runner of INTERNAL leaves.
 
     Args:
-        join_s: How long coroutines that are left at its end may take to clean up, in seconds.
+        join_s: How long coroutines that run at its end may take to clean up, in seconds.
     """
 
     def __init__(self, join_s: float = 5.0) -> None:
@@ -42,7 +42,7 @@ class InternalRunner:
         return self._loop.is_own_thread
 
     def limits(self, leaf: LeafTask) -> LeafLimits:
-        """Say what can be enforced: nothing on a method that never looks at its abort event."""
+        """Return the limits: nothing is enforced on a method that takes no abort event."""
         try:
             convention = Convention.of(leaf.resolve())
         except (AttributeError, TypeError):
@@ -122,7 +122,7 @@ class InternalRunner:
     def _ended(self, call: MethodCall, end: CoroutineEnd) -> None:
         with self._lock:
             self._running.pop(call.context, None)
-        # On another thread: what follows may call foreign code, and the loop is shared.
+        # On another thread: foreign code may be called, and all coroutines share the loop.
         call.context.submit(functools.partial(_settle, call, end))
 
 

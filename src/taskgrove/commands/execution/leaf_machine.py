@@ -50,7 +50,7 @@ class LeafState(IntEnum):
 
 
 class LeafRequest(IntEnum):
-    """What may be asked of an attempt."""
+    """The requests to an attempt."""
 
     ADOPT = auto()
     """Its work runs outside already, as a record says."""
@@ -103,7 +103,7 @@ MOVES: Final = table_of(LeafState, LeafRequest, {
 })
 # fmt: on
 
-#: What is called with a sign of expired work and the state before it.
+#: Called with a sign of expired work and the state before it.
 Settle: TypeAlias = Callable[[str, LeafState], object]
 
 
@@ -122,7 +122,7 @@ class LeafMachine:
         self.state = WAITING
         self.stop_asked_at: float | None = None
         self._abort_event: threading.Event | None = None
-        #: Of expired work: the signs that its end waits for, and what is called then.
+        #: Of expired work: the signs that its end waits for, and the function that is called then.
         self._settling: tuple[frozenset[str], Settle] | None = None
 
     def move(self, request: LeafRequest) -> LeafState | None:

@@ -129,7 +129,7 @@ class LeafRun(LeafMachine):
     def __str__(self) -> str:
         return f"{self.path}, attempt {self.attempt}"
 
-    # -- what a runner reads --------------------------------------------------------------
+    # -- read by its runner ---------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -146,7 +146,7 @@ class LeafRun(LeafMachine):
         """When the limit expires (``time.monotonic()``, seconds), or None."""
         return None if self.limit is None else self.limit.at
 
-    # -- what a runner tells --------------------------------------------------------------
+    # -- reported by its runner -----------------------------------------------------------
 
     def update(
         self,
@@ -156,7 +156,7 @@ class LeafRun(LeafMachine):
         result: Any = None,
         **fields: Any,
     ) -> None:
-        """Tell what is known of the leaf; a final status ends it."""
+        """Report a status, progress or a result of the leaf; a final status ends it."""
         known = None if status is None else as_task_status(status)
         if known is not None and IS_FINAL[known]:
             if progress is not None:
@@ -190,7 +190,7 @@ class LeafRun(LeafMachine):
             text = f"ended {known.name} {took_s:.1f} s after it was asked to stop"
             self.note("abort-ended", text, after_s=f"{took_s:.3f}")
         if not issubclass(type(exception), BaseException):
-            exception = None  # so may this
+            exception = None  # of a method's own call, too
         if exception is not None:
             fields.setdefault("error", tango_errors_of(exception))
             cause = cause or cause_of(exception)
@@ -251,7 +251,7 @@ class LeafRun(LeafMachine):
         """Return the trackers of the leaf and of all above it that exist."""
         return self.leaf.known_trackers()
 
-    # -- what the executor does with it -----------------------------------------------------
+    # -- called by the executor -------------------------------------------------------------
 
     def __call__(self) -> None:
         """Run the attempt; the executor's pool calls it on one of its threads."""
@@ -260,7 +260,7 @@ class LeafRun(LeafMachine):
         self.worker = self.run.engine.pool.current_worker
         at_work = AT_WORK.set(self)
         try:
-            # What is attached to has begun long ago; what its runner queues begins later.
+            # Work that is attached to has begun long ago; work that its runner queues begins later.
             if self.outside_id is not None or (
                 self.leaf.timeout is not None and not limits_of(self.runner, self.leaf).queues
             ):
@@ -289,7 +289,7 @@ class LeafRun(LeafMachine):
         guarded(self._report_end, status, (code, text), {"cause": cause})
 
     def end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
-        """Report the end that the executor decided, once what belongs to it was reported."""
+        """Report an end that the executor decided, after everything that belongs to it."""
         guarded(self._report_end, status, (code, text), {"cause": cause})
         self.run.ended(self)
 

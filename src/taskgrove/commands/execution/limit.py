@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from taskgrove.clock import SYSTEM_CLOCK
 
-#: What is left of a limit at least when work is picked up again, in seconds: long enough to
-#: connect to a device and to read an end that has come meanwhile.
+#: The least rest of a limit when work is picked up again, in seconds: long enough to connect
+#: to a device and to read an end that has come meanwhile.
 LEAST_LEFT_S: Final = 5.0
 
 

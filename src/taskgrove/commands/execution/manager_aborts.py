@@ -1,7 +1,8 @@
 """Aborts of component managers that queue the tasks of their methods.
 
 Threads: any thread may call :meth:`ManagerAborts.abort`; ``abort_tasks`` is foreign code, which
-may block, so each call of it has a thread of its own. ``_lock`` guards who waits for which call.
+may block, so each call of it has a thread of its own. ``_lock`` guards the lists of leaves that
+wait for a call.
 """
 
 from __future__ import annotations

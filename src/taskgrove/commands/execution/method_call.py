@@ -1,4 +1,4 @@
-"""One call of a method: how it wants to be called, and what its answer means.
+"""One call of a method: its calling convention, and the meaning of its answer.
 
 Threads: a call is made by one thread; its ``task_callback`` may be called by any thread.
 """
@@ -101,7 +101,7 @@ class MethodCall:
         self._told = False
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return what the method is called with."""
+        """Return the arguments and the keywords of the call."""
         argin = self.context.leaf.argin
         keywords: dict[str, Any] = {}
         if self.convention.takes_callback:
@@ -120,7 +120,7 @@ class MethodCall:
         exception: BaseException | None = None,
         **fields: Any,
     ) -> None:
-        """Take what a component manager tells of its task."""
+        """Take a report of a component manager about its task."""
         self._told = True
         fields.pop("may_retry", None)  # the update of another attempt's, or task's, is not ours
         known = as_task_status(status)
@@ -141,13 +141,13 @@ class MethodCall:
             self.context.update(progress=percent)
 
     def returned(self, value: Any) -> None:
-        """Take what the method returned, or what its coroutine did."""
+        """Take the value that the method, or its coroutine, returned."""
         context, convention = self.context, self.convention
         if convention.takes_callback and context.is_over:
-            return  # the callback has told the end; what is returned adds nothing
+            return  # the callback has reported the end; the value adds nothing
         if value is None:
             if convention.takes_abort_event and context.abort_event.is_set():
-                # It was asked to stop and did not say that it came to its end.
+                # It was asked to stop and did not report that it reached its end.
                 self.aborted("returned after it was asked to stop")
             else:
                 context.finish(TaskStatus.COMPLETED)
@@ -159,7 +159,7 @@ class MethodCall:
             self._answered(value)
 
     def raised(self, exc: BaseException, *, when_called: bool = False) -> None:
-        """Take what the method raised.
+        """Take an exception of the method.
 
         Args:
             exc: The exception.
@@ -190,7 +190,7 @@ class MethodCall:
             return None
         try:
             signature = inspect.signature(self._function)
-        except BaseException:  # noqa: BLE001 - foreign code; what it raised is told
+        except BaseException:  # noqa: BLE001 - foreign code; the call's own exception is reported
             return None
         args, keywords = self.arguments()
         try:
@@ -210,7 +210,7 @@ class MethodCall:
             return
         status = TaskStatus.COMPLETED
         if self.context.leaf.function is not None and not _is_meant_as_result(value):
-            # A plain function may return its value: only what is meant as a result is one.
+            # A plain function may return any value: only some values are meant as results.
             value = (ResultCode.OK, value if isinstance(value, str) else "")
         elif parsed.code is ResultCode.ABORTED and self.context.abort_event.is_set():
             status = TaskStatus.ABORTED

@@ -1,4 +1,4 @@
-"""What the executor adds to a cause: the device, why it was to stop, and the place in the map."""
+"""Additions of the executor to a cause: the device, the reason of an abort, the place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from taskgrove.events import Cause, Place
 
 
 def placed(cause: Cause, node: BaseTask) -> Cause:
-    """Return a cause with the place of what is wrong, where it is in the map.
+    """Return a cause with the place in the map of the fault that it tells.
 
     Args:
         cause: The cause.
@@ -28,7 +28,7 @@ def placed(cause: Cause, node: BaseTask) -> Cause:
 
 
 def whole_cause(cause: Cause, leaf: LeafTask, reason: str | None) -> Cause:
-    """Return a cause with what is known of its leaf.
+    """Return a cause with the facts that are known of its leaf.
 
     Args:
         cause: The cause.

@@ -1,6 +1,6 @@
 """Values that promise work in place of its end: a generator, a Future, an unfinished Status.
 
-Of processes and threads, too: who returns one has handed its work on.
+A process or a thread that a step returns is a promise, too: the step has handed its work on.
 
 Nothing here waits, and nothing here raises, whatever the value's own code does.
 """
@@ -19,7 +19,7 @@ _DEPTH_LIMIT: Final = 4
 _ENDS: Final = (("done", "wait"), ("ready", "wait"))
 _NOT_DONE: Final = "returned {} that is not done; its work may still be running"
 _WITHOUT_SUCCESS: Final = "returned {} that ended without success"
-#: They call what they were given only when somebody asks for the next item.
+#: They call their function only when the next item is asked for.
 _LAZY: Final = (map, filter, itertools.starmap)
 
 
@@ -27,7 +27,7 @@ def promise_in(value: Any) -> str | None:
     """Return the words for a value that promises work, or None.
 
     Args:
-        value: What a step gave.
+        value: The value that a step returned.
     """
     if type(value) not in _CONTAINERS:
         return _promise(value)
@@ -49,7 +49,7 @@ def _promise(value: Any) -> str | None:
         return None
     try:
         return _promise_of(kind, value)
-    except BaseException as exc:  # noqa: BLE001 - then nobody can say that its work has ended
+    except BaseException as exc:  # noqa: BLE001 - then it is not known whether its work has ended
         return f"returned {kind.__name__}, and asking it for its end raised {type(exc).__name__}"
 
 
@@ -71,7 +71,7 @@ def _never_run(kind: type) -> str | None:
     if issubclass(kind, (Generator, AsyncGenerator)):
         return "returned a generator; calling a generator function runs nothing of it"
     if issubclass(kind, Coroutine):
-        return "returned a coroutine that nobody awaits; nothing of it runs"
+        return "returned a coroutine that is never awaited; nothing of it runs"
     if kind in _LAZY:
         return f"returned {kind.__name__}, which calls nothing until its items are asked for"
     return None

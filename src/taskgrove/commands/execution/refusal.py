@@ -38,12 +38,12 @@ def record_refusal(
     """Record that a command was refused, and wait until that is kept.
 
     Args:
-        recorder: What keeps the record, or None.
+        recorder: The recorder, or None.
         run_id: An id for the run.
-        about: What the record keeps of it besides its events; it claims nothing.
+        about: Facts that the record keeps of the run besides its events; a claim is left out.
         message: Why, in one line.
         task: Its tree, not submitted; None where none was composed.
-        refused: What stood in the way, each with the path of its leaf.
+        refused: The reasons, each with the path of its leaf.
         observers: Called with every event, too.
         wait_s: How long to wait for the record at most, in seconds.
 
@@ -108,7 +108,7 @@ def _told(bus: EventBus, root: Task, message: str, refused: Iterable[Refusal]) -
 
 
 def _left_out_of(root: Task | None) -> tuple[LeftOut, ...]:
-    """Return what the composer left out of a whole tree."""
+    """Return the parts that the composer left out of a whole tree."""
     nodes = [] if root is None else [node for _, node in root.walk()]
     return tuple(item for node in nodes if isinstance(node, Task) for item in node.left_out)
 

@@ -53,7 +53,7 @@ class RunState(Enum):
 
 
 class RunRequest(Enum):
-    """What may be asked of a run."""
+    """The requests to a run."""
 
     BEGIN = auto()
     """A control thread begins it."""
@@ -90,13 +90,13 @@ class Run:
     """One submitted tree (the ``LeafOwner`` of its leaves).
 
     Args:
-        engine: What the runs of the executor share.
+        engine: The parts that the runs of the executor share.
         root: The tree.
         bus: The run's events.
-        prior: What is known of leaves before the run begins, by their path.
-        recorder: What keeps the record, or None.
+        prior: Facts that are known of leaves before the run begins, by path.
+        recorder: The recorder, or None.
         goes_on: Whether a run of the record goes on: its tree is not published again.
-        start_nothing: Why no leaf may be started, or None: what is not known ends ABORTED.
+        start_nothing: Why no leaf may be started: a leaf of which nothing is known ends ABORTED.
         when_final: Called once, when the run is final or was withdrawn.
         logger: Where faults of the run are logged.
 
@@ -183,7 +183,7 @@ class Run:
                 )
 
     def _tell_what_is_known(self) -> None:
-        """Publish the tree as it was composed, or what a record has yet to hold of it."""
+        """Publish the tree as it was composed, or the ends that its record does not hold yet."""
         root, bus = self.root, self.bus
         if self._prior:
             take_over(root, self._prior)  # the trackers are not bound to the bus yet
@@ -230,7 +230,7 @@ class Run:
     def _abort_active(self) -> None:
         with self.lock:
             active = list(self.schedule.active)
-        # What has not begun goes first, so that nothing starts while others are being asked.
+        # Leaves that have not begun go first, so that none starts while others are being asked.
         for leaf_run in sorted(active, key=lambda item: item.state):
             self.engine.control.submit(functools.partial(abort_leaf, leaf_run))
 
@@ -265,7 +265,7 @@ class Run:
             self.outcome.set_result(outcome)
             self._when_final(self)
 
-    # -- what its leaves need ---------------------------------------------------------------
+    # -- called by its leaves ---------------------------------------------------------------
 
     def remember(self, exc: BaseException) -> None:
         """Keep the first exception, to chain the error of ``handle.result()`` to it."""

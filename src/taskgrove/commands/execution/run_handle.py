@@ -36,7 +36,7 @@ class RunHandle:
     Attributes:
         id: The run's id.
         task: The root of the tree.
-        bus: The run's events; observers subscribed now get what is still to come.
+        bus: The run's events; an observer that subscribes now gets all later ones.
     """
 
     def __init__(self, run: Run) -> None:
@@ -134,7 +134,7 @@ class RunHandle:
         return outcome
 
     def __await__(self) -> Generator[Any, None, AggregationOutcome]:
-        import asyncio  # noqa: PLC0415 - slow to import, and whoever awaits has it
+        import asyncio  # noqa: PLC0415 - slow to import, and code that awaits has it
 
         self._check_process()
         # Shielded: a waiter that is cancelled does not take the outcome from the others.
@@ -143,7 +143,7 @@ class RunHandle:
         if self._run.outcome.done() or not (
             engine.has_thread_of_coroutines() or current_pool() is not None
         ):
-            # The context of a step goes along to the loop of somebody whom the step told of it.
+            # A step may hand the handle, and with it its context, to another loop.
             return (yield from outcome.__await__())
         with waiting_for(self._run, holds_thread=False):
             return (yield from outcome.__await__())

@@ -1,9 +1,9 @@
-"""What starts when in one run.
+"""The order in which the nodes of a run start.
 
-No thread ever waits for a child. When a leaf ends, the thread that ended the leaf decides what
-follows: the next step of a sequence, or the end of a composite and so upwards. That is a loop
-over a list of steps, never a recursion, so a sequence may be 10,000 long and a tree hundreds
-deep.
+No thread ever waits for a child. When a leaf ends, the thread that ended the leaf also starts
+whatever comes next: the next step of a sequence, or the end of a composite and so upwards. That
+is a loop over a list of steps, never a recursion, so a sequence may be 10,000 long and a tree
+hundreds deep.
 
 Threads: any thread may end a leaf. The lock of the run guards the counters of the composites and
 the set of active leaves; trackers, runners and callbacks are only called after its release.
@@ -38,12 +38,12 @@ class _Step(NamedTuple):
 
 
 class Schedule:
-    """What starts when in one run.
+    """The order in which the nodes of a run start.
 
     Args:
         run: The run that the attempts at leaves belong to.
-        prior: What is known of leaves before the run begins, by their path.
-        start_nothing: Why no leaf may be started, or None: what is not known ends ABORTED.
+        prior: Facts that are known of leaves before the run begins, by path.
+        start_nothing: Why no leaf may be started: a leaf of which nothing is known ends ABORTED.
 
     Attributes:
         active: The attempts that are under way.
@@ -122,7 +122,7 @@ class Schedule:
         if isinstance(node, Task):
             path = f"{composite.path}/{node.name}"
             if not node.subtasks and not self._is_recorded(path):
-                # Complete from the start: nobody else would tell.
+                # Complete from the start: nothing else would report its end.
                 _end_child(node, composite, TaskStatus.COMPLETED, (ResultCode.OK, ""))
             if node.tracker.is_complete:
                 steps.append(_Step(node, composite, has_ended=True))
@@ -191,9 +191,9 @@ class Schedule:
             end = functools.partial(
                 leaf_run.finish, TaskStatus.FAILED, words, exception=exc, cause=cause
             )
-            try:  # on another thread, where there is one: what follows may need threads, too
+            try:  # on another thread, where there is one: the next steps may need threads, too
                 run.engine.control.submit(end)
-            except BaseException:  # noqa: BLE001 - then here: what it ends must have an end
+            except BaseException:  # noqa: BLE001 - then here: the leaf must have an end
                 end()
 
     def _after(
@@ -203,7 +203,7 @@ class Schedule:
         remaining: int,
         steps: list[_Step],
     ) -> None:
-        """Append what follows the end of a child, of which ``remaining`` are left."""
+        """Append the steps that follow the end of a child, of which ``remaining`` are left."""
         if remaining:
             if not composite.is_sequence:
                 return
@@ -227,7 +227,7 @@ class Schedule:
             steps.append(done)
         else:
             # Another thread is just handing a child's completion up; it goes on from there,
-            # because what follows may depend on this composite's outcome.
+            # because the next steps may depend on the outcome of this composite.
             composite.tracker.when_closed(lambda: self._advance([done]))
 
     def _skip_rest(self, composite: Composite, words: str, because_of: str) -> None:

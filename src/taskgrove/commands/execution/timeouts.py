@@ -1,8 +1,8 @@
 """Where a timeout is enforced: a leaf whose limit expires ends FAILED.
 
 Whether the work itself ends is up to its runner. The end is published once the work has heard
-that it is to stop, or after the grace period: what follows the end, such as the end of the run,
-may take away what the request needs.
+that it is to stop, or after the grace period. Else the end of the run, which may
+follow at once, could close the connection that the request needs.
 
 Threads: everything here runs on control threads, except :func:`watch` and
 :func:`begin_own_limit`, which any thread may call.
@@ -23,7 +23,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause
 from taskgrove.events.cause import AbortFate, CauseKind
 
-#: What became of the Abort that a limit asked for, by the sign that came.
+#: The fate of an Abort that a limit asked for, by the sign that came.
 _FATES: Final[dict[str, AbortFate]] = {
     "abort-acknowledged": "acknowledged",
     "not sent": "not sent",
@@ -46,7 +46,7 @@ def watch(leaf_run: LeafRun) -> None:
 def begin_own_limit(leaf_run: LeafRun) -> None:
     """Begin the leaf's own limit, if it expires before the one from above.
 
-    The limit of work that runs outside is watched from here on, whoever set it.
+    The limit of work that runs outside is watched from here on, also a limit from above.
     """
     length_s = leaf_run.leaf.timeout
     own = None if length_s is None else Limit.from_now(length_s, leaf_run.path, leaf_run.began_ns)

@@ -49,11 +49,11 @@ def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegu
 def missing_ends(
     root: Task, prior: Mapping[str, Prior]
 ) -> list[tuple[str, BaseTask, Unbegun | None]]:
-    """Return the nodes that have ended by what is on record, but whose own end is not on it.
+    """Return the nodes that have ended according to the record, and whose own end it lacks.
 
     Args:
         root: A tree whose trackers have taken over the record.
-        prior: What is on record, by path.
+        prior: The facts on record, by path.
 
     Returns:
         Each node with its path, parents first, and how it ends; None: as its tracker says.
@@ -82,7 +82,7 @@ def missing_ends(
 
 
 def _of_its_own(verdict: Unbegun, known: Prior | None) -> Unbegun:
-    """Return the verdict on a node whose parent ended, with the cause by what is on record."""
+    """Return the verdict on a node whose parent ended, with the cause that the record implies."""
     if verdict.cause is not None or isinstance(known, PriorStart):
         return verdict
     if isinstance(known, PriorWork):
@@ -91,7 +91,7 @@ def _of_its_own(verdict: Unbegun, known: Prior | None) -> Unbegun:
 
 
 def _below(path: str, task: Task, prior: Mapping[str, Prior]) -> Unbegun:
-    """Return what a task that has ended means for steps below it that have not."""
+    """Return how steps end that are below a task that has ended."""
     known = prior.get(path)
     outcome = task.tracker.outcome()
     if isinstance(known, PriorEnd) and known.fields.get("skipped"):

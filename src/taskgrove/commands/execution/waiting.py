@@ -48,7 +48,7 @@ def waiting_for(run: Run, *, holds_thread: bool = True) -> Iterator[None]:
         holds_thread: Whether the thread is held; False for a coroutine that awaits.
 
     Raises:
-        SelfWaitError: The run could never end while somebody waits here.
+        SelfWaitError: The run could never end while the caller waits here.
     """
     tracker = run.root.tracker
     hint = "return first, or wait with a timeout"
@@ -86,7 +86,7 @@ def waiting_for(run: Run, *, holds_thread: bool = True) -> Iterator[None]:
 
 
 def _leads_back(wait: _Wait) -> bool:
-    """Return whether what is waited for waits, in the end, for the same (lock held)."""
+    """Return whether a wait leads back to itself through other waits (lock held)."""
     left = [wait.target]
     seen: set[int] = set()
     while left:
