@@ -22,7 +22,7 @@ import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from taskgrove.commands.leaf_runner import Refusal
 from taskgrove.errors import UsageError
@@ -41,9 +41,6 @@ from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.client.subscriptions import Subscriptions
 
 _LOGGER = logging.getLogger(__name__)
-
-#: A device that was heard of this recently is called without trying its connection, in seconds.
-_FRESH_S: Final = 0.5
 
 
 class LrcClient:
@@ -130,7 +127,6 @@ class LrcClient:
         *,
         on_update: UpdateCallback,
         command_name: str = "",
-        deadline: float | None = None,
     ) -> LrcCommand:
         """Follow a command that runs already, by the id that the device gave it.
 
@@ -139,13 +135,12 @@ class LrcClient:
             command_id: The id.
             on_update: As for :meth:`invoke`.
             command_name: The command, for messages; by default the end of the id.
-            deadline: As for :meth:`invoke`.
 
         Raises:
             UsageError: The client is closed.
         """
         name = command_name or command_id.rpartition("_")[2]
-        command, session = self._new_command(device, name, on_update, deadline)
+        command, session = self._new_command(device, name, on_update)
         command.command_id = command_id
         session.dispatcher.post(session.attach, command, command_id)
         session.dispatcher.post(session.calling.discard, command)
@@ -265,14 +260,17 @@ class LrcClient:
             device,
             subscriptions,
             rpc_timeout_s=self._settings.rpc_timeout_s,
-            fresh_s=_FRESH_S,
             on_broken=self._server_broken,
         )
         session.abort_desk = AbortDesk(session.link, dispatcher.submit)
         return session
 
     def _new_command(
-        self, device: str, command_name: str, on_update: UpdateCallback, deadline: float | None
+        self,
+        device: str,
+        command_name: str,
+        on_update: UpdateCallback,
+        deadline: float | None = None,
     ) -> tuple[LrcCommand, DeviceSession]:
         session = self._session(device)
         command = LrcCommand(device, command_name, on_update)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from taskgrove.commands.command_map.loading import load_command_map as load_command_map
     from taskgrove.commands.command_map.loading import parse_command_map as parse_command_map
     from taskgrove.commands.command_map.loading import parse_plain_data as parse_plain_data
+    from taskgrove.commands.command_map.map_json_schema import (
+        command_map_json_schema as command_map_json_schema,
+    )
     from taskgrove.commands.command_map.schema import AllowedStates as AllowedStates
     from taskgrove.commands.command_map.schema import AnalysisEntry as AnalysisEntry
     from taskgrove.commands.command_map.schema import CompositeEntry as CompositeEntry
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from taskgrove.commands.command_map.schema import GroupEntry as GroupEntry
     from taskgrove.commands.command_map.schema import HandlerEntry as HandlerEntry
     from taskgrove.commands.command_map.schema import InternalEntry as InternalEntry
-    from taskgrove.commands.command_map.schema import (
-        command_map_json_schema as command_map_json_schema,
-    )
 
 # Later: an analysis uses parts of this package, and needs no models of maps.
 _LATER = {
@@ -38,7 +38,7 @@ _LATER = {
     "HandlerEntry": "taskgrove.commands.command_map.schema",
     "InternalEntry": "taskgrove.commands.command_map.schema",
     "MapLimits": "taskgrove.commands.command_map.document",
-    "command_map_json_schema": "taskgrove.commands.command_map.schema",
+    "command_map_json_schema": "taskgrove.commands.command_map.map_json_schema",
     "load_command_map": "taskgrove.commands.command_map.loading",
     "parse_command_map": "taskgrove.commands.command_map.loading",
     "parse_plain_data": "taskgrove.commands.command_map.loading",

@@ -1,4 +1,4 @@
-"""The contents of a command map: the models of its entries, and its JSON Schema.
+"""The contents of a command map: the models of its entries.
 
 An entry is validated alone, without the entries below it: trees may be hundreds of levels deep,
 and validation must not recurse. :mod:`taskgrove.commands.command_map.check` walks the tree and
@@ -22,7 +22,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import models_json_schema
 
 from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
 from taskgrove.commands.command_map.launcher import launcher_words
@@ -66,7 +65,7 @@ DEVICE_NAME_PATTERN: Final = (
 _NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
 #: The most leaves that ``each`` makes of one entry.
 MAX_EACH: Final = 100_000
-_TASK_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]{1,255}$"
+TASK_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]{1,255}$"
 
 
 _QUORUM_SCHEMA: Final = {
@@ -324,105 +323,3 @@ ENTRY_CLASSES: Final[dict[str, type[HandlerEntry]]] = {
     for cls in (DeviceEntry, GroupEntry, InternalEntry, AnalysisEntry)
     for keyword in cls.kinds
 }
-
-
-def command_map_json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a command map.
-
-    The schema describes each entry; whether names fit together, and how deep
-    and big a map may be, is checked when a map is loaded.
-    """
-    handlers = list(dict.fromkeys(ENTRY_CLASSES.values()))
-    models: list[type[BaseModel]] = [CompositeEntry, *handlers]
-    _, document = models_json_schema(
-        [(model, "validation") for model in models], ref_template="#/$defs/{model}"
-    )
-    definitions: dict[str, Any] = document["$defs"]
-    named = []
-    for cls in handlers:
-        definition = definitions[cls.__name__]
-        definition["properties"]["handler"] = {
-            "enum": list(cls.kinds),
-            "description": "The keyword, for an entry that has a name of its own.",
-        }
-        definition["required"] = ["command_name"]
-        named.append({"allOf": [{"$ref": f"#/$defs/{cls.__name__}"}, {"required": ["handler"]}]})
-    definitions["EachValue"]["oneOf"] = [
-        {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-        for name in EACH_SOURCES
-    ]
-    definitions["CompositeEntry"]["properties"]["tasks"] = {"$ref": "#/$defs/Tasks"}
-    definitions["Tasks"] = {
-        "type": "object",
-        "description": "Tasks by name: a keyword, a composite, or any name with 'handler'.",
-        "propertyNames": {"pattern": _TASK_NAME_PATTERN},
-        "properties": {
-            keyword: {
-                "allOf": [{"$ref": f"#/$defs/{cls.__name__}"}],
-                "properties": {"handler": {"const": keyword}},
-            }
-            for keyword, cls in ENTRY_CLASSES.items()
-        },
-        "additionalProperties": {"oneOf": [{"$ref": "#/$defs/CompositeEntry"}, *named]},
-    }
-    definitions["Commands"] = {
-        "type": "object",
-        "minProperties": 1,
-        "propertyNames": {"pattern": _TASK_NAME_PATTERN},
-        "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
-    }
-    return _top_level({**definitions, **_section_definitions()})
-
-
-def _section_definitions() -> dict[str, Any]:
-    name = {"$ref": "#/$defs/DeviceName"}
-    names = {"anyOf": [name, {"type": "array", "items": name, "uniqueItems": True}]}
-    by_name = {"type": "object", "additionalProperties": {"type": "object"}}
-    return {
-        "DeviceName": {"type": "string", "pattern": DEVICE_NAME_PATTERN},
-        "Components": {
-            "type": "object",
-            "description": "The devices that each keyword stands for, by TANGO name.",
-            "properties": dict.fromkeys(COMPONENT_KEYWORDS, names),
-            "additionalProperties": False,
-        },
-        "Simulator": {
-            "type": "object",
-            "description": "For the simulator: its settings, and faults by device and command.",
-            "properties": {
-                **dict.fromkeys(SIMULATOR_KEYS, True),
-                **dict.fromkeys(SIMULATOR_TABLES, by_name),
-            },
-            "additionalProperties": False,
-        },
-    }
-
-
-def _top_level(definitions: dict[str, Any]) -> dict[str, Any]:
-    sections = {
-        "components": {"$ref": "#/$defs/Components"},
-        "simulator": {"$ref": "#/$defs/Simulator"},
-    }
-    extension = {f"^{EXTENSION_PREFIX}": True}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "taskgrove command map",
-        "description": "Commands by name, at the top level or below 'commands'.",
-        "type": "object",
-        "oneOf": [
-            {
-                "required": ["commands"],
-                "properties": {"commands": {"$ref": "#/$defs/Commands"}, **sections},
-                "patternProperties": extension,
-                "additionalProperties": False,
-            },
-            {
-                "not": {"required": ["commands"]},
-                "minProperties": 1,
-                "properties": sections,
-                "patternProperties": extension,
-                "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
-            },
-        ],
-        "$defs": definitions,
-    }

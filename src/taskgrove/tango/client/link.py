@@ -30,6 +30,8 @@ _LOGGER = logging.getLogger(__name__)
 _WHERE_IS_THE_HEARTBEAT: Final = ("ZmqEventSubscriptionChange", ["info"])
 #: A device that pushes no events is asked for them again after so many seconds.
 _EVENTS_AGAIN_S: Final = 10.0
+#: A device that was heard of this recently is called without trying its connection, in seconds.
+_FRESH_S: Final = 0.5
 #: PyTango connects to a device at most once in this many seconds.
 CONNECT_PAUSE_S: Final = 1.05
 #: The longest limit that PyTango takes, in milliseconds.
@@ -63,8 +65,6 @@ class DeviceLink:
         device: The device's TANGO name.
         subscriptions: The device's subscriptions, which the link keeps alive.
         rpc_timeout_s: Limit of each call, in seconds.
-        fresh_s: A link that nothing was heard of for longer is tried before it is trusted,
-            in seconds.
         on_broken: Called with the link by any thread that finds its connection broken; must
             not block. Devices of one server share a connection, and only one of them is told.
 
@@ -82,7 +82,6 @@ class DeviceLink:
         subscriptions: Subscriptions,
         *,
         rpc_timeout_s: float,
-        fresh_s: float,
         on_broken: Callable[[DeviceLink], object],
     ) -> None:
         self.device = device
@@ -93,7 +92,6 @@ class DeviceLink:
         self._subscriptions = subscriptions
         self._lists = CommandLists(tango)
         self._timeout_ms = max(1, int(rpc_timeout_s * 1000))
-        self._fresh_s = fresh_s
         self._on_broken = on_broken
         self._proxy: Any = None
         self._admin: Any = None
@@ -139,7 +137,7 @@ class DeviceLink:
             DevFailed: It cannot be reached; nothing was sent to the device's commands.
             DeviceError: The link is closed.
         """
-        if self._usable and time.monotonic() - self._sure_at < self._fresh_s:
+        if self._usable and time.monotonic() - self._sure_at < _FRESH_S:
             return
         with self._lock:
             flight = self._flight

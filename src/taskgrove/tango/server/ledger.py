@@ -70,16 +70,9 @@ def new_command_id(name: str, wall_s: float) -> str:
 class CommandLedger:
     """The commands of one device."""
 
-    def __init__(
-        self,
-        dialect: Dialect | None = None,
-        *,
-        clock: Clock = SYSTEM_CLOCK,
-        finished_kept_s: float = FINISHED_KEPT_S,
-    ) -> None:
+    def __init__(self, dialect: Dialect | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.dialect = dialect or Dialect()
         self._clock = clock
-        self._finished_kept_s = finished_kept_s
         self._known: dict[str, CommandRecord] = {}
         self._finished: deque[str] = deque(maxlen=MAX_FINISHED)
         self._last_result: tuple[str, str] | None = None
@@ -137,7 +130,7 @@ class CommandLedger:
             record.started_at = now
         if status.is_final:
             record.finished_at = now
-            record.forget_at = self._clock.monotonic() + self._finished_kept_s
+            record.forget_at = self._clock.monotonic() + FINISHED_KEPT_S
             self._finished.append(self._describe(record))
 
     def _events(

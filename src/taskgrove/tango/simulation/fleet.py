@@ -248,7 +248,7 @@ class SimulatedFleet:
             self._processes.start(number)
             self._wait_ready(number, self._deadline())
 
-    def wait_restarted(self, device: str, old_pid: int, timeout_s: float = 30.0) -> None:
+    def wait_restarted(self, device: str, old_pid: int) -> None:
         """Return when a process other than ``old_pid`` serves the device and is ready.
 
         Raises:
@@ -258,7 +258,7 @@ class SimulatedFleet:
             self._number_of(device),
             lambda report: report.event == "ready" and report.pid != old_pid,
             "come back",
-            time.monotonic() + timeout_s,
+            self._deadline(),
         )
 
     def set_fault(

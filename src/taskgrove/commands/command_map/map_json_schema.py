@@ -1,0 +1,122 @@
+"""The JSON Schema of command maps, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from taskgrove.commands.command_map.schema import (
+    COMPONENT_KEYWORDS,
+    DEVICE_NAME_PATTERN,
+    EACH_SOURCES,
+    ENTRY_CLASSES,
+    EXTENSION_PREFIX,
+    SIMULATOR_KEYS,
+    SIMULATOR_TABLES,
+    TASK_NAME_PATTERN,
+    CompositeEntry,
+)
+
+
+def command_map_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a command map.
+
+    The schema describes each entry; whether names fit together, and how deep
+    and big a map may be, is checked when a map is loaded.
+    """
+    handlers = list(dict.fromkeys(ENTRY_CLASSES.values()))
+    models: list[type[BaseModel]] = [CompositeEntry, *handlers]
+    _, document = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/$defs/{model}"
+    )
+    definitions: dict[str, Any] = document["$defs"]
+    named = []
+    for cls in handlers:
+        definition = definitions[cls.__name__]
+        definition["properties"]["handler"] = {
+            "enum": list(cls.kinds),
+            "description": "The keyword, for an entry that has a name of its own.",
+        }
+        definition["required"] = ["command_name"]
+        named.append({"allOf": [{"$ref": f"#/$defs/{cls.__name__}"}, {"required": ["handler"]}]})
+    definitions["EachValue"]["oneOf"] = [
+        {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+        for name in EACH_SOURCES
+    ]
+    definitions["CompositeEntry"]["properties"]["tasks"] = {"$ref": "#/$defs/Tasks"}
+    definitions["Tasks"] = {
+        "type": "object",
+        "description": "Tasks by name: a keyword, a composite, or any name with 'handler'.",
+        "propertyNames": {"pattern": TASK_NAME_PATTERN},
+        "properties": {
+            keyword: {
+                "allOf": [{"$ref": f"#/$defs/{cls.__name__}"}],
+                "properties": {"handler": {"const": keyword}},
+            }
+            for keyword, cls in ENTRY_CLASSES.items()
+        },
+        "additionalProperties": {"oneOf": [{"$ref": "#/$defs/CompositeEntry"}, *named]},
+    }
+    definitions["Commands"] = {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": TASK_NAME_PATTERN},
+        "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
+    }
+    return _top_level({**definitions, **_section_definitions()})
+
+
+def _section_definitions() -> dict[str, Any]:
+    name = {"$ref": "#/$defs/DeviceName"}
+    names = {"anyOf": [name, {"type": "array", "items": name, "uniqueItems": True}]}
+    by_name = {"type": "object", "additionalProperties": {"type": "object"}}
+    return {
+        "DeviceName": {"type": "string", "pattern": DEVICE_NAME_PATTERN},
+        "Components": {
+            "type": "object",
+            "description": "The devices that each keyword stands for, by TANGO name.",
+            "properties": dict.fromkeys(COMPONENT_KEYWORDS, names),
+            "additionalProperties": False,
+        },
+        "Simulator": {
+            "type": "object",
+            "description": "For the simulator: its settings, and faults by device and command.",
+            "properties": {
+                **dict.fromkeys(SIMULATOR_KEYS, True),
+                **dict.fromkeys(SIMULATOR_TABLES, by_name),
+            },
+            "additionalProperties": False,
+        },
+    }
+
+
+def _top_level(definitions: dict[str, Any]) -> dict[str, Any]:
+    sections = {
+        "components": {"$ref": "#/$defs/Components"},
+        "simulator": {"$ref": "#/$defs/Simulator"},
+    }
+    extension = {f"^{EXTENSION_PREFIX}": True}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "taskgrove command map",
+        "description": "Commands by name, at the top level or below 'commands'.",
+        "type": "object",
+        "oneOf": [
+            {
+                "required": ["commands"],
+                "properties": {"commands": {"$ref": "#/$defs/Commands"}, **sections},
+                "patternProperties": extension,
+                "additionalProperties": False,
+            },
+            {
+                "not": {"required": ["commands"]},
+                "minProperties": 1,
+                "properties": sections,
+                "patternProperties": extension,
+                "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
+            },
+        ],
+        "$defs": definitions,
+    }
