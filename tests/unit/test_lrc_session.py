@@ -92,14 +92,14 @@ class Device:
         answer = self.asked.pop() if self.asked else None
         found = Snapshot(list(facts), checked, True)
         if answer is None:
-            self.session.poll_told(self.session.wanted() or (), found)
+            self.session._polls.told(self.session.wanted() or (), found)
         else:
             answer(found, None)
 
     def fail(self, failure: Failure) -> None:
         answer = self.asked.pop() if self.asked else None
         if answer is None:
-            self.session.poll_failed(self.clock.monotonic(), failure)
+            self.session._polls.failed(self.clock.monotonic(), failure)
         else:
             answer(None, failure)
 
@@ -283,7 +283,7 @@ def test_an_event_error_has_the_subscription_renewed_and_the_device_polled(
     device.due.clear()
     device.session.on_event_error(1, reason)
     assert bool(device.link.stale) is stale
-    assert device.session.interval() == 1.0
+    assert device.session._polls.interval() == 1.0
     device.advance(0.2)
     assert len(device.asked) == 1
 
@@ -293,11 +293,11 @@ def test_after_an_event_error_a_slow_poll_becomes_a_watch_of_one_second(
 ) -> None:
     device = Device(monkeypatch, poll_interval_s=600.0)
     device.accepted()
-    assert device.session.interval() == 600.0
+    assert device.session._polls.interval() == 600.0
     device.session.on_event_error(1, "API_EventTimeout")
-    assert device.session.interval() == 1.0
+    assert device.session._polls.interval() == 1.0
     device.advance(contact.WATCH_S + 0.1)
-    assert device.session.interval() == 600.0
+    assert device.session._polls.interval() == 600.0
 
 
 def test_an_error_of_an_older_subscription_means_nothing(device: Device) -> None:
@@ -338,7 +338,7 @@ def test_silence_is_told_once_with_its_beginning_and_so_is_its_end(device: Devic
     answered_ns = SYSTEM_CLOCK.wall_ns()
     for _ in range(3):
         device.advance(1.5)
-        device.session.poll_failed(device.clock.monotonic() - 1.0, SILENT)
+        device.session._polls.failed(device.clock.monotonic() - 1.0, SILENT)
     device.poll(CommandFacts("1_2_Configure", RUNS))
     began, over = [update for update in told if update.answers is not None]
     assert (began.answers, over.answers) == (False, True)
@@ -354,7 +354,7 @@ def test_a_device_that_raises_on_polls_is_not_silent(device: Device) -> None:
     device.session.accept(command, "1_2_Configure", TaskStatus.QUEUED)
     for _ in range(5):
         device.advance(2.0)
-        device.session.poll_failed(
+        device.session._polls.failed(
             device.clock.monotonic() - 1.0, Failure(FailureKind.RAISED, "x", "y")
         )
     assert [update for update in told if update.answers is not None] == []
@@ -413,7 +413,7 @@ def test_a_reply_ends_the_silence_of_a_device(device: Device) -> None:
     told: list[Any] = []
     command = LrcCommand("a/b/1", "Configure", told.append)
     device.session.accept(command, "1_2_Configure", TaskStatus.QUEUED)
-    device.session.poll_late()
+    device.session._polls.late()
     device.session.accept(device.command("Scan"), "2_3_Scan", TaskStatus.QUEUED)
     assert [update.answers for update in told if update.answers is not None] == [False, True]
 

@@ -3,8 +3,8 @@
 Events are hints: an event may come before the reply of the call that it belongs to, twice, or
 never. A slow poll reconciles what events lost, and faster polls follow any sign of trouble.
 
-Threads: all but ``poll`` runs on the client's dispatcher thread, without locks. Calls that may
-block are handed to the lanes, and their outcome comes back through the client's inbox.
+Threads: a session is used on the client's dispatcher thread, without locks. Calls that may block
+are handed to the lanes, and their outcome comes back through the client's inbox.
 """
 
 from __future__ import annotations
@@ -21,18 +21,16 @@ from taskgrove.tango.client.command import CommandNews, CommandState, LrcCommand
 from taskgrove.tango.client.contact import Contact, ContactNews
 from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.doubt import Doubt, candidates, is_called_again, unknown_fate
-from taskgrove.tango.client.failure import Failure, FailureKind
-from taskgrove.tango.client.link import CONNECT_PAUSE_S, DeviceLink
+from taskgrove.tango.client.failure import Failure
+from taskgrove.tango.client.link import DeviceLink
 from taskgrove.tango.client.lists import Snapshot
-from taskgrove.tango.client.polls import SILENT_AFTER_S, Polls
+from taskgrove.tango.client.polls import WATCH_INTERVAL_S, Polls
 from taskgrove.tango.client.protocol import CommandFacts, decode_event
 from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.client.strangers import Strangers
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Period of the polls after trouble, in seconds.
-_WATCH_INTERVAL_S: Final = 1.0
 #: An event may be this late behind a poll (some devices send theirs in batches), in seconds.
 _EVENT_LAG_S: Final = 2.0
 #: How soon a device is polled after PyTango told of lost events, in seconds.
@@ -41,8 +39,6 @@ _AFTER_ERROR_S: Final = 0.1
 _FIRST_READ_S: Final = 2.0
 #: Polls that must have told of an end without its result; the first may have begun before it.
 _POLLS_FOR_RESULT: Final = 2
-#: Period of the poll of a device that pushes no events at all, in seconds.
-_EVENTLESS_INTERVAL_S: Final = 0.2
 
 
 class DeviceSession:
@@ -72,7 +68,7 @@ class DeviceSession:
         self._settings = settings
         self._at = dispatcher.after
         self._strangers = Strangers()
-        self._polls = Polls(self, dispatcher)
+        self._polls = Polls(self, self.contact, settings, dispatcher)
         self._ahead: dict[str, None] = {}
 
     # -- from the invoking thread, through the inbox ------------------------------
@@ -92,7 +88,7 @@ class DeviceSession:
     ) -> None:
         """Follow a command that the device accepted; earlier events are replayed."""
         if source == "reply":
-            self._answered(ContactNews.REPLY)
+            self._polls.answered(ContactNews.REPLY)
         command.protocol = self.link.protocol
         command.breaks_before = self.contact.breaks
         early = self._strangers.claim(command_id)
@@ -103,12 +99,12 @@ class DeviceSession:
         for facts in early:
             self._give(command, facts, "event")
         if not command.is_over:
-            self._polls.within(self.interval())
+            self._polls.within(self._polls.interval())
 
     def doubt(self, command: LrcCommand, sent_at: float, failure: Failure) -> None:
         """Find out the fate of a call that failed after it may have been sent."""
         self.contact.breaks += 1
-        self._trouble()
+        self.trouble()
         if command.move(CommandNews.CALL_BROKEN):
             self.doubts.append(Doubt(command, sent_at, failure))
         self._polls.within(0.05)
@@ -169,7 +165,7 @@ class DeviceSession:
         is_first_read = time.monotonic() - self.link.subscribed_at < _FIRST_READ_S
         if reason == "API_EventTimeout" or (reason != "API_MissedEvents" and not is_first_read):
             # The channel is dead or was revived: only a new subscription is sure to hear.
-            self._trouble()
+            self.trouble()
         if self.commands or self.doubts:
             self.contact.watch()
             self._polls.within(_AFTER_ERROR_S)
@@ -191,22 +187,8 @@ class DeviceSession:
         """Return the ids that are waited for, or None when there is nothing to poll for."""
         return tuple(self.commands) if self.commands or self.doubts else None
 
-    def poll(self, ids: tuple[str, ...]) -> Snapshot:
-        """Read the states of the device's commands; blocks, and so runs on a lane."""
-        return self.link.poll(ids)
-
-    def interval(self) -> float:
-        """Return the pause until the next poll, in seconds."""
-        interval = self._settings.poll_interval_s
-        if not self.link.has_events:
-            return min(interval, _EVENTLESS_INTERVAL_S)
-        if self.contact.is_watched:
-            return min(interval, _WATCH_INTERVAL_S)
-        return interval
-
     def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
         """Take the result of a poll."""
-        self._answered(ContactNews.POLL_TOLD)
         now = time.monotonic()
         for facts in found.facts:
             followers = self.commands.get(facts.command_id)
@@ -240,7 +222,7 @@ class DeviceSession:
             self._polls.within(0.25)
             return
         missed_s = now - command.missed_since
-        if command.has_result and missed_s > _WATCH_INTERVAL_S:
+        if command.has_result and missed_s > WATCH_INTERVAL_S:
             command.end_without_status()
             self._over(command)
         elif self.contact.breaks > command.breaks_before and missed_s > 0.2:
@@ -256,48 +238,7 @@ class DeviceSession:
             )
             self._close(command, text, self._cause("forgotten"), may_retry=False)
         else:
-            self._polls.within(_WATCH_INTERVAL_S)
-
-    def poll_failed(self, began: float, failure: Failure) -> None:
-        """Take the failure of a poll, and decide when to poll again."""
-        self._trouble()
-        if failure.kind is FailureKind.DELAYED:
-            self._polls.within(0.2)
-            return
-        contact = self.contact
-        is_first = contact.failing_s is None
-        contact.poll_failed(began, failure)
-        failing_s = contact.failing_s or 0.0
-        if failure.kind.is_silence:
-            self._at(max(0.0, SILENT_AFTER_S - failing_s), self._look_for_silence)
-        if contact.refusals >= 2:
-            why = "its server is gone: nothing answers at its address, connecting was refused twice"
-            self._lose_all(why, ended=True, failure=failure)
-        elif failing_s > self._settings.lost_after_s:
-            why = f"the device was unreachable for {failing_s:.0f} s: {failure.words}"
-            self._lose_all(why, ended=False, failure=failure)
-        elif failure.kind is FailureKind.REFUSED:
-            self._polls.within(CONNECT_PAUSE_S)
-        else:
-            self._polls.within(0.05 if is_first else 0.5)
-
-    def poll_late(self) -> None:
-        """Take note that a poll has had no answer for so long that the device counts as silent."""
-        if not self.contact.move(ContactNews.POLL_LATE):
-            return
-        cause = self._cause("silent")
-        silent_s = self.contact.silent_s(self.link.heard_at)
-        for command in self.in_flight():
-            command.tell_answers(False, f"no answer from its device for {silent_s:.0f} s", cause)
-
-    def _look_for_silence(self) -> None:
-        if (self.contact.failing_s or 0.0) >= SILENT_AFTER_S:
-            self.poll_late()
-
-    def _answered(self, news: ContactNews) -> None:
-        if self.contact.answered(news):
-            for command in self.in_flight():
-                command.tell_answers(True, "the device answers again")
+            self._polls.within(WATCH_INTERVAL_S)
 
     # -- decisions -----------------------------------------------------------------
     def _give_all(self, followers: list[LrcCommand], facts: CommandFacts, source: Source) -> None:
@@ -370,7 +311,14 @@ class DeviceSession:
         command.fail(text, cause, may_retry=may_retry, error=error)
         self._forget(command)
 
-    def _lose_all(self, why: str, *, ended: bool, failure: Failure) -> None:
+    def lose_all(self, why: str, *, ended: bool, failure: Failure) -> None:
+        """End every command, because the device is lost.
+
+        Args:
+            why: The reason.
+            ended: Whether the commands have ended with their server.
+            failure: The failure of the last poll.
+        """
         fate = "" if ended else "; what became of the command is not known"
         doubts, self.doubts = self.doubts, []
         self.contact.give_up()
@@ -409,7 +357,8 @@ class DeviceSession:
     def _cause(self, kind: CauseKind, failure: Failure | None = None) -> Cause:
         return self.contact.cause(kind, self.link.heard_at, failure)
 
-    def _trouble(self) -> None:
+    def trouble(self) -> None:
+        """Take a sign that events may be lost: subscribe again before the next use."""
         self.contact.move(ContactNews.TROUBLE)
         self.contact.found_at = None
         self._ahead.clear()
@@ -419,4 +368,4 @@ class DeviceSession:
         """Subscribe again when a poll told of an end whose event never came."""
         if command_id in self._ahead:
             _LOGGER.debug("%s: no event of the end of %s", self.link.device, command_id)
-            self._trouble()
+            self.trouble()
