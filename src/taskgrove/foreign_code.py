@@ -34,6 +34,11 @@ def guarded(function: Callable[..., object], *args: Any, **fields: Any) -> None:
     """
     try:
         function(*args, **fields)
-    except BaseException:
-        with LOGGING:
-            _LOGGER.exception("a callback of a task raised an exit or an interrupt")
+    except BaseException as exc:  # noqa: BLE001 - see above
+        log_exit(exc)
+
+
+def log_exit(exc: BaseException) -> None:
+    """Log the exit or interrupt that a callback raised."""
+    with LOGGING:
+        _LOGGER.error("a callback of a task raised an exit or an interrupt", exc_info=exc)

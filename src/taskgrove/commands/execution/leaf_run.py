@@ -53,7 +53,7 @@ from taskgrove.events import (
     tango_errors_of,
 )
 from taskgrove.events.foreign_values import readable
-from taskgrove.foreign_code import guarded
+from taskgrove.foreign_code import log_exit
 from taskgrove.loops.loop import TimerEntry
 from taskgrove.loops.pool import Worker
 
@@ -157,17 +157,15 @@ class LeafRun(LeafMachine):
         **fields: Any,
     ) -> None:
         """Report a status, progress or a result of the leaf; a final status ends it."""
-        known = None if status is None else as_task_status(status)
+        if progress is not None:
+            fields["progress"] = progress
+        known = as_task_status(status)
         if known is not None and IS_FINAL[known]:
-            if progress is not None:
-                fields["progress"] = progress
             self.finish(known, result, **fields)
         elif not self.is_over:
             if self.attempt > 1 and known in (TaskStatus.STAGING, TaskStatus.QUEUED):
                 known = None  # the leaf has begun long ago; its record does not go back
-            self._add_origin(fields)
-            result = outside_result(result)
-            guarded(self.leaf.report, status=known, progress=progress, result=result, **fields)
+            self._report(known, outside_result(result), fields)
 
     def finish(
         self,
@@ -206,7 +204,7 @@ class LeafRun(LeafMachine):
             return True
         if exception is not None:
             self.run.remember(exception)
-        guarded(self._report_end, known, result, fields)
+        self._report_end(known, result, fields)
         self.run.ended(self)
         return True
 
@@ -286,11 +284,11 @@ class LeafRun(LeafMachine):
     def cut_off(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
         """End an attempt that is not launched: the run goes on by itself."""
         self.move(CUT_OFF)
-        guarded(self._report_end, status, (code, text), {"cause": cause})
+        self._report_end(status, (code, text), {"cause": cause})
 
     def end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
         """Report an end that the executor decided, after everything that belongs to it."""
-        guarded(self._report_end, status, (code, text), {"cause": cause})
+        self._report_end(status, (code, text), {"cause": cause})
         self.run.ended(self)
 
     def drop_timer(self) -> None:
@@ -299,13 +297,17 @@ class LeafRun(LeafMachine):
             self.timer.cancel()
             self.timer = None
 
-    def _add_origin(self, fields: dict[str, Any]) -> None:
-        """Add the device and the attempt that an update is attributed to, never another name."""
+    def _report(self, status: TaskStatus | None, result: Any, fields: dict[str, Any]) -> None:
+        """Report to the trackers, with the device and the attempt, never under another name."""
         fields.pop("task_name", None)
         if self.leaf.device_name is not None:
             fields.setdefault("device_name", self.leaf.device_name)
         if self.attempt > 1:
             fields["attempt"] = self.attempt
+        try:  # in place, not by guarded(): this is on the path of every update
+            self.leaf.report(status=status, result=result, **fields)
+        except BaseException as exc:  # noqa: BLE001
+            log_exit(exc)
 
     def _report_end(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> None:
         self.drop_timer()
@@ -315,8 +317,7 @@ class LeafRun(LeafMachine):
             if told is not last:  # the end is that of an earlier attempt, or of both
                 self.tell_attempt("attempt", last)
             status, result, fields = told.status, told.result, dict(told.fields)
-        self._add_origin(fields)
-        self.leaf.report(status=status, result=result, **fields)
+        self._report(status, result, fields)
 
     def tell_attempt(self, topic: str, ended: Attempt) -> None:
         """Publish how an attempt ended that is not the last word on the leaf."""
