@@ -287,8 +287,11 @@ class _Follower:
     def move(self, request: CallRequest) -> bool:
         """Make a move; return whether the state has changed. The caller holds the lock."""
         before = self.state
-        self.state = step(MOVES, before, request, self.context.path)
+        self.state = step(MOVES, before, request, self)
         return self.state is not before
+
+    def __str__(self) -> str:
+        return f"the call of {self.context.path}"
 
     def __call__(self, update: LrcUpdate) -> None:
         context = self.context
