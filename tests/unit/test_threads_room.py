@@ -8,7 +8,9 @@ from pathlib import Path
 import taskgrove
 
 SOURCE = Path(taskgrove.__file__).parent
-CREATES = re.compile(r"\bThread\(|start_new_thread|PoolExecutor\b|threading\.Timer\(|to_thread\(")
+CREATES = re.compile(
+    r"\bThread\(|start_new_thread|PoolExecutor\b|threading\.Timer\(|to_thread\(|run_in_executor\("
+)
 
 
 def test_only_loops_creates_threads():
