@@ -178,6 +178,23 @@ def test_an_end_of_the_work_ends_the_wait_for_the_answer() -> None:
     assert told_before_the_end(log, "root/beam") == ["timeout", "late"]
 
 
+def test_an_end_that_comes_before_the_work_is_asked_to_stop_ends_the_wait() -> None:
+    class Ends(Runner):
+        def start(self, context: LeafContext) -> None:
+            self.context = context
+            super().start(context)
+
+        def limits(self, leaf: LeafTask) -> LeafLimits:
+            if hasattr(self, "context") and self.context.is_over:  # read as the limit expires
+                self.context.finish(TaskStatus.COMPLETED)
+            return super().limits(leaf)
+
+    runner, log = Ends(), EventLog()
+    with MainTaskExecutor(runners={DEVICE: runner}, grace_s=GUARD_S) as executor:
+        ended(executor.submit_main_task(root(beam()), observers=[log]))
+    assert told_before_the_end(log, "root/beam") == ["timeout", "late"]
+
+
 def test_a_device_that_is_to_go_on_ends_its_leaf_at_the_limit() -> None:
     runner = Runner()
     with MainTaskExecutor(runners={DEVICE: runner}, grace_s=GUARD_S) as executor:

@@ -30,12 +30,7 @@ from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.control_model import IS_FINAL
-from taskgrove.errors import (
-    ExecutorClosedError,
-    MissingRunnerError,
-    UsageError,
-    nearest,
-)
+from taskgrove.errors import ExecutorClosedError, MissingRunnerError, UsageError, nearest
 from taskgrove.events import EventBus, Observer
 
 _LOGGER = logging.getLogger(__name__)

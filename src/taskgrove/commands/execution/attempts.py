@@ -14,14 +14,8 @@ import msgspec
 from taskgrove.commands.aggregation.base import AggregationOutcome, parse_result
 from taskgrove.commands.aggregation.outside_results import outside_result
 from taskgrove.commands.aggregation.plain_values import describe as describe_value
-from taskgrove.control_model import (
-    IS_FINAL,
-    PROBLEM_CODES,
-    ResultCode,
-    TaskStatus,
-    as_task_status,
-)
-from taskgrove.events import Cause
+from taskgrove.control_model import IS_FINAL, PROBLEM_CODES, ResultCode, TaskStatus, as_task_status
+from taskgrove.events import Cause, NoteDetail
 from taskgrove.events.cause import NOTHING_RAN
 
 
@@ -65,6 +59,23 @@ class Attempt(NamedTuple):
         if not isinstance(cause, Cause):
             cause = Cause(kind="reported", said=self.words)
         return msgspec.structs.replace(cause, attempt=self.number)
+
+    def note(self, topic: str, retries: int) -> tuple[NoteDetail, str]:
+        """Return the note on an attempt that is not the last word on its leaf.
+
+        Args:
+            topic: The topic of the note.
+            retries: How often the leaf may be tried again.
+        """
+        text = f"attempt {self.number} of {retries + 1} ended {self.status.name}: {self.words}"
+        return NoteDetail(topic=topic, cause=self.cause), text
+
+
+def late_note(status: TaskStatus, result: Any, cause: Cause | None) -> tuple[NoteDetail, str]:
+    """Return the note on an end that came after the end of its attempt was decided."""
+    message = "" if result is None else parse_result(result).message
+    text = f"ended {status.name} after its end was decided{f': {message}' if message else ''}"
+    return NoteDetail(topic="late", data={"status": status.name}, cause=cause), text
 
 
 def read_end(status: Any, result: Any, cause: Any) -> tuple[TaskStatus, Any, Cause | None, Any]:

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.commands.aggregation.outside_results import cause_of_result, outside_result
-from taskgrove.commands.execution.attempts import Attempt, is_problem, read_end, told_of
+from taskgrove.commands.execution.attempts import Attempt, is_problem, late_note, read_end, told_of
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_machine import (
@@ -33,12 +32,7 @@ from taskgrove.commands.prior import PriorWork
 from taskgrove.commands.task import LeafTask
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking.self_wait import AT_WORK
-from taskgrove.control_model import (
-    IS_FINAL,
-    ResultCode,
-    TaskStatus,
-    as_task_status,
-)
+from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus, as_task_status
 from taskgrove.errors import UsageError
 from taskgrove.events import (
     AnalysisDetail,
@@ -315,25 +309,12 @@ class LeafRun(LeafMachine):
             last = Attempt(self.attempt, status, result, fields)
             told = told_of(self.earlier, last)
             if told is not last:  # the end is that of an earlier attempt, or of both
-                self.tell_attempt("attempt", last)
+                self.tell(*last.note("attempt", self.leaf.retries))
             status, result, fields = told.status, told.result, dict(told.fields)
         self._report(status, result, fields)
-
-    def tell_attempt(self, topic: str, ended: Attempt) -> None:
-        """Publish how an attempt ended that is not the last word on the leaf."""
-        self.tell(
-            NoteDetail(topic=topic, cause=ended.cause),
-            f"attempt {ended.number} of {self.leaf.retries + 1} ended {ended.status.name}:"
-            f" {ended.words}",
-        )
 
     def _end_late(self, status: TaskStatus, result: Any, cause: Cause | None) -> None:
         """Take an end that came after the end of the attempt was decided."""
         self.late_cause = cause
-        message = "" if result is None else parse_result(result).message
-        text = f": {message}" if message else ""
-        self.tell(
-            NoteDetail(topic="late", data={"status": status.name}, cause=cause),
-            f"ended {status.name} after its end was decided{text}",
-        )
+        self.tell(*late_note(status, result, cause))
         self.sign("ended")

@@ -91,7 +91,7 @@ class Schedule:
         expired = limit is not None and limit.at <= time.monotonic()
         if ended.status is TaskStatus.ABORTED or ended.went_well or stopped or expired:
             return False
-        leaf_run.tell_attempt("retry", ended)
+        leaf_run.tell(*ended.note("retry", leaf_run.leaf.retries))
         with run.lock:
             self.active.discard(leaf_run)
         leaf_run.drop_timer()
