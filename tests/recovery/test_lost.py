@@ -117,7 +117,7 @@ def test_a_runner_that_is_stopped_is_seen_as_stopped(store: Store) -> None:
         os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
         assert seen().is_stopped is True
         words = state_words(History(store).find("r1"), first.heartbeat_ns, store.location)
-        assert f"process {child.pid} on {first.host}, which is stopped (SIGCONT lets" in words
+        assert f"process {child.pid} on {first.host}, which is stopped (SIGCONT continues" in words
         child.send_signal(signal.SIGCONT)
         os.waitid(os.P_PID, child.pid, os.WCONTINUED | os.WNOWAIT)
         assert seen().is_stopped is False

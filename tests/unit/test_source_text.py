@@ -18,7 +18,6 @@ CITING = ("analysis/", "commands/", "control_model.py", "events/", "store/schema
 #: Names that are still given twice.
 TWICE = frozenset(
     [
-        "advice",
         "base",
         "command_line",
         "document",

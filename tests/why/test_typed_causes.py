@@ -199,8 +199,8 @@ def test_numbers_of_one_leaf_are_not_told_of_another() -> None:
     (group,) = found.groups
     assert group.told == tuple(words)
     shown = " ".join(str(found).split())
-    assert "4 alike but for names and figures: step-1: frame 3: no peaks;" in shown
-    assert "step-2: frame 7: no peaks; step-3: frame 9: no peaks and 1 more alike" in shown
+    assert "4 similar: step-1: frame 3: no peaks;" in shown
+    assert "step-2: frame 7: no peaks; step-3: frame 9: no peaks and 1 more" in shown
 
 
 def test_the_one_leaf_of_another_kind_is_shown_among_very_many_causes() -> None:
@@ -231,7 +231,7 @@ def test_long_names_and_words_are_cut_in_the_middle_and_told_whole_below() -> No
     assert len(found.sentence) < 300
     for told in ("part_5", "low-cbf/a_long_family/member", '"first words', 'the last words"'):
         assert told in found.sentence
-    whole = " ".join(str(found).partition("In full:")[2].split())
+    whole = " ".join(str(found).partition("Full text:")[2].split())
     assert words in whole
     assert path.partition("/")[2] in whole.replace(" ", "")
     assert found.next_step.startswith("see the log of low-cbf/a_long_family/member")

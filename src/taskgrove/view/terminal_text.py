@@ -1,8 +1,8 @@
 r"""Text as a terminal shows it: made harmless, measured in columns, cut to fit.
 
-Whatever a device says is shown as it is, except what would act on the terminal:
-control characters, escape sequences and marks that turn the writing direction are
-written out (``\x1b``), and a line's end becomes a space.
+Words of a device are shown unchanged, except characters that act on a terminal: control
+characters, escape sequences and marks that turn the writing direction are written out
+(``\x1b``), and a line's end becomes a space.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def charset_for(encoding: str | None) -> Charset:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    r"""Return ``text`` with what the encoding cannot show written out (``\u2713``)."""
+    r"""Return ``text`` with signs that the encoding cannot show written out (``\u2713``)."""
     try:
         codec = codecs.lookup(encoding or "ascii").name
     except LookupError:
@@ -183,9 +183,9 @@ def wrapped(text: str, width: int, indent: str = "", whole: Sequence[str] = ()) 
 
     Args:
         text: The text, on one line.
-        width: Columns that a line may take; only what stays whole exceeds it.
-        indent: What every line but the first begins with.
-        whole: What stays whole besides, such as other command lines.
+        width: Columns that a line may take; only a part that stays whole exceeds it.
+        indent: The beginning of every line but the first.
+        whole: Further parts that stay whole, such as command lines.
     """
     glued = text
     for part in whole:

@@ -1,6 +1,6 @@
 """One line of a tree, as text and as HTML: every tree that is shown is drawn here. Pure.
 
-Whatever stands in a line is harmless on a terminal; the HTML is escaped, and holds no script.
+The text of a line is harmless on a terminal; the HTML is escaped, and holds no script.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TABLE: Final = "border-collapse:collapse;font-family:monospace"
 
 #: A piece of a line and its style (a state, ``dim``, ``bold`` or empty).
 Segment: TypeAlias = tuple[str, str]
-#: What a line is made of: the levels above, whether it is the last one, and a node or a text.
+#: The parts of a line: the levels above, whether it is the last one, and a node or a text.
 Item: TypeAlias = tuple[tuple[bool, ...], bool, RunNode | str]
 
 
@@ -73,11 +73,11 @@ class TreeLine(msgspec.Struct, frozen=True):
 def walk(
     root: RunNode, below: Callable[[RunNode], Sequence[RunNode | str]], limit: int | None = None
 ) -> Iterator[Item]:
-    """Yield what the lines are made of, parents before children, without recursion.
+    """Yield the parts of the lines, parents before children, without recursion.
 
     Args:
         root: The root; trees may be very deep.
-        below: Gives what is shown below a node: nodes, and texts that stand for several.
+        below: Gives the nodes that are shown below a node, and texts that stand for several.
         limit: How many are needed at most; None: all.
     """
     stack: list[Item] = [((), True, root)]

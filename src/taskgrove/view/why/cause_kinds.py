@@ -1,4 +1,4 @@
-"""The kinds of causes: for each, what the failed leaf did, and what to do about it.
+"""The kinds of causes: for each, words for the deed of the failed leaf, and advice.
 
 One row of :data:`KINDS` tells all of a kind. A sentence that begins with the leaf's name goes on
 with :func:`deed`; :mod:`taskgrove.view.why.remedies` makes advice of the other words. Pure.
@@ -26,17 +26,17 @@ REPORTS: Final = "fix the failure that {method} reports"
 
 
 class Kind(NamedTuple):
-    """What is told of a kind of cause.
+    """The words for a kind of cause.
 
     ``{said}`` stands for foreign words in quotation marks, ``{words}`` for words as they are; the
     other names stand for facts of the cause and of the leaf.
 
     Attributes:
-        deed: What the leaf did.
-        device: What to do on its device.
-        step: What to do about its method.
-        analysis: What to do about an analysis that wrote nothing.
-        deed_here: What a step or an analysis did, where that differs.
+        deed: The deed of the leaf.
+        device: Advice for its device.
+        step: Advice for its method.
+        analysis: Advice for an analysis that wrote nothing.
+        deed_here: The deed of a step or an analysis, where that differs.
         by_fields: Whether its fields tell it all: its words make no other cause.
         by_message: Whether the message of the leaf tells more than the words in the cause.
         by_others: Whether only the words of others are told beside its fields.
@@ -174,7 +174,7 @@ _OF_SYSTEM: Final[Mapping[tuple[CauseKind, str], str]] = {
 
 
 def deed(node: RunNode, cause: Cause, told: str, now_ns: int, room: int = COLUMNS) -> str:
-    """Return what a failed leaf did, as the rest of a sentence that begins with its name.
+    """Return the deed of a failed leaf: the rest of a sentence that begins with its name.
 
     Args:
         node: The leaf.

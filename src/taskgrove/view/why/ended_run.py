@@ -1,4 +1,4 @@
-"""What became of a run that has ended, or lost its runner: its first line in parts. Pure."""
+"""The first line, in parts, of a run that has ended or lost its runner. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MOST_OF_IT: Final = 0.5
 
 
 def with_failure(found: Findings, command: str, room: int) -> str:
-    """Return what became of a run in which something failed, and what failed."""
+    """Return the end of a run in which a leaf failed, and the deed of that leaf."""
     first, now_ns = found.failed[0], found.story.now_ns
     total = _sum_above(found, first.node.path)
     facts = [] if total is None else [total]
@@ -72,7 +72,7 @@ def with_failure(found: Findings, command: str, room: int) -> str:
 
 
 def failure_clauses(found: Findings) -> list[str]:
-    """Return what belongs to the first failure, what it blocked, and what came before it."""
+    """Return facts of the first failure, the steps that it blocked, and earlier failures."""
     first = found.failed[0]
     node, told = first.node, []
     if first.cause.kind in ("timed_out", "not_started"):
@@ -104,7 +104,7 @@ def failure_clauses(found: Findings) -> list[str]:
 
 
 def abort_clauses(abort: Abort) -> list[str]:
-    """Return what became of the leaves when the run was aborted."""
+    """Return the ends of the leaves when the run was aborted."""
     told = []
     if abort.abandoned:
         names = listed([name_of(node) for node in abort.abandoned])
@@ -118,7 +118,7 @@ def abort_clauses(abort: Abort) -> list[str]:
 
 
 def without_failure(found: Findings, command: str, room: int) -> str:
-    """Return what became of a run in which no leaf failed by itself."""
+    """Return the end of a run in which no leaf failed by itself."""
     story, outcome, root = found.story, found.outcome, found.story.root
     verb = _VERBS.get(outcome, "has not ended")
     if outcome == "completed":
@@ -154,7 +154,7 @@ def lost_words(found: Findings, command: str, room: int) -> str:
 
 
 def lost_clauses(found: Findings, room: int) -> list[str]:
-    """Return what else is known of a run that lost its runner, the most important first."""
+    """Return further facts of a run that lost its runner, the most important first."""
     ended = found.leaf_count - len(found.open)
     told = [f"{ended:,} of {leaves(found.leaf_count)} had ended"]
     if found.failed:

@@ -16,13 +16,13 @@ from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.story.run_story import RunStory, story_of_facts
 from taskgrove.view.phrases import plain, seconds_between
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.why.advice import next_actions, pointers
 from taskgrove.view.why.explanation import CauseGroup, Explanation, FirstFailure
 from taskgrove.view.why.failed_leaf import FailedLeaf
 from taskgrove.view.why.findings import find
 from taskgrove.view.why.first_line import first_line
 from taskgrove.view.why.living_run import waits_of
 from taskgrove.view.why.naming import device_of
+from taskgrove.view.why.next_steps import next_actions, pointers
 from taskgrove.view.why.proof import proof_of
 from taskgrove.view.why.rendering import render_why, render_why_html
 

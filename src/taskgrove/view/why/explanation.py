@@ -28,7 +28,7 @@ class FirstFailure:
         path: Its path.
         device: Its device, or None.
         command_name: Its command or method, or None.
-        kind: What kind of cause it was (the values of ``CauseKind``).
+        kind: The kind of its cause (the values of ``CauseKind``).
         cause: The cause, as it was told.
         facts: The cause as data.
         wall_ns: When it ended, UTC, nanoseconds since the epoch, or None.
@@ -52,7 +52,7 @@ class CauseGroup:
     """Failed leaves that have the same cause.
 
     Attributes:
-        kind: What kind of cause it is (the values of ``CauseKind``).
+        kind: The kind of the cause (the values of ``CauseKind``).
         cause: The cause, as the first of them told it.
         paths: The leaves, in the order in which they ended.
         devices: Their devices, each once.
@@ -80,23 +80,23 @@ class Explanation:
         command: Its command.
         state: Whether it runs, has ended, or lost its runner.
         outcome: Its outcome in one word, as every tree shows it.
-        sentence: The first line: all that is most important, in less than 300 characters.
-        also: What belongs to it and did not fit into it, in clauses.
+        sentence: The first line: the most important facts, in less than 300 characters.
+        also: Clauses that did not fit into the first line.
         first: The leaf that failed first, or None when none failed by itself.
         blocked: Paths of the uppermost steps that were not run because of it.
-        next_step: What to do next, as a clause; empty when there is nothing to do.
+        next_step: The next step, as a clause; empty when there is none.
         actions: The same as data, in order.
-        see_also: Where more is told of what failed.
+        see_also: Files and commands that tell more of the failures.
         groups: The failed leaves by their cause, in the order of their first.
         casualties: Leaves that did not fail by themselves, in the order of the tree.
-        waiting: What a living run waits for; what was silent longest comes first.
-        last_sign_of_life_ns: When the run was last heard of, UTC, nanoseconds since the epoch.
+        waiting: Leaves that a living run waits for; the one that was silent longest comes first.
+        last_sign_of_life_ns: The last sign of life of the run, UTC, nanoseconds since the epoch.
         now_ns: When it was looked at, UTC, nanoseconds since the epoch.
         leaf_count: How many leaves it has.
         tree: The shortest tree that proves it.
-        verdicts: What operators said of it, oldest first.
+        verdicts: Verdicts of operators, oldest first.
         resumed_by: The runs that resumed it, and that resumed those, as they began.
-        left_out: What was left out of it, and why.
+        left_out: Steps that were left out of it, and why.
     """
 
     run_id: str

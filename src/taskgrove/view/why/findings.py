@@ -59,7 +59,7 @@ class Abort:
     """An abort of the whole run.
 
     Attributes:
-        reason: Who or what asked for it, in words.
+        reason: The person, signal or program that asked for it, in words.
         wall_ns: When, UTC, nanoseconds since the epoch.
         running: Leaves that ran when it was asked for.
         abandoned: Of those, the ones that did not stop in time.
@@ -75,13 +75,13 @@ class Abort:
 
 @dataclass(slots=True)
 class Findings:
-    """What became of a run, and of every leaf of it.
+    """The end of a run, and of every leaf of it.
 
     Attributes:
         story: The run.
         command: The name of its command, harmless; ``the run`` where it has none.
         outcome: Its outcome in one word, as every tree shows it.
-        left_out: What was left out of it, and why.
+        left_out: Steps that were left out of it, and why.
         failed: Leaves that failed by themselves, the first first; where the command failed, those
             that decided it before the others.
         groups: The same by their cause, in the order of the first of each.
@@ -126,7 +126,7 @@ class Findings:
 
 
 def find(story: RunStory) -> Findings:
-    """Return what became of every leaf of a run, and which failure was the first."""
+    """Sort the leaves of a run by their ends, and find the first failure."""
     root = story.root
     outcome: NodeState = "waiting" if root is None else root.state
     if story.status is not None:

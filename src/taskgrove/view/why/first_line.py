@@ -1,7 +1,7 @@
 """The first line of an explanation, for runs that have ended, run, or lost their runner. Pure.
 
-It is short enough to be read at a glance: names and foreign words are cut in the middle, and what
-does not fit is told below it.
+It is short enough to be read at a glance: names and foreign words are cut in the middle, and
+clauses that do not fit are told below it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LONGEST: Final = 299
 #: columns each name and foreign text in it may take, tried in this order.
 _BEGINNING: Final = 250
 _ROOMS: Final = (120, 80, 56, 40, 28, 20)
-#: The same for what follows the beginning.
+#: The same for the clauses after the beginning.
 _ROOM: Final = 60
-#: What became of a run that resumed another.
+#: The end of a run that resumed another.
 _RESUMED: Final[dict[str | None, str]] = {
     "ok": "completed",
     "degraded": "completed DEGRADED",
@@ -51,8 +51,8 @@ class FirstLine(NamedTuple):
 
     Attributes:
         text: The line.
-        next_step: What to do next, told whole.
-        also: What did not fit into it, in clauses.
+        next_step: The next step, told whole.
+        also: Clauses that did not fit into it.
     """
 
     text: str
@@ -61,7 +61,7 @@ class FirstLine(NamedTuple):
 
 
 def first_line(found: Findings, waits: Sequence[Wait], actions: Sequence[Action]) -> FirstLine:
-    """Return the first line: what came first, what followed, what to do."""
+    """Return the first line: the first failure, its consequences, the next step."""
     command = plain(found.command, _ROOM)
     state = found.story.state
 
@@ -88,7 +88,7 @@ def _fitted(
     actions: Sequence[Action],
     now_ns: int,
 ) -> FirstLine:
-    """Put a line together: all of it, or what fits of it, with what to do first."""
+    """Put a line together: all of it, or the clauses that fit, with the next step."""
     line = beginning(COLUMNS)
     whole = "; ".join([line, *clauses])
     told = next_text(actions, now_ns)
@@ -114,7 +114,7 @@ def _fitted(
 
 
 def _clauses(found: Findings, waits: Sequence[Wait]) -> list[str]:
-    """Return what follows the beginning, the most important first."""
+    """Return the clauses after the beginning, the most important first."""
     if found.story.state == "running":
         return running_clauses(found, waits, _ROOM)
     if found.story.state in ("lost", "unknown"):

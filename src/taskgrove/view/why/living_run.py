@@ -1,4 +1,4 @@
-"""What a run that is alive waits for, since when, and the last sign of life. Pure."""
+"""The leaves that a living run waits for, since when, and the last sign of life. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Wait:
 
 
 def waits_of(found: Findings) -> tuple[Wait, ...]:
-    """Return what a run waits for; what was silent longest first."""
+    """Return the leaves that a run waits for; the one that was silent longest first."""
     running = [node for node in found.open if node.started_ns is not None]
     if not running:
         running = [node for node in found.open if node.queued_ns is not None]
@@ -96,7 +96,7 @@ def running_words(found: Findings, waits: Sequence[Wait], command: str, room: in
 
 
 def running_clauses(found: Findings, waits: Sequence[Wait], room: int) -> list[str]:
-    """Return what else is worth telling of a run that is alive, the most important first."""
+    """Return further facts of a run that is alive, the most important first."""
     story = found.story
     told = []
     if waits and hangs(story):
@@ -111,7 +111,7 @@ def running_clauses(found: Findings, waits: Sequence[Wait], room: int) -> list[s
 
 
 def wait_words(wait: Wait, now_ns: int, room: int = COLUMNS) -> str:
-    """Return what is waited for, since when, with the last sign of life and the timeout."""
+    """Return a leaf that is waited for, since when, with its last sign of life and timeout."""
     facts = []
     if wait.since_ns is not None:
         took = duration_text(seconds_between(wait.since_ns, now_ns))

@@ -22,7 +22,7 @@ from taskgrove.view.why.naming import device_of
 _CAUSES_SHOWN: Final = 5
 _OTHERS_SHOWN: Final = 3
 
-#: What a node's state is made of: its status, code and health, and whether it was skipped.
+#: The parts of a node's state: its status, code and health, and whether it was skipped.
 _Told: TypeAlias = tuple[TaskStatus | None, ResultCode | None, str | None, bool]
 _UNKNOWN: Final[_Told] = (None, None, None, False)
 
@@ -96,7 +96,7 @@ def _where(node: RunNode) -> str:
 
 
 def _below(node: RunNode, nodes: Mapping[str, RunNode], needed: set[str]) -> list[RunNode | str]:
-    """Return what is shown below a node: the nodes that are needed, the others as one text."""
+    """Return the lines below a node: the nodes that are needed, the others as one text."""
     if node.composed is None or not node.composed.children:
         return []
     if node.skipped:

@@ -1,4 +1,4 @@
-"""What to do about one failure: the words of its kind, and corrections of files. Pure."""
+"""Advice about one failure: the words of its kind, and corrections of files. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNUSABLE: Final = {"ENOENT": ": it does not exist", "EACCES": ": it may not be 
 
 
 def remedies(failed: FailedLeaf, story: RunStory, device_count: int = 1) -> list[Action]:
-    """Return what to do about a failure, without running it again.
+    """Return the advice about a failure, without that to run it again.
 
     Args:
         failed: The first leaf that has the cause.
@@ -86,7 +86,7 @@ def _of_analysis(failed: FailedLeaf, kind: Kind) -> list[Action]:
 
 
 def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
-    """Return what to correct of what the user wrote; empty where nothing of it is wrong."""
+    """Return corrections of files that the user wrote; empty where they are right."""
     node, cause, composed = failed.node, failed.cause, failed.node.composed
     own = cause.place or (None if composed is None else composed.place)
     meant = f" (did you mean {cause.nearest}?)" if cause.nearest else ""
@@ -109,7 +109,7 @@ def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
 def _configured(failed: FailedLeaf, meant: str, story: RunStory) -> Action:
     cause = failed.cause
     place = cause.place or _configuration(failed.node)
-    if cause.errno_name is not None and place is not None:  # a file, and not what is in it
+    if cause.errno_name is not None and place is not None:  # a file, and not its content
         return SeeTo(f"check {place.file}{_UNUSABLE.get(cause.errno_name, '')}{meant}")
     key = f"`{place.key}`" if place is not None and place.key else "it"
     return _edit(f"correct {key}{meant}", place, story, "configuration")

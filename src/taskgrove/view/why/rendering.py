@@ -99,11 +99,11 @@ def lists_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
     untold = bool(why.next_step) and not why.sentence.endswith(why.next_step)
     is_cut = failed == 1 and "…" in why.sentence
     causes = counted(len(why.groups), "cause")
-    followed = "Only followed from it" if failed else "Stopped"
+    followed = "Consequences" if failed else "Stopped"
     told: list[tuple[str, Sequence[str]]] = [
         ("Next", [text_of(it, now_ns) for it in why.actions] if untold else ()),
-        ("Besides", why.also),
-        ("In full", [_group_line(why.groups[0])] if is_cut else ()),
+        ("Also", why.also),
+        ("Full text", [_group_line(why.groups[0])] if is_cut else ()),
         (f"Failed ({leaves(failed)}, {causes})", _group_lines(why) if failed > 1 else ()),
         (f"{followed} ({leaves(len(why.casualties))})", _casualty_lines(why.casualties)),
         (
@@ -111,7 +111,7 @@ def lists_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
             [wait_words(it, now_ns) for it in why.waiting] if len(why.waiting) > 1 else (),
         ),
         ("Left out", left_out_lines(why.left_out)),
-        ("Said by operators", _verdict_lines(why)),
+        ("Verdicts of operators", _verdict_lines(why)),
         ("See also", [text_of(it, now_ns) for it in why.see_also]),
     ]
     return [(title, at_most(lines)) for title, lines in told if lines]
@@ -158,8 +158,8 @@ def _group_line(group: CauseGroup) -> str:
         for path, words in zip(group.paths[:_EXAMPLES], group.told, strict=False)
     ]
     more = group.count - len(examples)
-    rest = f" and {more:,} more alike" if more else ""
-    return f"{group.count:,} alike but for names and figures: {'; '.join(examples)}{rest}"
+    rest = f" and {more:,} more" if more else ""
+    return f"{group.count:,} similar: {'; '.join(examples)}{rest}"
 
 
 def _casualty_lines(casualties: Sequence[Casualty]) -> list[str]:

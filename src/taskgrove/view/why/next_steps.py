@@ -1,4 +1,4 @@
-"""What to do next about a whole run: fix what decided it, then run the rest. Pure."""
+"""The next steps for a whole run: fix the deciding failures, then run the rest. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _POINTED: Final = 5
 
 
 def next_actions(found: Findings, waits: Sequence[Wait]) -> tuple[Action, ...]:
-    """Return what to do next, in order; empty when there is nothing to do."""
+    """Return the next steps, in order; empty when there is none."""
     story = found.story
     if story.resumed_by:  # the newest run tells
         newest = story.resumed_by[-1]
@@ -60,7 +60,7 @@ def _after_end(found: Findings) -> tuple[Action, ...]:
 
 
 def pointers(found: Findings, actions: Sequence[Action]) -> tuple[Action, ...]:
-    """Return where more is told of what failed, besides what is to be done about it."""
+    """Return files and commands that tell more of the failures, besides the next steps."""
     story = found.story
     pointed: list[Action] = []
     for first, *_ in found.groups[:_POINTED]:
@@ -127,7 +127,7 @@ def _while_running(story: RunStory, waits: Sequence[Wait]) -> tuple[Action, ...]
 
 
 def _after_loss(found: Findings) -> tuple[Action, ...]:
-    """Return what to do about a lost run: follow what still runs, then run what is missing."""
+    """Return the steps for a lost run: follow the leaves that still run, then run the rest."""
     story = found.story
     if not any(node.outside_id is not None for node in found.open):
         return (_again(story, aim="run the missing leaves" if story.can_resume else ""),)
