@@ -61,6 +61,11 @@ def table_of(
     return {(state, request): rows[state][request] for state in states for request in requests}
 
 
+def row_of(requests: type[Request], *cells: State | Answer) -> dict[Request, State | Answer]:
+    """Return a row of a table, with its cells in the order of the requests."""
+    return dict(zip(requests, cells, strict=True))
+
+
 def step(moves: Table[State, Request], state: State, request: Request, who: object) -> State:
     """Return the state after a request; a request that is refused is logged.
 

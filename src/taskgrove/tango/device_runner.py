@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from enum import IntEnum, auto
-from types import TracebackType
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from taskgrove.commands.task import LeafTask, device_name_of
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause, NoteDetail
-from taskgrove.moves import IGNORE, REFUSE, step, table_of
+from taskgrove.moves import IGNORE, REFUSE, row_of, step, table_of
 from taskgrove.story.node_note import OUTSIDE_END
 from taskgrove.tango._pytango import require_pytango
 from taskgrove.tango.client.abort import AbortAnswer
@@ -60,30 +60,20 @@ class CallRequest(IntEnum):
     END = auto()
 
 
-_S, _R = CallState, CallRequest
+_NEW, _CALLING, _ABORT_DUE, _CALLED, _ENDED = CallState
+_ROW: Final = partial(row_of, CallRequest)
 
-MOVES: Final = table_of(
-    CallState,
-    CallRequest,
-    {
-        # A device whose command was not sent is left alone: Abort would stop other commands.
-        _S.NEW: {_R.CALL: _S.CALLING, _R.ABORT: REFUSE, _R.RETURN: IGNORE, _R.END: _S.ENDED},
-        _S.CALLING: {
-            _R.CALL: REFUSE,
-            _R.ABORT: _S.ABORT_DUE,
-            _R.RETURN: _S.CALLED,
-            _R.END: _S.ENDED,
-        },
-        _S.ABORT_DUE: {
-            _R.CALL: REFUSE,
-            _R.ABORT: IGNORE,
-            _R.RETURN: _S.CALLED,
-            _R.END: _S.ENDED,
-        },
-        _S.CALLED: {_R.CALL: REFUSE, _R.ABORT: IGNORE, _R.RETURN: IGNORE, _R.END: _S.ENDED},
-        _S.ENDED: {_R.CALL: REFUSE, _R.ABORT: REFUSE, _R.RETURN: IGNORE, _R.END: IGNORE},
-    },
-)
+# fmt: off
+#: A device whose command was not sent is left alone: Abort would stop other commands of it.
+MOVES: Final = table_of(CallState, CallRequest, {
+    #                CALL      ABORT       RETURN   END
+    _NEW:       _ROW(_CALLING, REFUSE,     IGNORE,  _ENDED),
+    _CALLING:   _ROW(REFUSE,   _ABORT_DUE, _CALLED, _ENDED),
+    _ABORT_DUE: _ROW(REFUSE,   IGNORE,     _CALLED, _ENDED),
+    _CALLED:    _ROW(REFUSE,   IGNORE,     IGNORE,  _ENDED),
+    _ENDED:     _ROW(REFUSE,   REFUSE,     IGNORE,  IGNORE),
+})
+# fmt: on
 
 
 def target_name(leaf: LeafTask) -> str:
@@ -139,12 +129,7 @@ class DeviceRunner:
     def __enter__(self) -> DeviceRunner:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     @property

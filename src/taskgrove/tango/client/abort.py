@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import IntEnum, auto
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
-from taskgrove.moves import IGNORE, REFUSE, step, table_of
+from taskgrove.moves import IGNORE, REFUSE, row_of, step, table_of
 from taskgrove.tango.client.failure import Failure, FailureKind, classify
 from taskgrove.tango.client.link import CommandShape, DeviceLink
 from taskgrove.tango.client.protocol import ReplyKind, decode_reply
@@ -89,50 +90,20 @@ class DeskNews(IntEnum):
     """The client is closed."""
 
 
-_S, _N = DeskState, DeskNews
+_IDLE, _ASKING, _OVERTAKEN, _AGAIN, _ACKNOWLEDGED, _CLOSED = DeskState
+_ROW: Final = partial(row_of, DeskNews)
 
-MOVES: Final = table_of(
-    DeskState,
-    DeskNews,
-    {
-        _S.IDLE: {
-            _N.ASK: _S.ASKING,
-            _N.COMMAND: IGNORE,
-            _N.ACCEPTED: REFUSE,
-            _N.UNHEARD: REFUSE,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.ASKING: {
-            _N.ASK: IGNORE,
-            _N.COMMAND: _S.OVERTAKEN,
-            _N.ACCEPTED: _S.ACKNOWLEDGED,
-            _N.UNHEARD: _S.IDLE,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.OVERTAKEN: {
-            _N.ASK: _S.ASKED_AGAIN,
-            _N.COMMAND: IGNORE,
-            _N.ACCEPTED: _S.IDLE,
-            _N.UNHEARD: _S.IDLE,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.ASKED_AGAIN: {
-            _N.ASK: IGNORE,
-            _N.COMMAND: IGNORE,
-            _N.ACCEPTED: _S.ASKING,
-            _N.UNHEARD: _S.ASKING,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.ACKNOWLEDGED: {
-            _N.ASK: IGNORE,
-            _N.COMMAND: _S.IDLE,
-            _N.ACCEPTED: REFUSE,
-            _N.UNHEARD: REFUSE,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.CLOSED: dict.fromkeys(_N, IGNORE),
-    },
-)
+# fmt: off
+MOVES: Final = table_of(DeskState, DeskNews, {
+    #                   ASK      COMMAND     ACCEPTED       UNHEARD  CLOSE
+    _IDLE:         _ROW(_ASKING, IGNORE,     REFUSE,        REFUSE,  _CLOSED),
+    _ASKING:       _ROW(IGNORE,  _OVERTAKEN, _ACKNOWLEDGED, _IDLE,   _CLOSED),
+    _OVERTAKEN:    _ROW(_AGAIN,  IGNORE,     _IDLE,         _IDLE,   _CLOSED),
+    _AGAIN:        _ROW(IGNORE,  IGNORE,     _ASKING,       _ASKING, _CLOSED),
+    _ACKNOWLEDGED: _ROW(IGNORE,  _IDLE,      REFUSE,        REFUSE,  _CLOSED),
+    _CLOSED:       _ROW(IGNORE,  IGNORE,     IGNORE,        IGNORE,  IGNORE),
+})
+# fmt: on
 
 
 class AbortDesk:

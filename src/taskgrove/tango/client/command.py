@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, auto
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from taskgrove.control_model import MOVES as STATUS_MOVES
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause
-from taskgrove.moves import IGNORE, REFUSE, Answer, step, table_of
+from taskgrove.moves import IGNORE, REFUSE, row_of, step, table_of
 from taskgrove.tango.client.protocol import CommandFacts, is_data, is_plain
 
 _LOGGER = logging.getLogger(__name__)
@@ -64,37 +65,22 @@ class CommandNews(IntEnum):
     """The caller asks to follow the command no more."""
 
 
-_S, _N = CommandState, CommandNews
-_Row: TypeAlias = dict[CommandNews, CommandState | Answer]
+_CALLED, _DOUBTED, _FOLLOWED, _MISSED, _RESULT_DUE, _ENDED, _RELEASED = CommandState
+_ROW: Final = partial(row_of, CommandNews)
 
-#: An end, and the release by the caller, are moves wherever the command is not over.
-_END: Final[_Row] = {
-    _N.STATUS_ONLY: _S.RESULT_DUE,
-    _N.END: _S.ENDED,
-    _N.RELEASE: _S.RELEASED,
-}
-_BEFORE_ACCEPTED: Final[_Row] = {_N.ACCEPTED: _S.FOLLOWED, _N.FOUND: REFUSE, _N.NOT_FOUND: REFUSE}
-_AFTER_ACCEPTED: Final[_Row] = {_N.ACCEPTED: REFUSE, _N.CALL_BROKEN: REFUSE}
-
-MOVES: Final = table_of(
-    CommandState,
-    CommandNews,
-    {
-        _S.CALLED: {**_BEFORE_ACCEPTED, _N.CALL_BROKEN: _S.DOUBTED, **_END},
-        _S.DOUBTED: {**_BEFORE_ACCEPTED, _N.CALL_BROKEN: IGNORE, **_END},
-        _S.FOLLOWED: {**_AFTER_ACCEPTED, _N.FOUND: IGNORE, _N.NOT_FOUND: _S.MISSED, **_END},
-        _S.MISSED: {**_AFTER_ACCEPTED, _N.FOUND: _S.FOLLOWED, _N.NOT_FOUND: IGNORE, **_END},
-        _S.RESULT_DUE: {
-            **_AFTER_ACCEPTED,
-            _N.FOUND: IGNORE,
-            _N.NOT_FOUND: IGNORE,
-            **_END,
-            _N.STATUS_ONLY: IGNORE,
-        },
-        _S.ENDED: dict.fromkeys(_N, IGNORE),
-        _S.RELEASED: dict.fromkeys(_N, IGNORE),
-    },
-)
+# fmt: off
+#: An end that the device tells is a move in every state that is not final.
+MOVES: Final = table_of(CommandState, CommandNews, {
+    #                 ACCEPTED   CALL_BROKEN FOUND      NOT_FOUND STATUS_ONLY  END     RELEASE
+    _CALLED:     _ROW(_FOLLOWED, _DOUBTED,   REFUSE,    REFUSE,   _RESULT_DUE, _ENDED, _RELEASED),
+    _DOUBTED:    _ROW(_FOLLOWED, IGNORE,     REFUSE,    REFUSE,   _RESULT_DUE, _ENDED, _RELEASED),
+    _FOLLOWED:   _ROW(REFUSE,    REFUSE,     IGNORE,    _MISSED,  _RESULT_DUE, _ENDED, _RELEASED),
+    _MISSED:     _ROW(REFUSE,    REFUSE,     _FOLLOWED, IGNORE,   _RESULT_DUE, _ENDED, _RELEASED),
+    _RESULT_DUE: _ROW(REFUSE,    REFUSE,     IGNORE,    IGNORE,   IGNORE,      _ENDED, _RELEASED),
+    _ENDED:      _ROW(IGNORE,    IGNORE,     IGNORE,    IGNORE,   IGNORE,      IGNORE, IGNORE),
+    _RELEASED:   _ROW(IGNORE,    IGNORE,     IGNORE,    IGNORE,   IGNORE,      IGNORE, IGNORE),
+})
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)

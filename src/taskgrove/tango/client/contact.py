@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from enum import IntEnum, auto
+from functools import partial
 from typing import Final
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.events import Cause, CauseKind
-from taskgrove.moves import IGNORE, REFUSE, step, table_of
+from taskgrove.moves import IGNORE, REFUSE, row_of, step, table_of
 from taskgrove.tango.client.failure import Failure, FailureKind
 
 #: PyTango revives its event channel in ticks of ten seconds; after trouble the device is
@@ -53,51 +54,19 @@ class ContactNews(IntEnum):
     """The client is closed."""
 
 
-_S, _N = ContactState, ContactNews
+_SOUND, _TROUBLED, _FAILING, _SILENT, _CLOSED = ContactState
+_ROW: Final = partial(row_of, ContactNews)
 
-MOVES: Final = table_of(
-    ContactState,
-    ContactNews,
-    {
-        _S.SOUND: {
-            _N.TROUBLE: _S.TROUBLED,
-            _N.REPLY: IGNORE,
-            _N.POLL_TOLD: IGNORE,
-            _N.POLL_FAILED: _S.FAILING,
-            _N.POLL_LATE: _S.SILENT,
-            _N.GIVEN_UP: REFUSE,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.TROUBLED: {
-            _N.TROUBLE: IGNORE,
-            _N.REPLY: IGNORE,
-            _N.POLL_TOLD: _S.SOUND,
-            _N.POLL_FAILED: _S.FAILING,
-            _N.POLL_LATE: _S.SILENT,
-            _N.GIVEN_UP: REFUSE,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.FAILING: {
-            _N.TROUBLE: IGNORE,
-            _N.REPLY: _S.TROUBLED,
-            _N.POLL_TOLD: _S.SOUND,
-            _N.POLL_FAILED: IGNORE,
-            _N.POLL_LATE: _S.SILENT,
-            _N.GIVEN_UP: _S.TROUBLED,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.SILENT: {
-            _N.TROUBLE: IGNORE,
-            _N.REPLY: _S.TROUBLED,
-            _N.POLL_TOLD: _S.SOUND,
-            _N.POLL_FAILED: IGNORE,
-            _N.POLL_LATE: IGNORE,
-            _N.GIVEN_UP: _S.TROUBLED,
-            _N.CLOSE: _S.CLOSED,
-        },
-        _S.CLOSED: dict.fromkeys(_N, IGNORE),
-    },
-)
+# fmt: off
+MOVES: Final = table_of(ContactState, ContactNews, {
+    #               TROUBLE    REPLY      POLL_TOLD  POLL_FAILED  POLL_LATE  GIVEN_UP   CLOSE
+    _SOUND:    _ROW(_TROUBLED, IGNORE,    IGNORE,    _FAILING,    _SILENT,   REFUSE,    _CLOSED),
+    _TROUBLED: _ROW(IGNORE,    IGNORE,    _SOUND,    _FAILING,    _SILENT,   REFUSE,    _CLOSED),
+    _FAILING:  _ROW(IGNORE,    _TROUBLED, _SOUND,    IGNORE,      _SILENT,   _TROUBLED, _CLOSED),
+    _SILENT:   _ROW(IGNORE,    _TROUBLED, _SOUND,    IGNORE,      IGNORE,    _TROUBLED, _CLOSED),
+    _CLOSED:   _ROW(IGNORE,    IGNORE,    IGNORE,    IGNORE,      IGNORE,    IGNORE,    IGNORE),
+})
+# fmt: on
 
 
 class Contact:

@@ -17,7 +17,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -146,12 +145,7 @@ class SimulatedFleet:
         """Start the fleet."""
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         """Stop the fleet."""
         self.stop()
 
