@@ -61,10 +61,9 @@ def run(*causes: Cause, kinds: Any = None, **leaf: Any) -> Stream:
 def explained(stream: Stream, **changes: Any) -> Why:
     from dataclasses import replace
 
-    story = story_of_events(
-        stream.events, now_ns=THEN_NS + 60 * SECOND, map_file="/maps/map.yaml", can_resume=True
-    )
-    return why(replace(story, recorded=True, **changes))
+    story = story_of_events(stream.events, now_ns=THEN_NS + 60 * SECOND)
+    known = {"map_file": "/maps/map.yaml", "can_resume": True, "recorded": True}
+    return why(replace(story, **{**known, **changes}))
 
 
 @pytest.mark.parametrize("said", OURS)

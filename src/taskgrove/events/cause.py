@@ -5,63 +5,25 @@ Readers decide by the fields. The words of a message are for people, and no code
 
 from __future__ import annotations
 
-import contextlib
-from typing import Final, Literal, TypeAlias
+from itertools import islice
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
-from taskgrove.events.words import exception_text, notes_of
+from taskgrove.events.words import exception_text, exceptions_of, notes_of
 
+#: The kinds of work that provably did nothing.
+NothingRan: TypeAlias = Literal[
+    "refused", "not_allowed", "queue_full", "no_command", "no_device", "wrong_argument",
+    "misconfigured", "not_launched", "unreachable", "skipped", "not_started", "never_begun",
+]  # fmt: skip
+NOTHING_RAN: Final[frozenset[CauseKind]] = frozenset(get_args(NothingRan))
 #: The set grows by addition; :class:`Cause` says what each kind means.
 CauseKind: TypeAlias = Literal[
-    "reported",
-    "raised",
-    "promised",
-    "unreadable",
-    "refused",
-    "not_allowed",
-    "queue_full",
-    "no_command",
-    "no_device",
-    "wrong_argument",
-    "misconfigured",
-    "not_launched",
-    "unreachable",
-    "died",
-    "restarted",
-    "silent",
-    "fate_unknown",
-    "forgotten",
-    "timed_out",
-    "aborted",
-    "abandoned",
-    "skipped",
-    "not_started",
-    "never_begun",
-    "lost",
-    "exited",
-    "signalled",
-    "unresponsive",
-    "no_result",
-]
-
-#: The kinds of what provably did nothing.
-NOTHING_RAN: Final[frozenset[CauseKind]] = frozenset(
-    {
-        "refused",
-        "not_allowed",
-        "queue_full",
-        "no_command",
-        "no_device",
-        "wrong_argument",
-        "misconfigured",
-        "not_launched",
-        "unreachable",
-        "skipped",
-        "not_started",
-        "never_begun",
-    }
-)
+    NothingRan, "reported", "raised", "promised", "unreadable", "died", "restarted", "silent",
+    "fate_unknown", "forgotten", "timed_out", "aborted", "abandoned", "lost", "exited",
+    "signalled", "unresponsive", "no_result",
+]  # fmt: skip
 
 #: What became of an Abort that an expired limit asked for.
 AbortFate: TypeAlias = Literal["acknowledged", "not sent", "not acknowledged"]
@@ -179,29 +141,10 @@ def cause_of(exc: BaseException) -> Cause:
 
 def chain_of(exc: BaseException) -> tuple[ChainLink, ...]:
     """Return an exception, those of its group, and those that led to each; never raises."""
-    links: list[ChainLink] = []
-    seen: set[int] = set()
-    left: list[BaseException] = [exc]
-    while left and len(links) < CHAIN_LIMIT:
-        link = left.pop()
-        if id(link) in seen:
-            continue
-        seen.add(id(link))
-        links.append(ChainLink(type(link).__name__, _text_of(link)))
-        with contextlib.suppress(BaseException):  # its attributes are foreign; its text is told
-            left.extend(_behind(link))
-    return tuple(links)
-
-
-def _behind(exc: BaseException) -> list[BaseException]:
-    """Return what led to an exception, and then those of its group: the last one is told first."""
-    earlier = exc.__cause__
-    if earlier is None and not exc.__suppress_context__:
-        earlier = exc.__context__
-    behind = [] if earlier is None else [earlier]
-    if isinstance(exc, BaseExceptionGroup):
-        behind.extend(reversed(exc.exceptions))
-    return behind
+    return tuple(
+        ChainLink(type(link).__name__, _text_of(link))
+        for link in islice(exceptions_of(exc), CHAIN_LIMIT)
+    )
 
 
 def _text_of(exc: BaseException) -> str:

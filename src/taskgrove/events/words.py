@@ -116,7 +116,7 @@ def tango_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
     """
     found: list[Any] = []
     with contextlib.suppress(BaseException):  # its parts are foreign code
-        for one in _all_of(exc):
+        for one in exceptions_of(exc):
             found.extend(dev_errors_of(one) or ())
     return tuple(found) or None
 
@@ -132,13 +132,13 @@ def loggable(exc: BaseException) -> BaseException:
     places of it.
     """
     with contextlib.suppress(BaseException):  # its parts are foreign code
-        if not any(map(is_large, _all_of(exc))):
+        if not any(map(is_large, exceptions_of(exc))):
             return exc
     return ToldInPart(exception_line(exc)).with_traceback(exc.__traceback__)
 
 
-def _all_of(exc: BaseException) -> Iterator[BaseException]:
-    """Go through an exception, those of a group, and those that led to each."""
+def exceptions_of(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, those of its group, and those that led to each; never raises."""
     seen: set[int] = set()
     left = [exc]
     while left and len(seen) < _SEEN_LIMIT:
@@ -147,10 +147,11 @@ def _all_of(exc: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
-        behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-        left.extend([] if behind is None else [behind])
-        if isinstance(one, BaseExceptionGroup):
-            left.extend(reversed(one.exceptions))
+        with contextlib.suppress(BaseException):  # its attributes are foreign
+            behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+            left.extend([] if behind is None else [behind])
+            if isinstance(one, BaseExceptionGroup):
+                left.extend(reversed(one.exceptions))
 
 
 def _exception_line(exc: BaseException, depth: int) -> str:

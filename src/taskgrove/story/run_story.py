@@ -145,66 +145,37 @@ class RunStory:
 
 
 def story_of_facts(
-    facts: RunNodes,
-    *,
-    run_id: str,
-    now_ns: int,
-    state: RunState | None = None,
-    command: str = "",
-    map_file: str | None = None,
-    can_resume: bool = False,
+    facts: RunNodes, *, run_id: str, now_ns: int, state: RunState | None = None
 ) -> RunStory:
     """Return the story of a run from the facts of its events.
 
     Args:
-        facts: What its events say.
+        facts: The facts that its events tell.
         run_id: The run.
-        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
-        state: Whether it runs; None: it does until its root has ended.
-        command: Its command; empty takes the name of the root.
-        map_file: See :class:`RunStory`.
-        can_resume: See :class:`RunStory`.
+        now_ns: The instant of the story, UTC, nanoseconds since the epoch.
+        state: The state of the run; None: it runs until its root has ended.
     """
     root = facts.root
     if state is None:
         state = "final" if root is not None and root.is_final else "running"
     return RunStory(
         run_id=run_id,
-        command=command or ("" if root is None else root.name),
+        command="" if root is None else root.name,
         state=state,
         nodes=tuple(facts.walk()),
         now_ns=now_ns,
         last_ns=facts.last_ns,
-        map_file=map_file,
-        can_resume=can_resume,
     )
 
 
-def story_of_events(
-    events: Iterable[TaskEvent],
-    *,
-    now_ns: int,
-    state: RunState | None = None,
-    map_file: str | None = None,
-    can_resume: bool = False,
-) -> RunStory:
+def story_of_events(events: Iterable[TaskEvent], *, now_ns: int) -> RunStory:
     """Return the story of a run from its events, in any order; of several runs the first.
 
     Args:
         events: The events of one run.
-        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
-        state: Whether it runs; None: it does until its root has ended.
-        map_file: See :class:`RunStory`.
-        can_resume: See :class:`RunStory`.
+        now_ns: The instant of the story, UTC, nanoseconds since the epoch.
     """
     ordered = sorted(events, key=lambda event: event.sequence)
     run_id = ordered[0].run_id if ordered else ""
     facts = RunNodes(event for event in ordered if event.run_id == run_id)
-    return story_of_facts(
-        facts,
-        run_id=run_id,
-        now_ns=now_ns,
-        state=state,
-        map_file=map_file,
-        can_resume=can_resume,
-    )
+    return story_of_facts(facts, run_id=run_id, now_ns=now_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from taskgrove.commands.aggregation.base import DEGRADED, FAILED, SubtaskResult
@@ -31,16 +30,11 @@ def is_cbf_associated(sub: SubtaskResult) -> bool:
     return any(device_kind(device) == "CBF" for device in failed_devices_of(sub))
 
 
-@dataclass(frozen=True, slots=True)
 class CbfRule(AggregationRule):
     """A problem of the correlator dominates all others."""
 
     kind: ClassVar[RuleKind] = "cbf"
-
-    @property
-    def label(self) -> str:
-        """``CBF dominates``."""
-        return "CBF dominates"
+    label = "CBF dominates"
 
     def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
         """Return REJECTED when every CBF problem is a rejection, FAILED when one is worse."""
@@ -66,16 +60,11 @@ class CbfRule(AggregationRule):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class PstGroupRule(AggregationRule):
     """A group of PST beams is worth what its successful beams are."""
 
     kind: ClassVar[RuleKind] = "pst_group"
-
-    @property
-    def label(self) -> str:
-        """``PST group``."""
-        return "PST group"
+    label = "PST group"
 
     def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
         """Return DEGRADED when some beams work, FAILED when all fail."""
@@ -98,16 +87,11 @@ class PstGroupRule(AggregationRule):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class RefusalRule(AggregationRule):
     """Where all was refused and nothing has begun, the task was refused."""
 
     kind: ClassVar[RuleKind] = "refusal"
-
-    @property
-    def label(self) -> str:
-        """``nothing begun``."""
-        return "nothing begun"
+    label = "nothing begun"
 
     def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
         """Return REJECTED when each subtask was refused, or skipped, before it began."""
@@ -127,16 +111,11 @@ class RefusalRule(AggregationRule):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class SeverityRule(AggregationRule):
     """Everything else is FAILED when it is severe, else DEGRADED."""
 
     kind: ClassVar[RuleKind] = "default"
-
-    @property
-    def label(self) -> str:
-        """``default``."""
-        return "default"
+    label = "default"
 
     def decide(self, tally: Tally, context: RuleContext) -> Verdict:
         """Return OK without problems, FAILED for severe ones, DEGRADED for others."""
@@ -167,16 +146,11 @@ class SeverityRule(AggregationRule):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class LeafRule(AggregationRule):
     """For the tracker of a single leaf: it tells what the record of the leaf's parent does."""
 
     kind: ClassVar[RuleKind] = "leaf"
-
-    @property
-    def label(self) -> str:
-        """``leaf``."""
-        return "leaf"
+    label = "leaf"
 
     def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
         """Return the leaf's own end where it was refused or ran; the default rules do the rest."""

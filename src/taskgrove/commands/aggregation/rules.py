@@ -137,11 +137,7 @@ class AllRule(_CountingRule):
     """``all``: any problem fails the task."""
 
     kind: ClassVar[RuleKind] = "all"
-
-    @property
-    def label(self) -> str:
-        """``all``."""
-        return "all"
+    label = "all"
 
     def needed(self, total: int) -> int:
         """Return ``total``."""
@@ -153,11 +149,7 @@ class AnyRule(_CountingRule):
     """``any``: one success completes the task."""
 
     kind: ClassVar[RuleKind] = "any"
-
-    @property
-    def label(self) -> str:
-        """``any``."""
-        return "any"
+    label = "any"
 
     def needed(self, total: int) -> int:
         """Return 1."""
