@@ -23,7 +23,8 @@ def test_w9_installing_needs_no_compiler_and_clashes_with_nobody() -> None:
     for heavy in ("kerberos", "zmq", "mpi4py", "requests", "numpy"):
         assert heavy not in needed
     assert "pydantic>=2" in needed.replace(" ", "")
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/taskgrove"]
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert packages == ["src/taskgrove", "src/taskgrove_demo"]
 
 
 def test_w11_a_running_analysis_can_be_stopped_resumed_and_cancelled(analyses: Runs) -> None:
