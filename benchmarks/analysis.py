@@ -38,14 +38,14 @@ from benchmarks.analysis_senders import (
     send_burst_by_pipe,
 )
 from benchmarks.measure import Row, paired
+from taskgrove.analysis.channel.channel_messages import Acknowledged, Result
 from taskgrove.analysis.channel.connection import CHANNEL_VARIABLE, Connection, open_channel
-from taskgrove.analysis.channel.messages import Acknowledged, Result
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.parameters.base import ThirdPartyParameters
 from taskgrove.analysis.plain.form import from_plain
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running.events import AnalysisEvent
+from taskgrove.analysis.running.analysis_events import AnalysisEvent
 from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 
 ROUNDS = 15

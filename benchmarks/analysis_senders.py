@@ -56,8 +56,8 @@ def send_by_channel(what: str, count: int) -> None:
     """Send what is asked for over the channel of the environment."""
     import os
 
+    from taskgrove.analysis.channel.channel_messages import Acknowledged, Progress, Result
     from taskgrove.analysis.channel.child_channel import ChildChannel
-    from taskgrove.analysis.channel.messages import Acknowledged, Progress, Result
     from taskgrove.analysis.plain.form import to_plain
 
     channel = ChildChannel(os.environ)

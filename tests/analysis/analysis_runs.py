@@ -14,7 +14,7 @@ import psutil
 
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.registry import AnalysisEntry
-from taskgrove.analysis.running.events import AnalysisEvent
+from taskgrove.analysis.running.analysis_events import AnalysisEvent
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.supervisor import AnalysisSupervisor
 from tests.analysis.sample_tasks import SampleParameters, Script

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from taskgrove.analysis.parameters.base import TaskParameters, ThirdPartyParameters
-from taskgrove.analysis.plain.words import MOST_BUFFERS
+from taskgrove.analysis.plain.plain_words import MOST_BUFFERS
 from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
 from taskgrove.analysis.task import AnalysisTask
 

@@ -13,6 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from taskgrove.analysis.channel.channel_messages import (
+    Acknowledged,
+    Heartbeat,
+    Hello,
+    Log,
+    Progress,
+    Result,
+    encode_message,
+)
 from taskgrove.analysis.channel.child_channel import ChildChannel, rank_of
 from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
@@ -22,15 +31,6 @@ from taskgrove.analysis.channel.connection import (
     open_channel,
 )
 from taskgrove.analysis.channel.frames import ChannelError
-from taskgrove.analysis.channel.messages import (
-    Acknowledged,
-    Heartbeat,
-    Hello,
-    Log,
-    Progress,
-    Result,
-    encode_message,
-)
 from taskgrove.analysis.channel.shared_buffers import map_shared, write_shared
 from taskgrove.analysis.plain.form import from_plain, to_plain
 from tests.analysis.analysis_runs import descriptors, until

@@ -19,7 +19,7 @@ from taskgrove.analysis.configuration import (
     parse_configuration,
 )
 from taskgrove.analysis.configuring import resolver
-from taskgrove.analysis.configuring.text import LIMITS
+from taskgrove.analysis.configuring.config_text import LIMITS
 from taskgrove.analysis.parameters import (
     AnalysisHeader,
     Parameter,

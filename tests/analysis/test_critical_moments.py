@@ -31,7 +31,7 @@ from taskgrove.analysis.publishing.logbook_http import Answer, HttpPoster
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running import supervision
-from taskgrove.analysis.running.events import AnalysisEvent
+from taskgrove.analysis.running.analysis_events import AnalysisEvent
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.process import identity_of
 from taskgrove.analysis.running.supervisor import AnalysisSupervisor, SupervisorLoop

@@ -75,16 +75,16 @@ def test_arrays_come_as_they_were(analyses: Runs) -> None:
     assert payload["small"].dtype == np.dtype(">i2")
 
 
-class Written(ThirdPartyParameters):
+class Script(ThirdPartyParameters):
     executable: str = "/bin/sh"
     c: str = "true"
     out: str = Parameter("result.txt", description="The output.", is_result=True)
 
 
 def test_a_program_s_result_is_what_its_parameters_name(analyses: Runs) -> None:
-    entry = AnalysisEntry("written", Written)
+    entry = AnalysisEntry("written", Script)
     executor = AnalysisExecutor(
-        entry, Written(c="true", out="scan.h5"), supervisor=analyses.supervisor
+        entry, Script(c="true", out="scan.h5"), supervisor=analyses.supervisor
     )
     described = executor.start().result(GUARD_S)
     assert described.task_result.payload == "scan.h5"

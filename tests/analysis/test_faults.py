@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis.channel.messages import Log, Result, encode_message
+from taskgrove.analysis.channel.channel_messages import Log, Result, encode_message
 from taskgrove.analysis.executor import AnalysisExecutor
-from taskgrove.analysis.plain.words import MOST_BUFFERS
+from taskgrove.analysis.plain.plain_words import MOST_BUFFERS
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running import launch as launching

@@ -12,16 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.analysis.channel import frames
-from taskgrove.analysis.channel.frames import (
-    MAX_BUFFERS,
-    MAX_HEADER_BYTES,
-    VERSION,
-    ChannelError,
-    Frame,
-    FrameDecoder,
-    encode_frame,
-)
-from taskgrove.analysis.channel.messages import (
+from taskgrove.analysis.channel.channel_messages import (
     Cancelled,
     Failed,
     Log,
@@ -31,6 +22,15 @@ from taskgrove.analysis.channel.messages import (
     decode_message,
     encode_message,
     printable,
+)
+from taskgrove.analysis.channel.frames import (
+    MAX_BUFFERS,
+    MAX_HEADER_BYTES,
+    VERSION,
+    ChannelError,
+    Frame,
+    FrameDecoder,
+    encode_frame,
 )
 from taskgrove.errors import AnalysisError
 

@@ -9,9 +9,9 @@ import pytest
 
 from taskgrove.analysis.hooks import Hooks
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running import events
+from taskgrove.analysis.running import analysis_events
 from taskgrove.analysis.running import handle as running_handle
-from taskgrove.analysis.running.events import AnalysisEvent
+from taskgrove.analysis.running.analysis_events import AnalysisEvent
 from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.errors import UsageError
 from taskgrove.events.foreign_values import readable
@@ -67,7 +67,7 @@ def test_a_hook_that_raises_harms_nothing(analyses: Runs, caplog: pytest.LogCapt
 def test_a_hook_that_hangs_delays_nothing(analyses: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fact W4: a slow page stretched 2 s to 33.9 s."""
     monkeypatch.setattr(running_handle, "HEARD_WITHIN_S", 0.05)
-    monkeypatch.setattr(events, "HEARD_WITHIN_S", 0.05)
+    monkeypatch.setattr(analysis_events, "HEARD_WITHIN_S", 0.05)
     go_on = threading.Event()
     hung = analyses.start(tasks.Count, hooks={"started": lambda event: go_on.wait(30)})
     other = analyses.run(tasks.Count)
@@ -80,7 +80,7 @@ def test_a_hook_that_hangs_delays_nothing(analyses: Runs, monkeypatch: pytest.Mo
 def test_a_slow_callback_slows_the_analysis_and_loses_nothing(
     analyses: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "MANY", 64)
+    monkeypatch.setattr(analysis_events, "MANY", 64)
     import taskgrove.analysis.running.intake as intake
 
     monkeypatch.setattr(intake, "MANY", 64)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from taskgrove.analysis.configuration import load_configuration, parse_configuration
-from taskgrove.analysis.configuring.text import scalar
+from taskgrove.analysis.configuring.config_text import scalar
 from taskgrove.analysis.parameters import (
     AnalysisHeader,
     Parameter,

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from taskgrove.analysis.batch import allocation_of, sigterm_calls
-from taskgrove.analysis.channel.messages import Hello, Result, encode_message
+from taskgrove.analysis.channel.channel_messages import Hello, Result, encode_message
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.supervisor import AnalysisSupervisor, default_supervisor
 from taskgrove.errors import UsageError

@@ -17,7 +17,7 @@ from taskgrove.analysis.hooks import Hooks
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running.settings import ProcessSettings
+from taskgrove.analysis.running.process_settings import ProcessSettings
 from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.commands.command_map.launcher import launcher_words
 from taskgrove.commands.main_task_executor import MainTaskExecutor

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from taskgrove.analysis.running.analysis_events import EventDelivery
 from taskgrove.analysis.running.environment import AnalysisEnvironment
-from taskgrove.analysis.running.events import EventDelivery
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.launch import Launched, Plan, launch, plan_of
 from taskgrove.analysis.running.outcome import ProcessEnd

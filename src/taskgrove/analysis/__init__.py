@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from taskgrove.analysis.results import ElogSummaryPlots as ElogSummaryPlots
     from taskgrove.analysis.results import TaskResult as TaskResult
     from taskgrove.analysis.results import TaskStatus as TaskStatus
+    from taskgrove.analysis.running.analysis_events import AnalysisEvent as AnalysisEvent
     from taskgrove.analysis.running.environment import AnalysisEnvironment as AnalysisEnvironment
-    from taskgrove.analysis.running.events import AnalysisEvent as AnalysisEvent
     from taskgrove.analysis.running.handle import AnalysisHandle as AnalysisHandle
     from taskgrove.analysis.running.outcome import AnalysisOutcome as AnalysisOutcome
     from taskgrove.analysis.schemas import check_payload as check_payload
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _LATER = {
     "AnalysisEntry": "taskgrove.analysis.registry",
     "AnalysisEnvironment": "taskgrove.analysis.running.environment",
-    "AnalysisEvent": "taskgrove.analysis.running.events",
+    "AnalysisEvent": "taskgrove.analysis.running.analysis_events",
     "AnalysisExecutor": "taskgrove.analysis.executor",
     "AnalysisHandle": "taskgrove.analysis.running.handle",
     "AnalysisHeader": "taskgrove.analysis.parameters",

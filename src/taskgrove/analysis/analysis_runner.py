@@ -1,4 +1,4 @@
-"""The runner of ANALYSIS leaves: each is a supervised process (SPEC S8).
+"""The runner of ANALYSIS leaves: each is a supervised process.
 
 A leaf's ``command_name`` is the analysis' name in the registry, its ``target`` the configuration
 (a file, or one that is loaded), its ``argin`` a mapping of parameters that replace those of the
@@ -37,7 +37,7 @@ from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
 from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.no_start import cause_of_no_start
-from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
+from taskgrove.analysis.running.process_settings import ProcessSettings, check_seconds
 from taskgrove.analysis.running.supervisor import CLOSE_MARGIN_S, AnalysisSupervisor
 from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, Refusal
 from taskgrove.commands.task import LeafTask

@@ -18,9 +18,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.channel.child_channel import ChildChannel
-from taskgrove.analysis.channel.frames import ChannelError
-from taskgrove.analysis.channel.messages import (
+from taskgrove.analysis.channel.channel_messages import (
     Acknowledged,
     Cancelled,
     Failed,
@@ -31,6 +29,8 @@ from taskgrove.analysis.channel.messages import (
     Started,
     printable,
 )
+from taskgrove.analysis.channel.child_channel import ChildChannel
+from taskgrove.analysis.channel.frames import ChannelError
 from taskgrove.analysis.task import AnalysisCancelled, AnalysisTask
 from taskgrove.errors import AnalysisError
 from taskgrove.events import ChainLink, chain_of, exception_line, loggable
@@ -45,12 +45,7 @@ _LOG_ERROR: Final = 40
 
 
 class _Child:
-    """One analysis in this process.
-
-    Used by the main thread, but for :meth:`progress` and :meth:`log`, which any thread of the
-    analysis may call, and :meth:`on_lost`, which the guard thread calls. Only the main thread
-    is ever interrupted.
-    """
+    """One analysis in this process."""
 
     def __init__(self, channel: ChildChannel) -> None:
         self.channel = channel
@@ -91,19 +86,12 @@ class _Child:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def on_unheard(self) -> None:
-        """Have SIGTERM heard by the main thread. Called by the guard thread.
-
-        The kernel may give the signal to any thread, after a stop above all; the main thread,
-        which alone can act on it, would then sleep on in the system call that it is in.
-        """
+        """Have SIGTERM heard by the main thread. Called by the guard thread."""
         if self._cancel_reason is None:
             signal.pthread_kill(self._main_thread, signal.SIGTERM)
 
     def _on_fork(self) -> None:
-        """Be a process like any other in a fork, such as a worker of a pool.
-
-        A fork that is ended by SIGTERM must not report that the analysis was cancelled.
-        """
+        """Be a process like any other in a fork, such as a worker of a pool."""
         self.channel.begin_anew()
         if signal.getsignal(signal.SIGTERM) == self.on_signal:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -28,6 +28,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from taskgrove.analysis.configuring.config_section import refers, section_of
+from taskgrove.analysis.configuring.config_text import (
+    HEADER,
+    Layout,
+    as_analysis_error,
+    read_file,
+    read_layout,
+)
 from taskgrove.analysis.configuring.earlier_results import EarlierResults
 from taskgrove.analysis.configuring.preparing import (
     add_from_environment,
@@ -37,14 +45,6 @@ from taskgrove.analysis.configuring.preparing import (
     with_values,
 )
 from taskgrove.analysis.configuring.resolver import Resolver, Scope
-from taskgrove.analysis.configuring.section import refers, section_of
-from taskgrove.analysis.configuring.text import (
-    HEADER,
-    Layout,
-    as_analysis_error,
-    read_file,
-    read_layout,
-)
 from taskgrove.analysis.configuring.validation import validate
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import (
@@ -317,11 +317,7 @@ def parse_configuration(
 def _made(
     layout: Layout, scope: Scope, known: frozenset[str] | None, words: str, problems: Problems
 ) -> Configuration:
-    """Return the configuration that was read, with a valid header.
-
-    Raises:
-        MapError: The header, or what was found before, is not valid.
-    """
+    """Return the configuration that was read, with a valid header."""
     layout = dataclasses.replace(layout, header=at_home(layout.header))
     scope = dataclasses.replace(scope, header=layout.header)
     header = _header(layout.header, scope, problems)

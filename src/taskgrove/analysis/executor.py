@@ -29,16 +29,16 @@ from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import AnalysisEntry
-from taskgrove.analysis.running.ending import Ending
+from taskgrove.analysis.running.analysis_events import EventDelivery
+from taskgrove.analysis.running.ending import AnalysisEnding
 from taskgrove.analysis.running.environment import AnalysisEnvironment
-from taskgrove.analysis.running.events import EventDelivery
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.launch import launch, plan_of
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.outcome import ProcessEnd
 from taskgrove.analysis.running.output import LIMIT_BYTES
 from taskgrove.analysis.running.process import find_program
-from taskgrove.analysis.running.settings import ProcessSettings, check_seconds
+from taskgrove.analysis.running.process_settings import ProcessSettings, check_seconds
 from taskgrove.analysis.running.spec import AnalysisSpec
 from taskgrove.analysis.running.supervision import Supervision
 from taskgrove.analysis.running.supervisor import (
@@ -193,7 +193,7 @@ class AnalysisExecutor:
             callbacks = (*callbacks, post)
         loop = (self._supervisor or default_supervisor()).lease()
         handle = AnalysisHandle(spec.name, EventDelivery(loop.callers.submit, callbacks))
-        ending = Ending(spec, loop, handle)
+        ending = AnalysisEnding(spec, loop, handle)
         supervision = handle.controls = Supervision(loop, spec, handle, ending.ended)
         loop.post(loop.add, supervision)
         if spec.before or spec.environment.source is not None:
@@ -271,11 +271,7 @@ def _environment_of(
 
 
 def _place(given: str | type) -> str:
-    """Return ``module:Class``, by which another process finds a class.
-
-    Raises:
-        AnalysisError: It cannot.
-    """
+    """Return ``module:Class``, by which another process finds a class."""
     if isinstance(given, str):
         return given
     if given.__module__ == "__main__" or "<locals>" in given.__qualname__:

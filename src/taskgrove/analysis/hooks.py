@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
-from taskgrove.analysis.running.events import KINDS, AnalysisEvent, Callback
+from taskgrove.analysis.running.analysis_events import KINDS, AnalysisEvent, Callback
 from taskgrove.errors import UsageError, nearest
 
 Hook: TypeAlias = Callback

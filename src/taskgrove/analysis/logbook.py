@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from taskgrove.analysis.publishing.logbook_entries import Entry, parameters_entry, status_entry
-from taskgrove.analysis.publishing.logbook_http import Answer, HttpPoster
+from taskgrove.analysis.publishing.logbook_http import HttpPoster, PostAnswer
 from taskgrove.analysis.publishing.logbook_queue import LogbookQueue, Waiting
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
@@ -245,11 +245,11 @@ class HttpLogbook:
             answer = self._poster.post(item.entry.body, item.entry.key, limit_s)
         except Exception as exc:  # this entry is given up; the thread posts the next one
             _LOGGER.exception("an entry of the logbook could not be posted")
-            answer = Answer(False, False, f"{type(exc).__name__}: {exc}")
+            answer = PostAnswer(False, False, f"{type(exc).__name__}: {exc}")
         item.tries += 1
         self._settle(item, answer)
 
-    def _settle(self, item: Waiting, answer: Answer) -> None:
+    def _settle(self, item: Waiting, answer: PostAnswer) -> None:
         with self._lock:
             if answer.sent:
                 self._count(posted=1)

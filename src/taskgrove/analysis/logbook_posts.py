@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from taskgrove.analysis.publishing.page_origin import PageOrigin
-from taskgrove.analysis.running.events import AnalysisEvent, Callback
+from taskgrove.analysis.running.analysis_events import AnalysisEvent, Callback
 
 if TYPE_CHECKING:
     from taskgrove.analysis.logbook import Logbook

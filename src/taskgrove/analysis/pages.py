@@ -1,4 +1,4 @@
-"""Summary plots, published as pages under a root (SPEC S8).
+"""Summary plots, published as pages under a root.
 
 ``scans/my_motor_scan`` becomes ``<root>/scans/my_motor_scan/report.html``: the page
 ``my_motor_scan`` under the tab ``scans``, where logbooks look for it. A page is written beside

@@ -23,7 +23,7 @@ from typing import Any, Final
 from taskgrove.analysis.hooks import HooksLike, hooks_of
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.plain.types import PlainTypes
-from taskgrove.analysis.running.settings import ProcessSettings
+from taskgrove.analysis.running.process_settings import ProcessSettings
 from taskgrove.analysis.tasklets import Tasklet
 from taskgrove.errors import AnalysisError, UsageError, nearest
 
@@ -77,11 +77,7 @@ class AnalysisEntry:
             object.__setattr__(self, name, value)
 
     def _checked_settings(self) -> dict[str, Any]:
-        """Return the settings in the form in which they are kept.
-
-        Raises:
-            AnalysisError: One of them cannot be used.
-        """
+        """Return the settings in the form in which they are kept."""
         tasklets = {name: tuple(getattr(self, name)) for name in ("before", "after")}
         for tasklet in (*tasklets["before"], *tasklets["after"]):
             if not callable(tasklet):

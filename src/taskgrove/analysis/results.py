@@ -1,6 +1,6 @@
 """Task state and results of an analysis: the data classes of seed 004.
 
-The fields, their order and their defaults are those of the seed. What SPEC S8 adds is the
+The fields, their order and their defaults are those of the seed. Added is the
 check of :attr:`ElogSummaryPlots.display_name`. Nothing heavy is imported here: a figure is
 whatever the library that drew it made.
 """
@@ -25,7 +25,7 @@ else:
     hv, plt, pn = map(LaterModule, ("holoviews", "matplotlib.pyplot", "panel"))
     parameters = LaterModule("taskgrove.analysis.parameters.base")
 
-#: Longest name of one part of a display name, and of the whole, in bytes of UTF-8 (SPEC S8).
+#: Longest name of one part of a display name, and of the whole, in bytes of UTF-8.
 MAX_NAME_BYTES: Final = 255
 _MAX_PATH_BYTES: Final = 3000
 #: Letters that show nothing, or only space, and that Unicode still counts as printable.
@@ -33,7 +33,7 @@ _BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
 class TaskStatus(Enum):
-    """Where an analysis stands; not the ``TaskStatus`` of the control model (SPEC S8)."""
+    """Where an analysis stands; not the ``TaskStatus`` of the control model."""
 
     PENDING = 0
     """Not running yet: it is queued, or waits for analyses before it. RUNNING may follow, or an
@@ -118,7 +118,7 @@ def check_display_name(name: object) -> str:
     """Return ``name`` if it is a display name: a relative path whose parts are plain names.
 
     Raises:
-        AnalysisError: It is not (SPEC S8); the error says which part of it, and why.
+        AnalysisError: It is not; the error says which part of it, and why.
     """
     if not isinstance(name, str):
         raise _wrong_name(name, f"it is a text, not {type(name).__name__}")

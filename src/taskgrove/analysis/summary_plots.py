@@ -1,4 +1,4 @@
-"""Summary plots, turned into HTML in the process that made them (SPEC S8).
+"""Summary plots, turned into HTML in the process that made them.
 
 An analysis gives :class:`~taskgrove.analysis.results.ElogSummaryPlots` as its payload, or a list
 or dict that holds some. :func:`convert_payload` replaces their figures by the bytes of a page,
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from taskgrove.analysis.figures.document import render_page
-from taskgrove.analysis.plain.words import MAX_DEPTH
+from taskgrove.analysis.figures.html_document import render_page
+from taskgrove.analysis.plain.plain_words import MAX_DEPTH
 from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.errors import AnalysisError
 

@@ -78,11 +78,7 @@ def run_tasklets(when: str, tasklets: Iterable[Tasklet], context: TaskletContext
 
 
 def _settle_environment(context: TaskletContext) -> None:
-    """Bring the environment that a tasklet has left into the form that a program can be given.
-
-    Raises:
-        AnalysisError: It cannot be; the error names the variable.
-    """
+    """Bring the environment that a tasklet has left into the form that a program can be given."""
     left: object = context.environment
     if not isinstance(left, Mapping):
         raise AnalysisError(f"an environment is a mapping, not {type(left).__name__}")

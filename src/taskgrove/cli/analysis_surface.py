@@ -21,7 +21,7 @@ from taskgrove.events import TaskEvent, without_sequences
 from taskgrove.view.terminal_text import clip, duration_text, safe_lines, safe_text, width_of
 
 if TYPE_CHECKING:
-    from taskgrove.analysis.running.events import AnalysisEvent
+    from taskgrove.analysis.running.analysis_events import AnalysisEvent
     from taskgrove.analysis.running.outcome import AnalysisOutcome
     from taskgrove.commands.leaf_runner import LeafContext
 

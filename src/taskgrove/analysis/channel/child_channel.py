@@ -18,6 +18,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
+from taskgrove.analysis.channel.channel_messages import (
+    Heartbeat,
+    Hello,
+    Message,
+    decode_message,
+)
 from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
     TOKEN_VARIABLE,
@@ -26,12 +32,6 @@ from taskgrove.analysis.channel.connection import (
     send_piece,
 )
 from taskgrove.analysis.channel.frames import Buffer, ChannelError, FrameDecoder
-from taskgrove.analysis.channel.messages import (
-    Heartbeat,
-    Hello,
-    Message,
-    decode_message,
-)
 from taskgrove.analysis.channel.shared_buffers import map_shared
 from taskgrove.loops.threads import spawn
 

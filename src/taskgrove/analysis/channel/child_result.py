@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from taskgrove.analysis.channel.messages import Start, printable
+from taskgrove.analysis.channel.channel_messages import Start, printable
 from taskgrove.analysis.plain.form import to_plain
 from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
 from taskgrove.errors import AnalysisError

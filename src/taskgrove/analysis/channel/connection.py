@@ -21,8 +21,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from taskgrove.analysis.channel.channel_messages import Message, decode_message, encode_message
 from taskgrove.analysis.channel.frames import Buffer, ChannelError, FrameDecoder
-from taskgrove.analysis.channel.messages import Message, decode_message, encode_message
 from taskgrove.analysis.channel.shared_buffers import (
     SHARED_FROM_BYTES,
     map_shared,

@@ -78,11 +78,7 @@ def map_shared(descriptor: int, sizes: Sequence[int]) -> list[memoryview]:
 
 
 def _map(descriptor: int, size: int) -> memoryview:
-    """Return private, writable memory with the content of a file.
-
-    A result may be kept for long, so its memory holds no descriptor; ``mmap`` of Python keeps a
-    copy of one before 3.13.
-    """
+    """Return private, writable memory with the content of a file."""
     if sys.version_info >= (3, 13):
         return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY, trackfd=False))
     import ctypes  # noqa: PLC0415 - only where an array is large

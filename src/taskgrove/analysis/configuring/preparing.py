@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from taskgrove.analysis.configuring.text import Layout
+from taskgrove.analysis.configuring.config_text import Layout
 from taskgrove.analysis.parameters.header import FOLDERS_AND_FILES
 from taskgrove.analysis.substitution import has_placeholders, parse
 from taskgrove.commands.command_map.nodes import Node

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from taskgrove.analysis.configuring.config_section import Section
 from taskgrove.analysis.configuring.earlier_results import EarlierResults
-from taskgrove.analysis.configuring.section import Section
 from taskgrove.analysis.substitution import (
     EARLIER,
     Placeholder,

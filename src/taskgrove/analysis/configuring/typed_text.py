@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_arg
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from taskgrove.analysis.configuring.text import LIMITS, scalar
+from taskgrove.analysis.configuring.config_text import LIMITS, scalar
 from taskgrove.analysis.parameters.base import TemplateConfig
 from taskgrove.commands.command_map.document import read_yaml_documents
 from taskgrove.commands.command_map.nodes import to_data

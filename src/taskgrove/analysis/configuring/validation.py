@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from taskgrove.analysis.configuring.text import place_of
+from taskgrove.analysis.configuring.config_text import place_of
 from taskgrove.analysis.parameters.header import is_header_field
 from taskgrove.analysis.written import written_text
 from taskgrove.commands.command_map.nodes import Node

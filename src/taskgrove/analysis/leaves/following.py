@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from taskgrove.analysis.leaves.parameters import Written
+from taskgrove.analysis.leaves.parameters import WrittenParameters
 from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
+from taskgrove.analysis.running.analysis_events import AnalysisEvent
 from taskgrove.analysis.running.error_line import plain_lines
-from taskgrove.analysis.running.events import AnalysisEvent
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -71,7 +71,7 @@ class LeafFollower:
         context: LeafContext,
         executor: AnalysisExecutor,
         ended: Callable[[LeafContext], object],
-        written: Written,
+        written: WrittenParameters,
         listener: Listener | None = None,
     ) -> None:
         self.context = context
@@ -250,7 +250,7 @@ class LeafFollower:
         if status is TaskStatus.COMPLETED:
             context.finish(status, (code, _as_text(outcome.result.summary)))
             return
-        # Ended for certain once there is an exit status: then it may be tried again (S7.4).
+        # Ended for certain once there is an exit status: then it may be tried again.
         may_retry = status is TaskStatus.FAILED and outcome.return_code is not None
         text = self._named(outcome.cause)
         cause = self._with_origin(outcome.why)

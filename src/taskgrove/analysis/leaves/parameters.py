@@ -18,7 +18,7 @@ from taskgrove.analysis.configuration import (
     load_configuration,
     parse_configuration,
 )
-from taskgrove.analysis.configuring.text import HEADER
+from taskgrove.analysis.configuring.config_text import HEADER
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.commands.task import LeafTask
@@ -35,7 +35,7 @@ _PROGRAM: Final = "executable"
 _LIMIT: Final = "task_timeout"
 
 
-class Written(NamedTuple):
+class WrittenParameters(NamedTuple):
     """Where something stands that a user may have to mend; None: in no file.
 
     Attributes:
@@ -86,7 +86,7 @@ class LeafParameters:
             )
         return self._configuration(leaf.target, earlier).resolved(entry, given)
 
-    def written(self, leaf: LeafTask) -> Written:
+    def written(self, leaf: LeafTask) -> WrittenParameters:
         """Return where the files say what a leaf runs, and for how long it may.
 
         Raises:
@@ -94,7 +94,7 @@ class LeafParameters:
         """
         given = isinstance(leaf.argin, Mapping) and _PROGRAM in leaf.argin
         if leaf.target is None:
-            return Written(leaf.places.argin if given else None)
+            return WrittenParameters(leaf.places.argin if given else None)
         configuration = self._configuration(leaf.target, self.earlier)
         program = configuration.place_of(leaf.command_name, _PROGRAM)
         if given:
@@ -102,7 +102,7 @@ class LeafParameters:
         limit = configuration.place_of(HEADER, _LIMIT)
         if limit is None and configuration.file is not None:
             limit = Place(configuration.file, key=_LIMIT)
-        return Written(program, limit)
+        return WrittenParameters(program, limit)
 
     def _configuration(self, target: Any, earlier: EarlierResults | None) -> Configuration:
         if isinstance(target, Configuration):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_orig
 
 from pydantic import BaseModel
 
+from taskgrove.analysis.parameters.argv import flag_of
 from taskgrove.analysis.parameters.base import (
     TaskParameters,
     TemplateConfig,
     TemplateParameters,
     ThirdPartyParameters,
 )
-from taskgrove.analysis.parameters.command_line import flag_of
 from taskgrove.analysis.parameters.field import info_of
 from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field
 

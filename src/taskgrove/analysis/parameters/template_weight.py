@@ -95,15 +95,7 @@ def _count(value: Any) -> int:
 
 
 def _written(form: Any, each: int) -> int:
-    """Return how long a text becomes when the fields of a format are filled, at most.
-
-    Args:
-        form: The format, or a specification of one field.
-        each: The size of the largest value that may stand in a field.
-
-    Returns:
-        The size; too large where a value, and not the format, says how wide a field is.
-    """
+    """Return how long a text becomes when the fields of a format are filled, at most."""
     text = form if isinstance(form, str) else str(form)
     widths = _DIGITS.findall(text) if not _MARKS & set(text) else []
     for match in _PERCENT.finditer(text):

@@ -33,9 +33,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from taskgrove.analysis.plain.arrays import describe_dtype, is_array, load_numpy, raw_view
-from taskgrove.analysis.plain.reader import PlainReader
-from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of
-from taskgrove.analysis.plain.words import (
+from taskgrove.analysis.plain.plain_words import (
     MAX_DEPTH,
     MAX_PARTS,
     MOST_BUFFERS,
@@ -44,6 +42,8 @@ from taskgrove.analysis.plain.words import (
     TAG,
     WRITERS,
 )
+from taskgrove.analysis.plain.reader import PlainReader
+from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of
 from taskgrove.errors import AnalysisError, MissingExtraError
 from taskgrove.events.foreign_values import RAISED, has_fields, readable
 

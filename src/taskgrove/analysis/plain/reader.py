@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Any, Final
 
 from taskgrove.analysis.plain.arrays import load_numpy, read_array
+from taskgrove.analysis.plain.plain_words import MAX_DEPTH, READERS, TAG
 from taskgrove.analysis.plain.types import CLASS_KEY, PlainTypes, make_object
-from taskgrove.analysis.plain.words import MAX_DEPTH, READERS, TAG
 from taskgrove.errors import AnalysisError, MissingExtraError
 
 # A level of a value is up to four levels of plain data: an object whose fields are a list of

@@ -35,7 +35,7 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PostAnswer:
     """What became of one try.
 
     Attributes:
@@ -102,7 +102,7 @@ class HttpPoster:
         self._lock = threading.Lock()
         self._open: socket.socket | None = None
 
-    def post(self, body: bytes, key: str, limit_s: float | None = None) -> Answer:
+    def post(self, body: bytes, key: str, limit_s: float | None = None) -> PostAnswer:
         """Send one body and return what became of it; never raises for the other side's sake.
 
         Args:
@@ -119,16 +119,16 @@ class HttpPoster:
                 connection.request("POST", self._target, body, headers)
                 return self._without_token(_judged(_read_head(connection.sock, deadline)))
         except TimeoutError:
-            return Answer(False, True, f"no answer within {limit_s:.3g} s")
+            return PostAnswer(False, True, f"no answer within {limit_s:.3g} s")
         except UnicodeError:
-            return Answer(False, False, f"{self._host!r} is not the name of a host")
+            return PostAnswer(False, False, f"{self._host!r} is not the name of a host")
         except (OSError, http.client.HTTPException) as exc:
-            return Answer(False, True, f"{type(exc).__name__}: {exc}")
+            return PostAnswer(False, True, f"{type(exc).__name__}: {exc}")
         finally:
             with self._lock:
                 self._open = None
 
-    def _without_token(self, answer: Answer) -> Answer:
+    def _without_token(self, answer: PostAnswer) -> PostAnswer:
         """Return an answer that does not show the token, should the logbook have echoed it."""
         if self._token is None or self._token not in answer.text:
             return answer
@@ -143,11 +143,7 @@ class HttpPoster:
                     socket.socket.shutdown(self._open, socket.SHUT_RDWR)
 
     def _connected(self, deadline: float) -> http.client.HTTPConnection:
-        """Return a connection that is open.
-
-        Raises:
-            OSError: None of the host's addresses answers.
-        """
+        """Return a connection that is open."""
         if not self._secure:
             connection = http.client.HTTPConnection(self._host, self._port)
         else:
@@ -185,12 +181,7 @@ def _rest(deadline: float) -> float:
 
 
 def _read_head(sock: socket.socket, deadline: float) -> bytes:
-    """Read the head of the answer; each piece of it counts against the same deadline.
-
-    Raises:
-        TimeoutError: It was not complete in time.
-        OSError: The connection broke, or no head came.
-    """
+    """Read the head of the answer; each piece of it counts against the same deadline."""
     head = b""
     while True:
         while (end := re.search(rb"\r?\n\r?\n", head)) is None:
@@ -208,18 +199,18 @@ def _read_head(sock: socket.socket, deadline: float) -> bytes:
         head = head[end.end() :]  # an interim answer: the real one follows
 
 
-def _judged(head: bytes) -> Answer:
+def _judged(head: bytes) -> PostAnswer:
     line = _STATUS_LINE.match(head)
     if line is None:
-        return Answer(False, True, "the answer is not HTTP")
+        return PostAnswer(False, True, "the answer is not HTTP")
     status = int(line.group(1))
     reason = (line.group(2) or b"").decode("latin-1")
     text = "answered " + "".join(char for char in f"{status} {reason}" if char.isprintable())
     if 200 <= status < 300:
-        return Answer(True, False, text)
+        return PostAnswer(True, False, text)
     if 300 <= status < 400:
-        return Answer(False, False, f"{text}: redirects are not followed")
-    return Answer(False, status >= 500 or status in _PASSING, text, _asked_wait(head))
+        return PostAnswer(False, False, f"{text}: redirects are not followed")
+    return PostAnswer(False, status >= 500 or status in _PASSING, text, _asked_wait(head))
 
 
 def _asked_wait(head: bytes) -> float | None:

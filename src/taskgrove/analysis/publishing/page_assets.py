@@ -14,7 +14,7 @@ import html
 import re
 from typing import Final
 
-from taskgrove.analysis.figures.document import ASSET_ATTRIBUTE
+from taskgrove.analysis.figures.html_document import ASSET_ATTRIBUTE
 from taskgrove.analysis.publishing.page_folder import Folder
 from taskgrove.analysis.publishing.page_names import ASSET_FOLDER, OWN_FOLDER
 

@@ -1,7 +1,7 @@
 """Folders that are entered by name and never through a link, and files that are whole or absent.
 
 Everything is done relative to an open folder, so that a link which somebody puts in the way
-while we write leads nowhere else: what lies below the root stays there (SPEC S8).
+while we write leads nowhere else: what lies below the root stays there.
 
 Threads: a folder belongs to the call that opened it.
 """

@@ -37,7 +37,7 @@ def page_parts(display_name: str) -> tuple[str, ...]:
     """Return the folders below the root that lead to a page.
 
     Raises:
-        AnalysisError: It is no display name (SPEC S8), or uses a name that is kept for files
+        AnalysisError: It is no display name, or uses a name that is kept for files
             beside the pages.
     """
     parts = tuple(check_display_name(display_name).split("/"))

@@ -22,12 +22,12 @@ def foreign_addresses(page: bytes) -> tuple[str, ...]:
 
     What a script of the page asks for later is not seen here.
     """
-    reader = _Reader()
+    reader = _ReferenceReader()
     reader.feed(page.decode("utf-8", "replace"))
     return tuple(dict.fromkeys(reader.found))
 
 
-class _Reader(HTMLParser):
+class _ReferenceReader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.found: list[str] = []

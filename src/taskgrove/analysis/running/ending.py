@@ -1,7 +1,7 @@
 """From the end of the process to the outcome: schemas, tasklets, pages, description.
 
-Threads: :meth:`Ending.ended` is called by the supervisor's thread and hands on at once; the rest
-runs on one of its working threads, where foreign code may take its time.
+Threads: the supervisor's thread calls :meth:`AnalysisEnding.ended`, which hands on at once. The
+rest runs on one of its working threads, where foreign code may take its time.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from taskgrove.analysis.plain.form import PlainTypes, from_plain
 from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
+from taskgrove.analysis.running.end_verdict import EndFacts, cause_of_end, decide
 from taskgrove.analysis.running.error_line import LastWords, last_words
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.outcome import AnalysisOutcome, ProcessEnd
-from taskgrove.analysis.running.verdict import EndFacts, cause_of_end, decide
 from taskgrove.analysis.tasklets import TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, TaskgroveError
 from taskgrove.events import AnalysisDetail, Cause, cause_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
-class Ending:
+class AnalysisEnding:
     """The last steps of one analysis.
 
     Args:
@@ -122,11 +122,7 @@ class Ending:
         return replace(why, program=program, output_file=None if file is None else str(file))
 
     def _take_result(self, end: ProcessEnd, result: TaskResult) -> None:
-        """Put what the analysis has sent into the result.
-
-        Raises:
-            AnalysisError: It cannot be read.
-        """
+        """Put what the analysis has sent into the result."""
         if end.result is None:
             return
         message, buffers = end.result
@@ -138,12 +134,7 @@ class Ending:
         result.payload = from_plain(message.payload, buffers=buffers, types=types)
 
     def _complete(self, end: ProcessEnd, result: TaskResult) -> None:
-        """Check the payload of an analysis that has completed, and run what comes after.
-
-        Raises:
-            AnalysisError: The payload does not keep to what is declared.
-            TaskletError: A tasklet raised.
-        """
+        """Check the payload of an analysis that has completed, and run what comes after."""
         parameters = self._spec.parameters
         if end.result is None and parameters is not None:
             result.payload = parameters.described_result()
@@ -165,11 +156,7 @@ class Ending:
             run_tasklets("after", self._spec.after, context)
 
     def _publish(self, result: TaskResult) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-        """Publish the plots of payload and summary, and leave references in their place.
-
-        Returns:
-            The pages, and what went wrong.
-        """
+        """Publish the plots of payload and summary, and leave references in their place."""
         publisher = self._spec.publisher
         if publisher is None or (result.payload is None and isinstance(result.summary, str)):
             return (), ()

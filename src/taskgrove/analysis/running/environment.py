@@ -181,13 +181,7 @@ def source_file(
 def _heard(
     process: subprocess.Popen[bytes], limit_s: float, called_off: Callable[[], bool]
 ) -> tuple[bytes, bytes]:
-    """Return the beginning of what a process told, and the end of what it said, when it ended.
-
-    Neither takes more memory than ``_MOST_BYTES``, however much comes.
-
-    Raises:
-        TimeoutError: It did not end in time, or was called off.
-    """
+    """Return the beginning of what a process told, and the end of what it said, when it ended."""
     assert process.stdout is not None
     assert process.stderr is not None
     heard = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}

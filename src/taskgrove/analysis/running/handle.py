@@ -12,7 +12,7 @@ import time
 from typing import Final, Protocol
 
 from taskgrove.analysis.results import DescribedAnalysis, TaskStatus
-from taskgrove.analysis.running.events import (
+from taskgrove.analysis.running.analysis_events import (
     HEARD_WITHIN_S,
     AnalysisEvent,
     AnalysisEventKind,

@@ -13,9 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from taskgrove.analysis.channel.connection import Connection
-from taskgrove.analysis.channel.frames import ChannelError
-from taskgrove.analysis.channel.messages import (
+from taskgrove.analysis.channel.channel_messages import (
     Acknowledged,
     Cancelled,
     Failed,
@@ -25,8 +23,10 @@ from taskgrove.analysis.channel.messages import (
     Progress,
     Result,
 )
+from taskgrove.analysis.channel.connection import Connection
+from taskgrove.analysis.channel.frames import ChannelError
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running.events import MANY
+from taskgrove.analysis.running.analysis_events import MANY
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.launch import Launched, Plan
 from taskgrove.analysis.running.output import TAIL_BYTES, OutputStream, OutputSummary

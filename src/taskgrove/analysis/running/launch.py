@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from taskgrove.analysis.channel.channel_messages import Start
 from taskgrove.analysis.channel.connection import (
     CHANNEL_VARIABLE,
     TOKEN_VARIABLE,
@@ -22,7 +23,6 @@ from taskgrove.analysis.channel.connection import (
     listen,
     open_channel,
 )
-from taskgrove.analysis.channel.messages import Start
 from taskgrove.analysis.running.leftovers import MARK_VARIABLE, stat_fields
 from taskgrove.analysis.running.output import OutputBudget, OutputStream
 from taskgrove.analysis.running.process import find_program, mark_members, spawn
@@ -94,8 +94,8 @@ def _order(spec: AnalysisSpec, task: str) -> tuple[Start, Sequence[memoryview], 
 
 
 def _argv(spec: AnalysisSpec) -> tuple[str, ...]:
+    from taskgrove.analysis.parameters.argv import render_argv  # noqa: PLC0415
     from taskgrove.analysis.parameters.base import ThirdPartyParameters  # noqa: PLC0415
-    from taskgrove.analysis.parameters.command_line import render_argv  # noqa: PLC0415
     from taskgrove.analysis.parameters.templates import render_template  # noqa: PLC0415
 
     if not isinstance(spec.parameters, ThirdPartyParameters):

@@ -127,10 +127,7 @@ def mark_limit(pid: int, mark: str) -> None:
 
 
 def _numbers_of(mark: str) -> tuple[int, int | None]:
-    """Return the number of an executor's mark, and that of its analysis if it has one.
-
-    The upper one has a bit that is always set: no limit that somebody might choose is so high.
-    """
+    """Return the number of an executor's mark, and that of its analysis if it has one."""
     executor, _, number = mark.rstrip("\0").partition(".")
     try:
         upper = int(executor[:_MARK_DIGITS], 16) | 1 << 4 * _MARK_DIGITS

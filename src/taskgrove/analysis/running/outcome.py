@@ -11,8 +11,8 @@ from taskgrove.analysis.running.output import OutputSummary
 from taskgrove.events import AnalysisDetail, Cause
 
 if TYPE_CHECKING:
+    from taskgrove.analysis.running.end_verdict import EndFacts
     from taskgrove.analysis.running.launch import Launched, Plan
-    from taskgrove.analysis.running.verdict import EndFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ How the end comes about:
 1. The process ends (its pidfd tells). What it wrote is in our pipes by then, and is read.
 2. Processes of the analysis that still run get a moment to end by themselves; then SIGTERM, then
    SIGKILL. So one that holds a pipe open holds nobody up.
-3. The process is reaped, and :func:`taskgrove.analysis.running.verdict.decide` says what it all
+3. The process is reaped, and :func:`taskgrove.analysis.running.end_verdict.decide` says what it all
    means.
 
 Threads: any thread may call ``cancel``, ``stop``, ``resume``, ``ask_to_end``, ``begin`` and
@@ -29,6 +29,7 @@ from typing import Final
 from taskgrove.analysis.batch import allocation_of
 from taskgrove.analysis.child import max_rss_bytes
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running.end_verdict import AskedBy, EndFacts
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.intake import Intake
 from taskgrove.analysis.running.launch import Launched, Plan
@@ -38,7 +39,6 @@ from taskgrove.analysis.running.process import find_members, name_of
 from taskgrove.analysis.running.spec import AnalysisSpec
 from taskgrove.analysis.running.stages import AnalysisRequest, AnalysisStage, StageMachine
 from taskgrove.analysis.running.supervisor import SupervisorLoop
-from taskgrove.analysis.running.verdict import AskedBy, EndFacts
 from taskgrove.events import Cause
 from taskgrove.loops.loop import TimerEntry
 
@@ -233,10 +233,7 @@ class Supervision:
     # -- ending it ----------------------------------------------------------------------------
 
     def _end(self, by: AskedBy, text: str, within_s: float | None = None) -> None:
-        """Begin the ladder: SIGTERM, the grace period, SIGKILL.
-
-        Asked again, it keeps to the first reason, and to the shorter time.
-        """
+        """Begin the ladder: SIGTERM, the grace period, SIGKILL."""
         grace_s = self._spec.grace_s if within_s is None else min(self._spec.grace_s, within_s)
         with self._machine.lock:
             before = self._machine.move(AnalysisRequest.END)
@@ -291,10 +288,7 @@ class Supervision:
             _signal_all(self._members() or (), number)
 
     def _members(self, ran_s: float | None = None) -> list[int] | None:
-        """Return the processes of the analysis besides its first one; None: it cannot be told.
-
-        That is so where no descriptor is left to look with. What is done besides must go on.
-        """
+        """Return the processes of the analysis besides its first one; None: it cannot be told."""
         try:
             if ran_s is None:
                 return find_members(self._plan.mark, self._pid)

@@ -57,11 +57,7 @@ def _read_datetime(plain: Any) -> dt.datetime:
 
 
 def _in_zone(moment: dt.datetime, key: str) -> dt.datetime:
-    """Return the same local time in a named zone.
-
-    Where this machine does not know the zone, or knows other rules for it, the moment keeps
-    the offset with which it was written: the instant is right in any case.
-    """
+    """Return the same local time in a named zone."""
     try:
         placed = moment.replace(tzinfo=zoneinfo.ZoneInfo(key))
     except (zoneinfo.ZoneInfoNotFoundError, OSError):
