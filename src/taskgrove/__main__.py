@@ -9,7 +9,7 @@ from taskgrove.cli.interrupts import Leaving, LikeCtrlC, SignalsTaken, end_with
 from taskgrove.cli.surroundings import prepare_process
 
 #: What the extra ``cli`` brings.
-_NEEDED = ("typer", "rich")
+_NEEDED = ("click",)
 
 
 def main() -> None:

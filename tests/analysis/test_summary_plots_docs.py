@@ -47,7 +47,7 @@ def test_a_sample_prints_what_is_shown(program: str, shown: str, tmp_path: Path)
 
 
 def test_the_analysis_of_a_scan_publishes_its_page(tmp_path: Path) -> None:
-    pytest.importorskip("typer")
+    pytest.importorskip("click")
     command, _ = blocks("text")
     (tmp_path / "motor_scan.py").write_text(blocks("python")[0])
     (tmp_path / "align.yaml").write_text(blocks("yaml")[0])

@@ -302,11 +302,11 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process(site: Path) -> None:
     with start(*arguments, "--grace", "3000", cwd=site) as process:
         words = read_until(process.stdout, "it waits")
         process.send_signal(signal.SIGINT)
-        read_until(process.stdout, "Once more ends at once")
+        read_until(process.stdout, "Press Ctrl-C again to quit immediately")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
-    assert "ended at once" in rest
+    assert "quit immediately" in rest
     gone = psutil.Process(started_pid(words)) if psutil.pid_exists(started_pid(words)) else None
     if gone is not None:
         gone.wait(PATIENCE_S)  # its guardian ends it

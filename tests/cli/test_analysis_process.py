@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from taskgrove.analysis import analysis_runner
 from taskgrove.analysis.registry import AnalysisRegistry

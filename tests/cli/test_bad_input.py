@@ -169,7 +169,7 @@ def _main(
     )
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
+@pytest.mark.parametrize("missing", ["click"])
 def test_without_the_extra_one_line_names_it(place: Path, missing: str) -> None:
     done = _main(place, f"sys.modules[{missing!r}] = None", "version")
     assert done.returncode == 2
@@ -214,8 +214,8 @@ def test_what_to_do_about_devices_that_do_not_answer_is_said(place: Path) -> Non
 def test_an_unexpected_error_is_one_line_and_its_traceback_on_request(place: Path) -> None:
     before = (
         "import taskgrove.cli.version as v\n"
-        "def broken(name): raise ZeroDivisionError('oh \\x1b[31m')\n"
-        "v.installed_version = broken"
+        "def broken(): raise ZeroDivisionError('oh \\x1b[31m')\n"
+        "v.Terminal = broken"
     )
     done = _main(place, before, "version")
     assert done.returncode == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import taskgrove
 from taskgrove.cli import doctor, doctor_record
@@ -153,7 +153,7 @@ def test_verbs_that_need_the_record_name_its_extra_where_it_is_missing(tmp_path:
 import sys
 for name in ("sqlalchemy", "alembic", "platformdirs", "psutil"):
     sys.modules[name] = None
-from typer.testing import CliRunner
+from click.testing import CliRunner
 from taskgrove.cli.app import app
 for words in sys.argv[1:]:
     done = CliRunner().invoke(app, words.split())

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-import typer
 
 from taskgrove.cli.app import app
 from taskgrove.cli.compose import print_composition
@@ -21,7 +21,8 @@ from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.testing import FakeDeviceRunner
 from tests.cli.command_line import ROOT, taskgrove
 
-VERBS: Any = list(typer.main.get_command(app).commands.values())  # type: ignore[attr-defined]
+_CONTEXT = click.Context(app)
+VERBS: Any = [app.get_command(_CONTEXT, name) for name in app.list_commands(_CONTEXT)]
 REFERENCE = (ROOT / "docs" / "cli.md").read_text("utf-8")
 
 
@@ -32,7 +33,7 @@ def test_every_verb_and_option_has_help_and_is_in_the_reference(verb: Any) -> No
     section = REFERENCE.split(f"\n## {verb.name}\n")[1].split("\n## ")[0]
     for parameter in verb.params:
         assert getattr(parameter, "help", None), f"{verb.name} {parameter.name}"
-        if isinstance(parameter, typer.core.TyperOption):
+        if isinstance(parameter, click.Option):
             assert parameter.opts[0] in section, f"{verb.name} {parameter.opts[0]}"
 
 

@@ -17,12 +17,12 @@ import pytest
 from tests.cli.command_line import PATIENCE_S
 
 ASK = """
-import signal, sys, typer
+import signal, sys, click
 from taskgrove.cli.question import confirmed
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print("ANSWER", confirmed("Do it?"))
-except typer.Abort:
+except click.Abort:
     print("NO ANSWER")
 except KeyboardInterrupt:
     print("INTERRUPTED")

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.recovery import lost_run_recovery as recovery

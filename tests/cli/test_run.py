@@ -147,11 +147,11 @@ def test_a_second_ctrl_c_ends_at_once(place: Path) -> None:
         read_until(process.stdout, "deaf: started")
         begun(place)
         process.send_signal(signal.SIGINT)
-        read_until(process.stdout, "Once more ends at once")
+        read_until(process.stdout, "Press Ctrl-C again to quit immediately")
         process.send_signal(signal.SIGINT)
         words, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
-    assert "Ctrl-C again: ended at once" in words
+    assert "Ctrl-C again: quit immediately" in words
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

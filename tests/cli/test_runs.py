@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.clock import SYSTEM_CLOCK
@@ -264,8 +264,8 @@ def test_an_empty_record_and_a_filter_that_fits_nothing(tmp_path: Path, db: str)
     Store.open(tmp_path / "empty.db").close()
     told = ask("list", "--db", str(tmp_path / "empty.db"))
     assert "No run has been recorded yet in" in told
-    assert "No run is like that" in ask("list", "--db", db, "--outcome", "lost")
-    assert "No run is like that" in ask("stats", "--db", db, "--command", "other")
+    assert "No runs match." in ask("list", "--db", db, "--outcome", "lost")
+    assert "No runs match." in ask("stats", "--db", db, "--command", "other")
 
 
 def test_two_records_are_kept_apart(tmp_path: Path, db: str) -> None:

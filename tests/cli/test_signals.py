@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.cli.session import MapSession
@@ -184,7 +184,7 @@ def test_hang_ups_are_one_interrupt_and_never_the_second(here: Path) -> None:
         process.send_signal(signal.SIGHUP)
         words, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
-    assert "ended at once" not in words
+    assert "Ctrl-C again: quit" not in words
     assert "may still be running" in words
     assert errors == ""
     assert recorded(here)[0] == "aborted"
@@ -197,11 +197,11 @@ def test_ctrl_c_twice_after_a_hang_up_ends_at_once(here: Path) -> None:
         process.send_signal(signal.SIGHUP)
         read_until(process.stdout, "SIGHUP: aborting")
         process.send_signal(signal.SIGINT)
-        read_until(process.stdout, "it is being aborted already. Once more ends at once.")
+        read_until(process.stdout, "the abort has already begun. Press Ctrl-C again")
         process.send_signal(signal.SIGINT)
         words, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
-    assert "Ctrl-C again: ended at once" in words
+    assert "Ctrl-C again: quit immediately" in words
 
 
 def test_what_a_background_job_ignores_stays_ignored(here: Path) -> None:

@@ -29,8 +29,8 @@ from tests.leak_guard import SHARED_PROCESSES
 
 #: What verbs import when they need it, and no import of which has an effect of its own.
 _PRELOADED = (
-    "taskgrove.cli.app",
-    "taskgrove.cli.recording",
+    *(f"taskgrove.cli.{name}" for name in ("app", "compose", "demo", "doctor", "recover")),
+    *(f"taskgrove.cli.{name}" for name in ("resume", "run", "runs_list", "runs_show", "why")),
     "taskgrove.store.recorder",
     "taskgrove.recovery.lost_run_recovery",
     "taskgrove.recovery.resuming",

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
-import typer.main
 
 from taskgrove.cli.app import app
 from tests.cli.command_line import PATIENCE_S, ROOT, environment
@@ -34,7 +34,7 @@ def test_programs_of_the_page_run_and_say_what_it_shows(number: int, tmp_path: P
 
 
 def test_verbs_and_options_of_the_page_exist() -> None:
-    verbs = typer.main.get_command(app).commands
+    verbs = {name: app.get_command(click.Context(app), name) for name in app.list_commands(None)}
     for verb, rest in re.findall(r"(?<!from )taskgrove (\w+)((?: --?[\w-]+)*)", PAGE):
         known = {option for item in verbs[verb].params for option in item.opts}
         assert set(re.findall(r"--[\w-]+", rest)) <= known

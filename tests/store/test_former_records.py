@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.recovery.finding_lost import find_lost

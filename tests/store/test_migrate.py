@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Column, MetaData, inspect
-from typer.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.errors import StoreError

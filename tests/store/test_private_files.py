@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from taskgrove.analysis.payload_store import store_payload
 from taskgrove.analysis.running.guardian import ledger_folder

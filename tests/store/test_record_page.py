@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.cli.runs import runs
@@ -68,9 +69,8 @@ def test_a_snippet_prints_what_is_shown(
 
 
 def commands() -> list[Any]:
-    import typer
-
-    return list(typer.main.get_command(runs).commands.values())  # type: ignore[attr-defined]
+    context = click.Context(runs)
+    return [runs.get_command(context, name) for name in runs.list_commands(context)]
 
 
 @pytest.mark.parametrize("verb", commands(), ids=lambda verb: str(verb.name))

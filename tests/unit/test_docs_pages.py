@@ -125,7 +125,7 @@ def test_maps_are_valid_or_wrong_as_shown(name: str, tmp_path: Path) -> None:
         if block.shown is None or not block.shown.startswith("error:"):
             assert parse_command_map(block.text).commands
             continue
-        pytest.importorskip("typer")
+        pytest.importorskip("click")
         (tmp_path / "map.yaml").write_text(block.text, encoding="utf-8")
         done = run("-m", "taskgrove", "compose", "map.yaml", "configure", cwd=tmp_path)
         assert (done.stderr, done.returncode) == (block.shown, 2)
@@ -380,7 +380,7 @@ def test_faults_end_as_the_page_says() -> None:
 @pytest.mark.tango
 def test_the_commands_of_the_round_trip_work(tmp_path: Path) -> None:
     pytest.importorskip("tango")
-    pytest.importorskip("typer")
+    pytest.importorskip("click")
     (block,) = (block for block in blocks(DEVICES, "yaml"))
     assert block.shown is not None
     simulate, echo, follow = block.shown.splitlines()

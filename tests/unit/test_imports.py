@@ -24,7 +24,7 @@ ROOMS = [path for path in MODULES if path.name == "__init__.py"]
 #: What belongs to an extra: none of it may come with the core.
 EXTRAS = {
     "alembic", "dask", "distributed", "h5py", "matplotlib", "numpy", "panel", "psutil", "pytest",
-    "rich", "sqlalchemy", "starlette", "tango", "typer", "uvicorn",
+    "click", "rich", "sqlalchemy", "starlette", "tango", "typer", "uvicorn",
 }  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""The command line: one module for each verb. It needs the extra ``cli`` (typer and rich)."""
+"""The command line: one module for each verb. It needs the extra ``cli`` (click and rich)."""

@@ -7,17 +7,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.cli.analyses import (
     GRACE_MARGIN_S,
     GRACE_S,
-    AnalysisModules,
     AnalysisOptions,
-    Pages,
-    WorkDir,
     analysis_leaves,
     load_registry,
     make_runner,
@@ -32,8 +27,26 @@ from taskgrove.cli.analysis_words import (
 from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.follow import AbortWords, EventQueue, follow
-from taskgrove.cli.recorded import Database
-from taskgrove.cli.recording import NoRecord, Recording, recording
+from taskgrove.cli.options import (
+    AnalysisGrace,
+    AnalysisModules,
+    AnalysisName,
+    ConfigFile,
+    Database,
+    Heartbeat,
+    HelpTask,
+    JsonDescription,
+    Launcher,
+    ListAnalyses,
+    NoLive,
+    NoRecord,
+    Pages,
+    Parameters,
+    SourcedScript,
+    Timeout,
+    WorkDir,
+)
+from taskgrove.cli.recording import Recording, recording
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -53,7 +66,11 @@ if TYPE_CHECKING:
     from taskgrove.analysis.configuration import Configuration
     from taskgrove.analysis.registry import AnalysisRegistry
 
-_WORDS: Final = AbortWords("the analysis", "its processes are ended by their guardian")
+_WORDS: Final = AbortWords(
+    "the analysis",
+    "its processes are ended by their guardian",
+    "Press Ctrl-C again to quit immediately.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,68 +135,21 @@ class AnalysisJob:
 
 @verb
 def analyse(
-    config: Annotated[
-        str | None, typer.Argument(metavar="CONFIG", help="A configuration: YAML.")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="The analysis, as '--list' names it.")
-    ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A parameter, in place of the configuration's; again for more.",
-        ),
-    ] = None,
+    config: ConfigFile = None,
+    task: AnalysisName = None,
+    given: Parameters = None,
     analyses: AnalysisModules = None,
     pages: Pages = None,
     work_dir: WorkDir = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001, max=1e9, metavar="S", help="Limit in seconds, in place of task_timeout."
-        ),
-    ] = None,
-    launcher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COMMAND",
-            help="What starts it: 'mpirun -n 4'. No shell reads it; '' starts it without.",
-        ),
-    ] = None,
-    heartbeat: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            max=1e9,
-            metavar="S",
-            help="How long it may be silent, in seconds, before it is ended.",
-        ),
-    ] = None,
-    grace: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1e9, metavar="S", help="From SIGTERM to SIGKILL, in seconds."),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A shell script sourced for its environment, in place of environment_file.",
-        ),
-    ] = None,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="The description as JSON on stdout; words go to stderr."),
-    ] = False,
-    no_live: Annotated[
-        bool, typer.Option("--no-live", help="Calm lines instead of a moving one.")
-    ] = False,
-    listed: Annotated[bool, typer.Option("--list", help="List all analyses.")] = False,
-    help_task: Annotated[
-        str | None,
-        typer.Option("--help-task", metavar="TASK", help="Tell the parameters of an analysis."),
-    ] = None,
+    timeout: Timeout = None,
+    launcher: Launcher = None,
+    heartbeat: Heartbeat = None,
+    grace: AnalysisGrace = None,
+    source: SourcedScript = None,
+    json: JsonDescription = False,
+    no_live: NoLive = False,
+    listed: ListAnalyses = False,
+    help_task: HelpTask = None,
     db: Database = None,
     no_record: NoRecord = False,
 ) -> int:

@@ -7,9 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
@@ -19,41 +17,6 @@ if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
     from taskgrove.analysis.leaves.following import Listener
     from taskgrove.analysis.registry import AnalysisRegistry
-
-AnalysisModules = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--analyses",
-        metavar="PACKAGE.MODULE",
-        help="A module that brings analyses; again for more. Installed plug-ins are there anyway.",
-    ),
-]
-Pages = Annotated[
-    str | None,
-    typer.Option(
-        "--pages",
-        metavar="DIR",
-        envvar="TASKGROVE_PAGES",
-        help="Publish summary plots of analyses as pages below this folder.",
-    ),
-]
-WorkDir = Annotated[
-    str | None,
-    typer.Option(
-        "--work-dir",
-        metavar="DIR",
-        help="Where analyses work, in place of the configuration's work_dir.",
-    ),
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        "--processes",
-        min=1,
-        max=4096,
-        help="How many analyses run at once; as many as there are processors if left out.",
-    ),
-]
 
 
 #: From SIGTERM to SIGKILL, in seconds, where nobody says otherwise.

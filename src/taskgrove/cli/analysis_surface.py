@@ -13,16 +13,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from rich.live import Live
-from rich.text import Text
-
 from taskgrove.cli.terminal import Terminal
 from taskgrove.events import TaskEvent, without_sequences
 from taskgrove.view.terminal_text import clip, duration_text, safe_lines, safe_text, width_of
+from taskgrove.view.tree_lines import Segment
 
 if TYPE_CHECKING:
     from taskgrove.analysis.running.analysis_events import AnalysisEvent
     from taskgrove.analysis.running.outcome import AnalysisOutcome
+    from taskgrove.cli.moving import MovingLines
     from taskgrove.commands.leaf_runner import LeafContext
 
 #: How many lines wait to be shown; of more, the oldest are counted and not shown.
@@ -83,24 +82,23 @@ class AnalysisLines:
         self._told_percent = 0
         self._message = "waiting"
         self._notice = ""
-        self._live: Live | None = None
+        self._moving: MovingLines | None = None
         if terminal.is_live:
-            self._live = Live(
-                console=terminal.words, auto_refresh=False, transient=True, redirect_stderr=False
-            )
-            self._live.start()
+            from taskgrove.cli.moving import MovingLines  # noqa: PLC0415 - slow
+
+            self._moving = MovingLines(terminal)
 
     def show(self, events: Sequence[TaskEvent]) -> None:
         """Show what is new."""
         del events  # the feed says more
         self._drain(_LINES_PER_FRAME)
-        if self._live is not None:
-            self._live.update(self._moving_line(), refresh=True)
+        if self._moving is not None:
+            self._moving.draw([self._moving_line()])
 
     def notice(self, text: str) -> None:
         """Tell something that belongs to the run as a whole."""
         self._notice = text
-        if self._live is None:
+        if self._moving is None:
             self._line(safe_text(text), "bold")
         else:
             self.show(())
@@ -108,9 +106,9 @@ class AnalysisLines:
     def close(self) -> None:
         """End the display."""
         self._drain(_WAITING_LINES)
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        if self._moving is not None:
+            self._moving.close()
+            self._moving = None
             if self._notice:
                 self._terminal.say_paragraph(safe_text(self._notice))
 
@@ -140,7 +138,7 @@ class AnalysisLines:
             self._message = safe_text(event.text)
         if event.progress is not None:
             self._percent = event.progress
-        if self._live is not None:
+        if self._moving is not None:
             return
         step = int((self._percent or 0) // _CALM_STEP)
         if step > self._told_percent:
@@ -154,10 +152,10 @@ class AnalysisLines:
             text = clip(text, max(20, self._terminal.width - 11), self._terminal.charset.ellipsis)
         self._terminal.say_line([(f"{since:>9}  ", "dim"), (text, style)])
 
-    def _moving_line(self) -> Text:
+    def _moving_line(self) -> list[Segment]:
         terminal, width = self._terminal, self._terminal.width
         if self._notice:
-            return terminal.styled([(clip(safe_text(self._notice), width), "bold")])
+            return [(clip(safe_text(self._notice), width), "bold")]
         since = duration_text(time.monotonic() - self._began)
         full = 0 if self._percent is None else round(self._percent / 100 * _BAR_WIDTH)
         signs = terminal.charset
@@ -167,5 +165,4 @@ class AnalysisLines:
         rest = f"  {percent}{since}  "
         room = width - width_of(head) - _BAR_WIDTH - width_of(rest) - 1
         message = clip(self._message, room, signs.ellipsis) if room > 4 else ""
-        line = [(head, "bold"), (bar, "cyan"), (rest, ""), (message, "dim")]
-        return terminal.styled(line)
+        return [(head, "bold"), (bar, "cyan"), (rest, ""), (message, "dim")]

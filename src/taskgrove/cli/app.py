@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Final
 
-import typer
+import click
 
-from taskgrove.cli.analyse import analyse
-from taskgrove.cli.compose import compose
-from taskgrove.cli.demo import demo
-from taskgrove.cli.doctor import doctor
-from taskgrove.cli.exit_codes import EXIT_CODES_HELP
-from taskgrove.cli.recover import recover
-from taskgrove.cli.resume import resume
-from taskgrove.cli.run import run
-from taskgrove.cli.runs import runs
-from taskgrove.cli.schema import schema
-from taskgrove.cli.simulate import simulate
-from taskgrove.cli.verb import DEBUG_VARIABLE
-from taskgrove.cli.verdict import verdict
-from taskgrove.cli.version import version
-from taskgrove.cli.why import why
+from taskgrove.cli.declared import LazyGroup, Table, Verb
+from taskgrove.cli.surroundings import DEBUG_VARIABLE
 
-app = typer.Typer(
-    name="taskgrove",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EXIT_CODES_HELP,
-)
+#: The verbs below the titles that the help shows them with.
+VERBS: Final[Table] = {
+    "Run": {
+        "demo": Verb("demo:demo", "Run a command on eighteen simulated devices, then a scan."),
+        "run": Verb("run:run", "Run a command of a map on its devices."),
+        "analyse": Verb("analyse:analyse", "Run one analysis and describe its results."),
+    },
+    "Prepare": {
+        "compose": Verb("compose:compose", "Show the tree of a command without running it."),
+        "simulate": Verb("simulate:simulate", "Start simulated devices and keep them running."),
+        "doctor": Verb("doctor:doctor", "Check what is installed and what can be reached."),
+        "schema": Verb("schema:schema", "Print the JSON Schema of command maps."),
+    },
+    "Past runs": {
+        "why": Verb("why:why", "Explain in one sentence why a run ended as it did."),
+        "resume": Verb("resume:resume", "Run again what did not complete in a run."),
+        "recover": Verb("recover:recover", "Bring runs to an end whose process was killed."),
+        "verdict": Verb("verdict:verdict", "Add an operator's verdict to the record of a run."),
+        "runs": Verb("runs:runs", "List, show, compare, export and remove past runs."),
+    },
+    "This program": {
+        "version": Verb("version:version", "Print the versions of taskgrove and its events."),
+    },
+}
 
 
-@app.callback()
-def _main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Run telescope commands as task trees, with one truthful outcome."""
+def _main(debug: bool) -> None:
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-#: The verbs below the titles that the help shows them with.
-_VERBS: Final[dict[str, tuple[Callable[..., None], ...]]] = {
-    "Run": (demo, run, analyse),
-    "Prepare": (compose, simulate, doctor, schema),
-    "Past runs": (why, resume, recover, verdict),
-    "This program": (version,),
-}
-
-for _title, _verbs in _VERBS.items():
-    for _verb in _verbs:
-        app.command(epilog=EXIT_CODES_HELP, rich_help_panel=_title)(_verb)
-app.add_typer(runs, rich_help_panel="Past runs")
+app = LazyGroup(
+    VERBS,
+    "taskgrove",
+    "Run telescope commands as task trees, with one truthful outcome.",
+    params=[click.Option(["--debug"], is_flag=True, help="Show the traceback of an error.")],
+    callback=_main,
+)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
-import typer
-
-from taskgrove.cli.analyses import AnalysisModules, AnalysisOptions, WorkDir
+from taskgrove.cli.analyses import AnalysisOptions
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import load_argin, load_manager
-from taskgrove.cli.recorded import Database
+from taskgrove.cli.options import (
+    AnalysisModules,
+    Argin,
+    CommandName,
+    Database,
+    Manager,
+    MapFile,
+    Offline,
+    WorkDir,
+)
 from taskgrove.cli.session import MapSession, device_leaves
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
@@ -37,23 +44,6 @@ _ABORT_WORDS: Final = {
     "none": "abort does not reach it",
 }
 
-MapFile = Annotated[str, typer.Argument(metavar="MAP", help="A command map: YAML or JSON.")]
-CommandName = Annotated[str, typer.Argument(metavar="COMMAND", help="The command of the map.")]
-Argin = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Arguments by component name or keyword, as JSON or YAML; - reads standard input.",
-    ),
-]
-Manager = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PACKAGE:CLASS",
-        help="The component manager whose methods internal steps call.",
-    ),
-]
-
 
 @verb
 def compose(
@@ -61,12 +51,7 @@ def compose(
     command: CommandName,
     argin: Argin = None,
     manager: Manager = None,
-    offline: Annotated[
-        bool,
-        typer.Option(
-            "--offline", help="Ask no device: conditions on their states are not checked."
-        ),
-    ] = False,
+    offline: Offline = False,
     db: Database = None,
     analyses: AnalysisModules = None,
     work_dir: WorkDir = None,

@@ -6,28 +6,18 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from taskgrove.cli.devices import import_tango
-from taskgrove.cli.recorded import Database
-from taskgrove.cli.recording import NoRecord
+from taskgrove.cli.options import Act, Database, DemoSpeed, NoLive, NoRecord
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 
 
 @verb
 def demo(
-    act: Annotated[
-        int | None, typer.Option(min=1, max=4, help="Only this act; all four if left out.")
-    ] = None,
-    speed: Annotated[
-        float, typer.Option(min=0.01, max=1000.0, help="The devices go this many times as fast.")
-    ] = 1.0,
-    no_live: Annotated[
-        bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
-    ] = False,
+    act: Act = None,
+    speed: DemoSpeed = 1.0,
+    no_live: NoLive = False,
     db: Database = None,
     no_record: NoRecord = False,
 ) -> int:

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Annotated
-
-import typer
 
 from taskgrove.cli.devices import DeviceReader, Reach
 from taskgrove.cli.doctor_record import tell_analyses, tell_line, tell_record
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.extras import EXTRAS
-from taskgrove.cli.recorded import Database
+from taskgrove.cli.extras import EXTRAS, installed_version
+from taskgrove.cli.options import Database, MapToCheck
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
-from taskgrove.cli.version import installed_version
 from taskgrove.commands.command_map import CommandMap, load_command_map
 from taskgrove.view.terminal_text import pad, width_of
 
 
 @verb
 def doctor(
-    map_file: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MAP]", help="A command map; each of its devices is asked to answer."
-        ),
-    ] = None,
+    map_file: MapToCheck = None,
     db: Database = None,
 ) -> int:
     """Tell what is installed and what is reachable, and what to do about what is not.

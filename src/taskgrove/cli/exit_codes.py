@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from taskgrove.commands.aggregation.base import AggregationOutcome
-from taskgrove.story.node_state import NodeState, state_of
+if TYPE_CHECKING:
+    from taskgrove.commands.aggregation.base import AggregationOutcome
 
 
 class ExitCode(IntEnum):
@@ -31,7 +31,7 @@ EXIT_CODES_HELP: Final = (
     "Exit codes: 0 OK, 1 failed, 2 usage or bad map, 3 degraded, 4 rejected, 5 aborted."
 )
 
-_OF_STATE: Final[dict[NodeState, ExitCode]] = {
+_OF_STATE: Final[dict[str, ExitCode]] = {
     "completed": ExitCode.OK,
     "degraded": ExitCode.DEGRADED,
     "rejected": ExitCode.REJECTED,
@@ -41,5 +41,7 @@ _OF_STATE: Final[dict[NodeState, ExitCode]] = {
 
 def exit_code_of(outcome: AggregationOutcome) -> ExitCode:
     """Return the exit code of a run's outcome; what is none of the others failed."""
+    from taskgrove.story.node_state import state_of  # noqa: PLC0415 - slow
+
     state = state_of(outcome.status, outcome.result_code, outcome.health_state)
     return _OF_STATE.get(state, ExitCode.FAILED)

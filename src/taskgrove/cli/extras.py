@@ -27,7 +27,7 @@ EXTRAS: Final = (
     Extra(
         "", "trees, maps, events", {"msgspec": "msgspec", "pydantic": "pydantic", "PyYAML": "yaml"}
     ),
-    Extra("cli", "the command line, the live tree", {"typer": "typer", "rich": "rich"}),
+    Extra("cli", "the command line, the live tree", {"click": "click", "rich": "rich"}),
     Extra("tango", "real devices, and the simulator", {"pytango": "tango"}),
     Extra(
         "store",
@@ -68,6 +68,16 @@ EXTRAS: Final = (
         {"h5py": "h5py", "matplotlib": "matplotlib", "pyFAI": "pyFAI", "scipy": "scipy"},
     ),
 )
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
+    from importlib import metadata  # noqa: PLC0415 - slow
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:

@@ -51,11 +51,13 @@ class AbortWords:
 
     Attributes:
         what: What is aborted.
-        left: What may be left when it is ended at once.
+        left: What a second interrupt may leave behind.
+        again: How to quit immediately.
     """
 
     what: str = "the command on the devices"
     left: str = "devices may still be running"
+    again: str = "Press Ctrl-C again to quit immediately (devices keep running)."
 
 
 class EventQueue:
@@ -184,7 +186,9 @@ class _Abort:
             if count > 1:  # two came at once: the devices are still to be asked
                 self._handle.wait(_LAST_CHANCE_S)
         elif count == 1 and self._counted == 0:  # after a hang-up
-            self._surface.notice(f"{self._interrupts.name}: it is being aborted already. {_AGAIN}")
+            self._surface.notice(
+                f"{self._interrupts.name}: it is being aborted already. {self._words.again}"
+            )
         self._counted = count
         if count > 1:
             self._end_at_once()
@@ -198,13 +202,13 @@ class _Abort:
             return
         self._surface.notice(
             f"{name}: aborting {self._words.what}; what does not stop within "
-            f"{self._grace_s:g} s is abandoned.{f' {_AGAIN}' if count else ''}"
+            f"{self._grace_s:g} s is abandoned.{f' {self._words.again}' if count else ''}"
         )
 
     def _end_at_once(self) -> None:
         name = self._interrupts.name
         try:
-            self._surface.notice(f"{name} again: ended at once; {self._words.left}.")
+            self._surface.notice(f"{name} again: quit immediately; {self._words.left}.")
             self._surface.close()
             if self._at_once is not None:
                 self._at_once()
@@ -222,6 +226,3 @@ def _in_batch_job(name: str) -> str:
     if allocation is None:
         return ""
     return f", in {allocation.name}{' at its time limit' if allocation.is_at_limit else ''}"
-
-
-_AGAIN: Final = "Once more ends at once."

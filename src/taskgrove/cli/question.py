@@ -12,7 +12,7 @@ import select
 import sys
 from typing import Final
 
-import typer
+import click
 
 _WAIT_S: Final = 0.2
 _LINE_BYTES: Final = 4096
@@ -25,7 +25,7 @@ def confirmed(question: str) -> bool:
     An empty answer is a no; to anything but yes and no the question is asked once more.
 
     Raises:
-        typer.Abort: There is no answer: the input has ended, or the terminal is gone.
+        click.Abort: There is no answer: the input has ended, or the terminal is gone.
     """
     terminal = sys.stdin.fileno()
     while True:
@@ -38,7 +38,7 @@ def confirmed(question: str) -> bool:
         except OSError:
             line = b""
         if not line:
-            raise typer.Abort
+            raise click.Abort
         answer = line.decode(errors="replace").strip().lower()
         if answer in _ANSWERS:
             return _ANSWERS[answer]

@@ -8,9 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.terminal import Terminal
@@ -20,51 +18,6 @@ from taskgrove.view.terminal_text import safe_text
 if TYPE_CHECKING:
     from taskgrove.store.history import History
     from taskgrove.store.queries.run_filter import RunFilter
-
-Database = Annotated[
-    str | None,
-    typer.Option(
-        "--db",
-        metavar="FILE|URL",
-        help="The record: a SQLite file, or postgresql://USER@HOST/DATABASE.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Plain data as JSON on standard output.")]
-RunReference = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="A run's id, its beginning, last, last-failed, or last:COMMAND.",
-    ),
-]
-OfCommand = Annotated[
-    str | None,
-    typer.Option("--command", metavar="NAME", help="Only this command; * and ? as in a shell."),
-]
-OfOutcome = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--outcome",
-        metavar="WORD",
-        help="Only ok, degraded, failed, rejected, aborted, running or lost; again for more.",
-    ),
-]
-OfDevice = Annotated[
-    str | None,
-    typer.Option("--device", metavar="NAME", help="Only runs with a leaf for this device."),
-]
-Since = Annotated[
-    str | None,
-    typer.Option("--since", metavar="TIME", help="Not before: 2h, 7d, today, 2026-11-21 (UTC)."),
-]
-Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before: as --since.")]
-WithLabel = Annotated[
-    list[str] | None,
-    typer.Option("--label", metavar="NAME=VALUE", help="Only with this label; again for more."),
-]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, metavar="N", help="Only the newest N runs.")
-]
 
 
 def open_history(database: str | None, *, mark_lost: bool = True) -> History | None:
@@ -135,7 +88,7 @@ def say_nothing_there(terminal: Terminal, history: History | None, *, narrowed: 
 
         if history.runs(RunFilter(limit=1)):
             line = safe_text(quoted_line(history.store.location, "runs", "list"))
-            terminal.say(f"No run is like that; {line} shows all of them.")
+            terminal.say(f"No runs match. {line} lists all runs.")
             return
     if history is None:
         terminal.say(f"No run has been recorded yet; {HOW_TO_RECORD}.")

@@ -11,9 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.lost_runs import tell_lost
@@ -43,9 +41,6 @@ if TYPE_CHECKING:
     from taskgrove.store.queries.estimate import Estimate
     from taskgrove.store.recorder import Recorder
 
-NoRecord = Annotated[
-    bool, typer.Option("--no-record", help="Leave no record of the run: no history, no resume.")
-]
 
 #: How long a process that is ended at once waits for its record, in seconds.
 _LAST_WRITES_S: Final = 2.0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
-from taskgrove.cli.recorded import Database
+from taskgrove.cli.options import Database, GiveUp, JsonEvents, LostRun, NoLive
 from taskgrove.cli.recovering import recover_shown, writable_record
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -20,24 +18,10 @@ if TYPE_CHECKING:
 
 @verb
 def recover(
-    run: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="A lost run; without it, all that are lost are told."),
-    ] = None,
-    give_up: Annotated[
-        bool,
-        typer.Option(
-            "--give-up",
-            help="Give up work that cannot be followed from here; its end is unknown.",
-        ),
-    ] = False,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Events as JSON lines on stdout; words go to stderr."),
-    ] = False,
-    no_live: Annotated[
-        bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
-    ] = False,
+    run: LostRun = None,
+    give_up: GiveUp = False,
+    json: JsonEvents = False,
+    no_live: NoLive = False,
     db: Database = None,
 ) -> int:
     """Bring runs to a truthful end whose runner was killed or crashed.

@@ -6,18 +6,29 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from taskgrove.cli.analyse import checked_job, run_job
-from taskgrove.cli.analyses import AnalysisModules, load_registry
-from taskgrove.cli.compose import Argin, Manager
+from taskgrove.cli.analyses import load_registry
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
+from taskgrove.cli.options import (
+    Again,
+    AnalysisModules,
+    Argin,
+    Database,
+    DryRun,
+    JsonEvents,
+    Manager,
+    NoConditions,
+    NoLive,
+    Redo,
+    RunReference,
+    UseFile,
+    Yes,
+)
 from taskgrove.cli.question import confirmed
-from taskgrove.cli.recorded import Database, RunReference
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.recovering import recover_shown, say_recovery_plan, writable_record
 from taskgrove.cli.resume_source import (
@@ -48,42 +59,17 @@ _GRACE_S: Final = 5.0
 @verb
 def resume(
     run: RunReference,
-    redo: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--redo",
-            metavar="GLOB",
-            help="Do these leaves again, too: 'configure/configure_pst/**'; again for more.",
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
-    ] = False,
-    use_file: Annotated[
-        bool, typer.Option("--use-file", help="Use the map's file as it is now, not as recorded.")
-    ] = False,
-    no_conditions: Annotated[
-        bool,
-        typer.Option(
-            "--no-conditions",
-            help="Do not check allowed_states: what completed may no longer meet them.",
-        ),
-    ] = False,
-    again: Annotated[
-        bool,
-        typer.Option("--again", help="Resume a run once more that was resumed already."),
-    ] = False,
+    redo: Redo = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    use_file: UseFile = False,
+    no_conditions: NoConditions = False,
+    again: Again = False,
     argin: Argin = None,
     manager: Manager = None,
     analyses: AnalysisModules = None,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Events as JSON lines on stdout; words go to stderr."),
-    ] = False,
-    no_live: Annotated[
-        bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
-    ] = False,
+    json: JsonEvents = False,
+    no_live: NoLive = False,
     db: Database = None,
 ) -> int:
     """Resume a run: leaves that completed are not run again.
@@ -270,4 +256,4 @@ def _ask(terminal: Terminal, question: str, options: ResumeOptions) -> None:
         )
     if not confirmed(question):
         terminal.say("Nothing was started.")
-        raise typer.Exit(ExitCode.ABORTED)
+        raise SystemExit(ExitCode.ABORTED)

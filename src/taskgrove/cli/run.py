@@ -5,26 +5,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
 
-import typer
-
-from taskgrove.cli.analyses import (
-    AnalysisModules,
-    AnalysisOptions,
-    Pages,
-    Processes,
-    WorkDir,
-    labels_of,
-)
-from taskgrove.cli.compose import Argin, CommandName, Manager, MapFile
+from taskgrove.cli.analyses import AnalysisOptions, labels_of
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.follow import EventQueue, follow, surface_for
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
 from taskgrove.cli.interrupts import Interrupts
-from taskgrove.cli.recorded import Database
-from taskgrove.cli.recording import NoRecord, Recording, about_map, recording
+from taskgrove.cli.options import (
+    AnalysisModules,
+    Argin,
+    CommandName,
+    Database,
+    JsonEvents,
+    Manager,
+    MapFile,
+    MaxWorkers,
+    NoLive,
+    NoRecord,
+    Pages,
+    Processes,
+    RunGrace,
+    WorkDir,
+)
+from taskgrove.cli.recording import Recording, about_map, recording
 from taskgrove.cli.session import MapSession
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
@@ -65,20 +69,10 @@ def run(
     command: CommandName,
     argin: Argin = None,
     manager: Manager = None,
-    max_workers: Annotated[
-        int, typer.Option(min=1, max=1024, help="How many leaves are started at once.")
-    ] = 16,
-    grace: Annotated[
-        float,
-        typer.Option(min=0.0, max=3600.0, help="Seconds that what is aborted may take to end."),
-    ] = 5.0,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Events as JSON lines on stdout; words go to stderr."),
-    ] = False,
-    no_live: Annotated[
-        bool, typer.Option("--no-live", help="Calm lines instead of a moving tree.")
-    ] = False,
+    max_workers: MaxWorkers = 16,
+    grace: RunGrace = 5.0,
+    json: JsonEvents = False,
+    no_live: NoLive = False,
     db: Database = None,
     no_record: NoRecord = False,
     analyses: AnalysisModules = None,

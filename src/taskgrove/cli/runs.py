@@ -1,31 +1,21 @@
-"""``taskgrove runs``: what the record holds of past runs, and of those that run now."""
+"""``taskgrove runs``: past runs, and those that run now, from the record."""
 
 from __future__ import annotations
 
-import typer
+from typing import Final
 
-from taskgrove.cli.exit_codes import EXIT_CODES_HELP
-from taskgrove.cli.runs_diff import diff_runs
-from taskgrove.cli.runs_export import export_runs
-from taskgrove.cli.runs_list import list_runs
-from taskgrove.cli.runs_prune import prune_runs
-from taskgrove.cli.runs_show import show_run
-from taskgrove.cli.runs_stats import runs_stats
+from taskgrove.cli.declared import LazyGroup, Table, Verb
 
-runs = typer.Typer(
-    name="runs",
-    help="Look at past runs: list, show, diff, stats, export, prune.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EXIT_CODES_HELP,
-)
+RUNS_VERBS: Final[Table] = {
+    "Commands": {
+        "list": Verb("runs_list:list_runs", "List past runs, newest first."),
+        "show": Verb("runs_show:show_run", "Show a run: its outcome, its tree, and the causes."),
+        "diff": Verb("runs_diff:diff_runs", "Compare two runs."),
+        "stats": Verb("runs_stats:runs_stats", "Add up many runs."),
+        "export": Verb("runs_export:export_runs", "Write runs to a file, for other programs."),
+        "prune": Verb("runs_prune:prune_runs", "Remove old runs from the record."),
+    }
+}
 
-for _name, _verb in (
-    ("list", list_runs),
-    ("show", show_run),
-    ("diff", diff_runs),
-    ("stats", runs_stats),
-    ("export", export_runs),
-    ("prune", prune_runs),
-):
-    runs.command(_name, epilog=EXIT_CODES_HELP)(_verb)
+
+runs = LazyGroup(RUNS_VERBS, "runs", "List, show, compare, export and remove past runs.")

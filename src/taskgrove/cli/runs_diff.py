@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import AsJson, Database, history_of_runs, write_json
+from taskgrove.cli.options import AsJson, Database, FirstRun, SecondRun
+from taskgrove.cli.recorded import history_of_runs, write_json
 from taskgrove.cli.runs_list import OUTCOME_STYLES
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -37,10 +36,8 @@ _SHOWN: Final = 40
 
 @verb
 def diff_runs(
-    first: Annotated[
-        str, typer.Argument(metavar="A", help="A run, as 'show' takes it; the older, or better.")
-    ],
-    second: Annotated[str, typer.Argument(metavar="B", help="The run to compare with it.")],
+    first: FirstRun,
+    second: SecondRun,
     db: Database = None,
     json: AsJson = False,
 ) -> int:

@@ -6,23 +6,23 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import (
+from taskgrove.cli.options import (
     Database,
+    Format,
     Limit,
     OfCommand,
     OfDevice,
     OfOutcome,
+    Output,
+    Runs,
     Since,
     Until,
     WithLabel,
-    filter_of,
-    history_of_runs,
 )
+from taskgrove.cli.recorded import filter_of, history_of_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.errors import StoreError, UnknownRunError, UsageError, nearest
@@ -37,25 +37,10 @@ _SUFFIXES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"
 
 @verb
 def export_runs(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs, as 'show' takes them; none: see options."),
-    ] = None,
+    runs: Runs = None,
     db: Database = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to; - or nothing is standard output."
-        ),
-    ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="jsonl|parquet|html",
-            help="JSON lines, a folder of Parquet files, or a page; else by the file's ending.",
-        ),
-    ] = None,
+    output: Output = None,
+    format_: Format = None,
     command: OfCommand = None,
     outcome: OfOutcome = None,
     device: OfDevice = None,

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from taskgrove.cli.columns import Column, print_table
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import (
+from taskgrove.cli.options import (
     AsJson,
     Database,
+    ListLimit,
     OfCommand,
     OfDevice,
     OfOutcome,
     Since,
     Until,
     WithLabel,
-    filter_of,
-    open_history,
-    say_nothing_there,
-    write_json,
 )
+from taskgrove.cli.recorded import filter_of, open_history, say_nothing_there, write_json
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
@@ -58,9 +54,7 @@ def list_runs(
     since: Since = None,
     until: Until = None,
     label: WithLabel = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="How many runs at most.")
-    ] = 20,
+    limit: ListLimit = 20,
     json: AsJson = False,
 ) -> int:
     """List past runs, newest first, with their outcomes and first causes."""

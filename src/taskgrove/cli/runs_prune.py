@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import AsJson, Database, open_history, say_nothing_there, write_json
+from taskgrove.cli.options import AsJson, Database, DryRun, KeepLast, OlderThan
+from taskgrove.cli.recorded import open_history, say_nothing_there, write_json
 from taskgrove.cli.runs_list import print_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -18,17 +17,9 @@ _LISTED: Final = 20
 
 @verb
 def prune_runs(
-    older_than: Annotated[
-        str | None,
-        typer.Option("--older-than", metavar="TIME", help="Runs that began longer ago: 90d, 12w."),
-    ] = None,
-    keep_last: Annotated[
-        int | None,
-        typer.Option("--keep-last", min=0, metavar="N", help="The newest N runs stay anyway."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be removed.")
-    ] = False,
+    older_than: OlderThan = None,
+    keep_last: KeepLast = None,
+    dry_run: DryRun = False,
     db: Database = None,
     json: AsJson = False,
 ) -> int:

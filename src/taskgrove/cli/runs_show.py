@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import AsJson, Database, RunReference, history_of_runs, write_json
+from taskgrove.cli.options import AsJson, Database, OnlyNode, RunReference
+from taskgrove.cli.recorded import history_of_runs, write_json
 from taskgrove.cli.runs_list import OUTCOME_STYLES, took_text
-from taskgrove.cli.runs_show_node import find_node, say_node
 from taskgrove.cli.surfaces import print_tree
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -29,14 +27,7 @@ if TYPE_CHECKING:
 @verb
 def show_run(
     run: RunReference,
-    node: Annotated[
-        str | None,
-        typer.Option(
-            "--node",
-            metavar="PATH",
-            help="Only this node: each attempt with its cause, exceptions, last lines, notes.",
-        ),
-    ] = None,
+    node: OnlyNode = None,
     db: Database = None,
     json: AsJson = False,
 ) -> int:
@@ -50,6 +41,8 @@ def show_run(
         pages = history.pages(found)
         location = history.store.location
         if node is not None:
+            from taskgrove.cli.runs_show_node import find_node, say_node  # noqa: PLC0415 - slow
+
             chosen = find_node(nodes, node)
             if json:
                 write_json(terminal, chosen)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from taskgrove.cli.columns import Column, print_table
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import (
+from taskgrove.cli.options import (
     AsJson,
     Database,
     Limit,
     OfCommand,
     OfDevice,
     OfOutcome,
+    Rows,
     Since,
     Until,
     WithLabel,
-    filter_of,
-    open_history,
-    say_nothing_there,
-    write_json,
 )
+from taskgrove.cli.recorded import filter_of, open_history, say_nothing_there, write_json
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.view.phrases import counted
@@ -43,9 +39,7 @@ def runs_stats(
     until: Until = None,
     label: WithLabel = None,
     limit: Limit = None,
-    rows: Annotated[
-        int, typer.Option("--rows", min=0, metavar="N", help="Rows of each table; 0 for all.")
-    ] = 20,
+    rows: Rows = 20,
     json: AsJson = False,
 ) -> int:
     """Tell usual durations, failure rates, and the devices that spoil most runs."""

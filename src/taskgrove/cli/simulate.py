@@ -7,14 +7,14 @@ import threading
 from importlib import resources
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 import yaml
 
 from taskgrove.cli.devices import import_tango
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.interrupts import SignalsTaken
+from taskgrove.cli.options import Faults, MapToSimulate, Speed, WriteMap
 from taskgrove.cli.rehearsal import command_line
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
@@ -28,26 +28,10 @@ if TYPE_CHECKING:
 
 @verb
 def simulate(
-    map_file: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MAP]", help="The devices of its section 'components'; else the demo's."
-        ),
-    ] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DEVICE:COMMAND=FAULT",
-            help="What goes wrong, such as low-pst/beam/03:Configure=fail; may be repeated.",
-        ),
-    ] = None,
-    speed: Annotated[
-        float | None, typer.Option(help="Commands go this many times as fast.")
-    ] = None,
-    write_map: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the map with the devices' addresses to a file."),
-    ] = None,
+    map_file: MapToSimulate = None,
+    fault: Faults = None,
+    speed: Speed = None,
+    write_map: WriteMap = None,
 ) -> int:
     """Start simulated devices on the loopback interface and keep them until Ctrl-C.
 

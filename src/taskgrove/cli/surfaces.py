@@ -10,15 +10,12 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
-from rich.live import Live
-from rich.text import Text
-
 from taskgrove.cli.terminal import Terminal
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import clip, duration_text, safe_text
-from taskgrove.view.tree_lines import fold_text, format_line, name_width
+from taskgrove.view.tree_lines import Segment, fold_text, format_line, name_width
 from taskgrove.view.tree_text import build_lines
 
 #: How often a moving tree is drawn.
@@ -69,19 +66,15 @@ class LiveTree:
         self._view = view
         self._expected = expected
         self._notice = ""
-        self._live = Live(
-            console=terminal.words, auto_refresh=False, transient=True, redirect_stderr=False
-        )
-        with terminal.ends_when_gone(terminal.words):
-            self._live.start()
+        from taskgrove.cli.moving import MovingLines  # noqa: PLC0415 - slow
+
+        self._moving = MovingLines(terminal)
 
     def show(self, events: Sequence[TaskEvent]) -> None:
         """Draw the tree as it is now."""
         del events
-        if self._terminal.gone:
-            return
-        with self._terminal.ends_when_gone(self._terminal.words):
-            self._live.update(self._frame(), refresh=True)
+        if not self._terminal.gone:
+            self._moving.draw(self._frame())
 
     def notice(self, text: str) -> None:
         """Show a line below the tree from now on."""
@@ -90,13 +83,12 @@ class LiveTree:
 
     def close(self) -> None:
         """Replace the moving tree by the finished one."""
-        with self._terminal.ends_when_gone(self._terminal.words):
-            self._live.stop()
+        self._moving.close()
         print_tree(self._terminal, self._view)
         if self._notice:
             self._terminal.say_paragraph(safe_text(self._notice))
 
-    def _frame(self) -> Text:
+    def _frame(self) -> list[list[Segment]]:
         terminal = self._terminal
         width = terminal.width
         told = self._notice or fold_text("leaves", self._view.leaf_tally)
@@ -105,16 +97,14 @@ class LiveTree:
             root = self._view.root
             elapsed = None if root is None else root.elapsed_s(self._view.now_ns(time.monotonic()))
             below.append(clip(self._expected.line(elapsed or 0.0), width))
-        room = max(4, terminal.words.height - 1 - len(below))
+        room = max(4, terminal.words.size[1] - 1 - len(below))
         lines = build_lines(self._view, now_s=time.monotonic(), max_lines=room)
         names = name_width(lines, width)
-        frame = Text(no_wrap=True, overflow="crop")
-        for line in lines:
-            frame.append_text(terminal.styled(format_line(line, width, names, terminal.charset)))
-            frame.append("\n")
         style = "bold" if self._notice else "dim"
-        frame.append_text(terminal.styled([("\n".join(below), style)]))
-        return frame
+        return [
+            *(format_line(line, width, names, terminal.charset) for line in lines),
+            *([(line, style)] for line in below),
+        ]
 
 
 class CalmLines:

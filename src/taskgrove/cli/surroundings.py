@@ -16,6 +16,8 @@ from typing import Any, Final
 from taskgrove.errors import UsageError
 from taskgrove.redaction import Redaction
 
+#: Set to 1 to see the traceback of an unexpected error; ``taskgrove --debug`` does the same.
+DEBUG_VARIABLE: Final = "TASKGROVE_DEBUG"
 #: A terminal is at most so wide, in columns, whatever COLUMNS says: lines are filled up to it.
 _MOST_COLUMNS: Final = 1_000
 #: Parameters of verbs that name files and folders, whose names may be any bytes.

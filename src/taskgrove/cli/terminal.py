@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import IO
-
-from rich.console import Console, ConsoleDimensions
-from rich.text import Text
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import IO, TYPE_CHECKING, Final
 
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
@@ -26,11 +24,13 @@ from taskgrove.view.terminal_text import (
     encodable,
     safe_lines,
     safe_text,
+    width_of,
     wrapped,
 )
 from taskgrove.view.tree_lines import Segment
-from taskgrove.view.why import Explanation
-from taskgrove.view.why.rendering import commands_of, lists_of
+
+if TYPE_CHECKING:
+    from taskgrove.view.why import Explanation
 
 #: How many problems of a map, or reasons of a refusal, are listed.
 _LISTED = 20
@@ -38,10 +38,72 @@ _LISTED = 20
 _IN_ASCII = str.maketrans({"…": "...", "→": "->", "·": "-", "\u00d7": "x"})
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave the decision to the caller; rich itself would end the process."""
-        raise BrokenPipeError
+#: Words of a style, as a terminal takes them (ECMA-48, SGR).
+_SGR: Final = {
+    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35",
+    "cyan": "36",
+}  # fmt: skip
+
+
+class Stream:
+    """A standard stream, and what its reader can show.
+
+    Args:
+        file: The stream.
+
+    Attributes:
+        is_terminal: True where it is a terminal, or ``FORCE_COLOR`` says that it is to be one.
+        is_dumb: True for a terminal that only shows lines.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+        self.encoding: str | None = getattr(file, "encoding", None)
+        forced = os.environ.get("TTY_COMPATIBLE", "")
+        coloured = os.environ.get("FORCE_COLOR")
+        if forced in ("0", "1"):
+            self.is_terminal = forced == "1"
+        elif coloured is not None:
+            self.is_terminal = coloured != ""
+        else:
+            self.is_terminal = file is not None and not file.closed and file.isatty()
+        dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+        self.is_dumb = self.is_terminal and dumb
+        self._codes = self.is_terminal and not dumb and not os.environ.get("NO_COLOR")
+
+    @property
+    def can_move(self) -> bool:
+        """True where lines can move: on a terminal, and if rich is installed."""
+        return self.is_terminal and not self.is_dumb and find_spec("rich") is not None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines: those of the environment, else of the terminal, else 80 and 25."""
+        columns = lines = 0
+        for number in (0, 1, 2):
+            with contextlib.suppress(OSError, ValueError):
+                columns, lines = os.get_terminal_size(number)
+                break
+        said = os.environ.get("COLUMNS", ""), os.environ.get("LINES", "")
+        columns = int(said[0]) if said[0].isdigit() else columns
+        lines = int(said[1]) if said[1].isdigit() else lines
+        return columns or 80, lines or 25
+
+    def print(self, text: str) -> None:
+        """Write a line at once: a pipe's reader waits for it."""
+        self.file.write(f"{text}\n")
+        self.file.flush()
+
+    def coded(self, segments: Sequence[Segment]) -> str:
+        """Return styled pieces as text with the codes of their styles, where it shows colours."""
+        if not self._codes:
+            return "".join(piece for piece, _ in segments)
+        return "".join(
+            f"\x1b[{';'.join(map(_SGR.__getitem__, style.split()))}m{piece}\x1b[0m"
+            if style and piece
+            else piece
+            for piece, style in segments
+        )
 
 
 class Terminal:
@@ -52,46 +114,66 @@ class Terminal:
         live: False to show calm lines on a terminal too.
 
     Attributes:
-        words: The console that words go to.
+        words: The stream that words go to.
         is_live: True where a moving tree can be shown.
         gone: True once the reader of the words went away.
+        above: Prints above what moves at the foot of the terminal, while something does.
     """
 
     def __init__(self, *, json: bool = False, live: bool = True) -> None:
-        self._out = _console(sys.stdout)
-        self._err = _console(sys.stderr)
+        self._out = Stream(sys.stdout)
+        self._err = Stream(sys.stderr)
         self.words = self._err if json else self._out
         self.gone = False
-        self.is_live = (
-            live and not json and self.words.is_terminal and not self.words.is_dumb_terminal
-        )
-        self._encoding = getattr(self.words.file, "encoding", None)
-        self.charset = charset_for(self._encoding)
+        self.above: Callable[[str], None] | None = None
+        self.is_live = live and not json and self.words.can_move
+        self.charset = charset_for(self.words.encoding)
 
     @property
     def width(self) -> int:
         """Columns of the terminal; 100 where the words go to a pipe."""
-        return self.words.width if self.words.is_terminal else 100
+        return self.words.size[0] if self.words.is_terminal else 100
 
     def say(self, text: str = "", style: str = "") -> None:
         """Print words, each line made harmless; long lines are not broken in a pipe."""
         for line in safe_lines(shown_rule().said(text)):
-            self._print(self.words, self.styled([(line, style)]))
+            self.say_line([(line, style)])
 
-    def say_line(self, segments: list[Segment]) -> None:
+    def say_line(self, segments: Sequence[Segment]) -> None:
         """Print one line of styled pieces, which are harmless already."""
-        self._print(self.words, self.styled(segments))
+        if self.gone:
+            return
+        for line in self._fitting(self.words, self._shown(segments)):
+            text = self.words.coded(line)
+            with self.ends_when_gone(self.words):
+                (self.above or self.words.print)(text)
 
-    def styled(self, segments: list[Segment]) -> Text:
-        """Return styled pieces as rich text; nothing in them is read as markup."""
-        text = Text()
-        for piece, style in segments:
-            shown = encodable(self._in_charset(piece), self._encoding)
-            text.append(shown, STATE_STYLES.get(style, style))
-        return text
+    def coded(self, segments: Sequence[Segment]) -> str:
+        """Return styled pieces, which are harmless already, as the terminal takes them."""
+        return self.words.coded(self._shown(segments))
+
+    def _shown(self, segments: Sequence[Segment]) -> list[Segment]:
+        encoding = self.words.encoding
+        return [
+            (encodable(self._in_charset(piece), encoding), STATE_STYLES.get(style, style))
+            for piece, style in segments
+        ]
+
+    @staticmethod
+    def _fitting(stream: Stream, segments: list[Segment]) -> list[list[Segment]]:
+        """Return a line as lines that are no wider than the terminal."""
+        if not stream.is_terminal:
+            return [segments]
+        text, width = "".join(piece for piece, _ in segments), max(20, stream.size[0])
+        if width_of(text) <= width:
+            return [segments]
+        lines = [part for line in wrapped(text, width) for part in _folded(line, width)]
+        return [[(line, segments[-1][1])] for line in lines]
 
     def say_explanation(self, words: Explanation) -> None:
         """Print why a run ended so: the first line in the colour of its outcome, then the rest."""
+        from taskgrove.view.why.rendering import commands_of, lists_of  # noqa: PLC0415 - slow
+
         whole = commands_of(words)
         for line in self._broken(words.sentence, whole):
             self.say_headline(line, words.shown_as)
@@ -130,13 +212,12 @@ class Terminal:
         """Print one clear block about an error on standard error."""
         first, *rest = error_lines(error)
         block = [("error: ", "bold red"), (first, "bold")]
-        encoding = getattr(self._err.file, "encoding", None)
-        lines = [block, *[[(line, "")] for line in rest]]
-        for segments in lines:
-            text = Text()
-            for piece, style in segments:
-                text.append(encodable(piece, encoding), style)
-            self._print(self._err, text)
+        for segments in [block, *[[(line, "")] for line in rest]]:
+            known = [(encodable(piece, self._err.encoding), style) for piece, style in segments]
+            for line in self._fitting(self._err, known):
+                if not (self.gone and self._err is self.words):
+                    with self.ends_when_gone(self._err):
+                        self._err.print(self._err.coded(line))
 
     def write(self, data: bytes) -> None:
         """Write bytes to standard output as they are."""
@@ -149,34 +230,39 @@ class Terminal:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
 
-    def _print(self, console: Console, text: Text) -> None:
-        if self.gone and console is self.words:
-            return
-        with self.ends_when_gone(console):
-            console.print(text, soft_wrap=not console.is_terminal, highlight=False)
-
     @contextlib.contextmanager
-    def ends_when_gone(self, console: Console | None = None) -> Iterator[None]:
+    def ends_when_gone(self, stream: Stream | None = None) -> Iterator[None]:
         """Let the words end, and not the command, where what the block writes reaches nobody.
 
         The reader has gone, the terminal has closed, or the disk is full.
 
         Args:
-            console: What the block writes to; None: standard output.
+            stream: What the block writes to; None: standard output.
         """
         try:
             yield
         except OSError as exc:
-            stream = sys.stdout if console is None else console.file
-            if console is None or console is self.words:
+            file = sys.stdout if stream is None else stream.file
+            if stream is None or stream is self.words:
                 self.gone = True
-            silence(stream)
-            if not isinstance(exc, BrokenPipeError) and stream is not sys.stderr:
+            silence(file)
+            if not isinstance(exc, BrokenPipeError) and file is not sys.stderr:
                 with contextlib.suppress(OSError):
                     sys.stderr.write(f"taskgrove: standard output cannot be written: {exc}\n")
 
     def _in_charset(self, text: str) -> str:
         return text if self.charset is UNICODE or text.isascii() else text.translate(_IN_ASCII)
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    """Yield a line that has no more blanks to break at in parts that fit, as a terminal would."""
+    while width_of(line) > width:
+        end = width
+        while width_of(line[:end]) > width:
+            end -= 1
+        yield line[:end]
+        line = line[end:]
+    yield line
 
 
 def silence(stream: IO[str]) -> None:
@@ -245,14 +331,3 @@ def _also_lines(problems: Sequence[str]) -> list[str]:
     if len(problems) > _LISTED:
         lines.append(f"  also:    {len(problems) - _LISTED} more")
     return lines
-
-
-def _console(stream: IO[str]) -> Console:
-    # Nothing that a device says is markup, an emoji code or something to highlight.
-    console = _Console(file=stream, markup=False, emoji=False, highlight=False)
-    if console.is_dumb_terminal and "COLUMNS" not in os.environ:
-        # rich takes 80 columns there; the terminal knows how many it has.
-        with contextlib.suppress(OSError, ValueError):
-            columns, rows = os.get_terminal_size(stream.fileno())
-            console.size = ConsoleDimensions(columns or console.width, rows or console.height)
-    return console

@@ -9,19 +9,16 @@ import traceback
 from collections.abc import Callable
 from typing import ParamSpec
 
-import typer
+import click
 
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.extras import missing_extra
 from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken
-from taskgrove.cli.surroundings import check_surroundings, shown_rule
+from taskgrove.cli.surroundings import DEBUG_VARIABLE, check_surroundings, shown_rule
 from taskgrove.cli.terminal import Terminal, flush_streams
 from taskgrove.errors import CommandError, DeviceError, RunError, TaskgroveError
 
 P = ParamSpec("P")
-
-#: Set to 1 to see the traceback of an unexpected error; ``taskgrove --debug`` does the same.
-DEBUG_VARIABLE = "TASKGROVE_DEBUG"
 
 
 def verb(function: Callable[P, int]) -> Callable[P, None]:
@@ -32,9 +29,9 @@ def verb(function: Callable[P, int]) -> Callable[P, None]:
         with SignalsTaken(LikeCtrlC(), LikeCtrlC.SIGNALS):
             code = _guarded(lambda: _checked(function, *args, **kwargs))
             flush_streams()
-        raise typer.Exit(int(code))
+        raise SystemExit(int(code))
 
-    # Typer reads the parameters of the wrapped function; it answers nothing to the caller.
+    # The parameters are read from the wrapped function; it returns nothing to the caller.
     guarded.__annotations__ = {**function.__annotations__, "return": None}
     return guarded
 
@@ -47,9 +44,9 @@ def _checked(function: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> i
 def _guarded(call: Callable[[], int]) -> int:
     try:
         return call()
-    except typer.Exit as exc:
-        return exc.exit_code
-    except (KeyboardInterrupt, typer.Abort):  # the latter: at a question
+    except SystemExit as exc:
+        return int(exc.code or 0)
+    except (KeyboardInterrupt, click.Abort):  # the latter: at a question
         Terminal(json=True).say("Interrupted.")
         return ExitCode.ABORTED
     except TaskgroveError as exc:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
-
-import typer
+from typing import cast
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import Database, RunReference, history_of_runs
+from taskgrove.cli.options import By, Database, NodePath, RunReference, VerdictWord, Why
+from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.view.terminal_text import safe_text
@@ -16,20 +15,10 @@ from taskgrove.view.terminal_text import safe_text
 @verb
 def verdict(
     run: RunReference,
-    path: Annotated[
-        str, typer.Argument(metavar="PATH", help="A node, such as configure/configure_pst/pst-01.")
-    ],
-    word: Annotated[
-        str,
-        typer.Argument(
-            metavar="ok|acknowledged|note", help="ok: treat it as OK when the run is resumed."
-        ),
-    ],
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; it is required.")],
-    by: Annotated[
-        str | None,
-        typer.Option("--by", metavar="NAME", help="Who says so; by default, this user."),
-    ] = None,
+    path: NodePath,
+    word: VerdictWord,
+    why: Why,
+    by: By = None,
     db: Database = None,
 ) -> int:
     """Add an operator's verdict to the record of a run.

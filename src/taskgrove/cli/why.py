@@ -6,13 +6,13 @@ import json as json_text
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-import typer
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.recorded import AsJson, Database, history_of_runs
+from taskgrove.cli.options import AsJson, Database, EventFile, RunOrLast
+from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
@@ -29,21 +29,9 @@ _COLUMNS: Final = 80
 
 @verb
 def why(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="[RUN]", help="A run's id, its beginning, last, last-failed, or last:COMMAND."
-        ),
-    ] = "last",
+    run: RunOrLast = "last",
     db: Database = None,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            "--events",
-            metavar="FILE|-",
-            help="The events of one run, as 'taskgrove run --json' writes them, in place of RUN.",
-        ),
-    ] = None,
+    events: EventFile = None,
     json: AsJson = False,
 ) -> int:
     """Tell in one sentence why a run ended as it did, and prove it.

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.queries.reading import Reader
+from taskgrove.store.recording.kept_aside import KeptAside
+from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.store import Store
 
 if TYPE_CHECKING:
@@ -66,9 +68,11 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
         StoreError: The record cannot be read or written.
     """
     now = SYSTEM_CLOCK.wall_ns() if now_ns is None else now_ns
-    from taskgrove.store.recording.orphans import adopt_orphans  # noqa: PLC0415 - an extra
+    left: tuple[KeptAside, ...] = ()
+    if orphans_of(store.location):
+        from taskgrove.store.recording.orphans import adopt_orphans  # noqa: PLC0415 - slow
 
-    left = adopt_orphans(store).left
+        left = adopt_orphans(store).left
     for file in left:
         if file.is_damaged:  # a later look does not find it any more
             _LOGGER.warning("%s", file.words)

@@ -34,6 +34,8 @@ from taskgrove.store.queries.run_rows import (
     summary_of,
 )
 from taskgrove.store.queries.whole_run import WholeRun, read_verdicts, read_whole_run
+from taskgrove.store.recording.kept_aside import KeptAside, TakenIn
+from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.store import Store
 from taskgrove.story.run_node import RunNode, RunNodes
 
@@ -41,13 +43,11 @@ if TYPE_CHECKING:
     from taskgrove.store.queries import estimate as estimates
     from taskgrove.store.queries import run_diff as run_diffs
     from taskgrove.store.queries import statistics
-    from taskgrove.store.recording import orphans
 else:
     # Read where somebody asks for the types of a method; nothing is imported before.
     estimates = LaterModule("taskgrove.store.queries.estimate")
     run_diffs = LaterModule("taskgrove.store.queries.run_diff")
     statistics = LaterModule("taskgrove.store.queries.statistics")
-    orphans = LaterModule("taskgrove.store.recording.orphans")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class History:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.disk_is_full = False
-        self.kept_aside: tuple[orphans.KeptAside, ...] = ()
+        self.kept_aside: tuple[KeptAside, ...] = ()
         self._told_aside: set[str] = set()
         self._reader = Reader(store)
         self._owns_store = False
@@ -114,7 +114,6 @@ class History:
         from taskgrove.store.database.full_disk import lacks_room  # noqa: PLC0415 - an extra
         from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
         from taskgrove.store.database.record_version import OlderRecordError  # noqa: PLC0415 - an extra
-        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
 
         # A record of an older version is brought up to date, unless it cannot be written or a
         # taskgrove of that version records in it: then a copy is.
@@ -151,20 +150,12 @@ class History:
     ) -> None:
         self.close()
 
-    def take_in(self) -> orphans.TakenIn:
+    def take_in(self) -> TakenIn:
         """Write into the record what earlier processes could not, as far as that is possible.
 
         Returns:
             What was written, and what is left aside: which runs, where, why, and what to do.
         """
-        from taskgrove.store.recording.orphans import (  # noqa: PLC0415 - an extra
-            KeptAside,
-            TakenIn,
-            adopt_orphans,
-            unwritable,
-        )
-        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
-
         store = self.store
         damaged = tuple(
             KeptAside(path, (), why, hint, is_damaged=True)
@@ -174,6 +165,11 @@ class History:
         if not orphans_of(store.location):
             self.kept_aside = damaged
             return TakenIn()
+        from taskgrove.store.recording.orphans import (  # noqa: PLC0415 - slow, rarely needed
+            adopt_orphans,
+            unwritable,
+        )
+
         try:
             if store.read_only:
                 raise self._why_read_only()
@@ -191,7 +187,7 @@ class History:
             return StoreError(f"the disk of {where} is full", hint="make room on it")
         return StoreError(f"the record at {where} is open for reading only")
 
-    def _without_kept(self, file: orphans.KeptAside) -> orphans.KeptAside | None:
+    def _without_kept(self, file: KeptAside) -> KeptAside | None:
         """Return what a file says that lives with its process without runs of the record."""
         if not file.is_held:
             return file
@@ -205,7 +201,6 @@ class History:
         return dataclasses.replace(file, runs=runs) if runs else None
 
     def _look_aside(self) -> None:
-        from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
 
         if not (self.kept_aside or self.store.damaged or orphans_of(self.store.location)):
             return

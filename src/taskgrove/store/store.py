@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ from taskgrove.store.database.location import Location, default_file, find_locat
 from taskgrove.store.database.opening import WRITES, connect_to, make_engine, sqlalchemy_error
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     import sqlalchemy
 else:
     sqlalchemy = LaterModule("sqlalchemy")
@@ -106,6 +107,8 @@ class Store:
 
     @classmethod
     def _open_copy(cls, where: Location, newest: int, why: str) -> Store:
+        from tempfile import TemporaryDirectory  # noqa: PLC0415 - as above
+
         from taskgrove.store.database.migrate import (  # noqa: PLC0415 - slow, rarely needed
             bring_up_to_date,
             copy_aside,

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.story.run_story import RunStory, story_of_facts
 from taskgrove.view.phrases import plain, seconds_between
 from taskgrove.view.snapshot import RunView
@@ -25,6 +24,9 @@ from taskgrove.view.why.naming import device_of
 from taskgrove.view.why.next_steps import next_actions, pointers
 from taskgrove.view.why.proof import proof_of
 from taskgrove.view.why.rendering import render_why, render_why_html
+
+if TYPE_CHECKING:
+    from taskgrove.commands.aggregation.base import AggregationOutcome
 
 #: So much of the words is kept, in columns: as much as the record keeps of a message.
 _WHOLE: Final = 4096
