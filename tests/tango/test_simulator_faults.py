@@ -186,7 +186,11 @@ def test_without_event_faults_there_is_nothing_to_scramble():
 
 def test_marks_are_in_order_and_end_the_command():
     spec = DeviceSpec(name="a/b/1", settings=SimulatorSettings(duration_s=1.0, steps=4), speed=2.0)
-    marks = plan_marks(spec, "Scan", [parse_fault("slow,factor=4"), parse_fault("fail,at=30")])
+    marks = plan_marks(
+        spec.duration_s_of("Scan"),
+        spec.settings.steps,
+        [parse_fault("slow,factor=4"), parse_fault("fail,at=30")],
+    )
     assert [mark.percent for mark in marks] == [0.0, 25.0, 30.0, 50.0, 75.0, 100.0]
     assert [mark.fault is not None for mark in marks] == [False, False, True, False, False, False]
     assert marks[-1].offset_s == pytest.approx(2.0)
@@ -195,7 +199,7 @@ def test_marks_are_in_order_and_end_the_command():
 def test_spread_gives_each_device_its_own_steady_pace():
     settings = SimulatorSettings(duration_s=1.0, spread=0.5)
     ends = [
-        plan_marks(DeviceSpec(name=f"a/b/{n}", settings=settings), "Scan", [])[-1].offset_s
+        DeviceSpec(name=f"a/b/{n}", settings=settings).duration_s_of("Scan")
         for n in [*range(20), *range(20)]
     ]
     assert ends[:20] == ends[20:]

@@ -84,8 +84,8 @@ def read_yaml_documents(
 
     Args:
         text: The YAML; bytes are UTF-8.
-        problems: Takes the problems after which reading goes on: keys that stand twice.
-        limits: How big each document may be.
+        problems: As of :func:`read_text`, and so are the limits, which each document has.
+        limits: See there.
         scalar: Returns the value of an unquoted scalar; it may raise a ValueError.
         max_documents: How many documents there may be.
 

@@ -105,11 +105,7 @@ def parse_plain_data(
 
     It is read as strictly as a map: no key twice, no cycle, no tag, within the limits.
 
-    Args:
-        text: YAML or JSON; bytes are UTF-8.
-        syntax: Which of the two it is.
-        file: Its name in errors.
-        limits: How big it may be.
+    The parameters are those of :func:`parse_command_map`.
 
     Raises:
         MapError: It cannot be read; its ``problems`` list all reasons.

@@ -136,16 +136,11 @@ class Problems:
         path: str = "",
         mark: Mark = NOWHERE,
         *,
-        found: Any = None,
         allowed: Iterable[str] = (),
-        hint: str | None = None,
-        told_after: Mark = NOWHERE,
-        nearest: str | None = None,
+        **fields: Any,
     ) -> None:
         """Add a problem; see :class:`MapProblem` for the parameters."""
-        self.items.append(
-            MapProblem(message, path, mark, found, tuple(allowed), hint, told_after, nearest)
-        )
+        self.items.append(MapProblem(message, path, mark, allowed=tuple(allowed), **fields))
 
     def add_unknown(
         self, what: str, name: str, path: str, mark: Mark, allowed: Sequence[str], hint: str = ""

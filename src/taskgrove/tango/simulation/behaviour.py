@@ -6,14 +6,12 @@ Pure: no threads, clocks or TANGO.
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.control_model import ObsState
 from taskgrove.tango.simulation.faults import DEADLY_FAULTS, Fault, FaultKind
-from taskgrove.tango.simulation.settings import DeviceSpec
 
 #: Faults that strike at a point of the command, given by ``at``.
 _STRIKING: Final = DEADLY_FAULTS | {
@@ -78,29 +76,25 @@ class Mark:
     fault: Fault | None = None
 
 
-def plan_marks(spec: DeviceSpec, command: str, faults: Iterable[Fault]) -> list[Mark]:
-    """Return the moments of one run of ``command``, in order; the last one is its end.
+def plan_marks(duration_s: float, steps: int, faults: Iterable[Fault]) -> list[Mark]:
+    """Return the moments of one run of a command, in order; the last one is its end.
 
     Args:
-        spec: The device: its durations, its speed, its part of the spread.
-        command: The command's name.
+        duration_s: How long the command takes without faults, in seconds.
+        steps: How many progress reports it makes.
         faults: The faults of this call.
     """
-    settings = spec.settings
-    share = zlib.crc32(spec.name.encode()) / 0xFFFFFFFF  # the device's own, the same in every run
-    duration = settings.durations_s.get(command, settings.duration_s) / spec.speed
-    duration *= 1.0 + settings.spread * (2.0 * share - 1.0)
     points: list[tuple[float, Fault | None]] = [
-        (100.0 * step / settings.steps, None) for step in range(settings.steps)
+        (100.0 * step / steps, None) for step in range(steps)
     ]
     for fault in faults:
         if fault.kind is FaultKind.SLOW:
-            duration *= fault.factor
+            duration_s *= fault.factor
         elif fault.kind in _STRIKING:
             points.append((fault.at, fault))
     points.sort(key=lambda point: point[0])
     return [
-        Mark(duration * percent / 100.0, percent, fault)
+        Mark(duration_s * percent / 100.0, percent, fault)
         for percent, fault in [*points, (100.0, None)]
     ]
 

@@ -212,7 +212,8 @@ class SimulatedDevice(SimulatorControls, LrcServerMixin, Device):  # type: ignor
     ) -> Iterable[Fault]:
         """Let the command's time pass, report its progress, and yield the faults that strike."""
         begin = time.monotonic()
-        for mark in plan_marks(self._spec, name, faults.values()):
+        duration_s, steps = self._spec.duration_s_of(name), self._spec.settings.steps
+        for mark in plan_marks(duration_s, steps, faults.values()):
             if abort_event.wait(max(0.0, begin + mark.offset_s - time.monotonic())):
                 raise LrcAbortedError
             if mark.fault is not None:

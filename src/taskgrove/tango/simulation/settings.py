@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Literal
@@ -12,23 +13,11 @@ from taskgrove.control_model import AdminMode, HealthState, ObsMode, ObsState
 from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.tango.server.dialect import Dialect
 from taskgrove.tango.server.ledger import MAX_QUEUED
+from taskgrove.tango.simulation.behaviour import BEHAVIOUR
 from taskgrove.tango.simulation.faults import Fault
 
 #: Commands that a simulated device runs as long-running commands, beside Abort.
-SIMULATED_COMMANDS: Final = (
-    "AssignResources",
-    "ReleaseResources",
-    "ReleaseAllResources",
-    "Configure",
-    "Scan",
-    "EndScan",
-    "GoToIdle",
-    "End",
-    "ObsReset",
-    "Restart",
-    "On",
-    "Off",
-)
+SIMULATED_COMMANDS: Final = tuple(BEHAVIOUR)
 
 _STATES: Final[dict[str, type[Enum]]] = {
     "obs_state": ObsState,
@@ -131,3 +120,10 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
     settings: SimulatorSettings = SimulatorSettings()
     faults: dict[str, tuple[Fault, ...]] = {}
     speed: float = 1.0
+
+    def duration_s_of(self, command: str) -> float:
+        """Return how long a command takes without faults, in seconds."""
+        settings = self.settings
+        share = zlib.crc32(self.name.encode()) / 0xFFFFFFFF  # the same in every run
+        duration_s = settings.durations_s.get(command, settings.duration_s) / self.speed
+        return duration_s * (1.0 + settings.spread * (2.0 * share - 1.0))
