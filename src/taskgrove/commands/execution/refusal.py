@@ -71,38 +71,34 @@ def record_refusal(
 def _told(bus: EventBus, root: Task, message: str, refused: Iterable[Refusal]) -> str:
     """Publish the tree and the ends of its nodes; return the message of the whole."""
     emit_composed(root, bus, {})
-    tree = list(root.walk())
-    by_path: dict[str, list[Refusal]] = {}
+    reasons: dict[str, list[Refusal]] = {}
     for item in refused:
-        by_path.setdefault(item.path, []).append(item)
-    words = {
-        path: _words(node, by_path[path])
-        for path, node in tree
-        if isinstance(node, LeafTask) and path in by_path
-    }
-    first = next(iter(words), None)
-    casualty = Cause(kind="skipped", because_of=first)
+        reasons.setdefault(item.path, []).append(item)
+    tree = list(root.walk())
+    leaves = [(path, node) for path, node in tree if isinstance(node, LeafTask)]
+    in_the_way = [path for path, _ in leaves if path in reasons]
+    first = next(iter(in_the_way), None)
+    casualty = f"skipped: {root.name} was refused"
+    skipped = Cause(kind="skipped", because_of=first)
     whole_cause = Cause(kind="refused", because_of=first)
-    above = {path[:end] for path in words for end, sign in enumerate(path) if sign == "/"}
-    for path, node in tree:
-        if not isinstance(node, LeafTask):
+    lines = [message, "Causes:"]
+    for path, leaf in leaves:
+        name = leaf.device_name
+        devices = () if name is None else (name,)
+        if path not in reasons:
+            _end(bus, path, casualty, skipped, devices=devices)
             continue
-        devices = () if node.device_name is None else (node.device_name,)
-        if path in words:
-            cause = placed(by_path[path][0].cause, node)
-            _end(bus, path, words[path], cause, devices=devices, failed_devices=devices)
-        else:
-            _end(bus, path, _casualty(root.name), casualty, devices=devices)
+        text = "; ".join(reasons[path])
+        lines.append(f"- {name}: {text}" if name else f"- {leaf.name} - {text}")
+        told = f"{name}: {text}" if name else text
+        cause = placed(reasons[path][0].cause, leaf)
+        _end(bus, path, told, cause, devices=devices, failed_devices=devices)
+    above = {path[:end] for path in in_the_way for end, sign in enumerate(path) if sign == "/"}
     for path, node in reversed(tree):  # children before their parents
         if node is not root and not isinstance(node, LeafTask):
-            cause = whole_cause if path in above else casualty
-            _end(bus, path, _casualty(root.name), cause, rule=REFUSED_RULE)
-    causes = [
-        f"- {text}" if node.device_name else f"- {node.name} - {text}"
-        for path, node in tree
-        if isinstance(node, LeafTask) and (text := words.get(path))
-    ]
-    whole = "\n".join([message, "Causes:", *causes])
+            cause = whole_cause if path in above else skipped
+            _end(bus, path, casualty, cause, rule=REFUSED_RULE)
+    whole = "\n".join(lines)
     _end(bus, root.path, whole, whole_cause, rule=REFUSED_RULE, left_out=_left_out_of(root))
     return whole
 
@@ -111,15 +107,6 @@ def _left_out_of(root: Task | None) -> tuple[LeftOut, ...]:
     """Return the parts that the composer left out of a whole tree."""
     nodes = [] if root is None else [node for _, node in root.walk()]
     return tuple(item for node in nodes if isinstance(node, Task) for item in node.left_out)
-
-
-def _words(leaf: LeafTask, reasons: Iterable[str]) -> str:
-    text = "; ".join(reasons)
-    return f"{leaf.device_name}: {text}" if leaf.device_name else text
-
-
-def _casualty(root_name: str) -> str:
-    return f"skipped: {root_name} was refused"
 
 
 def _end(
