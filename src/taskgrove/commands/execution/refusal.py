@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterable
+from typing import Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.composed_events import emit_composed
@@ -23,6 +24,9 @@ from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, EventBus, FinishedDetail, LeftOut, Observer
 
+#: How long the record is waited for at most, in seconds.
+_WAIT_S: Final = 5.0
+
 
 def record_refusal(
     recorder: RunRecorder | None,
@@ -33,7 +37,6 @@ def record_refusal(
     task: Task | None = None,
     refused: Iterable[Refusal] = (),
     observers: Iterable[Observer] = (),
-    wait_s: float = 5.0,
 ) -> AggregationOutcome:
     """Record that a command was refused, and wait until that is kept.
 
@@ -45,7 +48,6 @@ def record_refusal(
         task: Its tree, not submitted; None where none was composed.
         refused: The reasons, each with the path of its leaf.
         observers: Called with every event, too.
-        wait_s: How long to wait for the record at most, in seconds.
 
     Returns:
         The outcome: REJECTED.
@@ -64,7 +66,7 @@ def record_refusal(
     if recorder is not None:
         kept = threading.Event()
         recorder.end_run(run_id, outcome, kept.set)
-        kept.wait(wait_s)
+        kept.wait(_WAIT_S)
     return outcome
 
 

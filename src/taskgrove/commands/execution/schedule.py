@@ -156,16 +156,16 @@ class Schedule:
 
     def _refuse(self, leaf_run: LeafRun) -> bool:
         """End a leaf that must not start any more; True when it was ended."""
+        if leaf_run.outside_id is not None:
+            return False  # its work runs already: it is followed, and then stopped
         reason, limit = self._run.abort_reason, leaf_run.limit
         status, code = TaskStatus.ABORTED, ResultCode.ABORTED
-        # Work that runs outside already is followed all the same, and then stopped.
-        outside = leaf_run.outside_id is not None
-        if reason is not None and not outside:
+        if reason is not None:
             text, cause = reason, Cause(kind="not_started", said=reason)
-        elif self._start_nothing is not None and not outside:
+        elif self._start_nothing is not None:
             leaf_run.composite.leave_unbegun(leaf_run.leaf)
             text, cause = self._start_nothing, Cause(kind="never_begun")
-        elif limit is not None and limit.at <= time.monotonic() and not outside:
+        elif limit is not None and limit.at <= time.monotonic():
             status, code = TaskStatus.FAILED, ResultCode.FAILED
             text = f"the limit of {limit.length_s:g} s set by {limit.owner} expired"
             cause = limit_cause(leaf_run, "not_started")
