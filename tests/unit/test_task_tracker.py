@@ -15,7 +15,7 @@ from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule, parse_rule
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.commands.tracking import updates
-from taskgrove.commands.tracking.tracker_state import MOVES, TrackerRequest, TrackerState
+from taskgrove.commands.tracking.course import MOVES, TrackerRequest, TrackerState
 from taskgrove.commands.tracking.updates import NO_CONTEXT
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.testing import CallbackRecorder, EventLog

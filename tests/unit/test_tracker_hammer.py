@@ -157,10 +157,10 @@ def test_one_tracker(seed, observed):
     listener.check()
     assert tracker.outcome() == expected.outcome()
     assert tracker.completed_subtasks == 24
-    before = (tracker.completed_subtasks, tracker._records.progress_sum)
+    before = (tracker.completed_subtasks, tracker._course.progress_sum)
     tracker._recompute_completion()
     tracker._recompute_progress()
-    assert (tracker.completed_subtasks, tracker._records.progress_sum) == before
+    assert (tracker.completed_subtasks, tracker._course.progress_sum) == before
     if observed:
         log.assert_gapless()
         log.assert_one_end("configure_pst", tracker.overall_status)

@@ -163,7 +163,7 @@ def test_completion_counts_final_states(tracker, status):
 )
 def test_done_is_when_enough_are_complete(total, completed, done):
     tracker = TaskTracker("configure", total)
-    tracker._records.completed = completed
+    tracker._course.completed = completed
     assert tracker._is_done_locked() is done
 
 

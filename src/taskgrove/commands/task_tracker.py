@@ -30,7 +30,15 @@ from taskgrove.commands.aggregation.base import (
 from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule
-from taskgrove.commands.tracking.course import Course
+from taskgrove.commands.tracking.course import (
+    BEGIN,
+    CLOSE,
+    CLOSED,
+    COMPLETE,
+    DECIDED,
+    RUNNING,
+    Course,
+)
 from taskgrove.commands.tracking.delivery import (
     Deliverer,
     Delivery,
@@ -39,19 +47,10 @@ from taskgrove.commands.tracking.delivery import (
     publish,
 )
 from taskgrove.commands.tracking.judgement import Judgement
-from taskgrove.commands.tracking.records import Records
 from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.tracker_log import TrackerLog
-from taskgrove.commands.tracking.tracker_state import (
-    BEGIN,
-    CLOSE,
-    CLOSED,
-    COMPLETE,
-    DECIDED,
-    RUNNING,
-)
 from taskgrove.commands.tracking.updates import (
     NO_CONTEXT,
     Update,
@@ -106,6 +105,7 @@ class TaskTracker:
         parent: The tracker that this one reports to, as a subtask of this task's name.
 
     Attributes:
+        subtasks: The latest SubtaskResult of each subtask, by name.
         progress_updates: As given.
         beside: The tracker that the own tracker of a leaf stands beside: that of the parent.
         owner: Returns the node of a tree that the tracker was made for; or None.
@@ -135,7 +135,6 @@ class TaskTracker:
         self.beside: TaskTracker | None = None
         self.owner: Callable[[], object] | None = None
         self._lock = threading.Lock()
-        self._records = Records(total_subtasks)
         self._log = TrackerLog(task_name, _LOGGER if logger is None else logger)
         policy = TaskAggregationPolicy(
             task_name,
@@ -146,13 +145,14 @@ class TaskTracker:
             pst_group=pst_group,
             left_out=left_out,
         )
-        self._judgement = Judgement(policy, self._records, self._log)
+        self._judgement = Judgement(policy, self._log)
+        self.subtasks = self._judgement.subtasks
         self._delivery = Delivery(parent)
         self._events: TrackerEvents | None = None
         self._released = threading.Event()
         self._when_closed: tuple[Callable[[], object], ...] = ()
         self._course = Course(
-            task_name, self.PROGRESS_STEP, self._records, self._judgement, self._delivery.outbox
+            task_name, total_subtasks, self.PROGRESS_STEP, self._judgement, self._delivery.outbox
         )
         if total_subtasks <= 0:
             self._judgement.aggregate()
@@ -162,19 +162,14 @@ class TaskTracker:
     # -- facts ----------------------------------------------------------------------------
 
     @property
-    def subtasks(self) -> dict[str, SubtaskResult]:
-        """The latest SubtaskResult of each subtask, by name."""
-        return self._records.subtasks
-
-    @property
     def total_subtasks(self) -> int:
         """How many subtasks must be final before the task is."""
-        return self._records.total
+        return self._course.total
 
     @property
     def completed_subtasks(self) -> int:
         """How many subtasks are in a final state."""
-        return self._records.completed
+        return self._course.completed
 
     @property
     def logger(self) -> Logger:
@@ -199,7 +194,7 @@ class TaskTracker:
     @property
     def progress(self) -> int:
         """Percent done, 0..100: the mean over ``total_subtasks``, rounded down."""
-        return self._records.percent
+        return self._course.percent
 
     @property
     def overall_status(self) -> TaskStatus:
@@ -259,7 +254,7 @@ class TaskTracker:
         """Return the outcome; while the task runs, a preliminary one."""
         judgement = self._judgement
         if judgement.outcome is None and not self.is_complete:
-            return judgement.preliminary(has_begun=self._course.state is RUNNING)
+            return judgement.preliminary(is_running=self._course.state is RUNNING)
         return judgement.decided()
 
     @property
@@ -416,7 +411,7 @@ class TaskTracker:
                 anything else is ignored.
         """
         try:
-            record = self._records.subtasks.get(task_name)
+            record = self.subtasks.get(task_name)
             if (
                 # The common case, plain progress of a running subtask, without a detour.
                 progress.__class__ is int
@@ -456,14 +451,14 @@ class TaskTracker:
         events = self._events
         if events is not None and events.bus.active:
             return self._tell_progress(events, record, progress)
-        records, course = self._records, self._course
+        course = self._course
         with self._lock:
             earlier = record.progress
             if progress <= earlier or record.status is not _IN_PROGRESS or course.state > RUNNING:
                 return False
             record.progress = progress
-            records.progress_sum += progress - earlier
-            return records.progress_sum >= records.next_step_sum and course.post_progress()
+            course.progress_sum += progress - earlier
+            return course.progress_sum >= course.next_step_sum and course.post_progress()
 
     def _tell_progress(self, events: TrackerEvents, record: SubtaskResult, progress: int) -> bool:
         """Take in plain progress of a running subtask and tell the observers."""
@@ -479,11 +474,11 @@ class TaskTracker:
                 and self._course.state is RUNNING
                 and events is self._events
             ):
-                records = self._records
-                records.progress_sum += progress - record.progress
+                course = self._course
+                course.progress_sum += progress - record.progress
                 record.progress = progress
-                if records.progress_sum >= records.next_step_sum:
-                    due = self._course.post_progress()
+                if course.progress_sum >= course.next_step_sum:
+                    due = course.post_progress()
                 sequence = next(bus.numbers)
         if not sequence or facts is None:
             return self._take_in(record.name, None, progress, None, None, {})
@@ -510,8 +505,8 @@ class TaskTracker:
         """
         with self._lock:
             for name in names:
-                self._records.of(name)
-                self._records.names_known = True
+                self._course.record_of(name)
+                self._course.names_known = True
 
     def adopt(self, record: SubtaskResult) -> None:
         """Take over the record that another tracker has of a subtask."""
@@ -544,9 +539,9 @@ class TaskTracker:
         """Take in one update; return True when a payload is to be delivered."""
         if status is not None and status.__class__ is not TaskStatus:
             status = self._checked_status(task_name, status)
-        records = self._records
-        record = records.subtasks.get(task_name)
-        if record is None and records.names_known:
+        course = self._course
+        record = self.subtasks.get(task_name)
+        if record is None and course.names_known:
             self._tell_unknown(text_of(task_name), kwargs.get("source"))
             return False
         known_device = None if record is None else record.device_name
@@ -556,7 +551,7 @@ class TaskTracker:
             path = events.path_of(task_name)
         with self._lock:
             if record is None:
-                record = records.of(task_name)
+                record = course.record_of(task_name)
             earlier = record.status
             decision = decide(earlier, update, is_over=self._course.state >= DECIDED)
             accepted = decision is not IGNORE and decision is not REFUSE
@@ -566,7 +561,7 @@ class TaskTracker:
                     event = events.event_of(path, record, earlier, update.context.attempt)
             else:
                 # A helper may have counted the last end; nobody has been told of it yet.
-                due = records.is_done and self._course.complete(NO_CONTEXT)
+                due = course.is_done and course.complete(NO_CONTEXT)
         if accepted and event is None and update.context is NO_CONTEXT:
             return due
         try:
@@ -669,7 +664,7 @@ class TaskTracker:
         self, task_name: str, status: TaskStatus | None, result: Any | None, ctx: UpdateContext
     ) -> None:
         """Insert a subtask, or update the one that is there (lock held)."""
-        record = self._records.of(task_name)
+        record = self._course.record_of(task_name)
         record.facts = None
         record.update(status=status, result=result, device_name=ctx.device_name)
         write_context(record, ctx)
@@ -686,7 +681,7 @@ class TaskTracker:
 
     def _recompute_completion(self) -> None:
         """Recompute the number of subtasks that are in a final state (lock held)."""
-        self._records.recompute_completed()
+        self._course.recompute_completed()
 
     @property
     def _subtask_progress(self) -> dict[str, int]:
@@ -702,17 +697,17 @@ class TaskTracker:
         """
         checked = checked_progress(progress)
         if checked is not None:
-            record = self._records.of(task_name)
+            record = self._course.record_of(task_name)
             record.progress = max(record.progress, checked)
             self._recompute_progress()
 
     def _recompute_progress(self) -> None:
         """Recompute the progress: 100 for a final subtask, else what it reported (lock held)."""
-        self._records.recompute_progress()
+        self._course.recompute_progress()
 
     def _is_done_locked(self) -> bool:
         """Return True when the task is complete (lock held)."""
-        return self.is_complete or self._records.is_done
+        return self.is_complete or self._course.is_done
 
     def _build_progress_payload(self) -> Payload | None:
         """Return a progress payload when the quantized progress changed, else None (lock held)."""

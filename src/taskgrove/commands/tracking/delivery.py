@@ -41,14 +41,13 @@ class Deliverer(Tracker, Protocol):
     """A tracker, as far as delivery needs it."""
 
     task_name: str
+    subtasks: dict[str, SubtaskResult]
     progress_updates: bool
     _delivery: Delivery
     _events: TrackerEvents | None
     _judgement: Judgement
     _log: TrackerLog
 
-    @property
-    def subtasks(self) -> dict[str, SubtaskResult]: ...  # noqa: D102
     @property
     def is_complete(self) -> bool: ...  # noqa: D102
     def _take_in_progress(self, record: SubtaskResult, progress: int) -> bool: ...

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.aggregation.plain_values import describe
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
-from taskgrove.commands.tracking.records import Records
+from taskgrove.commands.tracking.records import devices_of, final_of, has_begun, left_out_below
 from taskgrove.commands.tracking.tracker_log import TrackerLog
 from taskgrove.commands.tracking.updates import NO_CONTEXT
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -25,19 +25,20 @@ class Judgement:
 
     Attributes:
         policy: The policy; a change of its context replaces it.
+        subtasks: The record of each subtask, by name.
         outcome: The outcome, or None until it is decided.
         cause: The cause of an end that no policy decided.
         context: The context of the update that ended the task.
         errors: TANGO errors that came with updates.
     """
 
-    def __init__(self, policy: TaskAggregationPolicy, records: Records, log: TrackerLog) -> None:
+    def __init__(self, policy: TaskAggregationPolicy, log: TrackerLog) -> None:
         self.policy = policy
+        self.subtasks: dict[str, SubtaskResult] = {}
         self.outcome: AggregationOutcome | None = None
         self.cause: Cause | None = None
         self.context = NO_CONTEXT
         self.errors: list[Any] = []
-        self._records = records
         self._log = log
 
     def change_context(
@@ -59,12 +60,12 @@ class Judgement:
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """The steps that were left out of the task, and below the subtasks that have reported."""
-        return (*self.policy.left_out, *self._records.left_out)
+        return (*self.policy.left_out, *left_out_below(self.subtasks))
 
-    def preliminary(self, *, has_begun: bool) -> AggregationOutcome:
+    def preliminary(self, *, is_running: bool) -> AggregationOutcome:
         """Return the outcome of a task that has not ended."""
         status, code, words = TaskStatus.QUEUED, ResultCode.QUEUED, "queued"
-        if has_begun:
+        if is_running:
             status, code, words = TaskStatus.IN_PROGRESS, ResultCode.STARTED, "in progress"
         message = f"Task {self.policy.task_name} {words}" if self.policy.is_root else ""
         return AggregationOutcome(status, code, message, left_out=self.left_out)
@@ -75,7 +76,7 @@ class Judgement:
         The outcome of a task that is complete by count with more names known is that of the
         subtasks which have ended.
         """
-        outcome = self.policy.aggregate(self._records.final())
+        outcome = self.policy.aggregate(final_of(self.subtasks))
         if self.outcome is None:
             self.outcome = outcome
 
@@ -106,7 +107,7 @@ class Judgement:
     def devices(self, outcome: AggregationOutcome) -> tuple[list[str], list[str]]:
         """Return all devices involved and those that failed, sorted."""
         aborted = outcome.status is TaskStatus.ABORTED
-        return self._records.devices(self.policy.is_problem, aborted=aborted)
+        return devices_of(self.subtasks, self.policy.is_problem, aborted=aborted)
 
     def completion_payload(self, outcome: AggregationOutcome, *, skipped: bool) -> dict[str, Any]:
         """Return the completion payload, as a parent's ``update_task`` takes it."""
@@ -122,7 +123,7 @@ class Judgement:
             "left_out": outcome.left_out,
             # Only a verdict from outside makes a casualty, not the policy.
             "skipped": skipped and decision is None,
-            "begun": rejected and self._records.has_begun,
+            "begun": rejected and has_begun(self.subtasks),
         }
         return {
             "task_name": self.policy.task_name,
