@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -198,23 +199,20 @@ def call_for_each(
     Raises:
         BaseException: What the function raised for the first item for which it raised.
     """
-    todo = list(items)
-    answers: SimpleQueue[tuple[int, Found | None, BaseException | None]] = SimpleQueue()
-
-    def call(number: int) -> None:
-        try:
-            answers.put((number, function(todo[number]), None))
-        except BaseException as exc:  # noqa: BLE001 - raised again by the caller's thread
-            answers.put((number, None, exc))
-
+    answers: list[Future[Found]] = []
     pool = Pool(at_once, name)
     try:
-        for number in range(len(todo)):
-            pool.submit(partial(call, number))
-        done = sorted((answers.get() for _ in todo), key=lambda answer: answer[0])
+        for item in items:
+            answers.append(Future())
+            pool.submit(partial(_answer, answers[-1], function, item))
+        wait(answers)
     finally:
         pool.close()
-    for _, _, error in done:
-        if error is not None:
-            raise error
-    return [found for _, found, _ in done]  # type: ignore[misc]
+    return [answer.result() for answer in answers]
+
+
+def _answer(answer: Future[Found], function: Callable[[Item], Found], item: Item) -> None:
+    try:
+        answer.set_result(function(item))
+    except BaseException as exc:  # noqa: BLE001 - raised again by the thread that asks
+        answer.set_exception(exc)
