@@ -25,7 +25,8 @@ from taskgrove.store.recording import spill as spill_module
 from taskgrove.store.recording import writer as writer_module
 from taskgrove.store.recording.inbox import Begin, End, Inbox, Item
 from taskgrove.store.recording.run_writer import RunWriter
-from taskgrove.store.recording.spill import EventEntry, Spill, orphans_of, take_orphan
+from taskgrove.store.recording.spill import Spill, orphans_of, take_orphan
+from taskgrove.store.recording.spill_file import EventEntry
 from taskgrove.store.recording.writer import Writer
 from taskgrove.store.schema import runs
 from tests.recovery.cut_runs import cut

@@ -19,7 +19,7 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError, UsageError
 from taskgrove.store import History, Recorder, Store, find_lost, resume
 from taskgrove.store.database import location as location_module
-from taskgrove.store.recording import spill
+from taskgrove.store.recording import spill_file
 from taskgrove.store.recording.orphans import TakenIn, adopt_orphans
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.spill import orphans_of
@@ -195,7 +195,7 @@ def starts_of(path: Path, run_id: str) -> list[int]:
     """Return where the entries of a run begin, and where the last of them ends."""
     start, found = 0, []
     with path.open("rb") as file:
-        for entry, end in spill.read_entries(file.fileno()):
+        for entry, end in spill_file.read_entries(file.fileno()):
             found += [start, end] if entry.run_id == run_id else []
             start = end
     return [*dict.fromkeys(found)]

@@ -14,7 +14,8 @@ from taskgrove.store.recording import inbox as inbox_module
 from taskgrove.store.recording.inbox import Begin, End, Inbox, Waiter
 from taskgrove.store.recording.outage import Outage
 from taskgrove.store.recording.run_state import Ending, KeptEvent, RunState
-from taskgrove.store.recording.spill import EndEntry, EventEntry, RunEntry, Spill, read_entries
+from taskgrove.store.recording.spill import Spill
+from taskgrove.store.recording.spill_file import EndEntry, EventEntry, RunEntry, read_entries
 from taskgrove.store.recording.telling import Teller
 from tests.store.recording import event, life
 

@@ -21,7 +21,8 @@ from taskgrove.errors import StoreError
 from taskgrove.private_files import make_private_file, make_private_folder
 from taskgrove.store import Store
 from taskgrove.store.database.location import default_file
-from taskgrove.store.recording.spill import RunEntry, Spill
+from taskgrove.store.recording.spill import Spill
+from taskgrove.store.recording.spill_file import RunEntry
 from tests.store.recording import end_and_wait, feed, life, new_recorder
 
 

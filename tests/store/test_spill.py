@@ -9,17 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskgrove.store.recording import spill as spill_module
-from taskgrove.store.recording.spill import (
-    EndEntry,
-    Entry,
-    EventEntry,
-    RunEntry,
-    Spill,
-    orphans_of,
-    read_entries,
-    spill_folders,
-    take_orphan,
-)
+from taskgrove.store.recording.spill import Spill, orphans_of, spill_folders, take_orphan
+from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry, read_entries
 
 RECORD = "postgresql://me@host/runs"
 

@@ -325,11 +325,14 @@ class Recorder:
         }
 
     def _json_of(self, source: Mapping[str, Any]) -> str:
+        def redacted(data: Any) -> str:
+            self._redaction.remember(data)
+            return json_text(self._redaction.plain(data))
+
         try:
-            self._redaction.remember(source)
-            return json_text(self._redaction.plain(source))
+            return redacted(source)
         except Exception:  # noqa: BLE001 - it holds foreign values
-            return json_text(self._redaction.plain(plain_data(source)))
+            return redacted(plain_data(source))
 
     def _lease(self) -> dict[str, Any]:
         return {**this_process()._asdict(), "interval_s": HEARTBEAT_S}

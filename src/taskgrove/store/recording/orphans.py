@@ -17,17 +17,8 @@ from taskgrove.store.database.faults import is_outage, why_refused
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside, TakenIn
 from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWriter
-from taskgrove.store.recording.spill import (
-    EndEntry,
-    Entry,
-    EventEntry,
-    RunEntry,
-    keep_only,
-    orphans_of,
-    read_entries,
-    set_aside,
-    take_orphan,
-)
+from taskgrove.store.recording.spill import keep_only, orphans_of, set_aside, take_orphan
+from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry, read_entries
 from taskgrove.store.store import Store
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from taskgrove.errors import StoreError
 from taskgrove.store.database.faults import store_error
 from taskgrove.store.recording.run_state import KeptEvent, RunStage, RunState
 from taskgrove.store.recording.run_writer import LogPart
-from taskgrove.store.recording.spill import EndEntry, Entry, EventEntry, RunEntry, Spill
+from taskgrove.store.recording.spill import Spill
+from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry
 from taskgrove.store.recording.telling import Teller
 
 #: How long the first attempt to write again waits, and every later one at most, in seconds.

@@ -5,14 +5,11 @@ Threads: it belongs to the recorder's writer thread.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
-
-import msgspec
 
 from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
@@ -23,15 +20,12 @@ from taskgrove.events import (
     TaskEvent,
     encode_event,
 )
-from taskgrove.events.plain_event import plain_event, substitute
+from taskgrove.events.plain_event import substitute
 from taskgrove.moves import IGNORE, Answer, table_of
 from taskgrove.store.recording.coalescing import coalesce, in_order
+from taskgrove.store.recording.writable import writable
 from taskgrove.story.reorder import ReorderBuffer, begin_of
 from taskgrove.story.run_node import RunNode, RunNodes
-
-_LOGGER = logging.getLogger(__name__)
-
-_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class RunStage(Enum):
@@ -252,7 +246,7 @@ class RunState:
         order, covered, expected = self._order, 0, self._order.expected
         last_ns = facts.last_ns or 0
         for heard_event in coalesce(ordered):
-            event, body = _writable(heard_event, redact)
+            event, body = writable(heard_event, redact)
             detail = event.detail
             if detail is not None and type(detail) in _TYPED:
                 self.noted.append((event.sequence, event))
@@ -374,34 +368,6 @@ class RunState:
 
 #: Details that become rows of their own.
 _TYPED: Final = frozenset((AnalysisDetail, PageDetail))
-
-
-def _writable(
-    event: TaskEvent, redact: Callable[[TaskEvent], TaskEvent]
-) -> tuple[TaskEvent, bytes]:
-    """Return an event as the record takes it, without secrets, and its line of JSON.
-
-    The bus makes events plain. An event that did not come by the bus, and cannot be written, is
-    made plain here, so that it does no harm to others.
-    """
-    if event.detail is not None or event.message:
-        event = _without_secrets(event, redact)
-    try:
-        return event, _ENCODE(event)
-    except Exception:  # noqa: BLE001 - anything may have been put into it
-        event = _without_secrets(plain_event(event), redact)
-        return event, encode_event(event)
-
-
-def _without_secrets(event: TaskEvent, redact: Callable[[TaskEvent], TaskEvent]) -> TaskEvent:
-    try:
-        return redact(event)
-    except Exception:  # noqa: BLE001 - it did not come by the bus, and is not plain
-        try:
-            return redact(plain_event(event))
-        except Exception as exc:
-            _LOGGER.exception("event %d of run %s is replaced", event.sequence, event.run_id)
-            return substitute(event, f"its secrets could not be redacted: {type(exc).__name__}")
 
 
 def is_failed_leaf(node: RunNode) -> bool:
