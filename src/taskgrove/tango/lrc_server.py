@@ -52,18 +52,20 @@ __all__ = ["LrcAbortedError", "LrcServerMixin", "TaskCallback", "long_running_co
 #: The out type of a command that answers a code and a text.
 _REPLY_TYPE: Final = "DevVarLongStringArray"
 
-#: Attributes with change events, and those with archive events besides.
-_EVENT_ATTRIBUTES: Final = (
-    "longRunningCommandStatus",
-    "longRunningCommandProgress",
-    "longRunningCommandResult",
-    "longRunningCommandIDsInQueue",
-    "longRunningCommandsInQueue",
-    "longRunningCommandInProgress",
-    "lrcQueue",
-    "lrcExecuting",
-    "lrcFinished",
-)
+#: The attributes of the protocol: type and length of the value, and its meaning.
+_ATTRIBUTES: Final[dict[str, tuple[type, int, str]]] = {
+    "longRunningCommandStatus": (str, 2 * MAX_TRACKED, "id and status of each known command"),
+    "longRunningCommandProgress": (str, 2 * MAX_EXECUTING, "id and progress of each that runs"),
+    "longRunningCommandResult": (str, 2, "id and result (JSON) of the command that ended last"),
+    "longRunningCommandIDsInQueue": (str, MAX_TRACKED, "ids of the known commands"),
+    "longRunningCommandsInQueue": (str, MAX_TRACKED, "names of the known commands"),
+    "longRunningCommandInProgress": (str, MAX_EXECUTING, "names of the commands that run"),
+    "lrcProtocolVersions": (int, 2, "lowest and highest protocol version offered"),
+    "_lrcEvent": (str, 2, "events only: id and change (JSON) of one command"),
+    "lrcQueue": (str, MAX_TRACKED, "commands that wait, one JSON object each"),
+    "lrcExecuting": (str, MAX_EXECUTING, "commands that run, one JSON object each"),
+    "lrcFinished": (str, MAX_FINISHED, "the last commands that ended, one JSON object each"),
+}
 
 
 def long_running_command(
@@ -125,8 +127,9 @@ def long_running_command(
     return decorate
 
 
-def _lrc_attribute(name: str, length: int, doc: str, dtype: Any = str) -> Any:
+def _lrc_attribute(name: str) -> Any:
     """Return a read-only spectrum attribute whose value comes from the ledger."""
+    dtype, length, doc = _ATTRIBUTES[name]
 
     def read(self: Any) -> Any:
         return self.lrc_engine.read(name)
@@ -158,50 +161,15 @@ class LrcServerMixin:
     lrc_max_queued: int = MAX_QUEUED
     lrc_engine: LrcEngine
 
-    longRunningCommandStatus = _lrc_attribute(  # noqa: N815 - the protocol's names, here and below
-        "longRunningCommandStatus", 2 * MAX_TRACKED, "id and status of each known command"
-    )
-    longRunningCommandProgress = _lrc_attribute(  # noqa: N815
-        "longRunningCommandProgress", 2 * MAX_EXECUTING, "id and progress of the commands that run"
-    )
-    longRunningCommandResult = _lrc_attribute(  # noqa: N815
-        "longRunningCommandResult", 2, "id and result (JSON) of the command that ended last"
-    )
-    longRunningCommandIDsInQueue = _lrc_attribute(  # noqa: N815
-        "longRunningCommandIDsInQueue", MAX_TRACKED, "ids of the known commands"
-    )
-    longRunningCommandsInQueue = _lrc_attribute(  # noqa: N815
-        "longRunningCommandsInQueue", MAX_TRACKED, "names of the known commands"
-    )
-    longRunningCommandInProgress = _lrc_attribute(  # noqa: N815
-        "longRunningCommandInProgress", MAX_EXECUTING, "names of the commands that run"
-    )
-    lrcProtocolVersions = _lrc_attribute(  # noqa: N815
-        "lrcProtocolVersions", 2, "lowest and highest protocol version offered", dtype=int
-    )
-    _lrcEvent = _lrc_attribute(  # noqa: N815
-        "_lrcEvent", 2, "events only: id and change (JSON) of one command"
-    )
-    lrcQueue = _lrc_attribute(  # noqa: N815
-        "lrcQueue", MAX_TRACKED, "commands that wait, one JSON object each"
-    )
-    lrcExecuting = _lrc_attribute(  # noqa: N815
-        "lrcExecuting", MAX_EXECUTING, "commands that run, one JSON object each"
-    )
-    lrcFinished = _lrc_attribute(  # noqa: N815
-        "lrcFinished", MAX_FINISHED, "the last commands that ended, one JSON object each"
-    )
-
     def init_device(self) -> None:
         """Start the device's threads and declare the events of the protocol."""
         super().init_device()  # type: ignore[misc]
         device: Any = self
-        for name in _EVENT_ATTRIBUTES:
-            if getattr(type(self), name) is not None:
+        for name in _ATTRIBUTES:
+            if name != "lrcProtocolVersions" and getattr(type(self), name) is not None:
                 device.set_change_event(name, True, False)
-                device.set_archive_event(name, True, False)
-        if getattr(type(self), "_lrcEvent") is not None:  # noqa: B009 - the protocol's name
-            device.set_change_event("_lrcEvent", True, False)
+                if name != "_lrcEvent":
+                    device.set_archive_event(name, True, False)
         self.lrc_engine = LrcEngine(
             CommandLedger(self.lrc_dialect),
             device.push_change_event,
@@ -263,3 +231,7 @@ class LrcServerMixin:
     def AbortCommands(self):  # type: ignore[no-untyped-def]  # noqa: N802
         """Abort every command of this device, without a command id."""
         return _reply(*self.lrc_engine.abort_silently())
+
+
+for _name in _ATTRIBUTES:
+    setattr(LrcServerMixin, _name, _lrc_attribute(_name))

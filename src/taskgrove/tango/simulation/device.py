@@ -24,7 +24,7 @@ from taskgrove.tango.simulation.behaviour import BEHAVIOUR, argin_problem, plan_
 from taskgrove.tango.simulation.controls import HOST, SimulatorControls
 from taskgrove.tango.simulation.events import EventScrambler
 from taskgrove.tango.simulation.faults import Fault, FaultKind, FaultTable
-from taskgrove.tango.simulation.settings import DeviceSpec
+from taskgrove.tango.simulation.settings import SIMULATED_COMMANDS, DeviceSpec
 
 try:
     import tango
@@ -59,6 +59,14 @@ def _simulated(name: str) -> Any:
     return command(f=handler, dtype_out="DevVarLongStringArray", **types)
 
 
+class _SimulatedCommands:
+    """The simulated long-running commands, by their names."""
+
+
+for _name in SIMULATED_COMMANDS:
+    setattr(_SimulatedCommands, _name, _simulated(_name))
+
+
 def _shown(name: str, states: type[Enum], **more: Any) -> Any:
     """Return the attribute that shows a state of the device; guards read it."""
 
@@ -70,21 +78,8 @@ def _shown(name: str, states: type[Enum], **more: Any) -> Any:
     return attribute(fget=read, name=name, dtype=states, **more)
 
 
-class SimulatedDevice(SimulatorControls, LrcServerMixin, Device):  # type: ignore[misc]
+class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Device):  # type: ignore[misc]
     """A simulated subarray or beam that speaks the long-running-command protocol."""
-
-    AssignResources = _simulated("AssignResources")
-    ReleaseResources = _simulated("ReleaseResources")
-    ReleaseAllResources = _simulated("ReleaseAllResources")
-    Configure = _simulated("Configure")
-    Scan = _simulated("Scan")
-    EndScan = _simulated("EndScan")
-    GoToIdle = _simulated("GoToIdle")
-    End = _simulated("End")
-    ObsReset = _simulated("ObsReset")
-    Restart = _simulated("Restart")
-    On = _simulated("On")
-    Off = _simulated("Off")
 
     obsState = _shown("obsState", ObsState)  # noqa: N815 - the field's names
     obsMode = _shown("obsMode", ObsMode)  # noqa: N815
