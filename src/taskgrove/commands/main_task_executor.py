@@ -12,7 +12,6 @@ thread. ``MainTaskExecutor._changed`` guards the set of runs.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import secrets
 import threading
@@ -140,20 +139,7 @@ class MainTaskExecutor:
             root.submitted = True
             root.become_root()
             self._runs.add(run)
-        try:
-            if recorder is not None:
-                about = about or RunAbout()
-                if not about.command:
-                    about = dataclasses.replace(about, command=root.name)
-                observer = recorder.begin_run(bus.run_id, about, resumed=run.goes_on)
-                bus.subscribe(observer, essential=True)
-            for observer in observers:
-                bus.subscribe(observer)
-            # Not on the pool: methods that hang there must not keep a run from being aborted.
-            self._engine.control.submit(run.begin)
-        except BaseException:
-            run.withdraw()  # the executor must not wait for it
-            raise
+        run.submit(about or RunAbout(), observers)
         return RunHandle(run)
 
     def shutdown(self, wait: bool = True) -> None:

@@ -8,10 +8,11 @@ trackers, runners, recorders and callbacks are only called after its release.
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from typing import Final
 
@@ -24,11 +25,11 @@ from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.execution.timeouts import begin_own_limit
 from taskgrove.commands.execution.unbegun import end_without_parent, missing_ends
 from taskgrove.commands.prior import Prior, take_over
-from taskgrove.commands.run_recorder import RunRecorder
+from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import Task
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus, NoteDetail, exception_line, loggable
+from taskgrove.events import EventBus, NoteDetail, Observer, exception_line, loggable
 from taskgrove.foreign_code import LOGGING
 from taskgrove.moves import IGNORE, REFUSE, table_of
 
@@ -131,7 +132,7 @@ class Run:
         self.abandoned: tuple[str, ...] = ()
         self.outcome: concurrent.futures.Future[AggregationOutcome] = concurrent.futures.Future()
         self.outcome.set_running_or_notify_cancel()
-        self.goes_on = goes_on
+        self._goes_on = goes_on
         self._prior = prior
         self._recorder = recorder
         self._start_nothing = start_nothing
@@ -160,6 +161,28 @@ class Run:
         return False
 
     # -- its life ---------------------------------------------------------------------------
+
+    def submit(self, about: RunAbout, observers: Iterable[Observer]) -> None:
+        """Make the run known to its recorder and its observers, and have it begun."""
+        try:
+            if self._recorder is not None:
+                if not about.command:
+                    about = dataclasses.replace(about, command=self.root.name)
+                run_id, resumed = self.bus.run_id, self._goes_on
+                observer = self._recorder.begin_run(run_id, about, resumed=resumed)
+                self.bus.subscribe(observer, essential=True)
+            for observer in observers:
+                self.bus.subscribe(observer)
+            # Not on the pool: methods that hang there must not keep a run from being aborted.
+            self.engine.control.submit(self.begin)
+        except BaseException:
+            self.withdraw()
+            raise
+
+    def withdraw(self) -> None:
+        """Take back a run whose submission failed: the executor must not wait for it."""
+        if self._move(WITHDRAW):
+            self._when_final(self)
 
     def begin(self) -> None:
         """Start the tree; runs on a control thread."""
@@ -190,7 +213,7 @@ class Run:
         for path, node in root.walk():
             if isinstance(node, Task):
                 node.tracker.bind(bus, path)
-        if self.goes_on:
+        if self._goes_on:
             self._tell_missing_ends()
         elif bus.active:
             emit_composed(root, bus, self.engine.runners)
@@ -233,11 +256,6 @@ class Run:
         # Leaves that have not begun go first, so that none starts while others are being asked.
         for leaf_run in sorted(active, key=lambda item: item.state):
             self.engine.control.submit(functools.partial(abort_leaf, leaf_run))
-
-    def withdraw(self) -> None:
-        """Take back a run whose submission failed."""
-        if self._move(WITHDRAW):
-            self._when_final(self)
 
     def _end(self) -> None:
         try:
