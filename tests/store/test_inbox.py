@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import Observer, ProgressDraft, SubtaskFacts
+from taskgrove.events import Observer, ProgressDraft, SubtaskFacts, TaskEvent
 from taskgrove.store.recording import inbox as inbox_module
 from taskgrove.store.recording.inbox import Inbox, Item, Stop
 from tests.store.recording import PATIENCE_S, event
@@ -100,3 +100,15 @@ def test_a_writer_that_is_slow_rests_as_long_as_it_wrote(monkeypatch: pytest.Mon
     inbox._collected_at = came_back_at - 5.0
     inbox.collect(0)
     assert rests[0] >= came_back_at + 5.0
+
+
+def test_a_queue_without_a_writer_keeps_no_events() -> None:
+    past: list[TaskEvent] = []
+    inbox = Inbox(past.append)
+    observe = inbox.observer()
+    observe(event("run", 1))
+    assert [item.sequence for item in inbox.die() if isinstance(item, TaskEvent)] == [1]
+    for number in range(2, 5):
+        observe(event("run", number))
+    assert [item.sequence for item in past] == [2, 3, 4]
+    assert len(inbox) == 0

@@ -12,12 +12,12 @@ import pytest
 from taskgrove.commands.run_recorder import ResumeClaim, RunAbout
 from taskgrove.errors import StoreError
 from taskgrove.store.recording import inbox, run_state, saving
-from taskgrove.store.recording.inbox import Begin, BeginRequest, BeginStage
+from taskgrove.store.recording.inbox import Begin, BeginRequest, BeginStage, End
 from taskgrove.store.recording.run_state import Ending, RunRequest, RunStage, RunState
 from taskgrove.store.recording.saving import Saver, SaverRequest, SaverStage
 from taskgrove.store.recording.writer import Writer
 from tests.moves_walk import walk_cells
-from tests.store.recording import PATIENCE_S, Troubles, new_recorder
+from tests.store.recording import OK, PATIENCE_S, Troubles, new_recorder
 
 ENDING = Ending(5, 0, None, "", 7)
 
@@ -141,4 +141,23 @@ def test_a_run_does_not_wait_for_a_writer_that_died_with_its_begin_in_hand(
     else:
         assert told == [None]
         troubles.wait_for("run run-1 is not recorded")
+    recorder.close()
+
+
+def test_an_end_in_the_hands_of_a_writer_that_dies_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, released = Writer._sort_in, threading.Event()
+
+    def dies(self: Writer, items: Any) -> Any:
+        if any(isinstance(item, End) for item in items):
+            raise SystemExit("the writer is gone")
+        return real(self, items)
+
+    monkeypatch.setattr(Writer, "_sort_in", dies)
+    troubles = Troubles()
+    recorder = new_recorder(tmp_path / "runs.db", tmp_path, on_trouble=troubles, patience_s=3600.0)
+    recorder.begin_run("run-1", RunAbout())
+    recorder.end_run("run-1", OK, released.set)
+    assert released.wait(PATIENCE_S)
     recorder.close()
