@@ -220,7 +220,7 @@ def test_a_resume_whose_files_are_gone_says_which(former: str, site: Path) -> No
     words = ("resume", run, "--yes", "--no-live", "--db", former, "--analyses", "site_analyses")
     done = taskgrove(*words, cwd=site)
     assert done.returncode == 4, done
-    assert "see to /srv/beam/site.yaml, which does not exist" in done.stdout
+    assert "check /srv/beam/site.yaml: it does not exist" in done.stdout
 
 
 def test_the_kept_record_says_nothing_of_the_machine_on_which_it_was_made(former: str) -> None:
