@@ -26,7 +26,7 @@ class TaskStatus(IntEnum):
     IN_PROGRESS = 2
     """Running."""
     ABORTED = 3
-    """Ended because somebody asked for it. Final."""
+    """Ended by a request to stop. Final."""
     NOT_FOUND = 4
     """Nobody knows this task at the moment. Not final: it may be found again."""
     COMPLETED = 5
@@ -43,7 +43,7 @@ class TaskStatus(IntEnum):
 
 
 class ResultCode(IntEnum):
-    """What came of a task."""
+    """The result code of a task."""
 
     OK = 0
     STARTED = 1

@@ -1,4 +1,4 @@
-"""What composites and leaves share: names, paths, trackers, callbacks.
+"""The common part of composites and leaves: names, paths, trackers, callbacks.
 
 Threads: any thread may be the first that asks for a tracker, without a lock. Where two threads
 make a tracker of one node at once, the first that is put into ``_made`` is the node's tracker.
@@ -74,7 +74,7 @@ def device_name_of(target: Any) -> str | None:
 
 
 class NodePlaces(NamedTuple):
-    """Where a user wrote a node, and what belongs to it; None: nowhere that is known.
+    """The places where a user wrote a node and its parts; None: the place is not known.
 
     Attributes:
         own: The node.
@@ -95,7 +95,7 @@ NO_PLACES: Final = NodePlaces()
 
 
 class BaseTask:
-    """What composites and leaves share.
+    """The common part of composites and leaves.
 
     Attributes:
         task_type: How the node is executed.
@@ -228,7 +228,7 @@ class BaseTask:
     def check_nothing_ended(self) -> None:
         """Raise UsageError where the tracker has taken in ends already."""
         if self._tracker is not None and self._tracker.completed_subtasks:
-            # What has ended there would count as done, and nothing of it would run.
+            # Ended subtasks would count as done, and would not run.
             raise UsageError(
                 f"updates have ended subtasks of {self.path!r} before it was submitted",
                 path=self.path,
@@ -236,7 +236,7 @@ class BaseTask:
             )
 
     def parent_callback(self) -> Callable[..., None]:
-        """Return what a child calls to update this node: ``tracker.update_task``."""
+        """Return the callback for the updates of a child: ``tracker.update_task``."""
         return self.tracker.update_task
 
     def set_completed_callback(self, completed_callback: CompletedCallback | None) -> None:
@@ -292,7 +292,7 @@ def _checked_type(task_type: Any, path: str) -> TaskExecutionType:
 
 
 def checked_timeout(timeout: float | None, path: str) -> float | None:
-    """Return a limit in seconds, or None for no limit; raise UsageError for what is none."""
+    """Return a limit in seconds, or None for no limit; raise UsageError for any other value."""
     if timeout is None:
         return None
     usable = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)

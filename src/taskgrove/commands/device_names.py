@@ -16,7 +16,7 @@ _HERE: Final = "127.0.0.1"
 
 
 def device_key(name: str) -> str:
-    """Return what is the same for every spelling of one device's name.
+    """Return a key that is the same for every spelling of one device's name.
 
     TANGO's names know no case; ``#dbase=no`` says how a device is found, not which one it is.
     A device that is named once in its database and once by the address of its server has two
@@ -32,7 +32,7 @@ def device_key(name: str) -> str:
 
 
 def device_place(name: str) -> str:
-    """Return ``host:port`` of what is asked for a device: its server, or its database."""
+    """Return ``host:port`` of the server, or of the database, that is asked for a device."""
     found = _ADDRESS.match(name.strip().lower())
     return "" if found is None else _place(found)
 

@@ -26,7 +26,7 @@ class LeafTask(BaseTask):
 
     Args:
         name: Logical name.
-        target: What it acts on: a device (its TANGO name, or an object that has one as
+        target: The object that it acts on: a device (its TANGO name, or an object that has one as
             ``name``), or the object whose method is called.
         command_name: The device's command, or the method's name.
         argin: Its argument; None means none.
@@ -39,7 +39,7 @@ class LeafTask(BaseTask):
         retries: How often it may be tried again.
         abort_on_timeout: Whether an expired limit also sends the device's Abort, which
             stops everything on that device.
-        settings: What its runner takes besides, such as the launcher of an analysis.
+        settings: Further settings for its runner, such as the launcher of an analysis.
 
     Raises:
         UsageError: A bad name, type, limit or number of retries, or ``is_root``.
@@ -142,7 +142,7 @@ class LeafTask(BaseTask):
         return leaf
 
     def resolve(self) -> Callable[..., Any]:
-        """Return what an internal leaf calls.
+        """Return the function that an internal leaf calls.
 
         Raises:
             AttributeError: The target has no such method.
@@ -163,7 +163,7 @@ class LeafTask(BaseTask):
         """
         parent = self._parent
         if self._tracker is None and (self.completed_callback is not None or parent is None):
-            self._tracker = self.tracker  # made early: somebody wants the whole story
+            self._tracker = self.tracker  # made early: its callback takes every update
         if parent is not None:
             # Read directly where it can be: this is on the path of every update.
             tracker = parent._tracker or parent.tracker
@@ -194,7 +194,7 @@ class LeafTask(BaseTask):
         """The leaf's own tracker, with one subtask: the leaf itself.
 
         It is made when it is first asked for, because a tree of 100,000 leaves would
-        otherwise pay for trackers that nobody reads; it then takes over what the
+        otherwise pay for trackers that are not read; it then takes over what the
         parent's tracker already knows of the leaf.
         """
         if self._tracker is None:

@@ -1,4 +1,4 @@
-"""What is known of leaves before a run begins: ends to take over, work to pick up again.
+"""The facts known of leaves before a run begins: ends to take over, work to pick up again.
 
 A resumed run takes over the ends of leaves that completed in an earlier run; a recovered one
 takes over every end on record and attaches to what still runs.
@@ -28,12 +28,12 @@ class PriorEnd:
         status: The final status.
         result: The result, in any form that ``parse_result`` reads.
         note: Why, as a sentence for people (``reused from run 2026…``); empty: nothing is said.
-        facts: The topic of that note, and what it tells as data.
+        facts: The topic and the data of that note.
         fields: Further fields of ``TaskTracker.update_task``: ``devices``, ``failed_devices``,
             ``health_state``, ``skipped``, ...
         recorded: The end stands in this run's record already (recovery): it is taken over
             without an event. Only such an end may be given for a composite too.
-        by_verdict: Of a composite: no policy decided it, and what ends below does not change it.
+        by_verdict: Of a composite: no policy decided it, and the ends below do not change it.
     """
 
     status: TaskStatus
@@ -53,7 +53,7 @@ class PriorWork:
         outside_id: The id that was recorded when it started (a command id, ``pid:start``).
         outside_kind: ``command``, ``process`` or ``job``.
         attempt: The attempt that it belongs to, from 1.
-        status: What the record says of the leaf, taken over without an event; None: nothing.
+        status: The status in the record, taken over without an event, or None.
         progress: Percent done on record, 0..100.
         began_ns: When that attempt began, UTC, nanoseconds since the epoch: its limit is counted
             from there; None: from now.
@@ -82,16 +82,16 @@ Prior: TypeAlias = PriorEnd | PriorWork | PriorStart
 
 
 def take_over(root: Task, known: Mapping[str, Prior]) -> None:
-    """Tell the trackers of a fresh tree what the record says, before anybody listens to them.
+    """Tell the trackers of a fresh tree the facts of the record, before they are observed.
 
     Ends that are not on record are left alone: they are news.
 
     Args:
         root: The tree; its trackers must not be bound to a bus yet.
-        known: What is known, by path.
+        known: The known facts, by path.
     """
     nodes = list(root.walk())
-    # Verdicts from outside come first: what ends below them does not change them.
+    # Verdicts from outside come first: the ends below do not change them.
     for path, node in nodes:
         end = _recorded_end(known, path)
         if end is not None and isinstance(node, Task) and _is_verdict(node, end):

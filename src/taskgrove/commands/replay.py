@@ -1,7 +1,7 @@
 """From the record back to a tree: the events of a run, fed to fresh trackers.
 
 The event log is the truth: a rebuilt tree has the same nodes, statuses and outcome as the one
-that ran. A log that was cut off gives what had been told by then, and no more.
+that ran. A log that was cut off gives the facts that were told by then.
 
 Threads: everything here belongs to the thread that calls it; nothing is started.
 """
@@ -22,7 +22,7 @@ from taskgrove.errors import UsageError
 from taskgrove.events import ComposedDetail, TaskEvent
 from taskgrove.story.run_node import RunNode, RunNodes
 
-#: What decided the end of a composite that was refused before anything was started.
+#: The rule of a composite that was refused before a step was started.
 REFUSED_RULE: Final = "refused"
 
 
@@ -33,7 +33,7 @@ class ReplayedRun:
     Attributes:
         run_id: The run; empty when no event told it.
         root: The tree, with its trackers fed; None when no event told of any node.
-        facts: What the events say of each node.
+        facts: The facts that the events tell of each node.
         uncomposed: Paths of nodes that their parent names and that the log never composed; in
             the tree they are leaves without a target.
         unplaced: Paths of nodes for which the log names no place in the tree.
@@ -95,7 +95,7 @@ def rebuild(source: Iterable[TaskEvent] | RunNodes) -> ReplayedRun:
 
 
 def recorded_prior(node: RunNode) -> Prior | None:
-    """Return what the record says of a node, in the form that a run takes it over.
+    """Return the facts that the record tells of a node, in the form that a run takes over.
 
     Args:
         node: The node's facts.

@@ -1,4 +1,4 @@
-"""What keeps a run's record: the protocol that the executor knows a recorder by.
+"""The recorder of runs, as the executor knows it.
 
 The executor hands a recorder the run before its first event, then every event, and at the
 end waits for it: a handle reports completion only once the recorder has said that the final
@@ -21,7 +21,7 @@ from taskgrove.events import Observer
 
 @dataclass(frozen=True, slots=True)
 class ResumeClaim:
-    """What makes a run the one that resumes another: it is written together with the run.
+    """The claim of a run to resume another one; it is written together with the run.
 
     Attributes:
         number: Which resume of the earlier run it is, from 1; of two with one number the record
@@ -35,7 +35,7 @@ class ResumeClaim:
 
 @dataclass(frozen=True, slots=True)
 class RunAbout:
-    """What the record keeps of a run besides its events.
+    """The facts that the record keeps of a run besides its events.
 
     Attributes:
         command: The command, or the name of the tree's root; empty takes the root's name.
@@ -46,7 +46,7 @@ class RunAbout:
         argv: The command line of the process.
         parent_run_id: The run that this one resumes, or None.
         labels: Small facts to find it by, as text.
-        claim: What it claims of the run that it resumes; None: it claims nothing.
+        claim: The claim to resume another run, or None.
     """
 
     command: str = ""
@@ -63,16 +63,16 @@ class RunRecorder(Protocol):
     def begin_run(self, run_id: str, about: RunAbout, *, resumed: bool = False) -> Observer:
         """Make the run known, durably where that is possible, and return its observer.
 
-        Never raises because of the store: what cannot be written is kept and told. Only a run
-        that claims to resume another may not begin without its record.
+        Never raises because of the store: events that cannot be written are kept and reported.
+        Only a run that claims to resume another may not begin without its record.
 
         Args:
             run_id: The run.
-            about: What the record keeps of it.
+            about: The facts that the record keeps of it.
             resumed: The run exists in the record and goes on (recovery); its events do too.
 
         Raises:
-            UsageError: Another run has claimed what this one claims.
+            UsageError: Another run has made the same claim.
             StoreError: The claim cannot be written.
         """
         ...

@@ -90,9 +90,9 @@ class Task(BaseTask):
         self.pst_group = pst_group
         #: True once the tree was handed to an executor: a tree runs once.
         self.submitted = False
-        #: What the composer left out and why, and limits that cannot be enforced.
+        #: Notes of the composer: left-out steps with reasons, and limits that cannot be enforced.
         self.composition_notes: list[str] = []
-        #: What the composer left out of this task: part of its outcome.
+        #: The steps that the composer left out of this task: part of its outcome.
         self.left_out: tuple[LeftOut, ...] = ()
         self._subtasks = Subtasks(subtasks)
         self._adopt(self._subtasks)
@@ -146,7 +146,7 @@ class Task(BaseTask):
         self._subtasks.owner = self
 
     def become_root(self) -> None:
-        """Make this the root of a command: what is submitted is one, said so or not."""
+        """Make this the root of a command: every submitted task is one."""
         self.is_root = True
         if self._tracker is not None:
             self._tracker.become_root()

@@ -224,7 +224,7 @@ class TaskTracker:
 
     @property
     def is_released(self) -> bool:
-        """True once nobody waits for the task any more."""
+        """True once the waiters of the task are released."""
         return self._released.is_set()
 
     @property
@@ -685,7 +685,7 @@ class TaskTracker:
 
     @property
     def _subtask_progress(self) -> dict[str, int]:
-        """What each subtask reported, percent done, by name."""
+        """The percentage that each subtask reported, by name."""
         return {name: record.progress for name, record in list(self.subtasks.items())}
 
     def _record_subtask_progress(self, task_name: str, progress: int | None) -> None:
@@ -702,7 +702,7 @@ class TaskTracker:
             self._recompute_progress()
 
     def _recompute_progress(self) -> None:
-        """Recompute the progress: 100 for a final subtask, else what it reported (lock held)."""
+        """Recompute the progress: 100 for a final subtask, else as reported (lock held)."""
         self._course.recompute_progress()
 
     def _is_done_locked(self) -> bool:

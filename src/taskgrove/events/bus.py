@@ -1,4 +1,4 @@
-"""The bus: how the events of a run reach those who observe it.
+"""The bus: it hands the events of a run to its observers.
 
 Threads: :meth:`EventBus.publish`, :meth:`EventBus.subscribe` and
 :meth:`Subscription.close` may be called by any thread. ``_lock`` guards the
@@ -83,10 +83,10 @@ class EventBus:
 
     Attributes:
         run_id: The run whose events these are.
-        active: True while somebody observes; a producer need not build events otherwise.
+        active: True while there are observers; a producer need not build events otherwise.
         monotonic: Returns the monotonic time of an event that is made now, in seconds.
-        offset_ns: What the wall clock was ahead of the monotonic one when the bus was made.
-        next_sequence: Takes the next number; whoever takes one must publish an event with it.
+        offset_ns: The lead of the wall clock over the monotonic one when the bus was made.
+        next_sequence: Takes the next number; the caller must publish an event with it.
         numbers: The numbers; ``next`` of it is the same, and costs half as much.
     """
 
@@ -109,7 +109,7 @@ class EventBus:
         self.numbers: Iterator[int] = itertools.count(first_sequence)
         self.next_sequence: Callable[[], int] = self.numbers.__next__
         self._subscriptions: tuple[Subscription, ...] = ()
-        # Of the subscriptions: who takes drafts, and whether anybody does not.
+        # The observers that take drafts, and whether there are others.
         self._draft_takers: tuple[Callable[[Any], object], ...] = ()
         self._others = False
         self._take_draft: Callable[[ProgressDraft], object] = self._publish_draft
@@ -121,7 +121,7 @@ class EventBus:
         and reported (a note on the bus, a line in the log).
 
         Args:
-            observer: What is called.
+            observer: The function that is called.
             essential: True for the record: it is never detached, because a call may take long
                 when the machine stood still, and no event may be missed.
         """
@@ -133,11 +133,11 @@ class EventBus:
     def emit(
         self, path: str, kind: EventKind, *, sequence: int | None = None, **fields: Any
     ) -> None:
-        """Build an event now and publish it; does nothing when nobody observes.
+        """Build an event now and publish it; does nothing without observers.
 
         Args:
             path: Path of the node.
-            kind: What happened.
+            kind: The kind of the event.
             sequence: A number taken earlier with :meth:`next_sequence`, under the
                 lock that orders the change; None takes one now.
             **fields: Further fields of :class:`TaskEvent`.
@@ -159,10 +159,10 @@ class EventBus:
         self.publish(plain_event(event))  # here foreign values enter
 
     def publish_progress(self, facts: SubtaskFacts, sequence: int, progress: int) -> None:
-        """Publish plain progress; its event is made where somebody needs one.
+        """Publish plain progress; its event is made only for an observer that needs one.
 
         Args:
-            facts: What it says besides the percentage.
+            facts: The facts besides the percentage.
             sequence: Its number, from :attr:`numbers`.
             progress: Percent done, 0..100.
         """

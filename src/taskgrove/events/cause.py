@@ -18,14 +18,14 @@ NothingRan: TypeAlias = Literal[
     "misconfigured", "not_launched", "unreachable", "skipped", "not_started", "never_begun",
 ]  # fmt: skip
 NOTHING_RAN: Final[frozenset[CauseKind]] = frozenset(get_args(NothingRan))
-#: The set grows by addition; :class:`Cause` says what each kind means.
+#: The set grows by addition; :class:`Cause` explains each kind.
 CauseKind: TypeAlias = Literal[
     NothingRan, "reported", "raised", "promised", "unreadable", "died", "restarted", "silent",
     "fate_unknown", "forgotten", "timed_out", "aborted", "abandoned", "lost", "exited",
     "signalled", "unresponsive", "no_result",
 ]  # fmt: skip
 
-#: What became of an Abort that an expired limit asked for.
+#: The fate of an Abort that an expired limit asked for.
 AbortFate: TypeAlias = Literal["acknowledged", "not sent", "not acknowledged"]
 
 #: A chain of more exceptions is cut, and so is a longer text of one (in characters).
@@ -46,7 +46,7 @@ class ChainLink(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where somebody wrote something: in a map, a configuration or a file of arguments.
+    """The place of a value in a map, a configuration or a file of arguments.
 
     Attributes:
         file: The file, as it was given.
@@ -69,7 +69,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
       with a result that cannot be understood.
     - Nothing was executed, because the target said so: ``refused``; ``not_allowed`` in its state;
       ``queue_full``; ``no_command`` of that name; ``no_device`` of that name on the server;
-      ``wrong_argument``: the argument is not what the command takes.
+      ``wrong_argument``: the command does not take the argument.
     - Nothing was executed, because it could not be: ``misconfigured``: the map or the
       configuration is wrong; ``not_launched``: a program cannot be started; ``unreachable``: the
       target does not answer, and nothing was sent.
@@ -86,7 +86,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
       result.
 
     Attributes:
-        kind: What it is.
+        kind: The kind.
         said: The words of a device, a method, a program or a person. They are quoted, and never
             interpreted.
         limit_s: The limit that expired, in seconds.
@@ -99,13 +99,13 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         chain: The exceptions, from the one that arrived to the deepest.
         output_file: The file that holds the output of the work.
         attempt: The attempt that the cause speaks of; None: that of the event.
-        abort: What became of the Abort that an expired limit asked for; None: none was asked for.
+        abort: The fate of the Abort that an expired limit asked for; None: none was asked for.
         return_code: The exit status of a program, negative for a signal; None: not known.
         signal: The name of the signal that ended a program, such as ``SIGSEGV``, or None.
         last_lines: The last lines that a program wrote, as plain text.
-        place: Where the user wrote what is wrong, or None.
+        place: The place of the user's mistake, or None.
         nearest: The name that was probably meant, or None.
-        expected: What would have been right, such as the type of an argument, or None.
+        expected: The right value, such as the type of an argument, or None.
         program: The program that cannot be started, or that ended, or None.
         errno_name: Why a program cannot be started, a file cannot be opened (``ENOENT``,
             ``EACCES``) or a target cannot be reached (``ECONNREFUSED``; ``ETIMEDOUT`` where it

@@ -1,4 +1,4 @@
-"""What belongs to each kind of event."""
+"""The details of each kind of event."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
         command_name: The command or method of a leaf.
         pst_group: Whether the node is aggregated as a group of PST beams; None: by its name.
         skip_subtasks: Whether a failure makes the rest of a sequence casualties.
-        notes: What the composer left out and why, and limits that cannot be enforced.
+        notes: The steps that the composer left out and why, and limits that cannot be enforced.
         address: How a device is reached, where its name alone is not enough; None otherwise.
-        left_out: What the composer left out of this node, and why.
+        left_out: The steps that the composer left out of this node, and why.
         place: Where the map defines the node, or None.
         timeout_place: Where the map sets the node's limit, or None.
         argin_place: Where the argument of a leaf was written, or None.
@@ -63,7 +63,7 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
 
 
 class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
-    """What runs outside: enough to find it again.
+    """The work that runs outside: enough to find it again.
 
     Attributes:
         outside_kind: ``command`` (a TANGO command id), ``process`` (a pid), ``job``, or None.
@@ -87,8 +87,8 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         severe: True when the outcome was severe: a parent does not soften it.
         error: The error that ended it, as text.
         cause: Why a leaf ended so, or why a node was not begun; None: nothing more is known.
-        result_value: What a command gave as data, besides its code and message.
-        left_out: What was left out of the node, and of all that is below it.
+        result_value: The data that a command returned, besides its code and message.
+        left_out: The steps that were left out of the node, and below it.
         begun: True for a node that ended REJECTED although its work had begun.
         rule_kind: Which rule decided; None for a leaf, and in older records.
     """
@@ -132,7 +132,7 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
 
 
 class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analysis"):
-    """How an analysis was run, and what it gave: enough to run it again (a note's detail).
+    """The settings and the result of an analysis: enough to run it again (a note's detail).
 
     Attributes:
         analysis: The analysis' name.
@@ -158,7 +158,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
         duration_s: How long the process ran, in seconds.
         cpu_s: Processor time of the process and its children, in seconds.
         max_rss_bytes: Most memory that a process of it held, in bytes.
-        output_files: The files that hold what it wrote, absolute paths.
+        output_files: The files that hold its output, absolute paths.
     """
 
     analysis: str

@@ -26,7 +26,7 @@ class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
         sequence_from: First number of the range that a coalesced progress event replaces; None
             for an ordinary event.
         path: Path of the node, such as ``configure/configure_pst/pst-beam-01``.
-        kind: What happened.
+        kind: The kind of the event.
         attempt: The attempt of a leaf, from 1.
         status: The node's status after the event.
         result_code: The node's result code, when known.
@@ -37,7 +37,7 @@ class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
         health_state: ``DEGRADED``, ``FAILED`` or None.
         monotonic_s: Monotonic time of the process that made the event, in seconds.
         wall_ns: UTC, nanoseconds since the epoch.
-        detail: What belongs to the kind.
+        detail: The facts that belong to the kind.
         replaced: Fields (``message``, ``detail.summary``) whose value could not be written and was
             replaced by words, and what it was; ``event`` stands for the whole of it. None: none.
     """
@@ -66,7 +66,7 @@ Observer: TypeAlias = Callable[[TaskEvent], object]
 
 
 class SubtaskFacts(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """What progress of a subtask says besides the percentage; it stays the same for long.
+    """The facts that progress of a subtask tells besides the percentage; they rarely change.
 
     Two are never equal: a subtask that changes gets new ones, even if it changes back, so that
     all drafts with the same facts differ in nothing but the percentage.
@@ -87,13 +87,13 @@ class SubtaskFacts(msgspec.Struct, frozen=True, eq=False, gc=False):
 class ProgressDraft(msgspec.Struct, frozen=True, gc=False):
     """Progress of a running subtask of which no event was made yet.
 
-    In a burst, most of them are overtaken before anybody needs the event, and making it is what
-    costs.
+    In a burst, most of them are overtaken before their event is needed, and making the event is
+    expensive.
 
     Attributes:
-        facts: What it says besides the percentage.
+        facts: The facts besides the percentage.
         sequence: As :class:`TaskEvent`; so are all that follow, except:
-        clock_offset_ns: What the wall clock, UTC in nanoseconds, is ahead of the monotonic one.
+        clock_offset_ns: The lead of the wall clock (UTC) over the monotonic one, in nanoseconds.
     """
 
     facts: SubtaskFacts

@@ -4,7 +4,7 @@ A value that devices, methods, analyses and tasklets hand over may be huge, refe
 raise for whatever it is asked. Nothing here raises, and nothing here takes long. numpy is not
 imported: its arrays and scalars are known by their ``tolist``.
 
-Pure, but for what the values themselves do; any thread may call these functions.
+Pure, but for the code of the values; any thread may call these functions.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _ARRAY_LIMIT: Final = 64
 #: An integer of more bits, about 1,000 digits, is described.
 _BITS_LIMIT: Final = 3_300
 _CUT: Final = "…"
-#: What asking a foreign object may raise; not what cancels the analysis that asks (its own class).
+#: Exceptions that a foreign object may raise; the one that cancels an analysis is not among them.
 RAISED: Final = (Exception, SystemExit, GeneratorExit, KeyboardInterrupt)
 
-#: Values whose text says what they are.
+#: Values that are told by their text.
 _TOLD_BY_TEXT: Final = (
     pathlib.PurePath, uuid.UUID, decimal.Decimal, fractions.Fraction, complex,
     datetime.date, datetime.time, datetime.timedelta,
@@ -66,7 +66,7 @@ def _word(plain: Any) -> str:
 
 
 def plain_data(value: Any) -> Any:
-    """Return a value as plain data, which JSON can hold: what is none of it becomes words.
+    """Return a value as plain data, which JSON can hold: any other value becomes words.
 
     Mappings have texts as keys; numbers are finite, whole ones of at most 1,000 digits.
     """
@@ -74,7 +74,7 @@ def plain_data(value: Any) -> Any:
 
 
 def describe(value: Any) -> str:
-    """Say what came, shortly, without printing it: it may be huge, or refuse to be printed."""
+    """Describe a value shortly without printing it: it may be huge, or refuse to be printed."""
     try:
         for kinds, words in _DESCRIPTIONS:
             if isinstance(value, kinds):
@@ -85,10 +85,10 @@ def describe(value: Any) -> str:
 
 
 def printed(exc: BaseException) -> str:
-    """Return the text of an exception; what it was raised with is told in part where it is large.
+    """Return the text of an exception; large arguments are told in part.
 
     Raises:
-        BaseException: What its class raises when it is asked for its text.
+        BaseException: The exception's own class raises it.
     """
     if not is_large(exc):
         return str(exc)
@@ -97,7 +97,7 @@ def printed(exc: BaseException) -> str:
 
 
 def _args_of(exc: Any) -> tuple[Any, ...]:
-    """Return what an exception was raised with, whatever its class says of that."""
+    """Return the arguments of an exception, even if its class overrides ``args``."""
     args: tuple[Any, ...] = vars(BaseException)["args"].__get__(exc)
     return args
 

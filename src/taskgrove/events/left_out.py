@@ -1,4 +1,4 @@
-"""What a composer, or an operator, left out of a command: facts that belong to its outcome."""
+"""Steps that a composer, or an operator, left out of a command: they belong to its outcome."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         name: The name of the step, as a leaf of the tree would have it.
         device: Its device, or None.
-        kind: What kind of reason it is.
+        kind: The kind of the reason.
         reason: Why, in a few words: ``no answer``.
         path: Where it would stand in the tree.
-        said: What is known besides, such as the text of an error; may be empty.
+        said: Further known facts, such as the text of an error; may be empty.
         branch: The branch that is left out because of it, and counts for it; empty where the
             step counts for itself.
     """

@@ -1,10 +1,10 @@
-"""Events whose fields hold what their types say, whatever was put into them.
+"""Events whose fields hold values of their declared types.
 
 Anything may enter an event where a device, a method, an analysis or a tasklet has the word: a
 number of numpy in a message, an object among devices, an integer of 5,000 digits. Such a value
 is converted; one that cannot be is replaced by words, and the event says so
-(:attr:`~taskgrove.events.event.TaskEvent.replaced`). So every event can be written, and what is
-written can be read again.
+(:attr:`~taskgrove.events.event.TaskEvent.replaced`). So every event can be written, and can be
+read again.
 
 Nothing here raises. Some lines of older records are no events; they can be read all the same
 (:func:`read_event`). Any thread may call these functions.
@@ -57,7 +57,7 @@ _DECODE: Final[dict[type, Callable[[bytes], Any]]] = {
 
 
 def plain_event(event: TaskEvent) -> TaskEvent:
-    """Return the event itself where every field is what its type says, else one that is so.
+    """Return the event itself where every field has its declared type, else a corrected one.
 
     Args:
         event: The event; values in its fields may be of any type.
@@ -72,10 +72,10 @@ def plain_event(event: TaskEvent) -> TaskEvent:
 
 
 def substitute(event: TaskEvent, why: str) -> TaskEvent:
-    """Return what stands in place of an event that cannot be written or read.
+    """Return the substitute of an event that cannot be written or read.
 
-    It keeps the run, the number, the place, what happened, status, code and times, as far as
-    these can be kept.
+    The substitute keeps the run, the number, the place, the kind, status, code and times, as far
+    as possible.
 
     Args:
         event: The event.
@@ -94,8 +94,8 @@ def substitute(event: TaskEvent, why: str) -> TaskEvent:
 def read_event(line: bytes | str, run_id: str, sequence: int) -> TaskEvent:
     """Return the event that a line of a record holds; never raises.
 
-    Of a line that is no event, which an older version may have written, is kept what can be
-    read, and the event says what was replaced.
+    An older version may have written a line that is no event. Its readable parts are kept, and the
+    event tells the replaced ones.
 
     Args:
         line: The line.
@@ -121,7 +121,7 @@ def read_event(line: bytes | str, run_id: str, sequence: int) -> TaskEvent:
 def _is_plain(event: TaskEvent) -> bool:
     progress, health, first = event.progress, event.health_state, event.sequence_from
     message, path, run_id = event.message, event.path, event.run_id
-    # Every event comes by here: what most of them are is seen without a call of Python's own.
+    # Every event comes by here: most of them are recognized without a call of a Python function.
     return (
         type(message) is type(path) is type(run_id) is str
         and (message.isascii() or _is_text(message))
@@ -179,7 +179,7 @@ def _made_plain(event: TaskEvent) -> TaskEvent:
     return TaskEvent(**values)
 
 
-#: What stands where nothing could be made of a value, besides None.
+#: The values of fields that could not be made, besides None.
 _FALLBACKS: Final[dict[str, Any]] = {
     "run_id": "", "sequence": 0, "path": "", "kind": "note", "attempt": 1,
     "message": "", "devices": (), "failed_devices": (), "monotonic_s": 0.0, "wall_ns": 0,
@@ -187,7 +187,7 @@ _FALLBACKS: Final[dict[str, Any]] = {
 
 # -- the types of fields ----------------------------------------------------------------------
 
-#: Makes a value plain; takes the value, its place in the event, and what was replaced so far.
+#: Makes a value plain; takes the value, its place in the event, and the replaced fields so far.
 _Make = Callable[[Any, str, dict[str, str]], Any]
 
 
@@ -199,7 +199,7 @@ def _makers_of(kind: Any) -> tuple[tuple[str, _Make], ...]:
 
 
 def _maker_for(info: Any, name: str) -> _Make:
-    """Return what makes a value of a field of anything that was put into it."""
+    """Return the function that makes a value of a field plain."""
     if isinstance(info, inspect.UnionType):
         return _optional(info, name)
     if isinstance(info, inspect.VarTupleType):

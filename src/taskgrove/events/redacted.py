@@ -1,4 +1,4 @@
-"""An event without secrets: for the record, and for whoever is shown it."""
+"""An event without secrets: for the record, and for every reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from taskgrove.redaction import Redaction
 def without_secrets(event: TaskEvent, redaction: Redaction) -> TaskEvent:
     """Return an event without secrets; the same one where there are none.
 
-    What was said, by devices, programs and people, is looked through as text; environments,
+    Words of devices, programs and people are searched as text; environments,
     command lines and plain data by their names too.
     """
     message = redaction.said(event.message) if event.message else ""

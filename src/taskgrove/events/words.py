@@ -1,6 +1,6 @@
 """Words from outside (a device, a method, a program, an exception), made into one plain line.
 
-A cause is one line, and who it is a cause of is told apart from its words: so the words of one
+A cause is one line, and its origin is told apart from its words: so the words of one
 device can never make a cause that accuses another one. Pure; any thread may call these functions.
 """
 
@@ -27,7 +27,7 @@ _SEQUENCES: Final = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"
     r"|\x1b[ -/]*[0-~]|\x1b"
 )
-#: What PyTango prints of one error of a DevFailed; the first one is the innermost.
+#: One error of a DevFailed, as PyTango prints it; the first one is the innermost.
 _PRINTED_ERROR: Final = re.compile(
     r"DevError\[\s*+desc = (?P<desc>.*?)\n[ \t]*+origin = .*?\n[ \t]*+reason = (?P<reason>[^\n]*)",
     re.DOTALL,
@@ -36,7 +36,7 @@ _PRINTED_FAILURE: Final = re.compile(r"DevFailed\[.*\]", re.DOTALL)
 _DEVICE: Final = re.compile(
     r"\bdevice\s+((?:tango://)?[\w.:#=-]*/?[\w.-]+/[\w.-]+/[\w.-]*\w)", re.I
 )
-#: Texts longer than this are not searched for what PyTango prints.
+#: Texts longer than this are not searched for printed errors of PyTango.
 _SEARCH_LIMIT: Final = 200_000
 
 
@@ -111,8 +111,8 @@ def dev_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
 def tango_errors_of(exc: BaseException) -> tuple[Any, ...] | None:
     """Return the errors of every TANGO ``DevFailed`` in an exception, or None where there is none.
 
-    They are looked for in the exception itself, in those of a group, and in what it was raised
-    from or while handling.
+    They are looked for in the exception itself, in those of a group, and in the earlier ones of
+    its chain.
     """
     found: list[Any] = []
     with contextlib.suppress(BaseException):  # its parts are foreign code
@@ -165,7 +165,7 @@ def _exception_line(exc: BaseException, depth: int) -> str:
 
 
 def _own_words(exc: BaseException, depth: int) -> str:
-    """Return what an exception itself says, without its class."""
+    """Return the own words of an exception, without its class."""
     if isinstance(exc, BaseExceptionGroup) and depth < _DEPTH_LIMIT:
         leaves = list(_leaves_of(exc, 0))
         told = [_exception_line(leaf, depth + 1) for leaf in leaves[:_TOLD_LIMIT]]
@@ -216,7 +216,7 @@ def _innermost(found: re.Match[str]) -> str:
 
 
 def _plain(line: str) -> str:
-    """Return a line without the marks of a list, and with a space for what cannot be printed."""
+    """Return a line without the marks of a list, and with spaces for unprintable characters."""
     if not line.isprintable():
         line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
     line = line.strip()

@@ -1,7 +1,7 @@
 """Causes of records that were made before causes were data.
 
 Only here is a cause found out from words: those that taskgrove itself wrote then. They are frozen,
-as records hold them; what is told today is never read. Pure.
+as records hold them; the words of today are never read. Pure.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ _UNREADABLE: Final = re.compile(r"unusable result: (?P<said>.*)")
 _SKIPPED_FOR: Final = re.compile(r"skipped: (?P<name>.+) (?:failed|rejected|aborted)")
 _ASKED: Final = "asked to stop: "
 _LATE: Final = "ended COMPLETED"
-#: Of work that nobody followed any longer, its client said that it may go on.
+#: The client of abandoned work said that the work may go on.
 _ENDED_LATE: Final = re.compile(r"ended [A-Z_]+ after (?!.*may go on$)", re.DOTALL)
-#: Kinds by what a device answered, where its words tell no more.
+#: Kinds by the code of a device, where its words tell no more.
 _KINDS_OF_CODES: Final[dict[ResultCode | None, CauseKind]] = {
     ResultCode.NOT_ALLOWED: "not_allowed",
     ResultCode.REJECTED: "refused",
@@ -106,7 +106,7 @@ def rule_of(finished: FinishedDetail | None) -> RuleKind | None:
 
 
 def stop_reason(note: NodeNote) -> str:
-    """Return why somebody asked to stop, from the note that says so."""
+    """Return the reason of a request to stop, from its note."""
     return note.data.get("reason") or note.text.removeprefix(_ASKED)
 
 

@@ -1,4 +1,4 @@
-"""A note on a node, and what is read from notes: when work outside ended, how far an abort got."""
+"""A note on a node, and the facts in notes: the end of work outside, the steps of an abort."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class NodeNote:
 def verdict_in(notes: Iterable[NodeNote]) -> NodeNote | None:
     """Return the note by which a leaf counts as OK because a person said so, or None.
 
-    Its data tell who, why, in which run, and in one word how the leaf had ended there.
+    Its data tell the person, the reason, the run, and in one word the end of the leaf there.
     """
     return next((note for note in notes if note.topic == "reused" and "verdict" in note.data), None)
 
@@ -51,7 +51,7 @@ def verdict_in(notes: Iterable[NodeNote]) -> NodeNote | None:
 def outside_end_of(event: TaskEvent) -> int | None:
     """Return when a note says that work outside ended, UTC, in nanoseconds; None: it does not.
 
-    What followed the work may have come late, such as a recovery: then the instant of the event
+    A recovery may look at the work long after its end: then the instant of the event
     that ends the node says when it was looked at, and this one when it was over.
     """
     detail = event.detail

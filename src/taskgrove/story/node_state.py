@@ -1,4 +1,4 @@
-"""What a node looks like to a person: one word for its status, its code and its health."""
+"""The state of a node for people: one word for its status, its code and its health."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 
-#: What a node looks like to a person: its status, its code and its health in one word.
+#: The state of a node for people: its status, its code and its health in one word.
 NodeState: TypeAlias = Literal[
     "waiting",
     "running",

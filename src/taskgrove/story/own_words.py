@@ -1,4 +1,4 @@
-"""What was told of a node's end, without who it is before it. Pure."""
+"""The words of a node's end, without its name before them. Pure."""
 
 from __future__ import annotations
 

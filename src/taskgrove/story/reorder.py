@@ -30,7 +30,7 @@ class ReorderBuffer:
 
     def __init__(self, expected: int = 1) -> None:
         self.expected = expected
-        # What came early: first number, how many came before it, the event.
+        # Early events: first number, how many came before it, the event.
         self._held: list[tuple[int, int, TaskEvent]] = []
         self._count = 0
         # Ranges of numbers that were given up, in order.
@@ -60,7 +60,7 @@ class ReorderBuffer:
         return [event] if self._take_back(begin, event.sequence) else []
 
     def following(self) -> list[TaskEvent]:
-        """Return what was held back and follows what has come."""
+        """Return the events that were held back and whose turn has come."""
         ready: list[TaskEvent] = []
         while self._held and self._held[0][0] <= self.expected:
             event = heappop(self._held)[2]
@@ -70,7 +70,7 @@ class ReorderBuffer:
         return ready
 
     def settle(self, now_s: float | None = None) -> list[TaskEvent]:
-        """Give up what the reader has waited for long enough; return what was held back for it.
+        """Give up numbers that are overdue; return the events that were held back for them.
 
         The time counts from the first call that sees the gap: events may be handed over late on a
         busy machine, so their own times say nothing.
@@ -90,7 +90,7 @@ class ReorderBuffer:
         return ready
 
     def accept(self, event: TaskEvent) -> None:
-        """Take note that an event is given out; what has not come before it is given up."""
+        """Take note that an event is given out; missing events before it are given up."""
         self.give_up_to(begin_of(event))
         self.expected = max(self.expected, event.sequence + 1)
 

@@ -1,4 +1,4 @@
-"""What a run's events say of each of its nodes, folded into one record a node.
+"""The events of a run, folded into one record for each of its nodes.
 
 Whatever shows, records, explains or recovers a run reads these facts; they are the same whether
 the events come from the bus of a live run or from the store.
@@ -37,7 +37,7 @@ _RUNNING: Final = TaskStatus.IN_PROGRESS
 
 @dataclass(slots=True)
 class RunNode:
-    """What is known of one node.
+    """The known facts of one node.
 
     Attributes:
         path: Its path.
@@ -159,7 +159,7 @@ class RunNode:
         """Return how long it ran, or has been running, in seconds.
 
         The instants of one run come from one reading of the wall clock and the monotonic clock
-        after it (:class:`~taskgrove.events.EventBus`): what lies between them truly passed.
+        after it (:class:`~taskgrove.events.EventBus`): the time between them truly passed.
 
         Args:
             now_ns: Now, on the clock of the run's events; None leaves the time of a node that
@@ -178,8 +178,8 @@ class RunNode:
     def apply(self, event: TaskEvent) -> None:
         """Take in one event of this node.
 
-        Events come in order of their sequence. One that newer ones have overtaken adds what is
-        missing, and overrides nothing newer; but an end always counts: that with the lowest
+        Events come in order of their sequence. One that newer ones have overtaken adds missing
+        facts, and overrides nothing newer; but an end always counts: that with the lowest
         number is the end.
         """
         kind = event.kind
@@ -194,7 +194,7 @@ class RunNode:
             self._compose(event, late=late)
         elif late:
             self._add(event)
-        elif not self.is_final:  # what comes after the end changes nothing
+        elif not self.is_final:  # events after the end change nothing
             self._change(event)
 
     def go_on(self, event: TaskEvent) -> bool | None:
@@ -298,7 +298,7 @@ class RunNode:
             self.progress = 100
 
     def _add(self, event: TaskEvent) -> None:
-        """Add what a late event tells and nobody has told since."""
+        """Add the facts of a late event that no newer event has told."""
         if self.finished_sequence is not None and event.sequence > self.finished_sequence:
             return
         if event.kind == "finished":
@@ -328,7 +328,7 @@ class RunNodes:
     """The nodes of one run.
 
     Attributes:
-        nodes: What is known of each node, by path, in the order in which they were composed.
+        nodes: The facts of each node, by path, in the order of composition.
         last_sequence: The highest number that was taken in.
         last_ns: When the run was last heard of, or None.
     """

@@ -1,4 +1,4 @@
-"""What an explanation of a run is made from: its nodes, and what its record says of it.
+"""The facts for an explanation of a run: its nodes, and the facts of its record.
 
 A :class:`RunStory` is plain facts, from the events of a live run, from a file of events or from
 the record; an explanation turns it into words.
@@ -19,18 +19,18 @@ from taskgrove.story.run_node import RunNode, RunNodes
 #: ``running``: its runner lives; ``final``: it has ended; ``lost``: its runner vanished;
 #: ``unknown``: its events end before it does, and nothing tells whether it lives.
 RunState: TypeAlias = Literal["running", "final", "lost", "unknown"]
-#: What the short words of verdicts mean.
+#: The meaning of the short words of verdicts.
 _VERDICTS: Final = {"ok": "treat as OK", "note": "a note"}
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorVerdict:
-    """What an operator said of a node; it never changes the outcome of record.
+    """The verdict of an operator on a node; it never changes the outcome of record.
 
     Attributes:
         path: The node.
         verdict: ``ok`` (treat as OK), ``acknowledged`` or ``note``.
-        who: Who said it.
+        who: The operator.
         why: Why.
         wall_ns: When, UTC, nanoseconds since the epoch.
     """
@@ -54,7 +54,7 @@ class ResumedBy:
     Attributes:
         run_id: That run.
         of_run_id: The run that it resumed.
-        outcome: What became of it, in one word (``failed``, ``running``); None: not known.
+        outcome: Its outcome in one word (``failed``, ``running``); None: not known.
     """
 
     run_id: str
@@ -64,7 +64,7 @@ class ResumedBy:
 
 @dataclass(frozen=True, slots=True)
 class RunnerSign:
-    """What is seen of the runner of a run that is not over.
+    """The signs of the runner of a run that is not over.
 
     A run whose runner is gone is ``lost``, and has none. A runner that is stopped, or silent, is
     worth a sentence before all that the run waits for: nothing of it goes on meanwhile.
@@ -95,9 +95,9 @@ class RunStory:
         state: Whether it runs, has ended, or lost its runner.
         nodes: Its nodes, parents before children, children in composed order.
         now_ns: When it is looked at, UTC, nanoseconds since the epoch.
-        state_note: What recovery found, in words; empty where nothing was written.
+        state_note: The finding of recovery, in words; empty where nothing was written.
         last_ns: The last sign of life of the whole run; None takes that of its nodes.
-        verdicts: What operators said; empty takes it from the nodes' notes.
+        verdicts: The verdicts of operators; empty takes them from the nodes' notes.
         message: The message of its outcome.
         status: Its status, None takes the root's.
         result_code: Its result code, None takes the root's.
@@ -106,10 +106,10 @@ class RunStory:
             name it in advice; None: not known.
         can_resume: Whether ``taskgrove resume`` can go on with it.
         recorded: Whether command lines in advice can show it from the record.
-        options: What command lines in advice need besides, such as ``--db FILE``, in words.
+        options: Further options of command lines in advice, such as ``--db FILE``, in words.
         resumed_by: The runs that resumed it, and that resumed those, as they began.
-        resume_options: What ``taskgrove resume`` needs besides, such as ``--manager P:C``.
-        runner: What is seen of its runner while it is running; None: it is not recorded, or over.
+        resume_options: Further options of ``taskgrove resume``, such as ``--manager P:C``.
+        runner: The signs of its runner while it runs; None: not recorded, or over.
     """
 
     run_id: str
@@ -139,7 +139,7 @@ class RunStory:
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """What was left out of it: known as soon as it is composed."""
+        """The steps that were left out of it: known as soon as it is composed."""
         composed = [node.composed for node in self.nodes if node.composed is not None]
         return tuple(item for detail in composed for item in detail.left_out)
 

@@ -17,7 +17,7 @@ from taskgrove.story.run_node import RunNode, RunNodes
 
 
 class Branch:
-    """What is below one node.
+    """The nodes below one node.
 
     Attributes:
         tally: How many children are in each state.
@@ -49,7 +49,7 @@ class Branch:
 
     @property
     def common_name(self) -> str:
-        """What the names of all children begin with; may be empty."""
+        """The common beginning of the names of all children; may be empty."""
         if self._common is None:
             first, last = min(self._children, default=""), max(self._children, default="")
             end = 0
@@ -74,7 +74,7 @@ class Branch:
         self._ordered = None
 
 
-#: What is below a leaf.
+#: The branch of a leaf.
 _NOTHING: Final = Branch(RunNode(""))
 
 
@@ -91,7 +91,7 @@ class RunTree(RunNodes):
         self._branches: dict[str, Branch] = {}
 
     def branch(self, node: RunNode) -> Branch:
-        """Return what is below a node."""
+        """Return the nodes below a node."""
         return self._branches.get(node.path, _NOTHING)
 
     def is_leaf(self, node: RunNode) -> bool:

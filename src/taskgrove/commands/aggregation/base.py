@@ -1,4 +1,4 @@
-"""What an aggregation takes and gives: SubtaskResult, AggregationOutcome, Decision.
+"""The input and the output of an aggregation: SubtaskResult, AggregationOutcome, Decision.
 
 Threads: an AggregationOutcome and a Decision are immutable. A SubtaskResult is a plain
 record without a lock: its owner (a tracker) guards it. Parsing is done by
@@ -43,10 +43,10 @@ _DEVICES_LIMIT: Final = 1_000_000
 
 
 def device_list(value: Any) -> list[str] | None:
-    """Return device names without duplicates, in stable order; None for what names none.
+    """Return device names without duplicates, in stable order; None when there is no name.
 
     Args:
-        value: An iterable of names; a plain string is one device. What is no name is left out.
+        value: An iterable of names; a plain string is one device. Other values are left out.
     """
     if value is None:
         return None
@@ -127,10 +127,10 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
 
 
 class SubtaskResult:
-    """What is known of one subtask.
+    """The facts of one subtask.
 
     Nothing that a producer sends raises: a status that is none is taken as not
-    given, a result that cannot be understood has the code UNKNOWN and says what came.
+    given, a result that cannot be understood has the code UNKNOWN and a message that describes it.
 
     Args:
         name: Name of the subtask, unique among its siblings.
@@ -144,16 +144,16 @@ class SubtaskResult:
         health_state: ``DEGRADED``, ``FAILED`` or None.
         severe: Whether a tracker below decided that its outcome is severe.
         skipped: Whether it is a casualty: not run because an earlier step failed.
-        left_out: What was left out below it, as its tracker tells it.
-        begun: Whether its work has begun; who is IN_PROGRESS has, unless this says False.
+        left_out: The steps that were left out below it, as its tracker tells them.
+        begun: Whether its work has begun; None: IN_PROGRESS tells that it has.
         causes: Its causes as its tracker tells them, in place of those in its message.
 
     Attributes:
         result_code: The code; None until a result was given, or until it COMPLETED
             without any, which is OK.
         message: The text of the result, with the device's name where it is known.
-        progress: What it reported, percent done, 0..100.
-        facts: What its tracker tells of its progress besides the percentage; None: to be made.
+        progress: The reported percentage, 0..100.
+        facts: The facts that its tracker tells with its progress; None: to be made.
     """
 
     __slots__ = (
@@ -335,7 +335,7 @@ class AggregationOutcome:
         health_state: ``DEGRADED``, ``FAILED`` or None.
         decision: The rule that decided and its sum; None where no policy decided. It takes
             no part in comparisons.
-        left_out: What was left out of the task and of all that is below it, and why.
+        left_out: The steps that were left out of the task and below it, and why.
         causes: The causes of the message as data, each with its leaves; none where no policy
             decided. They take no part in comparisons.
     """

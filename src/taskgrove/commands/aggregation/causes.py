@@ -88,7 +88,7 @@ def lines_or_name(sub: SubtaskResult) -> list[str]:
 def causes_of(subs: Iterable[SubtaskResult]) -> Iterator[CauseLine]:
     """Yield the causes of subtasks, each with the leaves that have it.
 
-    Lines of a text that somebody put together do not say whose they are: they count for none.
+    Lines of a composed text do not tell their leaves: they count for none.
     """
     for sub in subs:
         if sub.causes:

@@ -61,7 +61,7 @@ class CbfRule(AggregationRule):
 
 
 class PstGroupRule(AggregationRule):
-    """A group of PST beams is worth what its successful beams are."""
+    """The outcome of a group of PST beams depends on its successful beams."""
 
     kind: ClassVar[RuleKind] = "pst_group"
     label = "PST group"
@@ -147,7 +147,7 @@ class SeverityRule(AggregationRule):
 
 
 class LeafRule(AggregationRule):
-    """For the tracker of a single leaf: it tells what the record of the leaf's parent does."""
+    """For the tracker of a single leaf: it tells the same as the record of the leaf's parent."""
 
     kind: ClassVar[RuleKind] = "leaf"
     label = "leaf"

@@ -26,7 +26,7 @@ def ends_too_early(text: str) -> bool:
 
 
 def _wrong_at(text: str) -> int | None:
-    """Return where a JSON text goes wrong, None for a whole one; its end may be what is wrong."""
+    """Return the place of the error in a JSON text, or None; it may be the end of the text."""
     try:
         _DECODE(text)
     except json.JSONDecodeError as exc:

@@ -18,10 +18,10 @@ _BY_CODE: Final[dict[ResultCode, CauseKind]] = {
 
 
 def outside_result(result: Any) -> Any:
-    """Return a result with its message on one line; what is none is returned as it is.
+    """Return a result with its message on one line; any other value is returned as it is.
 
     Args:
-        result: What a device, a method or a program gave, in any form that is understood.
+        result: The result of a device, a method or a program, in any form that is understood.
     """
     if result is None:
         return None
@@ -32,7 +32,7 @@ def outside_result(result: Any) -> Any:
 
 
 def cause_of_result(status: TaskStatus, result: Any) -> Cause | None:
-    """Return why something ended, by what it told itself; None where it ended well; never raises.
+    """Return the cause that a result tells; None for a good end; never raises.
 
     Args:
         status: Its final status.

@@ -72,7 +72,7 @@ class TaskAggregationPolicy:
         rule: An explicit rule in place of the default ones, in any form that
             :func:`~taskgrove.commands.aggregation.rules.parse_rule` takes.
         pst_group: Whether this is a group of PST beams; None decides by the name.
-        left_out: What the composer left out of the task.
+        left_out: The steps that the composer left out of the task.
 
     Raises:
         UsageError: ``rule`` names no rule.
@@ -148,7 +148,7 @@ class TaskAggregationPolicy:
     def is_problem(self, sub: SubtaskResult) -> bool:
         """Return whether :meth:`aggregate` counts the subtask as a problem.
 
-        Besides what :meth:`_is_final_problem` says, a COMPLETED subtask with code
+        Besides the problems of :meth:`_is_final_problem`, a COMPLETED subtask with code
         REJECTED, NOT_ALLOWED, ABORTED or UNKNOWN is one; a casualty is none.
         """
         return is_problem(sub)
@@ -301,7 +301,7 @@ class TaskAggregationPolicy:
 
 
 def _before_rules(tally: Tally) -> tuple[RuleKind, str, Verdict] | None:
-    """Decide what no rule changes: nothing to do, aborted, not at its end."""
+    """Decide the cases that no rule changes: nothing to do, aborted, not at its end."""
     total = tally.total
     if not total:
         reason = "no subtasks"

@@ -1,8 +1,8 @@
-"""What a producer sent as its result, made into a code and a message.
+"""The result that a producer sent, made into a code and a message.
 
 Devices of several generations answer in a dozen forms. Whatever comes, nothing here
-raises: what cannot be understood becomes ``ResultCode.UNKNOWN`` and a short message
-that says what came. Every function is pure and may be called by any thread.
+raises: a result that cannot be understood becomes ``ResultCode.UNKNOWN`` and a short message
+that describes it. Every function is pure and may be called by any thread.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ParsedResult(msgspec.Struct, frozen=True, gc=False):
     """A result, understood.
 
     Attributes:
-        code: The result code; None when what came is no result.
+        code: The result code; None for a value that is no result.
         message: The text that came with it; empty when there was none.
         acknowledged: The status of an acknowledgement ("your command is queued"), which is
             no result; None for a result.
@@ -71,7 +71,7 @@ _NOTHING: Final = ParsedResult(None)
 
 
 def parse_result(value: Any) -> ParsedResult:
-    """Return what ``value`` means; never raises.
+    """Return the code and the message of ``value``; never raises.
 
     Args:
         value: A pair (code, message) as tuple, list, JSON, printed text or nested arrays;
@@ -95,7 +95,7 @@ def read_result(value: Any) -> tuple[ResultCode | None, str]:
 
 
 def parse_whole(value: Any) -> ParsedResult:
-    """Return what :func:`parse_result` does, with the whole message; never raises.
+    """Return the same as :func:`parse_result`, with the whole message; never raises.
 
     Args:
         value: As :func:`parse_result` takes it.
@@ -206,7 +206,7 @@ def _python_pair(text: str) -> ParsedResult | None:
 
 
 def _printed_code(found: re.Match[str]) -> TaskStatus | str | bool | int | None:
-    """Return what stands for the code in a printed pair; None when it was not meant as one."""
+    """Return the code in a printed pair; None when it was not meant as one."""
     if found["truth"]:
         return found["truth"] == "True"
     if found["number"]:

@@ -26,7 +26,7 @@ from taskgrove.events import RuleKind
 
 
 class RuleContext(msgspec.Struct, frozen=True, gc=False):
-    """What a rule may know besides the subtasks.
+    """The facts that a rule may use besides the subtasks.
 
     Attributes:
         task_name: Name of the task whose outcome is decided.
@@ -42,7 +42,7 @@ class RuleContext(msgspec.Struct, frozen=True, gc=False):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a rule decides.
+    """The decision of a rule.
 
     Attributes:
         status: The task's status.
@@ -71,7 +71,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AggregationRule(ABC):
-    """Decides the outcome of a task from what became of its subtasks.
+    """Decides the outcome of a task from the ends of its subtasks.
 
     A rule is asked only when every subtask is final and none is ABORTED.
 
@@ -204,7 +204,7 @@ RuleLike: TypeAlias = str | Mapping[str, Any] | AggregationRule
 _SIMPLE: Final[dict[str, AggregationRule]] = {"all": AllRule(), "any": AnyRule()}
 _WORDS: Final = ("all", "any", "quorum")
 _ALLOWED: Final = "a rule is 'all', 'any', 'quorum: 13' or 'quorum: 0.8'"
-#: Longer texts are no numbers that anybody meant; shares below a billionth are none either.
+#: Longer texts are not taken for numbers, and shares below a billionth are refused.
 _NUMBER: Final = re.compile(r"(?P<whole>[0-9]{1,9})|(?P<share>[0-9]{0,3}\.[0-9]{0,12})", re.ASCII)
 _PERCENT: Final = re.compile(r"(?P<share>[0-9]{1,3}(?:\.[0-9]{0,10})?)\s*%", re.ASCII)
 _LARGEST_COUNT: Final = 10**9
@@ -219,7 +219,7 @@ def parse_rule(value: RuleLike | None) -> AggregationRule | None:
             (``"80%"`` too), or a rule object.
 
     Raises:
-        UsageError: It names none; the error says what is allowed, and the nearest word.
+        UsageError: It names none; the error lists the allowed rules and the nearest word.
     """
     if value is None or isinstance(value, AggregationRule):
         return value

@@ -1,4 +1,4 @@
-"""Counting subtasks by what became of them, in one pass, for the rules to judge.
+"""Counting subtasks by their ends, in one pass, for the rules to judge.
 
 Pure. A *problem* has ended badly; a *casualty* was not run because an earlier step failed.
 """
@@ -69,12 +69,12 @@ def is_degraded(sub: SubtaskResult) -> bool:
 
 
 class Tally:
-    """What became of the subtasks of one task.
+    """The ends of the subtasks of one task, counted.
 
     Args:
         subs: The subtasks.
-        left_out: What was left out of the task. By a fault it counts: as a problem that is
-            never severe.
+        left_out: The steps that were left out of the task. A step that a fault left out counts as
+            a problem that is never severe.
 
     Attributes:
         total: How many there are, with those that a fault left out.
@@ -85,8 +85,8 @@ class Tally:
         problems: The problems, in order.
         casualties: The casualties, in order.
         aborted: The ABORTED ones, in order.
-        faults: What was left out by a fault, and counts, in order.
-        below: What was left out below, for each final subtask that tells of any.
+        faults: The steps that a fault left out, and that count, in order.
+        below: The steps that were left out below, for each final subtask that tells of any.
     """
 
     __slots__ = (
@@ -151,5 +151,5 @@ class Tally:
 
     @property
     def faults_told(self) -> str:
-        """What a sum says of those that a fault left out: ``, 4 left out: no answer``."""
+        """The words of a sum for the steps that a fault left out: ``, 4 left out: no answer``."""
         return f", {told_reasons(self.faults)}" if self.faults else ""

@@ -1,1 +1,1 @@
-"""What TaskTracker is made of: records, delivery, events, contexts."""
+"""The parts of a TaskTracker: course, judgement, delivery, events, updates."""

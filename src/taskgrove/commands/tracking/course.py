@@ -235,7 +235,7 @@ class Course:
         """Compute the sum at which the next progress payload is due.
 
         Args:
-            heard: Whether anybody takes progress.
+            heard: Whether progress has a receiver.
         """
         percent = 0 if self._last_step is None else self._last_step + self._quantum
         # Percentages are rounded down before they are quantized; 100 is never announced.

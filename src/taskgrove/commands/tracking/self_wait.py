@@ -27,7 +27,7 @@ class Tracker(Protocol):
 
     @property
     def is_released(self) -> bool:
-        """True once nobody waits for the task any more."""
+        """True once the waiters of the task are released."""
         ...
 
 

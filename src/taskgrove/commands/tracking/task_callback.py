@@ -24,7 +24,7 @@ def as_task_callback(
 ) -> Callable[..., None]:
     """Adapt a strict ``(status, progress, result, exception)`` callback to payloads.
 
-    Component managers of the field take exactly these keywords. Only what is known is
+    Component managers of the field take exactly these keywords. Only known values are
     passed; a result only with a final status, because they take it for the end. Base classes
     of devices refuse every enum but their own, so statuses and codes are handed out as those
     of ``ska_control_model``, where that package can be imported.

@@ -55,7 +55,7 @@ class TrackerEvents:
         self.nested: set[str] = set()
 
     def forward_to(self, other: EventBus) -> None:
-        """Have the observers of ``other`` hear of this task, and what is below it, too."""
+        """Tell the observers of ``other`` of this task and of the nodes below it, too."""
         below = f"{self.path}/"
 
         def forward(event: TaskEvent) -> None:
@@ -120,7 +120,7 @@ class TrackerEvents:
         self.bus.publish(plain_event(event))  # foreign values enter here
 
     def facts_of(self, record: SubtaskResult) -> SubtaskFacts:
-        """Return what progress of a subtask says besides the percentage."""
+        """Return the facts that progress of a subtask tells besides the percentage."""
         return SubtaskFacts(
             self.bus.run_id,
             self.path_of(record.name),
