@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from taskgrove.analysis.channel.child_result import holds_plots
 from taskgrove.analysis.leaves.parameters import WrittenParameters
-from taskgrove.analysis.results import TaskResult
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
 from taskgrove.analysis.running.analysis_events import AnalysisEvent
-from taskgrove.analysis.running.error_line import plain_lines
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -215,7 +214,9 @@ class LeafFollower:
             self._take_end(event.outcome)
 
     def _tell_unpublished(self, outcome: AnalysisOutcome) -> None:
-        if self._executor.spec.publisher is None and _has_plots(outcome.result):
+        if self._executor.spec.publisher is None and holds_plots(
+            (outcome.result.payload, outcome.result.summary)
+        ):
             self.context.note(
                 "info", "its summary plots are not published: no folder for pages is given"
             )
@@ -227,6 +228,8 @@ class LeafFollower:
             self._unnoted += 1
             return
         self._noted += 1
+        from taskgrove.analysis.running.error_line import plain_lines  # noqa: PLC0415 - seldom
+
         text = "\n".join(plain_lines(event.text)).strip()
         if len(text) > _LINE_LIMIT:
             text = f"… {text[-_LINE_LIMIT:]}"  # the end of a traceback says more than its beginning
@@ -255,12 +258,6 @@ class LeafFollower:
         text = self._named(outcome.cause)
         cause = self._with_origin(outcome.why)
         context.finish(status, (code, text), may_retry=may_retry, cause=cause)
-
-
-def _has_plots(result: TaskResult) -> bool:
-    from taskgrove.analysis.summary_plots import collect_plots  # noqa: PLC0415 - seldom needed
-
-    return bool(collect_plots((result.payload, result.summary)))
 
 
 def _as_text(summary: Any) -> str:

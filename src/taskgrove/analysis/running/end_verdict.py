@@ -15,7 +15,6 @@ import msgspec
 
 from taskgrove.analysis.batch import Allocation
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running.error_line import NOTHING_SAID, LastWords
 from taskgrove.events import Cause, CauseKind, ChainLink
 
 AskedBy: TypeAlias = Literal["cancel", "timeout", "unresponsive", "channel"]
@@ -25,6 +24,27 @@ _SHELL_SIGNAL: Final = 128
 _ENDS: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.TIMEDOUT})
 #: Signals by which people and batch systems ask a program to end.
 _POLITE: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU})
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """What a program said of its failure.
+
+    Attributes:
+        line: The line that says why, at most 500 characters; empty where it said nothing.
+        chain: The exceptions of the Python traceback that the line is taken from, the last one
+            first, then those that led to it.
+        last_lines: The last lines, as plain text.
+        tail: Which of the ends the line stands in, from 0; None: in none.
+    """
+
+    line: str = ""
+    chain: tuple[ChainLink, ...] = ()
+    last_lines: tuple[str, ...] = ()
+    tail: int | None = None
+
+
+NOTHING_SAID: Final = LastWords()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

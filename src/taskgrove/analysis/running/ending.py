@@ -16,8 +16,7 @@ from msgspec.structs import replace
 
 from taskgrove.analysis.plain.form import PlainTypes, from_plain
 from taskgrove.analysis.results import DescribedAnalysis, TaskResult, TaskStatus
-from taskgrove.analysis.running.end_verdict import EndFacts, cause_of_end, decide
-from taskgrove.analysis.running.error_line import LastWords, last_words
+from taskgrove.analysis.running.end_verdict import EndFacts, LastWords, cause_of_end, decide
 from taskgrove.analysis.running.handle import AnalysisHandle
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.outcome import AnalysisOutcome, ProcessEnd
@@ -254,6 +253,8 @@ class AnalysisEnding:
 
 
 def _last_words(end: ProcessEnd) -> LastWords:
+    from taskgrove.analysis.running.error_line import last_words  # noqa: PLC0415 - of failures
+
     return last_words(*(item.tail for item in reversed(end.output)))
 
 

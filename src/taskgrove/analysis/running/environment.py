@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from taskgrove.analysis.running.error_line import plain_lines
 from taskgrove.analysis.variables import checked_variables
 from taskgrove.errors import AnalysisError, nearest
 
@@ -170,6 +169,8 @@ def source_file(
     if len(told) > _MOST_BYTES:
         raise AnalysisError(f"the file {str(path)!r} makes more than {_MOST_BYTES} bytes of it")
     if process.returncode != 0 or not told.endswith(b"\0"):
+        from taskgrove.analysis.running.error_line import plain_lines  # noqa: PLC0415 - of failures
+
         told_lines = plain_lines(said.decode("utf-8", "backslashreplace"))
         lines = [line.strip() for line in told_lines if line.strip()][-_LAST_LINES:]
         how = "it failed" if process.returncode == _FAILED else "it ended the shell that sourced it"

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from taskgrove.analysis.running.end_verdict import LastWords
 from taskgrove.analysis.running.launcher_noise import without_launchers
 from taskgrove.events import ChainLink, one_line, without_sequences
 
@@ -88,27 +89,6 @@ _TRAP: Final = re.compile(
     r"|Program received signal"
     r"|Signal: \w|\bexited on signal\b|stack smashing detected|\bEXIT STRING\b"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LastWords:
-    """What a program said of its failure.
-
-    Attributes:
-        line: The line that says why, at most 500 characters; empty where it said nothing.
-        chain: The exceptions of the Python traceback that the line is taken from, the last one
-            first, then those that led to it.
-        last_lines: The last lines, as plain text.
-        tail: Which of the ends the line stands in, from 0; None: in none.
-    """
-
-    line: str = ""
-    chain: tuple[ChainLink, ...] = ()
-    last_lines: tuple[str, ...] = ()
-    tail: int | None = None
-
-
-NOTHING_SAID: Final = LastWords()
 
 
 @dataclass(frozen=True, slots=True)
