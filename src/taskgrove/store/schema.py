@@ -35,7 +35,7 @@ runs = Table(
     Column("run_key", _BIG, primary_key=True, autoincrement=True),
     Column("run_id", String(200), nullable=False, unique=True),
     Column("command", Text, nullable=False),
-    # running, final, or lost: a state of the record, not of the task (DESIGN, State)
+    # running, final, or lost: a state of the record, not of the task
     Column("state", String(16), nullable=False),
     Column("status", Integer),
     Column("result_code", Integer),
