@@ -166,7 +166,7 @@ class DeviceRunner:
             leaf.command_name,
             leaf.argin,
             on_update=follower,
-            # A little longer than the limit, so that it is the limit that is told of.
+            # A little longer than the limit, so that the leaf ends by its limit.
             call_until=None if deadline is None else deadline + _AFTER_LIMIT_S,
             may_call=lambda: self._may_call(follower),
         )
@@ -200,7 +200,7 @@ class DeviceRunner:
         with self._calls_lock:
             self._followers[id(context)] = follower
             follower.move(CallRequest.CALL)
-            # A limit that only tells has ended the leaf before it sets the event.
+            # A limit that is only reported has ended the leaf before it sets the event.
             if context.abort_event.is_set() and (not context.is_over or leaf.abort_on_timeout):
                 follower.move(CallRequest.ABORT)
         self.client.attach(
@@ -289,7 +289,7 @@ class _Follower:
             topic = "reconciled" if update.source == "poll" else "info"
             data = {"command_id": update.command_id}
             if self._attached and update.finished_ns is not None:
-                # It may have ended long before anybody came to look.
+                # It may have ended long before it was looked for.
                 data[OUTSIDE_END] = str(update.finished_ns)
             context.note(topic, update.note, **data)
         if update.final:

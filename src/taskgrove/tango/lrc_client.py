@@ -195,7 +195,7 @@ class LrcClient:
         """Return whether a device has a command that aborts, without calling it.
 
         Blocks for a connection to the device, where there is none yet. One that gives no answer
-        is taken to have one: it is asked to abort all the same.
+        is taken to have one, and is asked to abort.
 
         Args:
             device: TANGO name of the device.

@@ -12,7 +12,12 @@ from typing import Any, Final
 from taskgrove.commands.device_names import device_key
 from taskgrove.errors import UsageError
 from taskgrove.tango.server.dialect import OLD_DEVICE, Dialect
-from taskgrove.tango.simulation.fault_text import parse_fault, parse_fault_argument, parse_faults
+from taskgrove.tango.simulation.fault_text import (
+    add_fault,
+    parse_fault,
+    parse_fault_argument,
+    parse_faults,
+)
 from taskgrove.tango.simulation.faults import Fault, FaultKind
 from taskgrove.tango.simulation.fleet import SimulatedFleet
 from taskgrove.tango.simulation.section import SectionProblem, section_problems
@@ -83,9 +88,7 @@ def plan_simulator(
     section = dict(simulator or {})
     plan = parse_faults(section.pop("faults", None))
     for text in faults:
-        device, command, fault = parse_fault_argument(text)
-        commands = plan.setdefault(device, {})
-        commands[command] = (*commands.get(command, ()), fault)
+        add_fault(plan, text)
     own = {key: section.pop(key, default) for key, default in _OWN.items()}
     return SimulatedFleet(
         devices,

@@ -1,7 +1,7 @@
 """The validation of a whole command map, and its typed form.
 
-All problems are collected before the map is refused, so that they can be mended in one go. The
-walk uses a list, not recursion.
+All problems are collected before the map is refused, so that the author can correct them at once.
+The walk uses a list, not recursion.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class _Checker:
         return commands
 
     def _remember(self, item: _Item) -> None:
-        """Keep where an entry stands, and its values that a user may have to mend."""
+        """Keep the places of an entry, and of its values that a user may have to correct."""
         file, marks = self._problems.file, item.node.key_marks
         if file is None or item.mark.line is None:
             return

@@ -1,4 +1,4 @@
-"""The problems of a command map, told so that they can be mended.
+"""The problems of a command map, told so that they can be corrected.
 
 The author of a map gets all problems at once: each with the file, the path inside the map, line
 and column, the value that was found, the values that are allowed and the nearest name.
@@ -166,7 +166,7 @@ class Problems:
             raise self.error()
 
     def error(self) -> MapError:
-        """Return the MapError that tells of all problems, in the order of their lines."""
+        """Return the MapError with all problems, in the order of their lines."""
         ordered = sorted(self.items, key=lambda item: item.order)
         first = ordered[0]
         listed = ordered[:MAX_PROBLEMS]

@@ -1,4 +1,4 @@
-"""The sections of a command map besides its commands: ``components`` and ``simulator``."""
+"""The sections ``components`` and ``simulator`` of a command map."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class ManagerView:
         return unchecked_note(guard)
 
     def device_objection(self, target: Any, guard: AllowedStates | None) -> Objection | None:
-        """Return why a device is left out, or None: also where nobody may be asked."""
+        """Return why a device is left out, or None: also where devices may not be asked."""
         return guard_objection(target, guard) if self.ask_devices else None
 
     def device_unchecked(self, guard: AllowedStates | None) -> str | None:

@@ -34,7 +34,7 @@ class Binding(NamedTuple):
         argin: The argument; None means none.
         selected: False when the resources select others only.
         note: The resource that was not used, or an empty text.
-        source: The key of the resources that gave the argument; None: the map did, or nobody.
+        source: The key of the resources that gave the argument; None: there is none.
     """
 
     argin: Any = None

@@ -79,7 +79,7 @@ class DeskNews(IntEnum):
     """The requests to the desk, and the answers of the device."""
 
     ASK = auto()
-    """Somebody wants the device aborted."""
+    """An abort of the device is requested."""
     COMMAND = auto()
     """The device was given a command."""
     ACCEPTED = auto()

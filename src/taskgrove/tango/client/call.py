@@ -78,7 +78,7 @@ class Call:
         """Connect and check.
 
         Returns:
-            The command, its argument, and whether the device can tell of it by its reply only;
+            The command, its argument, and whether the device reports it by its reply only;
             or why the command cannot be called.
         """
         session, name = self._session, self._command.command_name

@@ -52,9 +52,9 @@ class CommandNews(IntEnum):
     ACCEPTED = auto()
     """The device named the id of the command."""
     CALL_BROKEN = auto()
-    """The call failed, and nobody knows whether the device executes the command."""
+    """The call failed, and the device may execute the command."""
     FOUND = auto()
-    """The device told of the command, which goes on."""
+    """The device reported the command, which goes on."""
     NOT_FOUND = auto()
     """A poll did not find the command."""
     STATUS_ONLY = auto()
@@ -165,7 +165,7 @@ class LrcCommand:
         self.status: TaskStatus | None = None
         self.final: LrcUpdate | None = None
         self.protocol = 0
-        #: Polls that told of the command while its result was due.
+        #: Polls that found the command while its result was due.
         self.polls_for_result = 0
         #: When a poll first did not find the command (monotonic seconds).
         self.missed_since = 0.0
@@ -201,7 +201,7 @@ class LrcCommand:
 
     @property
     def is_over(self) -> bool:
-        """True when nothing is told of the command any more."""
+        """True when no more updates come."""
         return self.state >= CommandState.ENDED
 
     @property

@@ -45,7 +45,7 @@ def candidates(doubt: Doubt, rivals: Collection[LrcCommand], strangers: Stranger
         doubt: The call.
         rivals: The commands of the device that are in doubt, this one included, or whose call is
             out.
-        strangers: The ids that nobody has asked for.
+        strangers: The ids that are not followed.
     """
     new = strangers.since(doubt.sent_at, doubt.command.command_name)
     return new + new[: len(_alike(doubt, rivals)) - 1]

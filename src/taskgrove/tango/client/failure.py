@@ -3,7 +3,7 @@
 The question that matters: was the request sent? With transparent reconnection switched off,
 PyTango raises ``ConnectionFailed`` before it sends anything and ``CommunicationFailed`` once
 the request may have left. An exception raised by the device comes back as a bare
-``DevFailed`` whose outermost entry tells of the call (``API_CommandFailed``).
+``DevFailed`` whose outermost entry names the call (``API_CommandFailed``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class FailureKind(Enum):
     DELAYED = "delayed"
     """Nothing was sent: PyTango connects at most once a second, and that was the case."""
     SILENT = "silent"
-    """Nothing was sent: the connection is accepted, then nobody answers."""
+    """Nothing was sent: the connection is accepted, then no answer comes."""
     BROKEN = "broken"
     """The connection broke after the request may have been sent: its fate is unknown."""
     TIMED_OUT = "timed out"

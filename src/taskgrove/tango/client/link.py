@@ -179,7 +179,7 @@ class DeviceLink:
         return proxy
 
     def is_mute(self) -> bool:
-        """Return True when the device can tell of its commands by their replies only.
+        """Return True when the device reports its commands by their replies only.
 
         Raises:
             DevFailed: It cannot be reached.
@@ -281,7 +281,7 @@ class DeviceLink:
     def _knock(self) -> bool:
         """Have the device answer once; return False when the connection had to be made again.
 
-        A connection that broke while nobody used it is found here, where repeating is
+        A connection that broke while it was not used is found here, where repeating is
         harmless: a ping has no effect.
         """
         unbroken = True

@@ -19,7 +19,7 @@ from taskgrove.tango.client.protocol import (
 
 #: At most so many ids are asked for one by one in a poll.
 CHECKS_LIMIT: Final = 50
-#: The command that tells of one command by its id.
+#: The command that returns the status of one command by its id.
 CHECK_COMMAND: Final = "CheckLongRunningCommandStatus"
 
 

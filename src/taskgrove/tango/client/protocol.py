@@ -1,6 +1,6 @@
 """The long-running-command protocol of SKA devices, decoded; pure, without TANGO.
 
-A device tells of its commands in several forms: ``_lrcEvent`` and the ``lrc*`` lists
+A device reports its commands in several forms: ``_lrcEvent`` and the ``lrc*`` lists
 (protocol 2), the ``longRunningCommand*`` attributes (protocol 1), and the reply of the
 command call itself. Every function here takes a value from PyTango and returns plain facts.
 No value that a device sends raises: a value that cannot be read is left out.
@@ -248,7 +248,7 @@ def decode_list(slot: str, value: Any) -> list[CommandFacts]:
         over = slot == "lrcFinished"
         result = decode_result(entry.get("result")) if over else None
         if over and result is None and not told:
-            # The command is over; nobody says that it ended well.
+            # The command is over; it is not known whether it ended well.
             result = [int(ResultCode.UNKNOWN), f"unknown final status: {entry['status']!r:.80}"]
         facts.append(
             CommandFacts(

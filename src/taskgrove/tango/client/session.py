@@ -33,11 +33,11 @@ _LOGGER = logging.getLogger(__name__)
 
 #: An event may be this late behind a poll (some devices send theirs in batches), in seconds.
 _EVENT_LAG_S: Final = 2.0
-#: How soon a device is polled after PyTango told of lost events, in seconds.
+#: How soon a device is polled after PyTango reported lost events, in seconds.
 _AFTER_ERROR_S: Final = 0.1
 #: An error this soon after a subscription comes from its first read, in seconds.
 _FIRST_READ_S: Final = 2.0
-#: Polls that must have told of an end without its result; the first may have begun before it.
+#: Polls that must have found an end without its result; the first may have begun before it.
 _POLLS_FOR_RESULT: Final = 2
 
 
@@ -263,7 +263,7 @@ class DeviceSession:
         self._at(grace_s, lambda: self._result_is_due(command, give_up_at))
 
     def _result_is_due(self, command: LrcCommand, give_up_at: float) -> None:
-        """End a command that has a status and no result, once polls have asked for it in vain.
+        """End a command that has a status and no result, once polls have not found the result.
 
         The result may say that the command failed: a device that is slow to answer must not turn
         that into a good end.
@@ -338,7 +338,7 @@ class DeviceSession:
         """Adopt the one command that a broken call can have started, or tell the truth."""
         is_over = now - (self.contact.found_at or now) > self._settings.adopt_grace_s
         rivals = [*(doubt.command for doubt in self.doubts), *self.calling]
-        # Of all doubts before any is closed: a closed one is a rival no longer.
+        # For all doubts before any is closed: a command in a closed doubt is no rival any more.
         found = [(doubt, candidates(doubt, rivals, self._strangers)) for doubt in self.doubts]
         for doubt, new in found:
             if len(new) > 1 and not is_over and is_called_again(doubt, self.calling):
@@ -365,7 +365,7 @@ class DeviceSession:
         self.link.mark_stale()
 
     def _suspect_deafness(self, command_id: str) -> None:
-        """Subscribe again when a poll told of an end whose event never came."""
+        """Subscribe again when a poll found an end whose event never came."""
         if command_id in self._ahead:
             _LOGGER.debug("%s: no event of the end of %s", self.link.device, command_id)
             self.trouble()

@@ -245,10 +245,6 @@ class SimulatedDeviceV1(SimulatedDevice):
 class SimulatedOldDevice(SimulatedDeviceV1):
     """A simulated device older than ``lrcProtocolVersions`` and ``Abort``."""
 
-    _lrcEvent = None  # noqa: N815
-    lrcQueue = None  # noqa: N815
-    lrcExecuting = None  # noqa: N815
-    lrcFinished = None  # noqa: N815
     lrcProtocolVersions = None  # noqa: N815
     Abort = None
 

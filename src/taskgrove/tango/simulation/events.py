@@ -1,4 +1,4 @@
-"""Events that go astray: lost, doubled or out of order, as a fault has it."""
+"""The faults of events: lost, doubled or out of order."""
 
 from __future__ import annotations
 

@@ -163,10 +163,15 @@ def parse_faults(value: Mapping[str, Any] | Iterable[str] | None) -> FaultPlan:
             plan[str(device).lower()] = parse_command_faults(faults, str(device))
         return plan
     for text in value:
-        device, command, fault = parse_fault_argument(text)
-        commands = plan.setdefault(device, {})
-        commands[command] = (*commands.get(command, ()), fault)
+        add_fault(plan, text)
     return plan
+
+
+def add_fault(plan: FaultPlan, text: str) -> None:
+    """Add the fault of ``DEVICE:COMMAND=FAULT`` to a plan; see :func:`parse_fault_argument`."""
+    device, command, fault = parse_fault_argument(text)
+    commands = plan.setdefault(device, {})
+    commands[command] = (*commands.get(command, ()), fault)
 
 
 def select_faults(plan: FaultPlan, device: str) -> dict[str, tuple[Fault, ...]]:

@@ -60,7 +60,7 @@ class SimulatedFleet:
         device_settings: device → settings that differ for it.
         devices_per_process: How many devices share a server process, at least 1.
         start_timeout_s: How long :meth:`start` waits for all of them, in seconds.
-        env: Environment variables for the server processes, besides this process' own.
+        env: Environment variables for the server processes, added to those of this process.
 
     Raises:
         UsageError: A name, fault or setting is not valid; nothing was started.
@@ -109,7 +109,7 @@ class SimulatedFleet:
         self._lock = threading.RLock()
         self._processes = ServerProcesses(self._groups, host, env or {})
 
-    # Start and stop.
+    # -- start and stop ------------------------------------------------------------
 
     def start(self) -> SimulatedFleet:
         """Start every server and return once each answers; a started fleet is left as it is.
@@ -149,7 +149,7 @@ class SimulatedFleet:
         """Stop the fleet."""
         self.stop()
 
-    # Who is where.
+    # -- addresses and processes ---------------------------------------------------
 
     def trl(self, device: str) -> str:
         """Return the address of a device; it stays the same when the device is restarted."""
@@ -195,7 +195,7 @@ class SimulatedFleet:
             for keyword, names in components.items()
         }
 
-    # Harm and healing.
+    # -- failures of processes, and their repair -----------------------------------
 
     def kill(self, device: str) -> None:
         """Kill a device's process (SIGKILL) and return when it is gone."""

@@ -1,9 +1,8 @@
-"""The fleet's end of the line to its nursery: orders out, reports in.
+"""The fleet's side of the channel to its nursery: orders out, reports in.
 
-Threads: every method may be called by any thread. ``_lock`` guards the channel and the
-latest reports and is held while one is waited for, so calls take turns. There is no
-thread that listens: the nursery does the watching, and its reports are read when
-somebody asks.
+Threads: every method may be called by any thread. ``_lock`` guards the channel and the latest
+reports, and is held while a report is waited for, so calls take turns. No thread listens: the
+nursery watches its servers, and its reports are read when they are needed.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class ServerProcesses:
     Args:
         groups: The devices of each server.
         host: Address that the servers listen on.
-        env: Environment variables for them, besides this process' own.
+        env: Environment variables for them, added to those of this process.
     """
 
     def __init__(

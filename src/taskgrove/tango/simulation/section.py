@@ -22,7 +22,7 @@ from taskgrove.tango.simulation.settings import (
     parse_settings,
 )
 
-#: Keys of the section besides the settings of the devices.
+#: Keys of the section that are no settings of devices.
 _SECTION_KEYS: Final = ("faults", "speed", "devices", "devices_per_process")
 _NAME: Final = ("a name",)
 _WANTED: Final[dict[str, tuple[str, ...]]] = {

@@ -274,7 +274,7 @@ class Nursery:
                 os.close(group.pipe)
 
     def _exit_with_nursery(self) -> None:
-        os.read(self._life_read, 1)  # nobody ever writes: this returns when the nursery is gone
+        os.read(self._life_read, 1)  # returns when the nursery is gone
         os._exit(1)
 
 

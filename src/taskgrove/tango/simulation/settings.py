@@ -107,7 +107,7 @@ def parse_settings(
 
 
 class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One device of a fleet, as its server process is told of it.
+    """One device of a fleet, as its server process gets it.
 
     Attributes:
         name: The TANGO name, lower case.
