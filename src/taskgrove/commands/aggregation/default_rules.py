@@ -1,4 +1,8 @@
-"""The rules of a task that carries no explicit one, tried in this order."""
+"""The rules of a task that carries no explicit one, tried in this order.
+
+Here is decided which failure makes a task FAILED and which leaves it DEGRADED: that of a PST or PSS
+beam, for example (:class:`PstGroupRule`, :class:`SeverityRule`).
+"""
 
 from __future__ import annotations
 
