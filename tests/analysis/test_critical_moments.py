@@ -27,7 +27,7 @@ from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.leaves import attaching
 from taskgrove.analysis.leaves.following import LeafFollower
 from taskgrove.analysis.logbook import HttpLogbook
-from taskgrove.analysis.publishing.logbook_http import Answer, HttpPoster
+from taskgrove.analysis.publishing.logbook_http import HttpPoster, PostAnswer
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running import supervision
@@ -354,11 +354,11 @@ def test_an_entry_that_cannot_be_posted_at_all_does_not_end_the_posting(
 ) -> None:
     posted, told = threading.Event(), list[str]()
 
-    def post(self: HttpPoster, body: bytes, key: str, limit_s: float | None = None) -> Answer:
+    def post(self: HttpPoster, body: bytes, key: str, limit_s: float | None = None) -> PostAnswer:
         if b"first" in body:
             raise ValueError("a bug")
         posted.set()
-        return Answer(True, False, "answered 200")
+        return PostAnswer(True, False, "answered 200")
 
     monkeypatch.setattr(HttpPoster, "post", post)
     with HttpLogbook("http://127.0.0.1:9/", on_trouble=told.append) as logbook:
@@ -370,7 +370,7 @@ def test_an_entry_that_cannot_be_posted_at_all_does_not_end_the_posting(
 
 def test_ending_a_post_reaches_a_handshake() -> None:
     """The logbook takes the connection, and then says nothing."""
-    answers: list[Answer] = []
+    answers: list[PostAnswer] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}/"
         poster = HttpPoster(

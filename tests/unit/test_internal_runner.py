@@ -1,4 +1,4 @@
-"""Internal leaves: how methods are called, and what their returns mean (SPEC S7.1, S7.6)."""
+"""Internal leaves: how methods are called, and what their returns mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The executor: order, outcomes, handles, shutdown (SPEC S7)."""
+"""The executor: order, outcomes, handles, shutdown."""
 
 from __future__ import annotations
 

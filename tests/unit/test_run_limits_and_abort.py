@@ -1,4 +1,4 @@
-"""Deadlines, retries and the abort ladder (SPEC S7.4, S7.5)."""
+"""Deadlines, retries and the abort ladder."""
 
 from __future__ import annotations
 
