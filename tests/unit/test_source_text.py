@@ -18,7 +18,6 @@ TWICE = frozenset(
     [
         "base",
         "engine",
-        "events",
         "faults",
         "link",
         "names",
@@ -29,8 +28,6 @@ TWICE = frozenset(
         "settings",
         "statements",
         "task",
-        "verdict",
-        "words",
         "RunRequest",
         "RunState",
         "AnalysisEntry",

@@ -1,4 +1,8 @@
-"""What the record's rows tell of a run: its story, and whether it still lives. No event is read."""
+"""The story of a recorded run, and whether the run is still alive, from rows: no event is read.
+
+``now_ns`` is the time of the look, UTC, in nanoseconds since the epoch. ``location`` is the
+record, as ``Store.location`` names it.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +33,9 @@ def story_of_record(
     Args:
         run: The run.
         nodes: Its nodes, as the record has them.
-        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        now_ns: The time, UTC, nanoseconds since the epoch.
         verdicts: Verdicts of operators on it.
-        location: See :func:`with_source`.
+        location: The record, for command lines in advice; None: the usual record.
     """
     state, note = _STATES.get(run.state, "lost"), run.state_note
     gone = runner_gone(run, now_ns)
@@ -64,7 +68,7 @@ def with_source(story: RunStory, source: Mapping[str, Any], location: str | None
     Args:
         story: The story without them.
         source: The source that the run was composed from; empty where only its program knows it.
-        location: The record, as ``Store.location`` names it; None: the usual record.
+        location: The record; None: the usual record.
     """
     file = source.get("file")
     return replace(
@@ -78,12 +82,7 @@ def with_source(story: RunStory, source: Mapping[str, Any], location: str | None
 
 
 def resume_line(run: RunRow, location: str) -> str:
-    """Return the command line that resumes a run, quoted for a shell.
-
-    Args:
-        run: The run.
-        location: The record, as ``Store.location`` names it.
-    """
+    """Return the command line that resumes a run, quoted for a shell."""
     return command_line(location, "resume", run.run_id, *typed_again(run.source))
 
 
@@ -91,10 +90,6 @@ def runner_gone(run: RunRow, now_ns: int) -> str | None:
     """Return why a run that has not ended has no runner any more; None: it has one, or has ended.
 
     On the machine that ran it, its process is looked for; elsewhere its heartbeat counts.
-
-    Args:
-        run: The run.
-        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
     """
     if run.state != "running":
         return None
@@ -102,13 +97,7 @@ def runner_gone(run: RunRow, now_ns: int) -> str | None:
 
 
 def state_words(run: RunRow, now_ns: int, location: str) -> str:
-    """Return in words how far a run is that has not ended; empty for one that has.
-
-    Args:
-        run: The run.
-        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
-        location: The record that holds it, as ``Store.location`` names it.
-    """
+    """Return the state of a run that has not ended, in words; empty for one that has."""
     more = f"{quoted_line(location, 'recover', run.run_id)} finds out more"
     heard = f"last event {ago_text(run.last_ns, now_ns)}, at {day_text(run.last_ns)}"
     gone, lease = runner_gone(run, now_ns), run.lease
