@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from logging import Logger
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.display import render_html
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.errors import UsageError
-from taskgrove.events import LeftOut, Place
+from taskgrove.events import Place
 
 CompletedCallback: TypeAlias = Callable[..., object]
 
@@ -246,30 +245,20 @@ class BaseTask:
             self._tracker.completed_callback = completed_callback
 
     def _make_tracker(self) -> TaskTracker:
-        return self._new_tracker(1)
+        return self._new_tracker(1, parent=self._tracker_above())
 
-    def _new_tracker(
-        self,
-        total_subtasks: int,
-        *,
-        operation: str | None = None,
-        obs_mode: str | None = None,
-        rule: AggregationRule | None = None,
-        pst_group: bool | None = None,
-        left_out: Iterable[LeftOut] = (),
-    ) -> TaskTracker:
+    def _tracker_above(self) -> TaskTracker | None:
+        return None if self.parent is None else self.parent.tracker
+
+    def _new_tracker(self, total_subtasks: int, **options: Any) -> TaskTracker:
+        """Return a tracker of this node; ``options`` are further arguments of TaskTracker."""
         tracker = TaskTracker(
             self.name,
             total_subtasks,
             self.completed_callback,
             self.logger,
-            operation,
-            obs_mode,
-            self.is_root,
-            rule=rule,
-            pst_group=pst_group,
-            left_out=left_out,
-            parent=None if self.parent is None else self.parent.tracker,
+            is_root=self.is_root,
+            **options,
         )
         tracker.owner = weakref.ref(self)
         return tracker

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Mapping
 from logging import Logger
 from typing import Any
@@ -200,20 +199,18 @@ class LeafTask(BaseTask):
         if self._tracker is None:
             tracker = self._make_tracker()
             # Only then look at the record: an update in between reaches one or the other.
-            record = None
             if self._take_tracker(tracker) and self.parent is not None:
                 record = self.parent.tracker.subtasks.get(self.name)
-            if record is not None:
-                tracker.adopt(record)
+                if record is not None:
+                    tracker.adopt(record)
         assert self._tracker is not None
         return self._tracker
 
     def _make_tracker(self) -> TaskTracker:
         # Not tied to the parent's tracker: report() updates both.
-        tracker = TaskTracker(self.name, 1, self.completed_callback, self.logger, rule=LeafRule())
-        tracker.owner = weakref.ref(self)
+        tracker = self._new_tracker(1, rule=LeafRule())
         tracker.expect((self.name,))
-        tracker.beside = None if self.parent is None else self.parent.tracker
+        tracker.beside = self._tracker_above()
         return tracker
 
 

@@ -241,6 +241,7 @@ class Task(BaseTask):
             rule=self.rule,
             pst_group=self.pst_group,
             left_out=self.left_out,
+            parent=self._tracker_above(),
         )
         tracker.expect(child._name for child in self._subtasks)
         return tracker
