@@ -61,7 +61,7 @@ def expected(
                     leaves.append((leaf_name_of(item.name), child.command_name))
                 else:
                     left_out += 1
-        elif view.objection(child.allowed_states) is None:
+        elif view.own_guard(child.allowed_states)[0] is None:
             if isinstance(child, AnalysisEntry):
                 leaves += analysis_leaves(child)
             else:

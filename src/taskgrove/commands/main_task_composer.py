@@ -149,11 +149,10 @@ class _Composition:
         self._obs_mode = self._view.obs_mode()
 
     def compose(self) -> Task:
-        guard = self._entry.allowed_states
-        objection = self._view.objection(guard)
+        objection, unchecked = self._view.own_guard(self._entry.allowed_states)
         if objection is not None:
             raise self._error(f"{self._name} is not allowed", [str(objection)])
-        self._note(self._name, self._view.unchecked(guard))
+        self._note(self._name, unchecked)
         self._resources = Resources(self._name, self._composer.resources, self._view)
         root = self._composite(self._name, self._entry, (self._name,), is_root=True)
         self._fill(root)
@@ -189,7 +188,7 @@ class _Composition:
     ) -> CommandError:
         return refused_command(self._name, summary, reasons, path=path or self._name, hint=hint)
 
-    def _note(self, path: str, note: str | None) -> None:
+    def _note(self, path: str, note: str) -> None:
         if note:
             self._notes.append(f"{path}: {note}")
 
@@ -313,8 +312,9 @@ class _Composition:
         for component in components:
             binding = self._resources.for_component(entry, component)
             objection: Objection | None = _NOT_SELECTED
+            unchecked = ""
             if binding.selected:
-                objection = self._view.device_objection(component.target, spot.guard)
+                objection, unchecked = self._view.device_guard(component.target, spot.guard)
             is_out = objection is not None and not self._out.rejects(entry, objection, component)
             name = component.leaf_name if is_out else spot.names.unique(component.leaf_name)
             where = f"{spot.path}/{name}"
@@ -322,7 +322,7 @@ class _Composition:
                 self._out.add(entry, where, objection, component)
             if is_out:
                 continue
-            self._note(f"{where} ({component.name})", self._view.device_unchecked(spot.guard))
+            self._note(f"{where} ({component.name})", unchecked)
             self._note(where, binding.note)
             leaf = self._leaf(
                 name,
@@ -393,13 +393,13 @@ class _Composition:
         self, entry: HandlerEntry, wanted: str, spot: _Spot
     ) -> Iterator[tuple[str, Binding]]:
         """Yield the name and the argument of a leaf without a device, unless a guard objects."""
-        objection = self._view.objection(entry.allowed_states)
+        objection, unchecked = self._view.own_guard(entry.allowed_states)
         binding = self._resources.for_method(entry)
         if objection is not None:
             self._out.add(entry, f"{spot.path}/{wanted}", objection)
             return
         name = spot.names.unique(wanted)
-        self._note(f"{spot.path}/{name}", self._view.unchecked(entry.allowed_states))
+        self._note(f"{spot.path}/{name}", unchecked)
         self._note(f"{spot.path}/{name}", binding.note)
         yield name, binding
 

@@ -211,28 +211,22 @@ class ManagerView:
                 )
             yield component
 
-    def objection(self, guard: AllowedStates | None) -> Objection | None:
-        """Return why a guard does not let the manager itself pass, or None."""
-        if self.unchecked(guard) is not None:
-            return None
-        if guard is not None and self.owner is None:
-            reason = f"there is no component manager whose {guard.attr_name} could be read"
-            return Objection("guard", reason)
-        return guard_objection(self.owner, guard)
+    def own_guard(self, guard: AllowedStates | None) -> tuple[Objection | None, str]:
+        """Return why a guard does not let the manager pass, and a note if it is unchecked."""
+        if guard is None or self.owner is not None:
+            return guard_objection(self.owner, guard), ""
+        if not self.ask_devices:
+            return None, unchecked_note(guard)
+        reason = f"there is no component manager whose {guard.attr_name} could be read"
+        return Objection("guard", reason), ""
 
-    def unchecked(self, guard: AllowedStates | None) -> str | None:
-        """Return a note where a guard on the manager is not checked: nothing may be asked."""
-        if guard is None or self.owner is not None or self.ask_devices:
-            return None
-        return unchecked_note(guard)
-
-    def device_objection(self, target: Any, guard: AllowedStates | None) -> Objection | None:
-        """Return why a device is left out, or None: also where devices may not be asked."""
-        return guard_objection(target, guard) if self.ask_devices else None
-
-    def device_unchecked(self, guard: AllowedStates | None) -> str | None:
-        """Return a note where a guard on a device is not checked: none may be asked."""
-        return None if guard is None or self.ask_devices else unchecked_note(guard)
+    def device_guard(
+        self, target: Any, guard: AllowedStates | None
+    ) -> tuple[Objection | None, str]:
+        """Return why a device is left out, and a note if its guard is unchecked."""
+        if self.ask_devices:
+            return guard_objection(target, guard), ""
+        return None, "" if guard is None else unchecked_note(guard)
 
     def check_method(self, name: str, path: str) -> None:
         """Make sure that an internal entry's method is there.
