@@ -221,7 +221,7 @@ def test_numbers_that_never_came_are_accounted_for(store: Store) -> None:
     history = History(store)
     notes = [e for e in history.events("r1") if getattr(e.detail, "topic", "") == "lost"]
     assert [(n.sequence_from, n.sequence) for n in notes] == [(5, 7), (None, 20)]
-    assert notes[0].message == "events 5 to 7 were never kept: the recorder was lost before"
+    assert notes[0].message == "events 5 to 7 were not recorded: the recorder was lost before"
     assert history.find("r1").lost_event_count == 4
 
 

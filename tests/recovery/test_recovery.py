@@ -118,7 +118,7 @@ def test_what_may_have_been_started_in_the_last_moment_says_so(store: Store) -> 
     assert plan.of("not_started") == ("configure/b", "configure/c", "configure/d")
     text = plan.prior["configure/b"].result[1]
     assert plan.prior["configure/b"].fields["cause"] == Cause(kind="never_begun")
-    assert text.startswith("not started, as far as the record tells: the runner of this run was")
+    assert text.startswith("not started according to the record: the runner of this run was")
     assert "configure/c" not in plan.prior  # it waited for b
 
 
@@ -148,7 +148,7 @@ def test_a_run_that_lives_or_has_ended_is_never_recovered(store: Store) -> None:
         recover(store, "r1")
     started = psutil.Process().create_time()
     cut(store, "r1", 8, pid=os.getpid(), pid_started=started)
-    with pytest.raises(UsageError, match=f"its runner lives: process {os.getpid()} on"):
+    with pytest.raises(UsageError, match=f"its runner still runs: process {os.getpid()} on"):
         recover(store, "r1")
     assert History(store).find("r1").state == "running"
     with pytest.raises(UnknownRunError):
@@ -182,7 +182,9 @@ def test_of_two_recoveries_only_one_goes_on(store: Store) -> None:
     refused = [item for item in told if isinstance(item, str)]
     assert len(refused) == 3
     for text in refused:
-        assert "by another process" in text or "its runner lives" in text or "has ended" in text
+        assert (
+            "by another process" in text or "its runner still runs" in text or "has ended" in text
+        )
 
 
 def test_a_recovery_that_is_lost_in_turn_can_be_recovered_again(store: Store) -> None:

@@ -137,7 +137,7 @@ def test_a_device_cannot_talk_a_resume_into_doubts(tmp_path: Path) -> None:
         assert said in talks.ended.message
         assert talks.doubt == ""
         assert slow.doubt.endswith(
-            f"{BEAMS[0]} was left at its work when the limit expired, and may go on"
+            f"{BEAMS[0]} was not stopped when its timeout expired, and may still run"
         )
 
 
@@ -187,7 +187,7 @@ def test_two_recoveries_at_once_and_one_goes_on(killed: Killed, tmp_path: Path) 
     # The slower one finds that the other is at it, or already done with it.
     allowed = (
         "being recovered by another process",
-        "its runner lives",
+        "its runner still runs",
         "there is nothing to recover",
     )
     assert any(words in refused for words in allowed), refused

@@ -95,7 +95,7 @@ def test_the_plan_says_what_and_why(store: Store) -> None:
     told = {leaf.path.rpartition("/")[2]: (leaf.action, leaf.why) for leaf in ready.plan.leaves}
     assert told["check"][0] == "reuse"
     assert told["pst-02"] == ("redo", "failed: low-pst/beam/02: no lock")
-    assert told["pst-03"] == ("redo", "asked for by --redo **/pst-03")
+    assert told["pst-03"] == ("redo", "requested by --redo **/pst-03")
     assert told["pst-04"] == ("redo", "it was not part of the earlier run")
     assert told["scan"] == ("redo", "skipped: configure_pst failed")
     assert ready.plan.line == "reuse 2, redo 4, skip 0"
@@ -296,7 +296,7 @@ def redone(kind: CauseKind, *notes: NodeNote) -> str:
 
 def test_a_plan_says_what_may_be_done_twice() -> None:
     timeout = NodeNote("timeout", "", 2)
-    goes_on = "low-cbf/x/1 was left at its work when the limit expired, and may go on"
+    goes_on = "low-cbf/x/1 was not stopped when its timeout expired, and may still run"
     assert redone("reported") == redone("died") == redone("unreachable") == ""
     assert redone("timed_out", timeout) == goes_on
 
@@ -314,8 +314,8 @@ def test_a_plan_says_what_may_be_done_twice() -> None:
     former = NodeNote("late", "ended FAILED after its end was decided: a; it may go on", 3)
     assert redone("timed_out", timeout, former) == goes_on
     for kind in ("fate_unknown", "silent", "forgotten", "lost"):
-        assert redone(kind) == "what became of it is not known"
-    assert redone("abandoned") == "nobody followed low-cbf/x/1 to its end, and it may go on"
+        assert redone(kind) == "its end is not known"
+    assert redone("abandoned") == "low-cbf/x/1 was not followed to its end, and may still run"
     asked = redone("abandoned", NodeNote("abandoned", "", 2))
-    assert asked == "low-cbf/x/1 did not stop when it was asked to, and may go on"
+    assert asked == "low-cbf/x/1 did not stop when it was asked to, and may still run"
     assert redone("never_begun", NodeNote("lost", "it was next", 2)) == "it was next"

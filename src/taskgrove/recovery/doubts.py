@@ -52,19 +52,19 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
         return ""
     cause = cause_of(node)
     if cause.kind in _END_NOT_KNOWN:
-        return "what became of it is not known"
+        return "its end is not known"
     where = leaf.device_name or "it"
     if cause.kind == "abandoned" and "abandoned" not in notes:
-        return f"nobody followed {where} to its end, and it may go on"
+        return f"{where} was not followed to its end, and may still run"
     return _may_go_on(where, node, notes)
 
 
 def _may_go_on(where: str, node: RunNode, topics: Container[str]) -> str:
     """Return why work may go on whose end was not reported; else an empty text."""
     if "abandoned" in topics:
-        return f"{where} did not stop when it was asked to, and may go on"
+        return f"{where} did not stop when it was asked to, and may still run"
     if "timeout" in topics and node.started_ns is not None and not _ended_late(node.notes):
-        return f"{where} was left at its work when the limit expired, and may go on"
+        return f"{where} was not stopped when its timeout expired, and may still run"
     return ""
 
 

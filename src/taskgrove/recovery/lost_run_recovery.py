@@ -183,7 +183,7 @@ def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
     if row.state == "running":
         keeper = "" if row.lease is None else f": process {row.lease.pid} on {row.lease.host}"
         raise UsageError(
-            f"run {row.run_id} is not lost: its runner lives{keeper}",
+            f"run {row.run_id} is not lost: its runner still runs{keeper}",
             hint="if that process hangs, stop it first",
         )
     facts = history.facts(row)

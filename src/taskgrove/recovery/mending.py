@@ -73,7 +73,7 @@ def _gaps(log: Iterator[TaskEvent], run_id: str, command: str) -> Iterator[TaskE
                 sequence_from=expected if last > expected else None,
                 path=path.partition("/")[0],
                 kind="note",
-                message=f"{what} never kept: the recorder was lost before",
+                message=f"{what} not recorded: the recorder was lost before",
                 monotonic_s=event.monotonic_s,
                 wall_ns=event.wall_ns,
                 detail=NoteDetail(topic="lost"),

@@ -145,7 +145,7 @@ def _decide(
     plan.fates[path] = "not_started"
     if not may_have_begun:
         return None
-    text = f"not started, as far as the record tells: {plan.reason}; a start in its last moments"
+    text = f"not started according to the record: {plan.reason}; a start in its last moments"
     text += " would not be on record"
     return PriorEnd(
         TaskStatus.ABORTED,

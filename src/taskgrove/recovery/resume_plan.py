@@ -137,7 +137,7 @@ class _Decision(NamedTuple):
 
 def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, str]) -> _Decision:
     if path in wanted:
-        return _Decision(None, f"asked for by --redo {wanted[path]}")
+        return _Decision(None, f"requested by --redo {wanted[path]}")
     run_id, facts = earlier.facts_of(path)
     if facts is None:
         return _Decision(None, "it was not part of the earlier run")

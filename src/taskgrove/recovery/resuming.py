@@ -116,9 +116,9 @@ def check_not_resumed(row: RunRow, location: str) -> None:
     shown = command_line(location, "runs", "show", newest.run_id)
     follow = {
         "ok": "nothing is left to do",
-        "running": f"{shown} shows how that goes",
+        "running": f"{shown} shows its progress",
         "lost": f"{command_line(location, 'recover', newest.run_id)} comes first",
-        None: "see what was done since",
+        None: "look at the devices: that run may have changed them",
     }.get(newest.outcome, f"{_resume_line(location, row, newest.run_id)} goes on")
     again = f"{_resume_line(location, row, row.run_id, '--again')} resumes it once more"
     raise UsageError(words, hint=f"{follow}; {again}")

@@ -287,7 +287,7 @@ class Recorder:
             return UsageError(
                 f"run {error.run_id} has been resumed meanwhile, by run {error.by}; nothing was"
                 " started",
-                hint=f"{command_line(self.location, 'runs', 'show', error.by)} shows how that goes",
+                hint=f"{command_line(self.location, 'runs', 'show', error.by)} shows its progress",
             )
         if isinstance(error, BrokenRunError):
             return UsageError(f"nothing was started: {error}")

@@ -279,4 +279,4 @@ def _stem(location: str) -> str:
 def _private_folder(folder: Path) -> None:
     make_private_folder(folder, share=False)
     if folder.stat().st_uid != os.getuid():
-        raise PermissionError(1, f"{folder} belongs to somebody else")
+        raise PermissionError(1, f"{folder} belongs to another user")

@@ -78,7 +78,7 @@ class Writer:
         except BaseException as exc:
             _LOGGER.exception("the recorder failed")
             self.saver.teller.begin(
-                f"the recorder failed ({type(exc).__name__}: {exc}): what follows is not recorded"
+                f"the recorder failed ({type(exc).__name__}: {exc}): later events are not recorded"
             )
         finally:
             self._let_everybody_go()
