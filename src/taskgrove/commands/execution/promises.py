@@ -18,9 +18,19 @@ _DEPTH_LIMIT: Final = 4
 #: How types tell whether work has ended, and how one waits for it.
 _ENDS: Final = (("done", "wait"), ("ready", "wait"))
 _NOT_DONE: Final = "returned {} that is not done; its work may still be running"
+_IN_PLACE: Final = "returned a Future in place of its result"
+_NEVER_RUN: Final[tuple[tuple[tuple[type, ...], str], ...]] = (
+    (
+        (Generator, AsyncGenerator),
+        "returned a generator; calling a generator function runs nothing of it",
+    ),
+    ((Coroutine,), "returned a coroutine that is never awaited; nothing of it runs"),
+    (
+        (map, filter, itertools.starmap),
+        "returned {}, which calls nothing until its items are asked for",
+    ),
+)
 _WITHOUT_SUCCESS: Final = "returned {} that ended without success"
-#: They call their function only when the next item is asked for.
-_LAZY: Final = (map, filter, itertools.starmap)
 
 
 def promise_in(value: Any) -> str | None:
@@ -54,27 +64,20 @@ def _promise(value: Any) -> str | None:
 
 
 def _promise_of(kind: type, value: Any) -> str | None:
-    words = _never_run(kind)
-    if words is not None:
-        return words
+    name = kind.__name__
+    for types, words in _NEVER_RUN:
+        if issubclass(kind, types):
+            return words.format(name)
     if issubclass(kind, Future) or (_has(kind, "done") and _has(kind, "add_done_callback")):
-        if _is_true(value.done):
-            return "returned a Future in place of its result"
-        return "returned a Future that is not done; its work may still be running"
+        is_done = _is_true(value.done)
+        return _IN_PLACE if is_done else _NOT_DONE.format("a Future")
     for ended, wait in _ENDS:
         if _has(kind, ended) and _has(kind, wait):
-            return _unfinished(value, kind.__name__, ended)
+            if not _is_true(getattr(value, ended)):
+                return _NOT_DONE.format(name)
+            failed = getattr(value, "success", True) is False
+            return _WITHOUT_SUCCESS.format(name) if failed else None
     return _of_worker(kind, value)
-
-
-def _never_run(kind: type) -> str | None:
-    if issubclass(kind, (Generator, AsyncGenerator)):
-        return "returned a generator; calling a generator function runs nothing of it"
-    if issubclass(kind, Coroutine):
-        return "returned a coroutine that is never awaited; nothing of it runs"
-    if kind in _LAZY:
-        return f"returned {kind.__name__}, which calls nothing until its items are asked for"
-    return None
 
 
 def _of_worker(kind: type, value: Any) -> str | None:
@@ -92,14 +95,6 @@ def _of_worker(kind: type, value: Any) -> str | None:
     if runs:
         return _NOT_DONE.format(kind.__name__)
     return _WITHOUT_SUCCESS.format(kind.__name__) if failed else None
-
-
-def _unfinished(value: Any, kind: str, ended: str) -> str | None:
-    if not _is_true(getattr(value, ended)):
-        return _NOT_DONE.format(kind)
-    if getattr(value, "success", True) is False:
-        return _WITHOUT_SUCCESS.format(kind)
-    return None
 
 
 def _has(kind: type, name: str) -> bool:
