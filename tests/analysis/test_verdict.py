@@ -11,8 +11,7 @@ import pytest
 
 from taskgrove.analysis.batch import Allocation
 from taskgrove.analysis.results import TaskStatus
-from taskgrove.analysis.running.end_verdict import EndFacts, decide
-from taskgrove.analysis.running.error_line import LastWords
+from taskgrove.analysis.running.end_verdict import EndFacts, LastWords, decide
 
 S = TaskStatus
 JOB = Allocation("Slurm", "77")
