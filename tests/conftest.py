@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from taskgrove import events
 from taskgrove.events import bus
 from tests.examples import register_profiles
 from tests.store.postgres_server import PostgresServer, why_no_postgres
@@ -23,6 +24,8 @@ from tests.store.postgres_server import PostgresServer, why_no_postgres
 pytest_plugins = ["pytester", "tests.leak_guard", "tests.failures_at_once"]
 
 # A machine that stands still for a second takes no observer away from a test.
+# The public names are resolved before that, so tests of the limits know the usual ones.
+USUAL_LIMITS_S = (events.SLOW_LIMIT_S, events.STALL_LIMIT_S)
 bus.STALL_LIMIT_S = bus.SLOW_LIMIT_S = 600.0  # type: ignore[misc]
 
 # Nothing of the caller's environment may steer a test: neither our own settings, nor a control
