@@ -1,9 +1,9 @@
 """TaskTracker: takes in the updates of many subtasks and tells one outcome.
 
-A tracker consists of its records and counters (``tracking.records``), the policy that decides the
-outcome (``aggregation.policy``), its outbox (``tracking.delivery``) and its tie to the event bus
-(``tracking.tracker_events``). An update is read and decided on by pure functions
-(``tracking.updates``) and committed here.
+A tracker consists of its course (state and counters, ``tracking.course``), its judgement (policy and
+outcome, ``tracking.judgement``), its outbox (``tracking.delivery``), its tie to the event bus
+(``tracking.tracker_events``) and its log. An update is read and decided on by pure functions
+(``tracking.updates``) and committed by the course.
 
 Threads and locks. Any thread may call any public method. ``_lock`` guards the state, the records,
 the counters and the outbox. A thread holds the lock for a few operations per update and never
@@ -23,10 +23,7 @@ from logging import Logger
 from types import MethodType
 from typing import Any, Final
 
-from taskgrove.commands.aggregation.base import (
-    AggregationOutcome,
-    SubtaskResult,
-)
+from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
 from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule
@@ -39,13 +36,7 @@ from taskgrove.commands.tracking.course import (
     RUNNING,
     Course,
 )
-from taskgrove.commands.tracking.delivery import (
-    Deliverer,
-    Delivery,
-    Payload,
-    deliver,
-    publish,
-)
+from taskgrove.commands.tracking.delivery import Deliverer, Delivery, Payload, deliver, publish
 from taskgrove.commands.tracking.judgement import Judgement
 from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.commands.tracking.task_callback import as_task_callback

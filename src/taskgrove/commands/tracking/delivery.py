@@ -7,6 +7,7 @@ that is a tracker takes a payload in without recursion: trees may be hundreds de
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable
@@ -117,8 +118,9 @@ class Delivery:
         return self.outbox.pop(0)
 
     def give_up(self) -> None:
-        """Give the turn back: the next update delivers the rest."""
-        self._turn.release()
+        """Give the turn back, after an interrupt: the next update delivers the rest."""
+        with contextlib.suppress(RuntimeError):  # it may have been given back already
+            self._turn.release()
 
 
 def deliver(first: Deliverer) -> None:
