@@ -1,7 +1,7 @@
 """TaskTracker: takes in the updates of many subtasks and tells one outcome.
 
-A tracker consists of its course (state and counters, ``tracking.course``), its judgement (policy and
-outcome, ``tracking.judgement``), its outbox (``tracking.delivery``), its tie to the event bus
+A tracker consists of its course (state and counters: ``tracking.course``), its judgement (policy,
+outcome: ``tracking.judgement``), its outbox (``tracking.delivery``), its tie to the event bus
 (``tracking.tracker_events``) and its log. An update is read and decided on by pure functions
 (``tracking.updates``) and committed by the course.
 
