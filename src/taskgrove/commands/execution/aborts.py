@@ -3,7 +3,11 @@
 A leaf that has not begun ends ABORTED at once. Work that runs is asked to stop; each rung is a
 note on the leaf, with its time. Work that has not ended when the grace period is over is
 abandoned: the leaf ends ABORTED, and a thread that hangs in a call is replaced. The column ABORT
-of ``leaf_machine.MOVES`` lists the move in each state, also while a command is being called.
+of ``leaf_machine.MOVES`` lists the move in each state.
+
+An Abort that comes while a command is being called (``CALLING`` to ``ABORTING_IN_CALL``) is sent
+at once, during the call. The runner of devices sends Abort again when the call has returned,
+because the device may not have known the command before.
 
 Threads: everything here runs on control threads.
 """
