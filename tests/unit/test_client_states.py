@@ -13,7 +13,7 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause
 from taskgrove.moves import Answer, Table
 from taskgrove.tango import device_runner
-from taskgrove.tango.client import abort, command, contact
+from taskgrove.tango.client import abort, command, contact, link
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, DeskNews
 from taskgrove.tango.client.command import CommandNews, LrcCommand
 from taskgrove.tango.client.contact import Contact, ContactNews
@@ -135,3 +135,15 @@ def test_who_waits_for_an_abort_is_answered_when_the_client_is_closed() -> None:
     desk.ask(answers.append, slow=False)
     assert [answer.acknowledged for answer in answers] == [False, False, False]
     assert "the client was closed" in answers[0].text
+
+
+def test_the_link_to_a_device_does_what_its_table_says(caplog: pytest.LogCaptureFixture) -> None:
+    module: Any = SimpleNamespace()
+    subscriptions: Any = SimpleNamespace()
+
+    def new() -> link.DeviceLink:
+        return link.DeviceLink(
+            module, "a/b/1", subscriptions, rpc_timeout_s=1.0, on_broken=lambda _link: None
+        )
+
+    walk(caplog, link.MOVES, new, lambda machine, request: machine._move(request))

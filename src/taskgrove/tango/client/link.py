@@ -4,8 +4,8 @@ Transparent reconnection is off: with it, a call whose connection breaks is sile
 twice. A call is never repeated here; where repeating is harmless, a ping is.
 
 Threads: any thread may call any method; all of them may block for the length of a call.
-``_lock`` guards ``_flight``, ``_usable`` and ``_marks`` and is never held while PyTango is
-called: the thread that finds the link unusable repairs it, and the others wait for that repair.
+``_lock`` guards the state and ``_repair``, and is never held while PyTango is called: the thread
+that finds the link unusable repairs it, and the others wait for that repair.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from enum import IntEnum, auto
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from taskgrove.errors import DeviceError, nearest
+from taskgrove.moves import IGNORE, REFUSE, row_of, step, table_of
 from taskgrove.tango.client.dispatcher import call_out
 from taskgrove.tango.client.failure import FailureKind, classify
 from taskgrove.tango.client.lists import CHECK_COMMAND, CommandLists, Snapshot
@@ -57,6 +60,46 @@ class CommandShape(NamedTuple):
         return self.out_type == "DevVarLongStringArray"
 
 
+class LinkState(IntEnum):
+    """Whether the connection to a device can be used."""
+
+    STALE = auto()
+    """The connection must be made or repaired before it is used."""
+    REPAIRING = auto()
+    """A thread makes or repairs the connection; the others wait for it."""
+    MARKED = auto()
+    """As REPAIRING, and a fault was found meanwhile: one more repair follows."""
+    USABLE = auto()
+    """The device was reached, and its events are subscribed to."""
+    CLOSED = auto()
+    """The client was closed."""
+
+
+class LinkRequest(IntEnum):
+    """The requests to a link, and the ends of its repair."""
+
+    USE = auto()
+    MARK = auto()
+    REPAIRED = auto()
+    FAILED = auto()
+    CLOSE = auto()
+
+
+_STALE, _REPAIRING, _MARKED, _USABLE, _CLOSED = LinkState
+_ROW: Final = partial(row_of, LinkRequest)
+
+# fmt: off
+MOVES: Final = table_of(LinkState, LinkRequest, {
+    #                USE         MARK     REPAIRED FAILED  CLOSE
+    _STALE:     _ROW(_REPAIRING, IGNORE,  REFUSE,  REFUSE, _CLOSED),
+    _REPAIRING: _ROW(IGNORE,     _MARKED, _USABLE, _STALE, _CLOSED),
+    _MARKED:    _ROW(IGNORE,     IGNORE,  _STALE,  _STALE, _CLOSED),
+    _USABLE:    _ROW(_REPAIRING, _STALE,  REFUSE,  REFUSE, _CLOSED),
+    _CLOSED:    _ROW(IGNORE,     IGNORE,  IGNORE,  IGNORE, IGNORE),
+})
+# fmt: on
+
+
 class DeviceLink:
     """Proxy and subscriptions of one device.
 
@@ -70,6 +113,7 @@ class DeviceLink:
 
     Attributes:
         device: The device's TANGO name.
+        state: Whether the connection can be used.
         protocol: Version of the protocol that the device serves; 0 for none, or not known yet.
         server: Name of its server, once known.
         subscribed_at: When its events were last subscribed to (monotonic seconds).
@@ -99,10 +143,10 @@ class DeviceLink:
         self._shapes: dict[str, CommandShape] = {}
         self._mute: bool | None = None
         self._sure_at = 0.0
+        self.state = LinkState.STALE
         self._lock = threading.Lock()
-        self._flight: Future[None] | None = None
-        self._usable = False
-        self._marks = 0
+        #: Ends with the repair that is under way.
+        self._repair: Future[None] = Future()
         self._closed = threading.Event()
 
     @property
@@ -127,8 +171,7 @@ class DeviceLink:
     def mark_stale(self) -> None:
         """Have the link repaired before it is used again."""
         with self._lock:
-            self._usable = False
-            self._marks += 1
+            self._move(LinkRequest.MARK)
 
     def ensure(self) -> None:
         """Return when the device was reached and its events are subscribed to.
@@ -137,26 +180,35 @@ class DeviceLink:
             DevFailed: It cannot be reached; nothing was sent to the device's commands.
             DeviceError: The link is closed.
         """
-        if self._usable and time.monotonic() - self._sure_at < _FRESH_S:
+        if self.state is LinkState.USABLE and time.monotonic() - self._sure_at < _FRESH_S:
             return
         with self._lock:
-            flight = self._flight
-            if flight is None:
-                mine = self._flight = Future()
-                marks, sound = self._marks, self._usable
-        if flight is not None:
-            flight.result()
+            sound = self.state is LinkState.USABLE
+            is_mine = self._move(LinkRequest.USE)
+            if self.state is LinkState.CLOSED:
+                raise DeviceError("the client is closed", device=self.device)
+            if is_mine:
+                self._repair = Future()
+            repair = self._repair
+        if not is_mine:
+            repair.result()
             return
         try:
-            if self._closed.is_set():
-                raise DeviceError("the client is closed", device=self.device)
             with self._tango.EnsureOmniThread():
                 self._establish(sound)
         except BaseException as exc:
-            self._land(mine, usable=False, exc=exc)
+            with self._lock:
+                self._move(LinkRequest.FAILED)
+            repair.set_exception(exc)
             raise
-        # A link that was found stale in the meantime is repaired once more by its next user.
-        self._land(mine, usable=marks == self._marks)
+        with self._lock:
+            self._move(LinkRequest.REPAIRED)
+        repair.set_result(None)
+
+    def _move(self, request: LinkRequest) -> bool:
+        before = self.state
+        self.state = step(MOVES, before, request, self.device)
+        return self.state is not before
 
     def call(self, name: str, argin: Any, *, within_s: float = 0.0) -> Any:
         """Call a command once and return its reply; the call is never repeated.
@@ -243,26 +295,15 @@ class DeviceLink:
         """End every subscription and drop the proxy."""
         self._closed.set()
         with self._lock:
-            self._usable = False
-            flight = self._flight
-        if flight is not None:
-            flight.exception()
+            is_repaired = self.state in (LinkState.REPAIRING, LinkState.MARKED)
+            self._move(LinkRequest.CLOSE)
+        if is_repaired:
+            self._repair.exception()
         if self._proxy is not None:
             self._subscriptions.end(self._proxy)
         self._proxy = self._admin = None
 
     # -- making and repairing ------------------------------------------------
-    def _land(
-        self, flight: Future[None], *, usable: bool, exc: BaseException | None = None
-    ) -> None:
-        with self._lock:
-            self._usable = usable
-            self._flight = None
-        if exc is None:
-            flight.set_result(None)
-        else:
-            flight.set_exception(exc)
-
     def _establish(self, sound: bool) -> None:
         if self._proxy is None:
             self._proxy = self._new_proxy(self._timeout_ms)
