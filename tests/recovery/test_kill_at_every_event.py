@@ -10,7 +10,8 @@ import pytest
 
 from taskgrove.commands.replay import rebuild
 from taskgrove.control_model import TaskStatus
-from taskgrove.recovery.lost_run_recovery import find_lost, lost_runs, recover
+from taskgrove.recovery.finding_lost import find_lost, lost_runs
+from taskgrove.recovery.lost_run_recovery import recover
 from taskgrove.store import Store
 from taskgrove.store.history import History
 from taskgrove.story.run_node import RunNodes

@@ -44,7 +44,8 @@ def recover(
 
 
 def _list(terminal: Terminal, store: Store) -> int:
-    from taskgrove.recovery.lost_run_recovery import look_at_lost, lost_runs  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.finding_lost import lost_runs  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.lost_run_recovery import look_at_lost  # noqa: PLC0415 - an extra
     from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
 
     lost = lost_runs(store)

@@ -24,7 +24,7 @@ from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why import explain
 
 if TYPE_CHECKING:
-    from taskgrove.recovery.lost_run_recovery import RecoveryPlan
+    from taskgrove.recovery.recovery_plan import RecoveryPlan
     from taskgrove.store.store import Store
 
 #: How long what is aborted may take to end, in seconds.

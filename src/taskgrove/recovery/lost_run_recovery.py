@@ -23,24 +23,13 @@ from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, TaskExecutionType
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import Observer
-from taskgrove.recovery.finding_lost import LostRun, find_lost, lost_runs, moment_text
+from taskgrove.recovery.finding_lost import find_lost, moment_text
 from taskgrove.recovery.recovery_plan import KIND_OF_OUTSIDE, RecoveryPlan, plan_recovery
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 from taskgrove.store.store import Store
-
-__all__ = [
-    "LostRun",
-    "Recovery",
-    "RecoveryPlan",
-    "find_lost",
-    "look_at_lost",
-    "lost_runs",
-    "recover",
-    "start_recovery",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from taskgrove.commands.task import Task, TaskExecutionType
 from taskgrove.errors import UsageError
 from taskgrove.events import Observer
 from taskgrove.recovery.family import base_of, family_of
-from taskgrove.recovery.resume_plan import PlannedLeaf, ResumePlan, plan_resume_of
+from taskgrove.recovery.resume_plan import ResumePlan, plan_resume_of
 from taskgrove.store.database.advice import command_line, typed_again
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
@@ -32,17 +32,6 @@ from taskgrove.store.store import Store
 
 if TYPE_CHECKING:
     from taskgrove.store.recorder import Recorder
-
-__all__ = [
-    "PlannedLeaf",
-    "ResumePlan",
-    "Resumption",
-    "check_not_resumed",
-    "check_resumable",
-    "plan_resume",
-    "resume",
-    "to_resume",
-]
 
 
 @dataclass(frozen=True, slots=True)
