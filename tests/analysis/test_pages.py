@@ -1,4 +1,4 @@
-"""Pages are published under their root, whole or not at all, and nothing is lost (SPEC S8)."""
+"""Pages are published under their root, whole or not at all, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data classes of seed 004: fields, order, defaults; names of pages (SPEC S8)."""
+"""The data classes of seed 004: fields, order, defaults; names of pages."""
 
 from __future__ import annotations
 

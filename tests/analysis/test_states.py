@@ -1,4 +1,4 @@
-"""Every state of an analysis, reached by a real process (issue 3, part 3; SPEC S8)."""
+"""Every state of an analysis, reached by a real process."""
 
 from __future__ import annotations
 

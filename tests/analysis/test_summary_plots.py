@@ -1,4 +1,4 @@
-"""Figures become pages: complete, escaped, without a display or a network (SPEC S8)."""
+"""Figures become pages: complete, escaped, without a display or a network."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ behind: neither changes how the analysis ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from taskgrove.analysis.running.analysis_events import KINDS, AnalysisEvent, Callback
@@ -55,15 +56,14 @@ class Hooks:
 
     def callbacks(self) -> tuple[Callback, ...]:
         """Return one callback for each hook, which hears its own kind of event only."""
-        return tuple(_only(name, hook) for name, hooks in self._hooks.items() for hook in hooks)
+        return tuple(
+            partial(_hear, name, hook) for name, hooks in self._hooks.items() for hook in hooks
+        )
 
 
-def _only(name: str, hook: Hook) -> Callable[[AnalysisEvent], object]:
-    def hear(event: AnalysisEvent) -> None:
-        if event.kind == name:
-            hook(event)
-
-    return hear
+def _hear(name: str, hook: Hook, event: AnalysisEvent) -> None:
+    if event.kind == name:
+        hook(event)
 
 
 #: What :class:`~taskgrove.analysis.executor.AnalysisExecutor` takes for its hooks.

@@ -175,20 +175,12 @@ def _is_hdf5(value: str | Path, info: ValidationInfo) -> str | Path:
 
 _Hdf5File: Final = Annotated[str | Path, AfterValidator(_is_hdf5)]
 
-#: The registry that executors use.
+#: The registry that executors use, and its methods as functions.
 SCHEMAS: Final = SchemaRegistry()
 
 
-def register_schema(name: str, model: Any) -> None:
-    """Add a schema to the common registry; see :meth:`SchemaRegistry.register`."""
-    SCHEMAS.register(name, model)
-
-
-def check_payload(
-    impl_schemas: str | None, payload: Any, *, folder: str | Path | None = None
-) -> list[SchemaProblem]:
-    """Check a payload by the common registry; see :meth:`SchemaRegistry.check_payload`."""
-    return SCHEMAS.check_payload(impl_schemas, payload, folder=folder)
+register_schema: Final = SCHEMAS.register
+check_payload: Final = SCHEMAS.check_payload
 
 
 def require_payload(

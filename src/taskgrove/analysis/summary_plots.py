@@ -13,29 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from taskgrove.analysis.figures.html_document import render_page
+from taskgrove.analysis.figures.html_document import render_figures
 from taskgrove.analysis.plain.plain_words import MAX_DEPTH
 from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.errors import AnalysisError
 
-
-def render_figures(figures: Any, *, title: str = "Summary plots") -> bytes:
-    """Return figures as one page of HTML.
-
-    Only the library that an object's class comes from is imported, and only for that object.
-
-    Args:
-        figures: A matplotlib figure, a HoloViews or Panel object, a Bokeh model, a plotly
-            figure, a PIL image; bytes, which are HTML (a whole document is kept byte for byte)
-            or an image file; text, which is shown as it stands, tags included, unless its class
-            says that it is HTML (``markupsafe.Markup``); a list of these, drawn one below the
-            other; a dict of these, drawn as tabs. Lists and dicts nest.
-        title: The title of the page's window.
-
-    Raises:
-        AnalysisError: Something in it cannot be drawn; the error names its type.
-    """
-    return render_page(figures, title)
+__all__ = ["collect_plots", "convert_payload", "map_plots", "render_figures"]
 
 
 def convert_payload(payload: Any) -> Any:
@@ -50,8 +33,14 @@ def convert_payload(payload: Any) -> Any:
     done: dict[int, ElogSummaryPlots] = {}
 
     def convert(plots: ElogSummaryPlots) -> ElogSummaryPlots:
-        if id(plots) not in done:  # payload and summary may hold the same plots
-            done[id(plots)] = _converted(plots)
+        if id(plots) in done:  # payload and summary may hold the same plots
+            return done[id(plots)]
+        try:
+            page = render_figures(plots.figures, title=plots.display_name)
+        except AnalysisError as exc:
+            said = f"the page {plots.display_name}: {exc.message}"
+            raise AnalysisError(said, hint=exc.hint) from exc
+        done[id(plots)] = replace(plots, figures=page)
         return done[id(plots)]
 
     return map_plots(payload, convert)
@@ -60,12 +49,7 @@ def convert_payload(payload: Any) -> Any:
 def collect_plots(payload: Any) -> list[ElogSummaryPlots]:
     """Return every summary plot of a payload, in order; a list in several places counts once."""
     found: list[ElogSummaryPlots] = []
-
-    def note(plots: ElogSummaryPlots) -> ElogSummaryPlots:
-        found.append(plots)
-        return plots
-
-    map_plots(payload, note)
+    map_plots(payload, found.append)
     return found
 
 
@@ -108,11 +92,3 @@ def _with_mapped_items(
         # A named tuple is made from its fields, one by one.
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     return items
-
-
-def _converted(plots: ElogSummaryPlots) -> ElogSummaryPlots:
-    try:
-        page = render_figures(plots.figures, title=plots.display_name)
-    except AnalysisError as exc:
-        raise AnalysisError(f"the page {plots.display_name}: {exc.message}", hint=exc.hint) from exc
-    return replace(plots, figures=page)

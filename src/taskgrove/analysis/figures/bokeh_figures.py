@@ -12,6 +12,7 @@ from bokeh.models import UIElement
 from bokeh.resources import Resources
 
 from taskgrove.analysis.figures.bokeh_scripts import named_scripts
+from taskgrove.analysis.figures.kinds import render_with
 from taskgrove.analysis.figures.part import Part, type_name, unsupported
 from taskgrove.analysis.figures.stretching import fills_height, in_place, kept_from_collapsing
 from taskgrove.errors import AnalysisError
@@ -41,9 +42,7 @@ def render(obj: object, label: str) -> Part:
     if foreign == ["panel"]:
         import panel  # noqa: PLC0415 - the figure is made of models of Panel
 
-        from taskgrove.analysis.figures.panel_figures import render as render_panel  # noqa: PLC0415
-
-        return render_panel(panel.Column(*map(panel.pane.Bokeh, roots)), label)
+        return render_with("panel", panel.Column(*map(panel.pane.Bokeh, roots)), label)
     if foreign:
         raise AnalysisError(
             f"{type_name(obj)} holds models of {', '.join(foreign)}, "
@@ -65,9 +64,7 @@ def render(obj: object, label: str) -> Part:
 def _components_of(models: set[Any], script: str) -> list[str]:
     modules = {type(model).__module__ for model in models}
     needed = {
-        component
-        for start, component in _COMPONENTS
-        if any(module.startswith(start) for module in modules)
+        component for start, component in _COMPONENTS for name in modules if name.startswith(start)
     }
     if any(getattr(model, "output_backend", None) == "webgl" for model in models):
         needed.add("bokeh-gl")

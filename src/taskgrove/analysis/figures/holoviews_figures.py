@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from typing import Any, Final
 
 import holoviews as hv
 from holoviews.core import Dimensioned
 
+from taskgrove.analysis.figures.kinds import render_with
 from taskgrove.analysis.figures.part import Part, unsupported
 from taskgrove.errors import AnalysisError, MissingExtraError
 
-#: Backends in the order in which one is taken where the author chose none.
-_BACKENDS: Final = ("bokeh", "matplotlib", "plotly")
+#: Backends in the order in which one is taken where the author chose none, and their modules.
+_BACKENDS: Final = {"bokeh": "bokeh", "matplotlib": "mpl", "plotly": "plotly"}
 
 
 def render(obj: object, label: str) -> Part:
@@ -25,24 +27,12 @@ def render(obj: object, label: str) -> Part:
     if not isinstance(obj, Dimensioned):
         raise unsupported(obj)
     backend = _backend()
-    if _has_frames(obj):
+    if any(part.kdims for part in obj.traverse(lambda part: part, [hv.HoloMap])):
         return _with_sliders(obj, backend, label)
     drawn = hv.render(obj, backend=backend)
-    if backend == "bokeh":
-        from taskgrove.analysis.figures.bokeh_figures import render as render_drawn  # noqa: PLC0415
-    elif backend == "matplotlib":
-        from taskgrove.analysis.figures.matplotlib_figures import (  # noqa: PLC0415
-            render as render_drawn,
-        )
-    else:
-        import plotly.graph_objects  # noqa: PLC0415
-
-        from taskgrove.analysis.figures.plotly_figures import (  # noqa: PLC0415
-            render as render_drawn,
-        )
-
-        drawn = plotly.graph_objects.Figure(drawn)
-    return render_drawn(drawn, label)
+    if backend == "plotly":  # HoloViews gives its data only
+        drawn = importlib.import_module("plotly.graph_objects").Figure(drawn)
+    return render_with(backend, drawn, label)
 
 
 def _backend() -> str:
@@ -58,17 +48,8 @@ def _backend() -> str:
 
 def _load(name: str) -> None:
     # Not hv.extension(): it would bring Panel along and write into a notebook.
-    if name == "bokeh":
-        import holoviews.plotting.bokeh  # noqa: PLC0415
-    elif name == "matplotlib":
-        import holoviews.plotting.mpl  # noqa: PLC0415
-    else:
-        import holoviews.plotting.plotly  # noqa: PLC0415, F401
+    importlib.import_module(f"holoviews.plotting.{_BACKENDS[name]}")
     hv.Store.set_current_backend(name)
-
-
-def _has_frames(obj: Any) -> bool:
-    return any(len(part.kdims) > 0 for part in obj.traverse(lambda part: part, [hv.HoloMap]))
 
 
 def _with_sliders(obj: Any, backend: str, label: str) -> Part:
@@ -79,6 +60,4 @@ def _with_sliders(obj: Any, backend: str, label: str) -> Part:
         )
     import panel  # noqa: PLC0415 - HoloViews draws its sliders with Panel
 
-    from taskgrove.analysis.figures.panel_figures import render as render_panel  # noqa: PLC0415
-
-    return render_panel(panel.pane.HoloViews(obj, backend=backend).layout, label)
+    return render_with("panel", panel.pane.HoloViews(obj, backend=backend).layout, label)

@@ -47,11 +47,21 @@ border-bottom:3px solid transparent;overflow-wrap:anywhere}
 """
 
 
-def render_page(figures: Any, title: str) -> bytes:
-    """Return the page of ``figures``: UTF-8, or the author's own document byte for byte.
+def render_figures(figures: Any, *, title: str = "Summary plots") -> bytes:
+    """Return figures as one page of HTML: UTF-8, or the author's own document byte for byte.
+
+    Only the library that an object's class comes from is imported, and only for that object.
+
+    Args:
+        figures: A matplotlib figure, a HoloViews or Panel object, a Bokeh model, a plotly
+            figure, a PIL image; bytes, which are HTML or an image file; text, which is shown as
+            it stands, tags included, unless its class says that it is HTML
+            (``markupsafe.Markup``); a list of these, drawn one below the other; a dict of these,
+            drawn as tabs. Lists and dicts nest.
+        title: The title of the page's window.
 
     Raises:
-        AnalysisError: Something in it cannot be drawn, or there is nothing in it.
+        AnalysisError: Something in it cannot be drawn; the error names its type.
     """
     if not isinstance(figures, list | tuple | Mapping):
         alone = render_one(figures, title)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+import importlib
+from typing import Final
 
 from taskgrove.analysis.figures import html_text
 from taskgrove.analysis.figures.part import Part, type_name, unsupported
 from taskgrove.errors import AnalysisError, TaskgroveError
 
-_Renderer: TypeAlias = Callable[[object, str], Part]
+#: The top-level package that a class comes from, and the module here that draws its objects.
+_RENDERERS: Final = {
+    "matplotlib": "matplotlib_figures",
+    "holoviews": "holoviews_figures",
+    "panel": "panel_figures",
+    "bokeh": "bokeh_figures",
+    "plotly": "plotly_figures",
+    "PIL": "pil_images",
+}
 
 
 def render_one(obj: object, label: str) -> Part:
@@ -24,14 +32,12 @@ def render_one(obj: object, label: str) -> Part:
     """
     if isinstance(obj, str | bytes | bytearray | memoryview):
         return html_text.render(obj, label)
-    for cls in type(obj).__mro__:
-        renderer = _RENDERERS.get(cls.__module__.partition(".")[0])
-        if renderer is not None:
-            break
-    else:
+    packages = (cls.__module__.partition(".")[0] for cls in type(obj).__mro__)
+    package = next((name for name in packages if name in _RENDERERS), None)
+    if package is None:
         raise unsupported(obj)
     try:
-        return renderer(obj, label)
+        return render_with(package, obj, label)
     except (TaskgroveError, MemoryError):
         raise
     except Exception as exc:
@@ -41,48 +47,8 @@ def render_one(obj: object, label: str) -> Part:
         ) from exc
 
 
-def _matplotlib(obj: object, label: str) -> Part:
-    from taskgrove.analysis.figures.matplotlib_figures import render  # noqa: PLC0415
-
-    return render(obj, label)
-
-
-def _holoviews(obj: object, label: str) -> Part:
-    from taskgrove.analysis.figures.holoviews_figures import render  # noqa: PLC0415
-
-    return render(obj, label)
-
-
-def _panel(obj: object, label: str) -> Part:
-    from taskgrove.analysis.figures.panel_figures import render  # noqa: PLC0415
-
-    return render(obj, label)
-
-
-def _bokeh(obj: object, label: str) -> Part:
-    from taskgrove.analysis.figures.bokeh_figures import render  # noqa: PLC0415
-
-    return render(obj, label)
-
-
-def _plotly(obj: object, label: str) -> Part:
-    from taskgrove.analysis.figures.plotly_figures import render  # noqa: PLC0415
-
-    return render(obj, label)
-
-
-def _pil(obj: object, label: str) -> Part:
-    from taskgrove.analysis.figures.pil_images import render  # noqa: PLC0415
-
-    return render(obj, label)
-
-
-#: The top-level package that a class comes from, and what draws it.
-_RENDERERS: Final[dict[str, _Renderer]] = {
-    "matplotlib": _matplotlib,
-    "holoviews": _holoviews,
-    "panel": _panel,
-    "bokeh": _bokeh,
-    "plotly": _plotly,
-    "PIL": _pil,
-}
+def render_with(package: str, obj: object, label: str) -> Part:
+    """Return an object of a package of figures as a part; only that package is imported."""
+    module = importlib.import_module(f"taskgrove.analysis.figures.{_RENDERERS[package]}")
+    part: Part = module.render(obj, label)
+    return part

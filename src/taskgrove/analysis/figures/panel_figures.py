@@ -34,18 +34,8 @@ MAX_OPTIONS: Final = 50
 
 _CUT: Final = "<!--taskgrove:cut-->"
 #: Names the pieces of Panel's page; the variables are those it documents for templates.
-_TEMPLATE: Final = Template(
-    _CUT.join(
-        [
-            "",
-            "{{ bokeh_css if bokeh_css }}",
-            "{{ bokeh_js if bokeh_js }}",
-            "{{ plot_div }}",
-            "{{ plot_script }}",
-            "",
-        ]
-    )
-)
+_PIECES: Final = ("bokeh_css", "bokeh_js", "plot_div", "plot_script")
+_TEMPLATE: Final = Template(_CUT.join(["", *(f"{{{{ {name} or '' }}}}" for name in _PIECES), ""]))
 #: Models of text; an image that stretches is text to Panel, too.
 _TEXTS: Final = frozenset({"Div", "panel.models.markup.HTML"})
 _SCRIPT: Final = re.compile(r"<script([^>]*)>(.*?)</script\s*>", re.DOTALL | re.IGNORECASE)

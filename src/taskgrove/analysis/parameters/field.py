@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 FlagType: TypeAlias = Literal["", "-", "--"]
 ListStyle: TypeAlias = Literal["repeat", "values", "comma"]
 
-_KEYS: Final = ("unit", "flag_type", "rename_param", "is_result", "list_style")
-
 
 def Parameter(  # noqa: N802 - reads like pydantic's Field, which it is
     default: Any = ...,
@@ -50,18 +48,9 @@ def Parameter(  # noqa: N802 - reads like pydantic's Field, which it is
     Raises:
         UsageError: ``flag_type`` or ``list_style`` is none of these.
     """
-    if flag_type is not None and flag_type not in get_args(FlagType):
-        raise UsageError(f"flag_type is '-', '--' or '', not {flag_type!r}")
-    if list_style not in get_args(ListStyle):
-        raise UsageError(f"list_style is one of {get_args(ListStyle)}, not {list_style!r}")
-    said: dict[str, Any] = {
-        "unit": unit,
-        "flag_type": flag_type,
-        "rename_param": rename_param,
-        "is_result": is_result or None,
-        "list_style": None if list_style == "repeat" else list_style,
-    }
-    extra = {key: value for key, value in said.items() if value is not None}
+    info = ParameterInfo(unit, flag_type, rename_param, is_result, list_style)
+    said = {name: getattr(info, name) for name in _KEYS}
+    extra = {name: value for name, value in said.items() if value != getattr(UNDECLARED, name)}
     extra |= constraints.pop("json_schema_extra", None) or {}
     if default_factory is not None:
         constraints["default_factory"] = default_factory
@@ -88,9 +77,17 @@ class ParameterInfo:
     is_result: bool = False
     list_style: ListStyle = "repeat"
 
+    def __post_init__(self) -> None:
+        if self.flag_type not in {None, *get_args(FlagType)}:
+            raise UsageError(f"flag_type is '-', '--' or '', not {self.flag_type!r}")
+        if self.list_style not in get_args(ListStyle):
+            known = get_args(ListStyle)
+            raise UsageError(f"list_style is one of {known}, not {self.list_style!r}")
+
 
 #: What holds of a key that no field of the class declares.
 UNDECLARED: Final = ParameterInfo()
+_KEYS: Final = tuple(ParameterInfo.__slots__)
 
 
 def info_of(field: FieldInfo) -> ParameterInfo:
@@ -103,8 +100,4 @@ def info_of(field: FieldInfo) -> ParameterInfo:
     if not isinstance(extra, dict):
         return UNDECLARED
     said: dict[str, Any] = {key: extra[key] for key in _KEYS if extra.get(key) is not None}
-    if said.get("flag_type", "") not in get_args(FlagType):
-        raise UsageError(f"flag_type is '-', '--' or '', not {said['flag_type']!r}")
-    if said.get("list_style", "repeat") not in get_args(ListStyle):
-        raise UsageError(f"list_style is one of {get_args(ListStyle)}, not {said['list_style']!r}")
     return ParameterInfo(**said)
