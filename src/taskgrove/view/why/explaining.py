@@ -9,7 +9,7 @@ report. Pure: no clock, no I/O.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from taskgrove.story.run_story import RunStory, story_of_facts
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 _WHOLE: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Why(Explanation):
+class Why(Explanation, frozen=True):
     """An explanation that shows itself: as text when printed, as HTML in a notebook."""
 
     def __str__(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from taskgrove.events import Cause, LeftOut
 from taskgrove.story.node_state import NodeState
@@ -20,8 +21,7 @@ _SHOWN_AS: Final[dict[RunState, NodeState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FirstFailure:
+class FirstFailure(msgspec.Struct, frozen=True):
     """The leaf that failed first by itself; of a command that failed, the first that decided it.
 
     Attributes:
@@ -47,8 +47,7 @@ class FirstFailure:
     attempt_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class CauseGroup:
+class CauseGroup(msgspec.Struct, frozen=True):
     """Failed leaves that have the same cause.
 
     Attributes:
@@ -71,8 +70,7 @@ class CauseGroup:
         return len(self.paths)
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True):
     """A run in words.
 
     Attributes:

@@ -8,8 +8,9 @@ or came to a device that was gone already. Failed leaves with the same cause are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.events import Cause, LeftOut, one_line
@@ -35,8 +36,7 @@ _LAST: Final = 1 << 62
 _ENDED: Final = {"rejected": "was rejected", "aborted": "was aborted"}
 
 
-@dataclass(frozen=True, slots=True)
-class Casualty:
+class Casualty(msgspec.Struct, frozen=True):
     """A leaf that did not fail by itself.
 
     Attributes:
@@ -54,8 +54,7 @@ class Casualty:
     of: str | None = None
 
 
-@dataclass(slots=True)
-class Abort:
+class Abort(msgspec.Struct):
     """An abort of the whole run.
 
     Attributes:
@@ -68,13 +67,12 @@ class Abort:
 
     reason: str
     wall_ns: int
-    running: list[RunNode] = field(default_factory=list)
-    abandoned: list[RunNode] = field(default_factory=list)
+    running: list[RunNode] = []
+    abandoned: list[RunNode] = []
     not_started: int = 0
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(msgspec.Struct):
     """The end of a run, and of every leaf of it.
 
     Attributes:
@@ -103,19 +101,19 @@ class Findings:
     command: str
     outcome: NodeState
     left_out: tuple[LeftOut, ...]
-    failed: list[FailedLeaf] = field(default_factory=list)
-    groups: list[list[FailedLeaf]] = field(default_factory=list)
+    failed: list[FailedLeaf] = []
+    groups: list[list[FailedLeaf]] = []
     deciding: int = 0
     before: int = 0
-    casualties: list[Casualty] = field(default_factory=list)
+    casualties: list[Casualty] = []
     abort: Abort | None = None
-    open: list[RunNode] = field(default_factory=list)
+    open: list[RunNode] = []
     leaf_count: int = 0
-    retried: list[RunNode] = field(default_factory=list)
+    retried: list[RunNode] = []
     reused: int = 0
-    accepted: list[tuple[RunNode, NodeNote]] = field(default_factory=list)
+    accepted: list[tuple[RunNode, NodeNote]] = []
     never_begun: int = 0
-    blocked: list[RunNode] = field(default_factory=list)
+    blocked: list[RunNode] = []
     verdicts: tuple[OperatorVerdict, ...] = ()
 
     @property

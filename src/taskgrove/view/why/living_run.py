@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
@@ -24,8 +25,7 @@ from taskgrove.view.why.naming import command_of, device_of, note_of, who
 _NS: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Something that a living run waits for.
 
     Attributes:
