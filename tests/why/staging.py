@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,8 @@ class Stage:
             runner.close()
         assert untold_causes(log.events) == []
         if end:
-            story = story_of_events(
-                log.events, now_ns=time.time_ns(), map_file="map.yaml", can_resume=True
-            )
+            story = story_of_events(log.events, now_ns=time.time_ns())
+            story = replace(story, map_file="map.yaml", can_resume=True)
         return Ended(story, why(story))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -56,15 +57,15 @@ def ran(
         if meanwhile is not None:
             meanwhile(handle, fake)
         assert handle.wait(GUARD_S)
-    story = story_of_events(log.events, now_ns=time.time_ns(), can_resume=True)
+    story = replace(story_of_events(log.events, now_ns=time.time_ns()), can_resume=True)
     found = why(story)
     print(f"\n{found}")
     assert untold_causes(log.events) == []
     view = RunView(handle.id)
     for event in log.events:
         view.apply(event)
-    again = story_of_facts(view, run_id=handle.id, now_ns=story.now_ns, can_resume=True)
-    live = why(again)
+    again = story_of_facts(view, run_id=handle.id, now_ns=story.now_ns)
+    live = why(replace(again, can_resume=True))
     assert live.sentence == found.sentence
     assert live.groups == found.groups
     assert "<script" not in render_why_html(found)
