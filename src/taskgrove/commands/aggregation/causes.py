@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from taskgrove.commands.aggregation.base import CauseLine, SubtaskResult
@@ -111,10 +112,10 @@ def causes_of_faults(left_out: Iterable[LeftOut]) -> Iterator[CauseLine]:
             yield CauseLine(line, 1, (item.name,))
 
 
-def counted(causes: Iterable[CauseLine]) -> list[CauseLine]:
+def counted(causes: Iterable[CauseLine], limit: int | None = CAUSES_LIMIT) -> list[CauseLine]:
     """Return equal causes as one that keeps their count and names their leaves, in order.
 
-    Of more than ``CAUSES_LIMIT`` of them the last one tells how many more there are.
+    Of more than ``limit`` of them the last one tells how many more there are.
     """
     seen: dict[str, CauseLine] = {}
     more = 0
@@ -128,40 +129,20 @@ def counted(causes: Iterable[CauseLine]) -> list[CauseLine]:
         else:
             names = (*earlier.leaves, *cause.leaves)[:NAMES_LIMIT]
             seen[cause.text] = CauseLine(cause.text, earlier.count + cause.count, names)
-    kept = list(seen.values())
-    more += len(kept[CAUSES_LIMIT:])
-    return kept[:CAUSES_LIMIT] + [CauseLine(line) for line in _more_line(more)]
+    kept = list(seen.values())[:limit]
+    more += len(seen) - len(kept)
+    return [*kept, CauseLine(f"… and {more} more")] if more else kept
 
 
 def merged(groups: Iterable[Iterable[str]]) -> list[str]:
     """Return all lines without duplicates, in order; ``… and N more`` lines are summed, last."""
-    seen: dict[str, None] = {}
-    more = 0
-    for lines in groups:
-        for line in lines:
-            found = _MORE.fullmatch(line) if line[:1] == "…" else None
-            if found is not None:
-                more += int(found[1])
-            else:
-                seen[line] = None
-    return [*seen, *_more_line(more)]
+    return [cause.text for cause in counted(map(CauseLine, chain.from_iterable(groups)), None)]
 
 
 def causes_block(lines: Iterable[str]) -> str:
     """Return a ``Causes:`` block of at most 200 lines and a ``… and N more``; empty for none."""
-    shown = merged([lines])
-    more = 0
-    found = _MORE.fullmatch(shown[-1]) if shown else None
-    if found is not None:
-        more = int(found[1])
-        shown.pop()
-    more += max(0, len(shown) - CAUSES_LIMIT)
-    shown = shown[:CAUSES_LIMIT] + _more_line(more)
-    return "\n".join(["Causes:", *(f"- {line}" for line in shown)]) if shown else ""
-
-
-def _more_line(more: int) -> list[str]:
-    return [f"… and {more} more"] if more else []
+    shown = counted(map(CauseLine, lines))
+    return "\n".join(["Causes:", *(f"- {cause.text}" for cause in shown)]) if shown else ""
 
 
 def _without_bullet(line: str) -> str:
