@@ -287,7 +287,7 @@ def test_what_is_no_status_is_told_and_ignored(status, caplog):
     tracker.update_task(task_name="a", status=status, progress=40)
     assert tracker.subtasks["a"].status is TaskStatus.IN_PROGRESS
     assert tracker.progress == 40
-    assert "reported a status that is none" in caplog.text
+    assert "reported an unknown status" in caplog.text
 
 
 # -- progress (S4.4) -----------------------------------------------------------------------

@@ -41,7 +41,7 @@ class TrackerLog:
     def no_status(self, name: str, status: Any) -> None:
         """Log a reported status that is none."""
         with LOGGING:
-            text = "task %s: %s reported a status that is none: %s"
+            text = "task %s: %s reported an unknown status: %s"
             self.logger.warning(text, self.task_name, text_of(name), describe(status))
 
     def already_final(self, name: str, device_name: str | None) -> None:
@@ -56,11 +56,11 @@ class TrackerLog:
             if self.logger.isEnabledFor(logging.DEBUG):
                 status, source = update.status, update.context.source
                 self.logger.debug(
-                    f"task %s: {words}: it is %s, the update says %s %s%s",
+                    f"task %s: {words}: it is %s, the update reports %s %s%s",
                     self.task_name,
                     record.name,
                     record.status.name if record.status is not None else "not begun",
-                    status.name if status is not None else "nothing of its status",
+                    status.name if status is not None else "no status",
                     update.message,
                     f" (from {source})" if source else "",
                 )
