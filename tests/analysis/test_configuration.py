@@ -381,7 +381,7 @@ def test_earlier_results_that_are_not_there() -> None:
     assert "there is no record" in problems_of(text)[0]
     told = problems_of("header: {title: '{{ earlier.A.b }}'}", earlier=earlier)
     assert "the header cannot ask" in told[0]
-    assert "'earlier' is taken" in problems_of("earlier: {A: {b: 1}}")[0]
+    assert "'earlier' is reserved" in problems_of("earlier: {A: {b: 1}}")[0]
 
 
 def test_a_section_that_is_not_used_may_lack_its_earlier_results() -> None:

@@ -26,13 +26,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from taskgrove.analysis.configuring.config_section import refers, section_of
 from taskgrove.analysis.configuring.config_text import (
     HEADER,
     Layout,
-    as_analysis_error,
+    as_mapping,
+    problems_of,
     read_file,
     read_layout,
 )
@@ -47,13 +48,10 @@ from taskgrove.analysis.configuring.preparing import (
 from taskgrove.analysis.configuring.resolver import Resolver, Scope
 from taskgrove.analysis.configuring.validation import validate
 from taskgrove.analysis.parameters.base import TaskParameters
-from taskgrove.analysis.parameters.header import (
-    AnalysisHeader,
-    is_header_field,
-)
+from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
-from taskgrove.errors import AnalysisError, MapError, nearest
+from taskgrove.errors import AnalysisError, nearest
 from taskgrove.events import Place
 from taskgrove.lazy_exports import LaterModule
 
@@ -63,8 +61,6 @@ else:
     registry = LaterModule("taskgrove.analysis.registry")  # for the types of methods only
 
 __all__ = ["Configuration", "EarlierResults", "load_configuration", "parse_configuration"]
-
-_EMPTY: Final = Node("mapping", {})
 
 
 @dataclass(frozen=True)
@@ -114,19 +110,10 @@ class Configuration:
 
         The two differ from those of another analysis where the header refers to its section.
 
-        Args:
-            entry: See :meth:`parameters_for`.
-            overrides: See :meth:`parameters_for`.
-
-        Raises:
-            AnalysisError: They are not valid.
+        Arguments and errors are those of :meth:`parameters_for`.
         """
-        problems = Problems(self.file, what="configuration")
-        try:
+        with problems_of(self.file) as problems:
             made = self._resolved(entry, dict(overrides or {}), problems)
-            problems.raise_any()
-        except MapError as exc:
-            raise as_analysis_error(exc) from exc
         assert made is not None  # else there would be a problem
         return made
 
@@ -146,13 +133,10 @@ class Configuration:
         """
         if not values:
             return self
-        problems = Problems(self.file, what="configuration")
         header = with_values(self._layout.header, values)
         layout = dataclasses.replace(self._layout, header=header)
-        try:
+        with problems_of(self.file) as problems:
             return _made(layout, self._scope, self._known, self.text, problems)
-        except MapError as exc:
-            raise as_analysis_error(exc) from exc
 
     def with_earlier(self, earlier: EarlierResults | None) -> Configuration:
         """Return the configuration with something else that finds results of earlier runs."""
@@ -165,43 +149,21 @@ class Configuration:
         Raises:
             AnalysisError: There is no such section, or a placeholder of it names nothing.
         """
-        problems = Problems(self.file, what="configuration")
-        try:
-            values = self._values(name, problems)
-            problems.raise_any()
-        except MapError as exc:
-            raise as_analysis_error(exc) from exc
-        if values is None:
-            close = nearest(name, self.sections)
+        if name not in self._layout.tasks.value:
+            where, close = f"{self.file}: " if self.file else "", nearest(name, self.sections)
             raise AnalysisError(
-                f"{self._prefix}there is no section {name!r}", file=self.file, key=name,
-                nearest=close,
+                f"{where}there is no section {name!r}", file=self.file, key=name, nearest=close,
                 hint=f"did you mean {close!r}?" if close
                 else f"sections: {', '.join(self.sections)}",
             )  # fmt: skip
-        return values
-
-    @property
-    def _prefix(self) -> str:
-        return f"{self.file}: " if self.file else ""
-
-    def _values(self, name: str, problems: Problems) -> dict[str, Any] | None:
-        if name not in self._layout.tasks.value:
-            return None
-        return _resolve(self._mapping(name, problems), name, self._scope, problems)
+        with problems_of(self.file) as problems:
+            return _resolve(self._mapping(name, problems), name, self._scope, problems)
 
     def _mapping(self, name: str, problems: Problems) -> Node:
         """Return a section as it stands in the text; an empty one where there is none."""
-        node: Node = self._layout.tasks.value.get(name, _EMPTY)
-        if node.kind == "scalar" and node.value is None:
-            return Node("mapping", {}, node.mark)
-        if node.kind != "mapping":
-            problems.add(
-                f"a section is a mapping, not {node.type_word}", name,
-                self._layout.tasks.key_marks[name],
-            )  # fmt: skip
-            return _EMPTY
-        return node
+        tasks = self._layout.tasks
+        mark = tasks.key_marks.get(name)
+        return as_mapping(tasks.value.get(name), "a section", problems, name, mark)
 
     def _resolved(
         self, entry: registry.AnalysisEntry, overrides: dict[str, Any], problems: Problems
@@ -213,10 +175,7 @@ class Configuration:
         scope = self._scope.with_section(entry.name, section)
         header = self.header
         if overrides and refers(self._layout.header):  # perhaps to what is overridden
-            found = _header(self._layout.header, scope, problems)
-            problems.raise_any()
-            assert found is not None
-            header = found
+            header = _header(self._layout.header, scope, problems)
             section = section_of(entry, text, overrides, header)
             scope = _knowing_run(scope.with_section(entry.name, section), header)
         values = _resolve(section.node, entry.name, scope, problems)
@@ -266,13 +225,9 @@ def load_configuration(
         AnalysisError: It cannot be read or is not valid; ``problems`` lists all that is wrong.
     """
     return parse_configuration(
-        read_file(file),
-        file=file,
-        environ=environ,
-        earlier=earlier,
-        known_names=known_names,
+        read_file(file), file=file, environ=environ, earlier=earlier, known_names=known_names,
         header=header,
-    )
+    )  # fmt: skip
 
 
 def parse_configuration(
@@ -297,10 +252,9 @@ def parse_configuration(
     Raises:
         AnalysisError: It is not valid; ``problems`` lists all that is wrong.
     """
-    problems = Problems(None if file is None else str(file), what="configuration")
     environ = dict(os.environ) if environ is None else environ
     known = None if known_names is None else frozenset(known_names)
-    try:
+    with problems_of(None if file is None else str(file)) as problems:
         layout = read_layout(text, problems)
         add_from_environment(layout, environ)
         layout = dataclasses.replace(layout, header=with_values(layout.header, header or {}))
@@ -310,8 +264,6 @@ def parse_configuration(
         words = text if isinstance(text, str) else text.decode("utf-8-sig")
         scope = Scope(layout.tasks, layout.header, environ, earlier)
         return _made(layout, scope, known, words, problems)
-    except MapError as exc:
-        raise as_analysis_error(exc) from exc
 
 
 def _made(
@@ -321,8 +273,6 @@ def _made(
     layout = dataclasses.replace(layout, header=at_home(layout.header))
     scope = dataclasses.replace(scope, header=layout.header)
     header = _header(layout.header, scope, problems)
-    problems.raise_any()
-    assert header is not None  # else there would be a problem
     return Configuration(problems.file, words, header, layout, _knowing_run(scope, header), known)
 
 
@@ -330,26 +280,27 @@ def _knowing_run(scope: Scope, header: AnalysisHeader) -> Scope:
     return dataclasses.replace(scope, which_run=(header.experiment, str(header.run)))
 
 
-def _resolve(node: Node, path: str, scope: Scope, problems: Problems) -> dict[str, Any]:
+def _resolve(
+    node: Node, path: str, scope: Scope, problems: Problems, *, header_first: bool = False
+) -> dict[str, Any]:
     try:
-        return dict(Resolver(scope, problems, node).resolve(node, path))
+        return dict(Resolver(scope, problems, node, header_first).resolve(node, path))
     except AnalysisError as exc:
         raise problems.stop(exc.message, path, node.mark, hint=exc.hint) from exc
 
 
-def _header(header: Node, scope: Scope, problems: Problems) -> AnalysisHeader | None:
+def _header(header: Node, scope: Scope, problems: Problems) -> AnalysisHeader:
     scope = dataclasses.replace(scope, which_run=None)  # it is the header that says which
-    resolver = Resolver(scope, problems, header, header_first=True)
     before = len(problems.items)
-    try:
-        values = resolver.resolve(header, HEADER)
-    except AnalysisError as exc:
-        raise problems.stop(exc.message, HEADER, header.mark, hint=exc.hint) from exc
+    values = _resolve(header, HEADER, scope, problems, header_first=True)
     fields = list(AnalysisHeader.model_fields)
     for key, mark in header.key_marks.items():
         close = difflib.get_close_matches(key, fields, n=1, cutoff=0.85)
         if key not in fields and close and close[0] not in header.value:
             problems.add_unknown("key of the header", key, join_path(HEADER, key), mark, fields)
-    if len(problems.items) > before:
-        return None
-    return validate(AnalysisHeader, dict(values), problems, node=header, path=HEADER)
+    made = None
+    if len(problems.items) == before:
+        made = validate(AnalysisHeader, values, problems, node=header, path=HEADER)
+    problems.raise_any()
+    assert made is not None  # else there would be a problem
+    return made

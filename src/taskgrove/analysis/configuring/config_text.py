@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -99,24 +101,23 @@ def read_file(file: str | Path) -> bytes:
     Raises:
         AnalysisError: It is no regular file, too big, or cannot be read.
     """
-    path, problems = Path(file), Problems(str(file), what="configuration")
+    path = Path(file)
     try:
-        if "\0" in str(path):
-            raise problems.stop("this is not the name of a file", found=str(path))
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would block, a device never end
-            raise problems.stop("this is not a regular file", hint="name a YAML file")
-        if status.st_size > LIMITS.max_bytes:
-            raise too_big(problems, status.st_size, LIMITS)
-        return path.read_bytes()
+        with problems_of(str(file)) as problems:
+            if "\0" in str(path):
+                raise problems.stop("this is not the name of a file", found=str(path))
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would block, a device never end
+                raise problems.stop("this is not a regular file", hint="name a YAML file")
+            if status.st_size > LIMITS.max_bytes:
+                raise too_big(problems, status.st_size, LIMITS)
+            return path.read_bytes()
     except OSError as exc:
         raise AnalysisError(
             f"{file}: the file cannot be read: {exc.strerror or exc}",
             file=file,
             errno_name=errno_name(exc),
         ) from exc
-    except MapError as exc:
-        raise as_analysis_error(exc) from exc
 
 
 def read_layout(text: str | bytes, problems: Problems) -> Layout:
@@ -130,14 +131,20 @@ def read_layout(text: str | bytes, problems: Problems) -> Layout:
     else:
         text = _VERSION.sub(r"#YAML\1", text)
     trees = read_yaml_documents(text, problems, LIMITS, scalar=scalar, max_documents=2)
-    documents = [_mapping(tree, problems) for tree in trees]
+    documents = [
+        as_mapping(tree, "a document of a configuration", problems, hint=_HINT) for tree in trees
+    ]
     if not documents:
         raise problems.stop("there is nothing in it", hint=_HINT)
     if len(documents) == 2:
         layout = Layout(documents[0], documents[1], True)
     else:
         layout = _single(documents[0], problems)
-    _check_names(layout, problems)
+    if EARLIER in layout.tasks.value:
+        problems.add(
+            f"the name {EARLIER!r} is reserved for results of earlier runs", EARLIER,
+            layout.tasks.key_marks[EARLIER], hint="give it another name",
+        )  # fmt: skip
     problems.raise_any()
     return layout
 
@@ -149,15 +156,23 @@ _HINT: Final = (
 )
 
 
-def _mapping(tree: Node | None, problems: Problems) -> Node:
-    if tree is None or (tree.kind == "scalar" and tree.value is None):
+def as_mapping(
+    node: Node | None,
+    subject: str,
+    problems: Problems,
+    path: str = "",
+    mark: Mark | None = None,
+    hint: str | None = None,
+) -> Node:
+    """Return a mapping, an empty one where nothing stands; anything else is a problem."""
+    if node is None:
         return Node("mapping", {})
-    if tree.kind != "mapping":
-        raise problems.stop(
-            f"a document of a configuration is a mapping, not {tree.type_word}", "", tree.mark,
-            hint=_HINT,
-        )  # fmt: skip
-    return tree
+    if node.kind == "mapping":
+        return node
+    if node.kind != "scalar" or node.value is not None:
+        said = f"{subject} is a mapping, not {node.type_word}"
+        problems.add(said, path, mark or node.mark, hint=hint)
+    return Node("mapping", {}, node.mark)
 
 
 def _single(document: Node, problems: Problems) -> Layout:
@@ -169,12 +184,7 @@ def _single(document: Node, problems: Problems) -> Layout:
         document.key_marks,
     )
     if HEADER in document.value:
-        header = document.value[HEADER]
-        if header.kind == "scalar" and header.value is None:
-            header = Node("mapping", {}, header.mark)
-        if header.kind != "mapping":
-            problems.add(f"the header is a mapping, not {header.type_word}", HEADER, header.mark)
-            header = Node("mapping", {}, header.mark)
+        header = as_mapping(document.value[HEADER], "the header", problems, HEADER)
         return Layout(header, tasks, False)
     for name in AnalysisHeader.model_fields:
         node = document.value.get(name)
@@ -184,14 +194,6 @@ def _single(document: Node, problems: Problems) -> Layout:
                 document.key_marks[name], hint="put it under 'header:'",
             )  # fmt: skip
     return Layout(Node("mapping", {}), tasks, False)
-
-
-def _check_names(layout: Layout, problems: Problems) -> None:
-    if EARLIER in layout.tasks.value:
-        problems.add(
-            f"the name {EARLIER!r} is taken: it stands for results of earlier runs", EARLIER,
-            layout.tasks.key_marks[EARLIER], hint="give it another name",
-        )  # fmt: skip
 
 
 def place_of(node: Node, path: str, keys: tuple[Any, ...]) -> tuple[str, Mark]:
@@ -215,14 +217,19 @@ def place_of(node: Node, path: str, keys: tuple[Any, ...]) -> tuple[str, Mark]:
     return path, mark
 
 
-def as_analysis_error(exc: MapError) -> AnalysisError:
-    """Return the error of a configuration that the reader of maps, whose means are used, raised."""
-    return AnalysisError(
-        exc.message,
-        file=exc.file,
-        key=exc.path,
-        line=exc.line,
-        problems=exc.problems,
-        nearest=exc.nearest,
-        hint=exc.hint,
-    )
+@contextmanager
+def problems_of(file: str | None) -> Iterator[Problems]:
+    """Collect problems of a configuration, and raise all of them at the end.
+
+    Raises:
+        AnalysisError: There is at least one.
+    """
+    problems = Problems(file, what="configuration")
+    try:
+        yield problems
+        problems.raise_any()
+    except MapError as exc:  # the reader of maps reads the text
+        raise AnalysisError(
+            exc.message, file=exc.file, key=exc.path, line=exc.line, problems=exc.problems,
+            nearest=exc.nearest, hint=exc.hint,
+        ) from exc  # fmt: skip
