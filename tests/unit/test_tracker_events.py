@@ -214,6 +214,23 @@ def test_an_observer_is_called_outside_the_lock():
     assert seen
 
 
+def test_no_lock_is_held_while_an_observer_is_asked_for_what_it_takes():
+    tracker = TaskTracker("configure", 1)
+    held = []
+
+    class Curious:
+        @property
+        def takes_drafts(self):
+            held.append(tracker._lock.locked())
+            return False
+
+        def __call__(self, event):
+            pass
+
+    tracker.subscribe(Curious())
+    assert held == [False]
+
+
 def test_events_tell_the_change_and_not_what_came_after_it(monkeypatch, log):
     """A thread may be held up between its change and its event."""
     original = TrackerEvents.subtask

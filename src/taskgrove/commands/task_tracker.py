@@ -281,7 +281,7 @@ class TaskTracker:
             parent._leave_to_itself(self.task_name)
         with self._lock:
             if self._events is not None:
-                if self._events.bus.active:
+                if self._events.bus.active or self._events.before_run:
                     events.forward_to(self._events.bus)  # observers that came before the run
                 for record in self.subtasks.values():
                     record.facts = None
@@ -303,9 +303,11 @@ class TaskTracker:
         """
         with self._lock:
             if self._events is None:
-                self._events = TrackerEvents(EventBus(self.task_name), self.task_name)
+                bus = EventBus(self.task_name)
+                self._events = TrackerEvents(bus, self.task_name, before_run=True)
                 self._arm_progress()
-            return self._events.bus.subscribe(observer)
+            bus = self._events.bus
+        return bus.subscribe(observer)
 
     @property
     def completed_callback(self) -> Callable[..., object] | None:

@@ -43,13 +43,15 @@ class TrackerEvents:
     Attributes:
         bus: Where events go.
         path: The path of the tracker's task.
+        before_run: Whether the bus was made for observers that came before the run.
         nested: Names of subtasks that have a tracker on the bus themselves, and so
             publish their own events.
     """
 
-    __slots__ = ("bus", "nested", "path")
+    __slots__ = ("before_run", "bus", "nested", "path")
 
-    def __init__(self, bus: EventBus, path: str) -> None:
+    def __init__(self, bus: EventBus, path: str, *, before_run: bool = False) -> None:
+        self.before_run = before_run
         self.bus = bus
         self.path = path
         self.nested: set[str] = set()
