@@ -160,7 +160,8 @@ class Course:
             record.device_name = update.device
         if context is not NO_CONTEXT:
             write_context(record, context)
-            self._judgement.change_context(context.operation, context.obs_mode)
+            if context.operation is not None or context.obs_mode is not None:
+                self._judgement.change_context(context.operation, context.obs_mode)
         if update.code is not None:
             record.result_code = update.code
             record.message = update.message
