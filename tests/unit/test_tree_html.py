@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from html.parser import HTMLParser
 from typing import Any
 
@@ -121,3 +123,15 @@ def test_other_things_are_refused() -> None:
     shown: Any = 42
     with pytest.raises(TypeError, match="cannot show int"):
         render_html(shown)
+
+
+def test_a_notebook_shows_trees_without_a_further_import() -> None:
+    script = (
+        "from taskgrove import LeafTask, MainTaskExecutor, Task\n"
+        "tree = Task('root', subtasks=[LeafTask.from_callable(bool, name='ask')])\n"
+        "assert 'ask' in tree._repr_html_()\n"
+        "with MainTaskExecutor() as executor:\n"
+        "    handle = executor.submit_main_task(tree)\n"
+        "    assert 'ask' in handle._repr_html_()\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)

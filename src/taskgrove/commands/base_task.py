@@ -263,7 +263,7 @@ class BaseTask:
         tracker.owner = weakref.ref(self)
         return tracker
 
-    def _repr_html_(self) -> str | None:
+    def _repr_html_(self) -> str:
         return render_html(self)
 
     def __repr__(self) -> str:

@@ -1,14 +1,13 @@
 """A run as static HTML: for a notebook's cell and for a page.
 
-There is no script in it, and every text of a device, a map or a user is escaped. Importing
-this module lets nodes and handles show themselves (:mod:`taskgrove.commands.display`).
+There is no script in it, and every text of a device, a map or a user is escaped. Nodes and
+handles show themselves so (:mod:`taskgrove.commands.display`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from taskgrove.commands.display import set_renderer
 from taskgrove.commands.task import BaseTask
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.task_view import view_of
@@ -39,6 +38,3 @@ def render_html(shown: BaseTask | RunView | Any) -> str:
         raise TypeError(f"cannot show {type(shown).__name__} as a tree")
     words = "" if outcome is None else render_words_html(explain(outcome, view))
     return f'<div class="taskgrove">{table_html(build_lines(view))}{words}</div>'
-
-
-set_renderer(render_html)

@@ -152,7 +152,7 @@ class RunHandle:
         if not self._run.outcome.done():
             self._run.engine.check_process()
 
-    def _repr_html_(self) -> str | None:
+    def _repr_html_(self) -> str:
         return render_html(self)
 
     def __repr__(self) -> str:
