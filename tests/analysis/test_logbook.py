@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from taskgrove.analysis.logbook import HttpLogbook, Logbook, LogbookCounts
 from taskgrove.analysis.publishing.logbook_entries import FINAL, flat_parameters, status_entry
-from taskgrove.analysis.publishing.logbook_queue import LogbookQueue, Waiting
+from taskgrove.analysis.publishing.logbook_queue import LogbookQueue
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.errors import UsageError
@@ -599,12 +599,12 @@ def test_a_queue_keeps_its_bound_and_the_latest_ends(
     gone = 0
     for number, (run, status) in enumerate(posts):
         entry = status_entry(PageOrigin(run), status, "", number)
-        overtaken, dropped = queue.add(Waiting(entry, 0.0))
+        overtaken, dropped = queue.add(entry)
         gone += len(overtaken) + len(dropped)
         assert len(queue) <= capacity
         assert all(not entry.final for entry in overtaken)
     assert len(queue) + gone == len(posts)
-    kept = list(queue.drain())
+    kept = queue.drain()
     ends = [number for number, (_, status) in enumerate(posts) if status.name in FINAL]
     assert [entry.at_ns for entry in kept if entry.final] == ends[-capacity:]
 

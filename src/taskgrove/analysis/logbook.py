@@ -1,7 +1,7 @@
-"""Posting the status and the parameters of runs to an electronic logbook.
+"""Posts the status and the parameters of runs to an electronic logbook.
 
 A logbook never delays an analysis and never fails one: each entry is put into a bounded queue
-and posted by a thread of its own, with a timeout for each try and with retries. An entry that
+and posted by another thread, with a timeout for each try and with retries. An entry that
 could not be posted is reported to a callback, and counted.
 
 Threads: any thread may call the methods of a :class:`HttpLogbook`. Its thread is started by the
@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol, Self
 
 from taskgrove.analysis.publishing.logbook_entries import Entry, parameters_entry, status_entry
 from taskgrove.analysis.publishing.logbook_http import HttpPoster, PostAnswer
-from taskgrove.analysis.publishing.logbook_queue import LogbookQueue, Waiting
+from taskgrove.analysis.publishing.logbook_queue import LogbookQueue
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.clock import SYSTEM_CLOCK, Clock
@@ -189,10 +189,10 @@ class HttpLogbook:
             self._poster.abort()
             self._loop.join(1.0)
         with self._lock:
-            left = list(self._queue.drain())
+            left = self._queue.drain()
             self._count(dropped=len(left))
             lost = self._counts.failed + self._counts.dropped - lost_before
-        self._tell_dropped(left, "the logbook was closed")
+        self._tell(left, "the logbook was closed")
         return lost == 0
 
     def __enter__(self) -> Self:
@@ -216,75 +216,68 @@ class HttpLogbook:
             if self._close_by is not None:
                 dropped, why = [entry], "the logbook is closed"
             else:
-                overtaken, dropped = self._queue.add(Waiting(entry, time.monotonic()))
+                entry.due = time.monotonic()
+                overtaken, dropped = self._queue.add(entry)
                 self._count(overtaken=len(overtaken))
                 why = "too many entries wait"
                 self._loop.post(self._post_due)
             self._count(dropped=len(dropped))
-        self._tell_dropped(dropped, why)
+        self._tell(dropped, why)
 
     def _post_due(self) -> None:
         """Try the oldest entry that is due, if there is one."""
         with self._lock:
-            item = self._queue.take(time.monotonic()) if self._close_by is None else None
-        if item is not None:
-            self._try(item, None)
+            entry = self._queue.take(time.monotonic()) if self._close_by is None else None
+        if entry is not None:
+            self._try(entry, None)
 
     def _post_last(self) -> None:
         """Try each entry once more, ends first, until the time of the close is over."""
         while True:
             with self._lock:
                 left_s = (self._close_by or 0.0) - time.monotonic()
-                item = self._queue.take_best() if left_s > 0 else None
-            if item is None:
+                entry = self._queue.take_best() if left_s > 0 else None
+            if entry is None:
                 return
-            self._try(item, max(0.1, left_s))
+            self._try(entry, max(0.1, left_s))
 
-    def _try(self, item: Waiting, limit_s: float | None) -> None:
+    def _try(self, entry: Entry, limit_s: float | None) -> None:
         try:
-            answer = self._poster.post(item.entry.body, item.entry.key, limit_s)
+            answer = self._poster.post(entry.body, entry.key, limit_s)
         except Exception as exc:  # this entry is given up; the thread posts the next one
             _LOGGER.exception("an entry of the logbook could not be posted")
             answer = PostAnswer(False, False, f"{type(exc).__name__}: {exc}")
-        item.tries += 1
-        self._settle(item, answer)
-
-    def _settle(self, item: Waiting, answer: PostAnswer) -> None:
+        entry.tries += 1
         with self._lock:
             if answer.sent:
                 self._count(posted=1)
                 return
             closing = self._close_by is not None
-            if answer.again and item.tries <= self._retries and not closing:
-                wait_s = min(self._backoff_s * 2 ** (item.tries - 1), self._max_backoff_s)
-                asked_s = min(answer.wait_s or 0.0, self._max_backoff_s)
-                item.due = time.monotonic() + max(wait_s, asked_s)
-                if self._queue.put_back(item):
-                    self._loop.at(item.due, self._post_due)
+            if answer.again and entry.tries <= self._retries and not closing:
+                wait_s = max(self._backoff_s * 2 ** (entry.tries - 1), answer.wait_s or 0.0)
+                entry.due = time.monotonic() + min(wait_s, self._max_backoff_s)
+                if self._queue.put_back(entry):
+                    self._loop.at(entry.due, self._post_due)
                     self._count(retried=1)
                 else:
                     self._count(overtaken=1)
                 return
             self._count(failed=1)
-        tries = f"{item.tries} {'try' if item.tries == 1 else 'tries'}"
-        self._tell(
-            f"the logbook at {self._poster.shown} did not get the {item.entry.title}: "
-            f"{answer.text} ({tries})"
-        )
+        tries = f"{entry.tries} {'try' if entry.tries == 1 else 'tries'}"
+        self._tell([entry], f"{answer.text} ({tries})")
 
     def _count(self, **more: int) -> None:
-        changed = {name: getattr(self._counts, name) + number for name, number in more.items()}
-        self._counts = replace(self._counts, **changed)
+        counts = self._counts
+        self._counts = replace(
+            counts, **{name: getattr(counts, name) + more[name] for name in more}
+        )
 
-    def _tell_dropped(self, entries: Iterable[Entry], why: str) -> None:
+    def _tell(self, entries: Iterable[Entry], why: str) -> None:
         for entry in entries:
-            self._tell(f"the logbook at {self._poster.shown} did not get the {entry.title}: {why}")
-
-    def _tell(self, sentence: str) -> None:
-        _LOGGER.warning("%s", sentence)
-        if self._on_trouble is None:
-            return
-        try:
-            self._on_trouble(sentence)
-        except Exception:
-            _LOGGER.exception("the callback for trouble with the logbook raised")
+            said = f"the logbook at {self._poster.shown} did not get the {entry.title}: {why}"
+            _LOGGER.warning("%s", said)
+            try:
+                if self._on_trouble is not None:
+                    self._on_trouble(said)
+            except Exception:
+                _LOGGER.exception("the callback for trouble with the logbook raised")

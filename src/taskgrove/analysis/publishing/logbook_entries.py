@@ -32,18 +32,20 @@ _MAX_DEPTH: Final = 10
 Scalar: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
     """One post.
 
     Attributes:
-        key: Tells this post from all others; the same for each try.
+        key: The idempotency key, the same for each try.
         at_ns: When it was made, nanoseconds since the epoch, UTC; grows with every entry.
-        kind: What it tells.
-        origin: What it is about.
+        kind: Whether it tells a status or parameters.
+        origin: The analysis that it is about.
         final: True for a status after which none follows.
         body: The JSON that is sent.
-        title: What it is, for people.
+        title: Its name for people.
+        due: When it may be tried, in seconds of the monotonic clock.
+        tries: How often it was tried.
     """
 
     key: str
@@ -53,10 +55,25 @@ class Entry:
     final: bool
     body: bytes
     title: str
+    due: float = 0.0
+    tries: int = 0
 
     @property
-    def subject(self) -> tuple[str, str, str]:
-        """What a later status of the same analysis takes the place of an earlier one by."""
+    def rank(self) -> int:
+        """How much it matters: an end most, then parameters."""
+        return 2 if self.final else int(self.kind == "parameters")
+
+    def overtakes(self, earlier: Entry) -> bool:
+        """Return whether this status makes an earlier, passing status of its analysis idle."""
+        return (
+            self.kind == earlier.kind == "status"
+            and not earlier.final
+            and self.at_ns > earlier.at_ns
+            and self._subject == earlier._subject
+        )
+
+    @property
+    def _subject(self) -> tuple[str, str, str]:
         return self.origin.run_id, self.origin.path, self.origin.analysis
 
 

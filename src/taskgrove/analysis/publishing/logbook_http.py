@@ -1,7 +1,7 @@
-"""One post over HTTP: sent once, within a limit of time, and answered by what became of it.
+"""One post over HTTP: sent once, within a limit of time, and answered by its outcome.
 
-Redirects are not followed: what carries a token goes to the host that was named and no other.
-Environment variables for proxies are not looked at. The answer's body is not read.
+Redirects are not followed: a post that carries a token goes to the given host and no other.
+Environment variables for proxies are not read. The body of the answer is not read.
 
 Threads: :meth:`HttpPoster.post` is called by one thread at a time; any thread may call
 :meth:`HttpPoster.abort`, which ends a post that is under way. ``_lock`` guards ``_open``.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import http.client
+import io
 import ipaddress
 import re
 import socket
@@ -18,30 +19,28 @@ import ssl
 import threading
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from taskgrove.errors import UsageError
 
-#: An answer whose head is longer than this is no answer, in bytes.
-_MAX_HEAD: Final = 65_536
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9]\d\d)(?: ([^\r\n]{0,200}))?\r?\n")
-_RETRY_AFTER: Final = re.compile(rb"\nretry-after:[ \t]*([^\r\n]{1,64})\r?\n", re.IGNORECASE)
-#: Answers that a later try may change, besides every 5xx.
+#: Longest reason of an answer that is shown, in characters.
+_MAX_REASON: Final = 200
+#: Answers after which a later try may succeed, besides every 5xx.
 _PASSING: Final = frozenset({408, 425, 429})
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class PostAnswer:
-    """What became of one try.
+    """The outcome of one try.
 
     Attributes:
-        sent: True when the logbook took it.
+        sent: True when the logbook accepted the post.
         again: True when another try may succeed.
-        text: What happened, in words.
+        text: The outcome in words.
         wait_s: How long the logbook asked to wait before the next try, in seconds, or None.
     """
 
@@ -63,7 +62,7 @@ class HttpPoster:
 
     Raises:
         UsageError: The address or the token cannot be used, or the token would cross a network
-            that anybody can listen to. The error never shows the token.
+            without encryption. The error never shows the token.
     """
 
     def __init__(
@@ -76,11 +75,11 @@ class HttpPoster:
         allow_plain_token: bool,
     ) -> None:
         parts = _checked(url)
-        self._secure = parts.scheme == "https"
+        is_secure = parts.scheme == "https"
         self._host = parts.hostname or ""
-        self._port = parts.port
+        self._port = parts.port or (443 if is_secure else 80)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._context = ssl_context
+        self._context = (ssl_context or ssl.create_default_context()) if is_secure else None
         self._timeout_s = timeout_s
         self._token = token
         self._headers = {
@@ -90,135 +89,129 @@ class HttpPoster:
         }
         if token is not None:
             if _TOKEN.fullmatch(token) is None:
-                raise UsageError("the token of the logbook holds signs that no header may hold")
-            if not (self._secure or allow_plain_token or _is_this_machine(self._host)):
+                raise UsageError("the token of the logbook has characters that no header may have")
+            if not (is_secure or allow_plain_token or _is_this_machine(self._host)):
                 raise UsageError(
                     f"the token would be sent to {self._host} over plain http",
                     hint="use https, or allow_plain_token=True if the network is trusted",
                 )
             self._headers["Authorization"] = f"Bearer {token}"
-        #: The address without what may be secret in it.
+        #: The address without its query, which may hold secrets.
         self.shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._lock = threading.Lock()
         self._open: socket.socket | None = None
 
     def post(self, body: bytes, key: str, limit_s: float | None = None) -> PostAnswer:
-        """Send one body and return what became of it; never raises for the other side's sake.
+        """Send one body and return the outcome; errors of the other side are never raised.
 
         Args:
-            body: What is sent.
+            body: The body.
             key: The idempotency key.
             limit_s: A shorter limit than the poster's own, in seconds.
         """
         limit_s = self._timeout_s if limit_s is None else min(limit_s, self._timeout_s)
         deadline = time.monotonic() + limit_s
         try:
-            with closing(self._connected(deadline)) as connection:
+            with closing(http.client.HTTPConnection(self._host, self._port)) as connection:
+                connection.sock = self._connected(deadline)
                 headers = {**self._headers, "Idempotency-Key": key}
                 connection.sock.settimeout(_rest(deadline))
                 connection.request("POST", self._target, body, headers)
-                return self._without_token(_judged(_read_head(connection.sock, deadline)))
+                return self._judged(_read_head(connection.sock, deadline))
         except TimeoutError:
             return PostAnswer(False, True, f"no answer within {limit_s:.3g} s")
         except UnicodeError:
             return PostAnswer(False, False, f"{self._host!r} is not the name of a host")
-        except (OSError, http.client.HTTPException) as exc:
+        except http.client.HTTPException:
+            return PostAnswer(False, True, "the answer is not HTTP")
+        except OSError as exc:
             return PostAnswer(False, True, f"{type(exc).__name__}: {exc}")
         finally:
-            with self._lock:
-                self._open = None
-
-    def _without_token(self, answer: PostAnswer) -> PostAnswer:
-        """Return an answer that does not show the token, should the logbook have echoed it."""
-        if self._token is None or self._token not in answer.text:
-            return answer
-        return replace(answer, text=answer.text.replace(self._token, "…"))
+            self._hold(None)
 
     def abort(self) -> None:
         """End a post that is under way; it counts as a try without an answer."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             if self._open is not None:
-                # The plain method: that of a TLS socket would touch what the other thread uses.
-                with suppress(OSError):
-                    socket.socket.shutdown(self._open, socket.SHUT_RDWR)
+                self._open.shutdown(socket.SHUT_RDWR)
 
-    def _connected(self, deadline: float) -> http.client.HTTPConnection:
-        """Return a connection that is open."""
-        if not self._secure:
-            connection = http.client.HTTPConnection(self._host, self._port)
-        else:
-            if self._context is None:
-                self._context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(self._host, self._port, context=self._context)
+    def _hold(self, sock: socket.socket | None) -> None:
+        """Keep a second handle of a connection for :meth:`abort`; TLS does not replace that one."""
+        handle = None if sock is None else sock.dup()
+        with self._lock:
+            former, self._open = self._open, handle
+        if former is not None:
+            former.close()
+
+    def _connected(self, deadline: float) -> socket.socket:
         failure: OSError = ConnectionError(f"{self._host} has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(
-            self._host, connection.port, type=socket.SOCK_STREAM
+            self._host, self._port, type=socket.SOCK_STREAM
         ):
             sock = socket.socket(family, kind, protocol)
             try:
-                # Known before it connects, so that an abort reaches it there too.
-                with self._lock:
-                    self._open = sock
+                self._hold(sock)  # before it connects, so that an abort ends that, too
                 sock.settimeout(_rest(deadline))
                 sock.connect(address)
-                if self._secure and self._context is not None:
-                    sock = self._context.wrap_socket(
-                        sock, server_hostname=self._host, do_handshake_on_connect=False
-                    )
-                    with self._lock:  # before the handshake: an abort reaches that, too
-                        self._open = sock
-                    sock.do_handshake()
-                connection.sock = sock
-                return connection
+                if self._context is not None:
+                    sock = self._context.wrap_socket(sock, server_hostname=self._host)
+                return sock
             except OSError as exc:
                 sock.close()
                 failure = exc
         raise failure
+
+    def _judged(self, response: http.client.HTTPResponse) -> PostAnswer:
+        status, reason = response.status, response.reason[:_MAX_REASON]
+        text = "answered " + "".join(char for char in f"{status} {reason}" if char.isprintable())
+        if self._token is not None:  # the logbook may echo the token
+            text = text.replace(self._token, "…")
+        if 200 <= status < 300:
+            return PostAnswer(True, False, text)
+        if 300 <= status < 400:
+            return PostAnswer(False, False, f"{text}: redirects are not followed")
+        again = status >= 500 or status in _PASSING
+        return PostAnswer(False, again, text, _asked_wait(response.headers["Retry-After"]))
 
 
 def _rest(deadline: float) -> float:
     return max(0.001, deadline - time.monotonic())
 
 
-def _read_head(sock: socket.socket, deadline: float) -> bytes:
-    """Read the head of the answer; each piece of it counts against the same deadline."""
-    head = b""
-    while True:
-        while (end := re.search(rb"\r?\n\r?\n", head)) is None:
-            sock.settimeout(_rest(deadline))
-            data = sock.recv(_MAX_HEAD)
-            if not data:
-                raise ConnectionError("the connection was closed before an answer")
-            head += data
-            if len(head) > _MAX_HEAD or not head.startswith(b"HTTP/"[: len(head)]):
-                raise ConnectionError("the answer is not HTTP")
-            if time.monotonic() >= deadline:
-                raise TimeoutError
-        if not re.match(rb"HTTP/1\.[01] 1\d\d", head):
-            return head[: end.end()]
-        head = head[end.end() :]  # an interim answer: the real one follows
+class _Answer(io.RawIOBase):
+    """The bytes of an answer; each piece of them counts against the same deadline."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(_rest(self._deadline))
+        count = self._sock.recv_into(buffer)
+        if time.monotonic() >= self._deadline:
+            raise TimeoutError
+        if not count:
+            raise ConnectionError("the connection was closed before an answer")
+        return count
 
 
-def _judged(head: bytes) -> PostAnswer:
-    line = _STATUS_LINE.match(head)
-    if line is None:
-        return PostAnswer(False, True, "the answer is not HTTP")
-    status = int(line.group(1))
-    reason = (line.group(2) or b"").decode("latin-1")
-    text = "answered " + "".join(char for char in f"{status} {reason}" if char.isprintable())
-    if 200 <= status < 300:
-        return PostAnswer(True, False, text)
-    if 300 <= status < 400:
-        return PostAnswer(False, False, f"{text}: redirects are not followed")
-    return PostAnswer(False, status >= 500 or status in _PASSING, text, _asked_wait(head))
+def _read_head(sock: socket.socket, deadline: float) -> http.client.HTTPResponse:
+    response = http.client.HTTPResponse(_Answer(sock, deadline))  # type: ignore[arg-type]
+    response.begin()
+    while response.status < 200:  # an interim answer: the real one follows
+        response.headers = None  # type: ignore[assignment] # as before the first head
+        response.begin()
+    return response
 
 
-def _asked_wait(head: bytes) -> float | None:
+def _asked_wait(text: str | None) -> float | None:
     """Return how many seconds ``Retry-After`` asks for: a number of them, or a date (RFC 9110)."""
-    found = _RETRY_AFTER.search(head)
-    if found is None:
-        return None
-    text = found.group(1).decode("latin-1").strip()
+    text = (text or "").strip()
     if re.fullmatch(r"[0-9]{1,6}", text):
         return float(text)
     try:
