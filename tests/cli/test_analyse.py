@@ -382,7 +382,7 @@ def test_compose_shows_the_leaves_and_that_an_abort_ends_them(site: Path) -> Non
     assert done.returncode == 0, done
     assert "fail-002" in done.stdout
     assert "Fail on site.yaml" in done.stdout
-    assert "abort ends it" in done.stdout
+    assert "on abort: it is killed" in done.stdout
 
 
 def test_events_of_analyses_are_json_lines(site: Path) -> None:

@@ -49,7 +49,7 @@ def test_every_exit_code_is_in_the_reference_and_in_the_help(place: Path) -> Non
 def test_compose_shows_targets_limits_rules_and_what_was_left_out(place: Path) -> None:
     done = taskgrove("compose", "map.yaml", "deaf", "--manager", "site_manager:Manager", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "└─ deaf  deaf on Manager  limit 500 s, only reported" in done.stdout
+    assert "└─ deaf  deaf on Manager  timeout 500 s (it is not stopped)" in done.stdout
     assert "nothing was started" in done.stdout
     assert "can only be reported, not enforced" in done.stdout
 
@@ -75,16 +75,16 @@ def test_compose_offline_keeps_devices_and_notes_what_was_not_checked(place: Pat
     said = "condition not checked: obsState; allowed: IDLE"
     assert f"  - go: {said}\n" in done.stdout
     assert f"  - go/go_pst/pst-beam-02 (low-pst/beam/02): {said}\n" in done.stdout
-    assert "abort asks it to stop, if it can" in done.stdout
-    assert "not checked, because no device is asked: whether devices answer" in done.stdout
+    assert "on abort: Abort is sent if the device has it" in done.stdout
+    assert "not checked without devices: whether devices answer" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("aborts", "words"),
     [
-        ({"go/cbf": True}, "limit 9 s, abort asks it to stop"),
-        ({"go/cbf": False}, "limit 9 s, only reported, abort does not reach it"),
-        ({}, "limit 9 s, abort asks it to stop, if it can"),
+        ({"go/cbf": True}, "timeout 9 s; on abort: Abort is sent"),
+        ({"go/cbf": False}, "timeout 9 s (the device is not stopped); on abort: it is not stopped"),
+        ({}, "timeout 9 s; on abort: Abort is sent if the device has it"),
     ],
 )
 def test_an_abort_is_promised_only_where_the_device_has_one(

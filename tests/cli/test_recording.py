@@ -91,7 +91,7 @@ def test_a_command_goes_on_where_the_record_is_unusable(place: Path) -> None:
     assert done.returncode == 0
     assert "is not a SQLite database" in done.stdout
     assert "good completed: nothing failed" in done.stdout
-    assert "is kept in" in done.stdout
+    assert "they are kept in" in done.stdout
     assert "Recorded as" not in done.stdout
     # With the file out of the way, the next run brings what was kept aside into the record.
     (place / "notes.db").unlink()

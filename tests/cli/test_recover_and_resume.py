@@ -191,7 +191,7 @@ def test_a_lost_run_is_recovered_before_it_is_resumed(verb: Verb, tmp_path: Path
     run_killed(verb)
     looked = verb("resume", "last", *AGAIN, "--dry-run")
     assert looked.returncode == 0
-    assert "before it is resumed, it is recovered" in looked.stdout
+    assert "It is recovered before it is resumed" in looked.stdout
     assert verb("resume", "last", *AGAIN).returncode == 2  # nobody to ask
     done = verb("resume", "last", *AGAIN, "--yes")
     assert done.returncode == 0, done
@@ -251,7 +251,7 @@ def test_a_second_resume_is_refused_and_both_runs_are_told(verb: Verb, tmp_path:
     why = json.loads(verb("why", first, "--json").stdout)
     assert [it["run_id"] for it in why["resumed_by"]] == [second]
     said = verb("verdict", first, "configure/parts/two", "ok", "--why", "seen it")
-    assert f"Run {second} resumed it already" in said.stdout
+    assert f"Run {second} has already resumed this run" in said.stdout
     done = verb(*line, "--yes")  # as it was printed
     assert done.returncode == 0, done.stderr
     assert verb("resume", first, *AGAIN, "--yes", "--again").returncode == 0
@@ -319,7 +319,7 @@ def test_on_a_terminal_it_asks(verb: Verb, tmp_path: Path) -> None:
         while b"[y/N]" not in asked:
             assert select.select([main], [], [], PATIENCE_S)[0], asked
             asked += os.read(main, 1000)
-        assert b"Do it?" in asked
+        assert b"Resume it?" in asked
         os.write(main, b"n\n")
         words, _ = process.communicate(timeout=PATIENCE_S)
     finally:
@@ -389,7 +389,7 @@ def test_what_may_be_done_twice_is_said_before_it_is_done(verb: Verb) -> None:
     run_killed(verb)
     verb("recover", "last")
     plan = verb("resume", "last", *AGAIN, "--dry-run")
-    told = plan.stdout.partition("Look before you go on; these may be done twice:\n")[2]
+    told = plan.stdout.partition("Check before you continue: these leaves may run twice:\n")[2]
     assert told.splitlines() == [
         "  configure/parts/two: it began when the runner was lost: whether it ran is not known"
     ]

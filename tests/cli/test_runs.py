@@ -151,7 +151,7 @@ def test_diff(db: str) -> None:
     assert "- run: ok → degraded" in told
     assert "- only B: mid-pst/beam/02: no lock" in told
     assert "Durations" not in told
-    assert "They are one run." in ask("diff", "last", "last", "--db", db)
+    assert "A and B are the same run." in ask("diff", "last", "last", "--db", db)
     plain = json.loads(ask("diff", GOOD, BAD, "--db", db, "--json"))
     assert {item["topic"] for item in plain["differences"]} == {"outcome", "cause", "status"}
 
@@ -219,7 +219,7 @@ def test_an_export_never_writes_over_the_record_that_it_reads(db: str, tmp_path:
     (tmp_path / "link.html").symlink_to(db)
     for target in (db, str(tmp_path / "link.html")):
         told = ask("export", "last", "--format", "html", "--db", db, "-o", target, code=2)
-        assert "belongs to the record that is read" in told
+        assert "is a file of this record" in told
     assert ask("show", "last", "--db", db)
 
 
@@ -235,7 +235,7 @@ def test_an_export_never_writes_over_the_record_that_it_reads(db: str, tmp_path:
         (["export", "--format", "htlm"], ["no format 'htlm'", "did you mean 'html'"]),
         (["export", "-o", "x.docx"], ["ending '.docx' names no format"]),
         (["export", "--format", "parquet"], ["goes into a folder"]),
-        (["export", "--outcome", "lost"], ["no such run to export"]),
+        (["export", "--outcome", "lost"], ["no runs match"]),
         (["export", "last", "-o", "/nowhere/x.html"], ["/nowhere/x.html cannot be written"]),
         (["prune"], ["nothing says which runs may go", "--keep-last"]),
         (["prune", "--older-than", "3m"], ["--older-than has no unit 'm'", "30min"]),

@@ -151,7 +151,9 @@ def test_conditions_are_read_from_the_devices(devices: Path) -> None:
     )  # fmt: skip
     done = taskgrove("compose", "map.yaml", "configure", "--argin", "argin.yaml", cwd=devices)
     assert done.returncode == 0, done.stderr
-    assert "pst-beam-03 Configure on low-pst/beam/03 abort asks" in " ".join(done.stdout.split())
+    assert "pst-beam-03 Configure on low-pst/beam/03 on abort: Abort is sent" in " ".join(
+        done.stdout.split()
+    )
 
 
 def test_a_command_that_a_device_does_not_have_is_rejected(devices: Path) -> None:

@@ -66,7 +66,7 @@ def test_events_that_end_in_the_middle_of_a_line_are_explained(recorded: Path) -
     words = " ".join(done.stdout.split())
     assert "the events of bad stop before its end" in words
     assert "check whether its process is still running" in words
-    assert "the last line of - is cut off; left out" in done.stderr
+    assert "the last line of - is cut off; it is ignored" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.analyses import (
     GRACE_MARGIN_S,
     GRACE_S,
@@ -25,28 +26,10 @@ from taskgrove.cli.analysis_words import (
     say_parameters,
 )
 from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
-from taskgrove.cli.exit_codes import ExitCode, exit_code_of
-from taskgrove.cli.follow import AbortWords, EventQueue, follow
-from taskgrove.cli.options import (
-    AnalysisGrace,
-    AnalysisModules,
-    AnalysisName,
-    ConfigFile,
-    Database,
-    Heartbeat,
-    HelpTask,
-    JsonDescription,
-    Launcher,
-    ListAnalyses,
-    NoLive,
-    NoRecord,
-    Pages,
-    Parameters,
-    SourcedScript,
-    Timeout,
-    WorkDir,
-)
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.follow import AbortWords, EventQueue
 from taskgrove.cli.recording import Recording, recording
+from taskgrove.cli.showing import say_outcome, show_to_its_end
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -59,7 +42,6 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import UsageError, nearest
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.why import explain
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
@@ -135,23 +117,23 @@ class AnalysisJob:
 
 @verb
 def analyse(
-    config: ConfigFile = None,
-    task: AnalysisName = None,
-    given: Parameters = None,
-    analyses: AnalysisModules = None,
-    pages: Pages = None,
-    work_dir: WorkDir = None,
-    timeout: Timeout = None,
-    launcher: Launcher = None,
-    heartbeat: Heartbeat = None,
-    grace: AnalysisGrace = None,
-    source: SourcedScript = None,
-    json: JsonDescription = False,
-    no_live: NoLive = False,
-    listed: ListAnalyses = False,
-    help_task: HelpTask = None,
-    db: Database = None,
-    no_record: NoRecord = False,
+    config: opt.ConfigFile = None,
+    task: opt.AnalysisName = None,
+    given: opt.Parameters = None,
+    analyses: opt.AnalysisModules = None,
+    pages: opt.Pages = None,
+    work_dir: opt.WorkDir = None,
+    timeout: opt.Timeout = None,
+    launcher: opt.Launcher = None,
+    heartbeat: opt.Heartbeat = None,
+    grace: opt.AnalysisGrace = None,
+    source: opt.SourcedScript = None,
+    json: opt.JsonDescription = False,
+    no_live: opt.NoLive = False,
+    listed: opt.ListAnalyses = False,
+    help_task: opt.HelpTask = None,
+    db: opt.Database = None,
+    no_record: opt.NoRecord = False,
 ) -> int:
     """Run an analysis as a supervised process, show its log live, and describe what it gave.
 
@@ -220,7 +202,7 @@ def checked_job(
     if config is None or task is None:
         raise UsageError(
             "a configuration and an analysis are needed",
-            hint="taskgrove analyse CONFIG TASK; '--list' tells what there is",
+            hint="taskgrove analyse CONFIG TASK; '--list' lists all analyses",
         )
     entry = registry.get(task)
     earlier = EarlierRecord(options.database) if options.read_record else None
@@ -287,55 +269,42 @@ def run_job(
     """
     about, prior = resumed or (job.about(options), {})
     feed, events, view = AnalysisFeed(), EventQueue(), RunView()
-    options = AnalysisOptions(
-        modules=options.modules,
-        pages=options.pages,
-        work_dir=options.work_dir,
-        processes=1,
-        database=options.database,
-        read_record=options.read_record,
-        listener=feed,
-    )
     tree, grace_s = job.tree(), job.grace_s + GRACE_MARGIN_S
-    with make_runner(options, grace_s) as runner:
+    with make_runner(replace(options, processes=1, listener=feed), grace_s) as runner:
         for leaf in analysis_leaves(tree):
             runner.check(leaf)
         runners = {TaskExecutionType.ANALYSIS: runner}
+        run_id, observers = record.next_run(events)
         with MainTaskExecutor(1, runners, grace_s=grace_s) as executor:
-            run_id, observers = record.next_run(events)
-            handle = executor.submit_main_task(
-                tree,
-                observers=observers,
-                run_id=run_id,
-                recorder=record.recorder,
-                about=about,
-                prior=prior,
-            )
-            surface = AnalysisLines(terminal, job.name, feed)
-            interrupts = follow(
-                _Ended(handle, runner),
+            shown = show_to_its_end(
+                record,
+                run_id,
                 events,
                 view,
-                surface,
+                lambda: executor.submit_main_task(
+                    tree,
+                    observers=observers,
+                    run_id=run_id,
+                    recorder=record.recorder,
+                    about=about,
+                    prior=prior,
+                ),
+                lambda: AnalysisLines(terminal, job.name, feed),
                 grace_s=grace_s,
-                at_once=record.at_once,
-                each_frame=lambda _: record.tell(surface.notice),
+                source=about.source,
+                followed=lambda handle: _Ended(handle, runner),
                 words=_WORDS,
             )
-    outcome = handle.outcome
-    assert outcome is not None
-    words = explain(outcome, view, record.told_of(run_id, view, about.source))
     if feed.outcome is None:  # it never began: the run's own words are all there is
-        terminal.say_explanation(words)
-    elif json:
+        return say_outcome(terminal, record, shown)
+    if json:
         terminal.write(described_json(feed.outcome))
     else:
         say_described(terminal, feed.outcome)
-        if words.next_step:
-            terminal.say(f"Next: {words.next_step}")
-    code = exit_code_of(outcome)
-    record.say_how_to_see(terminal, run_id, well=code is ExitCode.OK)
-    return ExitCode.ABORTED if interrupts > 1 else code
+        if shown.words.next_step:
+            terminal.say(f"Next: {shown.words.next_step}")
+    record.say_how_to_see(terminal, run_id, well=shown.words.outcome == "completed")
+    return shown.exit_code
 
 
 class _Ended:

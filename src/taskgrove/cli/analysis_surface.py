@@ -115,7 +115,7 @@ class AnalysisLines:
     def _drain(self, limit: int) -> None:
         events, dropped = self._feed.take(limit)
         if dropped:
-            self._line(f"… {dropped:,} lines came too fast to be shown", "dim")
+            self._line(f"… {dropped:,} lines are not shown: they came too fast", "dim")
         for event in events:
             self._take(event)
 

@@ -36,14 +36,14 @@ _SHORT.maxstring = _SHORT.maxother = 80
 def say_list(terminal: Terminal, registry: AnalysisRegistry) -> None:
     """Print every analysis with what it does."""
     if not len(registry):
-        terminal.say("No analysis is known; '--analyses PACKAGE.MODULE' names a module with some.")
+        terminal.say("No analysis is known. '--analyses PACKAGE.MODULE' loads those of a module.")
         return
     width = max(len(name) for name in registry.names)
     for entry in registry:
         head = f"{safe_text(entry.name):<{width}}  "
         _wrapped(terminal, head, safe_text(entry.description) or "-", " " * len(head))
     terminal.say()
-    terminal.say("taskgrove analyse --help-task NAME tells the parameters of one.", "dim")
+    terminal.say("taskgrove analyse --help-task NAME prints the parameters of an analysis.", "dim")
 
 
 def say_parameters(
@@ -54,7 +54,7 @@ def say_parameters(
     if entry.description:
         _wrapped(terminal, "", safe_text(entry.description), "")
     if entry.impl_schemas:
-        terminal.say(f"Its result keeps to: {safe_text(entry.impl_schemas)}")
+        terminal.say(f"The schema of its result: {safe_text(entry.impl_schemas)}")
     for line in _start_of(entry):
         _wrapped(terminal, "", safe_text(line), _INDENT)
     terminal.say()
@@ -84,9 +84,9 @@ def _start_of(entry: AnalysisEntry) -> list[str]:
     if said.launcher:
         told.append(f"It is started by: {shlex.join(said.launcher)}")
     if said.heartbeat_s is not None:
-        told.append(f"It may be silent for: {said.heartbeat_s:g} s")
+        told.append(f"It is ended without a sign of life for: {said.heartbeat_s:g} s")
     if said.grace_s is not None:
-        told.append(f"It has from SIGTERM to SIGKILL: {said.grace_s:g} s")
+        told.append(f"Between SIGTERM and SIGKILL: {said.grace_s:g} s")
     for word, tasklets in (("Before it runs", entry.before), ("After it runs", entry.after)):
         names = ", ".join(getattr(item, "__name__", repr(item)) for item in tasklets)
         told += [f"{word}: {names}"] if names else []

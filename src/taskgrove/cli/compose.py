@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.analyses import AnalysisOptions
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import load_argin, load_manager
-from taskgrove.cli.options import (
-    AnalysisModules,
-    Argin,
-    CommandName,
-    Database,
-    Manager,
-    MapFile,
-    Offline,
-    WorkDir,
-)
 from taskgrove.cli.session import MapSession, device_leaves
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
@@ -34,27 +25,27 @@ from taskgrove.view.terminal_text import clip, safe_text, width_of
 
 #: What only a device can tell.
 _NOT_ASKED: Final = (
-    "not checked, because no device is asked: whether devices answer, have their commands and "
+    "not checked without devices: whether devices answer, have their commands and "
     "Abort, and take their arguments; without --offline they are asked"
 )
-#: What an abort can do with a leaf, in words.
-_ABORT_WORDS: Final = {
-    "kill": "abort ends it",
-    "ask": "abort asks it to stop",
-    "none": "abort does not reach it",
+#: The effect of an abort on a leaf.
+_ABORTS: Final = {
+    "kill": "it is killed",
+    "ask": "it is asked to stop",
+    "none": "it is not stopped",
 }
 
 
 @verb
 def compose(
-    map_file: MapFile,
-    command: CommandName,
-    argin: Argin = None,
-    manager: Manager = None,
-    offline: Offline = False,
-    db: Database = None,
-    analyses: AnalysisModules = None,
-    work_dir: WorkDir = None,
+    map_file: opt.MapFile,
+    command: opt.CommandName,
+    argin: opt.Argin = None,
+    manager: opt.Manager = None,
+    offline: opt.Offline = False,
+    db: opt.Database = None,
+    analyses: opt.AnalysisModules = None,
+    work_dir: opt.WorkDir = None,
 ) -> int:
     """Show the tree that a command would run: a dry run that calls no command of a device.
 
@@ -97,7 +88,9 @@ def _runners(
     except MissingExtraError as exc:
         if not offline:
             raise
-        terminal.say(f"note: what an abort and a limit can do is not told: {safe_text(exc)}", "dim")
+        terminal.say(
+            f"note: the effect of aborts and timeouts is not known: {safe_text(exc)}", "dim"
+        )
         return {}
 
 
@@ -166,6 +159,7 @@ def _what(node: RunNode) -> str:
 def _terms(node: RunNode, limits: LeafLimits | None, aborts: Mapping[str, bool]) -> str:
     composed = node.composed
     assert composed is not None
+    is_device = composed.execution == "DEVICE"
     terms = []
     if composed.rule:
         terms.append(f"rule {composed.rule}")
@@ -174,11 +168,14 @@ def _terms(node: RunNode, limits: LeafLimits | None, aborts: Mapping[str, bool])
     if composed.skip_subtasks:
         terms.append("a failure skips the rest")
     if composed.timeout_s is not None:
-        how = "" if limits is None or limits.timeout == "enforced" else ", only reported"
-        terms.append(f"limit {composed.timeout_s:g} s{how}")
+        reported = limits is not None and limits.timeout != "enforced"
+        what = "the device" if is_device else "it"
+        how = f" ({what} is not stopped)" if reported else ""
+        terms.append(f"timeout {composed.timeout_s:g} s{how}")
     if composed.retries:
         terms.append(f"{composed.retries} {'retry' if composed.retries == 1 else 'retries'}")
     if limits is not None:
-        unknown = composed.execution == "DEVICE" and node.path not in aborts
-        terms.append(_ABORT_WORDS[limits.abort] + (", if it can" if unknown else ""))
-    return ", ".join(terms)
+        word = "Abort is sent" if is_device and limits.abort == "ask" else _ABORTS[limits.abort]
+        unknown = " if the device has it" if is_device and node.path not in aborts else ""
+        terms.append(f"on abort: {word}{unknown}")
+    return "; ".join(terms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -57,6 +57,17 @@ class Option:
     max: float | None = None
     envvar: str | None = None
     short: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionGroup:
+    """Options that verbs take as one mapping from their names to their values.
+
+    Attributes:
+        members: Each option as it is annotated, by name.
+    """
+
+    members: Mapping[str, Any]
 
 
 class Verb(NamedTuple):
@@ -158,18 +169,34 @@ class LazyGroup(click.Group):
 def command_of(name: str, function: Callable[..., None]) -> click.Command:
     """Return the command that the signature and the docstring of a function declare."""
     hints = get_type_hints(function, include_extras=True)
-    parameters = [
-        _parameter(name, parameter.default, *get_args(hints[name]))
-        for name, parameter in inspect.signature(function).parameters.items()
-    ]
+    parameters: list[click.Parameter] = []
+    groups: dict[str, Mapping[str, Any]] = {}
+    for key, parameter in inspect.signature(function).parameters.items():
+        kind, declared = get_args(hints[key])
+        if isinstance(declared, OptionGroup):
+            groups[key] = declared.members
+            parameters += [_parameter(*item) for item in _members(declared)]
+        else:
+            parameters.append(_parameter(key, parameter.default, kind, declared))
+
+    def call(**given: Any) -> None:
+        for key, members in groups.items():
+            given[key] = {member: given.pop(member) for member in members}
+        function(**given)
+
     return _Command(
         name,
-        callback=function,
+        callback=call,
         params=parameters,
         help=inspect.getdoc(function),
         context_settings=_CONTEXT,
         epilog=EXIT_CODES_HELP,
     )
+
+
+def _members(group: OptionGroup) -> Iterator[tuple[str, None, Any, Any]]:
+    for name, annotated in group.members.items():
+        yield (name, None, *get_args(annotated))
 
 
 def _parameter(name: str, default: Any, kind: Any, declared: Argument | Option) -> click.Parameter:

@@ -7,19 +7,19 @@ import shutil
 import sys
 from pathlib import Path
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.devices import import_tango
-from taskgrove.cli.options import Act, Database, DemoSpeed, NoLive, NoRecord
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 
 
 @verb
 def demo(
-    act: Act = None,
-    speed: DemoSpeed = 1.0,
-    no_live: NoLive = False,
-    db: Database = None,
-    no_record: NoRecord = False,
+    act: opt.Act = None,
+    speed: opt.DemoSpeed = 1.0,
+    no_live: opt.NoLive = False,
+    db: opt.Database = None,
+    no_record: opt.NoRecord = False,
 ) -> int:
     """Run a telescope command three times on eighteen simulated devices, then a scan.
 
@@ -48,8 +48,11 @@ def command_line(*words: str) -> int:
     """Call the command line in this process and return its exit code."""
     from taskgrove.cli.app import app  # noqa: PLC0415 - it imports this module
 
-    code = app(words, prog_name="taskgrove", standalone_mode=False)
-    return code if isinstance(code, int) else 0
+    try:
+        app(words, prog_name="taskgrove", standalone_mode=False)
+    except SystemExit as exc:  # every verb ends so
+        return int(exc.code or 0)
+    return 0
 
 
 def say_where_it_is(terminal: Terminal) -> None:

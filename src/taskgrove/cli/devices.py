@@ -28,7 +28,7 @@ TIMEOUT_S: Final = 3.0
 #: How many devices are asked at once.
 _AT_ONCE: Final = 16
 _NO_HOST: Final = "API_TangoHostNotSet"
-_NO_DATABASE: Final = "TANGO_HOST is not set, so there is no database to look the name up in"
+_NO_DATABASE: Final = "TANGO_HOST is not set: there is no TANGO database to look up the name"
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

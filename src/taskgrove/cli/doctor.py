@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.devices import DeviceReader, Reach
 from taskgrove.cli.doctor_record import tell_analyses, tell_line, tell_record
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.extras import EXTRAS, installed_version
-from taskgrove.cli.options import Database, MapToCheck
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap, load_command_map
@@ -18,8 +18,8 @@ from taskgrove.view.terminal_text import pad, width_of
 
 @verb
 def doctor(
-    map_file: MapToCheck = None,
-    db: Database = None,
+    map_file: opt.MapToCheck = None,
+    db: opt.Database = None,
 ) -> int:
     """Tell what is installed and what is reachable, and what to do about what is not.
 

@@ -9,17 +9,22 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import MissingExtraError, StoreError, TaskgroveError
 from taskgrove.private_files import file_mode, folder_mode
+from taskgrove.recovery.finding_lost import lost_runs
+from taskgrove.store.database import record_version
+from taskgrove.store.database.advice import command_line
+from taskgrove.store.database.location import Location, default_file, find_location
+from taskgrove.store.database.opening import connect_to
+from taskgrove.store.database.record_version import version_of
+from taskgrove.store.queries.reading import Reader
+from taskgrove.store.recording.rights import check_rights
+from taskgrove.store.store import Store
 from taskgrove.view.terminal_text import safe_text
-
-if TYPE_CHECKING:
-    from taskgrove.store.database.location import Location
-    from taskgrove.store.store import Store
 
 #: What starts an analysis of several processes; either of the first two will do.
 _LAUNCHERS: Final = ("mpirun", "mpiexec", "srun")
@@ -47,18 +52,11 @@ def tell_record(terminal: Terminal, database: str | None) -> bool:
 
     Nothing is made or migrated.
 
-    Args:
-        terminal: Where it is told.
-        database: What ``--db`` gave.
-
     Returns:
         False when it cannot be used as it is.
     """
     terminal.say("Record", "bold")
     try:
-        from taskgrove.store.database.location import default_file, find_location  # noqa: PLC0415
-        from taskgrove.store.database.record_version import STORE_VERSION  # noqa: PLC0415
-
         where = find_location(database)
     except (ModuleNotFoundError, MissingExtraError):
         tell_line(
@@ -70,7 +68,7 @@ def tell_record(terminal: Terminal, database: str | None) -> bool:
     tell_line(terminal, "at", where.shown)
     if where.file is not None and not _holds_anything(where.file):
         return _tell_new(terminal, where.file, made=where.file == default_file())
-    well = _tell_opened(terminal, where, STORE_VERSION)
+    well = _tell_opened(terminal, where, record_version.STORE_VERSION)
     if where.file is not None:
         _tell_modes(terminal, where.file, own_folder=where.file == default_file())
     return well
@@ -122,9 +120,6 @@ def _tell_new(terminal: Terminal, file: Path, *, made: bool) -> bool:
 
 
 def _tell_opened(terminal: Terminal, where: Location, newest: int) -> bool:
-    from taskgrove.store.database.opening import connect_to  # noqa: PLC0415 - an extra
-    from taskgrove.store.database.record_version import version_of  # noqa: PLC0415 - an extra
-    from taskgrove.store.store import Store  # noqa: PLC0415 - an extra
 
     try:
         connections = connect_to(where, create=False, read_only=True)
@@ -144,10 +139,6 @@ def _tell_opened(terminal: Terminal, where: Location, newest: int) -> bool:
 
 
 def _tell_current(terminal: Terminal, where: Location, store: Store, version: int) -> bool:
-    from taskgrove.recovery.finding_lost import lost_runs  # noqa: PLC0415 - an extra
-    from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
-    from taskgrove.store.queries.reading import Reader  # noqa: PLC0415 - an extra
-    from taskgrove.store.recording.rights import check_rights  # noqa: PLC0415 - an extra
 
     ((count,),) = Reader(store).rows("SELECT count(*) FROM runs")
     can_write = True
@@ -216,7 +207,7 @@ def tell_analyses(terminal: Terminal) -> bool:
     try:
         tell_line(terminal, "guardian", f"keeps its lists in {ledger_folder()}")
     except OSError as exc:
-        lost = f"none: {exc}; what this program starts may outlive a kill -9 of it"
+        lost = f"none: {exc}; analyses may keep running after a kill -9 of taskgrove"
         tell_line(terminal, "guardian", lost, "yellow")
     found = [(name, path) for name in _LAUNCHERS if (path := shutil.which(name))]
     words = ", ".join(f"{name} ({path})" for name, path in found)

@@ -108,7 +108,7 @@ def follow(
     *,
     grace_s: float,
     at_once: Callable[[], object] | None = None,
-    each_frame: Callable[[RunView], object] | None = None,
+    each_frame: Callable[[], object] | None = None,
     words: AbortWords | None = None,
     interrupts: Interrupts | None = None,
 ) -> int:
@@ -124,7 +124,7 @@ def follow(
         surface: What shows it.
         grace_s: How long the run waits for what was asked to stop, in seconds; for the words.
         at_once: Called before the process ends at the second interrupt.
-        each_frame: Called after each frame, with the view.
+        each_frame: Called after each frame.
         words: What an interrupt ends, in words; None: a command on devices.
         interrupts: What hears them, already, so that none is missed since the run began.
 
@@ -139,7 +139,7 @@ def follow(
                 over = handle.wait(_FRAME_S)
                 _show(events, view, surface)
                 if each_frame is not None:
-                    each_frame(view)
+                    each_frame()
                 abort.heed()
             _show(events, view, surface, over=True)
         finally:
@@ -187,7 +187,7 @@ class _Abort:
                 self._handle.wait(_LAST_CHANCE_S)
         elif count == 1 and self._counted == 0:  # after a hang-up
             self._surface.notice(
-                f"{self._interrupts.name}: it is being aborted already. {self._words.again}"
+                f"{self._interrupts.name}: the abort has already begun. {self._words.again}"
             )
         self._counted = count
         if count > 1:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import TaskgroveError
+from taskgrove.recovery.finding_lost import LostRun, find_lost
+from taskgrove.store.database.advice import command_line
+from taskgrove.store.history import History
+from taskgrove.store.store import Store
 from taskgrove.view.terminal_text import safe_text
-
-if TYPE_CHECKING:
-    from taskgrove.recovery.finding_lost import LostRun
-    from taskgrove.store.history import History
-    from taskgrove.store.store import Store
 
 
 def tell_lost(terminal: Terminal, store: Store | None, history: History | None = None) -> None:
@@ -26,8 +23,6 @@ def tell_lost(terminal: Terminal, store: Store | None, history: History | None =
     """
     if store is None:
         return
-    from taskgrove.recovery.finding_lost import find_lost  # noqa: PLC0415 - an extra
-    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
 
     _tell_aside(terminal, history or History(store))
     if store.read_only:
@@ -51,7 +46,6 @@ def _tell_aside(terminal: Terminal, history: History) -> None:
 
 
 def _line(lost: LostRun, location: str) -> str:
-    from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
 
     if lost.ended:
         return f"note: run {lost.run_id} ({lost.command}): {lost.words}"

@@ -22,11 +22,7 @@ class _Console(Console):
 
 
 class MovingLines:
-    """Lines that move; what is printed meanwhile stands above them.
-
-    Args:
-        terminal: Where they are shown.
-    """
+    """Lines that move; what is printed meanwhile stands above them."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from taskgrove.cli.declared import Argument, Option
+from taskgrove.cli.declared import Argument, Option, OptionGroup
 
 _LONGEST_S = 1e9
 
@@ -238,3 +238,17 @@ WithLabel = Annotated[
 ]
 Limit = Annotated[int | None, Option("--limit", "Only the newest N runs.", "N", min=1)]
 ListLimit = Annotated[int, Option("--limit", "Only the newest N runs.", "N", min=1)]
+#: The options that say which runs are meant, but for their number.
+Filters = Annotated[
+    dict[str, Any],
+    OptionGroup(
+        {
+            "command": OfCommand,
+            "outcomes": OfOutcome,
+            "device": OfDevice,
+            "since": Since,
+            "until": Until,
+            "labels": WithLabel,
+        }
+    ),
+]

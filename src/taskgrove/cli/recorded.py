@@ -8,16 +8,18 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import UnknownRunError
+from taskgrove.store.database.advice import quoted_line
+from taskgrove.store.database.location import DB_VARIABLE, default_file
+from taskgrove.store.history import History
+from taskgrove.store.queries.listing import row_of
+from taskgrove.store.queries.run_filter import RunFilter
+from taskgrove.store.recording.spill import orphans_of
 from taskgrove.view.terminal_text import safe_text
-
-if TYPE_CHECKING:
-    from taskgrove.store.history import History
-    from taskgrove.store.queries.run_filter import RunFilter
 
 
 def open_history(database: str | None, *, mark_lost: bool = True) -> History | None:
@@ -35,10 +37,6 @@ def open_history(database: str | None, *, mark_lost: bool = True) -> History | N
     Raises:
         StoreError: It cannot be read; a record that was named must exist.
     """
-    from taskgrove.store.database.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
-    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-    from taskgrove.store.recording.spill import orphans_of  # noqa: PLC0415 - an extra
-
     named = bool(database or os.environ.get(DB_VARIABLE))
     file = default_file()
     if not named and not file.exists() and not orphans_of(str(file)):
@@ -51,7 +49,7 @@ def open_history(database: str | None, *, mark_lost: bool = True) -> History | N
         Terminal(json=True).say(safe_text(words), "yellow")
     if history.disk_is_full:
         where = safe_text(history.store.location)
-        words = f"note: the disk of {where} is full; the record is read, and stays as it is"
+        words = f"note: the disk of {where} is full; the record is read and not changed"
         Terminal(json=True).say(words, "yellow")
     return history
 
@@ -81,48 +79,16 @@ def say_nothing_there(terminal: Terminal, history: History | None, *, narrowed: 
         history: The record, or None where there is none yet.
         narrowed: Whether a filter was given.
     """
-    from taskgrove.store.database.advice import quoted_line  # noqa: PLC0415 - an extra
-
-    if history is not None and narrowed:
-        from taskgrove.store.queries.run_filter import RunFilter  # noqa: PLC0415 - an extra
-
-        if history.runs(RunFilter(limit=1)):
-            line = safe_text(quoted_line(history.store.location, "runs", "list"))
-            terminal.say(f"No runs match. {line} lists all runs.")
-            return
+    if history is not None and narrowed and history.runs(RunFilter(limit=1)):
+        line = safe_text(quoted_line(history.store.location, "runs", "list"))
+        terminal.say(f"No runs match. {line} lists all runs.")
+        return
     if history is None:
         terminal.say(f"No run has been recorded yet; {HOW_TO_RECORD}.")
         return
     where = history.store.location
     line = quoted_line(where, "run", "MAP", "COMMAND")
     terminal.say(safe_text(f"No run has been recorded yet in {where}; {line} records one."))
-
-
-def filter_of(
-    command: str | None,
-    outcomes: list[str] | None,
-    device: str | None,
-    since: str | None,
-    until: str | None,
-    labels: list[str] | None,
-    limit: int | None = None,
-) -> RunFilter:
-    """Read the options that say which runs are meant.
-
-    Raises:
-        UsageError: One of them cannot be read.
-    """
-    from taskgrove.store.queries.run_filter import parse_filter  # noqa: PLC0415 - an extra
-
-    return parse_filter(
-        command=command,
-        outcomes=outcomes or (),
-        device=device,
-        since=since,
-        until=until,
-        labels=labels or (),
-        limit=limit,
-    )
 
 
 def write_json(terminal: Terminal, value: Any) -> None:
@@ -147,7 +113,5 @@ def _fields_of(value: Any) -> Mapping[Any, Any] | None:
     if isinstance(value, Mapping):
         return value
     if dataclasses.is_dataclass(value) or hasattr(type(value), "__struct_fields__"):
-        from taskgrove.store.queries.listing import row_of  # noqa: PLC0415 - an extra
-
         return row_of(value)
     return None

@@ -184,11 +184,6 @@ def recording(
     A record that was named on the command line must be usable. Otherwise the command goes on,
     recorded or not, and the operator is told at once.
 
-    Args:
-        terminal: Where trouble is told before and after runs.
-        database: What ``--db`` gave.
-        no_record: What ``--no-record`` gave.
-
     Raises:
         StoreError: The record that was named cannot be used; nothing was started.
         MissingExtraError: A record was named, and its extra is not installed.

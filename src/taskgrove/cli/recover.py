@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from taskgrove.cli.exit_codes import ExitCode, exit_code_of
-from taskgrove.cli.options import Database, GiveUp, JsonEvents, LostRun, NoLive
+from taskgrove.cli import options as opt
+from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.recovering import recover_shown, writable_record
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.errors import TaskgroveError
+from taskgrove.recovery.finding_lost import lost_runs
+from taskgrove.recovery.lost_run_recovery import look_at_lost
+from taskgrove.store.database.advice import command_line
+from taskgrove.store.history import History
+from taskgrove.store.store import Store
 from taskgrove.view.terminal_text import safe_text
-
-if TYPE_CHECKING:
-    from taskgrove.store.store import Store
 
 
 @verb
 def recover(
-    run: LostRun = None,
-    give_up: GiveUp = False,
-    json: JsonEvents = False,
-    no_live: NoLive = False,
-    db: Database = None,
+    run: opt.LostRun = None,
+    give_up: opt.GiveUp = False,
+    json: opt.JsonEvents = False,
+    no_live: opt.NoLive = False,
+    db: opt.Database = None,
 ) -> int:
     """Bring runs to a truthful end whose runner was killed or crashed.
 
@@ -31,22 +31,15 @@ def recover(
     could be done about each. The exit code tells the outcome of the run.
     """
     terminal = Terminal(json=json, live=not no_live)
-    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
 
     with writable_record(terminal, db) as (store, record):
         if run is None:
             return _list(terminal, store)
         run = History(store).find_to_act(run).run_id  # it is no lost one afterwards
-        outcome, interrupts = recover_shown(
-            terminal, store, record, run, give_up=give_up, json=json
-        )
-    return ExitCode.ABORTED if interrupts > 1 else exit_code_of(outcome)
+        return recover_shown(terminal, store, record, run, give_up=give_up, json=json)
 
 
 def _list(terminal: Terminal, store: Store) -> int:
-    from taskgrove.recovery.finding_lost import lost_runs  # noqa: PLC0415 - an extra
-    from taskgrove.recovery.lost_run_recovery import look_at_lost  # noqa: PLC0415 - an extra
-    from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
 
     lost = lost_runs(store)
     if not lost:

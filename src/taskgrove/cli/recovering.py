@@ -6,26 +6,31 @@ import os
 import queue
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from taskgrove.cli.follow import EventQueue, follow, surface_for
-from taskgrove.cli.interrupts import Interrupts
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.follow import EventQueue, surface_for
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.recorded import HOW_TO_RECORD
 from taskgrove.cli.recording import Recording
+from taskgrove.cli.showing import show_to_its_end
 from taskgrove.cli.terminal import Terminal
-from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.errors import MissingExtraError, UnknownRunError
+from taskgrove.recovery.lost_run_recovery import (
+    look_at_lost,
+    runners_for_recovery,
+    start_recovery,
+)
+from taskgrove.recovery.recovery_plan import RecoveryPlan
+from taskgrove.store.database.location import DB_VARIABLE, default_file
+from taskgrove.store.history import History
+from taskgrove.store.recorder import Recorder
+from taskgrove.store.store import Store
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.why import explain
-
-if TYPE_CHECKING:
-    from taskgrove.recovery.recovery_plan import RecoveryPlan
-    from taskgrove.store.store import Store
 
 #: How long what is aborted may take to end, in seconds.
 GRACE_S = 5.0
@@ -35,17 +40,10 @@ GRACE_S = 5.0
 def writable_record(terminal: Terminal, database: str | None) -> Iterator[tuple[Store, Recording]]:
     """Open the record that is there for recording, and say which runs were newly lost.
 
-    Args:
-        terminal: Where it is said.
-        database: What ``--db`` gave.
-
     Raises:
         UnknownRunError: Nothing was ever recorded.
         StoreError: It cannot be written.
     """
-    from taskgrove.store import Recorder, Store  # noqa: PLC0415 - an extra
-    from taskgrove.store.database.location import DB_VARIABLE, default_file  # noqa: PLC0415 - an extra
-
     named = bool(database or os.environ.get(DB_VARIABLE))
     if not named and not default_file().exists():
         raise UnknownRunError("no run has been recorded yet", hint=HOW_TO_RECORD)
@@ -83,8 +81,8 @@ def recover_shown(
     *,
     give_up: bool = False,
     json: bool = False,
-) -> tuple[AggregationOutcome, int]:
-    """Recover a lost run and show it to its end.
+) -> ExitCode:
+    """Recover a lost run, show it to its end, and return the exit code.
 
     Args:
         terminal: Where the words go.
@@ -94,19 +92,9 @@ def recover_shown(
         give_up: Whether work that cannot be followed from here is given up.
         json: Whether standard output carries the events.
 
-    Returns:
-        Its outcome, and how many interrupts were heard meanwhile.
-
     Raises:
         UsageError: It is not lost, or cannot be recovered here.
     """
-    from taskgrove.recovery.lost_run_recovery import (  # noqa: PLC0415 - an extra
-        look_at_lost,
-        runners_for_recovery,
-        start_recovery,
-    )
-    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-
     row, plan = look_at_lost(store, run)
     say_recovery_plan(terminal, plan)
     events, view = EventQueue(), RunView()
@@ -118,37 +106,28 @@ def recover_shown(
             MainTaskExecutor(runners=runners_for_recovery(runners), grace_s=GRACE_S)
         )
         record.recorder.forward(row.run_id, events)
-        # From the claim of the run on, an interrupt is heeded by the following.
-        with Interrupts() as heard:
-            recovery = start_recovery(
-                store,
-                row.run_id,
-                executor=executor,
-                runners=runners,
-                recorder=record.recorder,
-                give_up=give_up,
-            )
-            surface = surface_for(terminal, view, json=json)
-
-            def frame(_view: RunView) -> None:
-                record.tell(surface.notice)
-
-            interrupts = follow(
-                recovery.handle,
-                events,
-                view,
-                surface,
-                grace_s=GRACE_S,
-                at_once=record.at_once,
-                each_frame=frame,
-                interrupts=heard,
-            )
-        outcome = recovery.handle.outcome
-        assert outcome is not None
-        terminal.say_explanation(
-            explain(outcome, view, record.told_of(row.run_id, view, row.source))
+        recorder = record.recorder
+        shown = show_to_its_end(
+            record,
+            row.run_id,
+            events,
+            view,
+            lambda: (
+                start_recovery(
+                    store,
+                    row.run_id,
+                    executor=executor,
+                    runners=runners,
+                    recorder=recorder,
+                    give_up=give_up,
+                ).handle
+            ),
+            lambda: surface_for(terminal, view, json=json),
+            grace_s=GRACE_S,
+            source=row.source,
         )
-    return outcome, interrupts
+    terminal.say_explanation(shown.words)
+    return shown.exit_code
 
 
 def _runners_for(

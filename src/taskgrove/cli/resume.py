@@ -6,28 +6,14 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.analyse import checked_job, run_job
 from taskgrove.cli.analyses import load_registry
 from taskgrove.cli.devices import DeviceReader
-from taskgrove.cli.exit_codes import ExitCode, exit_code_of
+from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
-from taskgrove.cli.options import (
-    Again,
-    AnalysisModules,
-    Argin,
-    Database,
-    DryRun,
-    JsonEvents,
-    Manager,
-    NoConditions,
-    NoLive,
-    Redo,
-    RunReference,
-    UseFile,
-    Yes,
-)
 from taskgrove.cli.question import confirmed
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.recovering import recover_shown, say_recovery_plan, writable_record
@@ -39,18 +25,18 @@ from taskgrove.cli.resume_source import (
     say_whether_changed,
 )
 from taskgrove.cli.resume_words import say_plan
-from taskgrove.cli.run import show_run
+from taskgrove.cli.run import run_shown
 from taskgrove.cli.session import MapSession
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import CommandError, UsageError
+from taskgrove.recovery.lost_run_recovery import look_at_lost
+from taskgrove.recovery.resuming import Resumption, check_not_resumed, plan_resume, to_resume
+from taskgrove.store.history import History
+from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.store import Store
 from taskgrove.view.terminal_text import safe_text
-
-if TYPE_CHECKING:
-    from taskgrove.recovery.resuming import Resumption
-    from taskgrove.store.queries.run_rows import RunRow
-    from taskgrove.store.store import Store
 
 _MAX_WORKERS: Final = 16
 _GRACE_S: Final = 5.0
@@ -58,19 +44,19 @@ _GRACE_S: Final = 5.0
 
 @verb
 def resume(
-    run: RunReference,
-    redo: Redo = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    use_file: UseFile = False,
-    no_conditions: NoConditions = False,
-    again: Again = False,
-    argin: Argin = None,
-    manager: Manager = None,
-    analyses: AnalysisModules = None,
-    json: JsonEvents = False,
-    no_live: NoLive = False,
-    db: Database = None,
+    run: opt.RunReference,
+    redo: opt.Redo = None,
+    yes: opt.Yes = False,
+    dry_run: opt.DryRun = False,
+    use_file: opt.UseFile = False,
+    no_conditions: opt.NoConditions = False,
+    again: opt.Again = False,
+    argin: opt.Argin = None,
+    manager: opt.Manager = None,
+    analyses: opt.AnalysisModules = None,
+    json: opt.JsonEvents = False,
+    no_live: opt.NoLive = False,
+    db: opt.Database = None,
 ) -> int:
     """Resume a run: leaves that completed are not run again.
 
@@ -103,17 +89,13 @@ def _settled(
     terminal: Terminal, store: Store, record: Recording, run: str, options: ResumeOptions
 ) -> RunRow | None:
     """Return a run that has ended; a lost one is recovered first. None: it was only a look."""
-    from taskgrove.recovery.lost_run_recovery import look_at_lost  # noqa: PLC0415 - an extra
-    from taskgrove.recovery.resuming import check_not_resumed, to_resume  # noqa: PLC0415 - an extra
-    from taskgrove.store.history import History  # noqa: PLC0415 - an extra
-
     history = History(store)
     row = history.find_to_act(run)
     if not options.again:
         check_not_resumed(row, store.location)
     if row.state == "lost":
         if options.dry_run:
-            terminal.say("The run was lost; before it is resumed, it is recovered:")
+            terminal.say("The run was lost. It is recovered before it is resumed:")
             say_recovery_plan(terminal, look_at_lost(store, row.run_id)[1])
             return None
         _ask(terminal, f"Run {row.run_id} was lost. Recover it first?", options)
@@ -131,7 +113,6 @@ def _settled(
 def _resume(
     terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
 ) -> int:
-    from taskgrove.recovery.resuming import plan_resume  # noqa: PLC0415 - an extra
 
     source = checked_source(row, options)
     if source["kind"] == "analysis":
@@ -170,37 +151,20 @@ def _resume(
         if about is not None or options.argin:
             changed = {**(about or source), "argin": resources}
             ready = replace(ready, about=replace(ready.about, source=changed))
-        say_plan(terminal, ready.plan)
-        if ready.is_done and row.outcome == "ok":
-            terminal.say(f"Nothing to do: run {safe_text(row.run_id)} ended OK.")
+        if not _agreed(terminal, row, ready, options):
             return ExitCode.OK
-        if options.dry_run:
-            return ExitCode.OK
-        _ask(terminal, "Do it?", options)
         try:
             session.preflight(task, known=ready.plan.prior)
         except CommandError as exc:
             return record.tell_refusal(terminal, exc, ready.about)
-        return _run(terminal, session, record, ready, json=options.json)
-
-
-def _run(
-    terminal: Terminal, session: MapSession, record: Recording, ready: Resumption, *, json: bool
-) -> int:
-    shown = show_run(
-        terminal, session, ready.task, record, ready.about, json=json, prior=ready.plan.prior
-    )
-    terminal.say_explanation(shown.words)
-    record.say_how_to_see(terminal, shown.run_id, well=shown.words.outcome == "completed")
-    return ExitCode.ABORTED if shown.interrupts > 1 else exit_code_of(shown.outcome)
+        json, prior = options.json, ready.plan.prior
+        return run_shown(terminal, session, ready.task, record, ready.about, json=json, prior=prior)
 
 
 def _resume_analysis(
     terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
 ) -> int:
     """Run an analysis again that was run by itself, with what is on record of it."""
-    from taskgrove.recovery.resuming import plan_resume  # noqa: PLC0415 - an extra
-
     source = row.source
     file, text = str(source.get("file") or "configuration"), None
     if not options.use_file:
@@ -230,15 +194,21 @@ def _resume_analysis(
         again=options.again,
     )
     about = replace(ready.about, source=job.about(how).source)
+    if not _agreed(terminal, row, ready, options):
+        return ExitCode.OK
+    resumed = (about, ready.plan.prior)
+    return run_job(terminal, job, how, record, json=options.json, resumed=resumed)
+
+
+def _agreed(terminal: Terminal, row: RunRow, ready: Resumption, options: ResumeOptions) -> bool:
+    """Show the plan and ask whether it is carried out; False: there is nothing to do."""
     say_plan(terminal, ready.plan)
     if ready.is_done and row.outcome == "ok":
         terminal.say(f"Nothing to do: run {safe_text(row.run_id)} ended OK.")
-        return ExitCode.OK
-    if options.dry_run:
-        return ExitCode.OK
-    _ask(terminal, "Do it?", options)
-    resumed = (about, ready.plan.prior)
-    return run_job(terminal, job, how, record, json=options.json, resumed=resumed)
+        return False
+    if not options.dry_run:
+        _ask(terminal, "Resume it?", options)
+    return not options.dry_run
 
 
 def _ask(terminal: Terminal, question: str, options: ResumeOptions) -> None:

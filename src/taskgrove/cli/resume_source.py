@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taskgrove.cli.analyses import AnalysisOptions
 from taskgrove.cli.recording import about_map
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.command_map import CommandMap, load_command_map, parse_command_map
 from taskgrove.errors import TaskgroveError, UsageError
+from taskgrove.redaction import holds_redacted
+from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.terminal_text import safe_text
-
-if TYPE_CHECKING:
-    from taskgrove.store.queries.run_rows import RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,6 @@ def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:
     Raises:
         UsageError: It cannot be on the command line; the hint says how it can.
     """
-    from taskgrove.redaction import holds_redacted  # noqa: PLC0415 - rarely needed
-
     source = row.source
     kind = source.get("kind")
     if kind not in ("map", "analysis"):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from taskgrove.cli.terminal import Terminal
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.recovery.finding_lost import moment_text
+from taskgrove.recovery.resume_plan import PlannedLeaf, ResumePlan
 from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why.failed_leaf import CauseReader
 from taskgrove.view.why.naming import device_of
-
-if TYPE_CHECKING:
-    from taskgrove.recovery.resume_plan import PlannedLeaf, ResumePlan
 
 #: Up to this many leaves of one action are told one by one.
 TOLD_LEAVES: Final = 20
@@ -33,12 +32,7 @@ class _Told(NamedTuple):
 
 
 def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
-    """Say what is reused, redone and skipped, with each leaf and why.
-
-    Args:
-        terminal: Where it is said.
-        plan: The plan.
-    """
+    """Say what is reused, redone and skipped, with each leaf and why."""
     terminal.say(f"Resume of run {safe_text(plan.run_id)}: {plan.line}")
     words = _Words()
     for action in ("redo", "reuse", "skip"):
@@ -47,7 +41,7 @@ def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
             terminal.say(f"  {action:<6} {safe_text(text)}", _STYLES[action])
     doubts = [_Told(leaf.path, leaf.doubt) for leaf in plan.of("redo") if leaf.doubt]
     if doubts:
-        terminal.say("Look before you go on; these may be done twice:", "bold yellow")
+        terminal.say("Check before you continue: these leaves may run twice:", "bold yellow")
         for text in lines_of(doubts):
             terminal.say(f"  {safe_text(text)}", "yellow")
 
@@ -66,7 +60,6 @@ class _Words:
         if leaf.action == "redo":
             did = self._reader.read(ended).deed(self._now_ns)
             return _Told(leaf.path, did, device=f"{device_of(ended) or ''} ".lstrip())
-        from taskgrove.recovery.finding_lost import moment_text  # noqa: PLC0415 - an extra
 
         moment = "" if ended.ended_ns is None else f" at {moment_text(ended.ended_ns)}"
         return _Told(leaf.path, leaf.why, moment=moment)

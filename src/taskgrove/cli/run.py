@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.analyses import AnalysisOptions, labels_of
 from taskgrove.cli.devices import DeviceReader
-from taskgrove.cli.exit_codes import ExitCode, exit_code_of
-from taskgrove.cli.follow import EventQueue, follow, surface_for
+from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.follow import EventQueue, surface_for
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
-from taskgrove.cli.interrupts import Interrupts
-from taskgrove.cli.options import (
-    AnalysisModules,
-    Argin,
-    CommandName,
-    Database,
-    JsonEvents,
-    Manager,
-    MapFile,
-    MaxWorkers,
-    NoLive,
-    NoRecord,
-    Pages,
-    Processes,
-    RunGrace,
-    WorkDir,
-)
 from taskgrove.cli.recording import Recording, about_map, recording
 from taskgrove.cli.session import MapSession
+from taskgrove.cli.showing import say_outcome, show_to_its_end
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
-from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.prior import Prior
 from taskgrove.commands.run_recorder import RunAbout
@@ -41,44 +24,24 @@ from taskgrove.commands.task import LeafTask, Task
 from taskgrove.errors import CommandError
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.why import Why, explain
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A run that was shown to its end.
-
-    Attributes:
-        run_id: Its id.
-        outcome: Its outcome.
-        words: The outcome in words.
-        view: Its nodes.
-        interrupts: How many interrupts were heard meanwhile.
-    """
-
-    run_id: str
-    outcome: AggregationOutcome
-    words: Why
-    view: RunView
-    interrupts: int
 
 
 @verb
 def run(
-    map_file: MapFile,
-    command: CommandName,
-    argin: Argin = None,
-    manager: Manager = None,
-    max_workers: MaxWorkers = 16,
-    grace: RunGrace = 5.0,
-    json: JsonEvents = False,
-    no_live: NoLive = False,
-    db: Database = None,
-    no_record: NoRecord = False,
-    analyses: AnalysisModules = None,
-    pages: Pages = None,
-    work_dir: WorkDir = None,
-    processes: Processes = None,
+    map_file: opt.MapFile,
+    command: opt.CommandName,
+    argin: opt.Argin = None,
+    manager: opt.Manager = None,
+    max_workers: opt.MaxWorkers = 16,
+    grace: opt.RunGrace = 5.0,
+    json: opt.JsonEvents = False,
+    no_live: opt.NoLive = False,
+    db: opt.Database = None,
+    no_record: opt.NoRecord = False,
+    analyses: opt.AnalysisModules = None,
+    pages: opt.Pages = None,
+    work_dir: opt.WorkDir = None,
+    processes: opt.Processes = None,
 ) -> int:
     """Run a command of a map on its devices and tell the outcome.
 
@@ -123,13 +86,10 @@ def run(
         except CommandError as exc:
             return record.tell_refusal(terminal, exc, about)
         about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
-        shown = show_run(terminal, session, task, record, about, json=json)
-        terminal.say_explanation(shown.words)
-        record.say_how_to_see(terminal, shown.run_id, well=shown.words.outcome == "completed")
-    return ExitCode.ABORTED if shown.interrupts > 1 else exit_code_of(shown.outcome)
+        return run_shown(terminal, session, task, record, about, json=json)
 
 
-def show_run(
+def run_shown(
     terminal: Terminal,
     session: MapSession,
     task: Task,
@@ -137,11 +97,9 @@ def show_run(
     about: RunAbout,
     *,
     json: bool = False,
-    at_once: Callable[[], object] | None = None,
-    each_frame: Callable[[RunView], object] | None = None,
     prior: Mapping[str, Prior] | None = None,
-) -> Shown:
-    """Execute a composed tree and show it to its end.
+) -> ExitCode:
+    """Execute a composed tree, show it to its end, explain it, and return the exit code.
 
     Args:
         terminal: Where the words go.
@@ -150,8 +108,6 @@ def show_run(
         record: Keeps the record of it, or none.
         about: What the record keeps of it besides its events.
         json: Whether standard output carries the events.
-        at_once: Called before the process ends at a second interrupt.
-        each_frame: Called after each frame, with the view.
         prior: What is known of leaves before the run begins.
     """
     events, view = EventQueue(), RunView()
@@ -159,33 +115,16 @@ def show_run(
     # Read before anything is started: from then on an interrupt must reach the devices.
     expected = None if json else record.expected(about.command or task.name, leaf_count)
     run_id, observers = record.next_run(events)
-    with Interrupts() as interrupts:
-        handle = session.submit(
+    shown = show_to_its_end(
+        record,
+        run_id,
+        events,
+        view,
+        lambda: session.submit(
             task, observers, run_id=run_id, recorder=record.recorder, about=about, prior=prior
-        )
-        surface = surface_for(terminal, view, json=json, expected=expected)
-
-        def frame(shown: RunView) -> None:
-            record.tell(surface.notice)
-            if each_frame is not None:
-                each_frame(shown)
-
-        def end_now() -> None:
-            record.at_once()
-            if at_once is not None:
-                at_once()
-
-        heard = follow(
-            handle,
-            events,
-            view,
-            surface,
-            grace_s=session.grace_s,
-            at_once=end_now,
-            each_frame=frame,
-            interrupts=interrupts,
-        )
-    outcome = handle.outcome
-    assert outcome is not None
-    words = explain(outcome, view, record.told_of(run_id, view, about.source))
-    return Shown(run_id, outcome, words, view, heard)
+        ),
+        lambda: surface_for(terminal, view, json=json, expected=expected),
+        grace_s=session.grace_s,
+        source=about.source,
+    )
+    return say_outcome(terminal, record, shown)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import AsJson, Database, FirstRun, SecondRun
 from taskgrove.cli.recorded import history_of_runs, write_json
 from taskgrove.cli.runs_list import OUTCOME_STYLES
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.store.queries.run_diff import Difference, RunDiff
+from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import clip, safe_text
-
-if TYPE_CHECKING:
-    from taskgrove.store.queries.run_diff import Difference, RunDiff
-    from taskgrove.store.queries.run_rows import RunRow
 
 _TITLES: Final = {
     "outcome": "Outcome",
@@ -36,10 +34,10 @@ _SHOWN: Final = 40
 
 @verb
 def diff_runs(
-    first: FirstRun,
-    second: SecondRun,
-    db: Database = None,
-    json: AsJson = False,
+    first: opt.FirstRun,
+    second: opt.SecondRun,
+    db: opt.Database = None,
+    json: opt.AsJson = False,
 ) -> int:
     """Tell what differs between two runs, and nothing else."""
     terminal = Terminal()
@@ -62,7 +60,7 @@ def _say_run(terminal: Terminal, name: str, run: RunRow) -> None:
 
 def _say_differences(terminal: Terminal, found: RunDiff) -> None:
     if found.same:
-        same = "They are one run." if found.first.run_id == found.second.run_id else ""
+        same = "A and B are the same run." if found.first.run_id == found.second.run_id else ""
         terminal.say(same or "Nothing differs beyond the usual spread of durations.")
     for topic, group in groupby(found.differences, key=lambda item: item.topic):
         items = list(group)

@@ -6,30 +6,19 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import (
-    Database,
-    Format,
-    Limit,
-    OfCommand,
-    OfDevice,
-    OfOutcome,
-    Output,
-    Runs,
-    Since,
-    Until,
-    WithLabel,
-)
-from taskgrove.cli.recorded import filter_of, history_of_runs
+from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.errors import StoreError, UnknownRunError, UsageError, nearest
-
-if TYPE_CHECKING:
-    from taskgrove.store.history import History
-    from taskgrove.store.queries.run_rows import RunSummary
+from taskgrove.store.database.advice import quoted_line
+from taskgrove.store.history import History
+from taskgrove.store.queries.export_jsonl import jsonl_of
+from taskgrove.store.queries.run_filter import parse_filter
+from taskgrove.store.queries.run_rows import RunSummary
 
 _FORMATS: Final = ("jsonl", "parquet", "html")
 _SUFFIXES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".html": "html"}
@@ -37,21 +26,16 @@ _SUFFIXES: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"
 
 @verb
 def export_runs(
-    runs: Runs = None,
-    db: Database = None,
-    output: Output = None,
-    format_: Format = None,
-    command: OfCommand = None,
-    outcome: OfOutcome = None,
-    device: OfDevice = None,
-    since: Since = None,
-    until: Until = None,
-    label: WithLabel = None,
-    limit: Limit = None,
+    filters: opt.Filters,
+    runs: opt.Runs = None,
+    db: opt.Database = None,
+    output: opt.Output = None,
+    format_: opt.Format = None,
+    limit: opt.Limit = None,
 ) -> int:
     """Write runs as JSON lines, as Parquet files, or as one page that needs no network."""
     wanted = _format_of(format_, output)
-    which = filter_of(command, outcome, device, since, until, label, limit)
+    which = parse_filter(**filters, limit=limit)
     target = None if output in (None, "-") else output
     if wanted == "parquet" and target is None:
         raise UsageError("Parquet goes into a folder", hint="name it with --output FOLDER")
@@ -62,12 +46,8 @@ def export_runs(
             [history.find(run) for run in runs] if runs else history.runs(which)
         )
         if not chosen:
-            from taskgrove.store.database.advice import quoted_line  # noqa: PLC0415 - an extra
-
             line = quoted_line(history.store.location, "runs", "list")
-            raise UnknownRunError(
-                "there is no such run to export", hint=f"{line} shows what there is"
-            )
+            raise UnknownRunError("no runs match", hint=f"{line} lists all runs")
         _export(terminal, history, chosen, wanted, target)
     if target is not None:
         many = f"{len(chosen):,} runs" if len(chosen) != 1 else "1 run"
@@ -81,7 +61,7 @@ def _check_target(target: str | None, record: Path | None) -> None:
     own = [record, *(Path(f"{record}{suffix}") for suffix in ("-wal", "-shm"))]
     if Path(target).exists() and any(it.exists() and it.samefile(target) for it in own):
         raise UsageError(
-            f"{target} belongs to the record that is read: it is not written over",
+            f"{target} is a file of this record and is not overwritten",
             hint="name another file",
         )
 
@@ -124,7 +104,6 @@ def _export(
         page = render_report(history, runs).encode()
         _write(terminal, target, [page])
         return
-    from taskgrove.store.queries.export_jsonl import jsonl_of  # noqa: PLC0415 - an extra
 
     _write(terminal, target, jsonl_of(history, runs))
 

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.columns import Column, print_table
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import (
-    AsJson,
-    Database,
-    ListLimit,
-    OfCommand,
-    OfDevice,
-    OfOutcome,
-    Since,
-    Until,
-    WithLabel,
-)
-from taskgrove.cli.recorded import filter_of, open_history, say_nothing_there, write_json
+from taskgrove.cli.recorded import open_history, say_nothing_there, write_json
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.store.queries.run_filter import parse_filter
+from taskgrove.store.queries.run_rows import RunSummary
 from taskgrove.view.phrases import left_out_words
 from taskgrove.view.terminal_text import duration_text
-
-if TYPE_CHECKING:
-    from taskgrove.store.queries.run_rows import RunSummary
 
 #: How an outcome is coloured where colours exist (keys of STATE_STYLES).
 OUTCOME_STYLES: Final = {
@@ -47,18 +36,13 @@ _WIDE: Final = 100
 
 @verb
 def list_runs(
-    db: Database = None,
-    command: OfCommand = None,
-    outcome: OfOutcome = None,
-    device: OfDevice = None,
-    since: Since = None,
-    until: Until = None,
-    label: WithLabel = None,
-    limit: ListLimit = 20,
-    json: AsJson = False,
+    filters: opt.Filters,
+    db: opt.Database = None,
+    limit: opt.ListLimit = 20,
+    json: opt.AsJson = False,
 ) -> int:
     """List past runs, newest first, with their outcomes and first causes."""
-    which = filter_of(command, outcome, device, since, until, label, limit + 1)
+    which = parse_filter(**filters, limit=limit + 1)
     terminal = Terminal()
     history = open_history(db)
     if history is None:

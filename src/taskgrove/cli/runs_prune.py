@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import AsJson, Database, DryRun, KeepLast, OlderThan
 from taskgrove.cli.recorded import open_history, say_nothing_there, write_json
 from taskgrove.cli.runs_list import print_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.store.queries.run_filter import parse_span
+from taskgrove.store.retention import prune
 
 #: How many runs are listed of those that go.
 _LISTED: Final = 20
@@ -17,16 +19,13 @@ _LISTED: Final = 20
 
 @verb
 def prune_runs(
-    older_than: OlderThan = None,
-    keep_last: KeepLast = None,
-    dry_run: DryRun = False,
-    db: Database = None,
-    json: AsJson = False,
+    older_than: opt.OlderThan = None,
+    keep_last: opt.KeepLast = None,
+    dry_run: opt.DryRun = False,
+    db: opt.Database = None,
+    json: opt.AsJson = False,
 ) -> int:
     """Remove old runs from the record; runs that are not over always stay."""
-    from taskgrove.store.queries.run_filter import parse_span  # noqa: PLC0415 - an extra
-    from taskgrove.store.retention import prune  # noqa: PLC0415 - an extra
-
     terminal = Terminal()
     age = None if older_than is None else parse_span(older_than, what="--older-than")
     history = open_history(db)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import AsJson, Database, OnlyNode, RunReference
 from taskgrove.cli.recorded import history_of_runs, write_json
 from taskgrove.cli.runs_list import OUTCOME_STYLES, took_text
 from taskgrove.cli.surfaces import print_tree
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.phrases import counted
 from taskgrove.view.record_view import state_words, story_of_record
 from taskgrove.view.snapshot import RunView
@@ -20,16 +21,13 @@ from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why import why
 from taskgrove.view.why.rendering import shown_causes
 
-if TYPE_CHECKING:
-    from taskgrove.store.queries.run_rows import RunRow
-
 
 @verb
 def show_run(
-    run: RunReference,
-    node: OnlyNode = None,
-    db: Database = None,
-    json: AsJson = False,
+    run: opt.RunReference,
+    node: opt.OnlyNode = None,
+    db: opt.Database = None,
+    json: opt.AsJson = False,
 ) -> int:
     """Show a run: its outcome, its tree, and why it ended so.
 
@@ -81,9 +79,9 @@ def head_lines(run: RunRow, now_ns: int, location: str) -> list[tuple[str, str]]
     ended = "" if run.ended_at is None else f" to {run.ended_at:%Y-%m-%d %H:%M:%S}"
     leaves = counted(run.leaf_count, "leaf", "leaves")
     if run.failed_leaf_count:
-        leaves += f", {run.failed_leaf_count} not well"
+        leaves += f", {run.failed_leaf_count} not OK"
     if run.retry_count:
-        leaves += f", {run.retry_count} tried again"
+        leaves += f", {run.retry_count} retried"
     where = "@".join(part for part in (run.user, run.host) if part)
     lines = [
         ("run", run.run_id),

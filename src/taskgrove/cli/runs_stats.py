@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.columns import Column, print_table
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import (
-    AsJson,
-    Database,
-    Limit,
-    OfCommand,
-    OfDevice,
-    OfOutcome,
-    Rows,
-    Since,
-    Until,
-    WithLabel,
-)
-from taskgrove.cli.recorded import filter_of, open_history, say_nothing_there, write_json
+from taskgrove.cli.recorded import open_history, say_nothing_there, write_json
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.store.queries.run_filter import parse_filter
+from taskgrove.store.queries.statistics import Counts, Statistics
 from taskgrove.view.phrases import counted
 from taskgrove.view.terminal_text import duration_text
-
-if TYPE_CHECKING:
-    from taskgrove.store.queries.statistics import Counts, Statistics
 
 
 @verb
 def runs_stats(
-    db: Database = None,
-    command: OfCommand = None,
-    outcome: OfOutcome = None,
-    device: OfDevice = None,
-    since: Since = None,
-    until: Until = None,
-    label: WithLabel = None,
-    limit: Limit = None,
-    rows: Rows = 20,
-    json: AsJson = False,
+    filters: opt.Filters,
+    db: opt.Database = None,
+    limit: opt.Limit = None,
+    rows: opt.Rows = 20,
+    json: opt.AsJson = False,
 ) -> int:
     """Tell usual durations, failure rates, and the devices that spoil most runs."""
-    which = filter_of(command, outcome, device, since, until, label, limit)
+    which = parse_filter(**filters, limit=limit)
     terminal = Terminal()
     history = open_history(db)
     if history is None:
@@ -82,7 +64,7 @@ def _say_statistics(terminal: Terminal, found: Statistics, rows: int) -> None:
     ]
     titles = ("DEVICE", "ENDS", "P50", "P90", "FAILED", "RETRIES", "RUNS SPOILED")
     _print(terminal, titles, devices, rows)
-    terminal.say("P50, P90: half, and nine tenths, of the good ends took at most so long.", "dim")
+    terminal.say("P50, P90: 50 % and 90 % of the successful ends took at most this long.", "dim")
 
 
 def _counts(item: Counts) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.devices import import_tango
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.interrupts import SignalsTaken
-from taskgrove.cli.options import Faults, MapToSimulate, Speed, WriteMap
 from taskgrove.cli.rehearsal import command_line
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @verb
 def simulate(
-    map_file: MapToSimulate = None,
-    fault: Faults = None,
-    speed: Speed = None,
-    write_map: WriteMap = None,
+    map_file: opt.MapToSimulate = None,
+    fault: opt.Faults = None,
+    speed: opt.Speed = None,
+    write_map: opt.WriteMap = None,
 ) -> int:
     """Start simulated devices on the loopback interface and keep them until Ctrl-C.
 
@@ -91,7 +91,7 @@ class _Stop:
 def _check_target(file: Path, map_file: Path) -> None:
     if file.exists() and map_file.exists() and file.samefile(map_file):
         raise UsageError(
-            f"{file} is the map that is read: it is not written over",
+            f"{file} is the input map and is not overwritten",
             hint="name another file; the map with the addresses goes there",
         )
 

@@ -9,6 +9,7 @@ import errno
 import math
 import os
 import sys
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -82,7 +83,8 @@ def check_surroundings(given: Mapping[str, Any]) -> None:
         raise UsageError(
             f"the working folder cannot be used: {exc.strerror}", hint="cd to another one"
         ) from exc
-    for name, value in given.items():
+    groups = [value for value in given.values() if isinstance(value, Mapping)]
+    for name, value in ChainMap(dict(given), *map(dict, groups)).items():
         if isinstance(value, float) and math.isnan(value):
             raise UsageError(f"--{name.replace('_', '-')} is nan, which is no number")
         if name in _FILES:

@@ -48,9 +48,6 @@ _SGR: Final = {
 class Stream:
     """A standard stream, and what its reader can show.
 
-    Args:
-        file: The stream.
-
     Attributes:
         is_terminal: True where it is a terminal, or ``FORCE_COLOR`` says that it is to be one.
         is_dumb: True for a terminal that only shows lines.

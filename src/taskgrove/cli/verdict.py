@@ -4,35 +4,30 @@ from __future__ import annotations
 
 from typing import cast
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import By, Database, NodePath, RunReference, VerdictWord, Why
 from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.store.verdicts import Verdict, give_verdict, verdict_text
+from taskgrove.view.record_view import resume_line
 from taskgrove.view.terminal_text import safe_text
 
 
 @verb
 def verdict(
-    run: RunReference,
-    path: NodePath,
-    word: VerdictWord,
-    why: Why,
-    by: By = None,
-    db: Database = None,
+    run: opt.RunReference,
+    path: opt.NodePath,
+    word: opt.VerdictWord,
+    why: opt.Why,
+    by: opt.By = None,
+    db: opt.Database = None,
 ) -> int:
     """Add an operator's verdict to the record of a run.
 
     It says who, when and why, and stands beside the record: the outcome is never rewritten. A
     verdict on a composite counts for all that is below it.
     """
-    from taskgrove.store.verdicts import (  # noqa: PLC0415 - an extra
-        Verdict,
-        give_verdict,
-        verdict_text,
-    )
-    from taskgrove.view.record_view import resume_line  # noqa: PLC0415 - an extra
-
     terminal = Terminal()
     with history_of_runs(db) as history:
         given = give_verdict(history.store, run, path, cast(Verdict, word), why=why, who=by)
@@ -44,7 +39,7 @@ def verdict(
     )
     if given.verdict == "ok" and row.resumed_by_run_id is not None:
         newer = safe_text(row.resumed_by_run_id)
-        terminal.say(f"Run {newer} resumed it already; what is said of that one counts there.")
+        terminal.say(f"Run {newer} has already resumed this run; give the verdict on that run.")
     elif given.verdict == "ok":
         terminal.say(f"{safe_text(again)} takes it as OK.", "dim")
     return ExitCode.OK

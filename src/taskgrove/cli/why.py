@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.options import AsJson, Database, EventFile, RunOrLast
 from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -19,6 +19,7 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import UsageError
 from taskgrove.events import TaskEvent, decode_event
 from taskgrove.story.run_story import RunStory, story_of_events
+from taskgrove.view.record_view import story_of_record
 from taskgrove.view.why import Why
 from taskgrove.view.why import why as explain_run
 from taskgrove.view.why.rendering import lines_of
@@ -29,10 +30,10 @@ _COLUMNS: Final = 80
 
 @verb
 def why(
-    run: RunOrLast = "last",
-    db: Database = None,
-    events: EventFile = None,
-    json: AsJson = False,
+    run: opt.RunOrLast = "last",
+    db: opt.Database = None,
+    events: opt.EventFile = None,
+    json: opt.AsJson = False,
 ) -> int:
     """Tell in one sentence why a run ended as it did, and prove it.
 
@@ -53,7 +54,6 @@ def why(
 
 
 def _story_of_run(reference: str, database: str | None) -> RunStory:
-    from taskgrove.view.record_view import story_of_record  # noqa: PLC0415 - needs an extra
 
     with history_of_runs(database) as history:
         run, nodes, verdicts = history.whole(reference)
@@ -93,7 +93,7 @@ def _read_events(terminal: Terminal, file: str) -> list[TaskEvent]:
             events.append(decode_event(line))
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             if number == len(lines):
-                terminal.say_error(UsageError(f"the last line of {file} is cut off; left out"))
+                terminal.say_error(UsageError(f"the last line of {file} is cut off; it is ignored"))
                 break
             raise UsageError(
                 f"line {number} of {file} is no event: {exc}",

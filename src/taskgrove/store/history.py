@@ -351,16 +351,16 @@ class History:
 
     def diff(self, first: RunSummary | str, second: RunSummary | str) -> run_diffs.RunDiff:
         """Return what differs between two runs; see :mod:`taskgrove.store.queries.run_diff`."""
-        from taskgrove.store.queries.run_diff import diff_runs  # noqa: PLC0415 - it reads this module
+        from taskgrove.store.queries.run_diff import diff_runs  # noqa: PLC0415 - slow
 
-        return diff_runs(self, self.run(first), self.run(second))
+        return diff_runs(self._reader, self.run(first), self.run(second))
 
     def stats(self, which: RunFilter = ALL_RUNS) -> statistics.Statistics:
         """Return the statistics of runs; see :mod:`taskgrove.store.queries.statistics`."""
-        from taskgrove.store.queries.statistics import statistics_of  # noqa: PLC0415 - see above
+        from taskgrove.store.queries.statistics import statistics_of  # noqa: PLC0415 - slow
 
         self._look_aside()
-        return statistics_of(self, which)
+        return statistics_of(self._reader, which)
 
     def estimate(
         self, command: str, *, leaf_count: int | None = None, but: str = ""
@@ -372,13 +372,13 @@ class History:
             leaf_count: How many leaves the run at hand has; None counts runs of any size.
             but: The id of a run that does not count, such as the one at hand.
         """
-        from taskgrove.store.queries.estimate import estimate_of  # noqa: PLC0415 - see above
+        from taskgrove.store.queries.estimate import estimate_of  # noqa: PLC0415 - slow
 
-        return estimate_of(self, command, leaf_count=leaf_count, but=but)
+        return estimate_of(self._reader, command, leaf_count=leaf_count, but=but)
 
     def export_jsonl(self, file: str | Path, which: RunFilter = ALL_RUNS) -> int:
         """Write runs and their events as JSON lines; return how many runs there were."""
-        from taskgrove.store.queries.export_jsonl import export_jsonl  # noqa: PLC0415 - see above
+        from taskgrove.store.queries.export_jsonl import export_jsonl  # noqa: PLC0415 - slow
 
         return export_jsonl(self, self.runs(which), file)
 

@@ -25,12 +25,7 @@ def command_line(location: str, *words: str) -> str:
 
 
 def quoted_line(location: str, *words: str) -> str:
-    """Return a command line to stand in a sentence: in quotation marks, unless it holds some.
-
-    Args:
-        location: As :func:`command_line`.
-        *words: As :func:`command_line`.
-    """
+    """Return a command line to stand in a sentence: in quotation marks, unless it holds some."""
     line = command_line(location, *words)
     return line if "'" in line else f"'{line}'"
 

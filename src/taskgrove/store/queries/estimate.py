@@ -9,13 +9,11 @@ percentile by nearest rank, so about one run in five is outside it, and the word
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from taskgrove.store.queries.percentiles import percentile
+from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_outcome import BROKEN_SQL, OUTCOME_SQL
-
-if TYPE_CHECKING:
-    from taskgrove.store.history import History
 
 #: Fewer past runs are no history.
 ENOUGH_RUNS: Final = 5
@@ -82,19 +80,19 @@ class Estimate:
 
 
 def estimate_of(
-    history: History, command: str, *, leaf_count: int | None = None, but: str = ""
+    reader: Reader, command: str, *, leaf_count: int | None = None, but: str = ""
 ) -> Estimate | None:
     """Return how long a command usually takes, or None without enough history.
 
     Args:
-        history: The record.
+        reader: Reads the record.
         command: The command, as it is.
         leaf_count: How many leaves the run at hand has; with enough past runs of the same
             size only those count. None counts runs of any size.
         but: The id of a run that does not count: the one at hand, which may be over already.
     """
     ended_well = f"({OUTCOME_SQL['ok']} OR {OUTCOME_SQL['degraded']})"
-    rows = history.reader.rows(
+    rows = reader.rows(
         "SELECT r.ended_ns - r.created_ns, r.leaf_count FROM runs r"  # noqa: S608
         f" WHERE r.command = ? AND r.run_id <> ? AND r.ended_ns >= r.created_ns AND {ended_well}"
         f" AND NOT {BROKEN_SQL}"

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from taskgrove.errors import UsageError
 from taskgrove.events import TaskEvent, decode_event, encode_event
 from taskgrove.store.queries.run_rows import RunRow, RunSummary, VerdictRow
-
-if TYPE_CHECKING:
-    from taskgrove.store.history import History
+from taskgrove.story.run_node import RunNode
 
 #: Version of the header; a reader refuses one that it does not know.
 EXPORT_VERSION: Final = 1
@@ -27,6 +25,15 @@ _HEADER_MARK: Final = b'{"record":"run"'
 _HEADER_NAMES: Final = tuple(
     name for name in RunRow.__struct_fields__ if name not in ("run_key", "lease")
 )
+
+
+class ReadableRuns(Protocol):
+    """The part of a :class:`~taskgrove.store.history.History` that exports need."""
+
+    def run(self, run: RunSummary, /) -> RunRow: ...  # noqa: D102 - as of a History
+    def nodes(self, run: RunSummary, /) -> list[RunNode]: ...  # noqa: D102
+    def events(self, run: RunSummary, /) -> Iterator[TaskEvent]: ...  # noqa: D102
+    def verdicts(self, run: RunSummary, /) -> Iterable[VerdictRow]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def header_of(run: RunRow, verdicts: Iterable[VerdictRow] = ()) -> dict[str, Any
     return {**head, **held, "verdicts": said}
 
 
-def jsonl_of(history: History, runs: Iterable[RunSummary]) -> Iterator[bytes]:
+def jsonl_of(history: ReadableRuns, runs: Iterable[RunSummary]) -> Iterator[bytes]:
     """Yield the lines of an export, each with its end.
 
     Args:
@@ -69,7 +76,7 @@ def jsonl_of(history: History, runs: Iterable[RunSummary]) -> Iterator[bytes]:
             yield encode_event(event) + b"\n"
 
 
-def export_jsonl(history: History, runs: Iterable[RunSummary], file: str | Path) -> int:
+def export_jsonl(history: ReadableRuns, runs: Iterable[RunSummary], file: str | Path) -> int:
     """Write runs and their events into a file of JSON lines.
 
     Args:

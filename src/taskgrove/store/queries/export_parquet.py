@@ -13,19 +13,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from taskgrove.errors import MissingExtraError
 from taskgrove.events import TaskEvent, encode_event
+from taskgrove.store.queries.export_jsonl import ReadableRuns
 from taskgrove.store.queries.run_diff import node_word
 from taskgrove.store.queries.run_rows import RunRow, RunSummary
 from taskgrove.story.node_note import verdict_in
 from taskgrove.story.run_node import RunNode
-
-if TYPE_CHECKING:
-    from taskgrove.store.history import History
 
 #: How many rows are gathered before they are written.
 _BATCH: Final = 20_000
@@ -57,7 +55,7 @@ _EVENTS: Final = {
 }  # fmt: skip
 
 
-def export_parquet(history: History, runs: Iterable[RunSummary], folder: str | Path) -> int:
+def export_parquet(history: ReadableRuns, runs: Iterable[RunSummary], folder: str | Path) -> int:
     """Write runs, their nodes and their events into three files of a folder.
 
     Args:

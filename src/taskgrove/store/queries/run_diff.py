@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from taskgrove.events import ComposedDetail
 from taskgrove.store.queries.listing import Listing
+from taskgrove.store.queries.node_reading import read_run_nodes
 from taskgrove.store.queries.plain_differences import (
     changed_lines,
     changed_values,
     from_json,
     value_text,
 )
+from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_outcome import is_broken
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.queries.usual_durations import unusual_durations
 from taskgrove.story.run_node import RunNode
-
-if TYPE_CHECKING:
-    from taskgrove.store.history import History
 
 DiffTopic: TypeAlias = Literal[
     "outcome",
@@ -114,23 +113,24 @@ class RunDiff:
         return self.differences.to_frame()
 
 
-def diff_runs(history: History, first: RunRow, second: RunRow) -> RunDiff:
+def diff_runs(reader: Reader, first: RunRow, second: RunRow) -> RunDiff:
     """Return what differs between two runs.
 
     Args:
-        history: The record that holds both.
+        reader: Reads the record that holds both.
         first: The first run; usually the older, or the better one.
         second: The second run.
     """
-    before = {node.path: node for node in history.nodes(first)}
-    after = {node.path: node for node in history.nodes(second)}
+    with reader.cursor() as cursor:
+        before = {node.path: node for node in read_run_nodes(cursor, first.run_key)}
+        after = {node.path: node for node in read_run_nodes(cursor, second.run_key)}
     both = [(node, after[path]) for path, node in before.items() if path in after]
     found = [
         *_outcomes(first, second),
         *_causes(first, second),
         *_nodes(before, after),
         *_node_values(both),
-        *_durations(history, (first, second), both),
+        *_durations(reader, (first, second), both),
         *_sources(first, second),
         *_surroundings(first, second),
         *_analyses(both),
@@ -219,12 +219,12 @@ def _setting(composed: ComposedDetail | None, name: str) -> str | None:
 
 
 def _durations(
-    history: History, two: tuple[RunRow, RunRow], both: list[tuple[RunNode, RunNode]]
+    reader: Reader, two: tuple[RunRow, RunRow], both: list[tuple[RunNode, RunNode]]
 ) -> Iterator[Difference]:
     if any(is_broken(run.parent_run_id, run.recovered_ns) for run in two):
         return
     run_keys = (two[0].run_key, two[1].run_key)
-    for found in unusual_durations(history.reader, run_keys, both):
+    for found in unusual_durations(reader, run_keys, both):
         first, second = f"{found.first_s:.2f} s", f"{found.second_s:.2f} s"
         yield Difference("duration", found.path, first, second, found.measure)
 

@@ -108,7 +108,7 @@ def _no_such_last(
     close = nearest(command, commands) if command and command not in commands else None
     return UnknownRunError(
         f"the record holds no {f'{what} ' if what else ''}run{of}",
-        hint=f"did you mean {close!r}?" if close else f"{_list_of(reader)} shows what there is",
+        hint=f"did you mean {close!r}?" if close else f"{_list_of(reader)} lists all runs",
     )
 
 

@@ -36,8 +36,7 @@ from taskgrove.store.queries.run_outcome import (
 )
 
 if TYPE_CHECKING:
-    from taskgrove.store.history import History
-    from taskgrove.store.queries.reading import Cursor
+    from taskgrove.store.queries.reading import Cursor, Reader
 
 _OK, _DEGRADED, _FAILED, _ABORTED, _SKIPPED, _NO_END = range(6)
 _KIND: Final = (
@@ -194,15 +193,15 @@ class _Sum:
         }
 
 
-def statistics_of(history: History, which: RunFilter = ALL_RUNS) -> Statistics:
+def statistics_of(reader: Reader, which: RunFilter = ALL_RUNS) -> Statistics:
     """Return what runs add up to.
 
     Args:
-        history: The record.
+        reader: Reads the record.
         which: Which runs; its device chooses runs, whose other devices count too.
     """
-    where, parameters = conditions_of(history.reader, which)
-    with history.reader.cursor() as cursor:
+    where, parameters = conditions_of(reader, which)
+    with reader.cursor() as cursor:
         commands = _commands(cursor, where, parameters, which.limit)
         broken = {key for (key,) in cursor.rows(f"SELECT r.run_key FROM runs r WHERE {BROKEN_SQL}")}  # noqa: S608 - our own constant
         sums = _sums(cursor, *_nodes_query(where, parameters, which.limit), broken)
