@@ -159,7 +159,7 @@ def test_a_link_below_the_root_is_never_followed(
     at = root / name.partition("link")[0] / "link"
     at.parent.mkdir(parents=True, exist_ok=True)
     at.symlink_to(target, target_is_directory=True)
-    with pytest.raises(AnalysisError, match="a link or a file stands there"):
+    with pytest.raises(AnalysisError, match="a link or a file is there"):
         PagePublisher(root).publish(plots(name))
     assert files(target) == set()
 
@@ -207,7 +207,7 @@ def test_the_root_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_told(root: Path) -> None:
     root.mkdir(parents=True)
     (root / "a").write_text("x")
-    with pytest.raises(AnalysisError, match="a link or a file stands there"):
+    with pytest.raises(AnalysisError, match="a link or a file is there"):
         PagePublisher(root).publish(plots("a/b"))
     (root / "b" / "report.html").mkdir(parents=True)
     with pytest.raises(AnalysisError, match="b cannot be written below"):
@@ -353,7 +353,7 @@ def test_a_disk_that_fails_leaves_the_former_page(
         patched.setattr(os, failing, fail)
         with pytest.raises(AnalysisError, match="No space left on device") as told:
             publisher.publish(plots("a", "new"))
-    assert "what was published there before is unchanged" in str(told.value)
+    assert "the pages that were published before are unchanged" in str(told.value)
     assert (root / "a" / "report.html").read_bytes() == document("good")
     assert {name for name in files(root) if "report-" not in name} == before
 

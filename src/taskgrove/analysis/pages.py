@@ -2,8 +2,8 @@
 
 ``scans/my_motor_scan`` becomes ``<root>/scans/my_motor_scan/report.html``: the page
 ``my_motor_scan`` under the tab ``scans``, where logbooks look for it. A page is written beside
-the former one and takes its place in one step, so a reader sees the one or the other, and
-whatever fails on the way leaves the former page as it was. Former versions are kept beside it.
+the former one and replaces it in one step: a reader sees one or the other, and an error leaves
+the former page unchanged. Former versions are kept beside the page.
 
 Threads: every method may be called from any thread, and from any number of processes that
 share a root. A page is converted and written to the disk outside the root's lock
@@ -63,7 +63,7 @@ class PublishedPage:
         foreign: Addresses on the network that its tags load something from; an author's own
             HTML may have such, figures have none.
         index_trouble: Why the index could not be updated; None: it is up to date. The page is
-            published all the same, and the next one that is published mends the index.
+            published all the same, and the next publication repairs the index.
     """
 
     display_name: str
@@ -77,7 +77,7 @@ class PublishedPage:
     index_trouble: str | None = None
 
     def reference(self) -> dict[str, Any]:
-        """Return what stands in a result's payload where the plots were."""
+        """Return the data that replace the plots in a result's payload."""
         return {
             "page": self.display_name,
             "file": str(self.file),
@@ -143,7 +143,7 @@ class PagePublisher:
     def publish(
         self, plots: ElogSummaryPlots, *, origin: PageOrigin | None = None
     ) -> PublishedPage:
-        """Publish plots as their page, in place of what was published there before.
+        """Publish plots as their page, in place of the former page of that name.
 
         Args:
             plots: The plots, best converted already
@@ -152,7 +152,7 @@ class PagePublisher:
 
         Raises:
             AnalysisError: The display name cannot be a page, the figures cannot be drawn, or
-                the page cannot be written; what was published before is still there.
+                the page cannot be written; the former page is still there.
         """
         parts = page_parts(plots.display_name)
         data = render_figures(plots.figures, title=plots.display_name)
@@ -163,7 +163,11 @@ class PagePublisher:
                 staged = folder.stage(data)
                 try:
                     with own.locked(LOCK_FILE, self._lock_timeout_s):
-                        record = self._new_record(plots.display_name, data, origin)
+                        record = PageRecord(
+                            plots.display_name, self._clock.wall_ns(), len(data),
+                            hashlib.sha256(data).hexdigest(), origin,
+                            foreign=foreign_addresses(data),
+                        )  # fmt: skip
                         return self._commit(root, folder, staged, record)
                 finally:
                     folder.remove(staged)
@@ -180,28 +184,23 @@ class PagePublisher:
         """
         pages: list[PublishedPage] = []
         problems: list[str] = []
-
-        known: dict[tuple[str, bytes], dict[str, Any]] = {}
+        known: dict[tuple[str, Any], dict[str, Any]] = {}
 
         def publish(plots: ElogSummaryPlots) -> dict[str, Any]:
             figures = plots.figures
-            if not isinstance(figures, bytes):
-                return publish_one(plots)
-            key = (plots.display_name, figures)
-            if key not in known:  # payload and summary may hold the same plots
-                known[key] = publish_one(plots)
-            return known[key]
-
-        def publish_one(plots: ElogSummaryPlots) -> dict[str, Any]:
+            key = plots.display_name, figures if isinstance(figures, bytes) else id(figures)
+            if key in known:  # payload and summary may hold the same plots
+                return known[key]
             try:
                 page = self.publish(plots, origin=origin)
             except AnalysisError as exc:
                 problems.append(str(exc))
-                return {"page": plots.display_name, "error": str(exc)}
-            pages.append(page)
-            if page.index_trouble is not None:
-                problems.append(page.index_trouble)
-            return page.reference()
+                known[key] = {"page": plots.display_name, "error": str(exc)}
+            else:
+                pages.append(page)
+                problems.extend(filter(None, (page.index_trouble,)))
+                known[key] = page.reference()
+            return known[key]
 
         changed = map_plots(payload, publish)
         return PublishedPayload(changed, tuple(pages), tuple(problems))
@@ -220,19 +219,13 @@ class PagePublisher:
         ):
             return rebuild_index(root, self._clock.wall_ns())
 
-    def _new_record(self, display_name: str, data: bytes, origin: PageOrigin | None) -> PageRecord:
-        digest = hashlib.sha256(data).hexdigest()
-        foreign = foreign_addresses(data)
-        now_ns = self._clock.wall_ns()
-        return PageRecord(display_name, now_ns, len(data), digest, origin, foreign=foreign)
-
     def _commit(
         self, root: Folder, folder: Folder, staged: str, record: PageRecord
     ) -> PublishedPage:
         former = read_record(folder, record.display_name)
         kept = None if former is None else self._keep_former(folder, former)
         folder.commit(staged, PAGE_FILE)
-        # From here on the page is published; what follows can be made anew from it.
+        # From here on the page is published; all else can be made anew from it.
         trouble = None
         try:
             versions = () if former is None else former.versions
@@ -278,12 +271,12 @@ class PagePublisher:
         return tuple(version for version in versions if version not in gone)
 
     @contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def _writing(self, name: str) -> Iterator[None]:
         try:
             yield
         except OSError as exc:
             raise AnalysisError(
-                f"{what} cannot be written below {self.root}: {exc.strerror or exc}",
+                f"{name} cannot be written below {self.root}: {exc.strerror or exc}",
                 file=self.root,
-                hint="what was published there before is unchanged",
+                hint="the pages that were published before are unchanged",
             ) from exc

@@ -1,10 +1,9 @@
 """Scripts that many pages need, kept once beside them.
 
-A page comes with everything in it, so that it can be shown wherever it is carried. Where pages
-are published each of the large scripts (plotly.js alone has 4.8 MB) is taken out and kept in one
-file for all pages of the root; the page names it by a relative path, which holds for a web
-server and for a page opened as a file. The file's name holds the hash of its content: nothing
-that one page brings can change another's.
+A rendered page is complete in itself. When it is published, each large script (plotly.js alone
+has 4.8 MB) moves to one file for all pages of the root. The page refers to that file by a
+relative path, which works on a web server and from the disk. The name of the file holds the hash
+of its content, so one page cannot change a script of another.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ def with_shared_scripts(page: bytes, depth: int, root: Folder) -> bytes:
 
     Args:
         page: The page.
-        depth: How many folders below the root it will lie.
+        depth: How many folders below the root the page will be.
         root: The root.
 
     Raises:
         OSError: A script cannot be written.
     """
-    scripts = [match for match in _SCRIPT.finditer(page) if _is_large(match)]
+    scripts = [item for item in _SCRIPT.finditer(page) if len(item[2]) >= SHARED_FROM_BYTES]
     if not scripts:
         return page
     pieces, end = [], 0
@@ -56,11 +55,7 @@ def keep_asset(assets: Folder, label: str, content: bytes, suffix: str) -> str:
     digest = hashlib.sha256(content).hexdigest()
     name = f"{label}-{digest[:16]}.{suffix}"
     kept = assets.read(name)
-    # What is there may have been cut short by a full disk, or changed by hand.
+    # The file may have been cut short by a full disk, or changed by hand.
     if kept is None or hashlib.sha256(kept).hexdigest() != digest:
         assets.replace(name, content)
     return name
-
-
-def _is_large(match: re.Match[bytes]) -> bool:
-    return len(match.group(2)) >= SHARED_FROM_BYTES

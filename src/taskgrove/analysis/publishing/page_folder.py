@@ -1,7 +1,7 @@
-"""Folders that are entered by name and never through a link, and files that are whole or absent.
+"""Folders that are opened by name and never through a link, and files that are whole or absent.
 
-Everything is done relative to an open folder, so that a link which somebody puts in the way
-while we write leads nowhere else: what lies below the root stays there.
+All paths are relative to an open folder: a link that is made during a write leads nowhere, and
+no file is written outside the root.
 
 Threads: a folder belongs to the call that opened it.
 """
@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from taskgrove.analysis.publishing.page_names import TEMPORARY
@@ -62,10 +61,16 @@ class Folder:
                 if create:
                     with suppress(FileExistsError):
                         os.mkdir(name, dir_fd=fd)
-                fd, former = _open_below(fd, name, path), fd
+                former, fd = fd, os.open(name, _FOLDER_FLAGS, dir_fd=fd)
                 os.close(former)
-        except BaseException:
+        except BaseException as exc:
             os.close(fd)
+            if isinstance(exc, OSError) and exc.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise AnalysisError(
+                    f"{path} is not a folder below the root: a link or a file is there",
+                    file=path,
+                    hint="pages are written below their root only, never through a link",
+                ) from exc
             raise
         return Folder(fd, path)
 
@@ -91,7 +96,7 @@ class Folder:
         return name
 
     def commit(self, staged: str, name: str, *, durable: bool = True) -> None:
-        """Give a staged file its name, in place of what had it; readers see one or the other.
+        """Give a staged file its name; it replaces the former file in one step.
 
         Raises:
             OSError: It cannot be done; the staged file is gone.
@@ -101,9 +106,12 @@ class Folder:
         except BaseException:
             self.remove(staged)
             raise
-        if durable:
-            with _tolerating(errno.EINVAL):  # some file systems cannot write folders out
+        try:
+            if durable:
                 os.fsync(self.fd)
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:  # some file systems cannot write folders out
+                raise
 
     def replace(self, name: str, data: bytes, *, durable: bool = True) -> None:
         """Write a file: whole, or not at all; also if the power fails, when ``durable``."""
@@ -127,7 +135,7 @@ class Folder:
         return True
 
     def look(self, name: str) -> os.stat_result | None:
-        """Return what is known of a regular file, or None when there is none of that name."""
+        """Return the status of a regular file, or None when there is none of that name."""
         try:
             found = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -153,11 +161,11 @@ class Folder:
             os.unlink(name, dir_fd=self.fd)
 
     def names(self) -> list[str]:
-        """Return the names of what is in the folder, sorted."""
+        """Return the names of all entries of the folder, sorted."""
         return sorted(os.listdir(self.fd))
 
     def sweep(self) -> None:
-        """Remove what a writer that was killed has left half written."""
+        """Remove old, half-written files of writers that were killed."""
         for name in self.names():
             if TEMPORARY.fullmatch(name):
                 found = self.look(name)
@@ -169,7 +177,7 @@ class Folder:
         """Hold a lock file of this folder; other threads and processes wait meanwhile.
 
         Raises:
-            AnalysisError: Somebody else held it for ``timeout_s`` seconds.
+            AnalysisError: Another writer held it for ``timeout_s`` seconds.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, 0o666, dir_fd=self.fd)
@@ -184,7 +192,7 @@ class Folder:
                         raise AnalysisError(
                             f"another writer has held {self.path / name} for {timeout_s:g} s",
                             file=self.path / name,
-                            hint="see who holds it: lsof names the process",
+                            hint="lsof shows the process that holds it",
                         ) from None
                 time.sleep(pause)
                 pause = min(2 * pause, 0.1)
@@ -199,32 +207,5 @@ class Folder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
-
-
-def _open_below(fd: int, name: str, path: Path) -> int:
-    try:
-        return os.open(name, _FOLDER_FLAGS, dir_fd=fd)
-    except OSError as exc:
-        if exc.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise AnalysisError(
-                f"{path} is no folder of its own: a link or a file stands there",
-                file=path,
-                hint="pages are written below their root only, never through a link",
-            ) from exc
-        raise
-
-
-@contextmanager
-def _tolerating(number: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        if exc.errno != number:
-            raise

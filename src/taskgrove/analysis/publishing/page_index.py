@@ -1,10 +1,10 @@
 """The index of a root of pages: ``index.json`` for programs, ``index.html`` for people.
 
 The page has no script, and its style is a file of its own, so that it can be shown under a
-Content-Security-Policy as strict as a facility's. Both files can be made anew from what is kept
-beside each page.
+Content-Security-Policy as strict as a facility's. Both files can be made anew from the records
+of the pages.
 
-Threads: whoever calls :func:`update_index` or :func:`rebuild_index` holds the root's lock.
+Threads: callers of :func:`update_index` and :func:`rebuild_index` hold the root's lock.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ details ul { padding-left: 1rem; }
 
 
 class Index(msgspec.Struct, frozen=True):
-    """What ``index.json`` holds.
+    """The content of ``index.json``.
 
     Attributes:
         schema: Version of this form.
@@ -78,7 +78,7 @@ def update_index(root: Folder, record: PageRecord, now_ns: int) -> None:
 
     Raises:
         OSError: The index cannot be written; the former one is still there.
-        AnalysisError: Somebody else made the one that is there.
+        AnalysisError: The index that is there was made by another program.
     """
     known = _read_index(root)
     records = _scan(root) if known is None else {page.display_name: page for page in known.pages}
@@ -91,7 +91,7 @@ def rebuild_index(root: Folder, now_ns: int) -> Index:
 
     Raises:
         OSError: It cannot be written, or the root cannot be read.
-        AnalysisError: Somebody else made the one that is there.
+        AnalysisError: The index that is there was made by another program.
     """
     return _write_index(root, _scan(root), now_ns)
 
@@ -126,7 +126,7 @@ def _write_index(root: Folder, records: Mapping[str, PageRecord], now_ns: int) -
     index = Index(SCHEMA, now_ns, tuple(records[name] for name in sorted(records, key=_natural)))
     with root.enter(OWN_FOLDER, ASSET_FOLDER) as assets:
         style = keep_asset(assets, "index", _STYLE.encode(), "css")
-    # Not waited for: what a power failure spoils is made anew from the pages.
+    # Not durable: an index that a power failure damages is made anew from the pages.
     data = msgspec.json.format(msgspec.json.encode(index), indent=1)
     root.replace(INDEX_FILE, data, durable=False)
     page = _page_of(index, style).encode("utf-8", "replace")
@@ -135,7 +135,7 @@ def _write_index(root: Folder, records: Mapping[str, PageRecord], now_ns: int) -
 
 
 def _check_ours(root: Folder) -> None:
-    """Refuse to write over an index that somebody else made."""
+    """Refuse to overwrite an index that another program made."""
     page, data = root.read(INDEX_PAGE), root.read(INDEX_FILE)
     if page:
         strange = None if _OUR_STYLE in page else INDEX_PAGE
@@ -229,7 +229,7 @@ def _address(display_name: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return text escaped; what would hide or turn what stands beside it is written out."""
+    """Return text escaped; characters that hide or reorder text become visible codes."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
     return f"<bdi>{escape(text)}</bdi>"

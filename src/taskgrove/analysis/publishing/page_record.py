@@ -1,4 +1,4 @@
-"""What is kept beside each page: where it came from, and its former versions."""
+"""The record beside each page: its origin, and its former versions."""
 
 from __future__ import annotations
 
@@ -61,28 +61,28 @@ class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_record(folder: Folder, display_name: str) -> PageRecord | None:
-    """Return what is known of the page in a folder, or None when there is no page.
+    """Return the record of the page in a folder, or None when there is no page.
 
-    The page itself is the truth: what ``page.json`` says is taken for those versions only that
-    are there, and for the page only if it is the one described (a writer may have been killed
-    between the two files, and a page may have been written by other means).
+    The page itself decides. ``page.json`` counts only for files that are there, and for the page
+    only if the hash is the same: a writer may have been killed between the two files, and another
+    program may have written the page.
     """
     found = folder.look(PAGE_FILE)
     if found is None:
         return None
     content = folder.read(PAGE_FILE) or b""
     digest = hashlib.sha256(content).hexdigest()
-    told = _decoded(folder.read(RECORD_FILE))
-    versions = tuple(_versions(folder, told))
-    if told is not None and told.sha256 == digest:
-        return msgspec.structs.replace(told, display_name=display_name, versions=versions)
+    known = _decoded(folder.read(RECORD_FILE))
+    versions = tuple(_versions(folder, known))
+    if known is not None and known.sha256 == digest:
+        return msgspec.structs.replace(known, display_name=display_name, versions=versions)
     return PageRecord(
         display_name, found.st_mtime_ns, len(content), digest, versions=versions, strange=True
     )
 
 
 def as_version(record: PageRecord, file: str) -> VersionRecord:
-    """Return what is kept of a page when a new one takes its place."""
+    """Return the record of a page that a new one replaces."""
     return VersionRecord(
         file, record.published_ns, record.size_bytes, record.sha256, record.origin, record.strange
     )
@@ -93,7 +93,7 @@ def write_record(folder: Folder, record: PageRecord) -> None:
 
     Raises:
         OSError: It cannot be written.
-        AnalysisError: Somebody else made the file that is there.
+        AnalysisError: The file that is there was made by another program.
     """
     if _is_strange(folder.read(RECORD_FILE)):
         raise AnalysisError(
@@ -105,12 +105,12 @@ def write_record(folder: Folder, record: PageRecord) -> None:
 
 
 def _is_strange(data: bytes | None) -> bool:
-    """Return whether a file is whole and tells of no page; one that is spoilt was ours."""
+    """Return whether a file is valid JSON but no record; a damaged one was ours."""
     try:
-        told = msgspec.json.decode(data or b"{")
+        found = msgspec.json.decode(data or b"{")
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
-    return not isinstance(told, dict) or "display_name" not in told
+    return not isinstance(found, dict) or "display_name" not in found
 
 
 def _decoded(data: bytes | None) -> PageRecord | None:
@@ -122,8 +122,8 @@ def _decoded(data: bytes | None) -> PageRecord | None:
         return None  # spoilt: the page is there all the same
 
 
-def _versions(folder: Folder, told: PageRecord | None) -> list[VersionRecord]:
-    known = {version.file: version for version in told.versions} if told is not None else {}
+def _versions(folder: Folder, record: PageRecord | None) -> list[VersionRecord]:
+    known = {version.file: version for version in record.versions} if record else {}
     found = []
     for name in folder.names():
         seen = folder.look(name) if VERSION.fullmatch(name) else None
