@@ -17,6 +17,9 @@ from taskgrove.errors import StoreError, UsageError
 from taskgrove.events import TaskEvent
 from taskgrove.events.plain_event import read_event
 from taskgrove.lazy_exports import LaterModule
+from taskgrove.store.database.full_disk import lacks_room
+from taskgrove.store.database.location import find_location
+from taskgrove.store.database.record_version import OlderRecordError
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_analysis, read_run_nodes
 from taskgrove.store.queries.reading import CHUNK_ROWS, Reader
@@ -111,10 +114,6 @@ class History:
         Raises:
             StoreError: There is no record, or it cannot be read.
         """
-        from taskgrove.store.database.full_disk import lacks_room  # noqa: PLC0415 - an extra
-        from taskgrove.store.database.location import find_location  # noqa: PLC0415 - an extra
-        from taskgrove.store.database.record_version import OlderRecordError  # noqa: PLC0415 - an extra
-
         # A record of an older version is brought up to date, unless it cannot be written or a
         # taskgrove of that version records in it: then a copy is.
         where = find_location(location)
