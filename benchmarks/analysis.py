@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import selectors
 import subprocess
 import sys
@@ -261,9 +262,44 @@ def _many(supervisor: AnalysisSupervisor) -> Iterator[Row]:
     yield Row("  threads more than before", threading.active_count() - threads, "", None, "", 8)
 
 
+def _processor_time(command: list[str], environment: dict[str, str]) -> Callable[[], float]:
+    """Return what runs a program and returns the processor time of it and its children."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return once
+
+
+def _command_line(folder: Path) -> Iterator[Row]:
+    (folder / "trivial.py").write_text(
+        "from benchmarks.analysis_senders import NoParameters, Trivial\n"
+        "from taskgrove.analysis import AnalysisEntry, ThirdPartyParameters\n"
+        "ENTRIES = [AnalysisEntry('trivial', NoParameters, task=Trivial),\n"
+        "           AnalysisEntry('true', ThirdPartyParameters)]\n"
+    )
+    (folder / "c.yaml").write_text("header: {}\n'true': {executable: /bin/true}\ntrivial: {}\n")
+    place = os.pathsep.join([str(ROOT), str(folder)])
+    environment = {**os.environ, "PYTHONPATH": place, "TASKGROVE_DB": str(folder / "record.db")}
+    plain = _processor_time([sys.executable, "-c", "pass"], environment)
+    analyse = [sys.executable, "-m", "taskgrove", "analyse", str(folder / "c.yaml")]
+    for name, words in (
+        ("true", "a trivial program"),
+        ("trivial", "a trivial first-party analysis"),
+    ):
+        command = [*analyse, name, "--analyses", "trivial", "--no-live"]
+        _, own, ratio = paired(plain, _processor_time(command, environment), ROUNDS)
+        title = f"taskgrove analyse, {words}: processor time"
+        yield Row(title, own * 1e3, "ms", ratio, "python -c pass")
+
+
 def rows() -> Iterator[Row]:
     """Measure and yield the report's rows."""
     with tempfile.TemporaryDirectory() as folder:
+        yield from _command_line(Path(folder))
         supervisor = AnalysisSupervisor(linger_s=GUARD_S, ledger_folder=Path(folder))
         try:
             yield from _trivial(supervisor)
