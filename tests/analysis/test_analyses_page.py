@@ -18,7 +18,7 @@ from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.task import AnalysisTask
 from taskgrove.cli.analyse import analyse
 from taskgrove.cli.analyses import GRACE_S
-from taskgrove.commands.command_map import schema
+from taskgrove.commands.command_map import map_models
 
 PAGE = (Path(__file__).parents[2] / "docs" / "analyses.md").read_text(encoding="utf-8")
 SAMPLES = re.findall(r"^```python\n(.*?)^```\n\n^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -91,7 +91,7 @@ def test_what_is_said_where_is_what_can_be_said_there() -> None:
     columns = list(zip(*(row.strip("|").split("|") for row in rows), strict=True))
     options, keys, fields = (set(re.findall(r"`([\w-]+)`", " ".join(c))) for c in columns[1:4])
     assert {name.strip("-") for name in options} <= set(inspect.signature(analyse).parameters)
-    assert keys <= set(schema.AnalysisEntry.model_fields)
+    assert keys <= set(map_models.AnalysisEntry.model_fields)
     assert keys >= {"launcher", "heartbeat", "grace", "source"}
     own = {"name", "parameters", "task", "executable", "impl_schemas", "description"}
     assert fields == {field.name for field in dataclasses.fields(AnalysisEntry)} - own

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from taskgrove.commands.command_map.schema import KEYWORDS
+from taskgrove.commands.command_map.map_models import KEYWORDS
 
 COMPONENTS = {
     "cbf": ["low-cbf/subarray/01"],

@@ -16,8 +16,8 @@ from taskgrove.commands.command_map import (
     parse_command_map,
     parse_plain_data,
 )
+from taskgrove.commands.command_map.map_models import ENTRY_CLASSES, GROUP_KEYWORDS, KEYWORDS
 from taskgrove.commands.command_map.problems import join_path
-from taskgrove.commands.command_map.schema import ENTRY_CLASSES, GROUP_KEYWORDS, KEYWORDS
 from taskgrove.errors import MapError
 from tests.property.map_strategies import maps, plain_data
 from tests.schema_check import accepts

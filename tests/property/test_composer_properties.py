@@ -13,7 +13,7 @@ from taskgrove.commands.command_map import (
     GroupEntry,
     load_command_map,
 )
-from taskgrove.commands.command_map.schema import AllowedStates, DeviceEntry, HandlerEntry
+from taskgrove.commands.command_map.map_models import AllowedStates, DeviceEntry, HandlerEntry
 from taskgrove.commands.composition.context import ManagerView, leaf_name_of
 from taskgrove.commands.composition.guards import guard_objection
 from taskgrove.commands.main_task_composer import MainTaskComposer

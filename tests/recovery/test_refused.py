@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.commands.execution.refusal import record_refusal
+from taskgrove.commands.execution.refused_run import record_refusal
 from taskgrove.commands.leaf_runner import Refusal
 from taskgrove.commands.replay import rebuild
 from taskgrove.commands.run_recorder import RunAbout

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from taskgrove.commands.execution.refusal import record_refusal
+from taskgrove.commands.execution.refused_run import record_refusal
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -497,7 +497,7 @@ def test_a_resume_is_refused_in_one_line_where_the_record_is_locked(tmp_path: Pa
 
 _KILLED = """
 import os, signal, sys
-from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.store import Recorder, Store

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.tango.server.command_queue import LrcEngine
 from taskgrove.tango.server.dialect import Dialect
-from taskgrove.tango.server.engine import LrcEngine
 from taskgrove.tango.server.job import Job, LrcAbortedError
 from taskgrove.tango.server.ledger import MAX_QUEUED, CommandLedger
 

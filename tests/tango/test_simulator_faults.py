@@ -20,7 +20,7 @@ from taskgrove.tango.simulation.fault_text import (
     select_faults,
 )
 from taskgrove.tango.simulation.faults import Fault, FaultKind, FaultTable
-from taskgrove.tango.simulation.settings import (
+from taskgrove.tango.simulation.simulator_settings import (
     SIMULATED_COMMANDS,
     DeviceSpec,
     SimulatorSettings,

@@ -26,7 +26,7 @@ from taskgrove.commands.command_map import (
     parse_plain_data,
     yaml_text,
 )
-from taskgrove.commands.command_map.schema import KEYWORDS, SIMULATOR_KEYS, HandlerEntry
+from taskgrove.commands.command_map.map_models import KEYWORDS, SIMULATOR_KEYS, HandlerEntry
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ObsState
 from taskgrove.errors import CommandError, MapError
@@ -589,7 +589,9 @@ def test_what_is_wrong_in_the_other_sections_is_said(text: str, path: str, said:
 
 def test_the_simulator_knows_the_keys_that_its_section_may_have() -> None:
     section = pytest.importorskip("taskgrove.tango.simulation.section", exc_type=ImportError)
-    settings = pytest.importorskip("taskgrove.tango.simulation.settings", exc_type=ImportError)
+    settings = pytest.importorskip(
+        "taskgrove.tango.simulation.simulator_settings", exc_type=ImportError
+    )
     fields = settings.SimulatorSettings.__struct_fields__
     assert set(SIMULATOR_KEYS) == {*section._SECTION_KEYS, *fields}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.command_map import command_map_json_schema, load_command_map
-from taskgrove.commands.command_map.schema import MAX_EACH
+from taskgrove.commands.command_map.map_models import MAX_EACH
 from taskgrove.commands.composition.names import analysis_leaf_name
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType

@@ -20,7 +20,7 @@ import taskgrove.testing
 from taskgrove import LeafTask, MainTaskComposer, ResultCode, Task, TaskExecutionType, TaskStatus
 from taskgrove.commands.command_map import DEFAULT_LIMITS, AllowedStates, parse_command_map
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH
-from taskgrove.commands.command_map.schema import (
+from taskgrove.commands.command_map.map_models import (
     ENTRY_CLASSES,
     KEYWORDS,
     SECTIONS,
@@ -40,14 +40,14 @@ from taskgrove.events import (
     StartedDetail,
     TaskEvent,
 )
+from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.doubt import Doubt, unknown_fate
 from taskgrove.tango.client.failure import Failure, FailureKind
-from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.server.dialect import Dialect
 from taskgrove.tango.simulation.fault_text import parse_fault
 from taskgrove.tango.simulation.faults import Fault, FaultKind
-from taskgrove.tango.simulation.settings import SIMULATED_COMMANDS, SimulatorSettings
+from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, SimulatorSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("command-map", "devices", "library")

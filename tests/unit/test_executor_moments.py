@@ -11,7 +11,7 @@ from taskgrove.commands import task_tracker
 from taskgrove.commands.execution import aborts
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.leaf_run import LeafRun
-from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor
@@ -223,7 +223,7 @@ def test_a_leaf_that_two_threads_abort_ends_once_and_one_that_runs_is_asked_once
         held.set()
         assert release.wait(GUARD_S)
 
-    monkeypatch.setattr("taskgrove.commands.execution.run.abort_leaf", abort_twice)
+    monkeypatch.setattr("taskgrove.commands.execution.live_run.abort_leaf", abort_twice)
     monkeypatch.setattr(InternalRunner, "abort", lambda _, context, why: asked.append(context.path))
     with MainTaskExecutor(1) as executor:
         handle = executor.submit_main_task(

@@ -368,7 +368,7 @@ def test_a_recorder_that_raises_at_the_end_keeps_the_outcome_from_nobody(kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_run_that_cannot_begin_ends_failed(kind, monkeypatch):
-    monkeypatch.setattr("taskgrove.commands.execution.run.emit_composed", boom(kind))
+    monkeypatch.setattr("taskgrove.commands.execution.live_run.emit_composed", boom(kind))
     with MainTaskExecutor() as executor:
         tree = Task("root", is_root=True, subtasks=[leaf("a")])
         handle = executor.submit_main_task(tree, observers=[EventLog()])

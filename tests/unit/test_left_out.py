@@ -12,7 +12,7 @@ from taskgrove.commands.aggregation import SubtaskResult, TaskAggregationPolicy
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.composition.context import ComponentContext
 from taskgrove.commands.composition.guards import Objection
-from taskgrove.commands.execution.refusal import record_refusal
+from taskgrove.commands.execution.refused_run import record_refusal
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.replay import rebuild

@@ -11,11 +11,11 @@ import pytest
 
 from taskgrove.commands.aggregation.base import parse_result
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import LrcCommand, LrcUpdate
 from taskgrove.tango.client.lists import Snapshot
 from taskgrove.tango.client.protocol import CommandFacts, decode_list
 from taskgrove.tango.client.session import DeviceSession
-from taskgrove.tango.client.settings import LrcSettings
 
 UID = "1700000000.0_1_Configure"
 ENDED = CommandFacts(UID, status=TaskStatus.COMPLETED)

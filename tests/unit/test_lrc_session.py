@@ -11,12 +11,12 @@ import pytest
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.tango.client import contact, polls, session, strangers
+from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import CommandState, LrcCommand
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.lists import Snapshot
 from taskgrove.tango.client.protocol import CommandFacts
 from taskgrove.tango.client.session import DeviceSession
-from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.testing import ManualClock
 
 BROKEN = Failure(FailureKind.BROKEN, "", "the connection broke")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.leaf_runner import LeafLimits
 from taskgrove.commands.main_task_executor import MainTaskExecutor

@@ -9,7 +9,7 @@ import pytest
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.run import MOVES, Run, RunRequest, RunState
+from taskgrove.commands.execution.live_run import MOVES, Run, RunRequest, RunState
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus

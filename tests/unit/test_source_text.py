@@ -17,22 +17,17 @@ CITATION = re.compile(r"\bSPEC\b|\bDESIGN\b|\bS\d+\.\d+|\(S\d+\)")
 TWICE = frozenset(
     [
         "base",
-        "engine",
         "faults",
         "link",
         "names",
-        "refusal",
-        "run",
         "schema",
         "session",
-        "settings",
         "statements",
         "task",
         "RunRequest",
         "RunState",
         "AnalysisEntry",
         "Fault",
-        "Mark",
     ]
 )
 #: Both are public: the status of a command and the status of an analysis.

@@ -20,7 +20,7 @@ from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.composition.refused import RefusedError
-from taskgrove.commands.execution.refusal import record_refusal
+from taskgrove.commands.execution.refused_run import record_refusal
 from taskgrove.commands.main_task_executor import new_run_id
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from taskgrove.commands.command_map import CommandMap
-from taskgrove.commands.command_map.schema import (
+from taskgrove.commands.command_map.map_models import (
     CompositeEntry,
     DeviceEntry,
     HandlerEntry,

@@ -21,7 +21,7 @@ from logging import Logger
 
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
-from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart

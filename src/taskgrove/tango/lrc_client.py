@@ -29,6 +29,7 @@ from taskgrove.tango._pytango import load_pytango
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, abort_command
 from taskgrove.tango.client.argin import check_argin
 from taskgrove.tango.client.call import Call
+from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import LrcCommand, UpdateCallback
 from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.failure import Failure, classify
@@ -36,7 +37,6 @@ from taskgrove.tango.client.link import DeviceLink
 from taskgrove.tango.client.neighbours import nearest_device
 from taskgrove.tango.client.refusal import WhyNot, name_problem, why_not_called, wrong_argument
 from taskgrove.tango.client.session import DeviceSession
-from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.client.subscriptions import Subscriptions
 
 _LOGGER = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class LrcClient:
     Args:
         poll_interval_s: Period of the reconciling poll, in seconds.
         rpc_timeout_s: Limit of each call to a device, in seconds.
-        **settings: Further fields of :class:`~taskgrove.tango.client.settings.LrcSettings`.
+        **settings: Further fields of :class:`~taskgrove.tango.client.client_settings.LrcSettings`.
 
     Raises:
         MissingExtraError: PyTango is not installed.

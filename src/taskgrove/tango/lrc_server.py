@@ -18,7 +18,7 @@ all of which have change events. The value that a command returns is its result 
 an exception is an abnormal failure.
 
 Threads: each device has two of its own, both ended by ``delete_device``; the rules
-are those of :mod:`taskgrove.tango.server.engine`.
+are those of :mod:`taskgrove.tango.server.command_queue`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from typing import Any, Final
 
 from taskgrove.control_model import ResultCode
 from taskgrove.errors import MissingExtraError
+from taskgrove.tango.server.command_queue import LrcEngine
 from taskgrove.tango.server.dialect import Dialect
-from taskgrove.tango.server.engine import LrcEngine
 from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError, TaskCallback
 from taskgrove.tango.server.ledger import (
     MAX_EXECUTING,

@@ -21,7 +21,7 @@ from taskgrove.tango.simulation.fault_text import (
 from taskgrove.tango.simulation.faults import Fault, FaultKind
 from taskgrove.tango.simulation.fleet import SimulatedFleet
 from taskgrove.tango.simulation.section import SectionProblem, section_problems
-from taskgrove.tango.simulation.settings import SIMULATED_COMMANDS, SimulatorSettings
+from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, SimulatorSettings
 
 __all__ = [
     "OLD_DEVICE",

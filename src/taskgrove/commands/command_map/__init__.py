@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from taskgrove.commands.command_map.map_json_schema import (
         command_map_json_schema as command_map_json_schema,
     )
-    from taskgrove.commands.command_map.schema import AllowedStates as AllowedStates
-    from taskgrove.commands.command_map.schema import AnalysisEntry as AnalysisEntry
-    from taskgrove.commands.command_map.schema import CompositeEntry as CompositeEntry
-    from taskgrove.commands.command_map.schema import DeviceEntry as DeviceEntry
-    from taskgrove.commands.command_map.schema import Entry as Entry
-    from taskgrove.commands.command_map.schema import GroupEntry as GroupEntry
-    from taskgrove.commands.command_map.schema import HandlerEntry as HandlerEntry
-    from taskgrove.commands.command_map.schema import InternalEntry as InternalEntry
+    from taskgrove.commands.command_map.map_models import AllowedStates as AllowedStates
+    from taskgrove.commands.command_map.map_models import AnalysisEntry as AnalysisEntry
+    from taskgrove.commands.command_map.map_models import CompositeEntry as CompositeEntry
+    from taskgrove.commands.command_map.map_models import DeviceEntry as DeviceEntry
+    from taskgrove.commands.command_map.map_models import Entry as Entry
+    from taskgrove.commands.command_map.map_models import GroupEntry as GroupEntry
+    from taskgrove.commands.command_map.map_models import HandlerEntry as HandlerEntry
+    from taskgrove.commands.command_map.map_models import InternalEntry as InternalEntry
 
 # Later: an analysis uses parts of this package, and needs no models of maps.
 _LATER = {
-    "AllowedStates": "taskgrove.commands.command_map.schema",
-    "AnalysisEntry": "taskgrove.commands.command_map.schema",
+    "AllowedStates": "taskgrove.commands.command_map.map_models",
+    "AnalysisEntry": "taskgrove.commands.command_map.map_models",
     "CommandMap": "taskgrove.commands.command_map.check",
-    "CompositeEntry": "taskgrove.commands.command_map.schema",
+    "CompositeEntry": "taskgrove.commands.command_map.map_models",
     "DEFAULT_LIMITS": "taskgrove.commands.command_map.document",
-    "DeviceEntry": "taskgrove.commands.command_map.schema",
-    "Entry": "taskgrove.commands.command_map.schema",
-    "GroupEntry": "taskgrove.commands.command_map.schema",
-    "HandlerEntry": "taskgrove.commands.command_map.schema",
-    "InternalEntry": "taskgrove.commands.command_map.schema",
+    "DeviceEntry": "taskgrove.commands.command_map.map_models",
+    "Entry": "taskgrove.commands.command_map.map_models",
+    "GroupEntry": "taskgrove.commands.command_map.map_models",
+    "HandlerEntry": "taskgrove.commands.command_map.map_models",
+    "InternalEntry": "taskgrove.commands.command_map.map_models",
     "MapLimits": "taskgrove.commands.command_map.document",
     "command_map_json_schema": "taskgrove.commands.command_map.map_json_schema",
     "load_command_map": "taskgrove.commands.command_map.loading",

@@ -17,9 +17,7 @@ from msgspec.structs import replace
 from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.base_task import NodePlaces
 from taskgrove.commands.command_map.entry import EntryCheck, unknown_keys
-from taskgrove.commands.command_map.nodes import Node
-from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
-from taskgrove.commands.command_map.schema import (
+from taskgrove.commands.command_map.map_models import (
     ENTRY_CLASSES,
     EXTENSION_PREFIX,
     KEYWORDS,
@@ -28,6 +26,8 @@ from taskgrove.commands.command_map.schema import (
     Entry,
     HandlerEntry,
 )
+from taskgrove.commands.command_map.nodes import Node
+from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
 from taskgrove.commands.command_map.sections import SectionCheck
 from taskgrove.errors import CommandError, nearest
 from taskgrove.events import Place

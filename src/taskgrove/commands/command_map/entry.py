@@ -1,6 +1,6 @@
 """The validation of one entry of a command map, and the words for its problems.
 
-The models of :mod:`taskgrove.commands.command_map.schema` decide. This module tells their
+The models of :mod:`taskgrove.commands.command_map.map_models` decide. This module tells their
 objections with the place in the file, the value that was found, the values that are allowed and
 the nearest name.
 """
@@ -13,16 +13,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from taskgrove.commands.command_map.nodes import Node, to_data
-from taskgrove.commands.command_map.problems import (
-    NOWHERE,
-    Mark,
-    Problems,
-    join_path,
-    place_in_file,
-    shown,
-)
-from taskgrove.commands.command_map.schema import (
+from taskgrove.commands.command_map.map_models import (
     KEYWORDS,
     MAX_EACH,
     MAX_TIMEOUT_S,
@@ -31,6 +22,15 @@ from taskgrove.commands.command_map.schema import (
     CompositeEntry,
     EachValue,
     HandlerEntry,
+)
+from taskgrove.commands.command_map.nodes import Node, to_data
+from taskgrove.commands.command_map.problems import (
+    NOWHERE,
+    Mark,
+    Problems,
+    join_path,
+    place_in_file,
+    shown,
 )
 from taskgrove.errors import did_you_mean, nearest
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from taskgrove.commands.command_map.schema import (
+from taskgrove.commands.command_map.map_models import (
     COMPONENT_KEYWORDS,
     DEVICE_NAME_PATTERN,
     EACH_SOURCES,

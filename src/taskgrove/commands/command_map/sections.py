@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH, EntryCheck
-from taskgrove.commands.command_map.nodes import Node, to_data
-from taskgrove.commands.command_map.problems import Mark, Problems, join_path
-from taskgrove.commands.command_map.schema import (
+from taskgrove.commands.command_map.map_models import (
     COMPONENT_KEYWORDS,
     DEVICE_NAME_PATTERN,
     SIMULATOR_KEYS,
     SIMULATOR_TABLES,
 )
+from taskgrove.commands.command_map.nodes import Node, to_data
+from taskgrove.commands.command_map.problems import Mark, Problems, join_path
 from taskgrove.commands.device_names import device_key
 from taskgrove.events import Place
 

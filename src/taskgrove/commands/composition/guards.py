@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from taskgrove import control_model
+from taskgrove.commands.command_map.map_models import AllowedStates
 from taskgrove.commands.command_map.problems import shown
-from taskgrove.commands.command_map.schema import AllowedStates
 from taskgrove.events import Cause, CauseKind, LeftOutKind, exception_line, exception_text
 from taskgrove.foreign_code import is_interrupt
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from taskgrove.commands.command_map.schema import EachValue
+    from taskgrove.commands.command_map.map_models import EachValue
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 #: A text of letters, digits and these becomes part of a name as it is.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskgrove.commands.aggregation.tally import device_kind
-from taskgrove.commands.command_map.schema import DeviceEntry, HandlerEntry
+from taskgrove.commands.command_map.map_models import DeviceEntry, HandlerEntry
 from taskgrove.commands.composition.context import Component
 from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.leaf_runner import Refusal

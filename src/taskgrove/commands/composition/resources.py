@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH
+from taskgrove.commands.command_map.map_models import GROUP_KEYWORDS, KEYWORDS, HandlerEntry
 from taskgrove.commands.command_map.problems import join_path, shown
-from taskgrove.commands.command_map.schema import GROUP_KEYWORDS, KEYWORDS, HandlerEntry
 from taskgrove.commands.composition.context import Component, ManagerView
 from taskgrove.commands.composition.refused import refused_command
 from taskgrove.commands.task import device_name_of

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.display import render_html
-from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.waiting import waiting_for
 from taskgrove.control_model import IS_FINAL, TaskStatus
 from taskgrove.errors import (

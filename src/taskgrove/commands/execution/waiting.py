@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from taskgrove.commands.execution.run import Run
+from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.tracking.self_wait import Tracker, held_here, waits_for_itself
 from taskgrove.errors import SelfWaitError
 from taskgrove.loops.pool import Pool, current_pool

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
+from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.contact import Contact, ContactNews
 from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.failure import Failure, FailureKind
 from taskgrove.tango.client.link import CONNECT_PAUSE_S, DeviceLink
 from taskgrove.tango.client.lists import Snapshot
-from taskgrove.tango.client.settings import LrcSettings
 
 #: A device that has not answered a poll for so long counts as silent, in seconds.
 SILENT_AFTER_S: Final = 2.5

@@ -17,6 +17,7 @@ from typing import Any, Final
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, CauseKind
 from taskgrove.tango.client.abort import AbortDesk, OnAnswer
+from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import CommandNews, CommandState, LrcCommand, Source
 from taskgrove.tango.client.contact import Contact, ContactNews
 from taskgrove.tango.client.dispatcher import Dispatcher
@@ -26,7 +27,6 @@ from taskgrove.tango.client.link import DeviceLink
 from taskgrove.tango.client.lists import Snapshot
 from taskgrove.tango.client.polls import WATCH_INTERVAL_S, Polls
 from taskgrove.tango.client.protocol import CommandFacts, decode_event
-from taskgrove.tango.client.settings import LrcSettings
 from taskgrove.tango.client.strangers import Strangers
 
 _LOGGER = logging.getLogger(__name__)

@@ -62,7 +62,7 @@ BEHAVIOUR: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Moment:
     """A moment of a running command.
 
     Attributes:
@@ -76,7 +76,7 @@ class Mark:
     fault: Fault | None = None
 
 
-def plan_marks(duration_s: float, steps: int, faults: Iterable[Fault]) -> list[Mark]:
+def plan_marks(duration_s: float, steps: int, faults: Iterable[Fault]) -> list[Moment]:
     """Return the moments of one run of a command, in order; the last one is its end.
 
     Args:
@@ -94,7 +94,7 @@ def plan_marks(duration_s: float, steps: int, faults: Iterable[Fault]) -> list[M
             points.append((fault.at, fault))
     points.sort(key=lambda point: point[0])
     return [
-        Mark(duration_s * percent / 100.0, percent, fault)
+        Moment(duration_s * percent / 100.0, percent, fault)
         for percent, fault in [*points, (100.0, None)]
     ]
 

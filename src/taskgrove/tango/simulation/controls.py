@@ -19,7 +19,7 @@ import msgspec
 from taskgrove.errors import MissingExtraError, UsageError
 from taskgrove.tango.simulation.fault_text import parse_command_faults
 from taskgrove.tango.simulation.faults import FaultTable
-from taskgrove.tango.simulation.settings import SIMULATED_COMMANDS, DeviceSpec
+from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, DeviceSpec
 
 try:
     import tango

@@ -24,7 +24,7 @@ from taskgrove.tango.simulation.behaviour import BEHAVIOUR, argin_problem, plan_
 from taskgrove.tango.simulation.controls import HOST, SimulatorControls
 from taskgrove.tango.simulation.events import EventScrambler
 from taskgrove.tango.simulation.faults import Fault, FaultKind, FaultTable
-from taskgrove.tango.simulation.settings import SIMULATED_COMMANDS, DeviceSpec
+from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, DeviceSpec
 
 try:
     import tango

@@ -32,7 +32,7 @@ from taskgrove.tango.simulation.fault_text import (
 from taskgrove.tango.simulation.faults import Fault
 from taskgrove.tango.simulation.processes import ServerProcesses
 from taskgrove.tango.simulation.server import Report
-from taskgrove.tango.simulation.settings import (
+from taskgrove.tango.simulation.simulator_settings import (
     SIMULATED_COMMANDS,
     DeviceSpec,
     SimulatorSettings,
@@ -55,8 +55,7 @@ class SimulatedFleet:
             (:func:`~taskgrove.tango.simulation.faults.parse_faults`).
         speed: Commands go this many times as fast, over 0.
         host: Address to listen on; leave it at loopback unless you mean to be reached.
-        settings: How every device behaves
-            (:class:`~taskgrove.tango.simulation.settings.SimulatorSettings`), or a mapping.
+        settings: How every device behaves, as ``SimulatorSettings`` or a mapping.
         device_settings: device → settings that differ for it.
         devices_per_process: How many devices share a server process, at least 1.
         start_timeout_s: How long :meth:`start` waits for all of them, in seconds.

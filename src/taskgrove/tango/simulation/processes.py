@@ -23,7 +23,7 @@ import msgspec
 
 from taskgrove.errors import DeviceError
 from taskgrove.tango.simulation.server import STOP_GRACE_S, Order, Report
-from taskgrove.tango.simulation.settings import DeviceSpec
+from taskgrove.tango.simulation.simulator_settings import DeviceSpec
 
 #: How long the nursery may take to exit after its servers' grace, in seconds.
 _NURSERY_GRACE_S: Final = 5.0

@@ -16,7 +16,7 @@ from taskgrove.commands.command_map.problems import join_path, shown
 from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.tango.server.ledger import MAX_QUEUED
 from taskgrove.tango.simulation.fault_text import check_plan, parse_fault
-from taskgrove.tango.simulation.settings import (
+from taskgrove.tango.simulation.simulator_settings import (
     SIMULATED_COMMANDS,
     SimulatorSettings,
     parse_settings,

@@ -28,7 +28,7 @@ import msgspec
 
 from taskgrove.loops.threads import spawn
 from taskgrove.tango.simulation.fault_text import parse_command_faults
-from taskgrove.tango.simulation.settings import DeviceSpec
+from taskgrove.tango.simulation.simulator_settings import DeviceSpec
 
 #: How long servers that are asked to end may take, in seconds, before they are killed.
 STOP_GRACE_S: Final = 2.0
