@@ -8,11 +8,13 @@ terminal shows at that moment to ``docs/images/live-tree.svg``.
 from __future__ import annotations
 
 import io
+import os
 import re
 import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.follow import EventQueue
@@ -48,7 +50,7 @@ def main() -> None:
         ) as session:
             task = session.compose("configure", CONFIGURATION)
             events, view = EventQueue(), RunView()
-            handle = session.submit(task, events)
+            handle = session.submit(task, [events])
             while not handle.wait(0.02):
                 view.apply_all(events.drain())
                 if view.leaf_tally["failed"] == 2 and view.leaf_tally["running"]:
@@ -62,12 +64,14 @@ def main() -> None:
 def draw(view: RunView, now_s: float) -> str:
     """Return the tree as an SVG that loads nothing from elsewhere."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    os.environ["FORCE_COLOR"] = "1"
     terminal = Terminal()
     lines = build_lines(view, now_s=now_s)
     names = name_width(lines, WIDTH)
     for line in lines:
-        console.print(terminal.styled(format_line(line, WIDTH, names, UNICODE)))
-    console.print(terminal.styled([(fold_text("leaves", view.leaf_tally), "dim")]))
+        console.print(Text.from_ansi(terminal.coded(format_line(line, WIDTH, names, UNICODE))))
+    tally = fold_text("leaves", view.leaf_tally)
+    console.print(Text.from_ansi(terminal.coded([(tally, "dim")])))
     svg = console.export_svg(title="taskgrove demo")
     return re.sub(r"@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
 

@@ -44,6 +44,7 @@ class MapSession:
         manager: The component manager, or None.
         reader: Reads devices for guards; None: they cannot be read.
         offline: Conditions on devices are not checked, and it is noted; for a dry run.
+        addresses: Where devices are, by their short TANGO name, where that is not enough.
         max_workers: As the executor's.
         grace_s: As the executor's, in seconds.
         analyses: How analyses are run.
@@ -56,6 +57,7 @@ class MapSession:
         *,
         reader: DeviceReader | None = None,
         offline: bool = False,
+        addresses: Mapping[str, str] | None = None,
         max_workers: int = 16,
         grace_s: float = 5.0,
         analyses: AnalysisOptions | None = None,
@@ -65,6 +67,7 @@ class MapSession:
         self._manager = manager
         self._reader = reader
         self._offline = offline
+        self._addresses = dict(addresses or {})
         self._max_workers = max_workers
         self._stack = ExitStack()
         self._runners: dict[TaskExecutionType, LeafRunner] = {}
@@ -92,6 +95,7 @@ class MapSession:
             self.command_map,
             self._manager,
             None if reader is None else reader.read,
+            addresses=self._addresses,
             absences={} if reader is None else self._absences(command, reader),
             ask_devices=not self._offline,
         )
@@ -113,9 +117,10 @@ class MapSession:
         """Return why devices that the command could use do not answer, by name."""
         self.command_map.command(command)  # an unknown command asks no device
         names = list(dict.fromkeys(chain.from_iterable(self.command_map.components.values())))
+        tried = [self._addresses.get(name, name) for name in names]
         silent = {
             name: reach
-            for name, reach in zip(names, reader.ping_all(names), strict=True)
+            for name, reach in zip(names, reader.ping_all(tried), strict=True)
             if not reach.answers
         }
         self.hint = next((reach.hint for reach in silent.values() if reach.hint), None)
