@@ -55,8 +55,8 @@ def assert_failed_once(tracker: TaskTracker, done: CallbackRecorder) -> None:
 
 # Where an error can be injected, and whether a first report of progress comes across it.
 PLACES = {
-    "_take_in": True,
-    "_checked_status": True,
+    "_intake.take_in": True,
+    "_intake.checked_status": True,
     "_course.commit": True,
     "_course.progress_payload": True,
     "_judgement.aggregate": False,

@@ -3,7 +3,7 @@
 A tracker consists of its course (state and counters: ``tracking.course``), its judgement (policy,
 outcome: ``tracking.judgement``), its outbox (``tracking.delivery``), its tie to the event bus
 (``tracking.tracker_events``) and its log. An update is read and decided on by pure functions
-(``tracking.updates``) and committed by the course.
+(``tracking.updates``) and committed by the course; ``tracking.update_intake`` does all three.
 
 Threads and locks. Any thread may call any public method. ``_lock`` guards the state, the records,
 the counters and the outbox. A thread holds the lock for a few operations per update and never
@@ -24,7 +24,6 @@ from types import MethodType
 from typing import Any, Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult
-from taskgrove.commands.aggregation.plain_values import text_of
 from taskgrove.commands.aggregation.policy import TaskAggregationPolicy
 from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.tracking.course import (
@@ -36,23 +35,20 @@ from taskgrove.commands.tracking.course import (
     RUNNING,
     Course,
 )
-from taskgrove.commands.tracking.delivery import Deliverer, Delivery, Payload, deliver, publish
-from taskgrove.commands.tracking.judgement import Judgement
+from taskgrove.commands.tracking.delivery import Deliverer, Delivery, deliver, publish
+from taskgrove.commands.tracking.judgement import Judgement, Payload
 from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.commands.tracking.task_callback import as_task_callback
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.tracker_log import TrackerLog
+from taskgrove.commands.tracking.update_intake import UpdateIntake
 from taskgrove.commands.tracking.updates import (
-    NO_CONTEXT,
-    Update,
     UpdateContext,
     checked_progress,
-    decide,
     extract_context,
-    read_update,
     write_context,
 )
-from taskgrove.control_model import ResultCode, TaskStatus, as_task_status
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import SelfWaitError
 from taskgrove.events import (
     Cause,
@@ -60,11 +56,9 @@ from taskgrove.events import (
     LeftOut,
     Observer,
     Subscription,
-    SubtaskFacts,
     cause_of,
 )
 from taskgrove.foreign_code import is_interrupt
-from taskgrove.moves import IGNORE, REFUSE
 
 __all__ = ["TaskTracker", "as_task_callback"]
 
@@ -139,12 +133,12 @@ class TaskTracker:
         self._judgement = Judgement(policy, self._log)
         self.subtasks = self._judgement.subtasks
         self._delivery = Delivery(parent)
-        self._events: TrackerEvents | None = None
         self._released = threading.Event()
         self._when_closed: tuple[Callable[[], object], ...] = ()
         self._course = Course(
             task_name, total_subtasks, self.PROGRESS_STEP, self._judgement, self._delivery.outbox
         )
+        self._intake = UpdateIntake(self._lock, self._course, self._judgement, self._log)
         if total_subtasks <= 0:
             self._judgement.aggregate()
             self._released.set()
@@ -221,7 +215,7 @@ class TaskTracker:
     @property
     def is_observed_here(self) -> bool:
         """True on a thread that an observer of this task holds just now."""
-        return self._events is not None and self._events.bus.is_calling_here
+        return self._intake.events is not None and self._intake.events.bus.is_calling_here
 
     @property
     def above(self) -> Deliverer | None:
@@ -278,23 +272,15 @@ class TaskTracker:
         parent = self._delivery.parent
         if parent is not None and self.total_subtasks > 0:
             # An empty task is complete from the start; only its parent can tell of its end.
-            parent._leave_to_itself(self.task_name)
+            parent._intake.leave_to_itself(self.task_name)
         with self._lock:
-            if self._events is not None:
-                if self._events.bus.active or self._events.before_run:
-                    events.forward_to(self._events.bus)  # observers that came before the run
+            if self._intake.events is not None:
+                if self._intake.events.bus.active or self._intake.events.before_run:
+                    events.forward_to(self._intake.events.bus)  # observers that came before the run
                 for record in self.subtasks.values():
                     record.facts = None
-            self._events = events
+            self._intake.events = events
             self._arm_progress()
-
-    def _leave_to_itself(self, task_name: str) -> None:
-        """Publish no more events of a subtask: its own tracker does."""
-        with self._lock:
-            if self._events is not None:
-                self._events.nested.add(task_name)
-                if task_name in self.subtasks:
-                    self.subtasks[task_name].facts = None
 
     def subscribe(self, observer: Observer) -> Subscription:
         """Have ``observer`` called with an event for each accepted change.
@@ -302,11 +288,11 @@ class TaskTracker:
         The observer is called synchronously and must only enqueue.
         """
         with self._lock:
-            if self._events is None:
+            if self._intake.events is None:
                 bus = EventBus(self.task_name)
-                self._events = TrackerEvents(bus, self.task_name, before_run=True)
+                self._intake.events = TrackerEvents(bus, self.task_name, before_run=True)
                 self._arm_progress()
-            bus = self._events.bus
+            bus = self._intake.events.bus
         return bus.subscribe(observer)
 
     @property
@@ -413,7 +399,6 @@ class TaskTracker:
                 and (status is None or status is _IN_PROGRESS)
                 and result is None
                 and error is None
-                and self._course.state is RUNNING
                 and (
                     not kwargs
                     or (
@@ -425,9 +410,9 @@ class TaskTracker:
             ):
                 if progress > 100:  # noqa: PLR1730 - `min` would be a call
                     progress = 100
-                due = self._take_in_progress(record, progress)
+                due = self._intake.take_in_progress(record, progress)
             else:
-                due = self._take_in(task_name, status, progress, result, error, kwargs)
+                due = self._intake.take_in(task_name, status, progress, result, error, kwargs)
         except BaseException as exc:
             self._fail(exc)
             if is_interrupt(exc):
@@ -438,56 +423,6 @@ class TaskTracker:
             deliver(self)
 
     _plain_update = update_task
-
-    def _take_in_progress(self, record: SubtaskResult, progress: int) -> bool:
-        """Take in plain progress of a running subtask; return True when a payload was posted."""
-        events = self._events
-        if events is not None and events.bus.active:
-            return self._tell_progress(events, record, progress)
-        course = self._course
-        with self._lock:
-            earlier = record.progress
-            if progress <= earlier or record.status is not _IN_PROGRESS or course.state > RUNNING:
-                return False
-            record.progress = progress
-            course.progress_sum += progress - earlier
-            return course.progress_sum >= course.next_step_sum and course.post_progress()
-
-    def _tell_progress(self, events: TrackerEvents, record: SubtaskResult, progress: int) -> bool:
-        """Take in plain progress of a running subtask and tell the observers."""
-        due, sequence, bus = False, 0, events.bus
-        with self._lock:
-            facts = record.facts
-            if facts is None:
-                facts = self._begin_to_tell(record)
-            if (
-                facts is not None
-                and progress > record.progress
-                and record.status is _IN_PROGRESS
-                and self._course.state is RUNNING
-                and events is self._events
-            ):
-                course = self._course
-                course.progress_sum += progress - record.progress
-                record.progress = progress
-                if course.progress_sum >= course.next_step_sum:
-                    due = course.post_progress()
-                sequence = next(bus.numbers)
-        if not sequence or facts is None:
-            return self._take_in(record.name, None, progress, None, None, {})
-        try:
-            bus.publish_progress(facts, sequence, progress)
-        except BaseException as exc:  # noqa: BLE001 - logged
-            self._log.error("an update could not be told", exc)
-        return due
-
-    def _begin_to_tell(self, record: SubtaskResult) -> SubtaskFacts | None:
-        """Make the facts that progress of a subtask tells (lock held); None: it tells nothing."""
-        name, events = record.name, self._events
-        if events is None or name.__class__ is not str or name in events.nested:
-            return None
-        record.facts = events.facts_of(record)
-        return record.facts
 
     def expect(self, names: Iterable[str]) -> None:
         """Make the records of subtasks that are to come, in this order.
@@ -520,58 +455,10 @@ class TaskTracker:
             causes=record.causes,
         )
 
-    def _take_in(
-        self,
-        task_name: str,
-        status: Any,
-        progress: Any,
-        result: Any,
-        error: Any,
-        kwargs: dict[str, Any],
-    ) -> bool:
-        """Take in one update; return True when a payload is to be delivered."""
-        if status is not None and status.__class__ is not TaskStatus:
-            status = self._checked_status(task_name, status)
-        course = self._course
-        record = self.subtasks.get(task_name)
-        if record is None and course.names_known:
-            self._tell_unknown(text_of(task_name), kwargs.get("source"))
-            return False
-        known_device = None if record is None else record.device_name
-        update = read_update(status, progress, result, error, kwargs, known_device)
-        events, event, path = self._events, None, ""
-        if events is not None and events.bus.active and task_name not in events.nested:
-            path = events.path_of(task_name)
-        with self._lock:
-            if record is None:
-                record = course.record_of(task_name)
-            earlier = record.status
-            decision = decide(earlier, update, is_over=self._course.state >= DECIDED)
-            accepted = decision is not IGNORE and decision is not REFUSE
-            if accepted:
-                due = self._course.commit(record, update, decision)  # type: ignore[arg-type]
-                if path and events is not None:
-                    event = events.event_of(path, record, earlier, update.context.attempt)
-            else:
-                # A helper may have counted the last end; nobody has been told of it yet.
-                due = course.is_done and course.complete(NO_CONTEXT)
-        if accepted and event is None and update.context is NO_CONTEXT:
-            return due
-        try:
-            if not accepted:
-                self._tell_ignored(record, update)
-            elif event is not None and events is not None:
-                events.subtask(event, record, update)
-            if accepted and update.context.source:
-                self._log.update(record, update, "an update of %s")
-        except BaseException as exc:  # noqa: BLE001 - the update is taken in, and is delivered
-            self._log.error("an update could not be told", exc)
-        return due
-
     def _arm_progress(self) -> None:
         delivery = self._delivery
         receivers = delivery.callback is not None or delivery.parent is not None
-        heard = (self.progress_updates and receivers) or self._events is not None
+        heard = (self.progress_updates and receivers) or self._intake.events is not None
         self._course.arm(heard=heard)
 
     def _close(self) -> tuple[Callable[[], object], ...]:
@@ -621,31 +508,6 @@ class TaskTracker:
         with self._lock:
             self._course.conclude(failure, cause, skipped=False)
         self._log.error("an update could not be taken in", exc)
-
-    def _tell_unknown(self, name: str, source: Any) -> None:
-        """Note and log an update of a name that is no subtask."""
-        text = f"an update of {name!r}, which is no subtask of {self.task_name}, is ignored"
-        if self._events is not None and self._events.bus.active:
-            self._events.unknown(name, text)
-        self._log.unknown(text, source)
-
-    def _checked_status(self, task_name: str, status: Any) -> TaskStatus | None:
-        checked = as_task_status(status)
-        if checked is None:
-            self._log.no_status(task_name, status)
-        return checked
-
-    def _tell_ignored(self, record: SubtaskResult, update: Update) -> None:
-        """Log an update that changed nothing, and note it where it says something new."""
-        status, code = update.status, update.code
-        late = self.is_complete or (record.status is not None and record.status.is_final)
-        news = (status is not None and status is not record.status) or (
-            code is not None and code is not record.result_code
-        )
-        if self._events is not None and news and not update.context.skipped:
-            self._events.ignored(record, update, late=late)
-        words = "a late update of %s ignored" if late else "an illegal update of %s ignored"
-        self._log.update(record, update, words)
 
     # -- the documented helpers ---------------------------------------------------------------
 

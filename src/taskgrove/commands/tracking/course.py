@@ -10,8 +10,7 @@ from enum import IntEnum, auto
 from typing import Final
 
 from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResult, format_message
-from taskgrove.commands.tracking.delivery import COMPLETION, Payload
-from taskgrove.commands.tracking.judgement import Judgement, final_of, is_final
+from taskgrove.commands.tracking.judgement import COMPLETION, Judgement, Payload, final_of, is_final
 from taskgrove.commands.tracking.updates import NO_CONTEXT, Update, UpdateContext, write_context
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
 from taskgrove.events import Cause

@@ -11,20 +11,16 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from taskgrove.commands.aggregation.base import SubtaskResult
-from taskgrove.commands.tracking.judgement import Judgement
+from taskgrove.commands.tracking.judgement import COMPLETION, Judgement, Payload
 from taskgrove.commands.tracking.self_wait import DELIVERING, Tracker
-from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.commands.tracking.tracker_log import TrackerLog
+from taskgrove.commands.tracking.update_intake import UpdateIntake
 from taskgrove.control_model import TaskStatus
 from taskgrove.foreign_code import is_interrupt
 
-Payload: TypeAlias = dict[str, Any]
-
-#: Stands in the outbox for the completion, whose payload is built when it is delivered.
-COMPLETION: Final[Payload] = {}
 #: The keys that every callback takes; further ones are handed only to a callback that takes them.
 _FOR_EVERYBODY: Final = frozenset(
     {
@@ -45,23 +41,12 @@ class Deliverer(Tracker, Protocol):
     subtasks: dict[str, SubtaskResult]
     progress_updates: bool
     _delivery: Delivery
-    _events: TrackerEvents | None
+    _intake: UpdateIntake
     _judgement: Judgement
     _log: TrackerLog
 
     @property
     def is_complete(self) -> bool: ...  # noqa: D102
-    def _take_in_progress(self, record: SubtaskResult, progress: int) -> bool: ...
-    def _leave_to_itself(self, task_name: str) -> None: ...
-    def _take_in(
-        self,
-        task_name: str,
-        status: Any,
-        progress: Any,
-        result: Any,
-        error: Any,
-        kwargs: dict[str, Any],
-    ) -> bool: ...
     def _fail(self, exc: BaseException) -> None: ...
     def _close(self) -> tuple[Callable[[], object], ...]: ...
 
@@ -145,7 +130,7 @@ def deliver(first: Deliverer) -> None:
             is_completion = payload is COMPLETION
             if is_completion:
                 payload = tracker._judgement.payload_of_the_end()
-            if tracker._events is not None:
+            if tracker._intake.events is not None:
                 publish(tracker, payload, complete=is_completion)
             if is_completion or tracker.progress_updates:
                 interrupt = _call_back(tracker, payload, is_completion) or interrupt
@@ -167,7 +152,7 @@ def deliver(first: Deliverer) -> None:
 
 def publish(tracker: Deliverer, payload: Payload, *, complete: bool) -> None:
     """Tell the observers of one payload."""
-    events = tracker._events
+    events = tracker._intake.events
     if events is None or not events.bus.active:
         return
     try:
@@ -208,12 +193,12 @@ def _tell_parent(tracker: Deliverer, parent: Deliverer, payload: Payload, comple
             and record.result == payload["result"]
             and not parent.is_complete
         ):
-            due = parent._take_in_progress(record, payload["progress"])
+            due = parent._intake.take_in_progress(record, payload["progress"])
             return due and parent._delivery.begin()
         rest = dict(payload)
         if complete and (causes := tracker._judgement.decided().causes):
             rest["causes"] = causes
-        due = parent._take_in(
+        due = parent._intake.take_in(
             rest.pop("task_name"),
             rest.pop("status"),
             rest.pop("progress"),

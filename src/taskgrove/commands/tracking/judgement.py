@@ -17,6 +17,10 @@ from taskgrove.events import Cause, LeftOut, exception_line
 #: More errors than this are not kept.
 _ERRORS_KEPT: Final = 100
 
+Payload: TypeAlias = dict[str, Any]
+#: Stands in the outbox for the completion, whose payload is built when it is delivered.
+COMPLETION: Final[Payload] = {}
+
 #: The record of each subtask, by name. Another thread may add to it at any time.
 Subtasks: TypeAlias = Mapping[str, SubtaskResult]
 
@@ -113,7 +117,7 @@ class Judgement:
         aborted = outcome.status is TaskStatus.ABORTED
         return devices_of(self.subtasks, self.policy.is_problem, aborted=aborted)
 
-    def completion_payload(self, outcome: AggregationOutcome, *, skipped: bool) -> dict[str, Any]:
+    def completion_payload(self, outcome: AggregationOutcome, *, skipped: bool) -> Payload:
         """Return the completion payload, as a parent's ``update_task`` takes it."""
         devices, failed_devices = self.devices(outcome)
         decision = outcome.decision
@@ -137,7 +141,7 @@ class Judgement:
             **{name: value for name, value in optional.items() if value},
         }
 
-    def payload_of_the_end(self) -> dict[str, Any]:
+    def payload_of_the_end(self) -> Payload:
         """Return the completion payload of a task that has ended; never raises."""
         outcome = self.decided()
         try:
