@@ -345,7 +345,7 @@ def test_unknown_classes_stay_data_and_are_never_imported() -> None:
 def test_the_checks_of_a_class_run_when_it_is_read() -> None:
     plain = to_plain(ElogSummaryPlots("a", b""))
     plain["v"]["display_name"] = "../../etc"
-    with pytest.raises(AnalysisError, match="ElogSummaryPlots does not take"):
+    with pytest.raises(AnalysisError, match="ElogSummaryPlots does not accept"):
         from_plain(plain)
 
 

@@ -84,7 +84,7 @@ def test_the_second_leaf_that_names_a_file_is_refused_with_the_name_of_the_first
         [],
         [
             f"its result {tmp_path}/work/a.h5 would be written by {first.path} too"
-            " (let the name hold what tells them apart, such as {{ frame }})"
+            " (put a value that differs into the name, such as {{ frame }})"
         ],
     ]
     assert runner.preflight(first) == []  # its own file is no other's

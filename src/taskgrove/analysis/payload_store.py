@@ -150,7 +150,7 @@ def _read(reference: PayloadReference, root: str | Path | None, types: PlainType
         raise AnalysisError(f"the payload {reference.path!r} cannot be read: {exc}") from exc
     if size != reference.size_bytes or hashlib.sha256(raw).hexdigest() != reference.sha256:
         raise AnalysisError(
-            f"the file {reference.path!r} is not what was kept: its size or its hash differs"
+            f"the file {reference.path!r} has changed: its size or its hash differs"
         )
     if reference.kind == "bytes":
         return bytes(raw)

@@ -172,7 +172,7 @@ def _as_text(piece: Placeholder, value: Any) -> str:
         what = "nothing" if value is None else f"a {type(value).__name__}"
         raise AnalysisError(
             f"{piece.source} is {what}, which cannot stand inside a text",
-            hint="let it stand alone, as the whole value, to keep what it is",
+            hint="write it alone, as the whole value, to keep its type",
         )
     if piece.spec is None:
         return written_text(value)

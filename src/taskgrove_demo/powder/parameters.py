@@ -20,7 +20,7 @@ class PyfaiIntegrateParameters(TaskParameters):
     )
     distance: float | None = Parameter(
         None,
-        description="Distance from sample to detector; left out: what the scan's file says.",
+        description="Distance from sample to detector; left out: the value of the scan's file.",
         unit="mm",
         gt=0,
     )

@@ -61,7 +61,7 @@ def map_shared(descriptor: int, sizes: Sequence[int]) -> list[memoryview]:
         try:
             seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
         except OSError:
-            raise ChannelError("what came for a shared buffer is not shared memory") from None
+            raise ChannelError("the descriptor of a shared buffer is not shared memory") from None
         if seals & _NEEDED != _NEEDED:
             raise ChannelError("the memory of a shared buffer can still be changed by its sender")
         starts, total = _layout(sizes)

@@ -58,5 +58,5 @@ def unsupported(obj: object, hint: str | None = None) -> AnalysisError:
     """Return the error for an object that cannot be drawn on a page."""
     return AnalysisError(
         f"{type_name(obj)} cannot be drawn on a page",
-        hint=hint or f"what can be drawn: {SUPPORTED}",
+        hint=hint or f"supported: {SUPPORTED}",
     )

@@ -65,7 +65,7 @@ class ResultFiles:
         raise AnalysisError(
             f"its result {', '.join(taken[:_SHOWN_FILES])} would be written by {owner} too",
             path=path,
-            hint=f"let the name hold what tells them apart, such as {{{{ {name} }}}}",
+            hint=f"put a value that differs into the name, such as {{{{ {name} }}}}",
         )
 
 

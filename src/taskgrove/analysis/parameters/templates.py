@@ -148,7 +148,7 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
     except jinja2.UndefinedError as exc:
         raise _at(
             *_place_of(exc, base, source),
-            f"the template uses what is no parameter: {exc.message}",
+            f"the template uses a name that is no parameter: {exc.message}",
             hint=f"parameters: {', '.join(sorted(variables))}",
         ) from exc
     except AnalysisError:

@@ -115,7 +115,7 @@ class PlainReader:
             return make_object(kind, fields)
         except (TypeError, ValueError) as exc:
             raise AnalysisError(
-                f"{kind.__name__} does not take what was written: {str(exc)[:300]}",
+                f"{kind.__name__} does not accept the written value: {str(exc)[:300]}",
                 hint="its class has changed since; read it without its class",
             ) from exc
 

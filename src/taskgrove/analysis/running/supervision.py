@@ -319,7 +319,7 @@ class Supervision:
             if waited_s < KILL_WAIT_S:
                 self._loop.at(time.monotonic() + _LOOK_AGAIN_S, self._settle)
                 return
-            self._notes.append("what it left behind could not be looked for")
+            self._notes.append("processes that it left behind could not be looked for")
             members = []
         if not members:
             self._intake.drain()  # the last of them may have ended since, and let go of it
@@ -330,7 +330,7 @@ class Supervision:
             if members:
                 self._notes.append(f"processes that it left behind do not end: {members}")
             else:
-                self._notes.append("something that is not known still holds its output open")
+                self._notes.append("an unknown process still holds its output open")
         self._machine.move(AnalysisRequest.FINISH)
         self._finish()
 
