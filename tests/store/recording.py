@@ -22,7 +22,9 @@ from taskgrove.control_model import ResultCode
 from taskgrove.events import ComposedDetail, TaskEvent, decode_event
 from taskgrove.store import Recorder, Store
 from taskgrove.store.database.plain_bytes import clean_text
-from taskgrove.store.recording.node_rows import read_nodes
+from taskgrove.store.queries.node_reading import read_analysis, read_run_nodes
+from taskgrove.store.queries.reading import Reader
+from taskgrove.store.recording.node_rows import kept_path
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.story.run_node import RunNode, RunNodes
 
@@ -195,10 +197,20 @@ class Kept:
             ).all()
             self.events: list[TaskEvent] = [decode_event(bytes(body)) for _, body in bodies]
             assert [e.sequence for e in self.events] == [sequence for sequence, _ in bodies]
-            self.nodes: list[RunNode] = read_nodes(connection, key)
             self.leases = connection.exec_driver_sql(
                 f"SELECT * FROM leases WHERE run_key = {key}"
             ).all()
+        with Reader(store).cursor() as cursor:
+            self.nodes: list[RunNode] = read_run_nodes(cursor, key)
+            told = cursor.rows(
+                "SELECT p.path, a.detail FROM analyses a JOIN paths p ON p.path_key = a.path_key"
+                " WHERE a.run_key = ? ORDER BY a.sequence",
+                (key,),
+            )
+        details = dict(told)
+        for node in self.nodes:  # these tests describe analyses of any kind of node
+            detail = details.get(kept_path(node.path))
+            node.analysis = None if detail is None else read_analysis(detail)
 
     @property
     def folded(self) -> list[RunNode]:

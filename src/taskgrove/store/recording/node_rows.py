@@ -1,25 +1,21 @@
 """The facts of a node as a row of the table ``nodes``, and back.
 
-Lists and statistics use the columns; the rest is in two blobs: ``composed``,
-written once, and ``facts``, which changes. A node's last described analysis stands in the
-table ``analyses`` and is joined when nodes are read.
+Lists and statistics use the columns; the rest is in two blobs: ``composed``, written once, and
+``facts``, which changes. The last described analysis of a node is in the table ``analyses``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import AnalysisDetail, ComposedDetail, FinishedDetail, PageDetail
+from taskgrove.events import ComposedDetail, FinishedDetail, PageDetail
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 #: PostgreSQL indexes no longer text; a longer path is cut in ``paths``, and whole in ``facts``.
 PATH_LIMIT_BYTES: Final = 2000
@@ -30,7 +26,6 @@ _DEVICE_LIMIT: Final = 400
 _LONG: Final = PATH_LIMIT_BYTES // 4
 
 _COMPOSED = msgspec.json.Decoder(ComposedDetail)
-_ANALYSIS = msgspec.json.Decoder(AnalysisDetail)
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
@@ -190,51 +185,3 @@ def facts_of(row: tuple[Any, ...]) -> RunNode:
         None,
         rest.pages,
     )
-
-
-def read_nodes(connection: Connection, run_key: int) -> list[RunNode]:
-    """Return the facts of every node of a run, in composed order.
-
-    Progress of a node that runs may be up to a second behind its events; all else is not.
-
-    Args:
-        connection: A connection of the store.
-        run_key: The run's key in ``runs``.
-    """
-    from sqlalchemy import select  # noqa: PLC0415 - slow, and not needed by what only reads
-
-    from taskgrove.store.schema import nodes, paths  # noqa: PLC0415 - as above
-
-    columns = [(paths if name == "path" else nodes).c[name] for name in NodeRow._fields]
-    statement = (
-        select(*columns, nodes.c.path_key)
-        .join(paths, paths.c.path_key == nodes.c.path_key)
-        .where(nodes.c.run_key == run_key)
-        .order_by(nodes.c.node_number)
-    )
-    found: list[RunNode] = []
-    by_key: dict[int, RunNode] = {}
-    for row in connection.execute(statement):
-        node = facts_of(tuple(row)[:-1])
-        found.append(node)
-        by_key[row.path_key] = node
-    _add_analyses(connection, run_key, by_key)
-    return found
-
-
-def _add_analyses(connection: Connection, run_key: int, by_key: dict[int, RunNode]) -> None:
-    from sqlalchemy import func, select  # noqa: PLC0415 - as above
-
-    from taskgrove.store.schema import analyses  # noqa: PLC0415 - as above
-
-    last = (
-        select(func.max(analyses.c.sequence))
-        .where(analyses.c.run_key == run_key)
-        .group_by(analyses.c.path_key)
-    )
-    statement = select(analyses.c.path_key, analyses.c.detail).where(
-        analyses.c.run_key == run_key, analyses.c.sequence.in_(last)
-    )
-    for path_key, detail in connection.execute(statement):
-        if path_key in by_key:
-            by_key[path_key].analysis = _ANALYSIS.decode(bytes(detail))
