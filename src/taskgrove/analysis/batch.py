@@ -1,7 +1,7 @@
-"""Inside a batch allocation: what a SIGTERM from outside means, and how it ends a run truthfully.
+"""SIGTERM from a batch system: its meaning, and the end of the run that follows.
 
 A scheduler sends SIGTERM some time before it kills: at the end of the time limit, or because
-somebody has cancelled the job. Either is the end of an analysis, and none of its own doing.
+a user has cancelled the job. Either ends an analysis that is not at fault.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 from taskgrove.errors import UsageError
 
-#: How close to the end of an allocation a SIGTERM tells of its limit, in seconds: schedulers
+#: So close to the end of an allocation a SIGTERM means its time limit, in seconds: schedulers
 #: send it half a minute to a minute before they kill.
 LIMIT_MARGIN_S: Final = 120.0
 _JOB_VARIABLES: Final = (("SLURM_JOB_ID", "Slurm"), ("PBS_JOBID", "PBS"), ("LSB_JOBID", "LSF"))
@@ -31,7 +31,7 @@ class Allocation:
     Attributes:
         system: Whose it is: ``Slurm``, ``PBS`` or ``LSF``.
         job: Its id.
-        ends_at: When its time is up, in seconds since the epoch; None: not told.
+        ends_at: When its time is up, in seconds since the epoch; None: not known.
     """
 
     system: str
@@ -50,7 +50,7 @@ class Allocation:
 
 
 def allocation_of(environment: Mapping[str, str]) -> Allocation | None:
-    """Return the allocation that an environment tells of, or None."""
+    """Return the allocation that an environment describes, or None."""
     for name, system in _JOB_VARIABLES:
         job = environment.get(name)
         if job:
@@ -65,7 +65,7 @@ def sigterm_calls(end: Callable[[str, bool], object]) -> Iterator[None]:
 
     Args:
         end: Called once in the main thread with the reason (``SIGTERM from outside, in Slurm
-            job 7``) and whether the allocation's time is up; it cancels what runs.
+            job 7``) and whether the allocation's time is up; it cancels the run.
 
     Raises:
         UsageError: This is not the main thread; only that can hear signals.

@@ -13,7 +13,7 @@
       in_file: "{{ FindPeaks.out_file }}"
 
 LUTE's form, a header document and a document of sections, is read as well. The differences
-stand in ``docs/analysis-parameters.md``.
+are listed in ``docs/analysis-parameters.md``.
 
 Threads: a configuration never changes; any thread may ask it for parameters.
 """
@@ -94,8 +94,8 @@ class Configuration:
 
         Args:
             entry: The analysis; its section has its name.
-            overrides: Values by key that stand in for those of the section, before placeholders
-                are replaced; placeholders in them are replaced as well.
+            overrides: Values by key that replace those of the section, before placeholders are
+                replaced; placeholders in them are replaced as well.
 
         Raises:
             AnalysisError: They are not valid; ``problems`` lists all that is wrong, each with
@@ -118,7 +118,7 @@ class Configuration:
         return made
 
     def place_of(self, section: str, key: str) -> Place | None:
-        """Return where a key stands in a section, or in the header; None: it does not."""
+        """Return the place of a key in a section, or in the header; None: it is not there."""
         node = self._layout.header if section == HEADER else self._layout.tasks.value.get(section)
         mark = None if node is None else node.key_marks.get(key)
         if self.file is None or mark is None:
@@ -160,7 +160,7 @@ class Configuration:
             return _resolve(self._mapping(name, problems), name, self._scope, problems)
 
     def _mapping(self, name: str, problems: Problems) -> Node:
-        """Return a section as it stands in the text; an empty one where there is none."""
+        """Return a section of the text; an empty one where there is none."""
         tasks = self._layout.tasks
         mark = tasks.key_marks.get(name)
         return as_mapping(tasks.value.get(name), "a section", problems, name, mark)
@@ -174,12 +174,12 @@ class Configuration:
         section = section_of(entry, text, overrides, self.header)
         scope = self._scope.with_section(entry.name, section)
         header = self.header
-        if overrides and refers(self._layout.header):  # perhaps to what is overridden
+        if overrides and refers(self._layout.header):  # perhaps to overridden values
             header = _header(self._layout.header, scope, problems)
             section = section_of(entry, text, overrides, header)
             scope = _knowing_run(scope.with_section(entry.name, section), header)
         values = _resolve(section.node, entry.name, scope, problems)
-        problems.raise_any()  # a value that is not there would be told as one that is wrong
+        problems.raise_any()  # else a value that is not there would be reported as wrong
         values = {key: value for key, value in values.items() if key not in section.only_seen}
         for name, item in entry.parameters.model_fields.items():
             if is_header_field(item) and name not in values:
@@ -243,7 +243,7 @@ def parse_configuration(
 
     Args:
         text: The YAML; bytes are UTF-8.
-        file: What errors call it.
+        file: The name of the text in errors.
         environ: As in :func:`load_configuration`.
         earlier: As in :func:`load_configuration`.
         known_names: As in :func:`load_configuration`.
@@ -290,7 +290,7 @@ def _resolve(
 
 
 def _header(header: Node, scope: Scope, problems: Problems) -> AnalysisHeader:
-    scope = dataclasses.replace(scope, which_run=None)  # it is the header that says which
+    scope = dataclasses.replace(scope, which_run=None)  # the header names the run
     before = len(problems.items)
     values = _resolve(header, HEADER, scope, problems, header_first=True)
     fields = list(AnalysisHeader.model_fields)

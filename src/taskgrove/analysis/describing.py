@@ -1,4 +1,4 @@
-"""The end of an analysis, put into words and data: for its caller and for the record."""
+"""The end of an analysis as text and data, for its caller and for the record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from taskgrove.errors import AnalysisError
 from taskgrove.events.foreign_values import readable
 from taskgrove.redaction import Redaction
 
-#: What of a payload is larger is kept in files of its own, in bytes.
+#: Larger parts of a payload are kept in files, in bytes.
 INLINE_PAYLOAD_BYTES: Final = 64 << 10
 #: The folder of such files, in the working folder of the analysis.
 PAYLOAD_FOLDER: Final = "payloads"
@@ -63,7 +63,7 @@ def user_name() -> str:
 def parameters_json(parameters: Any, redaction: Redaction) -> str:
     """Return the fields of parameters as one line of JSON, secrets redacted.
 
-    A value that has no plain form is put into words.
+    A value that has no plain form becomes its text.
     """
     if parameters is None:
         return "{}"
@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
 def summary_text(summary: Any) -> str:
     """Return a summary as text; an analysis may give a dict, which is ``name: value; ...``.
 
-    Of plots, the name of their page is told.
+    Plots are replaced by the name of their page.
     """
     if isinstance(summary, str):
         return readable(summary)
@@ -94,8 +94,8 @@ def payload_json(payload: Any, folder: Path | None) -> str:
 
     Args:
         payload: The payload.
-        folder: The folder below which large parts are kept; None: of a large payload only the
-            size is told.
+        folder: The folder below which large parts are kept; None: only the size of a large
+            payload is kept.
 
     Raises:
         AnalysisError: It has no plain form, or a file cannot be written.
@@ -115,7 +115,7 @@ def payload_json(payload: Any, folder: Path | None) -> str:
 
 
 def read_payload(text: str, *, types: PlainTypes | None = None) -> Any:
-    """Return the payload that :attr:`taskgrove.events.AnalysisDetail.payload` tells of.
+    """Return the payload that :attr:`taskgrove.events.AnalysisDetail.payload` describes.
 
     Args:
         text: The JSON of the detail.

@@ -1,7 +1,7 @@
 """Hooks: functions that are called at the moments of an analysis' life.
 
-They belong to one executor, not to all. One that raises is logged, one that hangs is left
-behind: neither changes how the analysis ends.
+Hooks belong to one executor. A hook that raises is logged, and a hook that hangs is abandoned:
+neither changes the end of the analysis.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Hooks:
             ``log``, ``result``, ``failed``, ``stopped``, ``resumed``, ``cancelled``, ``done``.
 
     Raises:
-        UsageError: There is no such moment, or what is given cannot be called.
+        UsageError: There is no such moment, or a hook cannot be called.
     """
 
     def __init__(self, given: Mapping[str, Hook | Iterable[Hook]] | None = None) -> None:
@@ -66,14 +66,10 @@ def _hear(name: str, hook: Hook, event: AnalysisEvent) -> None:
         hook(event)
 
 
-#: What :class:`~taskgrove.analysis.executor.AnalysisExecutor` takes for its hooks.
+#: The argument ``hooks`` of :class:`~taskgrove.analysis.executor.AnalysisExecutor`.
 HooksLike: TypeAlias = Hooks | Mapping[str, Hook | Iterable[Hook]]
 
 
 def hooks_of(given: HooksLike | None) -> Hooks:
-    """Return the hooks that somebody gave, in whichever form.
-
-    Raises:
-        UsageError: There is no such moment, or what is given cannot be called.
-    """
+    """Return hooks of either form as :class:`Hooks`."""
     return given if isinstance(given, Hooks) else Hooks(given)

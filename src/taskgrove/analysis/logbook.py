@@ -37,9 +37,9 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Logbook(Protocol):
-    """Where an executor tells how its analyses fare.
+    """Takes the status and the results of analyses from an executor.
 
-    No method blocks, or raises for the logbook's sake.
+    No method blocks, or raises because of the logbook.
     """
 
     def post_status(self, origin: PageOrigin, status: TaskStatus | str, message: str = "") -> None:
@@ -51,20 +51,20 @@ class Logbook(Protocol):
         ...
 
     def close(self, timeout_s: float = 10.0) -> bool:
-        """Post what still waits, and end; True when everything was posted."""
+        """Post all waiting entries, and end; True when everything was posted."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LogbookCounts:
-    """How the posts of a logbook fared.
+    """Counts of the entries of a logbook, by outcome.
 
     Attributes:
-        posted: Taken by the logbook.
+        posted: Accepted by the logbook.
         retried: Tries that failed and were followed by another.
         failed: Given up: refused, or without success after all tries.
-        dropped: Never tried, or not to the end: too much waited, or the logbook was closed.
-        overtaken: A passing status that a later one made idle before it was posted.
+        dropped: Not posted because too many entries waited, or the logbook was closed.
+        overtaken: A passing status that a later status replaced before it was posted.
         waiting: Not posted yet.
     """
 
@@ -96,7 +96,7 @@ class HttpLogbook:
             logbook's thread or on one that posts or closes; it should not block.
         ssl_context: How the logbook's certificate is checked; None: as the system does.
         allow_plain_token: Send the token over plain ``http`` to another machine too.
-        clock: What time it is.
+        clock: The source of wall-clock time.
 
     Raises:
         UsageError: The address, the token or a number cannot be used.
@@ -157,7 +157,7 @@ class HttpLogbook:
 
     @property
     def counts(self) -> LogbookCounts:
-        """How the posts fared so far."""
+        """The counts so far."""
         with self._lock:
             return replace(self._counts, waiting=len(self._queue))
 
@@ -170,13 +170,13 @@ class HttpLogbook:
         self._put(parameters_entry(origin, parameters, self._next_ns()))
 
     def close(self, timeout_s: float = 10.0) -> bool:
-        """Try once more what still waits, ends first, and end the thread.
+        """Try every waiting entry once more, ends first, and end the thread.
 
         Args:
-            timeout_s: How long all of that may take, in seconds; then what is left is dropped.
+            timeout_s: How long that may take, in seconds; then the remaining entries are dropped.
 
         Returns:
-            True when nothing that waited was lost.
+            True when no waiting entry was lost.
         """
         end = time.monotonic() + timeout_s
         with self._lock:

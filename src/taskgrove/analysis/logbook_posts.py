@@ -1,4 +1,4 @@
-"""What an executor posts to a logbook: every status of an analysis, the last one included."""
+"""Posts from an executor to a logbook: every status of an analysis, the last one included."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _POSTED: Final = frozenset({"started", "stopped", "resumed", "result", "failed",
 def logbook_callback(
     logbook: Logbook, origin: PageOrigin | None, analysis: str, redaction: Redaction
 ) -> Callback:
-    """Return a callback that posts to a logbook what happens to an analysis.
+    """Return a callback that posts the events of an analysis to a logbook.
 
     A summary that is a dict is posted as parameters of the run.
 
     Args:
         logbook: The logbook; it neither blocks nor raises.
-        origin: Where the posts come from; None: only the analysis' name is known.
+        origin: The run and the analysis; None: only the analysis' name is known.
         analysis: The analysis' name.
         redaction: The rule that keeps secrets out of the posts.
     """

@@ -117,7 +117,7 @@ class PagePublisher:
         share_scripts: Keep large scripts once for all pages, under the root. False: in each
             page, which can then be carried elsewhere alone.
         lock_timeout_s: How long to wait for another writer, in seconds.
-        clock: What time it is.
+        clock: The source of wall-clock time.
 
     Raises:
         UsageError: ``keep_versions`` or ``lock_timeout_s`` is negative.

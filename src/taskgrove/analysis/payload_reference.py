@@ -1,4 +1,4 @@
-"""What stands in place of a large payload: where it is kept, and how to know it again."""
+"""The reference that replaces a large payload: its file, size and hash."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.errors import AnalysisError
 from taskgrove.private_files import make_private_folder, open_new_private
 
-#: What is larger than this is kept in a file, unless told otherwise; in bytes.
+#: Larger payloads are kept in files, in bytes.
 DEFAULT_LIMIT_BYTES: Final = 1 << 20
 
 
@@ -26,13 +26,13 @@ def store_payload(payload: Any, folder: str | Path, limit_bytes: int = DEFAULT_L
     """Return a payload whose large parts are references to files.
 
     Arrays and bytes over the limit, also inside dicts, lists and tuples, are kept each in a
-    file; what is left is kept as JSON if it is still over the limit. A file is named after its
+    file; the rest is kept as JSON if it is still over the limit. A file is named after its
     content: it is complete or not there, and the same content is kept once.
 
     Args:
         payload: The payload; it is not changed.
         folder: Where the files are put; it is made.
-        limit_bytes: What may stay in memory.
+        limit_bytes: Largest part that stays in memory.
 
     Raises:
         AnalysisError: A part has no plain form (the error says which), or a file cannot be
@@ -54,7 +54,7 @@ def _without_arrays(value: Any, place: Path, limit: int, depth: int, done: dict[
         return value  # it is refused when it is written
     kind = type(value)
     if kind in {dict, list, tuple}:
-        if id(value) not in done:  # one list may stand in more places than end
+        if id(value) not in done:  # lists may share parts
             pairs = value.items() if kind is dict else enumerate(value)
             left = {key: _without_arrays(it, place, limit, depth + 1, done) for key, it in pairs}
             done[id(value)] = left if kind is dict else kind(left.values())
@@ -62,7 +62,7 @@ def _without_arrays(value: Any, place: Path, limit: int, depth: int, done: dict[
     if kind in {bytes, bytearray, memoryview} and memoryview(value).nbytes > limit:
         return _keep(place, "bytes", lambda file: file.write(value))
     if is_array(value) and value.nbytes > limit and kind.__name__ in {"ndarray", "memmap"}:
-        describe_dtype(value.dtype)  # refuses what only pickle could write
+        describe_dtype(value.dtype)  # refuses arrays that only pickle could write
         numpy = load_numpy("an array")
         return _keep(
             place, "npy", lambda file: numpy.save(file, numpy.asarray(value), allow_pickle=False)
@@ -106,7 +106,7 @@ def _keep(place: Path, kind: PayloadKind, write: Callable[[Any], object]) -> Pay
             hint="see whether the folder can be written to, and has space",
         ) from exc
     finally:
-        with contextlib.suppress(OSError):  # it is gone after a success; else the error is told
+        with contextlib.suppress(OSError):  # the first error counts
             temporary.unlink(missing_ok=True)
     return PayloadReference(str(target), hashing.size, digest, kind)
 
@@ -117,17 +117,16 @@ def load_payload(
     """Return a payload with the content of the files in place of references to them.
 
     Args:
-        payload: What :func:`store_payload` returned: a reference, or data that hold some.
+        payload: The result of :func:`store_payload`: a reference, or data with references.
         root: The folder under which the files have to lie; None: anywhere.
         types: Classes whose objects are made again, beside those of seed 004.
 
     Raises:
-        AnalysisError: A file is not there, lies elsewhere, or is not what was kept: its size or
-            its hash differs.
+        AnalysisError: A file is missing, is outside ``root``, or has another size or hash.
     """
     if isinstance(payload, PayloadReference):
         loaded = _read(payload, root, types)
-        # What is kept as JSON may hold references to arrays itself.
+        # A payload in JSON may hold references to arrays.
         return load_payload(loaded, root=root, types=types) if payload.kind == "json" else loaded
     if type(payload) is dict:
         return {key: load_payload(item, root=root, types=types) for key, item in payload.items()}

@@ -2,7 +2,7 @@
 
 The fields, their order and their defaults are those of the seed. Added is the
 check of :attr:`ElogSummaryPlots.display_name`. Nothing heavy is imported here: a figure is
-whatever the library that drew it made.
+any object of the library that drew it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from taskgrove.analysis.parameters import base as parameters
 else:
-    # Read where somebody asks for the types of the fields; nothing is imported before.
+    # Imported only when the types of the fields are read.
     hv, plt, pn = map(LaterModule, ("holoviews", "matplotlib.pyplot", "panel"))
     parameters = LaterModule("taskgrove.analysis.parameters.base")
 
@@ -33,7 +33,7 @@ _BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 
 
 class TaskStatus(Enum):
-    """Where an analysis stands; not the ``TaskStatus`` of the control model."""
+    """The state of an analysis; not the ``TaskStatus`` of the control model."""
 
     PENDING = 0
     """Not running yet: it is queued, or waits for analyses before it. RUNNING may follow, or an
@@ -54,16 +54,16 @@ class TaskStatus(Enum):
 
 @dataclass
 class TaskResult:
-    """What an analysis gave, and what it says about it.
+    """The result of an analysis, with its summary.
 
     Attributes:
         task_name: Name of the analysis that made it.
-        task_status: Where that analysis stands.
+        task_status: The state of that analysis.
         summary: A short message about the result.
         payload: The result itself: any data.
         impl_schemas: Names of the schemas that the analysis implements, separated by ``;``
-            (``"schema1;schema2"``); a schema says what kind of analysis it is and what its
-            payload holds. None: it declares none.
+            (``"schema1;schema2"``); a schema describes the kind of analysis and the
+            content of its payload. None: it declares none.
     """
 
     task_name: str
@@ -99,7 +99,7 @@ class DescribedAnalysis:
     """The whole description of one run of an analysis, held by its executor.
 
     Attributes:
-        task_result: What it gave.
+        task_result: Its result.
         task_parameters: Its validated parameters, or None where they never became valid.
         task_env: The exact environment in which it ran.
         poll_interval: Period, in seconds, of the poll that reconciles what events may have
@@ -118,7 +118,7 @@ def check_display_name(name: object) -> str:
     """Return ``name`` if it is a display name: a relative path whose parts are plain names.
 
     Raises:
-        AnalysisError: It is not; the error says which part of it, and why.
+        AnalysisError: It is not; the error names the wrong part and the reason.
     """
     if not isinstance(name, str):
         raise _wrong_name(name, f"it is a text, not {type(name).__name__}")

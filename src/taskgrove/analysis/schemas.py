@@ -20,7 +20,7 @@ from pydantic.errors import PydanticUserError
 from taskgrove.commands.command_map.problems import join_path, shown
 from taskgrove.errors import AnalysisError, nearest
 
-#: More problems than this are not told for one schema.
+#: Most problems that are reported for one schema.
 MAX_PROBLEMS: Final = 100
 _HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
@@ -31,7 +31,7 @@ class SchemaProblem(NamedTuple):
     Attributes:
         schema: The name of the schema.
         field: The path inside the payload, such as ``rings[3].radius``; empty for the whole.
-        message: What is wrong there.
+        message: The problem.
     """
 
     schema: str
@@ -70,7 +70,7 @@ class SchemaRegistry:
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(model)
         except (PydanticUserError, TypeError) as exc:
-            raise AnalysisError(f"{model!r} is nothing that a payload can be checked by") from exc
+            raise AnalysisError(f"{model!r} is not a type that pydantic can check") from exc
         with self._lock:
             if self._schemas.setdefault(clean, (model, adapter))[0] is not model:
                 raise AnalysisError(
@@ -104,7 +104,7 @@ class SchemaRegistry:
     def check_payload(
         self, impl_schemas: str | None, payload: Any, *, folder: str | Path | None = None
     ) -> list[SchemaProblem]:
-        """Return in what a payload breaks the schemas that its analysis declares.
+        """Return the problems of a payload with the schemas that its analysis declares.
 
         Args:
             impl_schemas: The declaration: names separated by ``;``, or None.
@@ -112,7 +112,7 @@ class SchemaRegistry:
             folder: The folder in which the analysis ran, for relative paths in the payload.
 
         Returns:
-            Nothing where it keeps to all of them.
+            An empty list when the payload keeps to all schemas.
 
         Raises:
             AnalysisError: A name is not registered.
@@ -148,7 +148,7 @@ def _field(payload: Any, keys: tuple[int | str, ...], *, is_missing: bool) -> st
     """Return the path of a field; pydantic's keys also name branches of a union."""
     path, value = "", payload
     for key in keys:
-        # Whatever pydantic goes through by numbers: a list, an array, a deque.
+        # All that has numbered items: a list, an array, a deque.
         is_index = isinstance(value, Collection) and isinstance(key, int) and key < len(value)
         is_index = is_index and hasattr(value, "__getitem__") and not isinstance(value, Mapping)
         if is_index or (isinstance(value, Mapping) and key in value):
@@ -164,7 +164,7 @@ def _is_hdf5(value: str | Path, info: ValidationInfo) -> str | Path:
     path = Path(folder, value) if folder is not None else Path(value)
     try:
         with path.open("rb") as file:
-            for place in (0, 512, 1024, 2048):  # a user block may stand before it
+            for place in (0, 512, 1024, 2048):  # a user block may come first
                 file.seek(place)
                 if file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE:
                     return value

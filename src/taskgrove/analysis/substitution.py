@@ -1,4 +1,4 @@
-r"""Placeholders in texts: ``{{ name }}``, replaced by values, and by nothing that is evaluated.
+r"""Placeholders in texts: ``{{ name }}``, replaced by values; nothing is evaluated.
 
 ========================================  ====================================================
 ``{{ run }}``                             a variable
@@ -11,8 +11,8 @@ r"""Placeholders in texts: ``{{ name }}``, replaced by values, and by nothing th
 ========================================  ====================================================
 
 A text that is one placeholder and nothing else becomes the value itself and keeps its type;
-inside a longer text, and with a format, a value becomes text. What a placeholder brings is
-never looked at again: a value that holds ``{{`` stays as it is.
+inside a longer text, and with a format, a value becomes text. The value of a placeholder is not
+searched for placeholders: a value that holds ``{{`` stays unchanged.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Placeholder:
     """One ``{{ … }}``.
 
     Attributes:
-        source: As it stands in the text.
-        kind: What it asks for.
+        source: Its text.
+        kind: The kind of value that it asks for.
         parts: A name and the keys inside it; the name of an environment variable; or the name of
             an analysis, and the key of its result.
         selectors: ``run`` and ``experiment`` of an earlier run, where they are given.
@@ -154,7 +154,7 @@ def evaluate(pieces: Pieces, lookup: Lookup) -> Any:
 
     Raises:
         AnalysisError: A value cannot be a text, or not in this format, or the text gets longer
-            than ``MAX_TEXT``; or what ``lookup`` raises.
+            than ``MAX_TEXT``; or an error of ``lookup``.
     """
     if len(pieces) == 1 and isinstance(pieces[0], Placeholder) and pieces[0].spec is None:
         return lookup(pieces[0])
@@ -169,9 +169,9 @@ def evaluate(pieces: Pieces, lookup: Lookup) -> Any:
 
 def _as_text(piece: Placeholder, value: Any) -> str:
     if value is None or not isinstance(value, (str, int, float, bool, PurePath)):
-        what = "nothing" if value is None else f"a {type(value).__name__}"
+        kind = "nothing" if value is None else f"a {type(value).__name__}"
         raise AnalysisError(
-            f"{piece.source} is {what}, which cannot stand inside a text",
+            f"{piece.source} is {kind}, which cannot stand inside a text",
             hint="write it alone, as the whole value, to keep its type",
         )
     if piece.spec is None:
@@ -185,7 +185,7 @@ def _as_text(piece: Placeholder, value: Any) -> str:
 
 
 def _for_format(value: Any, spec: str) -> Any:
-    """Return a value as what its format asks for: the text ``12`` is a number for ``04d``."""
+    """Return a value in the type of its format: the text ``12`` is a number for ``04d``."""
     match = _SPEC.match(spec)
     assert match is not None  # it was checked when the placeholder was parsed
     kind = match["type"]
@@ -203,7 +203,7 @@ def _for_format(value: Any, spec: str) -> Any:
 
 
 def dig(value: Any, keys: Sequence[str], source: str) -> Any:
-    """Return what lies inside a value: keys of dicts and indices of lists, never attributes.
+    """Return a part of a value, by keys of dicts and indices of lists, never by attributes.
 
     Raises:
         AnalysisError: There is no such key; the hint has the nearest.
@@ -233,7 +233,7 @@ def fill(text: str, values: Mapping[str, Any]) -> Any:
     """Return a text with values in place of its placeholders; only names are known.
 
     Raises:
-        AnalysisError: A placeholder names what is not there.
+        AnalysisError: A placeholder names an unknown value.
     """
 
     def lookup(piece: Placeholder) -> Any:

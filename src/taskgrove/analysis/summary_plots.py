@@ -3,7 +3,7 @@
 An analysis gives :class:`~taskgrove.analysis.results.ElogSummaryPlots` as its payload, or a list
 or dict that holds some. :func:`convert_payload` replaces their figures by the bytes of a page,
 before the payload leaves the process: no other process needs the library that drew them. The
-page needs neither a display nor a network, and stands in one file; what publishes it
+page needs neither a display nor a network, and is one file; the publisher
 (:mod:`taskgrove.analysis.pages`) may share the scripts of large libraries among pages.
 """
 
@@ -56,13 +56,13 @@ def collect_plots(payload: Any) -> list[ElogSummaryPlots]:
 def map_plots(payload: Any, change: Callable[[ElogSummaryPlots], Any]) -> Any:
     """Return ``payload`` with ``change(plots)`` in place of each summary plot.
 
-    What holds no plots is not copied. A list, tuple or dict is changed once, in whatever places
-    it stands.
+    A collection without plots is not copied. A list, tuple or dict that is in several places is
+    changed once.
     """
     return _mapped(payload, change, 0, {})
 
 
-#: By the id of each collection that was seen: itself, so that it stays, and what became of it.
+#: By the id of each collection: itself, so that its id stays taken, and its changed form.
 _Done: TypeAlias = dict[int, tuple[Any, Any]]
 
 
@@ -70,10 +70,10 @@ def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], depth: int, d
     if isinstance(value, ElogSummaryPlots):
         return change(value)
     is_walked = isinstance(value, list | tuple | dict)
-    if not is_walked or depth >= MAX_DEPTH:  # what is deeper is refused when it is sent
+    if not is_walked or depth >= MAX_DEPTH:  # deeper values are refused when they are sent
         return value
     if id(value) not in done:
-        done[id(value)] = (value, value)  # where it stands in itself
+        done[id(value)] = (value, value)  # where it contains itself
         done[id(value)] = (value, _with_mapped_items(value, change, depth + 1, done))
     return done[id(value)][1]
 

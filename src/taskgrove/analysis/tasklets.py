@@ -20,7 +20,7 @@ from taskgrove.events.foreign_values import readable
 
 @dataclass(slots=True)
 class TaskletContext:
-    """What a tasklet sees.
+    """The data that a tasklet may read and change.
 
     Attributes:
         analysis: The analysis' name.
@@ -61,11 +61,11 @@ def run_tasklets(when: str, tasklets: Iterable[Tasklet], context: TaskletContext
     Args:
         when: ``before`` or ``after``, for the words of an error.
         tasklets: The functions.
-        context: What they see.
+        context: The data that they get.
 
     Raises:
-        TaskletError: One of them raised, or left what cannot be an environment; those behind it
-            were not called.
+        TaskletError: One of them raised, or left an environment that is not valid; the later
+            ones were not called.
     """
     for tasklet in tasklets:
         try:

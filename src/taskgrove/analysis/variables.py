@@ -1,4 +1,4 @@
-"""Variables of an environment, from wherever they come: looked at before a program gets them."""
+"""Checks of environment variables before a program gets them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SHOWN: Final = 200
 
 
 def checked_variables(given: Mapping[Any, Any]) -> dict[str, str | None]:
-    """Return variables in the form in which an environment can hold them.
+    """Return variables as texts, as an environment holds them.
 
     Args:
         given: Values by name: texts, paths, numbers; None, which removes a variable.
 
     Raises:
-        AnalysisError: A name or a value cannot stand in an environment; the error names it.
+        AnalysisError: A name or a value cannot be in an environment; the error names it.
     """
     found: dict[str, str | None] = {}
     for name, value in given.items():

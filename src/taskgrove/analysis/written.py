@@ -2,7 +2,7 @@
 
 ``1.10`` is a number, and for an analysis that asks for a number it is 1.1. For one that asks
 for a text, or as an argument of a program, it is ``1.10``: so nothing is lost between the
-configuration and whoever reads it. Everywhere else these are ordinary numbers.
+configuration and its reader. Everywhere else these are ordinary numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The section of one analysis: what the text says, what stands in for it, and the defaults.
+"""The section of one analysis: its text, values that replace those of the text, and defaults.
 
-What was given elsewhere (``--set``, ``argin`` and ``each`` of a map) takes the place of the keys
-of the section before any placeholder is replaced: so ``out: "out_{{ frame }}.txt"`` follows a
-``frame`` that is given. Defaults of the model stand last, and may hold placeholders too.
+Values from elsewhere (``--set``, ``argin`` and ``each`` of a map) replace those of the section
+before any placeholder is replaced: so ``out: "out_{{ frame }}.txt"`` follows a given ``frame``.
+Defaults of the model come last, and may hold placeholders too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Section:
 
     Attributes:
         node: All of it, defaults included: a mapping.
-        given: What stands in for keys of the text, a mapping; names are looked up here first.
+        given: The values from elsewhere, a mapping; names are looked up here first.
         only_seen: The defaults that placeholders may name, but that need no resolving: the model
             has them anyway.
     """
@@ -47,7 +47,7 @@ def section_of(
     Args:
         entry: The analysis.
         text: The section in the text, a mapping.
-        overrides: Values that stand in for those of the text, by key.
+        overrides: Values that replace those of the text, by key.
         header: The header of the configuration.
     """
     fields = entry.parameters.model_fields
@@ -96,7 +96,7 @@ def _default(
 
 
 def to_node(value: Any) -> Node:
-    """Return plain data as a node; what is no mapping and no list is a scalar, as it is."""
+    """Return plain data as a node; all but mappings and lists become scalars, unchanged."""
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         value = {**fields, **(value.model_extra or {})}
@@ -108,7 +108,7 @@ def to_node(value: Any) -> Node:
 
 
 def refers(node: Node) -> bool:
-    """Return whether placeholders stand in a node."""
+    """Return whether a node holds placeholders."""
     if node.kind == "scalar":
         return isinstance(node.value, str) and has_placeholders(node.value)
     return any(map(refers, node.value.values() if node.kind == "mapping" else node.value))

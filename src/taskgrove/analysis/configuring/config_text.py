@@ -96,7 +96,7 @@ class Layout:
 
 
 def read_file(file: str | Path) -> bytes:
-    """Return what a configuration file holds.
+    """Return the content of a configuration file.
 
     Raises:
         AnalysisError: It is no regular file, too big, or cannot be read.
@@ -164,7 +164,7 @@ def as_mapping(
     mark: Mark | None = None,
     hint: str | None = None,
 ) -> Node:
-    """Return a mapping, an empty one where nothing stands; anything else is a problem."""
+    """Return a mapping, an empty one for nothing; any other node is a problem."""
     if node is None:
         return Node("mapping", {})
     if node.kind == "mapping":
@@ -190,19 +190,19 @@ def _single(document: Node, problems: Problems) -> Layout:
         node = document.value.get(name)
         if node is not None and node.kind == "scalar":
             problems.add(
-                f"the key {name!r} of the header stands among the sections", name,
+                f"the key {name!r} of the header is among the sections", name,
                 document.key_marks[name], hint="put it under 'header:'",
             )  # fmt: skip
     return Layout(Node("mapping", {}), tasks, False)
 
 
 def place_of(node: Node, path: str, keys: tuple[Any, ...]) -> tuple[str, Mark]:
-    """Return the path and the place of what ``keys`` lead to, as far as the text goes.
+    """Return the path and the place to which ``keys`` lead, as far as the text goes.
 
     Args:
         node: Where the keys begin.
         path: The path of that node.
-        keys: Keys of mappings and indices of lists; what is no such is left out of the path.
+        keys: Keys of mappings and indices of lists; other keys end the path.
     """
     mark = node.mark
     for key in keys:

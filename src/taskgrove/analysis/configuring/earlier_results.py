@@ -20,5 +20,5 @@ class EarlierResults(Protocol):
                 else the name of a parameter of that run (``out_file``), keys inside it after dots.
 
         Raises:
-            LookupError: There is none; the text says what there is instead.
+            LookupError: There is none; the text lists the values that are there.
         """

@@ -1,4 +1,4 @@
-"""What is done with the text of a configuration before any placeholder is replaced."""
+"""Checks and changes of a configuration before any placeholder is replaced."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError
 
-#: What a header of LUTE's form takes from the environment where it does not give it.
+#: Keys that a header of LUTE's form may take from these variables of the environment.
 _FROM_ENVIRONMENT: Final = {"experiment": "EXPERIMENT", "run": "RUN_NUM"}
 
 
 def add_from_environment(layout: Layout, environ: Mapping[str, str]) -> None:
-    """Fill what a header of LUTE's form leaves to the batch system."""
+    """Fill the keys that a header of LUTE's form leaves to the batch system."""
     if not layout.is_two_documents:
         return
     for key, name in _FROM_ENVIRONMENT.items():
@@ -31,7 +31,7 @@ def add_from_environment(layout: Layout, environ: Mapping[str, str]) -> None:
 
 
 def check_placeholders(node: Node, path: str, problems: Problems) -> None:
-    """Find what is no placeholder in the whole text, also in sections that are not used now."""
+    """Find wrong placeholders in the whole text, also in sections that are not used now."""
     todo, seen = [(node, path)], set()
     while todo:
         item, place = todo.pop()
@@ -64,7 +64,7 @@ def with_values(header: Node, values: Mapping[str, str]) -> Node:
 
 
 def at_home(header: Node) -> Node:
-    """Return the header with the user's home in place of ``~``: placeholders see what is used."""
+    """Return the header with the user's home in place of ``~``, for placeholders too."""
     found = {key: header.value[key] for key in FOLDERS_AND_FILES if key in header.value}
     homes = {
         key: dataclasses.replace(node, value=os.path.expanduser(node.value))

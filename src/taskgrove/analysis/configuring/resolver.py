@@ -1,8 +1,7 @@
 """Puts values in place of the placeholders of one configuration (see :mod:`.substitution`).
 
-Names are looked up among what was given in place of keys of the section; then where LUTE looks:
-among the sections and variables of the configuration, then in the header; then, beyond LUTE, in
-the section itself.
+Names are looked up among the values that replace those of the section; then, as in LUTE, among
+the sections and variables of the configuration and in the header; then in the section itself.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ MAX_VALUES: Final = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What placeholders of a configuration can see.
+    """The values that placeholders of a configuration may use.
 
     Attributes:
         tasks: The sections and variables, a mapping.
@@ -42,7 +41,7 @@ class Scope:
         environ: The environment.
         earlier: Finds results of earlier runs; None: there is no record.
         which_run: The experiment and the run of the header, as texts; None: not yet known.
-        given: What stands in for keys of the section that is resolved, a mapping.
+        given: Values that replace those of the section that is resolved, a mapping.
     """
 
     tasks: Node
@@ -66,13 +65,13 @@ class _Value:
 
 @dataclass(slots=True)
 class Resolver:
-    """Resolves nodes of one configuration; what is wrong goes to ``problems``.
+    """Resolves nodes of one configuration; errors go to ``problems``.
 
     Used by one thread, for one section or the header.
 
     Attributes:
-        scope: What placeholders can see.
-        problems: Takes what is wrong; a value that is wrong becomes None.
+        scope: The values that placeholders may use.
+        problems: Takes the errors; a wrong value becomes None.
         own: The section that is resolved, a mapping.
         header_first: Whether names are looked up in the header first: for the header itself.
     """
@@ -83,7 +82,7 @@ class Resolver:
     header_first: bool = False
     _made: dict[int, _Value] = field(default_factory=dict)
     _open: list[tuple[int, str]] = field(default_factory=list)
-    _following: int = 0  # how many placeholders led to what is resolved now
+    _following: int = 0  # how many placeholders led to the present node
 
     def resolve(self, node: Node, path: str) -> Any:
         """Return the value of a node, with all placeholders in it replaced.
@@ -131,7 +130,7 @@ class Resolver:
                 made = self._value(child, place)
             except AnalysisError as exc:
                 if self._following:
-                    raise  # it is told where the placeholder stands that led here
+                    raise  # it is reported at the place of the placeholder
                 mark: Mark = node.key_marks.get(str(key), child.mark)
                 self.problems.add(exc.message, place, mark, hint=exc.hint, nearest=exc.nearest)
                 continue
@@ -168,7 +167,7 @@ class Resolver:
         places.append(self.own)
         given = self.scope.given.value.get(piece.parts[0])
         if given is not None and all(open_id != id(given) for open_id, _ in self._open):
-            return self._descend(self.scope.given, piece, "")  # a value may name what it replaces
+            return self._descend(self.scope.given, piece, "")  # it may name the replaced one
         for index, root in enumerate(places):
             if piece.parts[0] in root.value:
                 prefix = "header" if root is self.scope.header else ""

@@ -1,8 +1,8 @@
-"""What somebody typed for one parameter, as the value that the parameter asks for.
+"""The value of one parameter, from the text that a user typed.
 
-The type of the parameter decides first: for a text, what was typed is the value, whatever YAML
-would make of it (``yes``, ``0001``, ``a: b``, ``#12``). Everything else reads as in a
-configuration.
+The type of the parameter decides first: for a text parameter, the typed text is the value, even
+if YAML would read another value (``yes``, ``0001``, ``a: b``, ``#12``). Everything else reads as
+in a configuration.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _NOTHING: Final = frozenset({"null", "Null", "NULL", "~"})
 def typed_value(model: type[TaskParameters], key: str, text: str) -> Any:
     """Return the value that was typed for a parameter.
 
-    What the parameter does not take is returned as it reads in a configuration: the check of all
-    parameters tells what is wrong with it.
+    A value that the parameter does not accept is returned as a configuration would read it: the
+    check of all parameters reports the error.
 
     Args:
         model: The class of the parameters.
         key: The parameter, by its name or its alias.
-        text: What was typed.
+        text: The typed text.
     """
     fields = model.model_fields
     field = next((fields[name] for name in fields if key in {name, fields[name].alias}), None)
@@ -54,7 +54,7 @@ def typed_value(model: type[TaskParameters], key: str, text: str) -> Any:
     if text in {"", "~"} and len(others) < len(members):
         return text  # nothing is written as null there: ~ is a folder
     read = [_read(text, scalar), _read(text, str)]
-    if len(others) < len(members):  # a text is taken, too: only what fits exactly comes before it
+    if len(others) < len(members):  # texts are accepted, too: only an exact fit comes first
         fitting = (value for value in read if any(_fits(value, kind, True) for kind in others))
         return next(fitting, text)
     return next((value for value in read if _fits(value, field.annotation, False)), read[0])
@@ -69,14 +69,14 @@ def _undeclared(model: type[TaskParameters], text: str) -> Any:
 
 
 def _read(text: str, how: Callable[[str], Any]) -> Any:
-    """Return what a text reads as in a configuration; itself where it is no YAML."""
+    """Return the value of a text in a configuration; the text itself if it is no YAML."""
     try:
         trees = read_yaml_documents(text, Problems(None), LIMITS, scalar=how, max_documents=1)
     except MapError:
         return text  # a text with signs of its own, such as a format
     value = None if not trees or trees[0] is None else to_data(trees[0])
     if isinstance(value, str) or (value is None and text.strip() not in _NOTHING):
-        return text  # with its quotes, and with what YAML takes for a comment
+        return text  # with its quotes, and with comments of YAML
     return value
 
 

@@ -1,4 +1,4 @@
-"""Values of a section as validated parameters; what is wrong is told with key and line."""
+"""Values of a section as validated parameters; errors have key and line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, joi
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_DEFAULT_HINT: Final = "give the parameter a value, or mend its class"
+_DEFAULT_HINT: Final = "give the parameter a value, or correct its class"
 #: Errors of pydantic that say that a text was wanted.
 _TEXT_ERRORS: Final = frozenset({"string_type", "string_sub_type"})
 
@@ -37,8 +37,8 @@ def validate(
     Args:
         model: The class of the parameters.
         values: The values by key.
-        problems: Takes all that is wrong.
-        node: Where the values stand in the text.
+        problems: Takes the errors.
+        node: The node of the values in the text.
         path: The path of that node.
         given: Keys whose values come from elsewhere, such as the command line.
     """
@@ -60,7 +60,7 @@ def validate(
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy of lists and dicts: what a placeholder brought may stand in two places."""
+    """Return a copy of lists and dicts: the value of a placeholder may be in two places."""
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if isinstance(value, list) else value
@@ -77,7 +77,7 @@ def _put_text(values: Any, error: Any) -> bool:
     for key in keys:
         is_index = isinstance(value, list) and isinstance(key, int) and key < len(value)
         if not is_index and not (isinstance(value, dict) and key in value):
-            break  # what follows names a branch of a union
+            break  # the other keys name a branch of a union
         holder, last, value = value, key, value[key]
     if holder is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
@@ -93,8 +93,8 @@ def _tell(
     path: str,
     outside: frozenset[str],
 ) -> None:
-    told: set[tuple[str, str]] = set()  # each branch of a union tells, and often the same
-    # An unknown key first: it may be what a missing one was meant to be.
+    told: set[tuple[str, str]] = set()  # branches of a union often report the same
+    # Unknown keys first: they may be misspelt missing ones.
     for error in sorted(errors, key=lambda item: item["type"] != "extra_forbidden"):
         keys = error["loc"]
         place, mark = place_of(node, path, keys)
@@ -138,7 +138,7 @@ def _words(model: type[BaseModel], error: Any) -> tuple[str, str | None]:
     value = "the value" if is_secret or not keys else shown(error.get("input"))
     hint = None
     if error["type"] in _TEXT_ERRORS and isinstance(error.get("input"), bool):
-        hint = "put it in quotes to have it as a text: yes, no, on and off are booleans"
+        hint = "put it in quotes to make it a text: yes, no, on and off are booleans"
     for prefix in ("Value error, ", "Assertion failed, "):
         if said.startswith(prefix):
             return said.removeprefix(prefix), hint
@@ -161,7 +161,7 @@ def _keys_of(model: type[BaseModel]) -> list[str]:
 
 
 def _model_at(model: type[BaseModel], keys: tuple[Any, ...]) -> type[BaseModel] | None:
-    """Return the model of the mapping at ``keys``, where it can be told."""
+    """Return the model of the mapping at ``keys``, if it is known."""
     for key in keys:
         field = model.model_fields.get(str(key))
         if field is None:
@@ -175,5 +175,5 @@ def _model_at(model: type[BaseModel], keys: tuple[Any, ...]) -> type[BaseModel] 
 
 
 def _last_line(node: Node) -> Mark:
-    """Return the last place of a mapping's keys: a missing key is told after unknown ones."""
+    """Return the last place of a mapping's keys: missing keys are reported after unknown ones."""
     return max(node.key_marks.values(), key=lambda mark: mark.line or 0, default=NOWHERE)

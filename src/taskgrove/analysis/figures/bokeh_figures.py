@@ -22,7 +22,7 @@ _COMPONENTS: Final = (
     ("bokeh.models.widgets.tables", "bokeh-tables"),
     ("bokeh.models.widgets", "bokeh-widgets"),
 )
-#: What formulas look like in the data of a plot. One too many costs its script and no more.
+#: How formulas look in the data of a plot. A wrong match only adds a script to the page.
 _FORMULA: Final = re.compile(r"\$\$|\\\\[(\[]|\"(?:TeX|MathML|Ascii|math_text)\"|<math")
 
 

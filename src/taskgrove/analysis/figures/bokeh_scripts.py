@@ -17,8 +17,8 @@ _NAME: Final = re.compile(r"\s*/\* BEGIN ([\w.-]+?)(?:\.min)?\.js \*/")
 def named_scripts(scripts: Iterable[tuple[str, str]]) -> tuple[Asset, ...]:
     """Return scripts, each given as the attributes of its tag and its text, as assets.
 
-    A script of BokehJS is known by its first line; two of one name would be loaded twice and
-    forget what the first knew. Any other is named by its content.
+    A script of BokehJS is named by its first line: loaded twice, it would lose its state. Any
+    other is named by its content.
     """
     found = []
     for attributes, text in scripts:

@@ -1,4 +1,4 @@
-"""A page made of figures: a dict becomes tabs, a list stands one below the other.
+"""A page made of figures: a dict becomes tabs, a list is drawn one below the other.
 
 The page is one file that needs no network. Tabs are radio buttons and style only, so they work
 without script; a hidden tab keeps its width, because figures measure where they are drawn.
@@ -19,7 +19,7 @@ from taskgrove.errors import AnalysisError
 
 #: Lists and dicts of figures may be nested this deep.
 MAX_DEPTH: Final = 10
-#: Stands in the tag of every script of a library, so that a publisher can share it.
+#: An attribute in the tag of every script of a library, so that a publisher can share it.
 ASSET_ATTRIBUTE: Final = "data-taskgrove-asset"
 
 _POLICY: Final = (
@@ -93,7 +93,7 @@ def _compose(figures: Any, label: str, numbers: Iterator[int], inside: tuple[int
 
 
 def _joined(body: str, parts: list[Part]) -> Part:
-    # By their label: the same script, loaded again, would forget what the first has learnt.
+    # By their label: the same script, loaded twice, would lose its state.
     assets: dict[str, Asset] = {}
     for asset in (asset for part in parts for asset in part.assets):
         assets.setdefault(asset.label, asset)
@@ -137,6 +137,6 @@ def _document(whole: Part, title: str) -> str:
 
 def _script(asset: Asset) -> str:
     if "</script" in asset.text.lower():
-        raise AnalysisError(f"the script {asset.label} cannot stand in a page: it would end early")
+        raise AnalysisError(f"the script {asset.label} holds </script: a page cannot contain it")
     extra = f" {asset.attributes}" if asset.attributes else ""
     return f'<script {ASSET_ATTRIBUTE}="{escape(asset.label)}"{extra}>{asset.text}</script>'

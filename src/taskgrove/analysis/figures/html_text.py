@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import suppress
 from html import escape
 from typing import Final
 
 from taskgrove.analysis.figures.part import Part
 from taskgrove.errors import AnalysisError
 
-#: How image files begin, and what they are.
+#: The first bytes of image files, and their media types.
 _IMAGES: Final = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
@@ -29,15 +30,15 @@ _HEAD_BYTES: Final = 1024
 def render(obj: str | bytes | bytearray | memoryview, label: str) -> Part:
     """Return bytes (HTML, or an image file) or text as a part.
 
-    Text is shown as it stands, tags included, unless its class says that it is HTML: by a method
-    ``__html__``, as ``markupsafe.Markup`` has.
+    Text is shown unchanged, tags included, unless its class has a method ``__html__``, as
+    ``markupsafe.Markup`` has.
 
     Raises:
         AnalysisError: The bytes are neither text nor an image of a known kind.
     """
     if isinstance(obj, str):
         if hasattr(obj, "__html__"):
-            # Bytes on a page cannot hold half a surrogate pair; what cannot be written is shown.
+            # UTF-8 has no half surrogate pairs: each becomes '?'.
             return _html(obj, obj.encode("utf-8", "replace"))
         return Part(f'<pre class="text">{escape(obj)}</pre>')
     data = bytes(obj)
@@ -68,13 +69,9 @@ def _html(text: str, data: bytes) -> Part:
 
 def _decoded(data: bytes) -> str:
     declared = _CHARSET.search(data[:_HEAD_BYTES])
-    for encoding in ("utf-8-sig", declared.group(1).decode("ascii") if declared else None):
-        if encoding is None:
-            continue
-        try:
+    for encoding in ("utf-8-sig", *((declared[1].decode("ascii"),) if declared else ())):
+        with suppress(UnicodeDecodeError, LookupError):
             return data.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            continue
     raise AnalysisError(
         f"{len(data)} bytes are neither HTML nor an image of a known kind "
         f"(they begin with {data[:8]!r})",

@@ -25,7 +25,7 @@ def render_one(obj: object, label: str) -> Part:
 
     Args:
         obj: The figure.
-        label: What stands in place of an image where images are not seen.
+        label: The alternative text of an image.
 
     Raises:
         AnalysisError: It cannot be drawn on a page; the error names its type.
@@ -41,7 +41,7 @@ def render_one(obj: object, label: str) -> Part:
     except (TaskgroveError, MemoryError):
         raise
     except Exception as exc:
-        # Whatever a library of figures raises is about this figure, and its author can mend it.
+        # An error of a library of figures is an error of this figure.
         raise AnalysisError(
             f"{type_name(obj)} could not be drawn: {type(exc).__name__}: {exc}"
         ) from exc

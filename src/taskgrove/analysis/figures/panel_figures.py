@@ -88,7 +88,7 @@ def render(obj: object, label: str) -> Part:  # noqa: ARG001 - a label would hid
 
 @contextmanager
 def _all_tabs_drawn(obj: Any) -> Iterator[None]:
-    # A dynamic layout asks the server for what it shows; a page has no server.
+    # A dynamic layout loads its content from a server; a page has no server.
     lazy = [one for one in obj.select() if getattr(one, "dynamic", False) is True]
     for layout in lazy:
         layout.dynamic = False
@@ -109,12 +109,12 @@ def _fills_its_place(data: Any) -> bool:
 
 
 def _stand_alone(match: re.Match[str]) -> str:
-    """Put what the models of a page expect from around it into them."""
+    """Put style sheets and heights into the models of a page."""
     data = json.loads(unescape(match.group(2)))
     for model, is_placed in _models(data):
         attributes = model["attributes"]
         if model["name"] == "ImportedStyleSheet":
-            # The text of Panel's own style sheets, where their address on the network stands.
+            # The text of a style sheet of Panel replaces its address on the network.
             css = _style_of(str(attributes.get("url", "")))
             if css is not None:
                 model["name"] = "InlineStyleSheet"
@@ -126,7 +126,7 @@ def _stand_alone(match: re.Match[str]) -> str:
 
 
 def _models(data: Any) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield each model of a page, and whether it stands in a layout that has a height."""
+    """Yield each model of a page, and whether it is in a layout that has a height."""
     pending = [(data, False)]
     while pending:
         value, is_placed = pending.pop()

@@ -1,4 +1,4 @@
-"""What a figure becomes: a piece of HTML, and the scripts and styles that it needs."""
+"""A drawn figure: a piece of HTML, and the scripts and styles that it needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from taskgrove.errors import AnalysisError
 
-#: What can be drawn on a page, as told to whoever gave something else.
+#: The figures that can be drawn, for errors.
 SUPPORTED = (
     "matplotlib figures, HoloViews objects, Panel objects, Bokeh models, plotly figures, "
     "PIL images, HTML or image bytes, text, and lists or dicts of these"
@@ -18,9 +18,9 @@ class Asset:
     """A script that several figures may share; a page holds it once, before its figures.
 
     Attributes:
-        label: What it is, such as ``plotly-5.24.1``.
+        label: Its name and version, such as ``plotly-5.24.1``.
         text: The script itself; it holds no ``</script``.
-        attributes: Attributes of its tag beyond our own, as they stand in it (``type="..."``).
+        attributes: Further attributes of its tag, as HTML (``type="..."``).
     """
 
     label: str
@@ -33,9 +33,9 @@ class Part:
     """One figure of a page.
 
     Attributes:
-        body: Its HTML, trusted: whatever was text in it is escaped.
+        body: Its HTML, trusted: all text in it is escaped.
         assets: The scripts that it needs, in the order in which they must come.
-        head: What else belongs into the page's head (styles).
+        head: Its styles, for the head of the page.
         raw: True when an author wrote this HTML himself, who may have meant it to load
             something from elsewhere.
         document: The whole page, byte for byte, when the figure is one by itself.

@@ -31,20 +31,12 @@ def fills_height(read: Callable[[str, Any], Any]) -> bool:
 
 
 def has_own_height(read: Callable[[str, Any], Any]) -> bool:
-    """Return whether a model of Bokeh arranges others in a height that its author gave.
-
-    Args:
-        read: As :func:`fills_height`.
-    """
+    """Return whether a model of Bokeh arranges others in a height that its author gave."""
     return _arranges(read) and bool(read("height", None)) and not fills_height(read)
 
 
 def collapses(read: Callable[[str, Any], Any]) -> bool:
-    """Return whether a model of Bokeh has no height in a place that has none.
-
-    Args:
-        read: As :func:`fills_height`.
-    """
+    """Return whether a model of Bokeh has no height in a place that has none."""
     if read("min_height", None) or _arranges(read):
         return False
     without_height = read("height", 0) is None and read("aspect_ratio", None) is None

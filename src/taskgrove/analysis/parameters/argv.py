@@ -1,8 +1,8 @@
 """The command line of a third-party program, made of its validated parameters.
 
-Each value is exactly one argument, whatever it holds: spaces, line ends, quotes and ``;`` are
-not looked at, and no shell is ever between. What is left out, and nothing else: a value that is
-None, a text that is empty and also the default, a flag that is False.
+Each value is exactly one argument: spaces, line ends, quotes and ``;`` have no meaning, and no
+shell is used. Left out are only: a value None, an empty text that is also the default, and a flag
+that is False.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LISTS: Final = (list, tuple, AbstractSet)
 
 
 class _Given(NamedTuple):
-    """A parameter that may stand on the command line."""
+    """A parameter that may be on the command line."""
 
     name: str
     value: Any
@@ -43,8 +43,8 @@ class _Given(NamedTuple):
 def render_argv(params: ThirdPartyParameters) -> list[str]:
     """Return the command line of a program: the program, then one text for each argument.
 
-    Positional values (``p_arg1``, ``p_arg2``, ...) keep the places at which they are declared,
-    and stand there in the order of their numbers.
+    Positional values (``p_arg1``, ``p_arg2``, ...) fill the places at which they are declared, in
+    the order of their numbers.
 
     Args:
         params: The validated parameters.
@@ -65,7 +65,7 @@ def render_argv(params: ThirdPartyParameters) -> list[str]:
 
 
 def _given(params: ThirdPartyParameters) -> Iterator[_Given]:
-    """Yield all that may stand on the command line: declared fields first, then other keys."""
+    """Yield the parameters that may be on the command line: declared fields, then other keys."""
     has_template = False
     for name, field in type(params).model_fields.items():
         value = getattr(params, name)
@@ -147,9 +147,9 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, (dt.datetime, dt.date, dt.time)):
         value = value.isoformat()
     if value is None or isinstance(value, (Mapping, *_LISTS)):
-        what = "nothing" if value is None else f"a {type(value).__name__}"
+        kind = "nothing" if value is None else f"a {type(value).__name__}"
         raise AnalysisError(
-            f"the parameter {key!r} is {what}, which cannot be one argument",
+            f"the parameter {key!r} is {kind}, which cannot be one argument",
             key=key,
             hint="give texts and numbers, or make it data of a template",
         )

@@ -1,7 +1,6 @@
 """The classes that models of parameters inherit: one model for each analysis.
 
-Only what a configuration, or code, gives becomes a value: no environment variable ever stands
-in for a parameter, whatever its name is.
+Values come from a configuration or from code only, never from environment variables.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from taskgrove.analysis.parameters.field import Parameter, info_of
 from taskgrove.analysis.substitution import fill
 from taskgrove.errors import AnalysisError, UsageError
 
-#: What a class says of all its parameters; LUTE says this in an inner class.
+#: Settings of a class of parameters; LUTE has them in an inner class.
 _SAID_BY_CLASS: Final = (
     "run_directory", "result_from_params", "result_summary", "set_result", "impl_schemas",
     "short_flags_use_eq", "long_flags_use_eq",
@@ -31,12 +30,12 @@ class TaskParameters(BaseModel):
     it ``lute_config``) gets the header of the configuration.
 
     Attributes:
-        run_directory: The folder in which the analysis runs; ``{{ name }}`` stands for the value
-            of a parameter. None: the working folder.
-        result_from_params: The result of an analysis that tells none itself, made of its
+        run_directory: The folder in which the analysis runs; ``{{ name }}`` is replaced by the
+            value of a parameter. None: the working folder.
+        result_from_params: The result of an analysis that reports none itself, made of its
             parameters: ``"{{ outdir }}/{{ tag }}.cxi"``. None: the parameter with ``is_result``.
         result_summary: The summary of that result, made likewise. None: none.
-        set_result: Whether the result is made of the parameters where the analysis tells none.
+        set_result: Whether the result is made of the parameters where the analysis reports none.
         impl_schemas: The schemas that the result keeps to, separated by ``;``.
     """
 
@@ -57,7 +56,7 @@ class TaskParameters(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse what a class of LUTE says in its ``Config``, where nothing would read it."""
+        """Refuse settings in an inner ``Config``, as in LUTE: nothing would read them."""
         super().__pydantic_init_subclass__(**kwargs)
         config = cls.__dict__.get("Config")
         for name in _SAID_BY_CLASS:
@@ -86,7 +85,7 @@ class TaskParameters(BaseModel):
         """Return all that the parameters name as a result, whether or not they tell it.
 
         Raises:
-            AnalysisError: ``result_from_params`` names what is no parameter.
+            AnalysisError: ``result_from_params`` names an unknown parameter.
         """
         if self.result_from_params is not None:
             return [self._filled(self.result_from_params)]
@@ -100,7 +99,7 @@ class TaskParameters(BaseModel):
         """Return the summary that the parameters make, or None.
 
         Raises:
-            AnalysisError: ``result_summary`` names what is no parameter.
+            AnalysisError: ``result_summary`` names an unknown parameter.
         """
         if not self.set_result or self.result_summary is None:
             return None
@@ -110,7 +109,7 @@ class TaskParameters(BaseModel):
         """Return ``run_directory`` with the values of parameters in it, or None.
 
         Raises:
-            AnalysisError: It names what is no parameter.
+            AnalysisError: It names an unknown parameter.
         """
         if self.run_directory is None:
             return None
@@ -121,7 +120,7 @@ class TaskParameters(BaseModel):
 
 
 class TemplateConfig(BaseModel):
-    """Which template an analysis' own configuration file is made of, and where it is written.
+    """The template of an analysis' own configuration file, and the place of that file.
 
     Attributes:
         template_name: The template, relative to the folder of templates.

@@ -1,4 +1,4 @@
-"""What the parameters of an analysis are, for people who write a configuration."""
+"""The parameters of an analysis, described for people who write a configuration."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class ParameterDoc:
 
     Attributes:
         name: Its key in the configuration; ``outer.inner`` for one inside another.
-        type: What it is, in words.
-        default: Its default as it would stand in a configuration; None where it is required.
+        type: Its type in words.
+        default: Its default in the form of a configuration; None where it is required.
         unit: Its unit, or None.
-        description: What it means, or the empty text; the limits of its value are in it.
+        description: Its meaning and the limits of its value, or the empty text.
         required: Whether it must be given.
-        flag: How it stands on the command line of a third-party program; the empty text for a
-            positional value; None where it never stands there.
+        flag: Its flag on the command line of a third-party program; the empty text for a
+            positional value; None where it is never on the command line.
     """
 
     name: str
@@ -130,7 +130,7 @@ def _collection_words(origin: Any, args: tuple[Any, ...]) -> str:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model whose keys stand below a parameter, or None."""
+    """Return the model whose keys are below a parameter, or None."""
     found = [item for item in (annotation, *get_args(annotation)) if isinstance(item, type)]
     for item in found:
         if issubclass(item, BaseModel) and item not in {TemplateParameters, AnalysisHeader}:
@@ -154,7 +154,7 @@ def _shown_default(field: FieldInfo) -> str:
 
 
 def _sentence(field: FieldInfo) -> str:
-    """Return what a parameter means, and the limits of its value."""
+    """Return the meaning of a parameter, and the limits of its value."""
     limits = []
     for rule in field.metadata:
         for name, sign in _SIGNS.items():

@@ -1,4 +1,4 @@
-"""What a parameter says about itself beside its type: unit, description, flag."""
+"""Properties of a parameter beside its type: unit, description, flag."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def Parameter(  # noqa: N802 - reads like pydantic's Field, which it is
 
     Args:
         default: Its default; without one, and without ``default_factory``, it is required.
-        description: What it means, for ``--help-task``.
+        description: Its meaning, for ``--help-task``.
         unit: Its unit, such as ``mm``; None where it has none.
-        flag_type: How it stands on a command line: ``-`` (``-n 1``), ``--`` (``--name 1``), the
+        flag_type: Its form on a command line: ``-`` (``-n 1``), ``--`` (``--name 1``), the
             empty text (the value alone), or None: ``p_arg…`` alone, a name of one letter with
             ``-``, all others with ``--``.
         rename_param: Its name on the command line, where that is not the field's own.
         is_result: Whether its value, such as the name of the output file, is the result.
-        list_style: How a list stands on a command line: the flag before each value, the flag
+        list_style: The form of a list on a command line: the flag before each value, the flag
             once before all values, or one value joined by commas.
         default_factory: A function that makes the default, in place of ``default``.
-        **constraints: What else pydantic's ``Field`` takes: ``ge``, ``le``, ``pattern``, ...
+        **constraints: Further arguments of pydantic's ``Field``: ``ge``, ``le``, ``pattern``, ...
 
     Raises:
         UsageError: ``flag_type`` or ``list_style`` is none of these.
@@ -61,14 +61,14 @@ def Parameter(  # noqa: N802 - reads like pydantic's Field, which it is
 
 @dataclass(frozen=True, slots=True)
 class ParameterInfo:
-    """What a field says about itself; see :func:`Parameter`.
+    """The properties of a field; see :func:`Parameter`.
 
     Attributes:
         unit: Its unit, or None.
-        flag_type: How it stands on a command line, or None where the name decides.
+        flag_type: Its form on a command line, or None where the name decides.
         rename_param: Its name on the command line, or None for the field's own.
         is_result: Whether its value is the result.
-        list_style: How a list stands on a command line.
+        list_style: The form of a list on a command line.
     """
 
     unit: str | None = None
@@ -85,16 +85,16 @@ class ParameterInfo:
             raise UsageError(f"list_style is one of {known}, not {self.list_style!r}")
 
 
-#: What holds of a key that no field of the class declares.
+#: The properties of a key that no field of the class declares.
 UNDECLARED: Final = ParameterInfo()
 _KEYS: Final = tuple(ParameterInfo.__slots__)
 
 
 def info_of(field: FieldInfo) -> ParameterInfo:
-    """Return what a field says about itself, however it was declared.
+    """Return the properties of a field, however it was declared.
 
     Raises:
-        UsageError: What it says of its flag or of its lists is none of the known words.
+        UsageError: ``flag_type`` or ``list_style`` has an unknown value.
     """
     extra = field.json_schema_extra
     if not isinstance(extra, dict):

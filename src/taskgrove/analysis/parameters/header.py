@@ -1,4 +1,4 @@
-"""What holds for all analyses of a configuration: its header."""
+"""The header of a configuration: settings for all of its analyses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AnalysisHeader(BaseModel):
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, protected_namespaces=())
 
-    title: str = Field("", description="What the configuration is for.")
+    title: str = Field("", description="The purpose of the configuration.")
     experiment: str = Field("", description="The experiment.")
     run: int | str = Field("", description="The run of data acquisition; empty: not given.")
     date: str = Field("", description="The date of the analysis, as it was written.")

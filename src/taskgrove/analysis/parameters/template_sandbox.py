@@ -1,9 +1,9 @@
-"""The environment in which templates are filled: Jinja's sandbox, which also comes to an end.
+"""The environment in which templates are filled: Jinja's sandbox, with limits.
 
-The sandbox keeps a template from code, but not from loops within loops, nor from numbers, texts
-and lists without end; and a template is filled before its program starts, when no limit of an
-analysis holds yet. So everything that makes a value (an operator, a filter, a call, a list) is
-weighed before or when it makes one, and everything that repeats counts what it repeats.
+The sandbox keeps a template from code, but not from nested loops or from huge numbers, texts and
+lists. A template is filled before its program starts, when no limit of an analysis applies yet.
+So each new value (of an operator, a filter, a call, a list) is weighed, and each loop counts its
+turns.
 
 Imported only where there is a template: Jinja2 belongs to an extra.
 """
@@ -26,7 +26,7 @@ from taskgrove.analysis.parameters.template_weight import MAX_VALUE, grown, list
 MAX_TURNS: Final = 1_000_000
 #: Longest text or list that ``*`` makes, and most bits of a number that ``*`` and ``**`` make.
 MAX_PRODUCT: Final = 1 << 20
-#: What all values that a template makes, and all text that it repeats, may weigh together.
+#: Largest weight of all values that a template makes and all text that it repeats.
 MAX_WORK: Final = 1 << 27
 #: Time of the processor that filling a template may take, in seconds.
 MAX_SECONDS: Final = 30.0
@@ -34,7 +34,7 @@ MAX_SECONDS: Final = 30.0
 _COUNT: Final = "taskgrove: one turn"
 _MADE: Final = "taskgrove: a value was made"
 _JOINED: Final = "taskgrove: joined by ~"
-#: What Jinja gives to a filter that asks for it, besides its arguments.
+#: The first argument of a filter that asks Jinja for it.
 _HIDDEN: Final[dict[str, Callable[[Context], Any]]] = {
     "context": lambda context: context,
     "eval_context": lambda context: context.eval_ctx,
@@ -86,7 +86,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return self._made(super().call_binop(context, operator, left, right))
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a method or a macro; what it returns does not become too large."""
+        """Call a method or a macro; its result does not become too large."""
         name = getattr(called, "__name__", "")
         owner = getattr(getattr(called, "__wrapped__", called), "__self__", None)
         given = args if owner is None or owner is self else (owner, *args)
@@ -94,7 +94,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return self._made(super().call(context, called, *args, **kwargs))
 
     def _bounded(self, name: str, made: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a filter that refuses to make what is too large."""
+        """Return a filter that refuses to make a value that is too large."""
         first = getattr(getattr(made, "jinja_pass_arg", None), "name", None)
 
         @pass_context  # so Jinja cannot work it out beforehand, when nobody counts how often
@@ -126,7 +126,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 
 class _Weighed(NodeTransformer):
-    """Puts a weighing filter around what Jinja makes without asking its environment."""
+    """Puts a weighing filter around values that Jinja makes without its environment."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja names it so
         self.generic_visit(node)

@@ -1,17 +1,10 @@
-"""How large the values of a template are, and how large what it asks for would become."""
+"""The size of the values of a template, and of the values that it is about to make."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import (
-    ItemsView,
-    Iterator,
-    KeysView,
-    Mapping,
-    Sequence,
-    ValuesView,
-)
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, Final
 
 #: A single value of a template has so many letters and items at most.
@@ -20,7 +13,7 @@ MAX_VALUE: Final = 1 << 24
 MAX_ITEMS: Final = 1 << 20
 _COLLECTIONS: Final = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
 
-#: Filters and methods whose result is at most as large as the product of what they are given:
+#: Filters and methods whose result is at most as large as the product of their arguments:
 #: a whole number after the first argument counts as that number.
 _PRODUCTS: Final = frozenset(
     (
@@ -29,7 +22,7 @@ _PRODUCTS: Final = frozenset(
         "repeat", "tile", "pad", "resize",
     )
 )  # fmt: skip
-#: They write by a text that says how wide.
+#: Filters and methods that write by a format, which may hold a width.
 _FORMATS: Final = frozenset(("format", "format_map", "%", "strftime"))
 _PERCENT: Final = re.compile(r"%(?:\([^)]*\))?[#0\- +]*(\*|\d+)?(?:\.(\*|\d+)?)?")
 _FIELD: Final = re.compile(r"\{[^{}]*?[:!]([^{}]*)(\{?)")
@@ -38,10 +31,10 @@ _MARKS: Final = frozenset("%{")
 
 
 def weight(value: Any) -> int:
-    """Return how many letters and items a value has, whatever is shared counted each time.
+    """Return how many letters and items a value has; shared parts count each time.
 
-    More than :data:`MAX_ITEMS` items are not counted but weigh too much: a few lists within each
-    other may share so much that they can neither be counted nor be written.
+    More than :data:`MAX_ITEMS` items are too heavy, and are not counted: a few nested lists may
+    share so many parts that counting would never end.
     """
     total, items, todo = 0, 0, [value]
     while todo:
@@ -66,7 +59,7 @@ def weight(value: Any) -> int:
 
 
 def listed(value: Any) -> Any:
-    """Return what is made piece by piece as a list, which can be weighed; all else as it is."""
+    """Return an iterator as a list, which can be weighed; all else unchanged."""
     return list(value) if isinstance(value, Iterator) else value
 
 
@@ -75,7 +68,7 @@ def grown(name: str, given: Sequence[Any], named: Mapping[str, Any]) -> int:
 
     Args:
         name: Of the filter, method or operator.
-        given: What it works on, then its arguments.
+        given: Its object, then its arguments.
         named: Its arguments by name.
     """
     others = [*given[1:], *named.values()]

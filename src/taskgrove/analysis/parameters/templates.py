@@ -4,10 +4,9 @@ A template is data, not code: it runs in Jinja's sandbox, sees plain data only, 
 is not there is an error. Both the template and the file that is written lie under folders that
 the caller names; a link that leads out of one is refused.
 
-A file that was not made here is never written over. Which ones were is kept beside them: for
-``out.cfg`` the hidden file ``.out.cfg.taskgrove`` holds the hash of each content that was written.
-So it is known in a folder that several users or machines share, and a file that somebody has
-changed by hand since is theirs again.
+A file that no template made is never overwritten. For ``out.cfg`` the hidden file
+``.out.cfg.taskgrove`` holds the hash of each content that was written. So users and machines that
+share a folder know which files may be overwritten; a file that was changed by hand is kept.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from taskgrove.errors import AnalysisError, MissingExtraError, nearest
 
 #: Longest file that a template may make, in characters.
 MAX_OUTPUT: Final = 64 << 20
-#: So many hashes of what was written are kept beside a file, the latest ones.
+#: How many hashes, the latest ones, are kept beside a file.
 _HASHES: Final = 100
 
 
 def template_config(parameters: TaskParameters) -> TemplateConfig | None:
-    """Return which template the parameters ask for, or None."""
+    """Return the template that the parameters ask for, or None."""
     for name in type(parameters).model_fields:
         value = getattr(parameters, name)
         if isinstance(value, TemplateConfig):
@@ -46,7 +45,7 @@ def template_config(parameters: TaskParameters) -> TemplateConfig | None:
 
 
 def template_variables(parameters: TaskParameters) -> dict[str, Any]:
-    """Return what a template sees: every parameter by its name, as plain data."""
+    """Return the variables of a template: every parameter by its name, as plain data."""
     seen: dict[str, Any] = {}
     for name in type(parameters).model_fields:
         value = getattr(parameters, name)
@@ -155,7 +154,7 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
         raise
     except (OSError, UnicodeError) as exc:
         raise AnalysisError(f"the template cannot be read: {exc}", file=source) from exc
-    except Exception as exc:  # whatever an expression of the template can raise
+    except Exception as exc:  # any error of an expression of the template
         raise _at(
             *_place_of(exc, base, source),
             f"the template cannot be filled: {type(exc).__name__}: {exc}",
@@ -207,12 +206,12 @@ def _write(target: Path, text: str) -> None:
     try:
         data = text.encode("utf-8", "surrogateescape")
         if target.is_file() and not target.is_symlink() and target.read_bytes() == data:
-            return  # whoever wrote it: there is nothing to change
+            return  # there is nothing to change
         known = _known_hashes(target)
         if os.path.lexists(target) and not _is_ours(target, known):
             raise _not_ours(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # First, so that what a crash leaves here is known for ours.
+        # The hash first: after a crash here the file is still known as ours.
         hashes = [*known, hashlib.sha256(data).hexdigest()][-_HASHES:]
         _replace(_mark_of(target), "".join(f"{it}\n" for it in hashes).encode())
         _replace(target, data)
@@ -229,7 +228,7 @@ def _replace(target: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError:
-        with contextlib.suppress(OSError):  # the error that is told is the first one
+        with contextlib.suppress(OSError):  # the first error counts
             temporary.unlink(missing_ok=True)
         raise
 

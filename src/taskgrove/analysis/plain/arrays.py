@@ -23,11 +23,11 @@ _MAX_DTYPE_DEPTH: Final = 20
 _MAX_ITEMS: Final = 1 << 40
 
 
-def load_numpy(what: str) -> Any:
+def load_numpy(user: str) -> Any:
     """Return the module ``numpy``.
 
     Args:
-        what: What needs it, as the subject of a sentence.
+        user: The part that needs it, for the error.
 
     Raises:
         MissingExtraError: numpy is not installed.
@@ -35,7 +35,7 @@ def load_numpy(what: str) -> Any:
     try:
         import numpy  # noqa: PLC0415 - heavy, and an extra: imported where it is used
     except ImportError as exc:
-        raise MissingExtraError("analysis", what) from exc
+        raise MissingExtraError("analysis", user) from exc
     return numpy
 
 
@@ -63,7 +63,7 @@ def describe_dtype(dtype: np.dtype[Any]) -> Any:
             "formats": [describe_dtype(field[0]) for field in fields],
             "offsets": [field[1] for field in fields],
             "itemsize": dtype.itemsize,
-            **({"titles": [_title(title) for title in titles]} if any(titles) else {}),
+            **({"titles": _texts(titles)} if any(titles) else {}),
         }
     numpy = load_numpy("an array")
     if not _PLAIN_DTYPE.match(dtype.str) or numpy.dtype(dtype.str) != dtype:
@@ -74,9 +74,8 @@ def describe_dtype(dtype: np.dtype[Any]) -> Any:
     return dtype.str
 
 
-def _title(title: Any) -> str | None:
-    """Return the title of a field, a second name for it."""
-    return None if title is None else str(title)
+def _texts(titles: list[Any]) -> list[str | None]:
+    return [None if title is None else str(title) for title in titles]
 
 
 def read_dtype(plain: Any, depth: int = 0) -> np.dtype[Any]:
@@ -103,11 +102,7 @@ def read_dtype(plain: Any, depth: int = 0) -> np.dtype[Any]:
             "formats": formats,
             "offsets": list(plain["offsets"]),
             "itemsize": plain["itemsize"],
-            **(
-                {"titles": [_title(title) for title in plain["titles"]]}
-                if "titles" in plain
-                else {}
-            ),
+            **({"titles": _texts(plain["titles"])} if "titles" in plain else {}),
         }
     )
 
@@ -139,10 +134,8 @@ def read_array(dtype: Any, shape: Any, order: Any, raw: memoryview | bytes | byt
     if math.prod(sizes) * kind.itemsize != view.nbytes or math.prod(sizes) > _MAX_ITEMS:
         raise ValueError(f"{view.nbytes} bytes are not an array of {sizes} of {kind}")
     if order == "F":
-        made = numpy.ndarray(sizes[::-1], kind, buffer=view).T
-    else:
-        made = numpy.ndarray(sizes, kind, buffer=view)
-    return made
+        return numpy.ndarray(sizes[::-1], kind, buffer=view).T
+    return numpy.ndarray(sizes, kind, buffer=view)
 
 
 def _shape(plain: Sequence[Any]) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """Any value of an analysis as plain data, and back: the form that crosses a pipe or a file.
 
 Plain data are dicts with texts as keys, lists, texts, whole numbers of 64 bits, finite
-floats, booleans and None: what JSON and msgpack hold. Everything else is a dict with the key
-``$``, which says what it is::
+floats, booleans and None: the types of JSON and msgpack. Everything else is a dict with the key
+``$``, which names its kind::
 
     {"$": "tuple", "v": [1, 2]}
     {"$": "array", "d": "<f8", "s": [2, 3], "o": "C", "v": "<base64>"}     # without buffers
@@ -10,7 +10,7 @@ floats, booleans and None: what JSON and msgpack hold. Everything else is a dict
     {"$": "objects", "v": [[2], [1, "a"]]}     # an array of objects: shape, then plain items
 
 A dict that has this key itself, or a key that is no text, is written as ``{"$": "dict", "v":
-[[key, value], ...]}``, so nothing that a user has in a dict can pass for something else. There
+[[key, value], ...]}``, so no dict of a user can be taken for another kind. There
 is no pickle and no import: an object of a class is made again only where the reader has
 registered the class (:class:`~taskgrove.analysis.plain.types.PlainTypes`), and is a plain dict
 with ``__class__`` elsewhere.
@@ -52,7 +52,7 @@ __all__ = ["MAX_DEPTH", "SMALL_BYTES", "PlainTypes", "from_plain", "to_plain"]
 _SEED_TYPES: Final = PlainTypes()
 _INT_MIN: Final = -(1 << 63)
 _INT_MAX: Final = (1 << 64) - 1
-#: What an analysis is most likely to return by mistake, and what to return in its place.
+#: Libraries whose objects are returned by mistake most often, and the remedy.
 _HINTS: Final[dict[str, str]] = {
     "h5py": "read it first: dataset[...]",
     "pandas": "send frame.to_dict('list') or frame.to_numpy()",
@@ -71,10 +71,10 @@ def to_plain(value: Any, *, buffers: list[memoryview] | None = None) -> Any:
             the data, as base64.
 
     Raises:
-        AnalysisError: It holds what has no plain form (the error says where, and what to do), or
+        AnalysisError: A part has no plain form (the error has its place and a hint), or the value
             is nested deeper than ``MAX_DEPTH`` levels, or refers to itself, or has more than
-            ``MAX_PARTS`` parts: an array is one part, and what stands in several places counts
-            in each of them.
+            ``MAX_PARTS`` parts: an array is one part, and an object that is in several places
+            counts in each of them.
     """
     try:
         return _Writer(buffers).plain(value, 0)
@@ -96,7 +96,7 @@ def from_plain(
     """Return the value that plain data describe.
 
     Args:
-        plain: What :func:`to_plain` returned, perhaps by way of JSON or msgpack.
+        plain: The result of :func:`to_plain`, perhaps by way of JSON or msgpack.
         buffers: The buffers that it filled. Arrays share their memory: they can be written to
             where the buffer can, and keep it alive.
         types: The classes to make objects of; None: those of seed 004. An object of any other
@@ -117,7 +117,7 @@ class _Unwritable(Exception):  # noqa: N818 - it never leaves this module
 
 
 class _Writer:
-    """Writes one value; ``depth`` is the number of collections around what is written."""
+    """Writes one value; ``depth`` is the number of collections around it."""
 
     __slots__ = ("_buffers", "_left")
 
@@ -149,11 +149,11 @@ class _Writer:
         return self._other(value, kind, depth + 1)
 
     def spend(self, parts: int) -> None:
-        """Count a collection and its parts: one list may stand in more places than end."""
+        """Count a collection and its parts: nested lists may share a huge number of parts."""
         self._left -= parts + 1
         if self._left < 0:
             raise _Unwritable(
-                f"the whole has more than {MAX_PARTS} parts, each counted wherever it stands",
+                f"the whole has more than {MAX_PARTS} parts, each counted in every place",
                 "give numbers as arrays, or write a file and return its path",
             )
 
@@ -185,7 +185,7 @@ class _Writer:
             else:
                 return plain
             self.spend(2 * len(pairs))  # each becomes a list
-            # What is written stays: writing it anew on every level would never end.
+            # The written pairs are kept: to write them anew on every level would never end.
             written = [list(pair) for pair in plain.items()]
             odd = (key, item)
             for key, item in chain((odd,), left):
@@ -201,7 +201,7 @@ class _Writer:
             return self._foreign(value, kind, depth)
         except (_Unwritable, RecursionError, MissingExtraError):
             raise
-        except RAISED as exc:  # whatever its class does when it is asked
+        except RAISED as exc:  # code of its class
             raise _Unwritable(f"reading it raised {readable(exc, 300)}") from exc
 
     def _foreign(self, value: Any, kind: type, depth: int) -> Any:
@@ -293,7 +293,7 @@ _RARE: Final[dict[type, Callable[[Any], Any]]] = {
     int: lambda value: {TAG: "int", "v": hex(value)},
     float: lambda value: {TAG: "float", "v": repr(value)},
 }
-# Tried in this order, for subclasses and for what only behaves like one of these.
+# Tried in this order, for subclasses and for types that behave like one of these.
 _BASES: Final[tuple[tuple[Any, Callable[[Any, Any, int], Any]], ...]] = (
     (PurePath, lambda _, value, __: {TAG: PATH_CLASSES.get(type(value), "path"),
                                      "v": _text(str(value))}),

@@ -22,7 +22,7 @@ def dump_json(obj: Any, *, indent: int | None = None) -> str:
         indent: Spaces for each level, for people; None writes one line.
 
     Raises:
-        AnalysisError: It holds what has no plain form; the error says where.
+        AnalysisError: A part has no plain form; the error has its place.
     """
     separators = (",", ":") if indent is None else None
     return json.dumps(
@@ -31,7 +31,7 @@ def dump_json(obj: Any, *, indent: int | None = None) -> str:
 
 
 def load_json(text: str | bytes, types: PlainTypes | Iterable[type] | None = None) -> Any:
-    """Return what :func:`dump_json` wrote.
+    """Return the object that :func:`dump_json` wrote.
 
     Args:
         text: The JSON; bytes are UTF-8.

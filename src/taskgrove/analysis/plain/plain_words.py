@@ -1,7 +1,6 @@
 """The words of the plain form, and how values of the standard library are put into them.
 
-Each writer turns a value into a tag and a simpler value; each reader turns that back. Both
-stand side by side here, so that none is without the other.
+Each writer turns a value into a tag and a simpler value; the reader of that tag turns it back.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, Final
 from uuid import UUID
 
-#: The key that says what a tagged dict is.
+#: The key that names the kind of a tagged dict.
 TAG: Final = "$"
 #: A value is nested at most this deep.
 MAX_DEPTH: Final = 100
@@ -24,7 +23,7 @@ MAX_DEPTH: Final = 100
 MAX_PARTS: Final = 3_000_000
 #: Arrays and bytes of this size, in bytes, and above go into buffers where there are any.
 SMALL_BYTES: Final = 512
-#: What comes after so many buffers stands in the data all the same: a frame takes no more.
+#: Most buffers of a value, as many as a frame takes; the rest stays in the data.
 MOST_BUFFERS: Final = 1 << 15
 
 PATH_CLASSES: Final[dict[type, str]] = {

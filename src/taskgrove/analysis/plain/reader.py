@@ -22,7 +22,7 @@ class PlainReader:
     """Reads values whose buffers are those given.
 
     Args:
-        buffers: What the data refer to by index.
+        buffers: Raw memory, which the data refer to by index.
         types: The classes whose objects are made again.
     """
 

@@ -1,7 +1,7 @@
 """The classes whose objects a reader of the plain form makes again.
 
-Data never names what is imported: an object is written with the name of its class, and only
-a class that the reader has registered is made again. All others stay plain data.
+Data never causes an import: an object is written with the name of its class, and only a class
+that the reader has registered is made again. Objects of other classes stay plain data.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Folders, index and record of published pages, and what goes to logbooks."""
+"""Folders, index and record of published pages, and entries of logbooks."""

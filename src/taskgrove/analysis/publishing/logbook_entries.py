@@ -1,4 +1,4 @@
-"""What is posted to a logbook, as JSON (the form is documented in docs/summary-plots.md)."""
+"""Entries of a logbook, as JSON (the form is documented in docs/summary-plots.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskgrove.analysis.publishing.page_names import iso_time
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 
-#: Version of the form of what is posted.
+#: Version of the form of entries.
 SCHEMA: Final = 1
 #: Longest message, and longest text of a parameter, in characters.
 MAX_MESSAGE: Final = 4096
@@ -114,13 +114,13 @@ def _entry(
     kind: Literal["status", "parameters"],
     origin: PageOrigin,
     at_ns: int,
-    content: dict[str, Any],
+    fields: dict[str, Any],
     *,
     final: bool,
     title: str,
 ) -> Entry:
     key = uuid.uuid4().hex
-    told = {
+    content = {
         "schema": SCHEMA,
         "kind": kind,
         "id": key,
@@ -131,9 +131,9 @@ def _entry(
         "analysis": origin.analysis,
         "experiment": origin.experiment,
         "experiment_run": origin.experiment_run,
-        **content,
+        **fields,
     }
-    body = json.dumps(told, allow_nan=False).encode()
+    body = json.dumps(content, allow_nan=False).encode()
     about = origin.path or origin.analysis or origin.run_id
     return Entry(key, at_ns, kind, origin, final, body, f"{title} of {about}")
 
@@ -164,7 +164,7 @@ def _scalar(value: Any) -> Scalar:
 def _text(value: Any, limit: int) -> str:
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001 - a value's own code; its type is told instead
+    except Exception:  # noqa: BLE001 - the value's own code raised; its type is shown
         text = f"<{type(value).__name__}>"
     # JSON in UTF-8 cannot hold half a surrogate pair.
     text = text.encode("utf-8", "replace").decode("utf-8")

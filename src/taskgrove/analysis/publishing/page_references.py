@@ -1,4 +1,4 @@
-"""What a page would load from elsewhere."""
+"""The addresses on the network that a page loads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_LOADED: Final = frozenset({"canonical", "alternate", "author", "license", "
 def foreign_addresses(page: bytes) -> tuple[str, ...]:
     """Return the addresses on the network that the tags of a page load, in order, each once.
 
-    What a script of the page asks for later is not seen here.
+    Addresses that scripts load later are not found.
     """
     reader = _ReferenceReader()
     reader.feed(page.decode("utf-8", "replace"))
