@@ -8,7 +8,7 @@ import sys
 from taskgrove.cli.interrupts import Leaving, LikeCtrlC, SignalsTaken, end_with
 from taskgrove.cli.surroundings import prepare_process
 
-#: What the extra ``cli`` brings.
+#: A package of the extra ``cli``.
 _NEEDED = ("click",)
 
 
@@ -49,7 +49,7 @@ def _run() -> None:
 
     try:
         app(prog_name="taskgrove")
-    except OSError as exc:  # what the verbs meet they tell themselves: this is a help or a usage
+    except OSError as exc:  # of a help or a usage text: verbs report their own errors
         silence(sys.stdout)
         with contextlib.suppress(OSError):
             sys.stderr.write(f"taskgrove: the output cannot be written: {exc.strerror}\n")

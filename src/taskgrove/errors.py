@@ -23,7 +23,7 @@ class here tells of misuse, bad input or a missing part::
         └── TaskAbortedError
 
 Each error has a stable ``code`` (a word that scripts may match), the ``path``
-of the node that it concerns, where there is one, and a ``hint``: what to do next.
+of the node that it concerns, where there is one, and a ``hint``: the next step.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class TaskgroveError(Exception):
     """The root of every error that taskgrove raises.
 
     Attributes:
-        message: What went wrong, in one sentence.
+        message: The problem in one sentence.
         path: The path of the node concerned (``configure/configure_pst``), or None.
-        hint: What the reader can do next, or None.
+        hint: The next step, or None.
     """
 
     code: ClassVar[str] = "taskgrove"
@@ -118,10 +118,10 @@ class MapError(TaskgroveError, ValueError):
         file: The file that was read, or None for a map given as a dict.
         map_path: The path inside the map, such as ``configure.tasks.pst.timeout``.
         line: The line in the file, counted from 1, or None.
-        found: What was found there.
-        allowed: What is allowed there.
+        found: The value there.
+        allowed: The allowed values.
         nearest: The name that was probably meant, or None.
-        problem: What is wrong, without the place and the choice.
+        problem: The problem, without its place and the allowed values.
         problems: Every problem of the map; this error itself describes the first.
     """
 
@@ -296,12 +296,12 @@ class TaskFailedError(RunError):
 
 
 class TaskRejectedError(RunError):
-    """The run ended REJECTED: what it asked for was refused."""
+    """The run ended REJECTED: its request was refused."""
 
     code = "run-rejected"
 
 
 class TaskAbortedError(RunError):
-    """The run ended ABORTED: somebody asked for it, or a device aborted."""
+    """The run ended ABORTED: an operator asked for it, or a device aborted."""
 
     code = "run-aborted"

@@ -35,7 +35,7 @@ def run(
     Args:
         task: The root of a tree, or a single leaf.
         max_workers: See :class:`~taskgrove.commands.main_task_executor.MainTaskExecutor`.
-        grace_s: How long what was asked to stop may take to end, in seconds.
+        grace_s: How long aborted work may take to end, in seconds.
         timeout_s: The most that the whole run may take, in seconds; None means no limit.
             When it expires the run is aborted.
         observers: Called with every event of the run; they must only enqueue.

@@ -1,7 +1,7 @@
 """Files and folders that belong to the user alone, or to one group, whatever the umask.
 
-What a record, and what is kept beside it, holds of runs (arguments, environments, texts of maps)
-is nobody else's business. ``TASKGROVE_GROUP`` names a group that shares it.
+A record, and the files beside it, hold facts of runs (arguments, environments, texts of maps) that
+are private to their user. ``TASKGROVE_GROUP`` names a group that shares it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-#: The environment variable that names the group which shares what is otherwise private.
+#: The environment variable that names the group that shares these files.
 GROUP_VARIABLE: Final = "TASKGROVE_GROUP"
 
 
@@ -30,7 +30,7 @@ def shared_group() -> int | None:
     try:
         return grp.getgrnam(name).gr_gid
     except (KeyError, ValueError):
-        # As the system refuses a group: whoever makes a file is ready for that.
+        # The same error as the system's own, which callers expect.
         raise OSError(errno.EINVAL, f"{GROUP_VARIABLE} names no group {name!r}") from None
 
 

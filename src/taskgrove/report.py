@@ -43,7 +43,7 @@ def render_report(
     Args:
         history: The record.
         runs: The runs, in the order wanted.
-        clock: What says when the page was made.
+        clock: Tells when the page was made.
     """
     now_ns = clock.wall_ns()
     found = [history.run(run) for run in runs]

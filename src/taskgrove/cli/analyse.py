@@ -57,7 +57,7 @@ _WORDS: Final = AbortWords(
 
 @dataclass(frozen=True, slots=True)
 class AnalysisJob:
-    """What was asked for, checked.
+    """A checked request to run one analysis.
 
     Attributes:
         name: The analysis.
@@ -92,7 +92,7 @@ class AnalysisJob:
         return Task(name, subtasks=[leaf], is_root=True)
 
     def about(self, options: AnalysisOptions) -> RunAbout:
-        """Return what the record keeps, enough to run it again."""
+        """Return the facts that the record keeps: enough to run it again."""
         header = self.configuration.header
         labels = {EXPERIMENT_LABEL: header.experiment, RUN_LABEL: str(header.run)}
         source = {
@@ -135,7 +135,7 @@ def analyse(
     db: opt.Database = None,
     no_record: opt.NoRecord = False,
 ) -> int:
-    """Run an analysis as a supervised process, show its log live, and describe what it gave.
+    """Run an analysis as a supervised process, show its log live, and describe its result.
 
     Ctrl-C (or SIGTERM) cancels it; a second one ends at once. The exit code tells the outcome.
     """
@@ -177,14 +177,14 @@ def checked_job(
     *,
     text: str | None = None,
 ) -> AnalysisJob:
-    """Return what was asked for, when nothing stands in its way.
+    """Check a request and return it.
 
     Args:
         registry: The analyses that there are.
         config: The configuration's file.
         task: The analysis.
-        given: What ``--set`` gave.
-        timeout_s: What ``--timeout`` gave, in seconds.
+        given: The values of ``--set``.
+        timeout_s: The value of ``--timeout``, in seconds.
         settings: See :class:`AnalysisJob`.
         options: How analyses are run.
         text: The configuration, where it is not read from its file.
@@ -256,11 +256,11 @@ def run_job(
     json: bool,
     resumed: tuple[RunAbout, Mapping[str, Prior]] | None = None,
 ) -> int:
-    """Run an analysis, show it to its end, and describe what it gave; return the exit code.
+    """Run an analysis, show it to its end, and describe its result; return the exit code.
 
     Args:
         terminal: Where the words go.
-        job: What is run.
+        job: The analysis.
         options: How analyses are run.
         record: Keeps the record of it, or none.
         json: Whether standard output carries the description.
@@ -312,7 +312,7 @@ class _Ended:
 
     Args:
         handle: The run.
-        runner: What runs its analysis.
+        runner: Runs its analysis.
     """
 
     def __init__(self, handle: RunHandle, runner: AnalysisRunner) -> None:

@@ -1,4 +1,4 @@
-"""What verbs that run analyses share: which there are, where they work and publish."""
+"""Options of analyses, for every verb that runs some."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from taskgrove.analysis.registry import AnalysisRegistry
 
 
-#: From SIGTERM to SIGKILL, in seconds, where nobody says otherwise.
+#: From SIGTERM to SIGKILL, in seconds, by default.
 GRACE_S: Final = 3.0
 #: How much sooner a process is killed than its leaf would be abandoned, in seconds.
 GRACE_MARGIN_S: Final = 2.0
@@ -56,11 +56,11 @@ class AnalysisOptions:
         processes: int | None = None,
         **others: Any,
     ) -> AnalysisOptions:
-        """Return what the options of the command line give; folders become absolute."""
+        """Return the options of the command line; folders become absolute."""
         return cls(tuple(modules or ()), _absolute(pages), _absolute(work_dir), processes, **others)
 
     def for_record(self) -> dict[str, Any]:
-        """Return what the record keeps, so that the run can be composed again."""
+        """Return the options that the record keeps, so that the run can be composed again."""
         return {
             "analyses": list(self.modules),
             "pages": self.pages,
@@ -74,8 +74,8 @@ def make_runner(options: AnalysisOptions, grace_s: float) -> AnalysisRunner:
 
     Args:
         options: How they are run.
-        grace_s: How long what is aborted may take to end, in seconds; a process is killed before
-            that, so that it is ended and not abandoned.
+        grace_s: How long an aborted analysis may take to end, in seconds; its process is killed
+            before that, so that it is ended and not abandoned.
 
     Raises:
         AnalysisError: A module that brings analyses cannot be used.
@@ -134,7 +134,7 @@ def labels_of(task: Task) -> Mapping[str, str]:
         try:
             header = load_configuration(file).header
         except TaskgroveError:
-            continue  # the check before the run tells what is wrong with it
+            continue  # the check before the run reports the problem
         found[EXPERIMENT_LABEL].add(header.experiment)
         found[RUN_LABEL].add(str(header.run))
     return {

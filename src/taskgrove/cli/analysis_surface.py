@@ -1,6 +1,6 @@
 """How one analysis is shown while it runs: its log as it comes, and one line that moves.
 
-Threads: what an analysis tells is put into an :class:`AnalysisFeed` by the supervisor's threads;
+Threads: events of an analysis are put into an :class:`AnalysisFeed` by the supervisor's threads;
 a surface is fed by the thread that follows the run.
 """
 
@@ -36,7 +36,7 @@ _LEVEL_STYLES: Final = {logging.WARNING: "yellow", logging.ERROR: "red", logging
 
 
 class AnalysisFeed:
-    """What an analysis has told and nobody has shown yet; bounded, whatever it prints.
+    """Events of an analysis that are not shown yet; at most so many.
 
     Attributes:
         outcome: Its end, once it is known.
@@ -58,7 +58,7 @@ class AnalysisFeed:
             self._events.append(event)
 
     def take(self, limit: int) -> tuple[list[AnalysisEvent], int]:
-        """Return what is to be shown next, and how many lines before it were dropped."""
+        """Return the next events to show, and how many events before them were dropped."""
         with self._lock:
             dropped, self._dropped = self._dropped, 0
             return [self._events.popleft() for _ in range(min(limit, len(self._events)))], dropped
@@ -70,7 +70,7 @@ class AnalysisLines:
     Args:
         terminal: Where it is shown.
         name: The analysis' name.
-        feed: What it tells.
+        feed: Its events.
     """
 
     def __init__(self, terminal: Terminal, name: str, feed: AnalysisFeed) -> None:
@@ -89,7 +89,7 @@ class AnalysisLines:
             self._moving = MovingLines(terminal)
 
     def show(self, events: Sequence[TaskEvent]) -> None:
-        """Show what is new."""
+        """Show new events."""
         del events  # the feed says more
         self._drain(_LINES_PER_FRAME)
         if self._moving is not None:

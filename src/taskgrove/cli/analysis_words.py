@@ -1,4 +1,4 @@
-"""Analyses in words: what there are, what their parameters are, how one ended."""
+"""Analyses in words: their list, their parameters, and the end of one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def say_list(terminal: Terminal, registry: AnalysisRegistry) -> None:
-    """Print every analysis with what it does."""
+    """Print every analysis with its purpose."""
     if not len(registry):
         terminal.say("No analysis is known. '--analyses PACKAGE.MODULE' loads those of a module.")
         return

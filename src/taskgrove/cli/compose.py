@@ -1,4 +1,4 @@
-"""``taskgrove compose``: what a command would do, without doing it."""
+"""``taskgrove compose``: the tree of a command, without running it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from taskgrove.view.snapshot import RunView
 from taskgrove.view.task_view import view_of
 from taskgrove.view.terminal_text import clip, safe_text, width_of
 
-#: What only a device can tell.
+#: Facts that only a device knows.
 _NOT_ASKED: Final = (
     "not checked without devices: whether devices answer, have their commands and "
     "Abort, and take their arguments; without --offline they are asked"
@@ -50,7 +50,7 @@ def compose(
     """Show the tree that a command would run: a dry run that calls no command of a device.
 
     All is checked that 'run' checks before it starts anything. Devices are asked for attributes
-    (allowed_states) and for what commands they have; nothing else is asked of them.
+    (allowed_states) and for their commands; nothing else is asked of them.
     """
     command_map = load_command_map(map_file)
     check_simulator_section(command_map)
@@ -82,7 +82,7 @@ def compose(
 def _runners(
     terminal: Terminal, session: MapSession, task: Task, *, offline: bool
 ) -> Mapping[TaskExecutionType, LeafRunner]:
-    """Return what tells the limits of leaves; offline the tree is shown without it, too."""
+    """Return the runners that know the limits of leaves; offline they may be missing."""
     try:
         return session.runners_for(task)
     except MissingExtraError as exc:
@@ -100,12 +100,12 @@ def print_composition(
     runners: Mapping[TaskExecutionType, LeafRunner],
     aborts: Mapping[str, bool],
 ) -> None:
-    """Print a composed tree: what runs where, its limits and rules, and what was left out.
+    """Print a composed tree: targets, limits and rules, and the parts that were left out.
 
     Args:
         terminal: Where.
         task: The tree.
-        runners: What tells the limits of leaves.
+        runners: Know the limits of leaves.
         aborts: Whether the device of a leaf can be asked to abort, by path, where it was asked.
     """
     rows = []

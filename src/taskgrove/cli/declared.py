@@ -19,7 +19,7 @@ import click
 
 from taskgrove.cli.exit_codes import EXIT_CODES_HELP
 
-#: What every verb and group is made with.
+#: Settings of every verb and group.
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 
 
@@ -29,7 +29,7 @@ class Argument:
 
     Attributes:
         metavar: Its name in the help.
-        help: What it is.
+        help: One line about it.
     """
 
     metavar: str
@@ -42,7 +42,7 @@ class Option:
 
     Attributes:
         name: Its name.
-        help: What it does.
+        help: One line about it.
         metavar: Its value in the help; None for a flag.
         min: The least number.
         max: The greatest number.

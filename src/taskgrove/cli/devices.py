@@ -1,4 +1,4 @@
-"""What the command line itself asks of devices: does it answer, what does an attribute say.
+"""Questions of the command line to devices: does a device answer, and the value of an attribute.
 
 Commands go through the client of :mod:`taskgrove.tango`; this is for guards and for
 ``doctor``. Needs the extra ``tango``; importing this module does not.
@@ -42,9 +42,9 @@ class Reach:
         device: The name that was tried, as the map has it.
         answers: True when it answered.
         took_s: How long that took, in seconds.
-        state: What it said its state is; empty without an answer.
+        state: Its state; empty without an answer.
         problem: Why not; empty when it answered.
-        hint: What to do about it; empty when it answered.
+        hint: The next step; empty when it answered.
         unknown: True where its server, or the database, answers and does not know it.
         cause: Why it does not answer, as data; None when it answered.
     """
@@ -63,7 +63,7 @@ def import_tango(what: str) -> Any:
     """Return PyTango.
 
     Args:
-        what: What needs it, for the error.
+        what: The purpose, for the error.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -104,7 +104,7 @@ class DeviceReader:
 
         Raises:
             AttributeError: The device has no such attribute.
-            DeviceError: It cannot be asked; the message says why, the hint what to do.
+            DeviceError: It cannot be asked; the message says why, the hint names the next step.
         """
         if not self._can_look_up(device):
             raise DeviceError(
@@ -157,7 +157,7 @@ class DeviceReader:
         return [self._with_near(reach, answering) if reach.unknown else reach for reach in found]
 
     def _with_near(self, reach: Reach, answering: list[str]) -> Reach:
-        """Return what is told of a device that is not there, with the one that was meant."""
+        """Return the words about a device that does not exist, with the nearest name."""
         try:
             near = nearest_device(self._tango, reach.device, answering, TIMEOUT_S)
         except self._tango.DevFailed:  # the hint is a courtesy, the reason is known

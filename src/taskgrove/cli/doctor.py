@@ -21,7 +21,7 @@ def doctor(
     map_file: opt.MapToCheck = None,
     db: opt.Database = None,
 ) -> int:
-    """Tell what is installed and what is reachable, and what to do about what is not.
+    """Check what is installed and what can be reached, and name the next step for the rest.
 
     Of the record it tells where it is, whether it can be written, and which runs are lost; of
     analyses where pages go and what starts them. Exit code 0: all is well; 1: a device does not

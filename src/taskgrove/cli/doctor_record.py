@@ -1,4 +1,4 @@
-"""What ``doctor`` tells of the record, and of where analyses run and publish."""
+"""The report of ``doctor`` on the record, and on analyses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from taskgrove.store.recording.rights import check_rights
 from taskgrove.store.store import Store
 from taskgrove.view.terminal_text import safe_text
 
-#: What starts an analysis of several processes; either of the first two will do.
+#: Programs that start an analysis of several processes; one of the first two is enough.
 _LAUNCHERS: Final = ("mpirun", "mpiexec", "srun")
 #: Below this much room, in bytes, the folder of a record is told as a problem.
 _LITTLE_ROOM: Final = 100 * 1024 * 1024
@@ -36,12 +36,12 @@ _NAMES: Final = 10
 
 
 def tell_line(terminal: Terminal, name: str, text: str, style: str = "") -> None:
-    """Print one line of a section: a name, and what is to be said of it.
+    """Print one line of a section: a name and a text.
 
     Args:
         terminal: Where it goes.
         name: The name.
-        text: What is said; a device or a file may have a part in it.
+        text: The text; parts of it may come from a device or a file.
         style: The style of the line.
     """
     terminal.say(f"  {name:<{_NAMES}} {safe_text(text)}", style)
@@ -187,7 +187,7 @@ def _tell_error(terminal: Terminal, error: TaskgroveError) -> bool:
 
 
 def tell_analyses(terminal: Terminal) -> bool:
-    """Tell where pages are published, where what runs is listed, and what starts MPI programs.
+    """Report the folder of pages, the lists of the guardian, and the launchers of MPI programs.
 
     Returns:
         False when pages cannot be published where ``TASKGROVE_PAGES`` says.
@@ -217,7 +217,7 @@ def tell_analyses(terminal: Terminal) -> bool:
 
 
 def _why_no_pages(folder: Path) -> str:
-    """Return what stands in the way of publishing, as the end of a line; empty: nothing does."""
+    """Return the obstacle to publishing, as the end of a line; empty: none."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent

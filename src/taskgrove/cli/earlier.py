@@ -30,7 +30,7 @@ class EarlierRecord:
     """Finds values of earlier analyses (an ``EarlierResults`` of configurations).
 
     Args:
-        database: What ``--db`` gave; None: the usual record.
+        database: The value of ``--db``; None: the usual record.
     """
 
     def __init__(self, database: str | None = None) -> None:
@@ -40,7 +40,7 @@ class EarlierRecord:
         """Return a value of the latest completed run of an analysis.
 
         Raises:
-            LookupError: There is none; the text says what there is instead.
+            LookupError: There is none; the text names the values that exist.
         """
         from taskgrove.cli.recorded import open_history  # noqa: PLC0415 - slow
 

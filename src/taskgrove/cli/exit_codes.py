@@ -1,4 +1,4 @@
-"""What the command line answers to the shell."""
+"""The exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OF_STATE: Final[dict[str, ExitCode]] = {
 
 
 def exit_code_of(outcome: AggregationOutcome) -> ExitCode:
-    """Return the exit code of a run's outcome; what is none of the others failed."""
+    """Return the exit code of a run's outcome; every other outcome is a failure."""
     from taskgrove.story.node_state import state_of  # noqa: PLC0415 - slow
 
     state = state_of(outcome.status, outcome.result_code, outcome.health_state)

@@ -1,4 +1,4 @@
-"""What each extra brings: for ``doctor``, and to name the one whose package is missing."""
+"""The packages of each extra: for ``doctor``, and to name the extra of a missing package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Extra:
 
     Attributes:
         name: Its name, as in ``pip install 'taskgrove[NAME]'``; empty for the core.
-        purpose: What it is for.
+        purpose: Its purpose.
         packages: Distributions that it brings, and the name that each is imported by.
     """
 

@@ -34,7 +34,7 @@ _FRAME_S: Final = 1.0 / FRAMES_PER_SECOND
 
 
 class Handle(Protocol):
-    """What is followed: the handle of a run."""
+    """The handle of a run that is followed."""
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; True once it has come."""
@@ -47,11 +47,11 @@ class Handle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AbortWords:
-    """What an interrupt ends, in words.
+    """The words about an interrupt.
 
     Attributes:
-        what: What is aborted.
-        left: What a second interrupt may leave behind.
+        what: The work that is aborted.
+        left: The effect of a second interrupt.
         again: How to quit immediately.
     """
 
@@ -71,7 +71,7 @@ class EventQueue:
         self._queue.put(event)
 
     def drain(self, limit: int = 50_000) -> list[TaskEvent]:
-        """Return what has come, without secrets, in order of arrival; at most ``limit`` events."""
+        """Return new events without secrets, in order of arrival; at most ``limit``."""
         rule = shown_rule()
         events: list[TaskEvent] = []
         try:
@@ -89,7 +89,7 @@ def surface_for(
 
     Args:
         terminal: Where they go.
-        view: What is shown.
+        view: The run that is shown.
         json: Whether standard output carries the events.
         expected: How long it usually takes, or None where nothing is known.
     """
@@ -121,12 +121,12 @@ def follow(
         handle: The run.
         events: The observer that the run was given.
         view: Where its events are folded.
-        surface: What shows it.
-        grace_s: How long the run waits for what was asked to stop, in seconds; for the words.
+        surface: Shows it.
+        grace_s: How long the run waits for aborted work, in seconds; for the words.
         at_once: Called before the process ends at the second interrupt.
         each_frame: Called after each frame.
-        words: What an interrupt ends, in words; None: a command on devices.
-        interrupts: What hears them, already, so that none is missed since the run began.
+        words: The words about an interrupt; None: those of a command on devices.
+        interrupts: Hears them since the run began, so that none is missed.
 
     Returns:
         How many interrupts were heard; hang-ups are one.
@@ -147,7 +147,7 @@ def follow(
         return heard.heard
 
 
-#: What two interrupts at once leave for the abort to get out to the devices, in seconds.
+#: After two interrupts at once the abort has this long to reach the devices, in seconds.
 _LAST_CHANCE_S = 0.5
 
 
@@ -158,7 +158,7 @@ def _show(events: EventQueue, view: RunView, surface: Surface, *, over: bool = F
 
 
 class _Abort:
-    """Does what interrupts ask for; the arguments are those of :func:`follow`."""
+    """Carries out interrupts; the arguments are those of :func:`follow`."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class _Abort:
         if count > 1:
             return
         self._surface.notice(
-            f"{name}: aborting {self._words.what}; what does not stop within "
+            f"{name}: aborting {self._words.what}; work that does not stop within "
             f"{self._grace_s:g} s is abandoned.{f' {self._words.again}' if count else ''}"
         )
 

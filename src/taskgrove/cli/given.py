@@ -1,4 +1,4 @@
-"""What the operator gives on the command line besides the map: an argument, a manager."""
+"""Values of the command line besides the map: arguments and the component manager."""
 
 from __future__ import annotations
 

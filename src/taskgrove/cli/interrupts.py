@@ -1,7 +1,7 @@
-"""The signals that end what the command line does: Ctrl-C, SIGTERM and SIGHUP.
+"""The signals that end a verb: Ctrl-C, SIGTERM and SIGHUP.
 
-What was ignored when the program started stays ignored: ``nohup`` ignores SIGHUP, and a shell
-without job control ignores Ctrl-C for what it starts in the background; both mean it.
+A signal that was ignored when the program started stays ignored: ``nohup`` ignores SIGHUP, and a
+shell without job control ignores Ctrl-C for programs in the background.
 
 Threads: Python runs handlers on the main thread; they only count, or raise there.
 """
@@ -31,7 +31,7 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 class LikeCtrlC:
     """Makes a signal an interrupt; of the hang-ups that a closed terminal sends, only the first.
 
-    The others come while what was interrupted is cleared away.
+    The others come while the interrupted work is cleaned up.
     """
 
     #: Python itself turns SIGINT into an interrupt, unless it is ignored.
@@ -55,7 +55,7 @@ class Leaving:
     """
 
     def __init__(self) -> None:
-        #: What the process exits with, once that is known.
+        #: The exit code, once it is known.
         self.code: int | None = None
         atexit.register(self)
 
@@ -74,7 +74,7 @@ def end_with(code: int) -> None:
     """Have the process end with a code although signals come while it ends.
 
     Args:
-        code: What it was about to exit with.
+        code: Its exit code.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -126,7 +126,7 @@ class SignalsTaken:
 
 
 class Interrupts:
-    """What was heard while a run lasts.
+    """The interrupts that were heard while a run lasts.
 
     A terminal that closes sends SIGHUP several times: from the shell, from the kernel, and from
     the service that clears the session away, next to SIGTERM. However often it comes, it counts
@@ -136,7 +136,7 @@ class Interrupts:
     Attributes:
         count: How often Ctrl-C or SIGTERM was heard.
         hung_up: Whether SIGHUP was.
-        name: What was heard last, in words.
+        name: The last one, in words.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the signals back, except those that say again what was heeded."""
+        """Give the signals back, except those that only repeat an interrupt."""
         if self.hung_up:
             self._taken.keep(signal.SIGHUP)
         self._taken.__exit__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Saying at the start of a verb what became of runs whose runner is gone."""
+"""Reporting lost runs at the start of a verb."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from taskgrove.view.terminal_text import safe_text
 def tell_lost(terminal: Terminal, store: Store | None, history: History | None = None) -> None:
     """Look for runs that are lost, mark them, and say one line about each that is new.
 
-    What earlier processes could not write is taken in first.
+    Events that earlier processes could not write are taken in first.
 
     Args:
         terminal: Where it is said.
         store: The record, or None where it could not be opened.
-        history: The same, where somebody reads it already.
+        history: The same, where it is already open for reading.
     """
     if store is None:
         return
@@ -37,7 +37,7 @@ def tell_lost(terminal: Terminal, store: Store | None, history: History | None =
 
 
 def _tell_aside(terminal: Terminal, history: History) -> None:
-    """Take in what earlier processes could not write, and name what is left aside."""
+    """Take in events that earlier processes could not write, and name the files that are left."""
     taken = history.take_in()
     for text in taken.told:
         terminal.say(safe_text(f"note: {text}"), "yellow")

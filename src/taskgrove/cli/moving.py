@@ -22,7 +22,7 @@ class _Console(Console):
 
 
 class MovingLines:
-    """Lines that move; what is printed meanwhile stands above them."""
+    """Lines that move; other output stands above them."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal

@@ -1,4 +1,4 @@
-"""What verbs that read the record share: where it is, which runs are meant, typed output."""
+"""Opening the record and printing typed rows, for every verb that reads it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_history(database: str | None, *, mark_lost: bool = True) -> History | N
     """Open the record for reading.
 
     Args:
-        database: What ``--db`` gave; None takes ``TASKGROVE_DB``, else the user's own record.
+        database: The value of ``--db``; None takes ``TASKGROVE_DB``, else the user's own record.
         mark_lost: Whether runs whose runner is gone are marked first, so that no verb shows
             them as running; each is told once, on standard error. Where the record cannot be
             written, it is read as it is.
@@ -67,12 +67,12 @@ def history_of_runs(database: str | None, *, mark_lost: bool = True) -> History:
     return history
 
 
-#: What to do about a record that holds nothing.
+#: How to fill an empty record.
 HOW_TO_RECORD = "'taskgrove run MAP COMMAND' records one"
 
 
 def say_nothing_there(terminal: Terminal, history: History | None, *, narrowed: bool) -> None:
-    """Say that there is no run to show, and what to do about it.
+    """Say that there is no run to show, and how to see or make one.
 
     Args:
         terminal: Where it is said.

@@ -1,4 +1,4 @@
-"""What verbs that run something share: recording it, and telling of trouble with the record.
+"""Recording a run, and reporting trouble with the record, for every verb that runs something.
 
 Threads: trouble comes on the recorder's threads and is only queued there; it is told by the
 thread that follows the run.
@@ -47,12 +47,12 @@ _LAST_WRITES_S: Final = 2.0
 
 
 class Recording:
-    """The record of what a verb runs, or none.
+    """The record of the runs of a verb, or none.
 
     Args:
-        recorder: What keeps it, or None.
-        troubles: What the recorder has to say.
-        database: What ``--db`` gave.
+        recorder: Keeps it, or None.
+        troubles: Messages of the recorder.
+        database: The value of ``--db``.
 
     Attributes:
         recorder: As given.
@@ -104,7 +104,7 @@ class Recording:
         Args:
             terminal: Where it is explained.
             error: Why it was refused.
-            about: What the record keeps of it.
+            about: The facts that the record keeps of it.
 
         Raises:
             CommandError: It gives no reasons, or has no tree: then it says all that is known.
@@ -135,7 +135,7 @@ class Recording:
         return ExitCode.REJECTED
 
     def tell(self, say: Callable[[str], object]) -> None:
-        """Tell what the recorder has had to say since the last call."""
+        """Report the messages of the recorder since the last call."""
         while True:
             try:
                 text = self._troubles.get_nowait()
@@ -144,7 +144,7 @@ class Recording:
             say(f"record: {text}")
 
     def say_how_to_see(self, terminal: Terminal, run_id: str, *, well: bool) -> None:
-        """Say under which id a run is recorded, and what shows it, in one dim line."""
+        """Print the id of a recorded run, and the command that shows it, in one dim line."""
         self.tell(lambda text: terminal.say(safe_text(text), "yellow"))
         store = None if self.recorder is None else self.recorder.store
         if self.recorder is None or store is None or not self.recorder.is_kept(run_id):
@@ -161,7 +161,7 @@ class Recording:
         Args:
             run_id: The run.
             view: Its nodes.
-            source: What it was composed from.
+            source: Its source: the map and its arguments.
         """
         story = story_of_facts(view, run_id=run_id, now_ns=SYSTEM_CLOCK.wall_ns())
         store = None if self.recorder is None else self.recorder.store
@@ -170,7 +170,7 @@ class Recording:
         return with_source(story, source, store.location)
 
     def at_once(self) -> None:
-        """Write what is left, because the process ends now."""
+        """Write the remaining events, because the process ends now."""
         if self.recorder is not None:
             self.recorder.close(_LAST_WRITES_S)
 
@@ -179,7 +179,7 @@ class Recording:
 def recording(
     terminal: Terminal, database: str | None = None, *, no_record: bool = False
 ) -> Iterator[Recording]:
-    """Give the record for what a verb runs.
+    """Give the record for the runs of a verb.
 
     A record that was named on the command line must be usable. Otherwise the command goes on,
     recorded or not, and the operator is told at once.
@@ -224,13 +224,13 @@ def _recorder(
 def about_map(
     map_file: str | Path, command: str, *, argin: Any, manager: str | None, **options: Any
 ) -> RunAbout:
-    """Return what the record keeps of a command of a map, enough to compose it again.
+    """Return the facts that the record keeps of a command of a map: enough to compose it again.
 
     Args:
         map_file: The map.
         command: The command.
         argin: Its arguments, as plain data.
-        manager: What ``--manager`` gave.
+        manager: The value of ``--manager``.
         **options: Further options that matter, as plain data.
     """
     file = Path(map_file).absolute()
@@ -248,5 +248,5 @@ def about_map(
 
 
 def about_shown(command: str, labels: Mapping[str, str]) -> RunAbout:
-    """Return what the record keeps of a run that cannot be composed again, such as a demo's."""
+    """Return the facts that the record keeps of a run that cannot be composed again."""
     return RunAbout(command=command, argv=tuple(sys.argv), labels=labels)

@@ -1,4 +1,4 @@
-"""``taskgrove recover``: what became of runs whose runner is gone."""
+"""``taskgrove recover``: bring lost runs to their end."""
 
 from __future__ import annotations
 

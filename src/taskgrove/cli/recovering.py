@@ -32,7 +32,7 @@ from taskgrove.store.store import Store
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import safe_text
 
-#: How long what is aborted may take to end, in seconds.
+#: How long aborted work may take to end, in seconds.
 GRACE_S = 5.0
 
 
@@ -60,7 +60,7 @@ def writable_record(terminal: Terminal, database: str | None) -> Iterator[tuple[
 
 
 def say_recovery_plan(terminal: Terminal, plan: RecoveryPlan) -> None:
-    """Say what recovery does with each leaf."""
+    """Print the plan of a recovery for each leaf."""
     terminal.say(f"Run {safe_text(plan.run_id)}: {plan.line}.")
     told = (
         ("follow", plan.of("followed")),
@@ -87,7 +87,7 @@ def recover_shown(
     Args:
         terminal: Where the words go.
         store: The record.
-        record: What keeps the record of what follows.
+        record: Keeps the record of the further events.
         run: The run.
         give_up: Whether work that cannot be followed from here is given up.
         json: Whether standard output carries the events.
@@ -133,7 +133,7 @@ def recover_shown(
 def _runners_for(
     stack: ExitStack, terminal: Terminal, plan: RecoveryPlan
 ) -> dict[TaskExecutionType, LeafRunner]:
-    """Return what follows the work of a plan; what is not installed is said and left out."""
+    """Return the runners that follow the work of a plan; a missing extra is reported."""
     runners: dict[TaskExecutionType, LeafRunner] = {}
     for kind in plan.kinds:
         try:

@@ -1,4 +1,4 @@
-"""``taskgrove resume``: run again what did not go well, and take over what did."""
+"""``taskgrove resume``: run the leaves again that did not complete, and take over the others."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def resume(
 ) -> int:
     """Resume a run: leaves that completed are not run again.
 
-    The tree is composed again from the map on record. What will be reused, redone and skipped
-    is shown first. A lost run is recovered before it is resumed, so that nothing runs twice.
+    The tree is composed again from the recorded map. The plan (reuse, redo, skip) is shown
+    first. A lost run is recovered before it is resumed, so that nothing runs twice.
     The new run links to the old one; the exit code tells its outcome.
     """
     terminal = Terminal(json=json, live=not no_live)
@@ -164,7 +164,7 @@ def _resume(
 def _resume_analysis(
     terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
 ) -> int:
-    """Run an analysis again that was run by itself, with what is on record of it."""
+    """Run an analysis again that was run by itself, from its record."""
     source = row.source
     file, text = str(source.get("file") or "configuration"), None
     if not options.use_file:
@@ -215,7 +215,7 @@ def _ask(terminal: Terminal, question: str, options: ResumeOptions) -> None:
     """Ask for confirmation.
 
     Raises:
-        UsageError: There is nobody to ask, and ``--yes`` was not given.
+        UsageError: There is no terminal to ask at, and ``--yes`` was not given.
     """
     if options.yes:
         return

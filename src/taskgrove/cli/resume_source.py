@@ -1,4 +1,4 @@
-"""What a resumed run is made from: its source on record, and what the operator types again."""
+"""The source of a resumed run: its record, and values that the operator types again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from taskgrove.view.terminal_text import safe_text
 
 @dataclass(frozen=True, slots=True)
 class ResumeOptions:
-    """What the operator asked for.
+    """The options of a resume.
 
     Attributes:
         redo: Patterns of leaves to do again.
@@ -27,11 +27,11 @@ class ResumeOptions:
         dry_run: Whether it is only shown.
         use_file: Whether the file is read as it is now.
         no_conditions: Whether ``allowed_states`` are left unchecked.
-        argin: What ``--argin`` gave.
-        manager: What ``--manager`` gave.
-        analyses: What ``--analyses`` gave.
+        argin: The value of ``--argin``.
+        manager: The value of ``--manager``.
+        analyses: The values of ``--analyses``.
         json: Whether standard output carries the events.
-        database: What ``--db`` gave.
+        database: The value of ``--db``.
         again: Whether a run that was resumed already is resumed once more.
     """
 
@@ -49,7 +49,7 @@ class ResumeOptions:
 
 
 def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:
-    """Return what a run can be composed from again.
+    """Return the source from which a run can be composed again.
 
     Raises:
         UsageError: It cannot be on the command line; the hint says how it can.
@@ -78,7 +78,7 @@ def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:
             hint="run it again: taskgrove analyse, with --set",
         )
     if source.get("manager") and options.manager is None:
-        # What is imported is typed by the operator, and never read from a record.
+        # Names of modules are typed by the operator, and never read from a record.
         raise UsageError(
             f"run {row.run_id} used a component manager, which is not imported from a record",
             hint=f"give it again: --manager {source['manager']}",
@@ -139,8 +139,8 @@ def say_whether_changed(terminal: Terminal, file: Path, text: str, what: str = "
     Args:
         terminal: Where it is said.
         file: The file.
-        text: What it held.
-        what: What it is.
+        text: Its recorded content.
+        what: Its kind.
     """
     name = safe_text(str(file))
     try:

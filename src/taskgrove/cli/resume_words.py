@@ -1,4 +1,4 @@
-"""What a resume will do, told compactly: single leaves, or groups where there are many."""
+"""The plan of a resume in words: single leaves, or groups where there are many."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STYLES: Final = {"reuse": "dim", "redo": "bold", "skip": "yellow"}
 
 
 class _Told(NamedTuple):
-    """What is told of one leaf; device and moment differ between leaves that are told together."""
+    """The words about one leaf; device and moment may differ between the leaves of a group."""
 
     path: str
     why: str
@@ -32,7 +32,7 @@ class _Told(NamedTuple):
 
 
 def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
-    """Say what is reused, redone and skipped, with each leaf and why."""
+    """Print the leaves that are reused, redone and skipped, with the reasons."""
     terminal.say(f"Resume of run {safe_text(plan.run_id)}: {plan.line}")
     words = _Words()
     for action in ("redo", "reuse", "skip"):

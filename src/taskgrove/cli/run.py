@@ -103,12 +103,12 @@ def run_shown(
 
     Args:
         terminal: Where the words go.
-        session: What executes it.
+        session: Executes it.
         task: The tree.
         record: Keeps the record of it, or none.
-        about: What the record keeps of it besides its events.
+        about: The facts that the record keeps of it besides its events.
         json: Whether standard output carries the events.
-        prior: What is known of leaves before the run begins.
+        prior: Facts about leaves from before the run.
     """
     events, view = EventQueue(), RunView()
     leaf_count = sum(isinstance(node, LeafTask) for _, node in task.walk())

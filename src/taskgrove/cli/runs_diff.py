@@ -1,4 +1,4 @@
-"""``taskgrove runs diff``: what differs between two runs, and nothing else."""
+"""``taskgrove runs diff``: the differences between two runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def diff_runs(
     db: opt.Database = None,
     json: opt.AsJson = False,
 ) -> int:
-    """Tell what differs between two runs, and nothing else."""
+    """Print the differences between two runs."""
     terminal = Terminal()
     with history_of_runs(db) as history:
         found = history.diff(first, second)

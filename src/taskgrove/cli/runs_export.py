@@ -118,7 +118,7 @@ def _write(terminal: Terminal, target: str | None, chunks: Iterable[bytes]) -> N
         if place.exists() and not place.is_file() and not place.is_dir():
             _write_into(place, chunks)  # a device or a pipe: nothing takes its place
             return
-        place = place.resolve()  # a link stays, and leads to what is written
+        place = place.resolve()  # a link stays, and leads to the new file
         # A file that stood there before stays whole until the new one is.
         part = Path(f"{place}.part-{os.getpid()}")
         try:
@@ -136,7 +136,7 @@ def _write_into(file: Path, chunks: Iterable[bytes]) -> None:
 
 @contextmanager
 def _told(target: str) -> Iterator[None]:
-    """Turn what the file system refuses into words; errors of the record pass."""
+    """Turn errors of the file system into usage errors; errors of the record pass."""
     try:
         yield
     except StoreError:

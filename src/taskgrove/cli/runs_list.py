@@ -85,7 +85,7 @@ def print_runs(terminal: Terminal, runs: Sequence[RunSummary]) -> None:
 
 
 def shown_ids(terminal: Terminal, ids: Sequence[str]) -> list[str]:
-    """Return ids as they are shown: whole, or on a narrow terminal what tells them apart."""
+    """Return ids as they are shown: whole, or on a narrow terminal as short as is unique."""
     if not terminal.words.is_terminal or terminal.width >= _WIDE:
         return list(ids)
     ordered = sorted(ids)

@@ -1,4 +1,4 @@
-"""``taskgrove runs show``: one run, with its tree, its causes and what it was run with."""
+"""``taskgrove runs show``: one run, with its tree, its causes and its source."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _say_head(terminal: Terminal, run: RunRow, location: str) -> None:
 
 
 def head_lines(run: RunRow, now_ns: int, location: str) -> list[tuple[str, str]]:
-    """Return what stands above the tree of a run, as names and texts."""
+    """Return the lines above the tree of a run, as names and texts."""
     ended = "" if run.ended_at is None else f" to {run.ended_at:%Y-%m-%d %H:%M:%S}"
     leaves = counted(run.leaf_count, "leaf", "leaves")
     if run.failed_leaf_count:

@@ -36,7 +36,7 @@ def find_node(nodes: Sequence[RunNode], path: str) -> RunNode:
 
 
 def say_node(terminal: Terminal, node: RunNode, now_ns: int) -> None:
-    """Print one node: how it ended, each attempt with its cause, and what was told of it.
+    """Print one node: how it ended, each attempt with its cause, and its notes.
 
     Args:
         terminal: Where it is printed.

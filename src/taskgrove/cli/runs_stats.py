@@ -1,4 +1,4 @@
-"""``taskgrove runs stats``: what many runs add up to."""
+"""``taskgrove runs stats``: statistics of many runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A map, what it is composed against, and what executes its leaves."""
+"""Composing commands of a map and executing their leaves."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class MapSession:
         self._devices: DeviceRunner | None = None
         self._analyses = analyses or AnalysisOptions()
         self._analysis_runner: AnalysisRunner | None = None
-        #: What to do about a device that does not answer, where one did not.
+        #: The next step for a device that did not answer.
         self.hint: str | None = None
 
     def compose(
@@ -184,7 +184,7 @@ class MapSession:
         return dict(zip([leaf.path for leaf in leaves], answers, strict=True))
 
     def _analysis_refusals(self, task: Task, known: Collection[str]) -> list[Refusal]:
-        refusals: dict[str, Refusal] = {}  # what is wrong with a hundred leaves is told once
+        refusals: dict[str, Refusal] = {}  # the same problem of a hundred leaves is told once
         for leaf in analysis_leaves(task):
             if leaf.path in known:
                 continue
@@ -208,9 +208,9 @@ class MapSession:
             task: The tree.
             observers: Called with every event; they must only enqueue.
             run_id: The run's id.
-            recorder: What keeps the record.
-            about: What the record keeps of the run besides its events.
-            prior: What is known of leaves before the run begins.
+            recorder: Keeps the record.
+            about: The facts that the record keeps of the run besides its events.
+            prior: Facts about leaves from before the run.
         """
         executor = self._stack.enter_context(
             MainTaskExecutor(self._max_workers, self.runners_for(task), grace_s=self.grace_s)
@@ -225,7 +225,7 @@ class MapSession:
         )
 
     def runners_for(self, task: Task) -> Mapping[TaskExecutionType, LeafRunner]:
-        """Return what executes the leaves of a tree, made when it is first needed.
+        """Return the runners of the leaves of a tree, made when they are first needed.
 
         Raises:
             MissingExtraError: It has device leaves, and PyTango is not installed; or analyses,

@@ -63,9 +63,9 @@ def show_to_its_end(
         begin: Begins it. From then on an interrupt reaches its devices.
         surface: Makes the surface that shows it, once it has begun.
         grace_s: How long work that is aborted may take to end, in seconds.
-        source: What it was composed from.
-        followed: What is followed in place of its handle.
-        words: What an interrupt ends, in words; None: a command on devices.
+        source: Its source: the map and its arguments.
+        followed: Returns the object that is followed in place of its handle.
+        words: The words about an interrupt; None: those of a command on devices.
     """
     with Interrupts() as interrupts:
         handle = begin()

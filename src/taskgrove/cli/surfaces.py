@@ -1,4 +1,4 @@
-"""How a run is shown while it lasts: a moving tree, calm lines, or events as JSON lines.
+"""How a run is shown while it lasts: a live tree, plain lines, or events as JSON lines.
 
 A surface is fed by one thread, the one that follows the run.
 """
@@ -20,19 +20,19 @@ from taskgrove.view.tree_text import build_lines
 
 #: How often a moving tree is drawn.
 FRAMES_PER_SECOND: Final = 8
-#: Up to this many leaves, calm lines tell of each one's end; above, of what went wrong only.
+#: Up to this many leaves, plain lines report each end; above, only failures.
 TOLD_LEAVES: Final = 40
-#: How often calm lines tell how far a long run is, in seconds.
+#: How often plain lines report the progress of a long run, in seconds.
 CALM_PERIOD_S: Final = 10.0
 #: Notes that a person who follows a run wants to read, beside the abort of the whole.
 _TOLD_TOPICS: Final = frozenset(("abandoned", "timeout", "retry", "operator"))
 
 
 class Surface(Protocol):
-    """What shows a run while it lasts."""
+    """Shows a run while it lasts."""
 
     def show(self, events: Sequence[TaskEvent]) -> None:
-        """Show what changed; called at most eight times a second, also without events."""
+        """Show new events; called at most eight times a second, also without events."""
         ...
 
     def notice(self, text: str) -> None:
@@ -40,7 +40,7 @@ class Surface(Protocol):
         ...
 
     def close(self) -> None:
-        """End the display; what it showed last stays where it is of use."""
+        """End the display; its last state stays where it is of use."""
         ...
 
 
@@ -57,7 +57,7 @@ class LiveTree:
 
     Args:
         terminal: Where it is shown.
-        view: What is shown.
+        view: The run that is shown.
         expected: How long it usually takes, or None where nothing is known.
     """
 
@@ -112,7 +112,7 @@ class CalmLines:
 
     Args:
         terminal: Where they go.
-        view: What is shown.
+        view: The run that is shown.
         expected: How long it usually takes, or None where nothing is known.
     """
 
@@ -124,7 +124,7 @@ class CalmLines:
         self._told_s = time.monotonic()
 
     def show(self, events: Sequence[TaskEvent]) -> None:
-        """Tell what is new."""
+        """Report new events."""
         for event in events:
             if self._began_s is None:
                 self._began_s = event.monotonic_s

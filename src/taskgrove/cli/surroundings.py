@@ -1,4 +1,4 @@
-"""What the command line finds around it, looked at before a verb begins.
+"""Checks of the environment before a verb begins.
 
 Each of these would else be met late, in the middle of something, and by several readers.
 """

@@ -281,7 +281,7 @@ def flush_streams() -> None:
 
 
 def error_lines(error: BaseException) -> list[str]:
-    """Return an error as harmless lines: what, where, what is allowed, what to do next.
+    """Return an error as harmless lines: the problem, its place, allowed values, the next step.
 
     Secrets are redacted: an error may quote a value that it does not like.
     """

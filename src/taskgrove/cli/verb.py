@@ -1,4 +1,4 @@
-"""What every verb shares: errors become one clear block and an exit code, never a traceback."""
+"""The frame of every verb: errors become one clear block and an exit code, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``taskgrove verdict``: what an operator says of a node of a run."""
+"""``taskgrove verdict``: an operator's verdict on a node of a run."""
 
 from __future__ import annotations
 

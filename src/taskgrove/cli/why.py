@@ -1,4 +1,4 @@
-"""``taskgrove why``: why a run ended as it did, or what it waits for."""
+"""``taskgrove why``: the explanation of a run."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def why(
     events: opt.EventFile = None,
     json: opt.AsJson = False,
 ) -> int:
-    """Tell in one sentence why a run ended as it did, and prove it.
+    """Explain in one sentence why a run ended as it did, and prove it.
 
-    What failed first, on which device, what it blocked and what to do next; of a run that is
-    not over, what it waits for, since when, and its last sign of life. The exit code is 0
-    whenever it could be explained, however the run ended.
+    The first failure, its device, the steps that it blocked, and the next step. For a run that
+    is not over: its open leaves, since when, and its last sign of life. The exit code is 0 when
+    the run could be explained, however it ended.
     """
     terminal = Terminal()
     story = _story_of_run(run, db) if events is None else _story_of_file(terminal, events)

@@ -1,4 +1,4 @@
-"""The record, read: runs, their nodes and events, and what they add up to.
+"""Reading the record: runs, their nodes and events, and statistics.
 
 Threads: any thread may call any method of a :class:`History`; it holds nothing but its store.
 """
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from taskgrove.store.queries import run_diff as run_diffs
     from taskgrove.store.queries import statistics
 else:
-    # Read where somebody asks for the types of a method; nothing is imported before.
+    # Imported when the types of a method are asked for, and not before.
     estimates = LaterModule("taskgrove.store.queries.estimate")
     run_diffs = LaterModule("taskgrove.store.queries.run_diff")
     statistics = LaterModule("taskgrove.store.queries.statistics")
@@ -71,7 +71,7 @@ _PAGES: Final = (
 
 
 class History:
-    """What the record holds.
+    """The content of the record.
 
     ::
 
@@ -79,9 +79,9 @@ class History:
             for run in history.runs(RunFilter(outcomes=("failed",), limit=5)):
                 print(run.run_id, run.headline)
 
-    A run is given by what :meth:`find` understands, or by a row that was read before. Before a
-    run is looked for, or runs are listed, what earlier processes could not write is taken into
-    the record (:meth:`take_in`); what cannot be is told in the log.
+    A run is given as a text for :meth:`find`, or as a row that was read before. Before a run is
+    looked for, or runs are listed, events that earlier processes could not write are taken into
+    the record (:meth:`take_in`); the log reports those that cannot be.
 
     Args:
         store: An open store; it stays the caller's to close.
@@ -89,8 +89,8 @@ class History:
     Attributes:
         store: The store.
         disk_is_full: The store could only be opened for reading, because there is no room to
-            write; nobody else can use it until it is closed.
-        kept_aside: What is not in the record although it happened, as the last look found it.
+            write; no other process can use it until it is closed.
+        kept_aside: Spills that are not in the record, as the last look found them.
     """
 
     def __init__(self, store: Store) -> None:
@@ -128,7 +128,7 @@ class History:
                 raise
             history = cls(Store.open(location, create=False, read_only=True))
             history.disk_is_full = not older
-            if older:  # somebody records in it
+            if older:  # an older taskgrove records in it
                 history.store.copied = exc.message
         history._owns_store = True
         return history
@@ -150,10 +150,10 @@ class History:
         self.close()
 
     def take_in(self) -> TakenIn:
-        """Write into the record what earlier processes could not, as far as that is possible.
+        """Write events into the record that earlier processes could not write, where possible.
 
         Returns:
-            What was written, and what is left aside: which runs, where, why, and what to do.
+            The files that were written, and those that are left: runs, place, reason, next step.
         """
         store = self.store
         damaged = tuple(
@@ -213,7 +213,7 @@ class History:
 
     @property
     def reader(self) -> Reader:
-        """What reads the tables; for the modules of this room."""
+        """Reads the tables; for the modules of the store."""
         return self._reader
 
     def find(self, run: str) -> RunRow:
@@ -273,7 +273,7 @@ class History:
         return Listing(map(summary_of, rows))
 
     def nodes(self, run: RunSummary | str) -> list[RunNode]:
-        """Return what is known of each node, in the order in which they were composed.
+        """Return the facts of each node, in the order in which they were composed.
 
         They are read from their own table, not from the log, so a large run is read quickly.
         """
@@ -284,7 +284,7 @@ class History:
     def whole(self, run: str) -> WholeRun:
         """Return a run with its nodes and verdicts, all of one moment.
 
-        The quickest way to what an explanation needs.
+        The quickest way to the facts of an explanation.
 
         Args:
             run: As :meth:`find`.
@@ -298,7 +298,7 @@ class History:
     def events(self, run: RunSummary | str, *, first_sequence: int = 1) -> Iterator[TaskEvent]:
         """Yield the events of a run in order, without holding all of them.
 
-        What cannot be read of an event is replaced, and the event says so.
+        Unreadable parts of an event are replaced, and the event says so.
 
         Args:
             run: The run.
@@ -327,7 +327,7 @@ class History:
         return RunNodes(self.events(run))
 
     def verdicts(self, run: RunSummary | str) -> Listing[VerdictRow]:
-        """Return what operators said of a run, oldest first."""
+        """Return the verdicts of operators on a run, oldest first."""
         row = run if isinstance(run, RunSummary) else self.find(run)
         with self._reader.cursor() as cursor:
             return read_verdicts(cursor, row.run_key, row.run_id)
@@ -349,7 +349,7 @@ class History:
         )
 
     def diff(self, first: RunSummary | str, second: RunSummary | str) -> run_diffs.RunDiff:
-        """Return what differs between two runs; see :mod:`taskgrove.store.queries.run_diff`."""
+        """Return the differences between two runs; see :mod:`taskgrove.store.queries.run_diff`."""
         from taskgrove.store.queries.run_diff import diff_runs  # noqa: PLC0415 - slow
 
         return diff_runs(self._reader, self.run(first), self.run(second))

@@ -1,4 +1,4 @@
-"""Removing old runs from the record: what may go, and taking it out.
+"""Removing old runs from the record.
 
 A run may go when it is over (final, or lost), began before a limit, and is not among the
 newest that are kept. Where both conditions are given, both must hold. A run that is not over
@@ -21,13 +21,13 @@ from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.run_rows import SUMMARY_COLUMNS, RunSummary, summary_of
 from taskgrove.store.store import Store
 
-#: How many runs one transaction removes: whoever records meanwhile waits no longer.
+#: How many runs one transaction removes: a recorder waits no longer than that.
 _AT_ONCE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What pruning removed, or would remove.
+    """The runs that pruning removed, or would remove.
 
     Attributes:
         runs: The runs, oldest first.
@@ -57,7 +57,7 @@ def prune(
         older_than: Only runs that began longer ago than this; None: of any age.
         keep_last: The newest so many runs stay, whatever they are, from 0; None: none stays
             for that reason.
-        dry_run: Only tell what would be removed.
+        dry_run: Only return the runs that would be removed.
         clock: What the age is counted by.
 
     Raises:
@@ -126,7 +126,7 @@ def _remove(store: Store, keys: list[int]) -> None:
 
 
 def _give_back(store: Store) -> None:
-    """Give the room of what was removed back to the file system, a little at a time."""
+    """Give freed room back to the file system, a little at a time."""
     while True:
         with store.engine.connect() as connection:
             (free,) = connection.exec_driver_sql("PRAGMA freelist_count").one()

@@ -35,12 +35,12 @@ class Store:
         location: The file, or the URL without its password, as text.
         dialect: ``sqlite`` or ``postgresql``.
         file: The SQLite file, absolute; None for PostgreSQL.
-        connections: Connections of the database's driver, for what reads.
+        connections: Connections of the database's driver, for readers.
         read_only: True when nothing can be written through it.
         backup: The copy that opening made of a SQLite file before it was migrated, or None.
         copied: Why a copy of the record is read in its place, or None.
-        damaged: Files of what was kept aside that were found damaged while it was open: for
-            each why it cannot be read whole, and what to do.
+        damaged: Spills that were found damaged while it was open: for each the reason and the
+            next step.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Store:
 
     @property
     def engine(self) -> sqlalchemy.Engine:
-        """SQLAlchemy's engine, for what writes; it is made when first asked for."""
+        """SQLAlchemy's engine, for writers; it is made when first asked for."""
         with self._lock:
             if self._engine is None:
                 self._engine = make_engine(self.connections)

@@ -1,4 +1,4 @@
-"""What operators say of a run: verdicts, which stand beside the record and never change it.
+"""Verdicts of operators on a run: they stand beside the record and never change it.
 
 A verdict is an event of its own (a note of topic ``operator``). It has numbers of its own, not the
 log's: it may be given while the run lives in another process, which counts the log's numbers.

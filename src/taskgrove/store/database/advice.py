@@ -19,7 +19,7 @@ def command_line(location: str, *words: str) -> str:
 
     Args:
         location: The record, as ``Store.location`` names it.
-        *words: The verb, and what it takes.
+        *words: The verb and its arguments.
     """
     return shlex.join(["taskgrove", *words, *db_option(location)])
 
@@ -36,7 +36,7 @@ def typed_again(source: Mapping[str, Any]) -> tuple[str, ...]:
     Nothing is imported because a record names it, and secret arguments are not on record.
 
     Args:
-        source: What the run was composed from.
+        source: The source of the run.
     """
     words: list[str] = []
     if source.get("manager"):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from taskgrove.errors import StoreError
 from taskgrove.store.database.faults import store_error
 
-#: How many connections are kept while nobody uses them.
+#: How many unused connections are kept.
 _KEPT: Final = 4
 #: How many are open at once, at most.
 _MOST: Final = 20
@@ -54,7 +54,7 @@ class Connections:
 
     @contextmanager
     def lent(self) -> Iterator[Any]:
-        """Lend a connection to the block; what the block did not commit is rolled back.
+        """Lend a connection to the block; changes that it did not commit are rolled back.
 
         Raises:
             StoreError: The record cannot be reached, or the block failed with an error of the
@@ -76,7 +76,7 @@ class Connections:
             self._free.release()
 
     def close(self) -> None:
-        """Close the connections that nobody uses, and keep none from now on."""
+        """Close the unused connections, and keep none from now on."""
         self._keeps = False
         while self._idle:
             _close(self._idle.pop())

@@ -1,4 +1,4 @@
-"""What a database's error means, in words for people.
+"""The meaning of a database's errors, in words for people.
 
 Pure, and it needs no database library: drivers are known by the attributes of their errors.
 """
@@ -17,8 +17,8 @@ class Fault(NamedTuple):
     """An error of a database, in words.
 
     Attributes:
-        words: What is wrong, to follow ``the record at X``: ``is locked by another process``.
-        hint: What to do next, or None.
+        words: The problem, to follow ``the record at X``: ``is locked by another process``.
+        hint: The next step, or None.
         passing: True where waiting may heal it.
     """
 
@@ -83,7 +83,7 @@ _OF_DATA: Final = ("22", "23", "54")
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Return what an error of a database, or of the file system, means."""
+    """Return the meaning of an error of a database, or of the file system."""
     cause: BaseException = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorcode", None)
     if isinstance(code, int) and code in _SQLITE_EXTENDED:

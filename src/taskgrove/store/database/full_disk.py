@@ -3,7 +3,7 @@
 Who opens a write-ahead log makes a small file of shared memory beside the record (its index,
 32 KiB), even to read. Where there is no room for it and no other process has made it, a
 connection that has the record for itself keeps the index in its own memory (SQLite,
-"Use of WAL without shared-memory"). It still reads what only the log holds, so nothing is
+"Use of WAL without shared-memory"). It also reads rows that only the log holds, so nothing is
 missing, and others wait until it is closed.
 """
 
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from taskgrove.store.database.held_files import connect_holding
 
-#: What SQLite answers where the shared memory, or the log itself, finds no room.
+#: SQLite's errors where the shared memory, or the log itself, finds no room.
 _NO_ROOM: Final = frozenset(
     {
         sqlite3.SQLITE_FULL,

@@ -1,4 +1,4 @@
-"""Whether whoever holds a lease still lives.
+"""Whether the process that holds a lease still lives.
 
 On the machine (the same boot, the same space of pids) that holds it, a lease is expired as soon as
 its process is gone; elsewhere, when its heartbeat is older than several of its intervals.
@@ -47,7 +47,7 @@ def why_expired(lease: Any, now_ns: int) -> str | None:
 
 
 def runner_sign(lease: Any, now_ns: int) -> RunnerSign:
-    """Return what is seen of the process that holds a lease, which is not expired.
+    """Return the signs of life of the process that holds a lease, which is not expired.
 
     Args:
         lease: As :func:`why_expired`, with a process.
@@ -70,7 +70,7 @@ def _is_here(lease: Any) -> bool:
 
 @functools.cache
 def boot_id() -> str:
-    """Return what the kernel calls this boot and this space of pids; empty: it does not tell.
+    """Return the kernel's name of this boot and this space of pids; empty: there is none.
 
     In a container of the same machine the same pid is another process.
     """

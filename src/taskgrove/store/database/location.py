@@ -1,4 +1,4 @@
-"""Where a record is: a SQLite file or a PostgreSQL database, from what the user typed."""
+"""Where a record is: a SQLite file or a PostgreSQL database, from the user's text."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def find_location(given: str | Path | None = None) -> Location:
 
 
 def _quoted_user(rest: str) -> str:
-    """Return what follows ``://`` with the user and the password quoted: a password may hold @."""
+    """Return the text after ``://`` with user and password quoted: a password may hold @."""
     head, mark, query = rest.partition("?")
     user, at, host = head.rpartition("@")
     if at and not user.startswith("/"):

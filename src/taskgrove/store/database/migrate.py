@@ -84,7 +84,7 @@ def bring_up_to_date(
 
 
 def _check_unused(connection: Connection, found: int, newest: int, location: Location) -> None:
-    """Make sure that nobody records a run by the older tables."""
+    """Make sure that no process records a run by the older tables."""
     now_ns = SYSTEM_CLOCK.wall_ns()
     leases = connection.exec_driver_sql(_LEASES).all()
     alive = [lease for lease in leases if why_expired(lease, now_ns) is None]

@@ -1,4 +1,4 @@
-"""How each kind of database is connected to: by its driver, and by SQLAlchemy for what writes.
+"""How each kind of database is connected to: by its driver, and by SQLAlchemy for writers.
 
 SQLite: a write-ahead log, so that readers and writers do not hold each other up;
 ``synchronous=FULL``, so that a committed batch is on the disk before the commit returns and
@@ -80,7 +80,7 @@ def _to_file(location: Location, file: Path, *, create: bool, read_only: bool) -
             with closing(connect() if alone else _connect_to_look(file)) as connection:
                 _check_owner(connection, location)
         else:
-            make_private_file(file)  # SQLite gives what it makes beside it the same mode
+            make_private_file(file)  # SQLite gives its other files the same mode
             _prepare_new(uri)
         with connections.lent():
             pass
@@ -128,7 +128,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _prepare_new(uri: str) -> None:
-    """Say in a new file whose it is; the room of what is removed later can then be given back."""
+    """Mark a new file as a record; freed room can later be given back."""
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # counts only before the first page
@@ -177,7 +177,7 @@ def uri_of(file: Path, *, read_only: bool) -> str:
         return f"{uri}?mode=rwc"
     if os.access(file.parent, os.W_OK) or Path(f"{file}-wal").exists():
         return f"{uri}?mode=ro"
-    # SQLite would have to make its shared memory beside the file; nobody writes there.
+    # SQLite would have to make its shared memory beside the file, and may not write there.
     return f"{uri}?mode=ro&immutable=1"
 
 
@@ -207,7 +207,7 @@ def _to_server(location: Location, *, read_only: bool) -> Connections:
 
 
 def make_engine(connections: Connections) -> Engine:
-    """Return an engine of SQLAlchemy, for what makes, migrates and writes a record.
+    """Return an engine of SQLAlchemy, to make, migrate and write a record.
 
     Raises:
         MissingExtraError: The extra is not installed.

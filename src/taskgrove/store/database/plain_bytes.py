@@ -1,7 +1,7 @@
 """Plain data as bytes and text that every database takes.
 
-What devices and programs say may be no text at all (half of a surrogate pair) or hold what a
-database refuses (a NUL in PostgreSQL); it is kept, escaped, and never stops a record.
+Words of devices and programs may be no valid text (half of a surrogate pair), or hold signs that a
+database refuses (a NUL in PostgreSQL). They are kept, escaped, and never stop a record.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def json_text(value: Any) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Return text that every database takes: what it would refuse is written out."""
+    """Return text that every database takes: other signs are written out."""
     if text.isascii():
         return text if "\0" not in text else text.replace("\0", "\\x00")
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

@@ -33,7 +33,7 @@ def version_of(connections: Connections) -> int:
 
 
 def version_in(cursor: Any, dialect: str, shown: str) -> int:
-    """Return what :func:`version_of` returns, read by a cursor of the driver.
+    """Return the version of a record's tables, read by a cursor of the driver.
 
     Args:
         cursor: The cursor.

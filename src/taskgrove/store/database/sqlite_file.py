@@ -1,4 +1,4 @@
-"""What can be said of a SQLite file before it is opened: whether it may be one of ours.
+"""Checks of a SQLite file before it is opened: whether it may be a record.
 
 SQLite itself tells of a missing or truncated file late, and makes an empty one where a path
 was mistyped; the operator is told at once, and nothing is made.

@@ -1,1 +1,1 @@
-"""What is read from the record; use ``taskgrove.store.history``."""
+"""Queries of the record; use ``taskgrove.store.history``."""

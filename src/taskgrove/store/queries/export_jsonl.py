@@ -41,7 +41,7 @@ class ExportedRun:
     """One run of an export.
 
     Attributes:
-        header: What the record holds of the run besides its events, as plain data.
+        header: The facts of the run besides its events, as plain data.
         events: Its events, in order.
     """
 
@@ -50,11 +50,11 @@ class ExportedRun:
 
 
 def header_of(run: RunRow, verdicts: Iterable[VerdictRow] = ()) -> dict[str, Any]:
-    """Return what the record holds of a run besides its events, as plain data.
+    """Return the facts of a run besides its events, as plain data.
 
     Args:
         run: The run.
-        verdicts: What operators said of it.
+        verdicts: The verdicts of operators on it.
     """
     held = {name: getattr(run, name) for name in _HEADER_NAMES}
     said = [asdict(verdict) for verdict in verdicts]

@@ -1,4 +1,4 @@
-"""Runs, nodes and events as Parquet files, for whoever analyses many of them.
+"""Runs, nodes and events as Parquet files, for the analysis of many runs.
 
 Three files in one folder, tied by ``run_id``: ``runs.parquet``, ``nodes.parquet`` and
 ``events.parquet``. Instants are UTC timestamps in nanoseconds, enums are their names, and the

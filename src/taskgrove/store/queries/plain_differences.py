@@ -1,4 +1,4 @@
-"""What differs between two pieces of plain data, or between two texts."""
+"""Differences between two pieces of plain data, or between two texts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def changed_lines(before: str, after: str) -> Iterator[tuple[int, str | None, st
 
 
 def from_json(text: str) -> Any:
-    """Return what a line of JSON holds; the text itself where it is none."""
+    """Return the value of a line of JSON; the text itself where it is none."""
     try:
         return json.loads(text)
     except ValueError:

@@ -1,7 +1,7 @@
 """Reading the tables by the database's own driver.
 
-What an operator waits for is read as plain rows, without the layers above the driver: they
-cost more than the queries themselves. Statements are written with ``?`` and hold no other
+Rows are read without the layers above the driver: they cost more than the queries
+themselves. Statements are written with ``?`` and hold no other
 ``?`` and no ``%``; for PostgreSQL the placeholders are translated.
 
 Threads: a :class:`Reader` may be used by any thread; every ``with`` block has a connection of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: How many rows of a log are fetched at once.
 CHUNK_ROWS: Final = 1000
-#: What begins a transaction whose queries see one moment; PostgreSQL's driver began it already.
+#: Begins a transaction whose queries see one moment; PostgreSQL's driver began it already.
 _ONE_MOMENT: Final = {
     "sqlite": "BEGIN",
     "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -67,7 +67,7 @@ class Reader:
 
         Args:
             one_moment: Whether all of them see the record as it was at the first of them;
-                else each sees what was written before it.
+                else each sees the record as it is then.
 
         Raises:
             StoreError: The database cannot be read.

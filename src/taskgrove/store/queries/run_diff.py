@@ -1,7 +1,7 @@
-"""What differs between two runs, and nothing else.
+"""The differences between two runs.
 
-Each difference is one row: its topic, where it is, what stands in the first run and what in
-the second. Durations are compared with their usual spread, see
+Each difference is one row: its topic, its place, and the values in the first run and in the
+second. Durations are compared with their usual spread, see
 :mod:`taskgrove.store.queries.usual_durations`.
 """
 
@@ -53,7 +53,7 @@ DIFF_TOPICS: Final[tuple[DiffTopic, ...]] = (
     "versions",
 )
 
-#: What of a composed node is a parameter; its devices and its place are told elsewhere.
+#: The parameters of a composed node; its devices and its place are told elsewhere.
 _SETTINGS: Final = (
     "execution", "rule", "timeout_s", "retries", "operation", "obs_mode", "command_name",
     "pst_group", "skip_subtasks",
@@ -67,10 +67,10 @@ class Difference:
     """One thing that differs.
 
     Attributes:
-        topic: What kind of thing it is.
+        topic: Its kind.
         where: The path of a node, or the name of a parameter, a variable or a package.
-        first: What the first run has, as text; None: nothing.
-        second: What the second run has; None: nothing.
+        first: The value in the first run, as text; None: nothing.
+        second: The value in the second run; None: nothing.
         note: By which measure it differs, where that is not plain.
     """
 
@@ -83,7 +83,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class RunDiff:
-    """What differs between two runs.
+    """The differences between two runs.
 
     Attributes:
         first: The first run.
@@ -114,7 +114,7 @@ class RunDiff:
 
 
 def diff_runs(reader: Reader, first: RunRow, second: RunRow) -> RunDiff:
-    """Return what differs between two runs.
+    """Return the differences between two runs.
 
     Args:
         reader: Reads the record that holds both.
@@ -140,7 +140,7 @@ def diff_runs(reader: Reader, first: RunRow, second: RunRow) -> RunDiff:
 
 
 def node_word(node: RunNode) -> str:
-    """Return what became of a node in one word."""
+    """Return the outcome of a node in one word."""
     return "ok" if node.state == "completed" else node.state
 
 
@@ -192,7 +192,7 @@ def _node_values(both: list[tuple[RunNode, RunNode]]) -> Iterator[Difference]:
     for one, other in both:
         words = node_word(one), node_word(other)
         changed[one.path] = words
-        # What was skipped with the whole step above it is told once.
+        # A node that was skipped with the step above it is not told again.
         same_above = "skipped" in words and changed.get(one.parent_path) == words
         if words[0] != words[1] and not same_above:
             yield Difference("status", one.path, *words)
@@ -264,7 +264,7 @@ def _analyses(both: list[tuple[RunNode, RunNode]]) -> Iterator[Difference]:
 
 
 def _lasting(environment: Mapping[str, str] | None) -> dict[str, str]:
-    """Return an environment without what we ourselves make anew for every process."""
+    """Return an environment without the variables that are new for every process."""
     return {name: value for name, value in (environment or {}).items() if name not in _OF_A_PROCESS}
 
 

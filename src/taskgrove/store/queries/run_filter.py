@@ -1,6 +1,6 @@
 """Which runs are meant: by command, outcome, device, time and label.
 
-Texts of the command line are read here, with errors that say what is allowed.
+Texts of the command line are read here, with errors that name allowed values.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _OTHER_WORDS: Final[dict[str, RunOutcome]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs are meant; what is not given does not matter.
+    """Which runs are meant; a missing value matches every run.
 
     Attributes:
         command: The command, with ``*``, ``?``, ``[abc]`` and ``[!abc]`` as in a shell; it
             distinguishes case.
-        outcomes: What became of them; empty means anything.
+        outcomes: Their outcomes; empty means any.
         device: A device that a leaf of the run was for; signs as in ``command``.
         since: Runs that began at this instant or later; aware.
         until: Runs that began before this instant; aware.
@@ -76,7 +76,7 @@ class RunFilter:
 
     @property
     def is_narrow(self) -> bool:
-        """True where it leaves out runs for what they are, and not only for their number."""
+        """True where it has a condition besides the limit."""
         return any((self.command, self.outcomes, self.device, self.since, self.until, self.labels))
 
     @property
@@ -115,10 +115,10 @@ def parse_filter(
         until: An instant.
         labels: ``name=value`` each.
         limit: As :class:`RunFilter`.
-        clock: What relative times are counted from.
+        clock: Relative times are counted from its time.
 
     Raises:
-        UsageError: A text cannot be read; it names what is allowed.
+        UsageError: A text cannot be read; the error names allowed values.
     """
     words = [word for text in outcomes for word in text.split(",") if word.strip()]
     filter_ = RunFilter(
@@ -174,8 +174,8 @@ def parse_instant(text: str, *, what: str = "the time", clock: Clock = SYSTEM_CL
         text: How long ago (``90s``, ``30min``, ``2h``, ``7d``, ``4w``), ``now``, ``today`` or
             ``yesterday``, a date (``2026-11-21``), or a date and a time of ISO 8601
             (``2026-11-21T07:30``); without a time zone it is UTC.
-        what: What the text is for, in errors.
-        clock: What relative times are counted from.
+        what: The purpose of the text, for errors.
+        clock: Relative times are counted from its time.
 
     Raises:
         UsageError: The text is none of these.

@@ -1,4 +1,4 @@
-"""What became of a run, or of a node, in one word."""
+"""The outcome of a run in one word."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 
-#: What became of a run: an outcome, or a state of its record (``running``, ``lost``).
+#: An outcome, or a state of the record of a run (``running``, ``lost``).
 RunOutcome: TypeAlias = Literal[
     "ok", "degraded", "failed", "rejected", "aborted", "running", "lost"
 ]
@@ -21,7 +21,7 @@ RUN_OUTCOMES: Final[tuple[RunOutcome, ...]] = (
     "running",
     "lost",
 )
-#: What ``last-failed`` looks for: runs that did not end well.
+#: The outcomes that ``last-failed`` looks for.
 NOT_WELL: Final[tuple[RunOutcome, ...]] = ("failed", "rejected", "aborted", "lost")
 
 _OF_STATUS: Final[dict[int, RunOutcome]] = {
@@ -67,7 +67,7 @@ def is_broken(parent_run_id: str | None, recovered_ns: int | None) -> bool:
 def outcome_word(
     state: str, status: int | None, result_code: int | None, health_state: str | None
 ) -> RunOutcome:
-    """Return what became of a run in one word.
+    """Return the outcome of a run in one word.
 
     Args:
         state: The state of its record: ``running``, ``final`` or ``lost``.

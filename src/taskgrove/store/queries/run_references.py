@@ -143,7 +143,7 @@ def _unknown(reader: Reader, cursor: Cursor, wanted: str) -> UnknownRunError:
     if not rows:
         return _empty(reader)
     names = [str(name) for (name,) in rows]
-    # The end of an id is what people copy wrongly or remember.
+    # People copy the end of an id, or remember it.
     ends = [name for name in names if name.endswith(wanted)] if len(wanted) > 3 else []
     close = ends[0] if ends else nearest(wanted, [_LAST, *names])
     return UnknownRunError(

@@ -66,7 +66,7 @@ def newest_sql(columns: str, where: str, limit: int | None) -> str:
 
 _STATUSES: Final[dict[int | None, TaskStatus | None]] = {None: None, **{s: s for s in TaskStatus}}
 _CODES: Final[dict[int | None, ResultCode | None]] = {None: None, **{c: c for c in ResultCode}}
-#: What a row raises that was not written as it should have been.
+#: The errors of a row that cannot be read.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -82,7 +82,7 @@ class _RootFacts(msgspec.Struct):
 _decode_root = msgspec.json.Decoder(_RootFacts).decode
 
 
-#: Fields that tell what became of a run later: no part of it, they make it no other one.
+#: Fields about later runs: they are no part of a run, and do not count in comparisons.
 _LATER: Final = ("resumed_by_run_id", "resumed_by")
 
 
@@ -113,10 +113,10 @@ class RunSummary(msgspec.Struct, frozen=True, eq=False):
         parent_run_id: The run that it resumed, or None.
         host: Where it ran.
         user: As whom.
-        state_note: Why it is lost, and what recovery found, in words.
+        state_note: Why it is lost, and the result of its recovery, in words.
         labels: Small facts to find it by.
         resumed_by_run_id: The run that resumed it, of several the last; or None.
-        left_out: What was left out of it and why, once it has ended.
+        left_out: The parts that were left out of it and why, once it has ended.
     """
 
     run_key: int
@@ -155,7 +155,7 @@ class RunSummary(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def outcome(self) -> RunOutcome:
-        """What became of it, in one word."""
+        """Its outcome in one word."""
         return outcome_word(self.state, self.status, self.result_code, self.health_state)
 
     def __eq__(self, other: object) -> bool:
@@ -214,7 +214,7 @@ class RunLease:
 
     Attributes:
         host: The machine.
-        boot_id: What its kernel called that boot; empty where it does not tell.
+        boot_id: The kernel's name of that boot; empty where there is none.
         pid: The process.
         pid_started: When it began, as ``psutil.Process.create_time``, in seconds.
         heartbeat_ns: Its last sign of life, UTC, nanoseconds since the epoch.
@@ -238,7 +238,7 @@ class RunResumption:
         of_run_id: The run that was resumed.
         number: Which resume of that run it is, from 1.
         claimed_ns: When it began, UTC, nanoseconds since the epoch.
-        outcome: What became of it, in one word; None: it is not in the record any more.
+        outcome: Its outcome in one word; None: it is not in the record any more.
     """
 
     run_id: str
@@ -252,7 +252,7 @@ class RunRow(RunSummary, frozen=True, eq=False):
     """One run with all that the record keeps of it besides its nodes and events.
 
     Attributes:
-        source: What it was composed from; empty where only its program can tell.
+        source: Its source; empty where only its program can compose it.
         argv: The command line of its process.
         versions: The versions of Python, taskgrove and the packages, by name.
         recovered_ns: When recovery took it over, the last time, or None.
@@ -375,7 +375,7 @@ def _summary_fields(row: tuple[Any, ...]) -> list[Any]:
 
 
 def _left_out(facts: Any) -> tuple[LeftOut, ...]:
-    """Return what the row of a root holds of it; most hold nothing."""
+    """Return the parts that were left out, from the row of a root; most rows hold none."""
     if facts is None or b'"left_out"' not in (data := bytes(facts)):
         return ()
     try:

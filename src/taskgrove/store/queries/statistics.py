@@ -1,4 +1,4 @@
-"""What many runs add up to: usual durations, failure rates, the devices that spoil most runs.
+"""Statistics of many runs: usual durations, failure rates, devices with the most failures.
 
 How it is counted:
 
@@ -122,7 +122,7 @@ class CommandStatistics:
     Attributes:
         command: The command.
         run_count: How many runs.
-        outcomes: How many of each outcome; what did not happen is missing.
+        outcomes: How many of each outcome; one without any is missing.
         p50_s: Half of the runs that ended well or degraded took at most so long, in seconds.
         p90_s: Nine tenths of them did.
     """
@@ -136,12 +136,12 @@ class CommandStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the runs of a filter add up to.
+    """Statistics of the runs of a filter.
 
     Attributes:
         which: The filter.
         run_count: How many runs.
-        outcomes: How many of each outcome; what did not happen is missing.
+        outcomes: How many of each outcome; one without any is missing.
         commands: Each command, the most frequent first.
         nodes: Each node path, in the order of the paths.
         devices: Each device, the one that spoils most runs first.
@@ -164,7 +164,7 @@ class Statistics:
 
 
 class _Sum:
-    """What one path, or one device, adds up to while rows come in."""
+    """The sums of one path, or of one device, while rows come in."""
 
     __slots__ = ("durations", "kinds", "retries", "runs")
 
@@ -194,7 +194,7 @@ class _Sum:
 
 
 def statistics_of(reader: Reader, which: RunFilter = ALL_RUNS) -> Statistics:
-    """Return what runs add up to.
+    """Return statistics of runs.
 
     Args:
         reader: Reads the record.

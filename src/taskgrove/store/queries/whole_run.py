@@ -22,8 +22,8 @@ class WholeRun(NamedTuple):
 
     Attributes:
         run: The run.
-        nodes: What is known of each node, in composed order.
-        verdicts: What operators said of it, oldest first.
+        nodes: The facts of each node, in composed order.
+        verdicts: The verdicts of operators, oldest first.
     """
 
     run: RunRow
@@ -41,7 +41,7 @@ def read_whole_run(reader: Reader, reference: str) -> WholeRun:
 
 
 def read_verdicts(cursor: Cursor, run_key: int, run_id: str) -> Listing[VerdictRow]:
-    """Return what operators said of a run, oldest first.
+    """Return the verdicts of operators on a run, oldest first.
 
     Args:
         cursor: Reads the store.
