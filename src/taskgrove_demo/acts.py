@@ -171,7 +171,8 @@ class Demo:
         """
         command_map = load_command_map(self.folder / name)
         names = device_names(command_map.components)
-        self._say(f"Starting {len(names)} TANGO device servers, each a process of its own …", "dim")
+        many = "s, each a process of its own" if len(names) > 1 else ""
+        self._say(f"Starting {len(names)} TANGO device server{many} …", "dim")
         with SimulatedFleet(names, speed=self._speed, settings=dict(settings)) as fleet:
             whole = command_map.to_dict()
             whole["components"] = fleet.components(whole["components"])
