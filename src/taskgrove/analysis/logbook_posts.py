@@ -20,13 +20,7 @@ def logbook_callback(
 ) -> Callback:
     """Return a callback that posts the events of an analysis to a logbook.
 
-    A summary that is a dict is posted as parameters of the run.
-
-    Args:
-        logbook: The logbook; it neither blocks nor raises.
-        origin: The run and the analysis; None: only the analysis' name is known.
-        analysis: The analysis' name.
-        redaction: The rule that keeps secrets out of the posts.
+    A summary that is a dict is posted as parameters of the run. Secrets are redacted.
     """
     where = origin if origin is not None else PageOrigin(analysis=analysis)
 

@@ -129,20 +129,15 @@ def check_display_name(name: object) -> str:
             raise _wrong_name(name, "a part of it is empty")
         if part in {".", ".."}:
             raise _wrong_name(name, f"the part {part!r} is not a name")
-        hidden = next((letter for letter in part if not _is_visible(letter)), None)
-        if hidden is not None:
-            why = f"it holds U+{ord(hidden):04X}, a control character or an invisible one"
+        hidden = [char for char in part if not char.isprintable() or char in _BLANKS]
+        if hidden:
+            why = f"it holds U+{ord(hidden[0]):04X}, a control character or an invisible one"
             raise _wrong_name(name, why)
         if len(part.encode()) > MAX_NAME_BYTES:
             raise _wrong_name(name, f"a part of it is longer than {MAX_NAME_BYTES} bytes")
     if len(name.encode()) > _MAX_PATH_BYTES:
         raise _wrong_name(name, f"it is longer than {_MAX_PATH_BYTES} bytes")
     return name
-
-
-def _is_visible(letter: str) -> bool:
-    """Return whether a letter can be seen and leaves the order of those around it alone."""
-    return letter.isprintable() and letter not in _BLANKS
 
 
 def _wrong_name(name: object, why: str) -> AnalysisError:

@@ -42,14 +42,7 @@ class Section:
 def section_of(
     entry: AnalysisEntry, text: Node, overrides: Mapping[str, Any], header: AnalysisHeader
 ) -> Section:
-    """Return the section of an analysis.
-
-    Args:
-        entry: The analysis.
-        text: The section in the text, a mapping.
-        overrides: Values that replace those of the text, by key.
-        header: The header of the configuration.
-    """
+    """Return the section of an analysis: its text, with overrides by key, and defaults."""
     fields = entry.parameters.model_fields
     values = dict(text.value)
     given: dict[str, Node] = {}

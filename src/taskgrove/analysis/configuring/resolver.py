@@ -85,12 +85,7 @@ class Resolver:
     _following: int = 0  # how many placeholders led to the present node
 
     def resolve(self, node: Node, path: str) -> Any:
-        """Return the value of a node, with all placeholders in it replaced.
-
-        Args:
-            node: The node.
-            path: Its path in the configuration, for errors.
-        """
+        """Return the value of a node with all placeholders replaced; errors name ``path``."""
         return self._value(node, path).value
 
     def _value(self, node: Node, path: str) -> _Value:

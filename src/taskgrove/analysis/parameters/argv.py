@@ -112,8 +112,14 @@ def _arguments(item: _Given, kind: type[ThirdPartyParameters]) -> list[str]:
     if isinstance(value, _LISTS):
         items = sorted(value, key=repr) if isinstance(value, AbstractSet) else list(value)
         texts = [_text(f"{name}[{index}]", part) for index, part in enumerate(items)]
-        if info.list_style == "comma":
-            return _with_flag(flag, _joined(name, texts), is_joined) if texts else []
+        if info.list_style == "comma" and texts:
+            if any("," in text for text in texts):
+                raise AnalysisError(
+                    f"the parameter {name!r} is joined by commas, and a value of it holds one",
+                    key=name,
+                    hint="use list_style 'repeat' or 'values'",
+                )
+            texts = [",".join(texts)]
         if info.list_style == "values" and flag and not is_joined:
             return [flag, *texts] if texts else []
         return [part for text in texts for part in _with_flag(flag, text, is_joined)]
@@ -124,16 +130,6 @@ def _with_flag(flag: str, text: str, is_joined: bool) -> list[str]:
     if not flag:
         return [text]
     return [f"{flag}={text}"] if is_joined else [flag, text]
-
-
-def _joined(name: str, texts: list[str]) -> str:
-    if any("," in text for text in texts):
-        raise AnalysisError(
-            f"the parameter {name!r} is joined by commas, and a value of it holds one",
-            key=name,
-            hint="use list_style 'repeat' or 'values'",
-        )
-    return ",".join(texts)
 
 
 def _text(key: str, value: Any) -> str:

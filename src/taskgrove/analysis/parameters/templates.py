@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import os
 import shlex
+import traceback
 import uuid
 from pathlib import Path
 from typing import Any, Final
@@ -33,31 +34,6 @@ from taskgrove.errors import AnalysisError, MissingExtraError, nearest
 MAX_OUTPUT: Final = 64 << 20
 #: How many hashes, the latest ones, are kept beside a file.
 _HASHES: Final = 100
-
-
-def template_config(parameters: TaskParameters) -> TemplateConfig | None:
-    """Return the template that the parameters ask for, or None."""
-    for name in type(parameters).model_fields:
-        value = getattr(parameters, name)
-        if isinstance(value, TemplateConfig):
-            return value
-    return None
-
-
-def template_variables(parameters: TaskParameters) -> dict[str, Any]:
-    """Return the variables of a template: every parameter by its name, as plain data."""
-    seen: dict[str, Any] = {}
-    for name in type(parameters).model_fields:
-        value = getattr(parameters, name)
-        if isinstance(value, TemplateParameters):
-            seen[name] = value.params
-        elif isinstance(value, BaseModel) and not isinstance(value, AnalysisHeader):
-            seen[name] = value.model_dump()
-        elif isinstance(value, AnalysisHeader):
-            seen[name] = value.model_dump(mode="json")
-        else:
-            seen[name] = value
-    return {**seen, **(parameters.model_extra or {})}
 
 
 def render_template(
@@ -85,7 +61,8 @@ def render_template(
             be written, or one is there that was not made here, or was changed since.
         MissingExtraError: Jinja2 is not installed.
     """
-    config = template_config(parameters)
+    values = {name: getattr(parameters, name) for name in type(parameters).model_fields}
+    config = next((value for value in values.values() if isinstance(value, TemplateConfig)), None)
     if config is None:
         return None
     source = _below(Path(template_root), config.template_name, "template_name")
@@ -93,9 +70,19 @@ def render_template(
         target = Path(config.output_path).absolute()
     else:
         target = _below(Path(output_root), config.output_path, "output_path")
-    text = _rendered(source, Path(template_root), template_variables(parameters))
-    _write(target, text)
+    variables = {name: _variable(value) for name, value in values.items()}
+    variables |= parameters.model_extra or {}
+    _write(target, _rendered(source, Path(template_root), variables))
     return target
+
+
+def _variable(value: Any) -> Any:
+    """Return the value of a parameter as a template sees it."""
+    if isinstance(value, TemplateParameters):
+        return value.params
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json" if isinstance(value, AnalysisHeader) else "python")
+    return value
 
 
 def _below(root: Path, given: str, key: str) -> Path:
@@ -114,8 +101,12 @@ def _below(root: Path, given: str, key: str) -> Path:
 
 
 def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
-    jinja2 = _load_jinja2()
-    from taskgrove.analysis.parameters.template_sandbox import BoundedEnvironment  # noqa: PLC0415
+    try:
+        import jinja2  # noqa: PLC0415 - an extra, needed only where there are templates
+
+        from taskgrove.analysis.parameters import template_sandbox  # noqa: PLC0415
+    except ImportError as exc:
+        raise MissingExtraError("analysis", "a template") from exc
 
     base = root.resolve()
 
@@ -125,7 +116,7 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
             return None
         return place.read_text(encoding="utf-8"), str(place), None
 
-    environment = BoundedEnvironment(
+    environment = template_sandbox.BoundedEnvironment(
         loader=jinja2.FunctionLoader(load),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # it makes text for a program, not a page
@@ -162,15 +153,6 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
     return "".join(parts)
 
 
-def _load_jinja2() -> Any:
-    try:
-        import jinja2  # noqa: PLC0415 - an extra, needed only where there are templates
-        import jinja2.sandbox  # noqa: PLC0415
-    except ImportError as exc:
-        raise MissingExtraError("analysis", "a template") from exc
-    return jinja2
-
-
 def _not_found(missing: str, name: str, root: Path) -> AnalysisError:
     if missing != name:
         return AnalysisError(f"the template {name!r} uses {missing!r}, which is not there")
@@ -192,28 +174,36 @@ def _at(file: Path, line: int | None, said: str, hint: str | None = None) -> Ana
 
 def _place_of(exc: BaseException, base: Path, source: Path) -> tuple[Path, int | None]:
     """Return the template, and its line, at which an error arose: Jinja keeps it in the trace."""
-    trace = exc.__traceback__
     place: tuple[Path, int | None] = (source, None)
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
+    for frame, line in traceback.walk_tb(exc.__traceback__):
+        file = Path(frame.f_code.co_filename)
         if file.is_relative_to(base):  # an included one, perhaps
-            place = (file, trace.tb_lineno)
-        trace = trace.tb_next
+            place = (file, line)
     return place
 
 
 def _write(target: Path, text: str) -> None:
+    mark = target.with_name(f".{target.name[:200]}.taskgrove")
     try:
         data = text.encode("utf-8", "surrogateescape")
-        if target.is_file() and not target.is_symlink() and target.read_bytes() == data:
-            return  # there is nothing to change
-        known = _known_hashes(target)
-        if os.path.lexists(target) and not _is_ours(target, known):
-            raise _not_ours(target)
+        is_file = target.is_file() and not target.is_symlink()
+        former = target.read_bytes() if is_file else None
+        if former == data:
+            return
+        known = mark.read_text("ascii", "replace").split() if mark.exists() else []
+        is_ours = former is not None and hashlib.sha256(former).hexdigest() in known
+        if os.path.lexists(target) and not is_ours:
+            away = shlex.join(["mv", str(target), f"{target}.kept"])
+            raise AnalysisError(
+                f"{str(target)!r} is not written: a file is there that no template made, or that"
+                " was changed since",
+                key="output_path",
+                hint=f"give another output_path, or move it away: {away}",
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         # The hash first: after a crash here the file is still known as ours.
         hashes = [*known, hashlib.sha256(data).hexdigest()][-_HASHES:]
-        _replace(_mark_of(target), "".join(f"{it}\n" for it in hashes).encode())
+        _replace(mark, "".join(f"{it}\n" for it in hashes).encode())
         _replace(target, data)
     except (OSError, UnicodeError) as exc:
         raise AnalysisError(f"{str(target)!r} cannot be written: {exc}", key="output_path") from exc
@@ -231,30 +221,3 @@ def _replace(target: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):  # the first error counts
             temporary.unlink(missing_ok=True)
         raise
-
-
-def _mark_of(target: Path) -> Path:
-    return target.with_name(f".{target.name[:200]}.taskgrove")
-
-
-def _known_hashes(target: Path) -> list[str]:
-    try:
-        return _mark_of(target).read_text("ascii", "replace").split()
-    except FileNotFoundError:
-        return []
-
-
-def _is_ours(target: Path, known: list[str]) -> bool:
-    if target.is_symlink() or not target.is_file():
-        return False
-    return hashlib.sha256(target.read_bytes()).hexdigest() in known
-
-
-def _not_ours(target: Path) -> AnalysisError:
-    away = shlex.join(["mv", str(target), f"{target}.kept"])
-    return AnalysisError(
-        f"{str(target)!r} is not written: a file is there that no template made, or that was"
-        " changed since",
-        key="output_path",
-        hint=f"give another output_path, or move it away: {away}",
-    )

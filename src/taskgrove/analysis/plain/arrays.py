@@ -24,14 +24,7 @@ _MAX_ITEMS: Final = 1 << 40
 
 
 def load_numpy(user: str) -> Any:
-    """Return the module ``numpy``.
-
-    Args:
-        user: The part that needs it, for the error.
-
-    Raises:
-        MissingExtraError: numpy is not installed.
-    """
+    """Return the module ``numpy``; ``user`` needs it, for the error if it is not installed."""
     try:
         import numpy  # noqa: PLC0415 - heavy, and an extra: imported where it is used
     except ImportError as exc:

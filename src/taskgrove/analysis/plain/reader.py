@@ -19,12 +19,7 @@ _SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
 
 
 class PlainReader:
-    """Reads values whose buffers are those given.
-
-    Args:
-        buffers: Raw memory, which the data refer to by index.
-        types: The classes whose objects are made again.
-    """
+    """Reads values; the data refer to buffers by index, and to classes by registered names."""
 
     __slots__ = ("_buffers", "_types")
 
@@ -35,11 +30,7 @@ class PlainReader:
         self._types = types
 
     def read(self, plain: Any) -> Any:
-        """Return the value that plain data describe.
-
-        Raises:
-            AnalysisError: They describe none.
-        """
+        """Return the value that plain data describe, or raise an AnalysisError."""
         try:
             return self._value(plain, 0)
         except (AnalysisError, MissingExtraError):

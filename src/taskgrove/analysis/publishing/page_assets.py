@@ -26,16 +26,7 @@ _SCRIPT: Final = re.compile(
 
 
 def with_shared_scripts(page: bytes, depth: int, root: Folder) -> bytes:
-    """Return a page with its large scripts kept under the root.
-
-    Args:
-        page: The page.
-        depth: How many folders below the root the page will be.
-        root: The root.
-
-    Raises:
-        OSError: A script cannot be written.
-    """
+    """Return a page, ``depth`` folders below the root, with its large scripts kept there."""
     scripts = [item for item in _SCRIPT.finditer(page) if len(item[2]) >= SHARED_FROM_BYTES]
     if not scripts:
         return page

@@ -38,11 +38,7 @@ class Folder:
 
     @classmethod
     def root(cls, path: Path) -> Folder:
-        """Open a root, made when it is missing; the root itself may be a link.
-
-        Raises:
-            OSError: It cannot be made or opened.
-        """
+        """Open a root, made when it is missing; the root itself may be a link."""
         path.mkdir(parents=True, exist_ok=True)
         real = path.resolve()
         return cls(os.open(real, _FOLDER_FLAGS), real)
@@ -51,8 +47,7 @@ class Folder:
         """Open a folder below this one, made when it is missing.
 
         Raises:
-            AnalysisError: A link or a file stands in the way.
-            OSError: It cannot be made or opened.
+            AnalysisError: A link or a file is there.
         """
         fd, path = os.dup(self.fd), self.path
         try:
@@ -75,11 +70,7 @@ class Folder:
         return Folder(fd, path)
 
     def stage(self, data: bytes, *, durable: bool = True) -> str:
-        """Write data under a name of its own, to the disk if ``durable``; return that name.
-
-        Raises:
-            OSError: It cannot be written; nothing is left behind.
-        """
+        """Write data under a name of its own, to the disk if ``durable``; return that name."""
         name = f".taskgrove-{secrets.token_hex(8)}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, 0o666, dir_fd=self.fd)
@@ -96,11 +87,7 @@ class Folder:
         return name
 
     def commit(self, staged: str, name: str, *, durable: bool = True) -> None:
-        """Give a staged file its name; it replaces the former file in one step.
-
-        Raises:
-            OSError: It cannot be done; the staged file is gone.
-        """
+        """Give a staged file its name; it replaces the former file in one step."""
         try:
             os.rename(staged, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except BaseException:

@@ -74,12 +74,7 @@ class Index(msgspec.Struct, frozen=True):
 
 
 def update_index(root: Folder, record: PageRecord, now_ns: int) -> None:
-    """Put one page into the index.
-
-    Raises:
-        OSError: The index cannot be written; the former one is still there.
-        AnalysisError: The index that is there was made by another program.
-    """
+    """Put one page into the index, unless another program made the index that is there."""
     known = _read_index(root)
     records = _scan(root) if known is None else {page.display_name: page for page in known.pages}
     records[record.display_name] = record
@@ -87,12 +82,7 @@ def update_index(root: Folder, record: PageRecord, now_ns: int) -> None:
 
 
 def rebuild_index(root: Folder, now_ns: int) -> Index:
-    """Make the index anew from the pages that are there.
-
-    Raises:
-        OSError: It cannot be written, or the root cannot be read.
-        AnalysisError: The index that is there was made by another program.
-    """
+    """Make the index anew from the pages, unless another program made the one that is there."""
     return _write_index(root, _scan(root), now_ns)
 
 
