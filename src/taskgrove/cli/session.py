@@ -19,8 +19,6 @@ from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner, Refusal
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.prior import Prior
-from taskgrove.commands.run_recorder import RunAbout, RunRecorder
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import Observer
@@ -192,37 +190,12 @@ class MapSession:
                 refusals.setdefault(reason, Refusal(reason, reason.cause, leaf.path))
         return list(refusals.values())
 
-    def submit(
-        self,
-        task: Task,
-        observers: Iterable[Observer] = (),
-        *,
-        run_id: str | None = None,
-        recorder: RunRecorder | None = None,
-        about: RunAbout | None = None,
-        prior: Mapping[str, Prior] | None = None,
-    ) -> RunHandle:
-        """Start a composed tree; further arguments are those of ``submit_main_task``.
-
-        Args:
-            task: The tree.
-            observers: Called with every event; they must only enqueue.
-            run_id: The run's id.
-            recorder: Keeps the record.
-            about: The facts that the record keeps of the run besides its events.
-            prior: Facts about leaves from before the run.
-        """
+    def submit(self, task: Task, observers: Iterable[Observer] = (), **options: Any) -> RunHandle:
+        """Start a composed tree; the arguments are those of ``submit_main_task``."""
         executor = self._stack.enter_context(
             MainTaskExecutor(self._max_workers, self.runners_for(task), grace_s=self.grace_s)
         )
-        return executor.submit_main_task(
-            task,
-            observers=observers,
-            run_id=run_id,
-            recorder=recorder,
-            about=about,
-            prior=prior,
-        )
+        return executor.submit_main_task(task, observers=observers, **options)
 
     def runners_for(self, task: Task) -> Mapping[TaskExecutionType, LeafRunner]:
         """Return the runners of the leaves of a tree, made when they are first needed.
