@@ -11,6 +11,7 @@ import pytest
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, ComposedDetail, FinishedDetail, NoteDetail, TaskEvent
+from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import OperatorVerdict, RunStory, story_of_events
 from taskgrove.view.terminal_text import ASCII
@@ -341,6 +342,34 @@ def test_analyses_that_fail(words: str, status: TaskStatus, told: str) -> None:
     found = explained(stream)
     assert f"reduce failed: analysis fit {told}" in found.sentence
     assert "fit" in found.next_step
+
+
+@pytest.mark.parametrize(
+    ("cause", "notes", "told"),
+    [
+        (
+            Cause(kind="not_started", said="interrupted by Ctrl-C"),
+            (),
+            "was not started: interrupted",
+        ),
+        (Cause(kind="not_started"), (), "was not started: the pool is closed"),
+        (
+            Cause(kind="not_started", limit_s=3, limit_owner="root"),
+            (),
+            "was not started: 3 s (the timeout set by root) had passed before its turn",
+        ),
+        (
+            Cause(kind="aborted", said="interrupted by Ctrl-C"),
+            (NodeNote("abort-asked", "asked to stop: interrupted by Ctrl-C", 1),),
+            "was aborted: interrupted by Ctrl-C",
+        ),
+        (Cause(kind="aborted", said="by hand"), (), 'was aborted, but not by this run: "by hand"'),
+    ],
+)
+def test_a_leaf_that_an_abort_stopped(cause: Cause, notes: tuple[NodeNote, ...], told: str) -> None:
+    node = leaf("a/b/c: not started: the pool is closed", ABORTED, ResultCode.ABORTED)
+    node = replace(node, finished=FinishedDetail(cause=cause), notes=notes)
+    assert CauseReader().read(node).deed(0).startswith(told)
 
 
 def test_a_living_run_waits_for_what_was_silent_longest() -> None:

@@ -28,8 +28,9 @@ REPORTS: Final = "fix the failure that {method} reports"
 class Kind(NamedTuple):
     """The words for a kind of cause.
 
-    ``{said}`` stands for foreign words in quotation marks, ``{words}`` for words as they are; the
-    other names stand for facts of the cause and of the leaf.
+    ``{said}`` stands for foreign words in quotation marks, ``{words}`` for words as they are,
+    ``{reason}`` for the reason of an abort; the other names stand for facts of the cause and of
+    the leaf.
 
     Attributes:
         deed: The deed of the leaf.
@@ -158,6 +159,8 @@ KINDS: Final[Mapping[CauseKind, Kind]] = {
 }
 _FAILED: Final = "failed: {said}"
 _DEGRADED: Final = "completed {command} degraded: {said}"
+_NOT_STARTED: Final = "was not started: {reason}"
+_ABORTED: Final = "was aborted: {reason}"
 _SILENT_LIMIT: Final = (
     "has not answered{since}, and did not finish {command} within {limit} ({setter})"
 )
@@ -188,6 +191,9 @@ def deed(node: RunNode, cause: Cause, told: str, now_ns: int, room: int = COLUMN
     if not words:
         rest = _NO_REASON.get(cause.kind, "")
         template = template.replace(": {said}", rest).replace(": {words}", "")
+    reason = one_line(cause.said or told.removeprefix("not started: "))
+    if not reason:
+        template = template.replace(": {reason}", "")
     line = one_line(words)
     unknown = "too long" if cause.kind == "unresponsive" else "its timeout"
     is_own = cause.limit_owner is None or cause.limit_owner == node.path
@@ -196,6 +202,7 @@ def deed(node: RunNode, cause: Cause, told: str, now_ns: int, room: int = COLUMN
         command=command_of(node, room),
         words=plain(line, room),
         said=said(line, room),
+        reason=plain(reason, room),
         nearest=f" (did you mean {plain(cause.nearest, room)}?)" if cause.nearest else "",
         since="" if since is None else f" since {clock_text(since, now_ns)}",
         limit=unknown if cause.limit_s is None else f"{cause.limit_s:g} s",
@@ -233,6 +240,10 @@ def _template(node: RunNode, cause: Cause) -> str:
             return _FAILED
     if cause.kind == "timed_out" and cause.last_answer_ns is not None:
         return _SILENT_LIMIT
+    if cause.kind == "not_started" and cause.limit_s is None:
+        return _NOT_STARTED  # the run was aborted before its turn
+    if cause.kind == "aborted" and note_of(node, "abort-asked") is not None:
+        return _ABORTED
     return (kind.deed_here if runs_here(node) else "") or kind.deed
 
 
