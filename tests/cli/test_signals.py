@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from taskgrove.cli.app import app
+from taskgrove.cli.devices import import_tango
 from taskgrove.cli.session import MapSession
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.store.history import History
@@ -221,6 +222,23 @@ def test_what_a_background_job_ignores_stays_ignored(here: Path) -> None:
     assert process.returncode == 0
     assert "Ctrl-C" not in words
     assert errors == ""
+
+
+def test_ctrl_c_while_pytango_is_imported_is_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tango.py").write_text(
+        "import signal\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:  # as a module in C++ does\n"
+        "    raise ImportError('numpy cannot be loaded') from None\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "tango", sys)  # the real module, if any, comes back
+    del sys.modules["tango"]
+    with pytest.raises(KeyboardInterrupt):
+        import_tango("this test")
 
 
 def test_an_error_beside_a_run_aborts_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

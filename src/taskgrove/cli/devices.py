@@ -8,6 +8,7 @@ Threads: a :class:`DeviceReader` may be called by any thread; ``_lock`` guards i
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from taskgrove.cli.interrupts import SignalsTaken
 from taskgrove.errors import DeviceError, MissingExtraError
 from taskgrove.events import Cause, ChainLink
 from taskgrove.loops.pool import call_for_each
@@ -60,7 +62,9 @@ class Reach:
 
 
 def import_tango(what: str) -> Any:
-    """Return PyTango.
+    """Return PyTango. A signal that comes during the import takes effect after it.
+
+    An interrupt inside its C++ modules would look as if PyTango was not installed.
 
     Args:
         what: The purpose, for the error.
@@ -68,10 +72,14 @@ def import_tango(what: str) -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
+    heard: list[int] = []
     try:
-        import tango  # noqa: PLC0415 - an extra
+        with SignalsTaken(lambda number, _frame: heard.append(number)):
+            import tango  # noqa: PLC0415 - an extra
     except ImportError as exc:
         raise MissingExtraError("tango", what) from exc
+    for number in heard:
+        signal.raise_signal(number)
     return tango
 
 
