@@ -216,7 +216,7 @@ def test_parameters_are_plain_values() -> None:
     assert found == {
         "f": 0.5, "i": 3, "b": True, "nan": "nan", "none": None, "status": "FAILED",
         "list": "[1, 2]", "7": "number", "huge": str(10**30), "deep.er.x": 1, "deep.empty": "{}",
-        "spoilt": "<Spoilt>", "half": "?", "array": "[0 1 2]",
+        "spoilt": "an object of type Spoilt", "half": "\\ud800", "array": "[0, 1, 2]",
     }  # fmt: skip
     many = flat_parameters({str(number): number for number in range(600)})
     assert len(many) == 501

@@ -70,34 +70,20 @@ def _without_arrays(value: Any, place: Path, limit: int, depth: int, done: dict[
     return value
 
 
-class _HashingFile:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
-        self.hash.update(view)
-        self.size += view.nbytes
-        return self._file.write(view)
-
-
 _SUFFIXES: Final[dict[PayloadKind, str]] = {"npy": ".npy", "json": ".json", "bytes": ".bin"}
 
 
-def _keep(place: Path, kind: PayloadKind, write: Callable[[Any], object]) -> PayloadReference:
+def _keep(place: Path, kind: PayloadKind, write: Callable[[IO[bytes]], object]) -> PayloadReference:
     temporary = place / f".{uuid.uuid4().hex}.tmp"
     try:
         make_private_folder(place)
-        with os.fdopen(open_new_private(temporary, os.O_WRONLY), "wb") as file:
-            hashing = _HashingFile(file)
-            write(hashing)
+        with os.fdopen(open_new_private(temporary, os.O_RDWR), "w+b") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
-        digest = hashing.hash.hexdigest()
+            size = file.tell()
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         target = place / f"{digest[:32]}{_SUFFIXES[kind]}"
         temporary.replace(target)
     except OSError as exc:
@@ -108,7 +94,7 @@ def _keep(place: Path, kind: PayloadKind, write: Callable[[Any], object]) -> Pay
     finally:
         with contextlib.suppress(OSError):  # the first error counts
             temporary.unlink(missing_ok=True)
-    return PayloadReference(str(target), hashing.size, digest, kind)
+    return PayloadReference(str(target), size, digest, kind)
 
 
 def load_payload(

@@ -27,12 +27,7 @@ _FORMULA: Final = re.compile(r"\$\$|\\\\[(\[]|\"(?:TeX|MathML|Ascii|math_text)\"
 
 
 def render(obj: object, label: str) -> Part:
-    """Return a plot, a layout or a document of Bokeh as a part.
-
-    Raises:
-        AnalysisError: It is something else of Bokeh, a document without anything in it, or it
-            holds models of another package, whose scripts are not known here.
-    """
+    """Return a plot, a layout or a document of Bokeh as a part."""
     roots: list[Any] = list(obj.roots) if isinstance(obj, Document) else [obj]
     if not roots or not all(isinstance(root, UIElement) for root in roots):
         raise unsupported(obj, "give a plot, a layout, or a document that holds one")

@@ -18,12 +18,7 @@ _BACKENDS: Final = {"bokeh": "bokeh", "matplotlib": "mpl", "plotly": "plotly"}
 
 
 def render(obj: object, label: str) -> Part:
-    """Return a HoloViews object as a part; one with key dimensions gets sliders that work.
-
-    Raises:
-        AnalysisError: It is something else of HoloViews, or has no end of frames.
-        MissingExtraError: No backend of HoloViews is installed.
-    """
+    """Return a HoloViews object as a part; one with key dimensions gets sliders that work."""
     if not isinstance(obj, Dimensioned):
         raise unsupported(obj)
     backend = _backend()

@@ -32,9 +32,6 @@ def render(obj: str | bytes | bytearray | memoryview, label: str) -> Part:
 
     Text is shown unchanged, tags included, unless its class has a method ``__html__``, as
     ``markupsafe.Markup`` has.
-
-    Raises:
-        AnalysisError: The bytes are neither text nor an image of a known kind.
     """
     if isinstance(obj, str):
         if hasattr(obj, "__html__"):

@@ -22,11 +22,7 @@ _PNG_SCALE: Final = 2
 
 
 def render(obj: object, label: str) -> Part:
-    """Return a figure, or the figure that a subfigure or axes belong to, as a part.
-
-    Raises:
-        AnalysisError: It is something else of matplotlib.
-    """
+    """Return a figure, or the figure that a subfigure or axes belong to, as a part."""
     figure: Any = obj
     if isinstance(obj, Artist) and not isinstance(obj, Figure):
         figure = obj.get_figure()

@@ -48,11 +48,7 @@ _BESIDE: Final = re.compile(r"url\(\s*(?![\"']?(?:data:|#))[^)]*\)", re.IGNORECA
 
 
 def render(obj: object, label: str) -> Part:  # noqa: ARG001 - a label would hide the object's own
-    """Return a Panel object as a part; all tabs are drawn, linked widgets keep their states.
-
-    Raises:
-        AnalysisError: It is something else of Panel, such as a template of a whole application.
-    """
+    """Return a Panel object as a part; all tabs are drawn, linked widgets keep their states."""
     if not isinstance(obj, Viewable):
         raise unsupported(obj, "give a pane or a layout such as panel.Tabs")
     page = StringIO()

@@ -20,9 +20,6 @@ def render(obj: object, label: str) -> Part:
 
     Pixels of more than eight bits (counts of a detector) are spread over the grey scale, from
     the least to the greatest.
-
-    Raises:
-        AnalysisError: It is something else of PIL.
     """
     if not isinstance(obj, Image.Image):
         raise unsupported(obj)

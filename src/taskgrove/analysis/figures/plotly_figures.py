@@ -15,11 +15,7 @@ _HEIGHT: Final = "480px"
 
 
 def render(obj: object, label: str) -> Part:  # noqa: ARG001 - the figure has its own title
-    """Return a plotly figure as a part.
-
-    Raises:
-        AnalysisError: It is something else of plotly.
-    """
+    """Return a plotly figure as a part."""
     if not isinstance(obj, BaseFigure):
         raise unsupported(obj, "give a plotly.graph_objects.Figure")
     body = obj.to_html(

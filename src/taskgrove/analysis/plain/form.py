@@ -45,7 +45,7 @@ from taskgrove.analysis.plain.plain_words import (
 from taskgrove.analysis.plain.reader import PlainReader
 from taskgrove.analysis.plain.types import PlainTypes, class_name, fields_of
 from taskgrove.errors import AnalysisError, MissingExtraError
-from taskgrove.events.foreign_values import RAISED, has_fields, readable
+from taskgrove.events.foreign_values import RAISED, exact_text, has_fields, readable
 
 __all__ = ["MAX_DEPTH", "SMALL_BYTES", "PlainTypes", "from_plain", "to_plain"]
 
@@ -179,7 +179,11 @@ class _Writer:
         left = iter(pairs)
         try:
             for key, item in left:
-                if type(key) is not str or key == TAG or not (key.isascii() or _is_text(key)):
+                if (
+                    type(key) is not str
+                    or key == TAG
+                    or not (key.isascii() or exact_text(key) is key)
+                ):
                     break
                 plain[key] = self.plain(item, depth)
             else:
@@ -272,17 +276,8 @@ class _Writer:
         return {"b": len(self._buffers) - 1}
 
 
-def _is_text(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: it holds no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _text(text: str) -> Any:
-    if _is_text(text):
+    if exact_text(text) is text:  # it holds no half of a surrogate pair
         return text
     raw = text.encode("utf-8", "surrogatepass")
     return {TAG: "str", "v": base64.b64encode(raw).decode("ascii")}

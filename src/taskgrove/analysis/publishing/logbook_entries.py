@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from taskgrove.analysis.publishing.page_names import iso_time
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.events.foreign_values import readable
 
 #: Version of the form of entries.
 SCHEMA: Final = 1
@@ -81,7 +82,7 @@ def status_entry(origin: PageOrigin, status: TaskStatus | str, message: str, at_
     """Return the entry that tells an analysis' status."""
     name = status.name if isinstance(status, Enum) else str(status)
     final = name in FINAL
-    content = {"status": name, "final": final, "message": _text(message, MAX_MESSAGE)}
+    content = {"status": name, "final": final, "message": readable(message, MAX_MESSAGE)}
     return _entry("status", origin, at_ns, content, final=final, title=f"status {name}")
 
 
@@ -102,7 +103,7 @@ def flat_parameters(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
     left_out = 0
     for name, value in _leaves(parameters, "", 0):
         if len(found) < MAX_PARAMETERS:
-            found[_text(name, MAX_TEXT)] = _scalar(value)
+            found[readable(name, MAX_TEXT)] = _scalar(value)
         else:
             left_out += 1
     if left_out:
@@ -158,14 +159,5 @@ def _scalar(value: Any) -> Scalar:
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
-    return _text(value, MAX_TEXT)
-
-
-def _text(value: Any, limit: int) -> str:
-    try:
-        text = str(value)
-    except Exception:  # noqa: BLE001 - the value's own code raised; its type is shown
-        text = f"<{type(value).__name__}>"
-    # JSON in UTF-8 cannot hold half a surrogate pair.
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    is_empty = isinstance(value, Mapping) and not value
+    return "{}" if is_empty else readable(value, MAX_TEXT)
