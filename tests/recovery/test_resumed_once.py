@@ -29,8 +29,8 @@ from taskgrove.store import Recorder, Store, find_lost, give_verdict, recover
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import header_of
 from taskgrove.store.recording.inbox import WITHDRAW, Begin
-from taskgrove.store.recording.link import Link
-from taskgrove.store.recording.run_state import Ending, RunState
+from taskgrove.store.recording.record_link import Link
+from taskgrove.store.recording.recorded_run import Ending, RecordedRun
 from taskgrove.store.schema import resumes, runs
 from taskgrove.story.run_node import RunNode
 from taskgrove.testing import FakeDeviceRunner, Script
@@ -185,7 +185,7 @@ def test_a_run_that_takes_over_everything_keeps_its_claim(store: Store) -> None:
 def test_who_may_have_begun_something_keeps_the_claim() -> None:
     def ended(*nodes: RunNode, last_sequence: int = 0) -> bool:
         aborted = Ending(int(TaskStatus.ABORTED), int(ResultCode.ABORTED), None, "", 1)
-        state = RunState("r", {}, {}, last_sequence=last_sequence)
+        state = RecordedRun("r", {}, {}, last_sequence=last_sequence)
         state.end(aborted)
         state.facts.nodes.update({node.path: node for node in nodes})
         return state.began_nothing
@@ -196,7 +196,7 @@ def test_who_may_have_begun_something_keeps_the_claim() -> None:
     assert not ended(composite, RunNode("a/b", status=TaskStatus.ABORTED, outside_id="7"))
     assert not ended(composite, RunNode("a/b", status=TaskStatus.FAILED))
     assert not ended(composite, last_sequence=1)  # an event is missing: it may tell of a start
-    assert not RunState("r", {}, {}).began_nothing
+    assert not RecordedRun("r", {}, {}).began_nothing
 
 
 def test_a_run_that_was_aborted_at_work_keeps_its_claim(store: Store) -> None:
@@ -344,7 +344,7 @@ def test_a_claim_that_nobody_waits_for_is_not_written(store: Store) -> None:
     failed_run(store)
     ready = plan_resume(store, "first", tree())
     with Recorder(store) as recorder:
-        state = RunState("late", recorder._row("late", ready.about), recorder._lease())
+        state = RecordedRun("late", recorder._row("late", ready.about), recorder._lease())
         state.claim = ready.about.claim
         begin = Begin(state)
         assert begin.ask(WITHDRAW)

@@ -13,7 +13,7 @@ from taskgrove.events import TaskEvent, encode_event
 from taskgrove.store.recording import inbox as inbox_module
 from taskgrove.store.recording.inbox import Begin, End, Inbox, Waiter
 from taskgrove.store.recording.outage import Outage
-from taskgrove.store.recording.run_state import Ending, KeptEvent, RunState
+from taskgrove.store.recording.recorded_run import Ending, KeptEvent, RecordedRun
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.spill_file import EndEntry, EventEntry, RunEntry, read_entries
 from taskgrove.store.recording.telling import Teller
@@ -23,14 +23,14 @@ RECORD = "runs.db"
 ENDING = Ending(int(TaskStatus.COMPLETED), int(ResultCode.OK), None, "", 7)
 
 
-def ended(run_id: str = "run") -> RunState:
+def ended(run_id: str = "run") -> RecordedRun:
     state = going_on(run_id)
     state.end(ENDING)
     return state
 
 
-def going_on(run_id: str = "run") -> RunState:
-    return RunState(run_id, {"run_id": run_id, "created_ns": 5}, {})
+def going_on(run_id: str = "run") -> RecordedRun:
+    return RecordedRun(run_id, {"run_id": run_id, "created_ns": 5}, {})
 
 
 def outage_of(spill: Spill) -> Outage:

@@ -26,7 +26,7 @@ from taskgrove.events import TaskEvent
 from taskgrove.store import Recorder, Store
 from taskgrove.store.recording.inbox import Inbox
 from taskgrove.store.recording.orphans import TakenIn, adopt_orphans
-from taskgrove.store.recording.run_state import RunState
+from taskgrove.store.recording.recorded_run import RecordedRun
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.writer import Writer
 from taskgrove.testing import EventLog
@@ -481,14 +481,14 @@ def test_a_run_that_cannot_be_folded_does_not_keep_others_from_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     troubles, log = Troubles(), EventLog()
-    real = RunState.take
+    real = RecordedRun.take
 
-    def fails(self: RunState, *arguments: Any) -> Any:
+    def fails(self: RecordedRun, *arguments: Any) -> Any:
         if self.run_id == "bad":
             raise ZeroDivisionError("a bug")
         return real(self, *arguments)
 
-    monkeypatch.setattr(RunState, "take", fails)
+    monkeypatch.setattr(RecordedRun, "take", fails)
     with new_recorder(tmp_path / "runs.db", tmp_path, on_trouble=troubles) as recorder:
         recorder.forward("bad", log)
         for run_id in ("good", "bad", "fine"):
@@ -526,7 +526,7 @@ def test_a_run_that_cannot_be_written_does_not_keep_others_from_it(
     troubles = Troubles()
     real = RunWriter._write_nodes
 
-    def poisoned(self: RunWriter, connection: object, state: RunState, *a: object, **k: object):
+    def poisoned(self: RunWriter, connection: object, state: RecordedRun, *a: object, **k: object):
         if state.run_id == "bad":
             raise sqlite3.IntegrityError("poison")
         return real(self, connection, state, *a, **k)

@@ -11,9 +11,10 @@ import pytest
 
 from taskgrove.commands.run_recorder import ResumeClaim, RunAbout
 from taskgrove.errors import StoreError
-from taskgrove.store.recording import inbox, run_state, saving
+from taskgrove.store.recording import inbox, saving
+from taskgrove.store.recording import recorded_run as run_state
 from taskgrove.store.recording.inbox import Begin, BeginRequest, BeginStage, End
-from taskgrove.store.recording.run_state import Ending, RunRequest, RunStage, RunState
+from taskgrove.store.recording.recorded_run import Ending, RecordedRun, RecordRequest, RunStage
 from taskgrove.store.recording.saving import Saver, SaverRequest, SaverStage
 from taskgrove.store.recording.writer import Writer
 from tests.moves_walk import walk_cells
@@ -26,26 +27,26 @@ def none_refused(_machine: object) -> int:
     return 0
 
 
-def run() -> RunState:
-    return RunState("run-1", {"run_id": "run-1", "created_ns": 5}, {})
+def run() -> RecordedRun:
+    return RecordedRun("run-1", {"run_id": "run-1", "created_ns": 5}, {})
 
 
-ASKED_OF_A_RUN: dict[RunRequest, Callable[[RunState], object]] = {
-    RunRequest.KEEP: lambda state: state.kept(1),
-    RunRequest.END: lambda state: state.end(ENDING),
-    RunRequest.FINISH: lambda state: state.committed(lazy=True),
-    RunRequest.GIVE_UP: lambda state: state.give_up("a fault"),
-    RunRequest.START_OVER: lambda state: state.start_over(),
+ASKED_OF_A_RUN: dict[RecordRequest, Callable[[RecordedRun], object]] = {
+    RecordRequest.KEEP: lambda state: state.kept(1),
+    RecordRequest.END: lambda state: state.end(ENDING),
+    RecordRequest.FINISH: lambda state: state.committed(lazy=True),
+    RecordRequest.GIVE_UP: lambda state: state.give_up("a fault"),
+    RecordRequest.START_OVER: lambda state: state.start_over(),
 }
 
 
-def run_in(stage: RunStage) -> RunState:
+def run_in(stage: RunStage) -> RecordedRun:
     way = {
         RunStage.NEW: [],
-        RunStage.KEPT: [RunRequest.KEEP],
-        RunStage.ENDED: [RunRequest.KEEP, RunRequest.END],
-        RunStage.FINAL: [RunRequest.KEEP, RunRequest.END, RunRequest.FINISH],
-        RunStage.BROKEN: [RunRequest.GIVE_UP],
+        RunStage.KEPT: [RecordRequest.KEEP],
+        RunStage.ENDED: [RecordRequest.KEEP, RecordRequest.END],
+        RunStage.FINAL: [RecordRequest.KEEP, RecordRequest.END, RecordRequest.FINISH],
+        RunStage.BROKEN: [RecordRequest.GIVE_UP],
     }[stage]
     state = run()
     for request in way:

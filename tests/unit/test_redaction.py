@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.errors import UsageError
-from taskgrove.redaction import REDACTED, Redaction, holds_redacted, names, without_url_passwords
+from taskgrove.redaction import (
+    REDACTED,
+    Redaction,
+    holds_redacted,
+    without_url_passwords,
+)
+from taskgrove.redaction import (
+    secret_names as names,
+)
 
 RULE = Redaction()
 

@@ -18,14 +18,9 @@ TWICE = frozenset(
     [
         "base",
         "faults",
-        "link",
-        "names",
         "schema",
         "session",
-        "statements",
         "task",
-        "RunRequest",
-        "RunState",
         "AnalysisEntry",
         "Fault",
     ]

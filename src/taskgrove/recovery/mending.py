@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
-from taskgrove.store.recording.run_state import RunState
+from taskgrove.store.recording.recorded_run import RecordedRun
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.story.run_node import RunNodes
 
@@ -50,7 +50,7 @@ def mend_run(connection: Connection, dialect: str, run_key: int) -> RunNodes:
             .where(runs.c.run_key == run_key)
             .values(lost_event_count=max(run.lost_event_count, missing))
         )
-    state = RunState.of_a_gone_process(run.run_id, {"created_ns": run.created_ns}, {})
+    state = RecordedRun.of_a_gone_process(run.run_id, {"created_ns": run.created_ns}, {})
     state.touched = True
     writer.write(connection, [state], (), now_ns=run.last_ns, lazy=True)
     return state.facts

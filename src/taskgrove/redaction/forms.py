@@ -12,7 +12,7 @@ import binascii
 import re
 from typing import Final
 
-from taskgrove.redaction.names import certainty_of, may_name_a_secret
+from taskgrove.redaction.secret_names import certainty_of, may_name_a_secret
 
 #: The mark in place of a secret.
 REDACTED: Final = "<redacted>"

@@ -2,8 +2,8 @@
 
 These are redacted:
 
-- values with the *name* of a secret (:mod:`taskgrove.redaction.names`): variables, keys at any
-  depth, flags, headers, ``name=value`` and ``name: value`` in a text;
+- values with the *name* of a secret (:mod:`taskgrove.redaction.secret_names`): variables, keys
+  at any depth, flags, headers, ``name=value`` and ``name: value`` in a text;
 - values with the *form* of a secret (:mod:`taskgrove.redaction.forms`): keys of well-known
   services, private keys, passwords of URLs;
 - values that were found by their name before, where a text repeats them
@@ -25,9 +25,9 @@ from typing import Any, Final
 from taskgrove.errors import UsageError
 from taskgrove.redaction.command_line import shown_words
 from taskgrove.redaction.forms import REDACTED, hide_forms
+from taskgrove.redaction.hidden_statements import hide_statements, is_small
 from taskgrove.redaction.known import KnownValues
-from taskgrove.redaction.names import Certainty, certainty_of, may_name_a_secret
-from taskgrove.redaction.statements import hide_statements, is_small
+from taskgrove.redaction.secret_names import Certainty, certainty_of, may_name_a_secret
 from taskgrove.redaction.text import hide_values
 
 #: The environment variable that changes the rule.

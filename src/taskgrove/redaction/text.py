@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from taskgrove.redaction.forms import REDACTED
-from taskgrove.redaction.names import Certainty
+from taskgrove.redaction.secret_names import Certainty
 
 #: ``name: `` or ``name=``, the name perhaps quoted.
 _NAME: Final = re.compile(

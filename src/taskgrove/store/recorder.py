@@ -51,10 +51,10 @@ from taskgrove.store.recording.lease import (
     this_process,
     user_name,
 )
-from taskgrove.store.recording.link import Link
 from taskgrove.store.recording.outage import Outage
+from taskgrove.store.recording.record_link import Link
+from taskgrove.store.recording.recorded_run import Ending, RecordedRun
 from taskgrove.store.recording.rights import check_rights
-from taskgrove.store.recording.run_state import Ending, RunState
 from taskgrove.store.recording.run_writer import BrokenRunError, ClaimTakenError
 from taskgrove.store.recording.saving import Saver
 from taskgrove.store.recording.spill import Spill
@@ -168,7 +168,7 @@ class Recorder:
                 in this record.
             StoreError: Its claim cannot be written.
         """
-        begin = Begin(RunState(run_id, self._row(run_id, about), self._lease(), resumed))
+        begin = Begin(RecordedRun(run_id, self._row(run_id, about), self._lease(), resumed))
         state = begin.state
         state.unread = resumed
         state.claim = about.claim

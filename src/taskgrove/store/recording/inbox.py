@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from taskgrove.events import Observer, ProgressDraft, TaskEvent
 from taskgrove.moves import IGNORE, Answer, table_of
-from taskgrove.store.recording.run_state import Ending, RunState
+from taskgrove.store.recording.recorded_run import Ending, RecordedRun
 
 #: How long the writer waits for more to come before it writes, in seconds.
 GATHER_S: Final = 0.02
@@ -86,7 +86,7 @@ class Begin:
         error: Why the record refused the run.
     """
 
-    state: RunState
+    state: RecordedRun
     stage: BeginStage = _ASKED
     done: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None

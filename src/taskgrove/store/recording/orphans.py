@@ -15,7 +15,7 @@ from taskgrove.errors import StoreError
 from taskgrove.events.plain_event import read_event
 from taskgrove.store.database.faults import is_outage, why_refused
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside, TakenIn
-from taskgrove.store.recording.run_state import Ending, RunState
+from taskgrove.store.recording.recorded_run import Ending, RecordedRun
 from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWriter
 from taskgrove.store.recording.spill import keep_only, orphans_of, set_aside, take_orphan
 from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry, read_entries
@@ -121,7 +121,7 @@ class _File:
     fd: int
     writer: RunWriter
     transaction: Callable[[], AbstractContextManager[Connection]]
-    states: dict[str, RunState] = field(default_factory=dict)
+    states: dict[str, RecordedRun] = field(default_factory=dict)
     left: list[KeptAside] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
@@ -193,7 +193,7 @@ class _File:
             if self._guarded(self.states[run_id], self._write_log, of_run)
         )
 
-    def _guarded(self, state: RunState, write: Callable[..., None], *arguments: object) -> bool:
+    def _guarded(self, state: RecordedRun, write: Callable[..., None], *arguments: object) -> bool:
         """Write something of a run; a run that cannot be written does no harm to the others."""
         if state.is_broken:
             return False
@@ -206,15 +206,15 @@ class _File:
             return False
         return True
 
-    def _write_log(self, state: RunState, of_run: Sequence[tuple[int, bytes]]) -> None:
+    def _write_log(self, state: RecordedRun, of_run: Sequence[tuple[int, bytes]]) -> None:
         for sequence, body in of_run:
             state.adopt(read_event(body, state.run_id, sequence))
         self._write_some(state, [(state, of_run)], log_only=True)
 
-    def _write_rows(self, state: RunState) -> None:
+    def _write_rows(self, state: RecordedRun) -> None:
         self._write_some(state, [], log_only=False)
 
-    def _write_some(self, state: RunState, log: Sequence[LogPart], *, log_only: bool) -> None:
+    def _write_some(self, state: RecordedRun, log: Sequence[LogPart], *, log_only: bool) -> None:
         # The process is gone: its last sign of life is its newest event.
         now_ns = state.facts.last_ns or state.row["created_ns"] or SYSTEM_CLOCK.wall_ns()
         with self.transaction() as connection:
@@ -238,10 +238,10 @@ def unwritable(location: str, error: StoreError, folder: Path | None = None) -> 
     return TakenIn(left=tuple(item for item in found if item is not None))
 
 
-def _state_of(entry: Entry) -> RunState:
+def _state_of(entry: Entry) -> RecordedRun:
     if not isinstance(entry, RunEntry):  # its row is in the record
-        return RunState.of_a_gone_process(entry.run_id, {"created_ns": 0}, {})
-    return RunState.of_a_gone_process(
+        return RecordedRun.of_a_gone_process(entry.run_id, {"created_ns": 0}, {})
+    return RecordedRun.of_a_gone_process(
         entry.run_id, dict(entry.row), entry.lease, resumed=entry.resumed
     )
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from taskgrove.errors import StoreError
 from taskgrove.store.database.faults import store_error
-from taskgrove.store.recording.run_state import KeptEvent, RunStage, RunState
+from taskgrove.store.recording.recorded_run import KeptEvent, RecordedRun, RunStage
 from taskgrove.store.recording.run_writer import LogPart
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry
@@ -82,7 +82,7 @@ class Outage:
         self._lost = 0
 
     def keep(
-        self, states: Sequence[RunState], kept: Sequence[tuple[RunState, list[KeptEvent]]]
+        self, states: Sequence[RecordedRun], kept: Sequence[tuple[RecordedRun, list[KeptEvent]]]
     ) -> None:
         """Keep aside the news of runs, as far as there is room; events without room are counted."""
         entries: list[Entry] = []
@@ -90,7 +90,7 @@ class Outage:
             if state.run_key is None and state.run_id not in self._runs_kept:
                 entries.append(RunEntry(state.run_id, state.row, state.lease, state.resumed))
                 self._runs_kept.add(state.run_id)
-        of_entry: dict[int, tuple[RunState, KeptEvent]] = {}
+        of_entry: dict[int, tuple[RecordedRun, KeptEvent]] = {}
         for state, of_run in kept:
             for event in self._worth_keeping(state, of_run):
                 of_entry[len(entries)] = (state, event)
@@ -113,7 +113,7 @@ class Outage:
             else:
                 self._ends_kept.discard(entry.run_id)
 
-    def _worth_keeping(self, state: RunState, of_run: list[KeptEvent]) -> list[KeptEvent]:
+    def _worth_keeping(self, state: RecordedRun, of_run: list[KeptEvent]) -> list[KeptEvent]:
         if not self._spill.is_crowded:
             return of_run
         progress = [kept for kept in of_run if kept[2].kind == "progress"]
@@ -121,7 +121,7 @@ class Outage:
             self._lose(state, progress)
         return [kept for kept in of_run if kept[2].kind != "progress"]
 
-    def _lose(self, state: RunState, events: list[KeptEvent]) -> None:
+    def _lose(self, state: RecordedRun, events: list[KeptEvent]) -> None:
         state.forget(events)
         self._lost += len(events)
         if not self._told_full:
@@ -131,11 +131,11 @@ class Outage:
                 " to keep events aside: events are lost from now on; the record will say how many"
             )
 
-    def is_safe_for(self, state: RunState) -> bool:
+    def is_safe_for(self, state: RecordedRun) -> bool:
         """Return True when the end of a run is kept aside where a crash cannot take it."""
         return self._spill.durable and state.run_id in self._ends_kept
 
-    def chunks(self, state_of: Callable[[str], RunState]) -> Iterator[tuple[list[LogPart], int]]:
+    def chunks(self, state_of: Callable[[str], RecordedRun]) -> Iterator[tuple[list[LogPart], int]]:
         """Yield the events that are kept aside, oldest first, each chunk with a mark.
 
         Args:

@@ -19,7 +19,7 @@ from taskgrove.events.plain_event import read_event
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes, json_text
 from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.node_rows import change_of, identity_of, kept_path
-from taskgrove.store.recording.run_state import RunStage, RunState
+from taskgrove.store.recording.recorded_run import RecordedRun, RunStage
 from taskgrove.story.run_node import RunNode
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PATHS_KEPT: Final = 200_000
 _NAME_LIMIT: Final = 400
 
 #: Events of one run for the log: the number and the bytes of each, whatever follows them.
-LogPart: TypeAlias = tuple[RunState, Sequence[tuple[int, bytes, *tuple[Any, ...]]]]
+LogPart: TypeAlias = tuple[RecordedRun, Sequence[tuple[int, bytes, *tuple[Any, ...]]]]
 
 
 class BrokenRunError(Exception):
@@ -84,7 +84,7 @@ class RunWriter:
     def write(
         self,
         connection: Connection,
-        states: Iterable[RunState],
+        states: Iterable[RecordedRun],
         log: Iterable[LogPart],
         *,
         now_ns: int,
@@ -132,7 +132,7 @@ class RunWriter:
         return done
 
     def heartbeat(
-        self, connection: Connection, states: Sequence[RunState], pid: int, now_ns: int
+        self, connection: Connection, states: Sequence[RecordedRun], pid: int, now_ns: int
     ) -> None:
         """Renew the leases of runs that are being recorded.
 
@@ -152,7 +152,7 @@ class RunWriter:
 
     def committed(
         self,
-        states: Iterable[RunState],
+        states: Iterable[RecordedRun],
         done: Written,
         *,
         lazy: bool = False,
@@ -173,7 +173,7 @@ class RunWriter:
 
     # -- runs -------------------------------------------------------------------------------
 
-    def _begin(self, connection: Connection, state: RunState, now_ns: int) -> int:
+    def _begin(self, connection: Connection, state: RecordedRun, now_ns: int) -> int:
         if not state.resumed:  # a row that is there already is told by its ``created_ns``
             self._do(connection, sql.INSERT_RUN, tuple(state.row[it] for it in sql.RUN_COLUMNS))
         found = self._do(connection, sql.FIND_RUN, (state.run_id,)).first()
@@ -195,7 +195,7 @@ class RunWriter:
         return key
 
     def _claim(
-        self, connection: Connection, state: RunState, claim: ResumeClaim, now_ns: int
+        self, connection: Connection, state: RecordedRun, claim: ResumeClaim, now_ns: int
     ) -> None:
         earlier, run_id = state.row["parent_run_id"], state.run_id
         set_out = json_text(claim.set_out)
@@ -207,7 +207,7 @@ class RunWriter:
         if held[0] != run_id:
             raise ClaimTakenError(earlier, held[0])
 
-    def _hold(self, connection: Connection, state: RunState, key: int, now_ns: int) -> None:
+    def _hold(self, connection: Connection, state: RecordedRun, key: int, now_ns: int) -> None:
         lease = {**state.lease, "run_key": key, "heartbeat_ns": now_ns}
         self._do(connection, sql.INSERT_LEASE, tuple(lease[name] for name in sql.LEASE_COLUMNS))
 
@@ -225,11 +225,11 @@ class RunWriter:
         for sequence, body in connection.execute(statement):
             yield read_event(bytes(body), run_id, sequence)
 
-    def _refold(self, connection: Connection, state: RunState, key: int) -> None:
+    def _refold(self, connection: Connection, state: RecordedRun, key: int) -> None:
         self._do(connection, sql.DROP_NODES, (key,))
         state.refold(self.events(connection, key, state.run_id))
 
-    def _write_run(self, connection: Connection, state: RunState, key: int) -> None:
+    def _write_run(self, connection: Connection, state: RecordedRun, key: int) -> None:
         root, ending, facts = state.facts.root, state.ending, state.facts
         ends = state.stage is RunStage.ENDED
         status = None if root is None or root.status is None else int(root.status)
@@ -273,7 +273,7 @@ class RunWriter:
 
     # -- nodes, analyses, pages -------------------------------------------------------------
 
-    def _find_paths(self, connection: Connection, states: list[RunState], done: Written) -> None:
+    def _find_paths(self, connection: Connection, states: list[RecordedRun], done: Written) -> None:
         wanted = {path for state in states for path in state.fresh}
         wanted.update(event.path for state in states for _, event in state.noted)
         names = {path: kept_path(path) for path in wanted if path not in self._path_keys}
@@ -295,7 +295,7 @@ class RunWriter:
         return done.path_keys[path] if key is None else key
 
     def _write_nodes(
-        self, connection: Connection, state: RunState, key: int, done: Written, *, lazy: bool
+        self, connection: Connection, state: RecordedRun, key: int, done: Written, *, lazy: bool
     ) -> None:
         numbers = state.numbers
         if state.fresh:
@@ -318,7 +318,7 @@ class RunWriter:
             self._do(connection, sql.CHANGE_NODE, changes)
 
     def _write_noted(
-        self, connection: Connection, state: RunState, key: int, done: Written
+        self, connection: Connection, state: RecordedRun, key: int, done: Written
     ) -> None:
         for sequence, event in state.noted:
             path_key, detail = self._path_key(event.path, done), event.detail

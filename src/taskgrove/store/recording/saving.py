@@ -18,10 +18,10 @@ from taskgrove.clock import Clock
 from taskgrove.moves import IGNORE, Answer, table_of
 from taskgrove.store.database.faults import is_outage, why_refused, words_of
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
-from taskgrove.store.recording.link import Link, RecordGoneError
 from taskgrove.store.recording.orphans import adopt
 from taskgrove.store.recording.outage import Outage
-from taskgrove.store.recording.run_state import KeptEvent, RunStage, RunState
+from taskgrove.store.recording.record_link import Link, RecordGoneError
+from taskgrove.store.recording.recorded_run import KeptEvent, RecordedRun, RunStage
 from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWriter, Written
 from taskgrove.store.recording.telling import Forwarder, Teller
 
@@ -32,7 +32,7 @@ LAZY_S: Final = 1.0
 #: Events of one transaction, at most.
 CHUNK: Final = 20_000
 
-Kept = list[tuple[RunState, list[KeptEvent]]]
+Kept = list[tuple[RecordedRun, list[KeptEvent]]]
 
 
 class SaverStage(Enum):
@@ -95,7 +95,7 @@ class Saver:
     location: str
     spill_folder: Path | None
     stage: SaverStage = _IN_RECORD
-    states: dict[str, RunState] = field(default_factory=dict)
+    states: dict[str, RecordedRun] = field(default_factory=dict)
     not_kept: set[str] = field(default_factory=set)
     beat_at: float = field(default_factory=lambda: time.monotonic() + HEARTBEAT_S)
     _sql: RunWriter | None = None
@@ -131,15 +131,15 @@ class Saver:
         else:
             self._store(kept, last=last)
 
-    def state_of(self, run_id: str) -> RunState:
+    def state_of(self, run_id: str) -> RecordedRun:
         """Return the state of a run, also of one that was forgotten meanwhile."""
         state = self.states.get(run_id)
         if state is None:  # it ended long ago: late events are added to its record
-            state = RunState.of_a_gone_process(run_id, {"created_ns": 0}, {})
+            state = RecordedRun.of_a_gone_process(run_id, {"created_ns": 0}, {})
             self.states[run_id] = state
         return state
 
-    def claim(self, state: RunState) -> Exception | None:
+    def claim(self, state: RecordedRun) -> Exception | None:
         """Write a run that resumes another; return why the record does not take it, or None."""
         error: Exception | None = None
         for _ in range(2):  # the answer to a commit may be lost: then the claim is there already
@@ -177,7 +177,7 @@ class Saver:
             self.teller.end(f"the record at {self.location} answers again")
         self._hand_on(kept)
 
-    def _pending(self, kept: Kept, *, last: bool) -> list[RunState]:
+    def _pending(self, kept: Kept, *, last: bool) -> list[RecordedRun]:
         now = time.monotonic()
         pending = {state.run_id: state for state, _ in kept}
         for state in self.states.values():
@@ -189,7 +189,7 @@ class Saver:
                 pending[state.run_id] = state
         return list(pending.values())
 
-    def _write(self, states: list[RunState], kept: Kept, *, beat: bool) -> None:
+    def _write(self, states: list[RecordedRun], kept: Kept, *, beat: bool) -> None:
         writer = self._writer()
         log: list[LogPart] = []
         for state, of_run in kept:
@@ -220,7 +220,7 @@ class Saver:
     def _transaction(
         self,
         writer: RunWriter,
-        states: list[RunState],
+        states: list[RecordedRun],
         log: Sequence[LogPart],
         *,
         log_only: bool = False,
@@ -250,14 +250,14 @@ class Saver:
             self._sql = RunWriter(self.link.store.dialect)
         return self._sql
 
-    def _leased(self) -> list[RunState]:
+    def _leased(self) -> list[RecordedRun]:
         return [
             state
             for state in self.states.values()
             if state.run_key is not None and state.stage is not RunStage.FINAL and not state.foreign
         ]
 
-    def _store_one_by_one(self, states: list[RunState], kept: Kept, error: Exception) -> None:
+    def _store_one_by_one(self, states: list[RecordedRun], kept: Kept, error: Exception) -> None:
         """Find the run that cannot be written, and write the others."""
         by_run = {state.run_id: of_run for state, of_run in kept}
         for state in states:
@@ -276,7 +276,7 @@ class Saver:
             self._hand_on([(state, of_run)])
 
     def _write_replaced(
-        self, state: RunState, of_run: Sequence[KeptEvent], error: Exception
+        self, state: RecordedRun, of_run: Sequence[KeptEvent], error: Exception
     ) -> bool:
         """Write substitutes of events that the database refuses; True where that was possible."""
         if not of_run:
@@ -292,7 +292,7 @@ class Saver:
         )
         return True
 
-    def give_up(self, state: RunState, error: Exception) -> None:
+    def give_up(self, state: RecordedRun, error: Exception) -> None:
         """Write nothing more of a run, and tell why."""
         why = str(error) if isinstance(error, BrokenRunError) else why_refused(error)
         state.give_up(why)
@@ -318,7 +318,7 @@ class Saver:
         if self.move(_FAIL):
             self.outage.begin(error)
 
-    def _unbroken(self) -> list[RunState]:
+    def _unbroken(self) -> list[RecordedRun]:
         return [state for state in self.states.values() if not state.is_broken]
 
     def _keep_aside(self, kept: Kept) -> None:

@@ -34,7 +34,7 @@ from taskgrove.store.recording.inbox import (
     Waiter,
     events_in,
 )
-from taskgrove.store.recording.run_state import Ending, RunStage
+from taskgrove.store.recording.recorded_run import Ending, RunStage
 from taskgrove.store.recording.saving import Kept, Saver, SaverRequest
 
 _LOGGER = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Final
 
 from taskgrove.redaction.command_line import USER_FLAGS, value_of_short_flag
 from taskgrove.redaction.forms import REDACTED
-from taskgrove.redaction.names import Certainty
+from taskgrove.redaction.secret_names import Certainty
 
 #: ``name=``, ``name: `` and ``"name": ``, also as JSON inside of a text (``\\"name\\": ``).
 _NAME: Final = re.compile(

@@ -43,7 +43,7 @@ class RunStage(Enum):
     """The run cannot be recorded: nothing more of it is written."""
 
 
-class RunRequest(Enum):
+class RecordRequest(Enum):
     """A request to the record of a run."""
 
     KEEP = "keep"
@@ -59,10 +59,10 @@ class RunRequest(Enum):
 
 
 _NEW, _KEPT, _ENDED, _FINAL, _BROKEN = RunStage
-_KEEP, _END, _FINISH, _GIVE_UP, _START_OVER = RunRequest
+_KEEP, _END, _FINISH, _GIVE_UP, _START_OVER = RecordRequest
 
 # fmt: off
-MOVES: Final = table_of(RunStage, RunRequest, {
+MOVES: Final = table_of(RunStage, RecordRequest, {
     _NEW:    {_KEEP: _KEPT,  _END: _ENDED, _FINISH: IGNORE, _GIVE_UP: _BROKEN, _START_OVER: IGNORE},
     _KEPT:   {_KEEP: IGNORE, _END: _ENDED, _FINISH: IGNORE, _GIVE_UP: _BROKEN, _START_OVER: _NEW},
     _ENDED:  {_KEEP: IGNORE, _END: IGNORE, _FINISH: _FINAL, _GIVE_UP: _BROKEN, _START_OVER: IGNORE},
@@ -88,7 +88,7 @@ KeptEvent: TypeAlias = tuple[int, bytes, TaskEvent]
 
 
 @dataclass(slots=True)
-class RunState:
+class RecordedRun:
     """A run that is being recorded.
 
     Attributes:
@@ -150,7 +150,7 @@ class RunState:
     @classmethod
     def of_a_gone_process(
         cls, run_id: str, row: dict[str, Any], lease: Mapping[str, Any], *, resumed: bool = True
-    ) -> RunState:
+    ) -> RecordedRun:
         """Return a run that belongs to no process any more; its log is read when it is written."""
         return cls(run_id, row, lease, resumed, foreign=True, unread=True)
 
@@ -195,7 +195,7 @@ class RunState:
         self.touched = False
         self._move(_FINISH)
 
-    def _move(self, request: RunRequest) -> bool:
+    def _move(self, request: RecordRequest) -> bool:
         cell = MOVES[self.stage, request]
         if isinstance(cell, Answer):
             return False
