@@ -12,7 +12,6 @@ from typing import ParamSpec
 import click
 
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.extras import missing_extra
 from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken
 from taskgrove.cli.surroundings import DEBUG_VARIABLE, check_surroundings, shown_rule
 from taskgrove.cli.terminal import Terminal, flush_streams
@@ -54,6 +53,8 @@ def _guarded(call: Callable[[], int]) -> int:
         _traceback_if_wanted()
         return exit_code_of_error(exc)
     except Exception as exc:  # noqa: BLE001 - the edge of the program: told, never a traceback
+        from taskgrove.cli.extras import missing_extra  # noqa: PLC0415 - for errors only
+
         terminal = Terminal(json=True)
         missing = missing_extra(exc) if isinstance(exc, ModuleNotFoundError) else None
         if missing is not None:

@@ -16,7 +16,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import secrets
 import tempfile
 from collections import deque
 from collections.abc import Sequence, Set
@@ -128,7 +127,7 @@ class Spill:
         error: OSError | None = None
         folders = spill_folders() if self._folder is None else [self._folder]
         for folder in [it for it in folders for _ in range(_TRIES)]:
-            path = folder / f"{_stem(self._location)}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+            path = folder / f"{_stem(self._location)}-{os.getpid()}-{os.urandom(4).hex()}{_SUFFIX}"
             fd = None
             try:
                 _private_folder(folder)
@@ -268,7 +267,7 @@ def set_aside(path: Path, fd: int) -> Path:
     os.fchmod(fd, 0o600)
     aside = path.with_suffix(".damaged")
     while os.path.lexists(aside):
-        aside = path.with_suffix(f".{secrets.token_hex(4)}.damaged")
+        aside = path.with_suffix(f".{os.urandom(4).hex()}.damaged")
     return path.rename(aside)
 
 
