@@ -45,8 +45,10 @@ def typed_value(model: type[TaskParameters], key: str, text: str) -> Any:
     """
     fields = model.model_fields
     field = next((fields[name] for name in fields if key in {name, fields[name].alias}), None)
-    if field is None:
-        return _undeclared(model, text)
+    if field is None:  # an argument, or data of a template
+        value = _read(text, scalar)
+        is_data = any(TemplateConfig in _members(item.annotation) for item in fields.values())
+        return text if isinstance(value, dict) and not is_data else value
     members = list(_members(field.annotation))
     others = [member for member in members if not _is_text(member)]
     if not others:
@@ -58,14 +60,6 @@ def typed_value(model: type[TaskParameters], key: str, text: str) -> Any:
         fitting = (value for value in read if any(_fits(value, kind, True) for kind in others))
         return next(fitting, text)
     return next((value for value in read if _fits(value, field.annotation, False)), read[0])
-
-
-def _undeclared(model: type[TaskParameters], text: str) -> Any:
-    """Return the value of a key that no field declares: an argument, or data of a template."""
-    value = _read(text, scalar)
-    fields = model.model_fields.values()
-    is_data = any(TemplateConfig in _members(field.annotation) for field in fields)
-    return text if isinstance(value, dict) and not is_data else value
 
 
 def _read(text: str, how: Callable[[str], Any]) -> Any:

@@ -42,20 +42,18 @@ def validate(
         path: The path of that node.
         given: Keys whose values come from elsewhere, such as the command line.
     """
-    outside = frozenset(given)
     try:
         return model.model_validate(values)
     except ValidationError as exc:
         errors = exc.errors(include_url=False)
-        values = _copied(values)
-        put = [_put_text(values, item) for item in errors if item["type"] in _TEXT_ERRORS]
-        if not any(put):
-            _tell(model, errors, problems, node, path, outside)
-            return None
-    try:
-        return model.model_validate(values)
-    except ValidationError as exc:
-        _tell(model, exc.errors(include_url=False), problems, node, path, outside)
+    values = _copied(values)
+    put = [_put_text(values, item) for item in errors if item["type"] in _TEXT_ERRORS]
+    if any(put):
+        try:
+            return model.model_validate(values)
+        except ValidationError as exc:
+            errors = exc.errors(include_url=False)
+    _tell(model, errors, problems, node, path, frozenset(given))
     return None
 
 

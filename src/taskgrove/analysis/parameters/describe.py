@@ -155,16 +155,14 @@ def _shown_default(field: FieldInfo) -> str:
 
 def _sentence(field: FieldInfo) -> str:
     """Return the meaning of a parameter, and the limits of its value."""
-    limits = []
-    for rule in field.metadata:
-        for name, sign in _SIGNS.items():
-            value = getattr(rule, name, None)
-            if value is not None:
-                limits.append(f"{sign} {value}")
+    limits = [
+        f"{sign} {value}"
+        for rule in field.metadata
+        for name, sign in _SIGNS.items()
+        if (value := getattr(rule, name, None)) is not None
+    ]
     said = field.description or ""
-    if not limits:
-        return said
-    return f"{said} ({', '.join(limits)})".strip()
+    return f"{said} ({', '.join(limits)})".strip() if limits else said
 
 
 _SIGNS: Final[dict[str, str]] = {

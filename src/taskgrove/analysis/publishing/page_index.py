@@ -33,7 +33,13 @@ from taskgrove.analysis.publishing.page_names import (
     page_parts,
 )
 from taskgrove.analysis.publishing.page_origin import PageOrigin
-from taskgrove.analysis.publishing.page_record import SCHEMA, PageRecord, VersionRecord, read_record
+from taskgrove.analysis.publishing.page_record import (
+    SCHEMA,
+    PageRecord,
+    VersionRecord,
+    decoded,
+    read_record,
+)
 from taskgrove.errors import AnalysisError
 
 _POLICY: Final = "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
@@ -87,14 +93,8 @@ def rebuild_index(root: Folder, now_ns: int) -> Index:
 
 
 def _read_index(root: Folder) -> Index | None:
-    data = root.read(INDEX_FILE)
-    if data is None:
-        return None
-    try:
-        index = msgspec.json.decode(data, type=Index)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    return index if index.schema == SCHEMA else None
+    index = decoded(root.read(INDEX_FILE), Index)
+    return index if index is not None and index.schema == SCHEMA else None
 
 
 def _scan(root: Folder) -> dict[str, PageRecord]:

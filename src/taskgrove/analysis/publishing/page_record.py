@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -11,6 +12,8 @@ from taskgrove.analysis.publishing.page_folder import Folder
 from taskgrove.analysis.publishing.page_names import PAGE_FILE, RECORD_FILE, VERSION
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.errors import AnalysisError
+
+DecodedT = TypeVar("DecodedT")
 
 #: Version of the form of records and of the index.
 SCHEMA: Final = 1
@@ -72,7 +75,7 @@ def read_record(folder: Folder, display_name: str) -> PageRecord | None:
         return None
     content = folder.read(PAGE_FILE) or b""
     digest = hashlib.sha256(content).hexdigest()
-    known = _decoded(folder.read(RECORD_FILE))
+    known = decoded(folder.read(RECORD_FILE), PageRecord)
     versions = tuple(_versions(folder, known))
     if known is not None and known.sha256 == digest:
         return msgspec.structs.replace(known, display_name=display_name, versions=versions)
@@ -106,20 +109,15 @@ def write_record(folder: Folder, record: PageRecord) -> None:
 
 def _is_strange(data: bytes | None) -> bool:
     """Return whether a file is valid JSON but no record; a damaged one was ours."""
-    try:
-        found = msgspec.json.decode(data or b"{")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return False
-    return not isinstance(found, dict) or "display_name" not in found
+    found = decoded(data, object)
+    return found is not None and not (isinstance(found, dict) and "display_name" in found)
 
 
-def _decoded(data: bytes | None) -> PageRecord | None:
-    if data is None:
-        return None
-    try:
-        return msgspec.json.decode(data, type=PageRecord)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None  # spoilt: the page is there all the same
+def decoded(data: bytes | None, kind: type[DecodedT]) -> DecodedT | None:
+    """Return the content of a file of JSON, or None where it is missing or damaged."""
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        return msgspec.json.decode(data or b"", type=kind)
+    return None
 
 
 def _versions(folder: Folder, record: PageRecord | None) -> list[VersionRecord]:
