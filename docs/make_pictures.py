@@ -18,7 +18,7 @@ from rich.text import Text
 
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.follow import EventQueue
-from taskgrove.cli.session import MapSession
+from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.simulate import demo_map
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.command_map import load_command_map

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.cli.devices import import_tango
-from taskgrove.cli.session import MapSession
+from taskgrove.cli.run_session import MapSession
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.store.history import History
 from tests.cli.command_line import (

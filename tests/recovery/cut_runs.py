@@ -13,7 +13,7 @@ from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import Task, TaskExecutionType
 from taskgrove.store import Recorder, Store
 from taskgrove.store.recording.lease import LeaseHolder
-from taskgrove.store.schema import events, leases, runs
+from taskgrove.store.tables import events, leases, runs
 from taskgrove.testing import FakeDeviceRunner, Script
 from tests.recovery.doomed import Manager, build
 

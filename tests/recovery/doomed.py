@@ -179,7 +179,7 @@ class Nursery:
 def _serve() -> None:
     import taskgrove.store.recorder
     import taskgrove.store.recording.writer
-    import taskgrove.store.schema  # noqa: F401
+    import taskgrove.store.tables  # noqa: F401
 
     for line in sys.stdin:
         database, run_id, truth, kill_at, when = json.loads(line)

@@ -21,7 +21,7 @@ from taskgrove.recovery.finding_lost import find_lost, lost_runs
 from taskgrove.store import Store
 from taskgrove.store.database.holders import boot_id
 from taskgrove.store.history import History
-from taskgrove.store.schema import events, leases, runs
+from taskgrove.store.tables import events, leases, runs
 from taskgrove.story.run_story import RunnerSign
 from taskgrove.view.record_view import state_words, story_of_record
 from tests.recovery.cut_runs import cut, record

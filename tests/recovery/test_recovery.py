@@ -36,7 +36,7 @@ from taskgrove.recovery.recovery_plan import plan_recovery
 from taskgrove.recovery.resuming import plan_resume
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
-from taskgrove.store.schema import events, runs
+from taskgrove.store.tables import events, runs
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, cut, record
@@ -251,7 +251,7 @@ def started_process(store: Store, identity: str, host: str | None = None) -> Non
             connection.execute(update(runs).values(host=host))
     from sqlalchemy import delete
 
-    from taskgrove.store.schema import leases
+    from taskgrove.store.tables import leases
 
     with store.writing() as connection:
         connection.execute(delete(leases))

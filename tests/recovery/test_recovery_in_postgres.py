@@ -17,7 +17,7 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.store import Store, find_lost, give_verdict, recover
 from taskgrove.store.history import History
-from taskgrove.store.schema import events
+from taskgrove.store.tables import events
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.cli.command_line import environment, start
 from tests.recovery.cut_runs import DEVICE, cut, record

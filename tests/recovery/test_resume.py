@@ -210,7 +210,7 @@ def test_nothing_runs_twice(store: Store) -> None:
         plan_resume(store, "r1", tree())
     from sqlalchemy import delete
 
-    from taskgrove.store.schema import leases
+    from taskgrove.store.tables import leases
 
     with store.writing() as connection:
         connection.execute(delete(leases).where(leases.c.run_key == key))

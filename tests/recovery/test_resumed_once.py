@@ -31,7 +31,7 @@ from taskgrove.store.queries.export_jsonl import header_of
 from taskgrove.store.recording.inbox import WITHDRAW, Begin
 from taskgrove.store.recording.record_link import Link
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun
-from taskgrove.store.schema import resumes, runs
+from taskgrove.store.tables import resumes, runs
 from taskgrove.story.run_node import RunNode
 from taskgrove.testing import FakeDeviceRunner, Script
 from taskgrove.view.record_view import story_of_record

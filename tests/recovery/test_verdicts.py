@@ -90,7 +90,7 @@ def test_verdicts_while_the_run_lives_take_none_of_its_numbers(store: Store) -> 
 def test_verdicts_go_with_their_run(store: Store) -> None:
     from sqlalchemy import delete, select
 
-    from taskgrove.store.schema import runs, verdicts
+    from taskgrove.store.tables import runs, verdicts
 
     record(store, "r1", tree())
     give_verdict(store, "r1", "configure", "acknowledged", why="x")

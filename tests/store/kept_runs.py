@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from taskgrove import BaseTask, LeafTask, MainTaskExecutor, Task, TaskExecutionType
 from taskgrove.events import AnalysisDetail, PageDetail, TaskEvent, encode_event
-from taskgrove.store import schema
+from taskgrove.store import tables as schema
 from taskgrove.store.recording.node_rows import change_of, identity_of
 from taskgrove.store.store import Store
 from taskgrove.story.run_node import RunNodes

@@ -28,7 +28,7 @@ from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.spill import Spill, orphans_of, take_orphan
 from taskgrove.store.recording.spill_file import EventEntry
 from taskgrove.store.recording.writer import Writer
-from taskgrove.store.schema import runs
+from taskgrove.store.tables import runs
 from tests.recovery.cut_runs import cut
 from tests.store.recording import (
     OK,

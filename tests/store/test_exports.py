@@ -14,7 +14,7 @@ from sqlalchemy import insert
 
 from taskgrove.errors import MissingExtraError, UsageError
 from taskgrove.events import Cause, FinishedDetail, NoteDetail, Place, decode_event, encode_event
-from taskgrove.store import schema
+from taskgrove.store import tables as schema
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import read_jsonl
 from taskgrove.store.queries.export_parquet import _node_row, export_parquet, parquet_files

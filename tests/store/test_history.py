@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from taskgrove.errors import StoreError, UnknownRunError
 from taskgrove.events import AnalysisDetail, NoteDetail, PageDetail, TaskEvent, encode_event
-from taskgrove.store import schema
+from taskgrove.store import tables as schema
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store

@@ -32,7 +32,7 @@ from taskgrove.store.database.record_version import (
     version_of,
 )
 from taskgrove.store.history import History
-from taskgrove.store.schema import metadata
+from taskgrove.store.tables import metadata
 from tests.cli.command_line import MANAGER, MAP
 from tests.store.kept_runs import beams, keep, keep_beams, ran
 from tests.store.recording import PATIENCE_S, kept, new_recorder, run_recorded

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.store import Store
-from taskgrove.store.database.faults import is_outage, words_of
+from taskgrove.store.database.database_faults import is_outage, words_of
 from taskgrove.store.database.location import find_location
 from tests.store.recording import kept, new_recorder, run_recorded
 

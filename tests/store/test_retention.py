@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from taskgrove.errors import StoreError, UsageError
-from taskgrove.store import schema
+from taskgrove.store import tables as schema
 from taskgrove.store.history import History
 from taskgrove.store.retention import prune
 from taskgrove.store.store import Store

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskgrove.cli.devices import Reach
-from taskgrove.cli.session import MapSession
+from taskgrove.cli.run_session import MapSession
 from taskgrove.commands.aggregation import SubtaskResult, TaskAggregationPolicy
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.composition.context import ComponentContext

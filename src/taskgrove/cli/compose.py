@@ -10,7 +10,7 @@ from taskgrove.cli.analyses import AnalysisOptions
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import load_argin, load_manager
-from taskgrove.cli.session import MapSession, device_leaves
+from taskgrove.cli.run_session import MapSession, device_leaves
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb

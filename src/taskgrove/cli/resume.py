@@ -26,7 +26,7 @@ from taskgrove.cli.resume_source import (
 )
 from taskgrove.cli.resume_words import say_plan
 from taskgrove.cli.run import run_shown
-from taskgrove.cli.session import MapSession
+from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.run_recorder import RunAbout

@@ -12,7 +12,7 @@ from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.follow import EventQueue, surface_for
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
 from taskgrove.cli.recording import Recording, about_map, recording
-from taskgrove.cli.session import MapSession
+from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.showing import say_outcome, show_to_its_end
 from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal

@@ -136,7 +136,7 @@ def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> Lo
     from sqlalchemy import delete, select, update  # noqa: PLC0415 - an extra
 
     from taskgrove.recovery.mending import mend_run  # noqa: PLC0415 - an extra
-    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import leases, runs  # noqa: PLC0415 - an extra
 
     lease = [column for column in leases.c if column.name != "run_key"]
     statement = (

@@ -235,7 +235,7 @@ def _claim(store: Store, row: RunRow) -> None:
     """Take over the run, or fail because another process was quicker."""
     from sqlalchemy import delete, insert, update  # noqa: PLC0415 - an extra
 
-    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import leases, runs  # noqa: PLC0415 - an extra
 
     now_ns, holder = SYSTEM_CLOCK.wall_ns(), this_process()
     who = f"process {holder.pid} on {holder.host}"
@@ -271,7 +271,7 @@ def _give_back(store: Store, row: RunRow) -> None:
     """Undo a claim after a recovery that could not begin."""
     from sqlalchemy import delete, update  # noqa: PLC0415 - an extra
 
-    from taskgrove.store.schema import leases, runs  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import leases, runs  # noqa: PLC0415 - an extra
 
     with store.writing() as connection:
         connection.execute(

@@ -33,7 +33,7 @@ def mend_run(connection: Connection, dialect: str, run_key: int) -> RunNodes:
     """
     from sqlalchemy import insert, select, update  # noqa: PLC0415 - an extra
 
-    from taskgrove.store.schema import events, runs  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import events, runs  # noqa: PLC0415 - an extra
 
     run = connection.execute(select(runs).where(runs.c.run_key == run_key)).one()
     writer = RunWriter(dialect)

@@ -31,7 +31,7 @@ from taskgrove.loops.loop import Loop
 from taskgrove.loops.threads import spawn
 from taskgrove.redaction import Redaction
 from taskgrove.store.database.advice import command_line
-from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.database.location import find_location
 from taskgrove.store.database.plain_bytes import clean_text, json_text
 from taskgrove.store.recording.inbox import (

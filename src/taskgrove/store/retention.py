@@ -110,7 +110,7 @@ def _candidates(before_ns: int | None, keep_last: int | None) -> tuple[str, list
 def _remove(store: Store, keys: list[int]) -> None:
     from sqlalchemy import delete  # noqa: PLC0415 - an extra
 
-    from taskgrove.store.schema import runs  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import runs  # noqa: PLC0415 - an extra
 
     # All else goes with the run's row. Paths stay: who records may know their keys.
     for first in range(0, len(keys), _AT_ONCE):

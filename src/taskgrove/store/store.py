@@ -16,7 +16,7 @@ from taskgrove.lazy_exports import LaterModule
 from taskgrove.private_files import make_private_folder
 from taskgrove.store.database import record_version
 from taskgrove.store.database.connections import Connections
-from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.database.location import Location, default_file, find_location
 from taskgrove.store.database.opening import WRITES, connect_to, make_engine, sqlalchemy_error
 

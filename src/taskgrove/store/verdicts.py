@@ -124,7 +124,7 @@ def _check_path(path: str, known: list[str], run_id: str, show: str) -> None:
 def _next_number(connection: Connection, run_key: int) -> int:
     from sqlalchemy import func, select  # noqa: PLC0415 - an extra
 
-    from taskgrove.store.schema import runs, verdicts  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import runs, verdicts  # noqa: PLC0415 - an extra
 
     # Where writers do not take turns by themselves, they do on the run's row.
     connection.execute(select(runs.c.run_key).where(runs.c.run_key == run_key).with_for_update())
@@ -137,7 +137,7 @@ def _next_number(connection: Connection, run_key: int) -> int:
 def _insert(connection: Connection, run_key: int, event: TaskEvent) -> None:
     from sqlalchemy import insert  # noqa: PLC0415 - an extra
 
-    from taskgrove.store.schema import verdicts  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import verdicts  # noqa: PLC0415 - an extra
 
     row = {"run_key": run_key, "number": event.sequence, "body": encode_event(event)}
     connection.execute(insert(verdicts).values(row))

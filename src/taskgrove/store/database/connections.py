@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from taskgrove.errors import StoreError
-from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.database_faults import store_error
 
 #: How many unused connections are kept.
 _KEPT: Final = 4

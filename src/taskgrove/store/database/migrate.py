@@ -26,7 +26,7 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError, TaskgroveError
 from taskgrove.private_files import make_private_file
 from taskgrove.store.database.connections import Connections
-from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.database.location import Location, find_location
 from taskgrove.store.database.opening import WRITES, make_engine, sqlalchemy_error, uri_of

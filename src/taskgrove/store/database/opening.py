@@ -21,7 +21,7 @@ from urllib.parse import quote
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.private_files import give_to_group, make_private_file
 from taskgrove.store.database.connections import Connections
-from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.database.full_disk import connect_alone, must_be_alone
 from taskgrove.store.database.held_files import connect_holding
 from taskgrove.store.database.location import Location

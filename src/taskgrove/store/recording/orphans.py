@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError
 from taskgrove.events.plain_event import read_event
-from taskgrove.store.database.faults import is_outage, why_refused
+from taskgrove.store.database.database_faults import is_outage, why_refused
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside, TakenIn
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun
 from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWriter

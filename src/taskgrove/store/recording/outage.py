@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from taskgrove.errors import StoreError
-from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.recording.recorded_run import KeptEvent, RecordedRun, RunStage
 from taskgrove.store.recording.run_writer import LogPart
 from taskgrove.store.recording.spill import Spill

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from taskgrove.errors import StoreError
-from taskgrove.store.database.faults import store_error
+from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.database.opening import sqlalchemy_error
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check_rights(store: Store) -> None:
 
 
 def _missing_rights() -> str:
-    from taskgrove.store.schema import metadata  # noqa: PLC0415 - an extra
+    from taskgrove.store.tables import metadata  # noqa: PLC0415 - an extra
 
     wanted = [(name, right) for name in metadata.tables for right in ("SELECT", "INSERT")]
     wanted += [(name, right) for name, rights in _CHANGED.items() for right in rights]

@@ -215,7 +215,7 @@ class RunWriter:
         """Yield the events of a run's log, in order; an unreadable event is replaced."""
         from sqlalchemy import select  # noqa: PLC0415 - an extra
 
-        from taskgrove.store.schema import events  # noqa: PLC0415 - an extra
+        from taskgrove.store.tables import events  # noqa: PLC0415 - an extra
 
         statement = (
             select(events.c.sequence, events.c.body)

@@ -16,7 +16,7 @@ from typing import Final
 
 from taskgrove.clock import Clock
 from taskgrove.moves import IGNORE, Answer, table_of
-from taskgrove.store.database.faults import is_outage, why_refused, words_of
+from taskgrove.store.database.database_faults import is_outage, why_refused, words_of
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 from taskgrove.store.recording.orphans import adopt
 from taskgrove.store.recording.outage import Outage

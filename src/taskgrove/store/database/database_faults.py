@@ -13,7 +13,7 @@ from taskgrove.errors import StoreError
 from taskgrove.redaction import without_url_passwords
 
 
-class Fault(NamedTuple):
+class DatabaseFault(NamedTuple):
     """An error of a database, in words.
 
     Attributes:
@@ -27,24 +27,28 @@ class Fault(NamedTuple):
     passing: bool
 
 
-_SQLITE: Final[dict[int, Fault]] = {
-    sqlite3.SQLITE_BUSY: Fault(
+_SQLITE: Final[dict[int, DatabaseFault]] = {
+    sqlite3.SQLITE_BUSY: DatabaseFault(
         "is locked: another process writes to it and does not let go", None, True
     ),
-    sqlite3.SQLITE_LOCKED: Fault("is locked by another connection", None, True),
-    sqlite3.SQLITE_FULL: Fault("cannot be written: the disk is full", "make room on it", True),
-    sqlite3.SQLITE_IOERR: Fault("cannot be read or written: the disk reports an error", None, True),
-    sqlite3.SQLITE_CANTOPEN: Fault(
+    sqlite3.SQLITE_LOCKED: DatabaseFault("is locked by another connection", None, True),
+    sqlite3.SQLITE_FULL: DatabaseFault(
+        "cannot be written: the disk is full", "make room on it", True
+    ),
+    sqlite3.SQLITE_IOERR: DatabaseFault(
+        "cannot be read or written: the disk reports an error", None, True
+    ),
+    sqlite3.SQLITE_CANTOPEN: DatabaseFault(
         "cannot be opened", "check that its folder exists and may be written", True
     ),
-    sqlite3.SQLITE_PERM: Fault("cannot be opened: permission denied", None, True),
-    sqlite3.SQLITE_READONLY: Fault(
+    sqlite3.SQLITE_PERM: DatabaseFault("cannot be opened: permission denied", None, True),
+    sqlite3.SQLITE_READONLY: DatabaseFault(
         "cannot be written: the file or its folder is read-only", None, True
     ),
-    sqlite3.SQLITE_NOTADB: Fault(
+    sqlite3.SQLITE_NOTADB: DatabaseFault(
         "is not a database", "name another file, or move this one away", False
     ),
-    sqlite3.SQLITE_CORRUPT: Fault(
+    sqlite3.SQLITE_CORRUPT: DatabaseFault(
         "is damaged: its content is not that of a whole database",
         "move it away, or restore a copy; 'sqlite3 FILE .recover' saves what is left",
         False,
@@ -53,36 +57,40 @@ _SQLITE: Final[dict[int, Fault]] = {
 
 
 #: Extended codes that say more than their class does.
-_SQLITE_EXTENDED: Final[dict[int, Fault]] = {
-    sqlite3.SQLITE_IOERR_SHMSIZE: Fault(
+_SQLITE_EXTENDED: Final[dict[int, DatabaseFault]] = {
+    sqlite3.SQLITE_IOERR_SHMSIZE: DatabaseFault(
         "cannot be opened for writing: the disk is full", "make room on it", True
     ),
 }
 
 
 #: Of PostgreSQL, by the code that the server gives (SQLSTATE). {text}: its own first line.
-_POSTGRES: Final[dict[str, Fault]] = {
-    "42501": Fault(
+_POSTGRES: Final[dict[str, DatabaseFault]] = {
+    "42501": DatabaseFault(
         "does not allow that: {text}",
         "ask the owner of the database for the right to read and write its tables and sequences,"
         " or name another record",
         True,
     ),
-    "25006": Fault(
+    "25006": DatabaseFault(
         "cannot be written: its server lets this user only read",
         "name another user or server, or another record",
         True,
     ),
-    "53100": Fault("cannot be written: the disk of its server is full", "make room on it", True),
-    "57014": Fault("did not answer in time: {text}", None, True),
-    "55P03": Fault("is locked: another process writes to it and does not let go", None, True),
-    "42P01": Fault("lacks a table: {text}", "restore a copy, or name another record", True),
+    "53100": DatabaseFault(
+        "cannot be written: the disk of its server is full", "make room on it", True
+    ),
+    "57014": DatabaseFault("did not answer in time: {text}", None, True),
+    "55P03": DatabaseFault(
+        "is locked: another process writes to it and does not let go", None, True
+    ),
+    "42P01": DatabaseFault("lacks a table: {text}", "restore a copy, or name another record", True),
 }
 #: What of PostgreSQL's classes of errors the data is to blame for: whatever else, it may pass.
 _OF_DATA: Final = ("22", "23", "54")
 
 
-def fault_of(error: BaseException) -> Fault:
+def fault_of(error: BaseException) -> DatabaseFault:
     """Return the meaning of an error of a database, or of the file system."""
     cause: BaseException = getattr(error, "orig", None) or error
     code = getattr(cause, "sqlite_errorcode", None)
@@ -102,7 +110,9 @@ def fault_of(error: BaseException) -> Fault:
     # A connection that fails tells of each attempt; below a server's answer stands our statement.
     some = lines[: 3 if state is None else 1]
     words = "; ".join(dict.fromkeys(line.strip() for line in some if line.strip()))
-    return Fault(f"cannot be used: {words}", None, not isinstance(cause, sqlite3.DatabaseError))
+    return DatabaseFault(
+        f"cannot be used: {words}", None, not isinstance(cause, sqlite3.DatabaseError)
+    )
 
 
 def sqlstate_of(error: BaseException) -> str | None:
