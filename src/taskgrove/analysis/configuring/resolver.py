@@ -81,7 +81,7 @@ class Resolver:
     own: Node
     header_first: bool = False
     _made: dict[int, _Value] = field(default_factory=dict)
-    _open: list[tuple[int, str]] = field(default_factory=list)
+    _open: dict[int, str] = field(default_factory=dict)  # the nodes around the present one
     _following: int = 0  # how many placeholders led to the present node
 
     def resolve(self, node: Node, path: str) -> Any:
@@ -95,20 +95,19 @@ class Resolver:
             return _Value(node.value, 1)
         if id(node) in self._made:
             return self._made[id(node)]
-        opened = [name for open_id, name in self._open if open_id == id(node)]
-        if opened:
-            names = [name for _, name in self._open]
-            circle = [*names[names.index(opened[0]) :], opened[0]]
+        if id(node) in self._open:
+            begin = list(self._open).index(id(node))
+            circle = [*list(self._open.values())[begin:], self._open[id(node)]]
             raise AnalysisError(
                 f"the values refer to each other in a circle: {' → '.join(circle[-8:])}"
             )
         if len(self._open) >= MAX_DEPTH:
             raise AnalysisError(f"the values are nested deeper than {MAX_DEPTH} levels")
-        self._open.append((id(node), path))
+        self._open[id(node)] = path
         try:
             made = self._collection(node, path) if node.kind != "scalar" else self._text(node)
         finally:
-            self._open.pop()
+            del self._open[id(node)]
         if made.size > MAX_VALUES:
             raise AnalysisError(f"the values become more than {MAX_VALUES:,}")
         self._made[id(node)] = made
@@ -156,18 +155,17 @@ class Resolver:
             return _Value(self._environment(piece), 1)
         if piece.kind == "earlier":
             return _Value(self._earlier(piece), 1)
-        places = [self.scope.tasks, self.scope.header]
+        roots = [(self.scope.tasks, ""), (self.scope.header, "header")]
         if self.header_first:
-            places.reverse()
-        places.append(self.own)
+            roots.reverse()
+        roots.append((self.own, ""))
         given = self.scope.given.value.get(piece.parts[0])
-        if given is not None and all(open_id != id(given) for open_id, _ in self._open):
+        if given is not None and id(given) not in self._open:
             return self._descend(self.scope.given, piece, "")  # it may name the replaced one
-        for index, root in enumerate(places):
+        for root, path in roots:
             if piece.parts[0] in root.value:
-                prefix = "header" if root is self.scope.header else ""
-                return self._descend(root, piece, prefix if index < 2 else "")
-        names = [name for root in places for name in root.value]
+                return self._descend(root, piece, path)
+        names = [name for root, _ in roots for name in root.value]
         raise unknown(piece.source, piece.parts[0], list(dict.fromkeys(names)))
 
     def _descend(self, node: Node, piece: Placeholder, path: str) -> _Value:
