@@ -19,13 +19,13 @@ def update(status=None, progress=None, **fields):
 @pytest.mark.parametrize("now", TaskStatus)
 @pytest.mark.parametrize("reported", TaskStatus)
 def test_a_reported_status_is_decided_by_the_table(now, reported):
-    assert decide(now, update(reported), is_over=False) is MOVES[now, reported]
-    assert decide(now, update(reported), is_over=True) is IGNORE
+    assert decide(now, update(reported), False) is MOVES[now, reported]
+    assert decide(now, update(reported), True) is IGNORE
 
 
 @pytest.mark.parametrize("reported", TaskStatus)
 def test_a_subtask_that_has_not_reported_takes_every_status(reported):
-    assert decide(None, update(reported), is_over=False) is reported
+    assert decide(None, update(reported), False) is reported
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_subtask_that_has_not_reported_takes_every_status(reported):
     ],
 )  # fmt: skip
 def test_progress_tells_that_a_subtask_has_begun(now, progress, after):
-    assert decide(now, update(progress=progress), is_over=False) is after
+    assert decide(now, update(progress=progress), False) is after
 
 
 def test_an_update_is_read_without_its_record():

@@ -117,7 +117,7 @@ class UpdateIntake:
             if record is None:
                 record = course.record_of(task_name)
             earlier = record.status
-            decision = decide(earlier, update, is_over=course.state >= DECIDED)
+            decision = decide(earlier, update, course.state >= DECIDED)
             accepted = decision is not IGNORE and decision is not REFUSE
             if accepted:
                 due = course.commit(record, update, decision)  # type: ignore[arg-type]

@@ -125,7 +125,7 @@ def read_update(
     return Update(status, progress, code, message, device, error, context)
 
 
-def decide(now: TaskStatus | None, update: Update, *, is_over: bool) -> TaskStatus | Answer | None:
+def decide(now: TaskStatus | None, update: Update, is_over: bool) -> TaskStatus | Answer | None:
     """Decide on an update: return the status of the subtask after it, or why it changes nothing.
 
     Args:
@@ -133,9 +133,9 @@ def decide(now: TaskStatus | None, update: Update, *, is_over: bool) -> TaskStat
         update: The update.
         is_over: Whether the outcome of the task is decided already.
     """
-    status = update.status
     if is_over:
         return IGNORE
+    status = update.status
     if status is not None:
         return MOVES[now or _STAGING, status]
     if now is not None and IS_FINAL[now]:
