@@ -10,9 +10,9 @@ import pytest
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.errors import UnknownRunError, UsageError
+from taskgrove.provenance import user_name
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
-from taskgrove.store.recording.lease import user_name
 from taskgrove.store.verdicts import give_verdict
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, record

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import getpass
-import importlib.metadata
 import json
-import os
-import platform
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,38 +19,6 @@ INLINE_PAYLOAD_BYTES: Final = 64 << 10
 #: The folder of such files, in the working folder of the analysis.
 PAYLOAD_FOLDER: Final = "payloads"
 _NOT_KEPT: Final = "payload_not_kept"
-
-
-@functools.cache
-def version_of(package: str) -> str | None:
-    """Return the version of an installed package by the name under which it is imported."""
-    module = sys.modules.get(package)
-    found = getattr(module, "__version__", None)
-    if isinstance(found, str):
-        return found
-    try:
-        return importlib.metadata.version(package)
-    except (importlib.metadata.PackageNotFoundError, ValueError):
-        return None
-
-
-def versions(packages: Sequence[str] = ()) -> dict[str, str]:
-    """Return the versions of Python, of taskgrove and of further packages."""
-    found = {"python": platform.python_version()}
-    for name in ("taskgrove", *packages):
-        version = version_of(name)
-        if version is not None:
-            found[name] = version
-    return found
-
-
-@functools.cache
-def user_name() -> str:
-    """Return as whom this process runs."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return str(os.geteuid())
 
 
 def parameters_json(parameters: Any, redaction: Redaction) -> str:

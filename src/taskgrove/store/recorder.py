@@ -29,6 +29,7 @@ from taskgrove.events.foreign_values import plain_data, readable
 from taskgrove.events.redacted import without_secrets
 from taskgrove.loops.loop import Loop
 from taskgrove.loops.threads import spawn
+from taskgrove.provenance import user_name, versions
 from taskgrove.redaction import Redaction
 from taskgrove.store.database.advice import command_line
 from taskgrove.store.database.database_faults import store_error
@@ -45,12 +46,7 @@ from taskgrove.store.recording.inbox import (
     Waiter,
     events_in,
 )
-from taskgrove.store.recording.lease import (
-    HEARTBEAT_S,
-    code_versions,
-    this_process,
-    user_name,
-)
+from taskgrove.store.recording.lease import HEARTBEAT_S, PACKAGES, this_process
 from taskgrove.store.recording.outage import Outage
 from taskgrove.store.recording.record_link import Link
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun
@@ -311,7 +307,7 @@ class Recorder:
             "source": self._json_of(about.source),
             "argv": json_text(self._redaction.argv(argv)),
             "labels": json_text(labels),
-            "versions": json_text(code_versions()),
+            "versions": json_text(versions(PACKAGES)),
             "host": this_process().host,
             "user": user_name(),
             "state_note": "",

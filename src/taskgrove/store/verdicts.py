@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError, nearest
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
+from taskgrove.provenance import user_name
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import VerdictRow
-from taskgrove.store.recording.lease import this_process, user_name
+from taskgrove.store.recording.lease import this_process
 from taskgrove.store.store import Store
 
 if TYPE_CHECKING:

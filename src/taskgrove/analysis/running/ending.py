@@ -24,6 +24,7 @@ from taskgrove.analysis.tasklets import TaskletContext, TaskletError, run_taskle
 from taskgrove.errors import AnalysisError, TaskgroveError
 from taskgrove.events import AnalysisDetail, Cause, cause_of
 from taskgrove.events.foreign_values import readable
+from taskgrove.provenance import user_name, versions
 
 if TYPE_CHECKING:
     from taskgrove.analysis.running.spec import AnalysisSpec
@@ -231,9 +232,9 @@ class AnalysisEnding:
             argv=redaction.argv(argv),
             cwd=str(folder),
             host=os.uname().nodename,
-            user=describing.user_name(),
+            user=user_name(),
             pid=self._handle.pid,
-            versions=describing.versions([] if spec.package is None else [spec.package]),
+            versions=versions([] if spec.package is None else [spec.package]),
             communicators=tuple(spec.communicator_desc),
             poll_interval_s=spec.poll_interval_s,
             timeout_s=spec.timeout_s,

@@ -1,4 +1,4 @@
-"""This process, as a record names it: host, boot, pid, start, user, and versions of the code.
+"""This process, as a record names it: host, boot, pid and start.
 
 A pid alone may name another process tomorrow; together with its start time it does not.
 """
@@ -6,11 +6,8 @@ A pid alone may name another process tomorrow; together with its start time it d
 from __future__ import annotations
 
 import functools
-import getpass
 import os
-import platform
 import socket
-from importlib import metadata
 from typing import Final, NamedTuple
 
 from taskgrove.store.database.holders import boot_id
@@ -18,8 +15,7 @@ from taskgrove.store.database.holders import boot_id
 #: How often a lease is renewed, in seconds.
 HEARTBEAT_S: Final = 2.0
 #: Packages whose version may change how a run goes.
-_PACKAGES: Final = (
-    "taskgrove",
+PACKAGES: Final = (
     "pytango",
     "ska-control-model",
     "msgspec",
@@ -59,24 +55,3 @@ def _holder(pid: int) -> LeaseHolder:
     return LeaseHolder(
         socket.gethostname(), boot_id(), pid, float(psutil.Process(pid).create_time())
     )
-
-
-@functools.cache
-def user_name() -> str:
-    """Return the user of this process: a name, or the number where there is none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
-@functools.cache
-def code_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that are installed, by name."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
