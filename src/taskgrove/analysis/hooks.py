@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeAlias
 
 from taskgrove.analysis.running.analysis_events import KINDS, AnalysisEvent, Callback
-from taskgrove.errors import UsageError, nearest
+from taskgrove.errors import UsageError, did_you_mean
 
 Hook: TypeAlias = Callback
 
@@ -40,11 +40,8 @@ class Hooks:
             UsageError: There is no such moment, or the hook cannot be called.
         """
         if name not in KINDS:
-            close = nearest(name, KINDS)
-            known = f"there are: {', '.join(KINDS)}"
-            raise UsageError(
-                f"there is no hook {name!r}", hint=f"did you mean {close!r}?" if close else known
-            )
+            hint = did_you_mean(name, KINDS, f"there are: {', '.join(KINDS)}")
+            raise UsageError(f"there is no hook {name!r}", hint=hint)
         if not callable(hook):
             raise UsageError(f"the hook {hook!r} for {name!r} cannot be called")
         self._hooks[name] = (*self._hooks.get(name, ()), hook)

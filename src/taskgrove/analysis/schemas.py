@@ -18,7 +18,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError, ValidationInf
 from pydantic.errors import PydanticUserError
 
 from taskgrove.commands.command_map.problems import join_path, shown
-from taskgrove.errors import AnalysisError, nearest
+from taskgrove.errors import AnalysisError, did_you_mean
 
 #: Most problems that are reported for one schema.
 MAX_PROBLEMS: Final = 100
@@ -94,11 +94,8 @@ class SchemaRegistry:
         known = self.names
         for name in names:
             if name not in known:
-                close = nearest(name, known)
-                raise AnalysisError(
-                    f"there is no schema {name!r}", key="impl_schemas",
-                    hint=f"did you mean {close!r}?" if close else f"known: {', '.join(known)}",
-                )  # fmt: skip
+                hint = did_you_mean(name, known, f"known: {', '.join(known)}")
+                raise AnalysisError(f"there is no schema {name!r}", key="impl_schemas", hint=hint)
         return names
 
     def check_payload(

@@ -9,6 +9,7 @@ page needs neither a display nor a network, and is one file; the publisher
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -69,26 +70,19 @@ _Done: TypeAlias = dict[int, tuple[Any, Any]]
 def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], depth: int, done: _Done) -> Any:
     if isinstance(value, ElogSummaryPlots):
         return change(value)
-    is_walked = isinstance(value, list | tuple | dict)
-    if not is_walked or depth >= MAX_DEPTH:  # deeper values are refused when they are sent
+    # Deeper values are refused when they are sent.
+    if not isinstance(value, list | tuple | dict) or depth >= MAX_DEPTH:
         return value
-    if id(value) not in done:
-        done[id(value)] = (value, value)  # where it contains itself
-        done[id(value)] = (value, _with_mapped_items(value, change, depth + 1, done))
+    if id(value) in done:
+        return done[id(value)][1]
+    done[id(value)] = (value, value)  # where it contains itself
+    items = list(value.values() if isinstance(value, dict) else value)
+    new = [_mapped(item, change, depth + 1, done) for item in items]
+    if any(map(operator.is_not, new, items)):
+        made: Any = new
+        if isinstance(value, dict):
+            made = dict(zip(value, new, strict=True))
+        elif isinstance(value, tuple):  # a named tuple is made from its fields, one by one
+            made = type(value)(*new) if hasattr(value, "_fields") else tuple(new)
+        done[id(value)] = (value, made)
     return done[id(value)][1]
-
-
-def _with_mapped_items(
-    value: Any, change: Callable[[ElogSummaryPlots], Any], depth: int, done: _Done
-) -> Any:
-    if isinstance(value, dict):
-        changed = {key: _mapped(item, change, depth, done) for key, item in value.items()}
-        same = all(changed[key] is item for key, item in value.items())
-        return value if same else changed
-    items = [_mapped(item, change, depth, done) for item in value]
-    if all(new is old for new, old in zip(items, value, strict=True)):
-        return value
-    if isinstance(value, tuple):
-        # A named tuple is made from its fields, one by one.
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    return items
