@@ -1,4 +1,4 @@
-"""Analyses as leaves of a tree, with real processes (SPEC S8)."""
+"""Analyses as leaves of a tree, with real processes."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ import os
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 
 from taskgrove.analysis.publishing.logbook_entries import Entry, parameters_entry, status_entry
@@ -135,7 +136,7 @@ class HttpLogbook:
         self._clock = clock
         self._lock = threading.Lock()
         self._queue = LogbookQueue(capacity)
-        self._counts = LogbookCounts()
+        self._counts = Counter[str]()  # the fields of LogbookCounts
         self._last_ns = 0
         self._close_by: float | None = None  # monotonic; None: not closed
         self._loop = Loop("taskgrove-logbook")
@@ -159,7 +160,7 @@ class HttpLogbook:
     def counts(self) -> LogbookCounts:
         """The counts so far."""
         with self._lock:
-            return replace(self._counts, waiting=len(self._queue))
+            return LogbookCounts(**self._counts, waiting=len(self._queue))
 
     def post_status(self, origin: PageOrigin, status: TaskStatus | str, message: str = "") -> None:
         """Tell the status of an analysis; returns at once."""
@@ -180,7 +181,7 @@ class HttpLogbook:
         """
         end = time.monotonic() + timeout_s
         with self._lock:
-            lost_before = self._counts.failed + self._counts.dropped
+            lost_before = self._counts["failed"] + self._counts["dropped"]
             self._close_by = end if self._close_by is None else min(self._close_by, end)
         if self._loop.is_alive:
             self._loop.post(self._post_last)
@@ -189,8 +190,8 @@ class HttpLogbook:
             self._loop.join(1.0)
         with self._lock:
             left = self._queue.drain()
-            self._count(dropped=len(left))
-            lost = self._counts.failed + self._counts.dropped - lost_before
+            self._counts.update(dropped=len(left))
+            lost = self._counts["failed"] + self._counts["dropped"] - lost_before
         self._tell(left, "the logbook was closed")
         return lost == 0
 
@@ -212,10 +213,10 @@ class HttpLogbook:
             else:
                 entry.due = time.monotonic()
                 overtaken, dropped = self._queue.add(entry)
-                self._count(overtaken=len(overtaken))
+                self._counts.update(overtaken=len(overtaken))
                 why = "too many entries wait"
                 self._loop.post(self._post_due)
-            self._count(dropped=len(dropped))
+            self._counts.update(dropped=len(dropped))
         self._tell(dropped, why)
 
     def _post_due(self) -> None:
@@ -244,7 +245,7 @@ class HttpLogbook:
         entry.tries += 1
         with self._lock:
             if answer.sent:
-                self._count(posted=1)
+                self._counts.update(posted=1)
                 return
             closing = self._close_by is not None
             if answer.again and entry.tries <= self._retries and not closing:
@@ -252,19 +253,13 @@ class HttpLogbook:
                 entry.due = time.monotonic() + min(wait_s, self._max_backoff_s)
                 if self._queue.put_back(entry):
                     self._loop.at(entry.due, self._post_due)
-                    self._count(retried=1)
+                    self._counts.update(retried=1)
                 else:
-                    self._count(overtaken=1)
+                    self._counts.update(overtaken=1)
                 return
-            self._count(failed=1)
+            self._counts.update(failed=1)
         tries = f"{entry.tries} {'try' if entry.tries == 1 else 'tries'}"
         self._tell([entry], f"{answer.text} ({tries})")
-
-    def _count(self, **more: int) -> None:
-        counts = self._counts
-        self._counts = replace(
-            counts, **{name: getattr(counts, name) + more[name] for name in more}
-        )
 
     def _tell(self, entries: Iterable[Entry], why: str) -> None:
         for entry in entries:

@@ -105,10 +105,9 @@ def _is_text(kind: Any) -> bool:
     if issubclass(origin, (str, dt.date, dt.time)):
         return True
     is_model = issubclass(origin, BaseModel) or hasattr(origin, "__dataclass_fields__")
-    return not (is_model or issubclass(origin, _YAML_TYPES) or origin.__module__ == _ABSTRACT)
-
-
-_ABSTRACT: Final = "collections.abc"
+    return not (
+        is_model or issubclass(origin, _YAML_TYPES) or origin.__module__ == "collections.abc"
+    )
 
 
 def _fits(value: Any, kind: Any, exactly: bool) -> bool:
