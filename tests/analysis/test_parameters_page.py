@@ -9,7 +9,7 @@ import pytest
 
 from taskgrove.analysis import substitution
 from taskgrove.analysis.parameters import AnalysisHeader
-from tests.unit.test_docs_pages import DOCS, Block, blocks, run
+from tests.repository.test_docs_pages import DOCS, Block, blocks, run
 
 PAGE = (DOCS / "analysis-parameters.md").read_text(encoding="utf-8")
 SAMPLES = [block for block in blocks(PAGE, "python") if block.shown is not None]

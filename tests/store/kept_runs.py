@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from taskgrove import BaseTask, LeafTask, MainTaskExecutor, Task, TaskExecutionType
 from taskgrove.events import AnalysisDetail, PageDetail, TaskEvent, encode_event
-from taskgrove.store import tables as schema
+from taskgrove.store import tables
 from taskgrove.store.recording.node_rows import change_of, identity_of
 from taskgrove.store.store import Store
 from taskgrove.story.run_node import RunNodes
@@ -125,11 +125,11 @@ def keep(
     for name, value in columns.items():
         row[name] = json.dumps(value) if isinstance(value, (dict, list, tuple)) else value
     with store.engine.begin() as connection:
-        key = connection.execute(insert(schema.runs).values(row)).inserted_primary_key[0]
+        key = connection.execute(insert(tables.runs).values(row)).inserted_primary_key[0]
         _keep_nodes(connection, key, facts)
         _keep_log(connection, key, events)
         if lease is not None:
-            connection.execute(insert(schema.leases).values({"run_key": key, **lease}))
+            connection.execute(insert(tables.leases).values({"run_key": key, **lease}))
     return key
 
 
@@ -140,7 +140,7 @@ def _is_bad(node: Any) -> bool:
 
 
 def path_keys(connection: Any, paths: Iterable[str]) -> dict[str, int]:
-    table = schema.paths
+    table = tables.paths
     known = {row.path: row.path_key for row in connection.execute(select(table))}
     new = [path for path in dict.fromkeys(paths) if path not in known]
     if new:
@@ -161,12 +161,12 @@ def _keep_nodes(connection: Any, key: int, facts: RunNodes) -> None:
         for number, (path, node) in enumerate(facts.nodes.items())
     ]
     if rows:
-        connection.execute(insert(schema.nodes), rows)
+        connection.execute(insert(tables.nodes), rows)
 
 
 def _keep_log(connection: Any, key: int, events: Sequence[TaskEvent]) -> None:
     connection.execute(
-        insert(schema.events),
+        insert(tables.events),
         [{"run_key": key, "sequence": e.sequence, "body": encode_event(e)} for e in events],
     )
     keys = path_keys(connection, [])
@@ -182,14 +182,14 @@ def _keep_log(connection: Any, key: int, events: Sequence[TaskEvent]) -> None:
                 "summary": detail.summary,
                 "detail": msgspec.json.encode(detail),
             }
-            connection.execute(insert(schema.analyses).values(row))
+            connection.execute(insert(tables.analyses).values(row))
         elif isinstance(detail, PageDetail):
             row = {
                 **common,
                 "path_key": keys[event.path],
                 **{name: getattr(detail, name) for name in detail.__struct_fields__},
             }
-            connection.execute(insert(schema.pages).values(row))
+            connection.execute(insert(tables.pages).values(row))
 
 
 def keep_beams(

@@ -19,7 +19,7 @@ from taskgrove.errors import UsageError
 from taskgrove.events import NoteDetail, TaskEvent
 from taskgrove.recovery import lost_run_recovery as recovery
 from taskgrove.store import Recorder, Store
-from taskgrove.store.recording import link as link_module
+from taskgrove.store.recording import record_link as link_module
 from taskgrove.store.recording import saving as saving_module
 from taskgrove.store.recording import spill as spill_module
 from taskgrove.store.recording import writer as writer_module

@@ -14,7 +14,7 @@ from sqlalchemy import insert
 
 from taskgrove.errors import MissingExtraError, UsageError
 from taskgrove.events import Cause, FinishedDetail, NoteDetail, Place, decode_event, encode_event
-from taskgrove.store import tables as schema
+from taskgrove.store import tables
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import read_jsonl
 from taskgrove.store.queries.export_parquet import _node_row, export_parquet, parquet_files
@@ -74,7 +74,7 @@ def test_verdicts_are_in_the_header(store: Store, history: History, tmp_path: Pa
     said = msgspec.structs.replace(event, kind="note", detail=NoteDetail("operator", data))
     with store.engine.begin() as connection:
         row = {"run_key": history.find("b").run_key, "number": 1, "body": encode_event(said)}
-        connection.execute(insert(schema.verdicts).values(row))
+        connection.execute(insert(tables.verdicts).values(row))
     history.export_jsonl(tmp_path / "x.jsonl")
     newest, _ = read_jsonl((tmp_path / "x.jsonl").read_bytes().splitlines())
     assert newest.header["verdicts"][0]["who"] == "ann"

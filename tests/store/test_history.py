@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from taskgrove.errors import StoreError, UnknownRunError
 from taskgrove.events import AnalysisDetail, NoteDetail, PageDetail, TaskEvent, encode_event
-from taskgrove.store import tables as schema
+from taskgrove.store import tables
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
@@ -275,7 +275,7 @@ def test_verdicts(store: Store, history: History) -> None:
     )
     with store.engine.begin() as connection:
         connection.execute(
-            insert(schema.verdicts).values(run_key=key, number=1, body=encode_event(said))
+            insert(tables.verdicts).values(run_key=key, number=1, body=encode_event(said))
         )
     (verdict,) = history.verdicts("r")
     assert (verdict.verdict, verdict.who, verdict.why) == ("ok", "ann", "spare beam")

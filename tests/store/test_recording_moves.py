@@ -11,8 +11,7 @@ import pytest
 
 from taskgrove.commands.run_recorder import ResumeClaim, RunAbout
 from taskgrove.errors import StoreError
-from taskgrove.store.recording import inbox, saving
-from taskgrove.store.recording import recorded_run as run_state
+from taskgrove.store.recording import inbox, recorded_run, saving
 from taskgrove.store.recording.inbox import Begin, BeginRequest, BeginStage, End
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun, RecordRequest, RunStage
 from taskgrove.store.recording.saving import Saver, SaverRequest, SaverStage
@@ -56,7 +55,7 @@ def run_in(stage: RunStage) -> RecordedRun:
 
 def test_the_record_of_a_run_moves_as_its_table_says() -> None:
     walk_cells(
-        run_state.MOVES,
+        recorded_run.MOVES,
         run_in,
         lambda state, request: ASKED_OF_A_RUN[request](state),
         lambda state: state.stage,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from taskgrove.errors import StoreError, UsageError
-from taskgrove.store import tables as schema
+from taskgrove.store import tables
 from taskgrove.store.history import History
 from taskgrove.store.retention import prune
 from taskgrove.store.store import Store
@@ -50,7 +50,7 @@ def counts(store: Store) -> dict[str, int]:
     with store.engine.connect() as connection:
         return {
             name: connection.execute(
-                select(func.count()).select_from(schema.metadata.tables[name])
+                select(func.count()).select_from(tables.metadata.tables[name])
             ).scalar_one()
             for name in OF_A_RUN
         }

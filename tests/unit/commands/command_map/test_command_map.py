@@ -32,7 +32,7 @@ from taskgrove.control_model import ObsState
 from taskgrove.errors import CommandError, MapError
 from tests.schema_check import accepts
 
-DEMO = Path(__file__).parents[2] / "src/taskgrove_demo/maps/demo.yaml"
+DEMO = Path(__file__).parents[4] / "src/taskgrove_demo/maps/demo.yaml"
 
 GOOD = """\
 configure:
