@@ -522,6 +522,17 @@ def test_a_payload_that_is_plots_becomes_one_reference(root: Path) -> None:
     assert published.payload == published.pages[0].reference()
 
 
+@pytest.mark.parametrize("figures", [document("words"), "words"])
+def test_plots_that_a_payload_holds_twice_are_published_once(
+    root: Path, figures: str | bytes
+) -> None:
+    twice = [ElogSummaryPlots("a", figures), ElogSummaryPlots("a", figures)]
+    published = PagePublisher(root).publish_payload(twice)
+    (page,) = published.pages
+    assert published.payload == [page.reference()] * 2
+    assert versions(root, "a") == []
+
+
 # -- shared scripts -----------------------------------------------------------------------------
 
 
