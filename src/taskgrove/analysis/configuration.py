@@ -37,7 +37,6 @@ from taskgrove.analysis.configuring.config_text import (
     read_file,
     read_layout,
 )
-from taskgrove.analysis.configuring.earlier_results import EarlierResults
 from taskgrove.analysis.configuring.preparing import (
     add_from_environment,
     at_home,
@@ -45,7 +44,7 @@ from taskgrove.analysis.configuring.preparing import (
     check_sections,
     with_values,
 )
-from taskgrove.analysis.configuring.resolver import Resolver, Scope
+from taskgrove.analysis.configuring.resolver import EarlierResults, Resolver, Scope
 from taskgrove.analysis.configuring.validation import validate
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader, is_header_field

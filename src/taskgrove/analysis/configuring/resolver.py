@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from taskgrove.analysis.configuring.config_section import Section
-from taskgrove.analysis.configuring.earlier_results import EarlierResults
 from taskgrove.analysis.substitution import (
     EARLIER,
     Placeholder,
@@ -29,6 +28,25 @@ from taskgrove.errors import AnalysisError, nearest
 MAX_DEPTH: Final = 100
 #: How many values a section may have, placeholders followed.
 MAX_VALUES: Final = 250_000
+
+
+@runtime_checkable
+class EarlierResults(Protocol):
+    """Finds values of earlier analyses."""
+
+    def __call__(self, experiment: str, run: str, task: str, key: str) -> Any:
+        """Return a value of the latest completed run of an analysis.
+
+        Args:
+            experiment: The experiment.
+            run: The run of data acquisition, as text.
+            task: The name of the analysis.
+            key: ``payload`` or ``summary``, or a key inside the payload (``payload.rings.0``);
+                else the name of a parameter of that run (``out_file``), keys inside it after dots.
+
+        Raises:
+            LookupError: There is none; the text lists the values that are there.
+        """
 
 
 @dataclass(frozen=True, slots=True)
