@@ -241,6 +241,23 @@ def test_ctrl_c_while_pytango_is_imported_is_an_interrupt(
         import_tango("this test")
 
 
+def test_ctrl_c_while_a_verb_is_imported_is_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("taskgrove.cli.declared.import_module", interrupted)
+    monkeypatch.setattr(app, "commands", {})
+    assert CliRunner().invoke(app, ["runs", "list"]).exit_code == 5
+
+
+def test_ctrl_c_inside_code_made_from_text_is_an_abort(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("exec('raise KeyboardInterrupt')")
+    words = [sys.executable, "-m", "taskgrove", "version"]
+    env = environment(PYTHONPATH=str(tmp_path))
+    done = subprocess.run(words, env=env, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 5
+
+
 def test_an_error_beside_a_run_aborts_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)
     begun = threading.Event()

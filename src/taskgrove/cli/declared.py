@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import click
 
-from taskgrove.cli.exit_codes import EXIT_CODES_HELP
+from taskgrove.cli.exit_codes import EXIT_CODES_HELP, ExitCode
 
 #: Settings of every verb and group.
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
@@ -152,6 +152,13 @@ class LazyGroup(click.Group):
         near = ", ".join(map(repr, difflib.get_close_matches(args[0], self._verbs)))
         meant = f" Did you mean {near}?" if near else ""
         return ctx.fail(f"No such command {args[0]!r}.{meant}")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; for click, an interrupt during its import would be a failure."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(ExitCode.ABORTED) from None
 
     def format_commands(
         self,
