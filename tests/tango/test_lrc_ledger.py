@@ -162,9 +162,12 @@ def test_whatever_a_command_returns_can_be_sent(result):
     ledger = CommandLedger()
     uid = ledger.add("Configure")
     pushes = dict(ledger.update(uid, status=TaskStatus.COMPLETED, result=result))
-    json.loads(pushes["longRunningCommandResult"][1])
-    assert json.loads(pushes["_lrcEvent"][1])["status"] == 5
-    assert "result" in json.loads(pushes["lrcFinished"][-1])
+    texts = [pushes["longRunningCommandResult"][1], pushes["_lrcEvent"][1]]
+    texts.append(pushes["lrcFinished"][-1])
+    assert all(text.isascii() for text in texts)  # TANGO carries Latin-1 only
+    last, event, finished = map(json.loads, texts)
+    assert event["status"] == 5
+    assert event["result"] == finished["result"] == last
 
 
 def test_a_command_that_is_only_staged_is_listed_too() -> None:

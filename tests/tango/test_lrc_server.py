@@ -28,7 +28,7 @@ from taskgrove.control_model import ResultCode
 from taskgrove.tango.lrc_server import LrcAbortedError, LrcServerMixin, long_running_command
 
 def number(device, argin):
-    return None if 0 < argin < 1000 else f"{argin} is no position"
+    return None if 0 < argin < 1000 else f"{argin} \u2126 is no position"
 
 class Motor(LrcServerMixin, Device):
     """A motor of somebody's own."""
@@ -51,7 +51,7 @@ class Motor(LrcServerMixin, Device):
             if task_abort_event.wait(0.02):
                 raise LrcAbortedError
             task_callback(progress=25 * step)
-        return ResultCode.OK, f"moved to {argin}"
+        return ResultCode.OK, f"moved to {argin} \u2192 \U0001f52d"
 
     @long_running_command(is_allowed=lambda device: device.ready)
     def Home(self, task_callback, task_abort_event):
@@ -122,13 +122,23 @@ def test_a_declared_command_is_a_tango_command_with_the_protocol_s_types(motor):
 def test_it_runs_reports_and_ends(motor):
     code, uid = invoke(motor.proxy, "MoveTo", 7)
     assert (code, uid.split("_")[-1]) == (2, "MoveTo")
-    assert motor.wait_final(uid) == {"status": 5, "result": [0, "moved to 7"]}
+    assert motor.wait_final(uid) == {"status": 5, "result": [0, "moved to 7 \u2192 \U0001f52d"]}
     assert motor.statuses(uid) == [0, 1, 2, 5]
     assert {"progress": 75} in motor.changes(uid)
 
 
+def test_text_that_is_not_latin_1_is_told(motor):
+    _, uid = invoke(motor.proxy, "MoveTo", 8)
+    told = [0, "moved to 8 \u2192 \U0001f52d"]
+    assert motor.wait_final(uid)["result"] == told
+    finished = [json.loads(text) for text in motor.proxy.lrcFinished]
+    assert [entry["result"] for entry in finished if entry["uid"] == uid] == [told]
+    last_uid, last_result = motor.proxy.longRunningCommandResult
+    assert (last_uid, json.loads(last_result)) == (uid, told)
+
+
 def test_validation_refuses_before_anything_is_queued(motor):
-    assert invoke(motor.proxy, "MoveTo", 5000) == (5, "5000 is no position")
+    assert invoke(motor.proxy, "MoveTo", 5000) == (5, "5000 \\u2126 is no position")
 
 
 def test_a_guard_is_asked_when_the_turn_comes(motor):

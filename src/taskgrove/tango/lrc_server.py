@@ -140,7 +140,8 @@ def _lrc_attribute(name: str) -> Any:
 
 
 def _reply(code: ResultCode, text: str) -> tuple[list[int], list[str]]:
-    return [int(code)], [text]
+    # TANGO carries Latin-1 only.
+    return [int(code)], [text.encode("latin-1", "backslashreplace").decode("latin-1")]
 
 
 class LrcServerMixin:

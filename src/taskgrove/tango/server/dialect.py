@@ -7,6 +7,8 @@ served device shows; by default the device follows the protocol exactly.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,6 +18,8 @@ UNSET: Final = msgspec.UNSET
 
 #: Longest time that events may be held back before they are flushed, in seconds.
 MAX_FLUSH_S: Final = 10.0
+
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 
 
 class RawText(str):
@@ -85,8 +89,14 @@ def encode_result(result: Any) -> str:
 
 
 def json_of(value: Any) -> bytes:
-    """Return ``value`` as JSON; a value that JSON cannot hold becomes its text."""
+    """Return ``value`` as JSON in ASCII; a value that JSON cannot hold becomes its text.
+
+    The texts of TANGO are Latin-1: a result with another character would not be sent at all.
+    """
     try:
-        return msgspec.json.encode(value, enc_hook=str)
+        encoded = msgspec.json.encode(value, enc_hook=str)
     except (TypeError, ValueError, msgspec.MsgspecError):  # a mapping with keys of another kind
-        return msgspec.json.encode(str(value))
+        encoded = msgspec.json.encode(str(value))
+    if encoded.isascii():
+        return encoded
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], encoded.decode()).encode()

@@ -170,7 +170,7 @@ class CommandLedger:
         if isinstance(result, RawText):
             text = str(result)
         else:
-            text = msgspec.json.encode(
+            text = json_of(
                 {key: changed[key] for key in ("status", "progress", "result") if key in changed}
             ).decode()
         yield ("_lrcEvent", [record.uid, text])
@@ -238,7 +238,7 @@ class CommandLedger:
                 entry["result"] = record.result
         elif record.progress is not None:
             entry["progress"] = record.progress
-        return msgspec.json.encode(entry).decode()
+        return json_of(entry).decode()
 
     def _prune(self) -> None:
         """Forget commands that ended longer ago than the attributes of v1 keep them."""
