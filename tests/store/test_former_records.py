@@ -131,6 +131,11 @@ def test_runs_are_compared_and_counted(former: str) -> None:
     assert commands["long"] == 3
 
 
+def test_the_last_sign_of_life_of_a_lost_run_is_told_once(former: str) -> None:
+    lines = ask(0, "recover", "--db", former).splitlines()
+    assert {line.count("last sign of life") for line in lines if "its process" in line} == {1}
+
+
 @pytest.mark.parametrize(("number", "command"), [(24, "scan"), (26, "waits"), (27, "long")])
 @pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_what_was_lost_is_recovered(former: str, version: int, number: int, command: str) -> None:

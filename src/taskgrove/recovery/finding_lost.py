@@ -95,7 +95,11 @@ def lost_runs(store: Store) -> list[LostRun]:
         "SELECT run_key, run_id, command, last_ns, state_note FROM runs WHERE state = 'lost'"
         " ORDER BY created_ns"
     )
-    return [LostRun(key, run_id, name, False, last, note) for key, run_id, name, last, note in rows]
+    return [
+        # Former versions kept the last sign of life in the note, too.
+        LostRun(key, run_id, name, False, last, note.partition("; last sign of life ")[0])
+        for key, run_id, name, last, note in rows
+    ]
 
 
 def moment_text(wall_ns: int) -> str:
