@@ -12,8 +12,8 @@ import pytest
 from taskgrove.cli.app import VERBS
 from taskgrove.cli.declared import command_of
 from taskgrove.cli.runs import RUNS_VERBS
-from taskgrove.store import Store
-from tests.cli.command_line import PATIENCE_S, environment
+from taskgrove.store import History, Store
+from tests.cli.command_line import MANAGER, MAP, PATIENCE_S, environment
 from tests.store.kept_runs import keep_beams
 
 #: None of them is needed to read a record, and each costs as much as a whole verb may.
@@ -25,6 +25,10 @@ def tell():
         json.dump(sorted(sys.modules), file)
 atexit.register(tell)
 runpy.run_module("taskgrove", run_name="__main__", alter_sys=True)
+"""
+ANALYSES = """
+from taskgrove.analysis import AnalysisEntry, ThirdPartyParameters
+ENTRIES = [AnalysisEntry("true", ThirdPartyParameters)]
 """
 
 
@@ -62,6 +66,28 @@ def test_a_quick_verb_imports_no_slow_library(
     assert not SLOW & found
     if not named:
         assert "sqlite3" not in found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "map.yaml", "good", "--manager", "site_manager:Manager"),
+        ("analyse", "c.yaml", "true", "--analyses", "site_analyses"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_verb_that_records_imports_no_library_of_migrations(
+    tmp_path: Path, record: str, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "map.yaml").write_text(MAP)
+    (tmp_path / "site_manager.py").write_text(MANAGER)
+    (tmp_path / "site_analyses.py").write_text(ANALYSES)
+    (tmp_path / "c.yaml").write_text("header: {}\n'true': {executable: /bin/true}\n")
+    monkeypatch.chdir(tmp_path)
+    found = imported(tmp_path, *words, "--db", record)
+    assert not {"alembic", "asyncio", "sqlalchemy"} & found
+    with History.open(record) as history:
+        assert history.find("last").state == "final"
 
 
 def test_the_help_of_a_group_imports_no_verb(tmp_path: Path) -> None:

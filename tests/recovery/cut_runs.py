@@ -16,6 +16,7 @@ from taskgrove.store.recording.lease import LeaseHolder
 from taskgrove.store.tables import events, leases, runs
 from taskgrove.testing import FakeDeviceRunner, Script
 from tests.recovery.doomed import Manager, build
+from tests.store.by_sqlalchemy import tables_of
 
 DEVICE = TaskExecutionType.DEVICE
 #: A process that there is none of: numbers of processes end far below it.
@@ -59,7 +60,7 @@ def cut(store: Store, run_id: str, after: int | None = None, **lease: Any) -> in
         "heartbeat_ns": SYSTEM_CLOCK.wall_ns(),
         "interval_s": 2.0,
     }
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         key = connection.execute(select(runs.c.run_key).where(runs.c.run_id == run_id)).scalar_one()
         state = {"state": "running", "ended_ns": None, "status": None}
         if after is not None:

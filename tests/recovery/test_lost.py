@@ -25,6 +25,7 @@ from taskgrove.store.tables import events, leases, runs
 from taskgrove.story.run_story import RunnerSign
 from taskgrove.view.record_view import state_words, story_of_record
 from tests.recovery.cut_runs import cut, record
+from tests.store.by_sqlalchemy import tables_of
 
 S = 1_000_000_000
 
@@ -50,7 +51,7 @@ def test_a_process_that_is_gone_is_lost_at_once(store: Store) -> None:
     assert (row.state, row.state_note, row.lease) == ("lost", found.note, None)
     assert [run.run_id for run in lost_runs(store)] == ["r1"]
     assert find_lost(store) == []
-    with store.engine.connect() as connection:
+    with tables_of(store) as connection:
         assert connection.execute(select(leases)).all() == []
 
 
@@ -122,10 +123,10 @@ def test_a_runner_that_is_stopped_is_seen_as_stopped(store: Store) -> None:
         os.waitid(os.P_PID, child.pid, os.WCONTINUED | os.WNOWAIT)
         assert seen().is_stopped is False
         child.send_signal(signal.SIGSTOP)
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.execute(update(leases).values(boot_id="another"))
         assert seen().is_stopped is None
-        with store.writing() as connection:  # the number of a process that is stopped now
+        with tables_of(store) as connection:  # the number of a process that is stopped now
             connection.execute(update(leases).values(boot_id=boot_id(), pid_started=started - 60))
         assert seen().is_stopped is None
     finally:
@@ -153,7 +154,7 @@ def test_a_sign_of_life_that_comes_while_it_is_looked_at_keeps_a_run(
     def looked(store: Store) -> list[Any]:
         rows = look(store)
         assert [row.heartbeat_ns for row in rows] == [now - 60 * S]
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.execute(update(leases).values(heartbeat_ns=now))
         return rows
 
@@ -170,7 +171,7 @@ def test_an_end_that_comes_while_it_is_looked_at_keeps_a_run(
 
     def looked(store: Store) -> list[Any]:
         rows = look(store)
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.execute(update(runs).values(state="final"))
         return rows
 
@@ -212,7 +213,7 @@ def test_a_final_run_is_left_alone(store: Store) -> None:
 
 def test_numbers_that_never_came_are_accounted_for(store: Store) -> None:
     key = cut(store, "r1", 30)
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         gone = (5, 6, 7, 20)
         connection.execute(
             delete(events).where(events.c.run_key == key, events.c.sequence.in_(gone))

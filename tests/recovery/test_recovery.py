@@ -40,6 +40,7 @@ from taskgrove.store.tables import events, runs
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, cut, record
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import eventually
 
 HANG_GUARD_S = 200.0
@@ -203,7 +204,7 @@ def test_a_recovery_that_is_lost_in_turn_can_be_recovered_again(store: Store) ->
     history = History(store)
     whole = history.find("r1")
     note = next(e for e in history.events("r1") if getattr(e.detail, "topic", "") == "recovered")
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         connection.execute(update(runs).values(state_note="x"))
     cut(store, "r1", note.sequence)
     recover(store, "r1", runners={DEVICE: FakeDeviceRunner()})
@@ -247,13 +248,13 @@ def started_process(store: Store, identity: str, host: str | None = None) -> Non
         observer(event(2, "look/a", "composed", detail=leaf))
         observer(event(3, "look/a", "started", detail=outside))
     if host:
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.execute(update(runs).values(host=host))
     from sqlalchemy import delete
 
     from taskgrove.store.tables import leases
 
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         connection.execute(delete(leases))
     cut(store, "r1")
 
@@ -309,7 +310,7 @@ def limited(**limits: float | None) -> Task:
 
 def long_ago(store: Store, age_s: float) -> None:
     """Have every event of a run told that long ago."""
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         rows = connection.execute(select(events.c.run_key, events.c.sequence, events.c.body)).all()
         for key, sequence, body in rows:
             event = decode_event(bytes(body))

@@ -22,6 +22,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.cli.command_line import environment, start
 from tests.recovery.cut_runs import DEVICE, cut, record
 from tests.recovery.test_recovery import tree
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import eventually
 
@@ -41,7 +42,7 @@ def test_of_several_that_look_and_recover_at_once_one_goes_on(
             if e.path == "configure/b" and e.kind == "started"
         )
         key = cut(store, "r1", last.sequence)
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.execute(
                 delete(events).where(events.c.run_key == key, events.c.sequence == 6)
             )

@@ -29,6 +29,7 @@ from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.property.tree_strategies import build as build_any
 from tests.property.tree_strategies import roots, without_rules
 from tests.recovery.cut_runs import DEVICE, cut, record
+from tests.store.by_sqlalchemy import tables_of
 
 PARALLEL = TaskExecutionType.PARALLEL
 HANG_GUARD_S = 200.0
@@ -212,7 +213,7 @@ def test_nothing_runs_twice(store: Store) -> None:
 
     from taskgrove.store.tables import leases
 
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         connection.execute(delete(leases).where(leases.c.run_key == key))
     find_lost(store)
     with pytest.raises(UsageError, match="was lost, and its work may still run") as caught:

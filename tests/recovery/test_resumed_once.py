@@ -38,6 +38,7 @@ from taskgrove.view.record_view import story_of_record
 from taskgrove.view.why import Why, why
 from tests.cli.command_line import environment, start, taskgrove
 from tests.recovery.cut_runs import DEVICE, record
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import eventually
 
 HANG_GUARD_S = 200.0
@@ -65,7 +66,7 @@ def resumed(store: Store, run: str, *, fails: bool = False, **more: Any) -> Fake
 
 
 def claims(store: Store) -> list[tuple[str, int]]:
-    with store.engine.connect() as connection:
+    with tables_of(store) as connection:
         rows = connection.execute(
             select(resumes.c.run_id, resumes.c.number).order_by(resumes.c.claimed_ns)
         )
@@ -409,7 +410,7 @@ def test_a_run_that_was_removed_is_still_named(store: Store) -> None:
     failed_run(store)
     resumed(store, "first", fails=True)
     newer = History(store).find("last").run_id
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         connection.execute(delete(runs).where(runs.c.run_id == newer))
     with pytest.raises(UsageError, match=f"by run {newer} .removed since."):
         plan_resume(store, "first", tree())
@@ -417,7 +418,7 @@ def test_a_run_that_was_removed_is_still_named(store: Store) -> None:
     failed_run(store, "first-of-all")  # its id begins alike
     resumed(store, "first", again=True, fails=True)
     newest = History(store).find("last").run_id
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         connection.execute(delete(runs).where(runs.c.run_id == "first"))
     assert claims(store) == []  # it goes with the run that it is of
     assert plan_resume(store, newest, tree()).run.run_id == newest

@@ -17,6 +17,7 @@ from taskgrove.store.verdicts import give_verdict
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.recovery.cut_runs import DEVICE, record
 from tests.recovery.test_recovery import tree
+from tests.store.by_sqlalchemy import tables_of
 
 HANG_GUARD_S = 200.0
 
@@ -94,6 +95,6 @@ def test_verdicts_go_with_their_run(store: Store) -> None:
 
     record(store, "r1", tree())
     give_verdict(store, "r1", "configure", "acknowledged", why="x")
-    with store.writing() as connection:
+    with tables_of(store) as connection:
         connection.execute(delete(runs))
         assert connection.execute(select(verdicts)).all() == []

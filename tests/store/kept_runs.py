@@ -17,6 +17,7 @@ from taskgrove.store.recording.node_rows import change_of, identity_of
 from taskgrove.store.store import Store
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+from tests.store.by_sqlalchemy import tables_of
 
 HANG_GUARD_S = 200
 SECOND_NS = 1_000_000_000
@@ -124,7 +125,7 @@ def keep(
         }
     for name, value in columns.items():
         row[name] = json.dumps(value) if isinstance(value, (dict, list, tuple)) else value
-    with store.engine.begin() as connection:
+    with tables_of(store) as connection:
         key = connection.execute(insert(tables.runs).values(row)).inserted_primary_key[0]
         _keep_nodes(connection, key, facts)
         _keep_log(connection, key, events)

@@ -27,6 +27,7 @@ from taskgrove.store.queries.reading import Reader
 from taskgrove.store.recording.node_rows import kept_path
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.story.run_node import RunNode, RunNodes
+from tests.store.by_sqlalchemy import tables_of
 
 if TYPE_CHECKING:
     import pytest
@@ -186,7 +187,7 @@ class Kept:
     """What a record holds of one run."""
 
     def __init__(self, store: Store, run_id: str) -> None:
-        with store.engine.connect() as connection:
+        with tables_of(store) as connection:
             found = connection.exec_driver_sql(
                 f"SELECT * FROM runs WHERE run_id = '{run_id}'"
             ).mappings()

@@ -13,6 +13,7 @@ from taskgrove.errors import StoreError
 from taskgrove.store import History, Store
 from taskgrove.store.database import connections as module
 from taskgrove.store.database.connections import Connections
+from taskgrove.store.database.database_faults import RefusedDataError, is_outage
 from taskgrove.store.database.location import find_location
 from tests.store.kept_runs import keep_beams
 
@@ -107,3 +108,21 @@ def test_a_connection_that_the_server_ended_is_replaced(postgres_server: Any) ->
 )
 def test_a_password_may_hold_an_at_sign(given: str, url: str) -> None:
     assert find_location(given).url == url
+
+
+def test_a_transaction_that_fails_leaves_nothing_and_data_is_told_from_an_outage(
+    record_url: str,
+) -> None:
+    insert = "INSERT INTO paths (path) VALUES (?)"
+    with Store.open(record_url) as store:
+        with pytest.raises(RefusedDataError) as caught, store.writing() as cursor:
+            cursor.many(insert, [("a",), ("a",)])
+        assert not is_outage(caught.value)
+        with pytest.raises(StoreError) as broken, store.writing() as cursor:
+            cursor.rows("SELECT * FROM no_such_table")
+        assert is_outage(broken.value)
+        with store.writing() as cursor:
+            assert cursor.rows("SELECT path FROM paths") == []
+            assert cursor.many(insert, [("a",), ("b",)]) == 2
+        with store.writing() as cursor:
+            assert cursor.rows("SELECT path FROM paths ORDER BY path") == [("a",), ("b",)]

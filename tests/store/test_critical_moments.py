@@ -19,6 +19,7 @@ from taskgrove.errors import UsageError
 from taskgrove.events import NoteDetail, TaskEvent
 from taskgrove.recovery import lost_run_recovery as recovery
 from taskgrove.store import Recorder, Store
+from taskgrove.store.database import held_files
 from taskgrove.store.recording import record_link as link_module
 from taskgrove.store.recording import saving as saving_module
 from taskgrove.store.recording import spill as spill_module
@@ -30,6 +31,7 @@ from taskgrove.store.recording.spill_file import EventEntry
 from taskgrove.store.recording.writer import Writer
 from taskgrove.store.tables import runs
 from tests.recovery.cut_runs import cut
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import (
     OK,
     PATIENCE_S,
@@ -221,7 +223,7 @@ def test_a_spill_that_is_taken_for_an_orphan_while_it_is_made_is_made_anew(
     spill.close()
 
 
-def test_a_connection_that_cannot_be_set_up_is_given_back(
+def test_a_connection_that_cannot_be_set_up_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: Path) -> None:
@@ -230,10 +232,10 @@ def test_a_connection_that_cannot_be_set_up_is_given_back(
     with Store.open(tmp_path / "runs.db") as store:
         link = link_module.Link(store, lambda: store)
         monkeypatch.setattr(link_module, "_inode_of", fails)
-        pool: Any = store.engine.pool
+        before = held_files._HELD.total()
         with pytest.raises(OSError, match="Input/output") as caught, link.transaction():
             pass
-        assert pool.checkedout() == 0, caught  # whose traceback still knows the connection
+        assert held_files._HELD.total() == before, caught  # its traceback knows the connection
         link.close()
 
 
@@ -300,7 +302,7 @@ def test_a_run_that_was_recovered_and_lost_again_meanwhile_is_not_claimed_by_an_
 
         def meanwhile(*given: Any, **named: Any) -> None:
             check(*given, **named)
-            with store.writing() as connection:  # somebody came further, and was lost as well
+            with tables_of(store) as connection:  # somebody came further, and was lost as well
                 connection.execute(update(runs).values(last_sequence=12))
 
         monkeypatch.setattr(recovery, "_check_followable", meanwhile)

@@ -21,6 +21,7 @@ from taskgrove.store.queries.export_parquet import _node_row, export_parquet, pa
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
 from taskgrove.story.run_node import RunNode
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.kept_runs import every_minute, keep_beams, ns
 
 
@@ -72,7 +73,7 @@ def test_verdicts_are_in_the_header(store: Store, history: History, tmp_path: Pa
     (event,) = [event for event in history.events("b") if event.sequence == 1]
     data = {"verdict": "ok", "who": "ann", "why": "spare"}
     said = msgspec.structs.replace(event, kind="note", detail=NoteDetail("operator", data))
-    with store.engine.begin() as connection:
+    with tables_of(store) as connection:
         row = {"run_key": history.find("b").run_key, "number": 1, "body": encode_event(said)}
         connection.execute(insert(tables.verdicts).values(row))
     history.export_jsonl(tmp_path / "x.jsonl")

@@ -24,6 +24,7 @@ from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.view.record_view import story_of_record
 from taskgrove.view.why import why
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import (
     PATIENCE_S,
     Troubles,
@@ -229,7 +230,7 @@ def test_a_poisoned_event_is_shown_as_such_and_all_else_is_read(
         line = POISON[poison](encode_event(life("bad")[3]))
         with pytest.raises(Exception):  # noqa: B017, PT011 - it is no event
             decode_event(line)
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             from sqlalchemy import text
 
             connection.execute(
@@ -272,7 +273,7 @@ def test_a_poisoned_row_keeps_no_other_from_being_read(
         for name in ("neighbour", "bad"):
             run_recorded(recorder, name)
     with Store.open(file) as store:
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.exec_driver_sql(
                 f"UPDATE {table} SET {column} = ? WHERE run_key ="
                 " (SELECT run_key FROM runs WHERE run_id = 'bad')",

@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_opened_is_not_held(tmp_path: Path) -> None:
 
 def test_every_store_lets_go(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
-    with Store.open(file) as store, store.engine.connect():
+    with Store.open(file) as store, store.connections.lent():
         assert read_aside(file, 16) is None
     assert read_aside(file, 16) is not None
     assert not any(count < 0 for count in held_files._HELD.values())

@@ -17,6 +17,7 @@ from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.store import Store
 from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import Script
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.kept_runs import (
     SECOND_NS,
     beams,
@@ -273,7 +274,7 @@ def test_verdicts(store: Store, history: History) -> None:
         wall_ns=ns(every_minute(9)),
         detail=NoteDetail("operator", {"verdict": "ok", "who": "ann", "why": "spare beam"}),
     )
-    with store.engine.begin() as connection:
+    with tables_of(store) as connection:
         connection.execute(
             insert(tables.verdicts).values(run_key=key, number=1, body=encode_event(said))
         )
@@ -295,7 +296,7 @@ def test_opening_for_reading(tmp_path: Path) -> None:
 
 def test_a_damaged_table_is_a_store_error(store: Store, history: History) -> None:
     keep_beams(store, "r")
-    with store.engine.begin() as connection:
+    with tables_of(store) as connection:
         connection.exec_driver_sql("DROP TABLE pages")
     with pytest.raises(StoreError, match="pages") as caught:
         history.pages("r")

@@ -24,6 +24,7 @@ from taskgrove.store.recording.orphans import TakenIn, adopt_orphans
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.verdicts import give_verdict
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import end_and_wait, feed, kept, life, run_recorded
 
 
@@ -322,7 +323,7 @@ def test_a_run_is_not_lost_while_its_end_is_kept_aside(tmp_path: Path) -> None:
             end_and_wait(recorder, "half")
             recorder.close()
     with Store.open(file) as store:
-        with store.writing() as connection:  # as if the runner had been another process
+        with tables_of(store) as connection:  # as if the runner had been another process
             connection.exec_driver_sql("UPDATE leases SET pid = 4194305, pid_started = 1")
         with outage():
             with pytest.raises(StoreError):
@@ -347,7 +348,7 @@ def test_nobody_says_lost_of_a_run_whose_end_cannot_be_taken_in(
         raise sqlite3.IntegrityError("not this one")
 
     with Store.open(file) as store:
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.exec_driver_sql("UPDATE leases SET pid = 4194305, pid_started = 1")
         with monkeypatch.context() as patch:
             patch.setattr(RunWriter, "_write_run", refused)

@@ -32,8 +32,10 @@ from taskgrove.store.database.record_version import (
     version_of,
 )
 from taskgrove.store.history import History
+from taskgrove.store.recording import rights
 from taskgrove.store.tables import metadata
 from tests.cli.command_line import MANAGER, MAP
+from tests.store.by_sqlalchemy import engine_of, tables_of
 from tests.store.kept_runs import beams, keep, keep_beams, ran
 from tests.store.recording import PATIENCE_S, kept, new_recorder, run_recorded
 
@@ -81,8 +83,12 @@ def migrate(location: str, scripts: Path) -> Path | None:
         connections.close()
 
 
+def test_the_rights_of_a_recorder_are_asked_for_every_table() -> None:
+    assert sorted(rights._TABLES) == sorted(metadata.tables)
+
+
 def kind_of(column: Column[object], store: Store) -> str:
-    kind = str(column.type.compile(store.engine.dialect))
+    kind = str(column.type.compile(engine_of(store).dialect))
     return "FLOAT" if kind == "DOUBLE PRECISION" else kind  # PostgreSQL's other name of it
 
 
@@ -90,8 +96,8 @@ def test_the_migrations_make_the_tables_of_the_schema(record_url: str) -> None:
     with Store.open(record_url) as store:
         assert store.backup is None
         found = MetaData()
-        found.reflect(store.engine)
-        inspector = inspect(store.engine)
+        found.reflect(engine_of(store))
+        inspector = inspect(engine_of(store))
         assert set(found.tables) == set(metadata.tables) | {VERSION_TABLE}
         for name, table in metadata.tables.items():
             there = found.tables[name]
@@ -180,7 +186,7 @@ def test_processes_that_open_a_new_record_at_once_make_it_once(record_url: str) 
         with process:
             _, told = process.communicate(timeout=2 * PATIENCE_S)
         assert (told, process.returncode) == ("", 0)
-    with Store.open(record_url, read_only=True) as store, store.engine.connect() as connection:
+    with Store.open(record_url, read_only=True) as store, tables_of(store) as connection:
         assert connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").all() == [
             (str(STORE_VERSION),)
         ]
@@ -295,7 +301,7 @@ def hold_lease(location: str, process: subprocess.Popen[bytes], **changes: objec
 
 
 def end_lease(location: str) -> None:
-    with Store.open(location) as store, store.writing() as connection:
+    with Store.open(location) as store, tables_of(store) as connection:
         connection.exec_driver_sql("DELETE FROM leases")
 
 

@@ -14,8 +14,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from taskgrove.errors import MissingExtraError, StoreError
 from taskgrove.store import Store
-from taskgrove.store.database.database_faults import is_outage, words_of
+from taskgrove.store.database.database_faults import is_outage, why_refused, words_of
 from taskgrove.store.database.location import find_location
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import kept, new_recorder, run_recorded
 
 
@@ -27,7 +28,7 @@ def refusal(file: str | Path, **options: bool) -> StoreError:
 
 
 def test_a_new_file_is_durable_by_its_settings(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "runs.db") as store, store.engine.connect() as connection:
+    with Store.open(tmp_path / "runs.db") as store, tables_of(store) as connection:
         settings = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "foreign_keys", "auto_vacuum")
@@ -48,7 +49,7 @@ def test_a_commit_reaches_the_disk_before_it_returns(tmp_path: Path) -> None:
         f"store = Store.open({str(tmp_path / 'runs.db')!r})\n"
         "print('MARK', flush=True)\n"
         "with store.writing() as c:\n"
-        "    c.exec_driver_sql(\"INSERT INTO paths (path) VALUES ('x')\")\n"
+        "    c.execute(\"INSERT INTO paths (path) VALUES ('x')\")\n"
         "print('DONE', flush=True)\n"
     )
     done = subprocess.run(
@@ -161,9 +162,9 @@ def test_reading_only_writes_nothing(tmp_path: Path) -> None:
     with (
         Store.open(file, read_only=True) as store,
         pytest.raises(StoreError, match="cannot be written"),
-        store.writing() as connection,
+        store.writing() as cursor,
     ):
-        connection.exec_driver_sql("DELETE FROM runs")
+        cursor.execute("DELETE FROM runs")
 
 
 @pytest.mark.root
@@ -280,10 +281,11 @@ def test_a_database_that_does_not_exist_is_told(postgres_server: object) -> None
 def test_what_is_no_fault_of_the_data_is_an_outage(kind: str, outage: bool, words: str) -> None:
     errors = pytest.importorskip("psycopg.errors")
     told = getattr(errors, kind)("permission denied for table runs\nLINE 1: INSERT INTO runs")
-    wrapped = ProgrammingError("INSERT INTO runs VALUES (1)", {}, told)
-    assert is_outage(wrapped) is outage
-    assert words in words_of(wrapped)
-    assert "INSERT" not in words_of(wrapped)
+    for error in (told, ProgrammingError("INSERT INTO runs VALUES (1)", {}, told)):
+        assert is_outage(error) is outage
+        assert words in words_of(error)
+        assert "INSERT" not in words_of(error)
+    assert why_refused(told) == words_of(told)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from taskgrove.store import Store
 from taskgrove.store.database.location import default_file
 from taskgrove.store.recording.spill import Spill
 from taskgrove.store.recording.spill_file import RunEntry
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import end_and_wait, feed, life, new_recorder
 
 
@@ -63,7 +64,7 @@ def modes(folder: Path) -> dict[str, str]:
 
 def test_the_record_and_its_folders_are_private(data: Path, umask: None) -> None:
     with Store.open() as store:
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.exec_driver_sql("INSERT INTO paths (path) VALUES ('a')")
         assert modes(data) == {
             "data": "700",
@@ -113,7 +114,7 @@ def test_the_list_of_what_analyses_started_is_private(
 
 def test_a_group_shares_them(data: Path, group: int, umask: None) -> None:
     with Store.open() as store:
-        with store.writing() as connection:
+        with tables_of(store) as connection:
             connection.exec_driver_sql("INSERT INTO paths (path) VALUES ('a')")
         assert modes(data) == {
             "data": "2770",

@@ -16,6 +16,7 @@ from taskgrove.recovery.finding_lost import find_lost
 from taskgrove.redaction import REDACTED
 from taskgrove.store import History, Recorder, Store
 from taskgrove.testing import EventLog
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.recording import (
     PATIENCE_S,
     Kept,
@@ -243,7 +244,7 @@ def test_analyses_and_pages_have_rows_of_their_own(record_url: str, tmp_path: Pa
             [event("run-1", 7 + n, detail=d, **leaf) for n, d in enumerate((begun, done, page))],
         )
         end_and_wait(recorder, "run-1")
-    with Store.open(record_url, read_only=True) as store, store.engine.connect() as connection:
+    with Store.open(record_url, read_only=True) as store, tables_of(store) as connection:
         rows = connection.exec_driver_sql(
             "SELECT analysis, status, summary, experiment, experiment_run FROM analyses"
             " ORDER BY sequence"
@@ -331,7 +332,7 @@ def test_a_run_that_was_taken_for_lost_and_lives_is_taken_back(
 
             def taken_for_lost() -> bool:
                 # Its heartbeat did not come for a minute, say because the record was away.
-                with store.writing() as connection:
+                with tables_of(store) as connection:
                     connection.exec_driver_sql(
                         "UPDATE leases SET heartbeat_ns = heartbeat_ns - 60000000000,"
                         " boot_id = 'other'"
@@ -353,7 +354,7 @@ def test_a_run_that_was_taken_for_lost_and_lives_is_taken_back(
 
 def test_one_argument_records_a_run_of_the_library(record_url: str, tmp_path: Path) -> None:
     assert run(tree(), record=record_url).status is TaskStatus.COMPLETED
-    with Store.open(record_url, read_only=True) as store, store.engine.connect() as connection:
+    with Store.open(record_url, read_only=True) as store, tables_of(store) as connection:
         (run_id,) = connection.exec_driver_sql("SELECT run_id FROM runs").one()
     kept(record_url, run_id).assert_final()
 

@@ -18,6 +18,7 @@ from taskgrove.store.retention import prune
 from taskgrove.store.store import Store
 from taskgrove.testing import ManualClock
 from tests.examples import share_of_examples
+from tests.store.by_sqlalchemy import tables_of
 from tests.store.kept_runs import START, keep_beams, ns, ran, retimed
 from tests.store.kept_runs import beams as beams_tree
 from tests.store.kept_runs import keep as keep_run
@@ -47,7 +48,7 @@ def ids(store: Store) -> list[str]:
 
 
 def counts(store: Store) -> dict[str, int]:
-    with store.engine.connect() as connection:
+    with tables_of(store) as connection:
         return {
             name: connection.execute(
                 select(func.count()).select_from(tables.metadata.tables[name])
@@ -104,7 +105,7 @@ def test_a_file_gives_its_room_back(tmp_path: Path, clock: ManualClock) -> None:
     with Store.open(file) as store:
         keep_days(store, 30)
         prune(store, keep_last=1, clock=clock)
-        with store.engine.connect() as connection:
+        with tables_of(store) as connection:
             assert connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() == 0
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
         keep_beams(store, "later", start=NOW)

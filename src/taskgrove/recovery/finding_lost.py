@@ -13,17 +13,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.queries.reading import Reader
+from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.kept_aside import KeptAside
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.store import Store
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -82,8 +81,8 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     for row in _leased(store):
         if row.run_id in aside or why_expired(row, now) is None:
             continue
-        with store.writing() as connection:
-            lost = _mark(connection, store.dialect, row.run_key, now)
+        with store.writing() as cursor:
+            lost = _mark(cursor, row.run_key, now)
         if lost is not None:
             found.append(lost)
     return found
@@ -116,6 +115,8 @@ class _Leased(NamedTuple):
 
     run_key: int
     run_id: str
+    command: str
+    created_ns: int
     host: Any
     boot_id: Any
     pid: Any
@@ -125,49 +126,36 @@ class _Leased(NamedTuple):
 
 
 _LEASED: Final = (
-    "SELECT r.run_key, r.run_id, l.host, l.boot_id, l.pid, l.pid_started, l.heartbeat_ns,"
-    " l.interval_s FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key"
-    " WHERE r.state = 'running' ORDER BY r.created_ns"
+    "SELECT r.run_key, r.run_id, r.command, r.created_ns, l.host, l.boot_id, l.pid, l.pid_started,"
+    " l.heartbeat_ns, l.interval_s FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key"
+    " WHERE r.state = 'running'"
+)
+_MARK: Final = (
+    "UPDATE runs SET state = ?, state_note = ?, last_ns = ?, ended_ns = ?"
+    " WHERE run_key = ? AND state = 'running'"
 )
 
 
 def _leased(store: Store) -> list[_Leased]:
-    return [_Leased._make(row) for row in Reader(store).rows(_LEASED)]
+    return [_Leased._make(row) for row in Reader(store).rows(f"{_LEASED} ORDER BY r.created_ns")]
 
 
-def _mark(connection: Connection, dialect: str, run_key: int, now_ns: int) -> LostRun | None:
+def _mark(cursor: Cursor, run_key: int, now_ns: int) -> LostRun | None:
     """Decide again, in the transaction that writes: another process may have been quicker."""
-    from sqlalchemy import delete, select, update  # noqa: PLC0415 - an extra
+    from taskgrove.recovery.mending import mend_run  # noqa: PLC0415 - rarely needed
 
-    from taskgrove.recovery.mending import mend_run  # noqa: PLC0415 - an extra
-    from taskgrove.store.tables import leases, runs  # noqa: PLC0415 - an extra
-
-    lease = [column for column in leases.c if column.name != "run_key"]
-    statement = (
-        select(runs.c.run_id, runs.c.command, runs.c.created_ns, *lease)
-        .select_from(runs.outerjoin(leases, leases.c.run_key == runs.c.run_key))
-        .where(runs.c.run_key == run_key, runs.c.state == "running")
-        .with_for_update(of=runs)
-    )
-    row = connection.execute(statement).first()
+    found = cursor.row(f"{_LEASED} AND r.run_key = ?{cursor.held('r')}", (run_key,))
+    row = None if found is None else _Leased._make(found)
     why = None if row is None else why_expired(row, now_ns)
     if row is None or why is None:
         return None
-    facts = mend_run(connection, dialect, run_key)
+    facts = mend_run(cursor, run_key)
     last_ns = max(facts.last_ns or row.created_ns, row.heartbeat_ns or 0)
     ended = facts.root is not None and facts.root.is_final
     note = f"its end was on record; afterwards {why}" if ended else why
-    changed = connection.execute(
-        update(runs)
-        .where(runs.c.run_key == run_key, runs.c.state == "running")
-        .values(
-            state="final" if ended else "lost",
-            state_note=note,
-            last_ns=last_ns,
-            ended_ns=facts.root.ended_ns if ended and facts.root is not None else None,
-        )
-    )
-    if changed.rowcount != 1:
+    state = "final" if ended else "lost"
+    ended_ns = facts.root.ended_ns if ended and facts.root is not None else None
+    if cursor.execute(_MARK, (state, note, last_ns, ended_ns, run_key)) != 1:
         return None
-    connection.execute(delete(leases).where(leases.c.run_key == run_key))
+    cursor.execute(sql.DROP_LEASE, (run_key,))
     return LostRun(run_key, row.run_id, row.command, ended, last_ns, note)

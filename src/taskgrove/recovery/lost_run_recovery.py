@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.aggregation.base import AggregationOutcome
@@ -28,8 +29,19 @@ from taskgrove.recovery.recovery_plan import KIND_OF_OUTSIDE, RecoveryPlan, plan
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 from taskgrove.store.store import Store
+
+#: The run was not recovered and lost once more since: else the plan would be out of date.
+_CLAIM: Final = (
+    "UPDATE runs SET state = 'running', state_note = ?, recovered_ns = ?"
+    " WHERE run_key = ? AND state = 'lost' AND last_sequence = ? AND state_note = ?"
+)
+_GIVE_BACK: Final = (
+    "UPDATE runs SET state = 'lost', state_note = ?, recovered_ns = ?"
+    " WHERE run_key = ? AND state = 'running'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,50 +245,27 @@ def _lives(identity: str) -> bool:
 
 def _claim(store: Store, row: RunRow) -> None:
     """Take over the run, or fail because another process was quicker."""
-    from sqlalchemy import delete, insert, update  # noqa: PLC0415 - an extra
-
-    from taskgrove.store.tables import leases, runs  # noqa: PLC0415 - an extra
-
     now_ns, holder = SYSTEM_CLOCK.wall_ns(), this_process()
     who = f"process {holder.pid} on {holder.host}"
     note = f"recovered by {who} at {moment_text(now_ns)}; before: {row.state_note}"
-    with store.writing() as connection:
-        claimed = connection.execute(
-            update(runs)
-            .where(
-                runs.c.run_key == row.run_key,
-                runs.c.state == "lost",
-                # Not recovered and lost once more since: the plan would be out of date.
-                runs.c.last_sequence == row.last_sequence,
-                runs.c.state_note == row.state_note,
-            )
-            .values(state="running", state_note=note, recovered_ns=now_ns)
-        )
-        if claimed.rowcount != 1:
+    lease = {
+        **holder._asdict(),
+        "run_key": row.run_key,
+        "heartbeat_ns": now_ns,
+        "interval_s": HEARTBEAT_S,
+    }
+    with store.writing() as cursor:
+        before = (row.run_key, row.last_sequence, row.state_note)
+        if cursor.execute(_CLAIM, (note, now_ns, *before)) != 1:
             raise UsageError(
                 f"run {row.run_id} is being recovered by another process, or was",
                 hint=f"{quoted_line(store.location, 'runs', 'show', row.run_id)} shows who",
             )
-        connection.execute(delete(leases).where(leases.c.run_key == row.run_key))
-        lease = {
-            **holder._asdict(),
-            "run_key": row.run_key,
-            "heartbeat_ns": now_ns,
-            "interval_s": HEARTBEAT_S,
-        }
-        connection.execute(insert(leases).values(lease))
+        cursor.execute(sql.INSERT_LEASE, tuple(lease[name] for name in sql.LEASE_COLUMNS))
 
 
 def _give_back(store: Store, row: RunRow) -> None:
     """Undo a claim after a recovery that could not begin."""
-    from sqlalchemy import delete, update  # noqa: PLC0415 - an extra
-
-    from taskgrove.store.tables import leases, runs  # noqa: PLC0415 - an extra
-
-    with store.writing() as connection:
-        connection.execute(
-            update(runs)
-            .where(runs.c.run_key == row.run_key, runs.c.state == "running")
-            .values(state="lost", state_note=row.state_note, recovered_ns=row.recovered_ns)
-        )
-        connection.execute(delete(leases).where(leases.c.run_key == row.run_key))
+    with store.writing() as cursor:
+        cursor.execute(_GIVE_BACK, (row.state_note, row.recovered_ns, row.run_key))
+        cursor.execute(sql.DROP_LEASE, (row.run_key,))

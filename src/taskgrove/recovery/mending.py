@@ -4,55 +4,47 @@ Events that were on their way when the process died are gone: numbers may be mis
 log, because threads hand over their events a little out of order, and rows may be behind the log.
 Notes stand for the missing numbers, and the rows are made anew from the log.
 
-Threads: it belongs to the thread that holds the connection.
+Threads: it belongs to the thread that holds the cursor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Final
 
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
+from taskgrove.store.database.cursor import Cursor
+from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.recorded_run import RecordedRun
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.story.run_node import RunNodes
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+_FIND: Final = (
+    "SELECT run_id, command, created_ns, last_ns, lost_event_count FROM runs WHERE run_key = ?"
+)
+_COUNT_LOST: Final = "UPDATE runs SET lost_event_count = ? WHERE run_key = ?"
 
 
-def mend_run(connection: Connection, dialect: str, run_key: int) -> RunNodes:
+def mend_run(cursor: Cursor, run_key: int) -> RunNodes:
     """Fill the gaps of a run's log with notes, and make its rows anew; return its facts.
 
     No recorder may be recording the run.
 
     Args:
-        connection: In a transaction that writes.
-        dialect: ``sqlite`` or ``postgresql``.
+        cursor: In a transaction that writes.
         run_key: The run's key in ``runs``.
     """
-    from sqlalchemy import insert, select, update  # noqa: PLC0415 - an extra
-
-    from taskgrove.store.tables import events, runs  # noqa: PLC0415 - an extra
-
-    run = connection.execute(select(runs).where(runs.c.run_key == run_key)).one()
-    writer = RunWriter(dialect)
+    ((run_id, command, created_ns, last_ns, lost),) = cursor.rows(_FIND, (run_key,))
+    writer = RunWriter()
     missing = 0
-    for note in list(
-        _gaps(writer.events(connection, run_key, run.run_id), run.run_id, run.command)
-    ):
+    for note in list(_gaps(writer.events(cursor, run_key, run_id), run_id, command)):
         missing += note.sequence - (note.sequence_from or note.sequence) + 1
-        row = {"run_key": run_key, "sequence": note.sequence, "body": encode_event(note)}
-        connection.execute(insert(events).values(row))
+        cursor.execute(sql.INSERT_EVENT, (run_key, note.sequence, encode_event(note)))
     if missing:
-        connection.execute(
-            update(runs)
-            .where(runs.c.run_key == run_key)
-            .values(lost_event_count=max(run.lost_event_count, missing))
-        )
-    state = RecordedRun.of_a_gone_process(run.run_id, {"created_ns": run.created_ns}, {})
+        cursor.execute(_COUNT_LOST, (max(lost, missing), run_key))
+    state = RecordedRun.of_a_gone_process(run_id, {"created_ns": created_ns}, {})
     state.touched = True
-    writer.write(connection, [state], (), now_ns=run.last_ns, lazy=True)
+    writer.write(cursor, [state], (), now_ns=last_ns, lazy=True)
     return state.facts
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from taskgrove.store.store import Store as Store
     from taskgrove.store.verdicts import give_verdict as give_verdict
 
-#: Where each public name is; most need SQLAlchemy when they are imported.
+#: Where each public name is; most need a database library when they are imported.
 _LATER = {
     "Difference": "taskgrove.store.queries.run_diff",
     "Estimate": "taskgrove.store.queries.estimate",

@@ -17,12 +17,13 @@ from taskgrove.errors import StoreError, UsageError
 from taskgrove.events import TaskEvent
 from taskgrove.events.plain_event import read_event
 from taskgrove.lazy_exports import LaterModule
+from taskgrove.store.database.cursor import CHUNK_ROWS
 from taskgrove.store.database.full_disk import lacks_room
 from taskgrove.store.database.location import find_location
 from taskgrove.store.database.record_version import OlderRecordError
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_analysis, read_run_nodes
-from taskgrove.store.queries.reading import CHUNK_ROWS, Reader
+from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import ALL_RUNS, RunFilter
 from taskgrove.store.queries.run_references import find_run

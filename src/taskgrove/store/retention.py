@@ -108,18 +108,14 @@ def _candidates(before_ns: int | None, keep_last: int | None) -> tuple[str, list
 
 
 def _remove(store: Store, keys: list[int]) -> None:
-    from sqlalchemy import delete  # noqa: PLC0415 - an extra
-
-    from taskgrove.store.tables import runs  # noqa: PLC0415 - an extra
-
     # All else goes with the run's row. Paths stay: who records may know their keys.
     for first in range(0, len(keys), _AT_ONCE):
-        with store.writing() as connection:
-            connection.execute(
-                delete(runs).where(
-                    runs.c.run_key.in_(keys[first : first + _AT_ONCE]),
-                    runs.c.state != "running",  # recovery may have taken it up meanwhile
-                )
+        some = keys[first : first + _AT_ONCE]
+        marks = ", ".join("?" for _ in some)
+        with store.writing() as cursor:
+            cursor.execute(  # recovery may have taken up a run meanwhile
+                f"DELETE FROM runs WHERE run_key IN ({marks}) AND state <> 'running'",  # noqa: S608
+                some,
             )
     if keys and store.dialect == "sqlite":
         _give_back(store)
@@ -128,12 +124,9 @@ def _remove(store: Store, keys: list[int]) -> None:
 def _give_back(store: Store) -> None:
     """Give freed room back to the file system, a little at a time."""
     while True:
-        with store.engine.connect() as connection:
-            (free,) = connection.exec_driver_sql("PRAGMA freelist_count").one()
-            connection.rollback()
-            raw = connection.connection.driver_connection
-            assert raw is not None
-            raw.execute("PRAGMA incremental_vacuum(2000)").fetchall()
-            (left,) = raw.execute("PRAGMA freelist_count").fetchone()
+        with store.connections.lent() as connection:
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            connection.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            (left,) = connection.execute("PRAGMA freelist_count").fetchone()
         if left == 0 or left >= free:
             return

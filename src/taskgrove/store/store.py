@@ -5,27 +5,22 @@ Threads: any thread may use a store; each gets a connection of its own.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from taskgrove.lazy_exports import LaterModule
 from taskgrove.private_files import make_private_folder
 from taskgrove.store.database import record_version
 from taskgrove.store.database.connections import Connections
-from taskgrove.store.database.database_faults import store_error
+from taskgrove.store.database.cursor import Cursor, transaction_on
+from taskgrove.store.database.database_faults import RefusedDataError, is_outage, store_error
 from taskgrove.store.database.location import Location, default_file, find_location
-from taskgrove.store.database.opening import WRITES, connect_to, make_engine, sqlalchemy_error
+from taskgrove.store.database.opening import connect_to
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
-
-    import sqlalchemy
-else:
-    sqlalchemy = LaterModule("sqlalchemy")
 
 
 class Store:
@@ -35,7 +30,7 @@ class Store:
         location: The file, or the URL without its password, as text.
         dialect: ``sqlite`` or ``postgresql``.
         file: The SQLite file, absolute; None for PostgreSQL.
-        connections: Connections of the database's driver, for readers.
+        connections: Connections of the database's driver.
         read_only: True when nothing can be written through it.
         backup: The copy that opening made of a SQLite file before it was migrated, or None.
         copied: Why a copy of the record is read in its place, or None.
@@ -60,8 +55,6 @@ class Store:
         self.copied: str | None = None
         self.damaged: dict[Path, tuple[str, str]] = {}
         self._folder: TemporaryDirectory[str] | None = None
-        self._engine: sqlalchemy.Engine | None = None
-        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -127,37 +120,29 @@ class Store:
         store.copied, store._folder = why, folder
         return store
 
-    @property
-    def engine(self) -> sqlalchemy.Engine:
-        """SQLAlchemy's engine, for writers; it is made when first asked for."""
-        with self._lock:
-            if self._engine is None:
-                self._engine = make_engine(self.connections)
-            return self._engine
-
     @contextmanager
-    def writing(self) -> Iterator[sqlalchemy.Connection]:
-        """Give a connection in a transaction that writes, and commit it at the end.
+    def writing(self) -> Iterator[Cursor]:
+        """Give a cursor in a transaction that writes, and commit it at the end.
 
         In SQLite the writer's lock is taken at the beginning, so that what was read in the
         transaction still holds when it is written.
 
         Raises:
+            RefusedDataError: The record does not take the data.
             StoreError: The record cannot be written.
         """
-        try:
-            with self.engine.connect() as connection:
-                connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901
-                with connection.begin():
-                    yield connection
-        except sqlalchemy_error() as exc:
-            raise store_error(exc, self.location) from exc
+        with self.connections.lent() as connection:
+            try:
+                with transaction_on(connection, self.dialect) as cursor:
+                    yield cursor
+            except self.connections.error as exc:
+                if is_outage(exc):
+                    raise
+                raise store_error(exc, self.location, RefusedDataError) from exc
 
     def close(self) -> None:
         """Close every connection; calling it twice does no harm."""
         self.connections.close()
-        if self._engine is not None:
-            self._engine.dispose()
         if self._folder is not None:
             self._folder.cleanup()
 

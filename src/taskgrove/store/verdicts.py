@@ -9,7 +9,7 @@ Threads: any thread may call any function here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError, nearest
@@ -21,15 +21,16 @@ from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.recording.lease import this_process
 from taskgrove.store.store import Store
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 #: ``ok``: treat it as OK, in a resume; ``acknowledged``: it was seen; ``note``: words only.
 Verdict: TypeAlias = Literal["ok", "acknowledged", "note"]
 VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
 #: How many characters a reason may have.
 WHY_LIMIT: Final = 4096
+
+_RUN: Final = "SELECT run_key FROM runs WHERE run_key = ?"
+_NEXT_NUMBER: Final = "SELECT coalesce(max(number), 0) + 1 FROM verdicts WHERE run_key = ?"
+_INSERT: Final = "INSERT INTO verdicts (run_key, number, body) VALUES (?, ?, ?)"
 
 
 def give_verdict(
@@ -74,8 +75,10 @@ def give_verdict(
     _check_path(path, [node.path for node in history.nodes(row)], row.run_id, show)
     teller = (who or "").strip() or user_name()
     data = {"verdict": verdict, "who": teller, "why": words, "host": this_process().host}
-    with store.writing() as connection:
-        number = _next_number(connection, row.run_key)
+    with store.writing() as cursor:
+        # Where writers do not take turns by themselves, they do on the run's row.
+        cursor.rows(_RUN + cursor.held("runs"), (row.run_key,))
+        ((number,),) = cursor.rows(_NEXT_NUMBER, (row.run_key,))
         event = TaskEvent(
             run_id=row.run_id,
             sequence=number,
@@ -86,7 +89,7 @@ def give_verdict(
             wall_ns=clock.wall_ns(),
             detail=NoteDetail(topic="operator", data=data),
         )
-        _insert(connection, row.run_key, event)
+        cursor.execute(_INSERT, (row.run_key, number, encode_event(event)))
     return VerdictRow(row.run_id, number, path, verdict, teller, words, event.wall_ns)
 
 
@@ -120,25 +123,3 @@ def _check_path(path: str, known: list[str], run_id: str, show: str) -> None:
         path=path,
         hint=f"did you mean {close!r}?" if close else f"{show} lists the nodes",
     )
-
-
-def _next_number(connection: Connection, run_key: int) -> int:
-    from sqlalchemy import func, select  # noqa: PLC0415 - an extra
-
-    from taskgrove.store.tables import runs, verdicts  # noqa: PLC0415 - an extra
-
-    # Where writers do not take turns by themselves, they do on the run's row.
-    connection.execute(select(runs.c.run_key).where(runs.c.run_key == run_key).with_for_update())
-    last = connection.execute(
-        select(func.max(verdicts.c.number)).where(verdicts.c.run_key == run_key)
-    ).scalar_one()
-    return int(last or 0) + 1
-
-
-def _insert(connection: Connection, run_key: int, event: TaskEvent) -> None:
-    from sqlalchemy import insert  # noqa: PLC0415 - an extra
-
-    from taskgrove.store.tables import verdicts  # noqa: PLC0415 - an extra
-
-    row = {"run_key": run_key, "number": event.sequence, "body": encode_event(event)}
-    connection.execute(insert(verdicts).values(row))

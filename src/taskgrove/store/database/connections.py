@@ -1,6 +1,6 @@
 """Connections of a database's own driver to one record, kept for the next who asks.
 
-Everything that reads uses them: SQLAlchemy costs more to import than most readers cost to run.
+Everything but a migration uses them: SQLAlchemy costs more to import than most verbs cost to run.
 
 Threads: any thread may call any method; a connection is used by one thread at a time.
 """
@@ -79,7 +79,7 @@ class Connections:
         """Close the unused connections, and keep none from now on."""
         self._keeps = False
         while self._idle:
-            _close(self._idle.pop())
+            close_quietly(self._idle.pop())
 
     def _take(self) -> Any:
         while True:
@@ -93,20 +93,21 @@ class Connections:
                     connection.rollback()
                 return connection
             except self.error:
-                _close(connection)
+                close_quietly(connection)
 
     def _give_back(self, connection: Any) -> None:
         try:
             connection.rollback()
         except self.error:
-            _close(connection)
+            close_quietly(connection)
             return
         if self._keeps and len(self._idle) < _KEPT:
             self._idle.append(connection)
         else:
-            _close(connection)
+            close_quietly(connection)
 
 
-def _close(connection: Any) -> None:
+def close_quietly(connection: Any) -> None:
+    """Close a connection, whatever state it is in."""
     with suppress(Exception):  # the connection may be broken
         connection.close()

@@ -13,6 +13,10 @@ from taskgrove.errors import StoreError
 from taskgrove.redaction import without_url_passwords
 
 
+class RefusedDataError(StoreError):
+    """A database does not take some data; with other data the same statement works."""
+
+
 class DatabaseFault(NamedTuple):
     """An error of a database, in words.
 
@@ -121,13 +125,15 @@ def sqlstate_of(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
-def store_error(error: BaseException, location: str) -> StoreError:
+def store_error(
+    error: BaseException, location: str, kind: type[StoreError] = StoreError
+) -> StoreError:
     """Return an error of a database as one of ours, to be raised from it."""
     fault = fault_of(error)
     hint = fault.hint
     if 'database "' in fault.words and "does not exist" in fault.words:
         hint = "make it with createdb, or name another one"
-    return StoreError(f"the record at {location} {fault.words}", location=location, hint=hint)
+    return kind(f"the record at {location} {fault.words}", location=location, hint=hint)
 
 
 def words_of(error: BaseException) -> str:
@@ -139,7 +145,8 @@ def words_of(error: BaseException) -> str:
 
 def why_refused(error: BaseException) -> str:
     """Return why something could not be written, be it the database's word or a fault of ours."""
-    if isinstance(error, (StoreError, sqlite3.Error)) or getattr(error, "orig", None) is not None:
+    # psycopg's errors have a ``sqlstate``, which may be None.
+    if isinstance(error, (StoreError, sqlite3.Error)) or hasattr(error, "sqlstate"):
         return words_of(error)
     return f"{type(error).__name__}: {error}"
 
@@ -147,7 +154,7 @@ def why_refused(error: BaseException) -> str:
 def is_outage(error: BaseException) -> bool:
     """Return True where the database could not be used: the data is not to blame."""
     if isinstance(error, (StoreError, OSError, MemoryError)):
-        return True
+        return not isinstance(error, RefusedDataError)
     state = sqlstate_of(error)
     if state is not None:
         return not state.startswith(_OF_DATA)

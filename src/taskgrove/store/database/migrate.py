@@ -29,7 +29,7 @@ from taskgrove.store.database.connections import Connections
 from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.database.holders import why_expired
 from taskgrove.store.database.location import Location, find_location
-from taskgrove.store.database.opening import WRITES, make_engine, sqlalchemy_error, uri_of
+from taskgrove.store.database.opening import make_engine, uri_of
 from taskgrove.store.database.record_version import OlderRecordError, is_current, version_in
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def bring_up_to_date(
     engine = make_engine(connections)
     try:
         return _migrate(engine, location, newest, scripts, is_copy=is_copy)
-    except (connections.error, sqlalchemy_error()) as exc:
+    except (connections.error, _sqlalchemy_error()) as exc:
         raise store_error(exc, location.shown) from exc
     finally:
         engine.dispose()
@@ -105,28 +105,29 @@ def _migrate(
 ) -> Path | None:
     copy: Path | None = None
     with engine.connect() as connection:
-        connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901 - the same one
         raw: Any = connection.connection.driver_connection
         if location.file is not None:
             raw.execute(f"PRAGMA busy_timeout={_WAIT_S * 1000}")
-        try:
-            with connection.begin():
-                if location.file is None:
-                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
-                # Looked at again: another process may have been quicker.
-                found = version_in(raw.cursor(), location.dialect, location.shown)
-                if is_current(found, newest, location.shown, read_only=False):
-                    return None
-                if found and not is_copy:
-                    _check_unused(connection, found, newest, location)
-                if location.file is not None and found and not is_copy:
-                    copy = _copy_of(location.file, found)
-                _run_alembic(connection, scripts, location)
-        finally:
-            # The connection goes back to the pool as the pool made it: without our settings.
-            connection.invalidate()
+        with connection.begin():
+            if location.file is None:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_WAIT_S}s'")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_KEY})")
+            # Looked at again: another process may have been quicker.
+            found = version_in(raw.cursor(), location.dialect, location.shown)
+            if is_current(found, newest, location.shown, read_only=False):
+                return None
+            if found and not is_copy:
+                _check_unused(connection, found, newest, location)
+            if location.file is not None and found and not is_copy:
+                copy = _copy_of(location.file, found)
+            _run_alembic(connection, scripts, location)
     return copy
+
+
+def _sqlalchemy_error() -> type[Exception]:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - an extra
+
+    return SQLAlchemyError
 
 
 def _run_alembic(connection: Connection, scripts: Path, location: Location) -> None:
@@ -139,7 +140,7 @@ def _run_alembic(connection: Connection, scripts: Path, location: Location) -> N
         config.attributes["connection"] = connection
         with _ALEMBIC, _no_byte_code():
             command.upgrade(config, "head")
-    except (TaskgroveError, sqlalchemy_error()):
+    except (TaskgroveError, _sqlalchemy_error()):
         raise
     except Exception as exc:
         # Scripts that cannot be loaded: Python trusts byte code that was cut short by a full disk.

@@ -1,4 +1,4 @@
-"""How each kind of database is connected to: by its driver, and by SQLAlchemy for writers.
+"""How each kind of database is connected to: by its driver, and by SQLAlchemy for migrations.
 
 SQLite: a write-ahead log, so that readers and writers do not hold each other up;
 ``synchronous=FULL``, so that a committed batch is on the disk before the commit returns and
@@ -39,9 +39,6 @@ CONNECT_S: Final = 5
 _SILENT: Final = logging.NullHandler()
 #: ``PRAGMA application_id`` of a record: the file says whose it is.
 APPLICATION_ID: Final = 0x74677265
-#: The option of a connection whose transactions write.
-WRITES: Final = "taskgrove_writes"
-
 #: TCP notices within this many seconds that a server is gone.
 _TCP: Final[dict[str, Any]] = {
     "keepalives_idle": 5,
@@ -207,14 +204,14 @@ def _to_server(location: Location, *, read_only: bool) -> Connections:
 
 
 def make_engine(connections: Connections) -> Engine:
-    """Return an engine of SQLAlchemy, to make, migrate and write a record.
+    """Return an engine of SQLAlchemy, to make or migrate a record.
 
     Raises:
         MissingExtraError: The extra is not installed.
     """
     try:
         from sqlalchemy import create_engine, event  # noqa: PLC0415 - an extra
-        from sqlalchemy.pool import QueuePool  # noqa: PLC0415 - an extra
+        from sqlalchemy.pool import NullPool  # noqa: PLC0415 - an extra
     except ImportError as exc:
         raise MissingExtraError("store", "the record of runs") from exc
     logging.getLogger("sqlalchemy").addHandler(_SILENT)
@@ -222,10 +219,7 @@ def make_engine(connections: Connections) -> Engine:
     engine = create_engine(
         "sqlite://" if is_file else "postgresql+psycopg://",
         creator=connections.connect,
-        poolclass=QueuePool,
-        pool_pre_ping=not is_file,
-        pool_size=1 if connections.alone else 4,
-        max_overflow=0 if connections.alone else 16,
+        poolclass=NullPool,
     )
     if is_file:
         event.listen(engine, "begin", _begin)
@@ -233,12 +227,4 @@ def make_engine(connections: Connections) -> Engine:
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def sqlalchemy_error() -> type[Exception]:
-    """Return the class of every error of SQLAlchemy."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - an extra
-
-    return SQLAlchemyError
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from taskgrove.events import AnalysisDetail
-from taskgrove.store.queries.reading import Cursor
+from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.recording.node_rows import NodeRow, facts_of
 from taskgrove.story.run_node import RunNode
 

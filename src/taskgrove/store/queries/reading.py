@@ -1,8 +1,6 @@
 """Reading the tables by the database's own driver.
 
-Rows are read without the layers above the driver: they cost more than the queries
-themselves. Statements are written with ``?`` and hold no other
-``?`` and no ``%``; for PostgreSQL the placeholders are translated.
+Rows are read without the layers above the driver: they cost more than the queries themselves.
 
 Threads: a :class:`Reader` may be used by any thread; every ``with`` block has a connection of
 its own.
@@ -10,47 +8,21 @@ its own.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from taskgrove.store.database.cursor import Cursor
+
 if TYPE_CHECKING:
     from taskgrove.store.store import Store
 
-#: How many rows of a log are fetched at once.
-CHUNK_ROWS: Final = 1000
 #: Begins a transaction whose queries see one moment; PostgreSQL's driver began it already.
 _ONE_MOMENT: Final = {
     "sqlite": "BEGIN",
     "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
 }
-
-
-class Cursor:
-    """One connection, for queries that belong together."""
-
-    def __init__(self, cursor: Any, dialect: str) -> None:
-        self._cursor = cursor
-        self._postgres = dialect == "postgresql"
-
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return every row of a query."""
-        self._cursor.execute(_for_postgres(sql) if self._postgres else sql, tuple(parameters))
-        found: list[tuple[Any, ...]] = self._cursor.fetchall()
-        return found
-
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """Return the first row of a query, or None."""
-        found = self.rows(sql, parameters)
-        return found[0] if found else None
-
-    def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query one by one, without holding all of them."""
-        self._cursor.execute(_for_postgres(sql) if self._postgres else sql, tuple(parameters))
-        while chunk := self._cursor.fetchmany(CHUNK_ROWS):
-            yield from chunk
 
 
 class Reader:
@@ -89,11 +61,6 @@ class Reader:
         if self.dialect == "postgresql":
             return f"{column} ~ ?", glob_as_regex(pattern)
         return f"{column} GLOB ?", glob_for_sqlite(pattern)
-
-
-@functools.lru_cache(maxsize=256)
-def _for_postgres(sql: str) -> str:
-    return sql.replace("?", "%s")
 
 
 def glob_as_regex(pattern: str) -> str:

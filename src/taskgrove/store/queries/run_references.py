@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from taskgrove.errors import UnknownRunError, UsageError, nearest
 from taskgrove.store.database.advice import quoted_line
-from taskgrove.store.queries.reading import Cursor, Reader
+from taskgrove.store.database.cursor import Cursor
+from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_filter import parse_outcome
 from taskgrove.store.queries.run_outcome import NOT_WELL, OUTCOME_SQL, RunOutcome, outcome_word
 from taskgrove.store.queries.run_rows import (

@@ -36,7 +36,8 @@ from taskgrove.store.queries.run_outcome import (
 )
 
 if TYPE_CHECKING:
-    from taskgrove.store.queries.reading import Cursor, Reader
+    from taskgrove.store.database.cursor import Cursor
+    from taskgrove.store.queries.reading import Reader
 
 _OK, _DEGRADED, _FAILED, _ABORTED, _SKIPPED, _NO_END = range(6)
 _KIND: Final = (

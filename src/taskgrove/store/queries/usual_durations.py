@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
+from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.queries.percentiles import percentile
-from taskgrove.store.queries.reading import Cursor, Reader
+from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_outcome import BROKEN_SQL, good_code_sql
 from taskgrove.story.run_node import RunNode
 

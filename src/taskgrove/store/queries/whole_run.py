@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 
 from taskgrove.events import NoteDetail
 from taskgrove.events.plain_event import read_event
+from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_run_nodes
-from taskgrove.store.queries.reading import Cursor, Reader
+from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_references import find_run_by
 from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.story.run_node import RunNode

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError
 from taskgrove.events.plain_event import read_event
+from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.database.database_faults import is_outage, why_refused
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside, TakenIn
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun
@@ -20,9 +21,6 @@ from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWri
 from taskgrove.store.recording.spill import keep_only, orphans_of, set_aside, take_orphan
 from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry, read_entries
 from taskgrove.store.store import Store
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 #: Events that are written in one transaction.
 _CHUNK: Final = 5_000
@@ -41,7 +39,7 @@ def adopt_orphans(store: Store, folder: Path | None = None) -> TakenIn:
     Raises:
         StoreError: The record cannot be written.
     """
-    taken = adopt(store.location, RunWriter(store.dialect), store.writing, folder)
+    taken = adopt(store.location, RunWriter(), store.writing, folder)
     # A later look does not find these files, and they may hold the newest run.
     store.damaged |= {file.path: (file.why, file.hint) for file in taken.left if file.is_damaged}
     return taken
@@ -50,7 +48,7 @@ def adopt_orphans(store: Store, folder: Path | None = None) -> TakenIn:
 def adopt(
     location: str,
     writer: RunWriter,
-    transaction: Callable[[], AbstractContextManager[Connection]],
+    transaction: Callable[[], AbstractContextManager[Cursor]],
     folder: Path | None = None,
 ) -> TakenIn:
     """As :func:`adopt_orphans`, through a writer and its transactions."""
@@ -120,7 +118,7 @@ class _File:
     path: Path
     fd: int
     writer: RunWriter
-    transaction: Callable[[], AbstractContextManager[Connection]]
+    transaction: Callable[[], AbstractContextManager[Cursor]]
     states: dict[str, RecordedRun] = field(default_factory=dict)
     left: list[KeptAside] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
@@ -217,9 +215,9 @@ class _File:
     def _write_some(self, state: RecordedRun, log: Sequence[LogPart], *, log_only: bool) -> None:
         # The process is gone: its last sign of life is its newest event.
         now_ns = state.facts.last_ns or state.row["created_ns"] or SYSTEM_CLOCK.wall_ns()
-        with self.transaction() as connection:
+        with self.transaction() as cursor:
             done = self.writer.write(
-                connection, [state], log, now_ns=now_ns, lazy=True, log_only=log_only
+                cursor, [state], log, now_ns=now_ns, lazy=True, log_only=log_only
             )
         self.writer.committed([state], done, lazy=True, log_only=log_only)
 

@@ -6,18 +6,15 @@ Threads: it belongs to the recorder's writer thread.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from taskgrove.errors import StoreError
-from taskgrove.store.database.opening import WRITES
+from taskgrove.store.database.connections import close_quietly
+from taskgrove.store.database.cursor import Cursor, transaction_on
 from taskgrove.store.store import Store
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 #: How long the writer waits for another process' lock before that is an outage, in seconds.
 LOCK_PATIENCE_S: Final = 1.5
@@ -39,56 +36,55 @@ class Link:
 
     def __init__(self, store: Store | None, open_store: Callable[[], Store]) -> None:
         self._open_store = open_store
-        self._connection: Connection | None = None
+        self._connection: Any = None
         self._own: Store | None = None
         self._inode: tuple[int, int] | None = None
         self.store = store
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Give a connection in a transaction that writes; a failure closes the connection.
+    def transaction(self) -> Iterator[Cursor]:
+        """Give a cursor in a transaction that writes; a failure closes the connection.
 
         Raises:
             StoreError: The record cannot be opened.
             RecordGoneError: Its file was removed or replaced since it was opened.
         """
-        connection = self._connect()
+        store, connection = self._connect()
         try:
-            self._check_file()
-            with connection.begin():
-                yield connection
+            self._check_file(store)
+            with transaction_on(connection, store.dialect) as cursor:
+                yield cursor
         except BaseException:
             self.drop()
             raise
 
-    def _connect(self) -> Connection:
-        if self._connection is not None:
-            return self._connection
+    def _connect(self) -> tuple[Store, Any]:
         if self.store is None:
             self.store = self._own = self._open_store()
-        if self.store.read_only:
-            raise StoreError(
-                f"the record at {self.store.location} was opened for reading only",
-                location=self.store.location,
-            )
-        connection = self.store.engine.connect().execution_options(**{WRITES: True})
-        try:
-            _set_up(connection)
-            if self.store.file is not None:
-                self._inode = _inode_of(self.store.file)
-        except BaseException:
-            _let_go(connection)
-            raise
-        self._connection = connection
-        return connection
-
-    def _check_file(self) -> None:
-        # SQLite goes on writing to a file that has no name any more, and the events are lost.
         store = self.store
-        if store is None or store.file is None or _inode_of(store.file) == self._inode:
+        if store.read_only:
+            raise StoreError(
+                f"the record at {store.location} was opened for reading only",
+                location=store.location,
+            )
+        if self._connection is None:
+            connection = store.connections.connect()
+            try:
+                _set_up(connection, store.dialect)
+                if store.file is not None:
+                    self._inode = _inode_of(store.file)
+            except BaseException:
+                close_quietly(connection)
+                raise
+            self._connection = connection
+        return store, self._connection
+
+    def _check_file(self, store: Store) -> None:
+        # SQLite goes on writing to a file that has no name any more, and the events are lost.
+        if store.file is None or _inode_of(store.file) == self._inode:
             return
         self.drop()
-        store.engine.dispose()
+        store.connections.close()
         self.store = None  # the next attempt makes it anew
         raise RecordGoneError(
             f"the record at {store.location} was removed or replaced while it was written to",
@@ -97,10 +93,10 @@ class Link:
         )
 
     def drop(self) -> None:
-        """Close the connection; no other part gets it from the pool."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _let_go(connection)
+            close_quietly(connection)
 
     def close(self) -> None:
         """Close the connection, and the record where it was opened here."""
@@ -110,23 +106,15 @@ class Link:
             self._own = None
 
 
-def _set_up(connection: Connection) -> None:
-    raw = connection.connection.driver_connection
-    if isinstance(raw, sqlite3.Connection):
-        raw.execute(f"PRAGMA busy_timeout={int(LOCK_PATIENCE_S * 1000)}")
-        raw.execute("PRAGMA cache_size=-16000")  # KiB: a whole batch
-        raw.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MiB
+def _set_up(connection: Any, dialect: str) -> None:
+    if dialect == "sqlite":
+        connection.execute(f"PRAGMA busy_timeout={int(LOCK_PATIENCE_S * 1000)}")
+        connection.execute("PRAGMA cache_size=-16000")  # KiB: a whole batch
+        connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages: 16 MiB
     else:
-        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
-        connection.exec_driver_sql(f"SET statement_timeout = '{STATEMENT_S}s'")
+        connection.execute(f"SET lock_timeout = '{LOCK_PATIENCE_S}s'")
+        connection.execute(f"SET statement_timeout = '{STATEMENT_S}s'")
         connection.commit()
-
-
-def _let_go(connection: Connection) -> None:
-    try:
-        connection.invalidate()
-    finally:
-        connection.close()
 
 
 def _inode_of(file: Path) -> tuple[int, int] | None:

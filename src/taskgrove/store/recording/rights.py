@@ -5,15 +5,26 @@ Opening a SQLite file shows that; a server also lets in a user with the right to
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from taskgrove.errors import StoreError
-from taskgrove.store.database.database_faults import store_error
-from taskgrove.store.database.opening import sqlalchemy_error
+from taskgrove.store.database.cursor import Cursor
 
 if TYPE_CHECKING:
     from taskgrove.store.store import Store
 
+_TABLES: Final = (
+    "runs",
+    "leases",
+    "nodes",
+    "events",
+    "paths",
+    "analyses",
+    "pages",
+    "verdicts",
+    "resumes",
+)
 #: The rights that a recorder needs besides adding rows to every table.
 _CHANGED: Final = {
     "runs": ("UPDATE",),
@@ -33,14 +44,11 @@ def check_rights(store: Store) -> None:
     if store.dialect != "postgresql":
         return
     location = store.location
-    try:
-        with store.engine.connect() as connection:
-            ask = connection.exec_driver_sql
-            user = ask("SELECT current_user").scalar_one()
-            read_only = ask("SHOW transaction_read_only").scalar_one() == "on"
-            missing = [] if read_only else ask(_missing_rights()).scalars().all()
-    except sqlalchemy_error() as exc:
-        raise store_error(exc, location) from exc
+    with store.connections.lent() as connection, closing(connection.cursor()) as raw:
+        ask = Cursor(raw, store.dialect).rows
+        ((user,),) = ask("SELECT current_user")
+        read_only = ask("SHOW transaction_read_only") == [("on",)]
+        missing = [] if read_only else [name for (name,) in ask(_missing_rights())]
     if read_only:
         raise StoreError(
             f"the record at {location} cannot be written: its server lets user {user} only read",
@@ -58,9 +66,7 @@ def check_rights(store: Store) -> None:
 
 
 def _missing_rights() -> str:
-    from taskgrove.store.tables import metadata  # noqa: PLC0415 - an extra
-
-    wanted = [(name, right) for name in metadata.tables for right in ("SELECT", "INSERT")]
+    wanted = [(name, right) for name in _TABLES for right in ("SELECT", "INSERT")]
     wanted += [(name, right) for name, rights in _CHANGED.items() for right in rights]
     rights = ", ".join(f"('{name}', '{right}')" for name, right in wanted)
     keys = ", ".join(f"(pg_get_serial_sequence('{table}', '{key}'))" for table, key in _KEYS)

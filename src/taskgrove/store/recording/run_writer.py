@@ -11,19 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from taskgrove.commands.run_recorder import ResumeClaim
 from taskgrove.events import AnalysisDetail, PageDetail
 from taskgrove.events.plain_event import read_event
+from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.database.plain_bytes import clean_text, json_bytes, json_text
 from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.node_rows import change_of, identity_of, kept_path
 from taskgrove.store.recording.recorded_run import RecordedRun, RunStage
 from taskgrove.story.run_node import RunNode
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 #: How many paths are looked up in one statement.
 _LOOKED_UP: Final = 400
@@ -71,19 +69,14 @@ class Written:
 
 
 class RunWriter:
-    """Writes runs into one record.
+    """Writes runs into one record."""
 
-    Args:
-        dialect: ``sqlite`` or ``postgresql``.
-    """
-
-    def __init__(self, dialect: str) -> None:
-        self._dialect = dialect
+    def __init__(self) -> None:
         self._path_keys: dict[str, int] = {}
 
     def write(
         self,
-        connection: Connection,
+        cursor: Cursor,
         states: Iterable[RecordedRun],
         log: Iterable[LogPart],
         *,
@@ -94,7 +87,7 @@ class RunWriter:
         """Write new runs, events, and the rows that events changed.
 
         Args:
-            connection: In a transaction that writes.
+            cursor: In a transaction that writes.
             states: The runs that have something to write.
             log: Events for the log; their runs are among ``states``.
             now_ns: The time, for leases.
@@ -109,30 +102,30 @@ class RunWriter:
         states = list(states)
         for state in states:
             if state.run_key is None:
-                done.run_keys[state.run_id] = self._begin(connection, state, now_ns)
+                done.run_keys[state.run_id] = self._begin(cursor, state, now_ns)
         keys = {s.run_id: s.run_key or done.run_keys[s.run_id] for s in states}
         values: list[Any] = []
         for state, of_run in log:
             key = keys[state.run_id]
             for item in of_run:
                 values += (key, item[0], item[1])
-        self._insert(connection, sql.INSERT_EVENT, 3, values)
+        self._insert(cursor, sql.INSERT_EVENT, 3, values)
         if log_only:
             return done
         for state in states:
             if state.unread or (state.ending is not None and state.disordered):
-                self._refold(connection, state, keys[state.run_id])
-        self._find_paths(connection, states, done)
+                self._refold(cursor, state, keys[state.run_id])
+        self._find_paths(cursor, states, done)
         for state in states:
             key = keys[state.run_id]
-            self._write_nodes(connection, state, key, done, lazy=lazy or state.ending is not None)
-            self._write_noted(connection, state, key, done)
+            self._write_nodes(cursor, state, key, done, lazy=lazy or state.ending is not None)
+            self._write_noted(cursor, state, key, done)
             if state.touched or state.ending is not None:
-                self._write_run(connection, state, key)
+                self._write_run(cursor, state, key)
         return done
 
     def heartbeat(
-        self, connection: Connection, states: Sequence[RecordedRun], pid: int, now_ns: int
+        self, cursor: Cursor, states: Sequence[RecordedRun], pid: int, now_ns: int
     ) -> None:
         """Renew the leases of runs that are being recorded.
 
@@ -142,13 +135,13 @@ class RunWriter:
         if not states:
             return
         beats = [(now_ns, state.run_key, pid) for state in states]
-        if self._do(connection, sql.HEARTBEAT, beats).rowcount == len(states):
+        if cursor.many(sql.HEARTBEAT, beats) == len(states):
             return
         for state in states:
             key = state.run_key
             assert key is not None
-            if self._do(connection, sql.TAKE_BACK, (key,)).rowcount == 1:
-                self._hold(connection, state, key, now_ns)
+            if cursor.execute(sql.TAKE_BACK, (key,)) == 1:
+                self._hold(cursor, state, key, now_ns)
 
     def committed(
         self,
@@ -168,68 +161,54 @@ class RunWriter:
             if not log_only:
                 state.committed(lazy=lazy)
 
-    def _do(self, connection: Connection, statement: str, parameters: Any) -> Any:
-        return connection.exec_driver_sql(sql.for_dialect(statement, self._dialect), parameters)
-
     # -- runs -------------------------------------------------------------------------------
 
-    def _begin(self, connection: Connection, state: RecordedRun, now_ns: int) -> int:
+    def _begin(self, cursor: Cursor, state: RecordedRun, now_ns: int) -> int:
         if not state.resumed:  # a row that is there already is told by its ``created_ns``
-            self._do(connection, sql.INSERT_RUN, tuple(state.row[it] for it in sql.RUN_COLUMNS))
-        found = self._do(connection, sql.FIND_RUN, (state.run_id,)).first()
+            cursor.execute(sql.INSERT_RUN, tuple(state.row[it] for it in sql.RUN_COLUMNS))
+        found = cursor.row(sql.FIND_RUN, (state.run_id,))
         if found is None:
             message = f"run {state.run_id} is not in the record: it cannot go on"
             raise BrokenRunError(state.run_id, message)
-        if not state.resumed and found.created_ns != state.row["created_ns"]:
+        key, created_ns, last_sequence, lost_event_count = found
+        if not state.resumed and created_ns != state.row["created_ns"]:
             message = f"the record holds another run {state.run_id} already"
             raise BrokenRunError(state.run_id, message)
-        key = int(found.run_key)
         if state.claim is not None:
-            self._claim(connection, state, state.claim, now_ns)
+            self._claim(cursor, state, state.claim, now_ns)
         if state.unread:
-            state.go_on_after(found.last_sequence, found.lost_event_count)
+            state.go_on_after(last_sequence, lost_event_count)
         if state.resumed and not state.foreign:
-            self._do(connection, sql.RESUME_RUN, (key,))
+            cursor.execute(sql.RESUME_RUN, (key,))
         if state.lease and state.ending is None:
-            self._hold(connection, state, key, now_ns)
-        return key
+            self._hold(cursor, state, key, now_ns)
+        return int(key)
 
-    def _claim(
-        self, connection: Connection, state: RecordedRun, claim: ResumeClaim, now_ns: int
-    ) -> None:
+    def _claim(self, cursor: Cursor, state: RecordedRun, claim: ResumeClaim, now_ns: int) -> None:
         earlier, run_id = state.row["parent_run_id"], state.run_id
         set_out = json_text(claim.set_out)
-        self._do(connection, sql.CLAIM, (claim.number, run_id, set_out, now_ns, earlier))
-        held = self._do(connection, sql.CLAIMED_BY, (earlier, claim.number)).first()
+        cursor.execute(sql.CLAIM, (claim.number, run_id, set_out, now_ns, earlier))
+        held = cursor.row(sql.CLAIMED_BY, (earlier, claim.number))
         if held is None:
             message = f"run {earlier}, which would be resumed, is not in this record"
             raise BrokenRunError(run_id, message)
         if held[0] != run_id:
             raise ClaimTakenError(earlier, held[0])
 
-    def _hold(self, connection: Connection, state: RecordedRun, key: int, now_ns: int) -> None:
+    def _hold(self, cursor: Cursor, state: RecordedRun, key: int, now_ns: int) -> None:
         lease = {**state.lease, "run_key": key, "heartbeat_ns": now_ns}
-        self._do(connection, sql.INSERT_LEASE, tuple(lease[name] for name in sql.LEASE_COLUMNS))
+        cursor.execute(sql.INSERT_LEASE, tuple(lease[name] for name in sql.LEASE_COLUMNS))
 
-    def events(self, connection: Connection, run_key: int, run_id: str) -> Iterator[Any]:
+    def events(self, cursor: Cursor, run_key: int, run_id: str) -> Iterator[Any]:
         """Yield the events of a run's log, in order; an unreadable event is replaced."""
-        from sqlalchemy import select  # noqa: PLC0415 - an extra
-
-        from taskgrove.store.tables import events  # noqa: PLC0415 - an extra
-
-        statement = (
-            select(events.c.sequence, events.c.body)
-            .where(events.c.run_key == run_key)
-            .order_by(events.c.sequence)
-        )
-        for sequence, body in connection.execute(statement):
+        for sequence, body in cursor.each(sql.READ_EVENTS, (run_key,)):
             yield read_event(bytes(body), run_id, sequence)
 
-    def _refold(self, connection: Connection, state: RecordedRun, key: int) -> None:
-        self._do(connection, sql.DROP_NODES, (key,))
-        state.refold(self.events(connection, key, state.run_id))
+    def _refold(self, cursor: Cursor, state: RecordedRun, key: int) -> None:
+        cursor.execute(sql.DROP_NODES, (key,))
+        state.refold(self.events(cursor, key, state.run_id))
 
-    def _write_run(self, connection: Connection, state: RecordedRun, key: int) -> None:
+    def _write_run(self, cursor: Cursor, state: RecordedRun, key: int) -> None:
         root, ending, facts = state.facts.root, state.ending, state.facts
         ends = state.stage is RunStage.ENDED
         status = None if root is None or root.status is None else int(root.status)
@@ -248,32 +227,32 @@ class RunWriter:
             last_ns, state.last_sequence, state.leaf_count, state.failed_leaf_count,
             state.retry_count, max(0, lost), key,
         )  # fmt: skip
-        self._do(connection, sql.CHANGE_RUN, change)
+        cursor.execute(sql.CHANGE_RUN, change)
         if ending is not None and ends:
             ended_ns = ending.ended_ns if root is None else root.ended_ns or ending.ended_ns
             if not state.foreign:
-                self._do(connection, sql.TAKE_BACK, (key,))
-            self._do(connection, sql.END_RUN, (ended_ns, key))
+                cursor.execute(sql.TAKE_BACK, (key,))
+            cursor.execute(sql.END_RUN, (ended_ns, key))
             if state.began_nothing:
-                self._do(connection, sql.DROP_CLAIM, (state.run_id, key))
-            self._do(connection, sql.DROP_LEASE, (key,))
+                cursor.execute(sql.DROP_CLAIM, (state.run_id, key))
+            cursor.execute(sql.DROP_LEASE, (key,))
 
-    def _insert(self, connection: Connection, insert: str, width: int, values: list[Any]) -> None:
+    def _insert(self, cursor: Cursor, insert: str, width: int, values: list[Any]) -> None:
         """Insert rows that follow each other in ``values``, ``width`` of them a row."""
         done = 0
-        if self._dialect == "sqlite":
+        if cursor.dialect == "sqlite":
             block = sql.block_of(insert)
             size = block.rows * width
             while len(values) - done >= size:
-                connection.exec_driver_sql(block.sql, tuple(values[done : done + size]))
+                cursor.execute(block.sql, values[done : done + size])
                 done += size
         rest = [tuple(values[at : at + width]) for at in range(done, len(values), width)]
         if rest:
-            self._do(connection, insert, rest)
+            cursor.many(insert, rest)
 
     # -- nodes, analyses, pages -------------------------------------------------------------
 
-    def _find_paths(self, connection: Connection, states: list[RecordedRun], done: Written) -> None:
+    def _find_paths(self, cursor: Cursor, states: list[RecordedRun], done: Written) -> None:
         wanted = {path for state in states for path in state.fresh}
         wanted.update(event.path for state in states for _, event in state.noted)
         names = {path: kept_path(path) for path in wanted if path not in self._path_keys}
@@ -281,13 +260,13 @@ class RunWriter:
             return
         # In one order everywhere, so that two recorders never wait for each other in a circle.
         ordered = sorted(set(names.values()))
-        self._insert(connection, sql.INSERT_PATH, 1, ordered)
+        self._insert(cursor, sql.INSERT_PATH, 1, ordered)
         keys: dict[str, int] = {}
         for start in range(0, len(ordered), _LOOKED_UP):
             some = ordered[start : start + _LOOKED_UP]
             marks = ", ".join("?" for _ in some)
             found = f"SELECT path, path_key FROM paths WHERE path IN ({marks})"  # noqa: S608 - marks
-            keys.update((path, key) for path, key in self._do(connection, found, tuple(some)))
+            keys.update(cursor.rows(found, some))
         done.path_keys.update((path, keys[name]) for path, name in names.items())
 
     def _path_key(self, path: str, done: Written) -> int:
@@ -295,7 +274,7 @@ class RunWriter:
         return done.path_keys[path] if key is None else key
 
     def _write_nodes(
-        self, connection: Connection, state: RecordedRun, key: int, done: Written, *, lazy: bool
+        self, cursor: Cursor, state: RecordedRun, key: int, done: Written, *, lazy: bool
     ) -> None:
         numbers = state.numbers
         if state.fresh:
@@ -305,7 +284,7 @@ class RunWriter:
                 values += identity_of(node)
                 values += change_of(node)
             width = len(values) // len(state.fresh)
-            self._insert(connection, sql.INSERT_NODE, width, values)
+            self._insert(cursor, sql.INSERT_NODE, width, values)
         behind: dict[str, RunNode] = state.changed
         if lazy and state.lazy:
             behind = {**state.lazy, **state.changed}
@@ -315,11 +294,9 @@ class RunWriter:
             if path not in state.fresh
         ]
         if changes:
-            self._do(connection, sql.CHANGE_NODE, changes)
+            cursor.many(sql.CHANGE_NODE, changes)
 
-    def _write_noted(
-        self, connection: Connection, state: RecordedRun, key: int, done: Written
-    ) -> None:
+    def _write_noted(self, cursor: Cursor, state: RecordedRun, key: int, done: Written) -> None:
         for sequence, event in state.noted:
             path_key, detail = self._path_key(event.path, done), event.detail
             if isinstance(detail, AnalysisDetail):
@@ -330,14 +307,14 @@ class RunWriter:
                     labels.get("experiment"), labels.get("run"),
                     json_bytes(detail), event.wall_ns,
                 )  # fmt: skip
-                self._do(connection, sql.INSERT_ANALYSIS, row)
+                cursor.execute(sql.INSERT_ANALYSIS, row)
             elif isinstance(detail, PageDetail):
                 row = (
                     key, sequence, path_key, _cut(clean_text(detail.display_name), _NAME_LIMIT),
                     clean_text(detail.file), detail.size_bytes,
                     _cut(clean_text(detail.sha256), 64), event.wall_ns,
                 )  # fmt: skip
-                self._do(connection, sql.INSERT_PAGE, row)
+                cursor.execute(sql.INSERT_PAGE, row)
 
 
 def _cut(text: str | None, limit: int) -> str | None:

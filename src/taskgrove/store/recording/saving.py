@@ -98,7 +98,7 @@ class Saver:
     states: dict[str, RecordedRun] = field(default_factory=dict)
     not_kept: set[str] = field(default_factory=set)
     beat_at: float = field(default_factory=lambda: time.monotonic() + HEARTBEAT_S)
-    _sql: RunWriter | None = None
+    _sql: RunWriter = field(default_factory=RunWriter)
     _orphans_looked_for: bool = False
 
     def move(self, request: SaverRequest) -> bool:
@@ -144,7 +144,7 @@ class Saver:
         error: Exception | None = None
         for _ in range(2):  # the answer to a commit may be lost: then the claim is there already
             try:
-                self._transaction(self._writer(), [state], ())
+                self._transaction([state], ())
             except Exception as exc:  # noqa: BLE001 - it is told where the run would begin
                 error = exc
                 if isinstance(exc, RecordGoneError):
@@ -190,23 +190,22 @@ class Saver:
         return list(pending.values())
 
     def _write(self, states: list[RecordedRun], kept: Kept, *, beat: bool) -> None:
-        writer = self._writer()
         log: list[LogPart] = []
         for state, of_run in kept:
             rest = of_run
             while len(rest) > CHUNK:
-                self._transaction(writer, states, [(state, rest[:CHUNK])], log_only=True)
+                self._transaction(states, [(state, rest[:CHUNK])], log_only=True)
                 rest = rest[CHUNK:]
             log.append((state, rest))
-        self._transaction(writer, states, log, beat=beat)
+        self._transaction(states, log, beat=beat)
         if not self._orphans_looked_for:
             self._orphans_looked_for = True
-            self._adopt(writer)
+            self._adopt()
 
-    def _adopt(self, writer: RunWriter) -> None:
+    def _adopt(self) -> None:
         transaction = self.link.transaction
         try:
-            taken = adopt(self.location, writer, transaction, self.spill_folder)
+            taken = adopt(self.location, self._sql, transaction, self.spill_folder)
             for text in (*taken.told, *(file.words for file in taken.left if not file.is_held)):
                 self.teller.say(text)
         except Exception as exc:
@@ -219,7 +218,6 @@ class Saver:
 
     def _transaction(
         self,
-        writer: RunWriter,
         states: list[RecordedRun],
         log: Sequence[LogPart],
         *,
@@ -228,27 +226,18 @@ class Saver:
     ) -> None:
         now = time.monotonic()
         lazy = any(state.lazy and now - state.lazy_since >= LAZY_S for state in states)
-        done = Written()
+        writer, done = self._sql, Written()
         if beat:  # also where it fails: it is not tried again without a pause
             self.beat_at = now + HEARTBEAT_S
-        with self.link.transaction() as connection:
+        with self.link.transaction() as cursor:
             now_ns = self.clock.wall_ns()
             if states:
                 done = writer.write(
-                    connection, states, log, now_ns=now_ns, lazy=lazy, log_only=log_only
+                    cursor, states, log, now_ns=now_ns, lazy=lazy, log_only=log_only
                 )
             if beat:
-                writer.heartbeat(connection, self._leased(), this_process().pid, now_ns)
+                writer.heartbeat(cursor, self._leased(), this_process().pid, now_ns)
         writer.committed(states, done, lazy=lazy, log_only=log_only)
-
-    def _writer(self) -> RunWriter:
-        if self._sql is None:
-            if self.link.store is None:
-                with self.link.transaction():
-                    pass  # opens the record
-            assert self.link.store is not None
-            self._sql = RunWriter(self.link.store.dialect)
-        return self._sql
 
     def _leased(self) -> list[RecordedRun]:
         return [
@@ -303,7 +292,7 @@ class Saver:
 
     def _start_over(self, kept: Kept) -> None:
         """Begin the runs that go on anew: their record is gone."""
-        self._sql = None
+        self._sql = RunWriter()
         for state in list(self.states.values()):
             if state.stage is RunStage.FINAL or state.foreign:
                 del self.states[state.run_id]
@@ -327,11 +316,10 @@ class Saver:
 
     def _try_to_heal(self) -> None:
         try:
-            writer = self._writer()
             for log, mark in self.outage.chunks(self.state_of):
-                self._transaction(writer, [state for state, _ in log], log, log_only=True)
+                self._transaction([state for state, _ in log], log, log_only=True)
                 self.outage.written(sum(len(of_run) for _, of_run in log), mark)
-            self._transaction(writer, self._unbroken(), (), beat=True)
+            self._transaction(self._unbroken(), (), beat=True)
         except Exception as exc:  # noqa: BLE001 - it is tried again later
             if isinstance(exc, RecordGoneError):
                 self._start_over([])

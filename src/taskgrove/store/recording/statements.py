@@ -1,7 +1,6 @@
 """The statements that write a record.
 
-They are plain SQL for the driver, because they are the hot path of a recorder. They are written
-with the marks of SQLite; :func:`for_dialect` returns them for another database.
+They are plain SQL for the driver, because they are the hot path of a recorder.
 """
 
 # ruff: noqa: S608 - names of columns from this package, never data
@@ -56,7 +55,7 @@ def _sets(columns: tuple[str, ...]) -> str:
 
 INSERT_RUN: Final = _insert("runs", RUN_COLUMNS)
 FIND_RUN: Final = (
-    "SELECT run_key, created_ns, last_sequence, lost_event_count, state FROM runs WHERE run_id = ?"
+    "SELECT run_key, created_ns, last_sequence, lost_event_count FROM runs WHERE run_id = ?"
 )
 RESUME_RUN: Final = "UPDATE runs SET state = 'running' WHERE run_key = ?"
 CHANGE_RUN: Final = f"UPDATE runs SET {_sets(RUN_CHANGES)} WHERE run_key = ?"
@@ -75,6 +74,7 @@ CHANGE_NODE: Final = (
     f"UPDATE nodes SET {_sets(CHANGING_COLUMNS)} WHERE run_key = ? AND node_number = ?"
 )
 DROP_NODES: Final = "DELETE FROM nodes WHERE run_key = ?"
+READ_EVENTS: Final = "SELECT sequence, body FROM events WHERE run_key = ? ORDER BY sequence"
 INSERT_PATH: Final = _insert("paths", ("path",))
 INSERT_ANALYSIS: Final = _insert("analyses", _ANALYSIS_COLUMNS)
 INSERT_PAGE: Final = _insert("pages", _PAGE_COLUMNS)
@@ -91,12 +91,6 @@ DROP_CLAIM: Final = (
     "DELETE FROM resumes WHERE run_id = ? AND NOT EXISTS (SELECT 1 FROM runs"
     " WHERE run_key = ? AND recovered_ns IS NOT NULL)"
 )
-
-
-@functools.cache
-def for_dialect(sql: str, dialect: str) -> str:
-    """Return a statement for ``sqlite`` or ``postgresql``, with the driver's own marks."""
-    return sql if dialect == "sqlite" else sql.replace("?", "%s")
 
 
 class Block(NamedTuple):
@@ -121,7 +115,7 @@ def block_of(insert: str) -> Block:
     """Return the statement that inserts as many rows at once as one may take.
 
     Args:
-        insert: A statement that inserts one row, with the marks of SQLite.
+        insert: A statement that inserts one row.
     """
     head, _, tail = insert.partition("VALUES (")
     values, _, rest = tail.partition(")")
