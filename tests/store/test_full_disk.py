@@ -67,7 +67,7 @@ def test_every_reading_verb_answers(full_disk: Path, tmp_path: Path) -> None:
         done = taskgrove(*words, "--db", file, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert told in done.stdout or told.replace("pst-beam-02", "mid-pst/beam/02") in done.stdout
-        assert "full; the record is read, and stays as it is" in " ".join(done.stderr.split())
+        assert "full; the record is read and not changed" in " ".join(done.stderr.split())
 
 
 def test_nothing_is_lost_by_reading(full_disk: Path) -> None:
