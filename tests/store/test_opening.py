@@ -280,11 +280,12 @@ def test_a_database_that_does_not_exist_is_told(postgres_server: object) -> None
 )
 def test_what_is_no_fault_of_the_data_is_an_outage(kind: str, outage: bool, words: str) -> None:
     errors = pytest.importorskip("psycopg.errors")
-    told = getattr(errors, kind)("permission denied for table runs\nLINE 1: INSERT INTO runs")
+    told = getattr(errors, kind)("permission denied for table runs.\nLINE 1: INSERT INTO runs")
     for error in (told, ProgrammingError("INSERT INTO runs VALUES (1)", {}, told)):
         assert is_outage(error) is outage
         assert words in words_of(error)
         assert "INSERT" not in words_of(error)
+        assert not words_of(error).endswith(".")
     assert why_refused(told) == words_of(told)
 
 

@@ -105,7 +105,7 @@ def fault_of(error: BaseException) -> DatabaseFault:
     state = sqlstate_of(error)
     if state in _POSTGRES:
         found = _POSTGRES[state]
-        text = (str(cause).strip().splitlines() or [""])[0]
+        text = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
         return found._replace(words=found.words.replace("{text}", text))
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return _SQLITE[sqlite3.SQLITE_FULL]
@@ -113,7 +113,8 @@ def fault_of(error: BaseException) -> DatabaseFault:
     lines = without_url_passwords(text).strip().splitlines() or [type(cause).__name__]
     # A connection that fails tells of each attempt; below a server's answer stands our statement.
     some = lines[: 3 if state is None else 1]
-    words = "; ".join(dict.fromkeys(line.strip() for line in some if line.strip()))
+    # Our sentence goes on behind theirs.
+    words = "; ".join(dict.fromkeys(line.strip().rstrip(".") for line in some if line.strip()))
     return DatabaseFault(
         f"cannot be used: {words}", None, not isinstance(cause, sqlite3.DatabaseError)
     )

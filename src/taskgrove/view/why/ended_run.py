@@ -162,7 +162,7 @@ def lost_clauses(found: Findings, room: int) -> list[str]:
         did = first.deed(found.story.now_ns, room)
         told.append(f"before that {who(first.node, room)} {did}")
     if found.story.state_note:
-        told.append(plain(found.story.state_note, room))
+        told.append(plain(found.story.state_note))
     return told
 
 
