@@ -299,7 +299,7 @@ def test_a_server_that_is_killed_in_mid_command(stage: Stage) -> None:
         ended,
         device,
         "lost its server while Configure was running",
-        "1 more command of that device could not run either",
+        "1 more command of that device could not run",
         "next: start the server of low-cbf/subarray/91 again",
         never_first=("scan",),
     )
@@ -380,7 +380,7 @@ def test_a_limit_of_the_root_names_the_leaf_that_hung(stage: Stage) -> None:
         "pst-beam-81 on low-pst/beam/81",
         "did not finish Configure within 10 s (the timeout set by configure)",
         "1 leaf was not started",
-        "next: look at low-pst/beam/81",
+        "next: check low-pst/beam/81",
         never_first=("pss", "pst-beam-04"),
     )
 
@@ -410,7 +410,7 @@ def test_a_limit_that_an_earlier_step_used_up(stage: Stage, manager: Manager) ->
         "takes_a_while before it took ",
         "1 leaf was not started",
         "it blocked pst-beam-01",
-        "next: look at low-cbf/subarray/82",
+        "next: check low-cbf/subarray/82",
     )
 
 
