@@ -327,6 +327,7 @@ def test_at_the_limit_of_a_batch_job_it_is_timed_out(site: Path) -> None:
 # ------------------------------------------------------------------------------ the record
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_later_configuration_finds_the_result_by_experiment_and_run(site: Path) -> None:
     assert analyse(site, "site.yaml", "CountFrames").returncode == 0
     assert analyse(site, "site.yaml", "CountFrames", "--set", "frames=5").returncode == 0

@@ -83,6 +83,7 @@ def test_a_failed_analysis_is_done_again_with_what_is_on_record(site: Path) -> N
     assert "resumes" in told
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_lost_analysis_is_recovered_and_done_again(site: Path) -> None:
     (site / "slow").touch()
     with start(*JOB, cwd=site, env=environment(TASKGROVE_DB="runs.db")) as process:

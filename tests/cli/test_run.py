@@ -132,6 +132,7 @@ def test_sigterm_is_like_ctrl_c(place: Path) -> None:
     assert "SIGTERM: aborting the command" in words
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_what_ignores_the_abort_is_abandoned_and_named(place: Path) -> None:
     with start("run", "map.yaml", "deaf", *MANAGER, "--grace", "0.3", cwd=place) as process:
         read_until(process.stdout, "deaf: started")

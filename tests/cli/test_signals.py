@@ -174,6 +174,7 @@ def test_a_second_interrupt_ends_at_once_although_the_terminal_is_gone(here: Pat
         assert process.wait(PATIENCE_S) == 5
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_hang_ups_are_one_interrupt_and_never_the_second(here: Path) -> None:
     with start(*run_of("deaf"), "--grace", "1", cwd=here) as process:
         read_until(process.stdout, "deaf: started")

@@ -91,6 +91,7 @@ def recovered(database: Path) -> tuple[Any, EventLog, Any]:
         return history.find("r1"), log, history.facts("r1").nodes
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_devices_that_still_run_are_followed_to_their_true_ends(killed: Killed) -> None:
     killed_fleet, database = killed(4.0, {BEAMS[1]: {"Configure": 'fail("no lock"),at=80'}})
     row, log, nodes = recovered(database)

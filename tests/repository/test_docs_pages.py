@@ -338,6 +338,7 @@ OTHERS = {
 
 
 @pytest.mark.tango
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_faults_end_as_the_page_says() -> None:
     pytest.importorskip("tango")
     from taskgrove.tango.simulator import SimulatedFleet
@@ -378,6 +379,7 @@ def test_faults_end_as_the_page_says() -> None:
 
 
 @pytest.mark.tango
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_the_commands_of_the_round_trip_work(tmp_path: Path) -> None:
     pytest.importorskip("tango")
     pytest.importorskip("click")

@@ -451,6 +451,7 @@ def test_a_file_that_is_removed_in_the_midst_is_told(tmp_path: Path) -> None:
 # -- the recorder itself ------------------------------------------------------------------------
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_writer_that_fails_is_told_and_lets_everybody_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_device_that_is_not_there_was_sent_nothing() -> None:
     assert problems == [updates.text]
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_frozen_server_is_waited_for_and_its_end_is_found() -> None:
     with LrcServer() as server, LrcClient(**QUICK) as client:
         updates = start(client, server.trl(), {"duration": 3.0})  # not over when it is frozen

@@ -367,6 +367,7 @@ def test_crash_ends_the_process_in_mid_command():
             invoke(proxy, "Configure")
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_restart_brings_the_device_back_without_its_memory():
     device = "low-cbf/subarray/01"
     faults = {device: {"Configure": {"restart": {"at": 40, "for_s": 0.2, "times": 1}}}}

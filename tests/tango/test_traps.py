@@ -103,6 +103,7 @@ def test_a_broken_connection_executes_a_command_once() -> None:
 
 
 @pytest.mark.root
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_a_connection_cut_by_the_kernel_executes_a_command_once() -> None:
     with LrcServer() as server:
         check_double_execution(server, lambda: cut_by_kernel(server.port))
