@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from enum import Enum
 from logging import Logger
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from taskgrove.commands.display import render_html
 from taskgrove.commands.task_tracker import TaskTracker
@@ -92,6 +92,10 @@ class NodePlaces(NamedTuple):
 
 NO_PLACES: Final = NodePlaces()
 
+#: ``on_failure``: a leaf that fails waits for a decision; ``never``: its failure stands at once.
+HoldSetting: TypeAlias = Literal["on_failure", "never"]
+HOLD_SETTINGS: Final[tuple[HoldSetting, ...]] = get_args(HoldSetting)
+
 
 class BaseTask:
     """The common part of composites and leaves.
@@ -104,6 +108,11 @@ class BaseTask:
         is_root: Whether the node is the root of a command: its message then begins
             with a summary line.
         places: Where the map defines the node; nowhere for a tree that a program makes.
+        description: A sentence about the node; may be empty.
+        hold: Whether a leaf that fails waits for a decision: ``on_failure``, ``never``, or None
+            for the setting of the node above.
+        hold_timeout: How long it waits before the failure stands, in seconds; None: the setting
+            of the node above, and without one for ever.
     """
 
     __slots__ = (
@@ -113,6 +122,9 @@ class BaseTask:
         "_parent",
         "_tracker",
         "completed_callback",
+        "description",
+        "hold",
+        "hold_timeout",
         "is_root",
         "logger",
         "places",
@@ -128,6 +140,10 @@ class BaseTask:
         completed_callback: CompletedCallback | None = None,
         is_root: bool = False,
         logger: Logger | None = None,
+        *,
+        description: str = "",
+        hold: HoldSetting | None = None,
+        hold_timeout: float | None = None,
     ) -> None:
         if not isinstance(name, str) or not name or "/" in name or not name.isprintable():
             raise UsageError(
@@ -144,6 +160,9 @@ class BaseTask:
         self.is_root = is_root
         self.logger = logger
         self.places = NO_PLACES
+        self.description = description
+        self.hold = _checked_hold(hold, name)
+        self.hold_timeout = checked_timeout(hold_timeout, name, "hold_timeout")
 
     @property
     def name(self) -> str:
@@ -280,14 +299,20 @@ def _checked_type(task_type: Any, path: str) -> TaskExecutionType:
         ) from None
 
 
-def checked_timeout(timeout: float | None, path: str) -> float | None:
+def _checked_hold(hold: HoldSetting | None, path: str) -> HoldSetting | None:
+    if hold is not None and hold not in HOLD_SETTINGS:
+        raise UsageError(f"hold is one of {', '.join(HOLD_SETTINGS)}, not {hold!r}", path=path)
+    return hold
+
+
+def checked_timeout(timeout: float | None, path: str, key: str = "timeout") -> float | None:
     """Return a limit in seconds, or None for no limit; raise UsageError for any other value."""
     if timeout is None:
         return None
     usable = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if not usable or not timeout > 0 or math.isinf(timeout):
         raise UsageError(
-            f"timeout is a positive number of seconds, not {timeout!r}",
+            f"{key} is a positive number of seconds, not {timeout!r}",
             path=path,
             hint="leave it out for no limit",
         )

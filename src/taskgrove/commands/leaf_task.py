@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from logging import Logger
 from typing import Any
@@ -11,6 +12,7 @@ from taskgrove.commands.aggregation.default_rules import LeafRule
 from taskgrove.commands.base_task import (
     BaseTask,
     CompletedCallback,
+    HoldSetting,
     TaskExecutionType,
     checked_timeout,
     device_name_of,
@@ -39,6 +41,11 @@ class LeafTask(BaseTask):
         abort_on_timeout: Whether an expired limit also sends the device's Abort, which
             stops everything on that device.
         settings: Further settings for its runner, such as the launcher of an analysis.
+        retry_delay: The pause before each automatic further attempt, in seconds.
+        retry_backoff: The factor by which each pause is longer than the one before, from 1.
+        description: See :class:`BaseTask`; so are hold and hold_timeout.
+        hold: See :class:`BaseTask`.
+        hold_timeout: See :class:`BaseTask`.
 
     Raises:
         UsageError: A bad name, type, limit or number of retries, or ``is_root``.
@@ -51,6 +58,8 @@ class LeafTask(BaseTask):
         "device_name",
         "function",
         "retries",
+        "retry_backoff",
+        "retry_delay",
         "settings",
         "target",
         "timeout",
@@ -72,10 +81,25 @@ class LeafTask(BaseTask):
         retries: int = 0,
         abort_on_timeout: bool = False,
         settings: Mapping[str, Any] | None = None,
+        retry_delay: float = 0.0,
+        retry_backoff: float = 1.0,
+        description: str = "",
+        hold: HoldSetting | None = None,
+        hold_timeout: float | None = None,
     ) -> None:
         if is_root:
             raise UsageError(f"leaf {name!r} cannot be a root", hint="put it into a Task")
-        super().__init__(name, task_type, skip_subtasks, completed_callback, False, logger)
+        super().__init__(
+            name,
+            task_type,
+            skip_subtasks,
+            completed_callback,
+            False,
+            logger,
+            description=description,
+            hold=hold,
+            hold_timeout=hold_timeout,
+        )
         if self.task_type.is_composite:
             raise UsageError(f"a leaf is not {self.task_type.name}", path=name)
         if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
@@ -85,6 +109,8 @@ class LeafTask(BaseTask):
         self.argin = argin
         self.timeout = checked_timeout(timeout, name)
         self.retries = retries
+        self.retry_delay = _at_least(retry_delay, 0.0, "retry_delay", name)
+        self.retry_backoff = _at_least(retry_backoff, 1.0, "retry_backoff", name)
         self.abort_on_timeout = abort_on_timeout
         self.settings: Mapping[str, Any] = dict(settings or {})
         #: The device that updates are attributed to; None for a leaf that has no device.
@@ -212,6 +238,13 @@ class LeafTask(BaseTask):
         tracker.expect((self.name,))
         tracker.beside = self._tracker_above()
         return tracker
+
+
+def _at_least(value: float, least: float, key: str, path: str) -> float:
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not usable or not least <= value < math.inf:
+        raise UsageError(f"{key} is a number from {least:g}, not {value!r}", path=path)
+    return float(value)
 
 
 def _name_of(fn: Callable[..., Any]) -> str:

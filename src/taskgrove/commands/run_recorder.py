@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.events import Observer
+from taskgrove.events.steering_request import Steer
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +85,22 @@ class RunRecorder(Protocol):
 
         Where the store cannot be written, ``when_kept`` is called all the same after a
         bounded time, and the trouble has been told by then.
+        """
+        ...
+
+
+@runtime_checkable
+class RequestSource(Protocol):
+    """A recorder that also brings the requests of operators to a live run."""
+
+    def take_requests(self, run_id: str, steer: Steer) -> None:
+        """Hand every request to the run from now on, until the run ends.
+
+        The executor calls this after :meth:`RunRecorder.begin_run`. The answers of the run are
+        kept after the events that the requests caused.
+
+        Args:
+            run_id: The run.
+            steer: Takes a request at once; it must never be called under a lock.
         """
         ...

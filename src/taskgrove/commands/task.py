@@ -14,6 +14,7 @@ from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
 from taskgrove.commands.base_task import (
     BaseTask,
     CompletedCallback,
+    HoldSetting,
     NodePlaces,
     TaskExecutionType,
     checked_timeout,
@@ -44,6 +45,9 @@ class Task(BaseTask):
         operation: Handed to the rules.
         obs_mode: Handed to the rules.
         pst_group: Whether this is a group of PST beams; None decides by the name.
+        description: See :class:`BaseTask`; so are hold and hold_timeout.
+        hold: See :class:`BaseTask`.
+        hold_timeout: See :class:`BaseTask`.
 
     Raises:
         UsageError: A bad name, type, rule or limit; two children of one name; a child
@@ -52,7 +56,9 @@ class Task(BaseTask):
 
     __slots__ = (
         "_subtasks",
+        "call",
         "composition_notes",
+        "is_finally",
         "left_out",
         "obs_mode",
         "operation",
@@ -77,8 +83,21 @@ class Task(BaseTask):
         operation: str | None = None,
         obs_mode: str | None = None,
         pst_group: bool | None = None,
+        description: str = "",
+        hold: HoldSetting | None = None,
+        hold_timeout: float | None = None,
     ) -> None:
-        super().__init__(name, task_type, skip_subtasks, completed_callback, is_root, logger)
+        super().__init__(
+            name,
+            task_type,
+            skip_subtasks,
+            completed_callback,
+            is_root,
+            logger,
+            description=description,
+            hold=hold,
+            hold_timeout=hold_timeout,
+        )
         if not self.task_type.is_composite:
             raise UsageError(
                 f"a Task is SEQUENTIAL or PARALLEL, not {self.task_type.name}", path=name
@@ -88,6 +107,10 @@ class Task(BaseTask):
         self.operation = operation
         self.obs_mode = obs_mode
         self.pst_group = pst_group
+        #: The command of the map that this node runs as a subtree, or None.
+        self.call: str | None = None
+        #: True for the clean-up of a sequence, which is its last child and always runs.
+        self.is_finally = False
         #: True once the tree was handed to an executor: a tree runs once.
         self.submitted = False
         #: Notes of the composer: left-out steps with reasons, and limits that cannot be enforced.

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from taskgrove.events.left_out import LeftOut as LeftOut
     from taskgrove.events.left_out import LeftOutKind as LeftOutKind
     from taskgrove.events.left_out import told_reasons as told_reasons
+    from taskgrove.events.steering_request import SteeringAnswer as SteeringAnswer
+    from taskgrove.events.steering_request import SteeringObjection as SteeringObjection
+    from taskgrove.events.steering_request import SteeringRequest as SteeringRequest
     from taskgrove.events.words import exception_line as exception_line
     from taskgrove.events.words import exception_text as exception_text
     from taskgrove.events.words import loggable as loggable
@@ -75,6 +78,9 @@ _LATER = {
     "SLOW_LIMIT_S": "taskgrove.events.bus",
     "STALL_LIMIT_S": "taskgrove.events.bus",
     "StartedDetail": "taskgrove.events.details",
+    "SteeringAnswer": "taskgrove.events.steering_request",
+    "SteeringObjection": "taskgrove.events.steering_request",
+    "SteeringRequest": "taskgrove.events.steering_request",
     "Subscription": "taskgrove.events.bus",
     "SubtaskFacts": "taskgrove.events.event",
     "TEXT_LIMIT": "taskgrove.events.cause",

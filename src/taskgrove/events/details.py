@@ -8,6 +8,7 @@ import msgspec
 
 from taskgrove.events.cause import Cause, Place
 from taskgrove.events.left_out import LeftOut
+from taskgrove.events.steering_request import SteeringRequest
 
 ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
 #: Which rule decided an outcome. ``all``, ``any`` and ``quorum`` count successes; ``own`` is a
@@ -40,6 +41,13 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
         place: Where the map defines the node, or None.
         timeout_place: Where the map sets the node's limit, or None.
         argin_place: Where the argument of a leaf was written, or None.
+        description: A sentence of the map about the node; may be empty.
+        call: The command of the map that the node runs as a subtree, or None.
+        is_finally: True for the clean-up of a sequence, its last child.
+        hold: True for a leaf whose failure waits for an operator's decision.
+        hold_timeout_s: How long it waits before the failure stands, in seconds; None: for ever.
+        retry_delay_s: The pause before an automatic further attempt, in seconds.
+        retry_backoff: The factor by which each further pause is longer than the one before.
     """
 
     execution: ExecutionKind
@@ -60,6 +68,13 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
     place: Place | None = None
     timeout_place: Place | None = None
     argin_place: Place | None = None
+    description: str = ""
+    call: str | None = None
+    is_finally: bool = False
+    hold: bool = False
+    hold_timeout_s: float | None = None
+    retry_delay_s: float = 0.0
+    retry_backoff: float = 1.0
 
 
 class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
@@ -91,6 +106,10 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
         left_out: The steps that were left out of the node, and below it.
         begun: True for a node that ended REJECTED although its work had begun.
         rule_kind: Which rule decided; None for a leaf, and in older records.
+        accepted: True for a leaf whose failure a person accepted, and for a node above one that
+            has no problem.
+        accepted_by: The persons, in order of their names.
+        request: The request of an operator that ended the node so, or None.
     """
 
     rule: str | None = None
@@ -106,6 +125,9 @@ class FinishedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="finis
     left_out: tuple[LeftOut, ...] = ()
     begun: bool = False
     rule_kind: RuleKind | None = None
+    accepted: bool = False
+    accepted_by: tuple[str, ...] = ()
+    request: SteeringRequest | None = None
 
 
 class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
@@ -116,19 +138,29 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``attempt``, ``late``,
             ``refused``, ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``,
             ``recovered``, ``lost``, ``silent`` (the target has stopped answering, since
-            ``since_ns`` of the data), ``answers`` (it answers again), ``info``.
+            ``since_ns`` of the data), ``answers`` (it answers again), ``info``. Of steering:
+            ``held`` (the last attempt failed, and a decision is awaited; ``cause`` says why, the
+            data ``until_ns`` when the failure will stand), ``undecided`` (the same, once all other
+            steps of its group have ended), ``delayed`` (the next attempt begins at ``until_ns`` of
+            the data), ``paused`` and ``continued`` (of the root), ``pause-before`` (of a node:
+            the run pauses when the node is about to start), ``parked`` (of a node: its turn has
+            come, and the pause keeps it from starting), ``asked`` (an operator's request that has
+            no event of its own), ``hold-expired``. A ``retry`` that an operator asked for has a
+            ``request``.
         data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
             stands that was taken over; and where a person said to treat it as OK ``verdict``,
             ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run. With
             ``late``: ``status``, in which the work ended after all.
         cause: With the topic ``retry``: why the attempt ended so; ``late``: why the work did;
             ``reused``: why the end was bad that a person said to treat as OK; ``silent``: the
-            silence.
+            silence; ``held``, ``undecided``: why the attempt failed.
+        request: The request of an operator that led to it, or None.
     """
 
     topic: str
     data: dict[str, str] = {}
     cause: Cause | None = None
+    request: SteeringRequest | None = None
 
 
 class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analysis"):

@@ -18,10 +18,10 @@ from taskgrove.events import NoteDetail
 from taskgrove.recovery.doubts import doubt_about
 from taskgrove.recovery.earlier_runs import Earlier, EarlierRun, earlier_run, went_well
 from taskgrove.recovery.finding_lost import moment_text
-from taskgrove.recovery.path_globs import match_paths
 from taskgrove.recovery.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.story.node_note import verdict_in
+from taskgrove.story.path_globs import match_paths
 from taskgrove.story.run_node import RunNode
 
 Action: TypeAlias = Literal["reuse", "redo", "skip"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from taskgrove.events import Cause, NoteDetail, TaskEvent
+from taskgrove.events import Cause, NoteDetail, SteeringRequest, TaskEvent
 
 #: Notes kept for one node; the record holds all of them as events.
 MAX_NOTES: Final = 50
@@ -30,7 +30,8 @@ class NodeNote:
         text: The words.
         wall_ns: When, UTC, nanoseconds since the epoch.
         data: Small facts that belong to it.
-        cause: Why an attempt ended so, where the note tells of a retry.
+        cause: Why an attempt ended so, where the note tells of a retry or a hold.
+        request: The request of an operator that led to it, or None.
     """
 
     topic: str
@@ -38,6 +39,7 @@ class NodeNote:
     wall_ns: int
     data: dict[str, str] = field(default_factory=dict)
     cause: Cause | None = None
+    request: SteeringRequest | None = None
 
 
 def verdict_in(notes: Iterable[NodeNote]) -> NodeNote | None:

@@ -242,7 +242,10 @@ class RunNode:
             self.pages.append(detail)
         else:
             told = detail if isinstance(detail, NoteDetail) else NoteDetail("info")
-            note = NodeNote(told.topic, event.message, event.wall_ns, dict(told.data), told.cause)
+            data = dict(told.data)
+            note = NodeNote(
+                told.topic, event.message, event.wall_ns, data, told.cause, told.request
+            )
             if late:
                 insort(self.notes, note, key=lambda other: other.wall_ns)
             else:

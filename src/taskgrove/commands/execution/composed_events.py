@@ -56,6 +56,9 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
             place=places.own,
             timeout_place=None if node.timeout is None else places.timeout,
             argin_place=places.argin,
+            description=node.description,
+            retry_delay_s=node.retry_delay,
+            retry_backoff=node.retry_backoff,
         )
     assert isinstance(node, Task)
     return ComposedDetail(
@@ -72,6 +75,9 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
         left_out=node.left_out,
         place=places.own,
         timeout_place=None if node.timeout is None else places.timeout,
+        description=node.description,
+        call=node.call,
+        is_finally=node.is_finally,
     )
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from taskgrove.errors import UsageError
-from taskgrove.recovery.path_globs import match_paths
+from taskgrove.story.path_globs import match_paths
 
 LEAVES = [
     "configure/check",
