@@ -188,7 +188,9 @@ def _composite(name: str, detail: ComposedDetail) -> Task:
         operation=detail.operation,
         obs_mode=detail.obs_mode,
         pst_group=detail.pst_group,
+        description=detail.description,
     )
+    task.call, task.is_finally = detail.call, detail.is_finally
     task.composition_notes.extend(detail.notes)
     task.left_out = detail.left_out
     return task
@@ -202,6 +204,11 @@ def _leaf(name: str, detail: ComposedDetail) -> LeafTask:
         task_type=TaskExecutionType[detail.execution],
         timeout=detail.timeout_s,
         retries=detail.retries,
+        retry_delay=detail.retry_delay_s,
+        retry_backoff=detail.retry_backoff,
+        description=detail.description,
+        hold="on_failure" if detail.hold else None,
+        hold_timeout=detail.hold_timeout_s,
     )
 
 

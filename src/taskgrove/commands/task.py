@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from logging import Logger
+from typing import Final
 
 from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
 from taskgrove.commands.base_task import (
@@ -27,6 +28,11 @@ from taskgrove.errors import UsageError, nearest
 from taskgrove.events import LeftOut
 
 __all__ = ["BaseTask", "LeafTask", "NodePlaces", "Task", "TaskExecutionType", "device_name_of"]
+
+#: The name of the clean-up of a sequence.
+FINALLY: Final = "finally"
+#: The limit of a clean-up, in seconds, unless another one is given.
+FINALLY_TIMEOUT_S: Final = 60.0
 
 
 class Task(BaseTask):
@@ -48,10 +54,14 @@ class Task(BaseTask):
         description: See :class:`BaseTask`; so are hold and hold_timeout.
         hold: See :class:`BaseTask`.
         hold_timeout: See :class:`BaseTask`.
+        finally_tasks: The clean-up of a sequence: steps that run last, in order, once a step
+            before them has begun, whatever its end. They are below a child named ``finally``,
+            which stays the last one.
+        finally_timeout: Limit for the clean-up, in seconds.
 
     Raises:
         UsageError: A bad name, type, rule or limit; two children of one name; a child
-            that already has a parent.
+            that already has a parent; a clean-up of tasks that run at once.
     """
 
     __slots__ = (
@@ -86,6 +96,8 @@ class Task(BaseTask):
         description: str = "",
         hold: HoldSetting | None = None,
         hold_timeout: float | None = None,
+        finally_tasks: Iterable[BaseTask] = (),
+        finally_timeout: float = FINALLY_TIMEOUT_S,
     ) -> None:
         super().__init__(
             name,
@@ -118,6 +130,9 @@ class Task(BaseTask):
         #: The steps that the composer left out of this task: part of its outcome.
         self.left_out: tuple[LeftOut, ...] = ()
         self._subtasks = Subtasks(subtasks)
+        clean_up = list(finally_tasks)
+        if clean_up:
+            self._subtasks.append(finally_of(clean_up, finally_timeout, logger))
         self._adopt(self._subtasks)
 
     @property
@@ -130,16 +145,24 @@ class Task(BaseTask):
         self._subtasks.check()
         self._subtasks = Subtasks(subtasks)
 
+    @property
+    def finally_task(self) -> Task | None:
+        """The clean-up of this sequence, or None."""
+        last = self._subtasks[-1] if self._subtasks else None
+        return last if isinstance(last, Task) and last.is_finally else None
+
     def add(self, *subtasks: BaseTask) -> None:
-        """Append children.
+        """Append children; the clean-up stays the last one.
 
         Raises:
             UsageError: The tree is already complete, or a child does not fit.
         """
         if self._tracker is not None:
             raise UsageError(f"{self.path} is complete: its tracker exists", path=self.path)
-        self._adopt([*self._subtasks, *subtasks])
-        self._subtasks.extend(subtasks)
+        end = len(self._subtasks) - (self.finally_task is not None)
+        children = [*self._subtasks[:end], *subtasks, *self._subtasks[end:]]
+        self._adopt(children)
+        self._subtasks[end:end] = subtasks
 
     def complete(self) -> None:
         """Take no further change of the children; raise UsageError if they are not its own.
@@ -231,6 +254,8 @@ class Task(BaseTask):
                     " tracker",
                 )
             names.add(child._name)
+            if isinstance(child, Task) and child.is_finally:
+                self._check_finally(child, children)
             if child._parent is self:
                 continue
             if child._parent is not None:
@@ -247,6 +272,20 @@ class Task(BaseTask):
                 raise UsageError(f"{child.name!r} would be its own ancestor", path=self.path)
         for child in children:
             child._parent = self  # one that has a tracker already is refused when this is complete
+
+    def _check_finally(self, child: Task, children: list[BaseTask]) -> None:
+        if self.task_type is not TaskExecutionType.SEQUENTIAL:
+            raise UsageError(
+                f"{self.name!r} runs its steps at once, so no step is its {FINALLY}",
+                path=self.path,
+                hint="put the task into a sequence, and the clean-up into that",
+            )
+        if child is not children[-1] or child.task_type is not TaskExecutionType.SEQUENTIAL:
+            raise UsageError(
+                f"{child.name!r} is the clean-up of {self.name!r}: a sequence, and the last child",
+                path=self.path,
+                hint="give it as finally_tasks",
+            )
 
     def _ancestors(self) -> Iterator[BaseTask]:
         node: BaseTask | None = self.parent
@@ -268,3 +307,20 @@ class Task(BaseTask):
         )
         tracker.expect(child._name for child in self._subtasks)
         return tracker
+
+
+def finally_of(
+    subtasks: Iterable[BaseTask],
+    timeout: float | None = FINALLY_TIMEOUT_S,
+    logger: Logger | None = None,
+) -> Task:
+    """Return the clean-up of a sequence: its last child, which holds ``subtasks``.
+
+    Args:
+        subtasks: The steps of the clean-up, in order.
+        timeout: Limit for all of them, in seconds; None means no limit.
+        logger: A logger for the tracker; None takes the module's.
+    """
+    task = Task(FINALLY, logger=logger, subtasks=subtasks, timeout=timeout)
+    task.is_finally = True
+    return task

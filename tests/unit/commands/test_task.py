@@ -260,6 +260,44 @@ def test_a_tree_has_no_cycle():
     assert [path for path, _ in outer.walk()] == ["outer", "outer/inner"]
 
 
+def test_the_clean_up_of_a_sequence_is_its_last_child():
+    task = Task(
+        "observe", subtasks=[leaf("scan")], finally_tasks=[leaf("end"), leaf("park")],
+        finally_timeout=30,
+    )  # fmt: skip
+    task.add(leaf("more"), Task("part"))
+    assert [child.name for child in task.subtasks] == ["scan", "more", "part", "finally"]
+    last = task.finally_task
+    assert last is task.subtasks[-1]
+    assert (last.is_finally, last.timeout, last.task_type.name) == (True, 30.0, "SEQUENTIAL")
+    assert [child.path for child in last.subtasks] == [
+        "observe/finally/end",
+        "observe/finally/park",
+    ]
+    assert task.tracker.total_subtasks == 4
+    assert Task("a", subtasks=[leaf()], finally_tasks=[leaf("b")]).finally_task.timeout == 60.0
+
+
+def test_a_task_without_a_clean_up_has_none():
+    assert Task("a").finally_task is None
+    assert Task("a", subtasks=[Task("finally")], finally_tasks=()).finally_task is None
+
+
+def test_a_clean_up_is_that_of_a_sequence_and_stays_its_last_child():
+    with pytest.raises(UsageError, match="at once"):
+        Task("a", TaskExecutionType.PARALLEL, finally_tasks=[leaf()])
+    with pytest.raises(UsageError, match="'finally'"):
+        Task("a", subtasks=[leaf("finally")], finally_tasks=[leaf()])
+    with pytest.raises(UsageError, match="timeout"):
+        Task("a", finally_tasks=[leaf()], finally_timeout=0)
+    task = Task("a", subtasks=[leaf("b")], finally_tasks=[leaf("c")])
+    with pytest.raises(UsageError, match="'finally'"):
+        task.add(Task("finally"))
+    task.subtasks = [*reversed(task.subtasks)]
+    with pytest.raises(UsageError, match="last child"):
+        task.complete()
+
+
 def test_a_refused_child_leaves_everything_as_it_was():
     good, twin = leaf("same"), leaf("same")
     with pytest.raises(UsageError):
