@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 
 from taskgrove.commands.device_names import device_key
 from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.prior import PriorEnd
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import ComposedDetail, TaskEvent
+from taskgrove.events import (
+    Cause,
+    ComposedDetail,
+    FinishedDetail,
+    LeftOut,
+    NoteDetail,
+    SteeringRequest,
+    TaskEvent,
+)
 from taskgrove.recovery.earlier_runs import EarlierRun, went_well
 from taskgrove.recovery.resume_plan import ResumePlan, plan_resume_of
 from taskgrove.story.run_node import RunNode, RunNodes
@@ -132,6 +141,114 @@ def test_the_plan_says_because_of_which_step() -> None:
     assert why["root/end"] == "root/scan runs again before it"
     assert why["root/configure"] == "root/end has worked on x/y/z since"
     assert [item.because for item in plan.leaves] == ["root/end", "", "root/scan"]
+
+
+# -- a clean-up ----------------------------------------------------------------------------------
+
+
+def observe(*steps: BaseTask, name: str = "root", end: str = "end") -> Task:
+    return Task(name, SEQUENTIAL, subtasks=list(steps), finally_tasks=[leaf(end)])
+
+
+def test_a_sequence_whose_clean_up_has_begun_runs_again_from_its_first_step() -> None:
+    tree = observe(leaf("on"), leaf("scan"))
+    assert planned(tree, {"scan": "bad"}) == {"scan": "", "on": "end", "end": "scan"}
+    assert planned(tree, {"scan": "bad", "end": "never"}) == {"scan": "", "end": ""}
+    assert planned(tree, {"end": "bad"}) == {"end": "", "on": "end", "scan": "end"}
+    assert planned(tree, {"end": "never"}) == {"end": ""}
+    assert planned(tree, {}) == {}
+    plan = plan_resume_of(tree, facts(tree, {"scan": "bad"}), run_id="r1")
+    [first] = [item for item in plan.leaves if item.path == "root/on"]
+    assert (first.why, first.because) == (
+        "root/finally/end has cleaned up since",
+        "root/finally/end",
+    )
+
+
+def test_a_clean_up_concerns_its_own_sequence_and_those_below() -> None:
+    inner = observe(leaf("a"), par("b", leaf("b1"), leaf("b2")), name="inner", end="end_inner")
+    tree = observe(leaf("before"), inner, leaf("after"), end="end_outer")
+    later = {"end_inner": "b1", "after": "a", "end_outer": ""}
+    again = planned(tree, {"b1": "bad", "end_outer": "never"})
+    assert again == {"b1": "", "a": "end_inner", "b2": "end_inner", **later}
+    # The outer one undid what came before the inner sequence, too.
+    assert "before" in planned(tree, {"b1": "bad"})
+    assert planned(tree, {"after": "bad", "end_outer": "never"}) == {"after": "", "end_outer": ""}
+
+
+def test_what_was_done_since_the_clean_up_is_taken_over() -> None:
+    tree = observe(leaf("on"), leaf("scan"))
+    first = (tree, {"scan": "bad"}, "ok", None)
+    killed = (tree, {"on": "ok"}, "never", {"on", "scan", "finally/end"})
+    assert redone(tree, "r1", chain(first, killed)) == ["scan", "end"]
+
+
+# -- what an operator decided ---------------------------------------------------------------------
+
+ANN = SteeringRequest(id="q1", verb="accept", path="root/b", who="ann", why="good enough")
+LEFT_OUT = SteeringRequest(id="q2", verb="skip", path="root/b", who="bob", why="no beam")
+CAUSE = Cause(kind="reported", said="no lock")
+
+
+def accepted(node: RunNode) -> None:
+    node.status, node.result_code, node.message = TaskStatus.COMPLETED, ResultCode.OK, "accepted"
+    node.started_ns = 1
+    node.finished = FinishedDetail(cause=CAUSE, accepted=True, accepted_by=("ann",), request=ANN)
+
+
+def left_out(node: RunNode) -> None:
+    node.status, node.result_code = TaskStatus.REJECTED, ResultCode.REJECTED
+    node.started_ns, node.message = None, "left out by bob"
+    item = LeftOut(node.name, None, "operator", "left out by bob", said="no beam")
+    node.finished = FinishedDetail(skipped=True, left_out=(item,), request=LEFT_OUT)
+
+
+def test_a_failure_that_was_accepted_is_taken_over_as_such() -> None:
+    tree = seq("root", leaf("a"), leaf("b"), leaf("c"))
+    nodes = facts(tree, {"c": "bad"})
+    accepted(nodes[1])
+    plan = plan_resume_of(tree, nodes, run_id="r1")
+    assert [item.path for item in plan.of("redo")] == ["root/c"]
+    end = plan.prior["root/b"]
+    assert isinstance(end, PriorEnd)
+    assert (end.status, end.result) == (TaskStatus.COMPLETED, (ResultCode.OK, "accepted"))
+    kept = {name: end.fields[name] for name in ("accepted", "accepted_by", "cause", "request")}
+    assert kept == {"accepted": True, "accepted_by": ("ann",), "cause": CAUSE, "request": ANN}
+    assert end.facts == NoteDetail("reused", {"run": "r1", "accepted_by": "ann"}, CAUSE, ANN)
+    assert "accepted by ann" in end.note
+    # What runs again before it makes it run again.
+    nodes = facts(tree, {"a": "bad"})
+    accepted(nodes[1])
+    redo = plan_resume_of(tree, nodes, run_id="r1").of("redo")
+    assert [item.path for item in redo] == ["root/a", "root/b", "root/c"]
+
+
+def test_what_was_left_out_stays_left_out_whatever_runs_again() -> None:
+    tree = seq("root", leaf("a"), leaf("b"), leaf("c"))
+    nodes = facts(tree, {"a": "bad"})
+    left_out(nodes[1])
+    plan = plan_resume_of(tree, nodes, run_id="r1")
+    assert [item.path for item in plan.of("redo")] == ["root/a", "root/c"]
+    assert [(item.path, item.why) for item in plan.of("reuse")] == [
+        ("root/b", "left out by bob: no beam")
+    ]
+    end = plan.prior["root/b"]
+    assert isinstance(end, PriorEnd)
+    assert end.status is TaskStatus.REJECTED
+    assert end.fields["skipped"] is True
+    assert [(item.kind, item.path) for item in end.fields["left_out"]] == [("operator", "root/b")]
+    assert (end.fields["request"], end.facts.request) == (LEFT_OUT, LEFT_OUT)
+    again = plan_resume_of(tree, nodes, run_id="r1", redo=["root/b"])
+    assert [item.path for item in again.of("redo")] == ["root/a", "root/b", "root/c"]
+
+
+def test_all_below_a_node_that_was_left_out_stays_left_out() -> None:
+    tree = seq("root", leaf("a"), par("b", leaf("b1"), leaf("b2")))
+    nodes = facts(tree, {"a": "bad", "b1": "never", "b2": "never"})
+    nodes.append(RunNode("root/b"))
+    left_out(nodes[-1])
+    plan = plan_resume_of(tree, nodes, run_id="r1")
+    assert [item.path for item in plan.of("reuse")] == ["root/b/b1", "root/b/b2"]
 
 
 # -- a chain of resumes -------------------------------------------------------------------------

@@ -145,15 +145,18 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             the data), ``paused`` and ``continued`` (of the root), ``pause-before`` (of a node:
             the run pauses when the node is about to start), ``parked`` (of a node: its turn has
             come, and the pause keeps it from starting), ``asked`` (an operator's request that has
-            no event of its own), ``hold-expired``. A ``retry`` that an operator asked for has a
-            ``request``.
+            no event of its own), ``hold-expired``, ``was-held`` (the leaf waited for a decision
+            when the runner was lost, and its failure stands; ``waiting`` of the data says how:
+            ``held``, ``undecided``, ``delayed`` or ``parked``). A ``retry`` that an operator asked
+            for has a ``request``.
         data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
             stands that was taken over; and where a person said to treat it as OK ``verdict``,
-            ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run. With
-            ``late``: ``status``, in which the work ended after all.
+            ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run, or
+            where an operator accepted its failure ``accepted_by``. With ``late``: ``status``, in
+            which the work ended after all.
         cause: With the topic ``retry``: why the attempt ended so; ``late``: why the work did;
             ``reused``: why the end was bad that a person said to treat as OK; ``silent``: the
-            silence; ``held``, ``undecided``: why the attempt failed.
+            silence; ``held``, ``undecided``, ``was-held``: why the attempt failed.
         request: The request of an operator that led to it, or None.
     """
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
+from taskgrove.events import SteeringRequest
 from taskgrove.recovery.resume_order import NEVER, LeafPast
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.verdicts import taken_as_ok
@@ -88,6 +89,17 @@ class Earlier:
                 part = part.rpartition("/")[0]
         return None
 
+    def left_out_by(self, path: str) -> SteeringRequest | None:
+        """Return the request by which an operator left a leaf out, or a node above it, or None."""
+        nodes, part = self._family[self._place(path)].nodes, path
+        while part:
+            node = nodes.get(part)
+            finished = None if node is None else node.finished
+            if finished is not None and finished.skipped and finished.request is not None:
+                return finished.request if finished.request.verb == "skip" else None
+            part = part.rpartition("/")[0]
+        return None
+
     def began_since(self, path: str) -> str | None:
         """Return a run in which a leaf began after the run whose end counts, or None."""
         place, last = self._place(path), self.past_of(path).began
@@ -113,6 +125,11 @@ class Earlier:
     def _is_reused(self, place: int, path: str) -> bool:
         facts = self._family[place].nodes.get(path)
         return facts is None or any(note.topic == _REUSED for note in facts.notes)
+
+
+def is_accepted(facts: RunNode) -> bool:
+    """Return True for a leaf whose failure an operator accepted."""
+    return facts.finished is not None and facts.finished.accepted
 
 
 def went_well(facts: RunNode) -> bool:

@@ -2,8 +2,8 @@
 
 An end on record is kept. Work that was recorded with an id is followed: the device, or the
 process, knows how it ended. A leaf that was in flight without an id becomes FAILED, with a cause
-that says that its end is not known. A leaf that never began becomes ABORTED; a recovery starts
-nothing. Pure.
+that says that its end is not known. A leaf that waited for a decision becomes FAILED, too: its
+failure stands. A leaf that never began becomes ABORTED; a recovery starts nothing. Pure.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause, NoteDetail
 from taskgrove.recovery.doubts import DOUBT, doubt_of_lost
+from taskgrove.recovery.open_decisions import (
+    WAS_HELD,
+    OpenDecision,
+    Waiting,
+    is_parked,
+    open_decision,
+)
 from taskgrove.story.run_node import RunNode, RunNodes
 
 #: The kind of leaf whose work runs outside under an id of this kind.
@@ -36,10 +43,17 @@ _IN_FLIGHT: Final = {
 }
 
 #: How a leaf is treated.
-Fate: TypeAlias = Literal["kept", "followed", "unknown", "not_started"]
+Fate: TypeAlias = Literal["kept", "followed", "held", "unknown", "not_started"]
+_WAITED: Final[dict[Waiting, str]] = {
+    "held": "an operator's decision",
+    "undecided": "the ends of its group",
+    "delayed": "its next attempt",
+    "parked": "the end of a pause",
+}
 _WORDS: Final[dict[Fate, str]] = {
     "kept": "ended on record",
     "followed": "followed to their end",
+    "held": "waiting for a decision, their failures stand",
     "unknown": "in flight, their fate not known",
     "not_started": "not started",
 }
@@ -56,8 +70,9 @@ class RecoveryPlan:
         reason: Why nothing is started, as words: when the runner was lost.
         prior: The recorded ends and works of its nodes, as the executor takes them.
         fates: How each leaf is treated, by path. ``kept``: its end is on record; ``followed``:
-            its work runs, or ran, outside, and its end is asked for; ``unknown``: it was in
-            flight without an id; ``not_started``: it never began.
+            its work runs, or ran, outside, and its end is asked for; ``held``: it waited for a
+            decision, and its failure stands; ``unknown``: it was in flight without an id;
+            ``not_started``: it never began.
     """
 
     run_id: str
@@ -135,6 +150,11 @@ def _decide(
     if isinstance(known, PriorEnd):
         plan.fates[path] = "kept"
         return known
+    node = plan.nodes.get(path)
+    decision = None if node is None else open_decision(node)
+    if node is not None and decision is not None:  # its id is that of an attempt that has ended
+        plan.fates[path] = "held"
+        return _stands(node, decision)
     if isinstance(known, PriorWork) and known.outside_id:
         plan.fates[path] = "followed"
         return known
@@ -143,7 +163,7 @@ def _decide(
         text = f"{_IN_FLIGHT[leaf.task_type]}; {plan.reason}, and how it ended is not known"
         return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"))
     plan.fates[path] = "not_started"
-    if not may_have_begun:
+    if not may_have_begun or (node is not None and is_parked(node)):
         return None
     text = f"not started according to the record: {plan.reason}; a start in its last moments"
     text += " would not be on record"
@@ -154,6 +174,18 @@ def _decide(
         {"cause": Cause(kind="never_begun")},
         facts=NoteDetail(DOUBT),
     )
+
+
+def _stands(node: RunNode, decision: OpenDecision) -> PriorEnd:
+    """Return the end of a leaf that waited for a decision: its failure stands."""
+    failure, waiting = decision.failure, decision.waiting
+    fields: dict[str, Any] = {"cause": failure.cause}
+    if node.attempt > 1:
+        fields["attempt"] = node.attempt
+    text = f"was held: it waited for {_WAITED[waiting]} when the runner was lost"
+    facts = NoteDetail(WAS_HELD, {"waiting": waiting}, failure.cause)
+    result = (ResultCode.FAILED, failure.text)
+    return PriorEnd(TaskStatus.FAILED, result, text, fields, facts=facts)
 
 
 def _lost(text: str, node: RunNode, doubt: str) -> PriorEnd:

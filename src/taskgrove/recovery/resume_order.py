@@ -2,12 +2,13 @@
 
 In a sequence a step that runs again makes every later step run again, because a later step stands
 on the results of the earlier one. A step that would be taken over runs again when a later step
-has worked on the same device since: its settings there may be gone (Configure after End). Pure.
+has worked on the same device since: its settings there may be gone (Configure after End). A
+sequence whose clean-up has begun runs again from its first step. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -39,7 +40,10 @@ class Demand(NamedTuple):
 
 
 def demanded_by_order(
-    task: Task, due: Mapping[str, object], pasts: Mapping[str, LeafPast]
+    task: Task,
+    due: Mapping[str, object],
+    pasts: Mapping[str, LeafPast],
+    left_out: Container[str] = (),
 ) -> dict[str, Demand]:
     """Return the leaves that run again because of others, by path.
 
@@ -47,12 +51,15 @@ def demanded_by_order(
         task: The tree.
         due: The leaves that run again anyway, by path.
         pasts: The past of each leaf, by path.
+        left_out: The leaves that stay left out, whatever runs again, by path.
     """
-    order = _Order(task, due, pasts)
+    order = _Order(task, due, pasts, left_out)
     while order.look_again:
         order.look_again = False
-        for steps in order.sequences:
+        for steps, clean_up in order.sequences:
             order.look_at(steps)
+            if clean_up is not None:
+                order.look_at_clean_up(steps, clean_up)
     return order.demands
 
 
@@ -60,15 +67,21 @@ class _Order:
     """The leaves in a row; each composite covers a part of it."""
 
     def __init__(
-        self, task: Task, due: Mapping[str, object], pasts: Mapping[str, LeafPast]
+        self,
+        task: Task,
+        due: Mapping[str, object],
+        pasts: Mapping[str, LeafPast],
+        left_out: Container[str],
     ) -> None:
         self.demands: dict[str, Demand] = {}
         self.look_again = True
+        self._left_out = left_out
         self._paths: list[str] = []
         self._pasts: list[LeafPast] = []
         self._devices: list[tuple[str, str] | None] = []
         self._due: list[bool] = []
-        self.sequences: list[list[range]] = []
+        #: The steps of each sequence, and that which is its clean-up, or None.
+        self.sequences: list[tuple[list[range], range | None]] = []
         self._add(task, task.path, due, pasts)
 
     def _add(
@@ -90,8 +103,22 @@ class _Order:
             steps = [self._add(child, f"{path}/{child.name}", due, pasts)
                      for child in node.subtasks]  # fmt: skip
             if node.task_type is TaskExecutionType.SEQUENTIAL and len(steps) > 1:
-                self.sequences.append(steps)  # inner ones come first
+                last = node.subtasks[-1]
+                has_clean_up = isinstance(last, Task) and last.is_finally
+                # Inner ones come first.
+                self.sequences.append((steps, steps[-1] if has_clean_up else None))
         return range(begin, len(self._paths))
+
+    def look_at_clean_up(self, steps: Sequence[range], clean_up: range) -> None:
+        """Have the steps run again whose clean-up has begun since, as far as the sequence does."""
+        last = max(clean_up, key=lambda leaf: self._pasts[leaf].began)
+        began = self._pasts[last].began
+        if began == NEVER or all(self._first_due(step) is None for step in steps):
+            return
+        because = self._paths[last]
+        for leaf in range(steps[0].start, clean_up.start):
+            if self._pasts[leaf].worked <= began:  # in one run the clean-up comes last
+                self._demand(leaf, Demand(f"{because} has cleaned up since", because))
 
     def look_at(self, steps: Sequence[range]) -> None:
         """Have steps of a sequence run again, as far as its order demands it."""
@@ -114,7 +141,8 @@ class _Order:
     ) -> None:
         """Have all steps after ``first``, and before ``end``, run again."""
         cause = self._first_due(steps[first])
-        assert cause is not None
+        if cause is None:
+            return  # what was to run again is left out
         because = self._paths[cause]
         for step in steps[first + 1 : end]:
             for leaf in step:
@@ -142,6 +170,6 @@ class _Order:
         return found
 
     def _demand(self, leaf: int, demand: Demand) -> None:
-        if not self._due[leaf]:
+        if not self._due[leaf] and self._paths[leaf] not in self._left_out:
             self._due[leaf] = self.look_again = True
             self.demands[self._paths[leaf]] = demand

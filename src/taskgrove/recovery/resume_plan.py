@@ -1,8 +1,9 @@
 """The plan of a resume: for each leaf, whether its end is reused, or it runs again, or is left out.
 
-A leaf is reused when it completed well in the earlier run, or an operator said to treat it as OK;
-only when it is still the same command of the same target; and only when the order of the steps
-allows it (see ``resume_order``). Pure.
+A leaf is reused when it completed well in the earlier run, or an operator accepted its failure or
+said to treat it as OK; only when it is still the same command of the same target; and only when
+the order of the steps allows it (see ``resume_order``). A leaf that an operator left out stays left
+out. Pure.
 """
 
 from __future__ import annotations
@@ -14,9 +15,15 @@ from typing import Literal, NamedTuple, TypeAlias
 from taskgrove.commands.prior import Prior, PriorEnd
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import NoteDetail
+from taskgrove.events import LeftOut, NoteDetail, SteeringRequest
 from taskgrove.recovery.doubts import doubt_about
-from taskgrove.recovery.earlier_runs import Earlier, EarlierRun, earlier_run, went_well
+from taskgrove.recovery.earlier_runs import (
+    Earlier,
+    EarlierRun,
+    earlier_run,
+    is_accepted,
+    went_well,
+)
 from taskgrove.recovery.finding_lost import moment_text
 from taskgrove.recovery.resume_order import demanded_by_order
 from taskgrove.store.queries.run_rows import VerdictRow
@@ -106,11 +113,12 @@ def plan_resume_of(
     decided = {path: _decide(path, leaf, earlier, wanted) for path, leaf in leaves}
     due = {path: it.why for path, it in decided.items() if it.end is None}
     pasts = {path: earlier.past_of(path) for path, _ in leaves}
-    demands = demanded_by_order(task, due, pasts)
+    left_out = {path for path, it in decided.items() if it.left_out}
+    demands = demanded_by_order(task, due, pasts, left_out)
     planned: list[PlannedLeaf] = []
     prior: dict[str, Prior] = {}
     for path, leaf in leaves:
-        end, why, ended = decided[path]
+        end, why, ended, _ = decided[path]
         demand = demands.get(path)
         if demand is not None:
             planned.append(PlannedLeaf(path, "redo", demand.why, because=demand.because))
@@ -128,11 +136,19 @@ def plan_resume_of(
 
 
 class _Decision(NamedTuple):
-    """The end to take over, or None; the reason; and the node whose end decides."""
+    """What is decided about one leaf.
+
+    Attributes:
+        end: The end to take over, or None.
+        why: The reason.
+        ended: The node whose end decides.
+        left_out: True where an operator left the leaf out.
+    """
 
     end: PriorEnd | None
     why: str
     ended: RunNode | None = None
+    left_out: bool = False
 
 
 def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, str]) -> _Decision:
@@ -142,6 +158,9 @@ def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, st
     if facts is None:
         return _Decision(None, "it was not part of the earlier run")
     since = earlier.began_since(path)
+    asked = None if since else earlier.left_out_by(path)
+    if asked is not None:
+        return _left_out(leaf, path, facts, run_id, asked)
     changed = _changed(leaf, facts) or (since and f"it has run since, in run {since}")
     if changed:
         return _Decision(None, changed)
@@ -155,6 +174,8 @@ def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decisio
         words = _verdict_words(taken.data)
         note = f"reused from run {run_id}, where it was taken as OK: {words}"
         return _as_ok(words, note, NoteDetail("reused", taken.data, taken.cause))
+    if is_accepted(facts):
+        return _accepted(facts, run_id)
     if went_well(facts):
         when = "" if facts.ended_ns is None else f" at {moment_text(facts.ended_ns)}"
         note = f"reused from run {run_id}, where it completed{when}"
@@ -172,6 +193,48 @@ def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decisio
         return _as_ok(words, note, NoteDetail("reused", data, cause))
     by_itself = facts.is_final and not facts.skipped
     return _Decision(None, _ended(facts), facts if by_itself else None)
+
+
+def _accepted(facts: RunNode, run_id: str) -> _Decision:
+    """Take over a failure that an operator accepted; it never looks like a success."""
+    finished = facts.finished
+    assert finished is not None
+    names = ", ".join(finished.accepted_by)
+    data = {"run": run_id, "accepted_by": names}
+    fields: dict[str, object] = {
+        "accepted": True,
+        "accepted_by": finished.accepted_by,
+        "cause": finished.cause,
+        "request": finished.request,
+        "health_state": facts.health_state,
+    }
+    if facts.devices:
+        fields["devices"] = facts.devices
+    words = f"its failure was accepted by {names}" if names else "its failure was accepted"
+    end = PriorEnd(
+        TaskStatus.COMPLETED,
+        (ResultCode.OK, facts.message),
+        f"reused from run {run_id}, where {words}",
+        fields,
+        facts=NoteDetail("reused", data, finished.cause, finished.request),
+    )
+    return _Decision(end, words, facts)
+
+
+def _left_out(
+    leaf: LeafTask, path: str, facts: RunNode, run_id: str, asked: SteeringRequest
+) -> _Decision:
+    """Leave out what an operator left out before."""
+    words = f"left out by {asked.who}"
+    left_out = LeftOut(leaf.name, leaf.device_name, "operator", words, path=path, said=asked.why)
+    end = PriorEnd(
+        TaskStatus.REJECTED,
+        (ResultCode.REJECTED, facts.message if facts.skipped else left_out.why),
+        f"left out as in run {run_id}: {left_out.why}",
+        {"skipped": True, "left_out": (left_out,), "request": asked},
+        facts=NoteDetail("reused", {"run": run_id}, request=asked),
+    )
+    return _Decision(end, left_out.why, left_out=True)
 
 
 def _as_ok(words: str, note: str, told: NoteDetail) -> _Decision:

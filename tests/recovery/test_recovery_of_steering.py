@@ -1,0 +1,123 @@
+"""Runs that were lost while steps waited: for a decision, an attempt, or the end of a pause."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskgrove.commands.execution.composed_events import composed_detail
+from taskgrove.commands.prior import PriorEnd, PriorWork
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import (
+    Cause,
+    EventDetail,
+    NoteDetail,
+    StartedDetail,
+    SteeringRequest,
+    TaskEvent,
+)
+from taskgrove.recovery.recovery_plan import RecoveryPlan, plan_recovery
+from taskgrove.story.run_node import RunNodes
+
+CAUSE = Cause(kind="reported", said="no lock", attempt=1)
+SCAN = "observe/scan"
+RETRY = SteeringRequest(id="q1", verb="retry", path=SCAN, who="ann")
+
+
+def observe() -> Task:
+    steps = [LeafTask(name, "x/y/z", name.title()) for name in ("configure", "scan")]
+    return Task("observe", subtasks=steps, finally_tasks=[LeafTask("end", "x/y/z", "End")])
+
+
+class Told:
+    """The events of a run as far as they were told, one nanosecond after another."""
+
+    def __init__(self, tree: Task) -> None:
+        self.events: list[TaskEvent] = []
+        for path, node in tree.walk():
+            self.tell(path, "composed", composed_detail(node))
+
+    def tell(
+        self,
+        path: str,
+        kind: str,
+        detail: EventDetail | None = None,
+        message: str = "",
+        **more: object,
+    ) -> Told:
+        number = len(self.events) + 1
+        told = {"monotonic_s": float(number), "wall_ns": number, "message": message, **more}
+        self.events.append(
+            TaskEvent(run_id="r1", sequence=number, path=path, kind=kind, detail=detail, **told)  # type: ignore[arg-type]
+        )
+        return self
+
+    def begin(self, path: str, attempt: int = 1) -> Told:
+        self.tell(path, "started", StartedDetail("command", f"id-{attempt}"), attempt=attempt)
+        running = TaskStatus.IN_PROGRESS
+        return self.tell(path, "progress", status=running, attempt=attempt)
+
+    def note(self, topic: str, path: str = SCAN, **more: object) -> Told:
+        detail = NoteDetail(topic, cause=more.pop("cause", None), request=more.pop("request", None))  # type: ignore[arg-type]
+        return self.tell(path, "note", detail, **more)
+
+    def plan(self) -> RecoveryPlan:
+        return plan_recovery(RunNodes(self.events), run_id="r1", lost_at="noon")
+
+
+@pytest.fixture
+def told() -> Told:
+    run = Told(observe()).begin("observe/configure")
+    done = {"status": TaskStatus.COMPLETED, "result_code": ResultCode.OK}
+    return run.tell("observe/configure", "finished", None, "done", **done).begin(SCAN)
+
+
+@pytest.mark.parametrize("topic", ["held", "undecided", "delayed", "hold-expired"])
+def test_the_failure_of_a_leaf_that_waited_stands(told: Told, topic: str) -> None:
+    plan = told.note(topic, cause=CAUSE, message="no lock").plan()
+    assert plan.of("held") == (SCAN,)
+    end = plan.prior[SCAN]
+    assert isinstance(end, PriorEnd)
+    assert (end.status, end.result) == (TaskStatus.FAILED, (ResultCode.FAILED, "no lock"))
+    assert end.fields["cause"] == CAUSE
+    assert (end.facts.topic, end.facts.cause) == ("was-held", CAUSE)
+    assert end.facts.data == {"waiting": {"hold-expired": "held"}.get(topic, topic)}
+    assert "was held" in end.note
+
+
+def test_an_attempt_that_was_asked_for_and_not_heard_of_is_not_known(told: Told) -> None:
+    told.note("held", cause=CAUSE, message="no lock").note("retry", request=RETRY, cause=CAUSE)
+    assert told.plan().of("held") == ()
+
+
+def test_an_attempt_after_the_decision_is_followed(told: Told) -> None:
+    told.note("held", cause=CAUSE, message="no lock").note("retry", request=RETRY, cause=CAUSE)
+    plan = told.begin(SCAN, attempt=2).plan()
+    assert plan.of("followed") == (SCAN,)
+    work = plan.prior[SCAN]
+    assert isinstance(work, PriorWork)
+    assert (work.outside_id, work.attempt) == ("id-2", 2)
+
+
+def test_an_attempt_that_began_after_its_delay_is_followed(told: Told) -> None:
+    told.note("retry", cause=CAUSE).note("delayed", message="no lock")
+    assert told.plan().of("held") == (SCAN,)
+    assert told.begin(SCAN, attempt=2).plan().of("followed") == (SCAN,)
+
+
+def test_an_attempt_that_a_pause_kept_back_leaves_the_failure(told: Told) -> None:
+    told.note("held", cause=CAUSE, message="no lock").note("retry", request=RETRY, cause=CAUSE)
+    plan = told.note("parked").plan()
+    assert plan.of("held") == (SCAN,)
+    end = plan.prior[SCAN]
+    assert isinstance(end, PriorEnd)
+    assert (end.facts.data, end.fields["cause"]) == ({"waiting": "parked"}, CAUSE)
+
+
+def test_a_leaf_that_a_pause_kept_back_never_began() -> None:
+    run = Told(observe()).note("paused", "observe")
+    plan = run.note("parked", "observe/configure").plan()
+    assert plan.of("not_started") == ("observe/configure", SCAN, "observe/finally/end")
+    # Nothing of it may have been started in the last moments, so nothing may run twice.
+    assert "observe/configure" not in plan.prior
+    assert "observe/configure" in Told(observe()).plan().prior
