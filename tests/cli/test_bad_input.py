@@ -246,6 +246,18 @@ def test_a_map_that_cannot_be_written_is_refused_before_anything_starts(tmp_path
         assert "Starting" not in done.stdout
 
 
+def test_a_log_of_invocations_goes_into_no_other_file(tmp_path: Path) -> None:
+    pytest.importorskip("tango")
+    (tmp_path / "notes.txt").write_text("mine\n")
+    for target in (tmp_path / "missing" / "log", tmp_path, tmp_path / "notes.txt"):
+        done = taskgrove("simulate", "--log", str(target), cwd=tmp_path)
+        assert done.returncode == 2, done
+        assert str(target) in done.stderr
+        assert "name another file for the log" in done.stderr
+        assert "Starting" not in done.stdout
+    assert (tmp_path / "notes.txt").read_text() == "mine\n"
+
+
 def test_the_map_that_is_read_is_not_written_over(place: Path) -> None:
     pytest.importorskip("tango")
     text = "go: {type: parallel, tasks: {cbf: {command_name: On}}}\ncomponents: {cbf: a/b/c}\n"

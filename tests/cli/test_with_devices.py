@@ -232,14 +232,20 @@ def test_simulated_devices_end_when_the_terminal_closes(tmp_path: Path) -> None:
         "go: {type: parallel, tasks: {cbf: {command_name: Scan}}}\n"
         "components: {cbf: low-cbf/subarray/01}\n"
     )
-    with start("simulate", "one.yaml", "--write-map", "the map.yaml", cwd=tmp_path) as process:
+    with start(
+        "simulate", "one.yaml", "--write-map", "the map.yaml", "--log", "log.jsonl", cwd=tmp_path
+    ) as process:
         told = read_until(process.stdout, "SimSetFault")
+        assert "Every invocation is appended to log.jsonl." in told
         line = "echo '{\"cbf\": {\"id\": 1}}' | taskgrove run 'the map.yaml' go --argin -"
         assert line in told
         done = taskgrove(
             "run", "the map.yaml", "go", "--argin", "-", cwd=tmp_path, input='{"cbf": {"id": 1}}'
         )
         assert done.returncode == 0, done
+        (scan,) = (tmp_path / "log.jsonl").read_text().splitlines()[-1:]
+        assert '"command":"Scan"' in scan
+        assert '"status":"COMPLETED","result_code":"OK"' in scan
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
         words, errors = process.communicate(timeout=PATIENCE_S)

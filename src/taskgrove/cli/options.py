@@ -53,6 +53,9 @@ Speed = Annotated[float | None, Option("--speed", "How many times as fast the co
 WriteMap = Annotated[
     Path | None, Option("--write-map", "Write the map with the devices' addresses.", "FILE")
 ]
+InvocationLog = Annotated[
+    Path | None, Option("--log", "Append every invocation to this file, as JSON lines.", "FILE")
+]
 
 # -- analyses -------------------------------------------------------------------------------
 

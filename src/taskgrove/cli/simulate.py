@@ -21,6 +21,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap, load_command_map
 from taskgrove.errors import UsageError
+from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
     from taskgrove.tango.simulator import SimulatedFleet
@@ -32,6 +33,7 @@ def simulate(
     fault: opt.Faults = None,
     speed: opt.Speed = None,
     write_map: opt.WriteMap = None,
+    log: opt.InvocationLog = None,
 ) -> int:
     """Start simulated devices on the loopback interface and keep them until Ctrl-C.
 
@@ -46,19 +48,21 @@ def simulate(
             "the map names no devices", hint="add a section 'components': keyword → TANGO name"
         )
     check_simulator_section(command_map)
-    planned = plan_simulator(
-        command_map.components, command_map.simulator, faults=fault or (), speed=speed
-    )
     if write_map is not None and (write_map.is_dir() or not write_map.parent.is_dir()):
         raise UsageError(
             f"{write_map} cannot be written", hint="name a file in a folder that is there"
         )
     if write_map is not None and map_file is not None:
         _check_target(write_map, Path(map_file))
+    planned = plan_simulator(
+        command_map.components, command_map.simulator, faults=fault or (), speed=speed, log=log
+    )
     terminal = Terminal()
     stop = _Stop()
     terminal.say("Starting …", "dim")
     with planned as fleet:
+        if log is not None:
+            terminal.say(f"Every invocation is appended to {safe_text(log)}.")
         _tell(terminal, fleet, command_map, write_map)
         stop.wait(terminal)
         terminal.say("Stopping the devices.")

@@ -23,7 +23,18 @@ DEBUG_VARIABLE: Final = "TASKGROVE_DEBUG"
 _MOST_COLUMNS: Final = 1_000
 #: Parameters of verbs that name files and folders, whose names may be any bytes.
 _FILES: Final = frozenset(
-    ("map_file", "config", "argin", "pages", "work_dir", "source", "output", "write_map", "events")
+    (
+        "map_file",
+        "config",
+        "argin",
+        "pages",
+        "work_dir",
+        "source",
+        "output",
+        "write_map",
+        "events",
+        "log",
+    )
 )
 
 

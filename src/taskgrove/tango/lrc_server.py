@@ -27,7 +27,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from taskgrove.control_model import ResultCode
+from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import MissingExtraError
 from taskgrove.tango.server.command_queue import LrcEngine
 from taskgrove.tango.server.dialect import Dialect
@@ -177,6 +177,7 @@ class LrcServerMixin:
             thread_context=tango.EnsureOmniThread,
             on_aborting=self.lrc_aborting,
             on_aborted=self.lrc_aborted,
+            watch=self.lrc_changed,
             name=device.get_name(),
             max_queued=self.lrc_max_queued,
         )
@@ -196,6 +197,7 @@ class LrcServerMixin:
         refusal: str | None = None,
         is_allowed: Callable[[], bool] | None = None,
         shape: Callable[[LedgerUpdate], Iterable[Push]] | None = None,
+        argin: Any = None,
     ) -> tuple[list[int], list[str]]:
         """Queue a command and return its reply, ``[[ResultCode], [id or reason]]``.
 
@@ -205,16 +207,28 @@ class LrcServerMixin:
             refusal: A reason to refuse the command at once; nothing is queued then.
             is_allowed: Asked when the command's turn has come.
             shape: Last word on the command's events (:class:`~taskgrove.tango.server.job.Job`).
+            argin: The argument, for :meth:`lrc_changed`.
         """
         if refusal:
             return _reply(ResultCode.REJECTED, refusal)
-        return _reply(*self.lrc_engine.submit(Job(name, run, is_allowed, shape)))
+        return _reply(*self.lrc_engine.submit(Job(name, run, is_allowed, shape, argin)))
 
     def lrc_aborting(self) -> None:
         """Called by the handler of ``Abort`` when an abort begins."""
 
     def lrc_aborted(self) -> None:
         """Called when an abort ends: every command has ended."""
+
+    def lrc_changed(self, job: Job, status: TaskStatus, result: Any) -> None:
+        """Called with each status of each command, and of each abort, before its events are sent.
+
+        It must return soon, and may not call the engine, because the engine's lock is held.
+
+        Args:
+            job: The command.
+            status: Its new status.
+            result: The result that comes with the status, before it is shaped; UNSET: none.
+        """
 
     # The commands of the protocol.
 

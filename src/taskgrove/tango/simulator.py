@@ -7,6 +7,7 @@ command map names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from taskgrove.commands.device_names import device_key
@@ -20,6 +21,7 @@ from taskgrove.tango.simulation.fault_text import (
 )
 from taskgrove.tango.simulation.faults import Fault, FaultKind
 from taskgrove.tango.simulation.fleet import SimulatedFleet
+from taskgrove.tango.simulation.invocations import Invocation, invocations_of, overlapping
 from taskgrove.tango.simulation.section import SectionProblem, section_problems
 from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, SimulatorSettings
 
@@ -29,10 +31,13 @@ __all__ = [
     "Dialect",
     "Fault",
     "FaultKind",
+    "Invocation",
     "SectionProblem",
     "SimulatedFleet",
     "SimulatorSettings",
     "device_names",
+    "invocations_of",
+    "overlapping",
     "parse_fault",
     "parse_fault_argument",
     "parse_faults",
@@ -63,6 +68,7 @@ def plan_simulator(
     speed: float | None = None,
     devices_per_process: int | None = None,
     host: str = "127.0.0.1",
+    log: str | Path | None = None,
 ) -> SimulatedFleet:
     """Return the fleet of a command map's devices, not yet started; it is a context manager.
 
@@ -75,6 +81,7 @@ def plan_simulator(
         speed: Commands go this many times as fast; None: as the section says, else 1.
         devices_per_process: Devices that share a process; None: as the section says, else 1.
         host: Address to listen on.
+        log: A file that every invocation is appended to; :func:`invocations_of` reads it.
 
     Raises:
         UsageError: The section, a fault or a name is not valid. For the section, its ``path``
@@ -98,6 +105,7 @@ def plan_simulator(
         devices_per_process=devices_per_process or own["devices_per_process"],
         settings=section,
         host=host,
+        log=log,
     )
 
 

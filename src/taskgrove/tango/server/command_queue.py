@@ -18,14 +18,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.loops.loop import Loop
 from taskgrove.loops.outbox import Outbox
 from taskgrove.loops.threads import Action, ThreadContext
 from taskgrove.tango.server.dialect import UNSET
-from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError
+from taskgrove.tango.server.job import Job, LedgerUpdate, LrcAbortedError, TaskCallback
 from taskgrove.tango.server.ledger import MAX_EXECUTING, MAX_QUEUED, CommandLedger, Push
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ _ABORTED_RESULT: Final = (ResultCode.ABORTED, "Command has been aborted")
 Reply = tuple[ResultCode, str]
 """The reply of a command: a code, and the command's id or the reason of a refusal."""
 
+Watch: TypeAlias = Callable[[Job, TaskStatus, Any], object]
+"""Told of each status of each command, with the result that came with it (UNSET: none)."""
+
 
 class LrcEngine:
     """Runs the commands of one device in order and sends the events of each change.
@@ -49,6 +52,8 @@ class LrcEngine:
         thread_context: Entered by both threads for as long as they live.
         on_aborting: Called by the thread that asks for an abort, before anything is aborted.
         on_aborted: Called by the worker once everything that was aborted has ended.
+        watch: Told of each status of each command, and of each abort, before its events are sent.
+            The lock is held meanwhile, so it must return soon and not call the engine.
         name: Name for the threads.
         max_queued: Commands that may wait, 1 to 32.
     """
@@ -61,6 +66,7 @@ class LrcEngine:
         thread_context: ThreadContext = contextlib.nullcontext,
         on_aborting: Callable[[], None] | None = None,
         on_aborted: Callable[[], None] | None = None,
+        watch: Watch | None = None,
         name: str = "device",
         max_queued: int = MAX_QUEUED,
     ) -> None:
@@ -68,10 +74,11 @@ class LrcEngine:
         self._push = push
         self._on_aborting = on_aborting or (lambda: None)
         self._on_aborted = on_aborted or (lambda: None)
+        self._watch = watch or (lambda _job, _status, _result: None)
         self._max_queued = max_queued
         self._lock = threading.Lock()
         self._live: dict[str, Job] = {}
-        self._aborts: list[str] = []
+        self._aborts: list[Job] = []
         self.closing = threading.Event()
         self._worker = Loop(f"lrc-worker {name}", thread_context)
         self._pusher = Loop(f"lrc-pusher {name}", thread_context)
@@ -88,14 +95,14 @@ class LrcEngine:
         with self._lock:
             job.uid = self._ledger.add(job.name)
             self._live[job.uid] = job
-            updates = [self._note(job.uid, status=TaskStatus.STAGING)]
+            updates = [self._note(job, status=TaskStatus.STAGING)]
             refusal = self._refusal()
             if refusal:
                 result = (ResultCode.REJECTED, refusal)
-                updates.append(self._note(job.uid, status=TaskStatus.REJECTED, result=result))
+                updates.append(self._note(job, status=TaskStatus.REJECTED, result=result))
                 del self._live[job.uid]
             else:
-                updates.append(self._note(job.uid, status=TaskStatus.QUEUED))
+                updates.append(self._note(job, status=TaskStatus.QUEUED))
             direct = self._hand_over(updates)
         self._send_each(direct)
         if refusal:
@@ -109,21 +116,24 @@ class LrcEngine:
         with self._lock:
             if self.closing.is_set() or len(self._aborts) >= MAX_EXECUTING - 1:
                 return ResultCode.REJECTED, "Too many aborts are already in progress"
-            uid = self._ledger.add("Abort")
+            job = Job("Abort", _run_nothing, uid=self._ledger.add("Abort"))
             updates = [
-                self._note(uid, status=TaskStatus.STAGING),
-                self._note(uid, status=TaskStatus.IN_PROGRESS),
+                self._note(job, status=TaskStatus.STAGING),
+                self._note(job, status=TaskStatus.IN_PROGRESS),
             ]
-            self._ask_to_abort(uid)
+            self._ask_to_abort(job)
             direct = self._hand_over(updates)
         self._send_each(direct)
-        return ResultCode.STARTED, uid
+        return ResultCode.STARTED, job.uid
 
     def abort_silently(self) -> Reply:
         """Abort everything without a command id, as the older ``AbortCommands`` does."""
         self._on_aborting()
+        job = Job("AbortCommands", _run_nothing)
         with self._lock:
-            self._ask_to_abort("")
+            self._tell_watch(job, TaskStatus.STAGING)
+            self._tell_watch(job, TaskStatus.IN_PROGRESS)
+            self._ask_to_abort(job)
         return ResultCode.STARTED, "Aborting commands"
 
     def read(self, attribute_name: str) -> Any:
@@ -135,21 +145,6 @@ class LrcEngine:
         """Return the status' name of a command, ``NOT_FOUND`` when it is not known."""
         with self._lock:
             return self._ledger.status_name(uid)
-
-    def report(
-        self,
-        uid: str,
-        *,
-        status: TaskStatus | None = None,
-        progress: int | None = None,
-        result: Any = UNSET,
-        **_others: Any,
-    ) -> None:
-        """Note a change of a command and send its events; other fields are not sent."""
-        with self._lock:
-            if not self.closing.is_set():
-                note = self._note(uid, status=status, progress=progress, result=result)
-                self._outbox.put(note)
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
         """Stop both threads; False when one of them did not end in time.
@@ -183,9 +178,9 @@ class LrcEngine:
             reason = (ResultCode.REJECTED, f"Exception from 'is_cmd_allowed' method: {error}")
             self._finish(job, TaskStatus.REJECTED, reason)
             return
-        self.report(job.uid, status=TaskStatus.IN_PROGRESS)
+        self._report(job, status=TaskStatus.IN_PROGRESS)
         try:
-            result = job.run(partial(self.report, job.uid), job.abort_event)
+            result = job.run(partial(self._report, job), job.abort_event)
         except LrcAbortedError:
             self._finish(job, TaskStatus.ABORTED, _ABORTED_RESULT)
         except BaseException as error:  # noqa: BLE001 - an abnormal end is the command's outcome
@@ -197,10 +192,37 @@ class LrcEngine:
 
     def _finish(self, job: Job, status: TaskStatus, result: Any) -> None:
         abnormal = status in (TaskStatus.FAILED, TaskStatus.ABORTED)
-        shaped = self._ledger.dialect.shape_result(result, abnormal=abnormal)
-        self.report(job.uid, status=status, result=shaped)
+        self._report(job, status=status, result=result, abnormal=abnormal)
         with self._lock:
             self._live.pop(job.uid, None)
+
+    def _report(
+        self,
+        job: Job,
+        *,
+        status: TaskStatus | None = None,
+        progress: int | None = None,
+        result: Any = UNSET,
+        abnormal: bool | None = None,
+        **_others: Any,
+    ) -> None:
+        """Note a change of a command and have its events sent; other fields are not sent.
+
+        Args:
+            job: The command.
+            status: Its new status.
+            progress: Its progress, in percent.
+            result: Its result.
+            abnormal: Whether the end was abnormal, which shapes the result; None: it is sent as
+                it stands.
+        """
+        shaped = result
+        if abnormal is not None:
+            shaped = self._ledger.dialect.shape_result(result, abnormal=abnormal)
+        with self._lock:
+            if not self.closing.is_set():
+                note = self._note(job, status=status, progress=progress, result=shaped, said=result)
+                self._outbox.put(note)
 
     def _end_aborts(self) -> None:
         with self._lock:
@@ -214,10 +236,13 @@ class LrcEngine:
         with self._lock:
             # One that came meanwhile has shown its beginning, and ends by itself.
             aborts, self._aborts = self._aborts[:count], self._aborts[count:]
-        for uid in filter(None, aborts):
-            done = (ResultCode.OK, f"{self._ledger.name_of(uid)} completed OK")
-            shaped = self._ledger.dialect.shape_result(done, abnormal=False)
-            self.report(uid, status=TaskStatus.COMPLETED, result=shaped)
+        for job in aborts:
+            done = (ResultCode.OK, f"{job.name} completed OK")
+            if job.uid:
+                self._report(job, status=TaskStatus.COMPLETED, result=done, abnormal=False)
+            else:
+                with self._lock:
+                    self._tell_watch(job, TaskStatus.COMPLETED, done)
 
     # The pusher.
 
@@ -250,8 +275,8 @@ class LrcEngine:
 
     # Called with the lock held.
 
-    def _ask_to_abort(self, uid: str) -> None:
-        self._aborts.append(uid)
+    def _ask_to_abort(self, abort: Job) -> None:
+        self._aborts.append(abort)
         for job in self._live.values():
             job.abort_event.set()
         self._worker.post(self._end_aborts)  # a worker that has nothing to do ends them
@@ -266,11 +291,20 @@ class LrcEngine:
             return f"Queue is full: {waiting} commands are waiting, {self._max_queued} may"
         return ""
 
-    def _note(self, uid: str, **change: Any) -> LedgerUpdate:
-        pushes = self._ledger.update(uid, **change)
-        job = self._live.get(uid)
-        shape = None if job is None else job.shape
-        return LedgerUpdate(uid, self._ledger.name_of(uid), change.get("status"), pushes, shape)
+    def _note(self, job: Job, *, said: Any = UNSET, **change: Any) -> LedgerUpdate:
+        """Note a change; ``said`` is the result as the command's function gave it."""
+        pushes = self._ledger.update(job.uid, **change)
+        status = change.get("status")
+        if status is not None and pushes:  # nothing changes a command that has ended
+            self._tell_watch(job, status, change.get("result", UNSET) if said is UNSET else said)
+        shape = job.shape if job.uid in self._live else None
+        return LedgerUpdate(job.uid, job.name, status, pushes, shape)
+
+    def _tell_watch(self, job: Job, status: TaskStatus, result: Any = UNSET) -> None:
+        try:
+            self._watch(job, status, result)
+        except Exception:
+            _LOGGER.exception("whoever watches the commands raised at %s", job.name)
 
     def _hand_over(self, updates: list[LedgerUpdate]) -> list[LedgerUpdate]:
         """Return the updates that the caller may send itself; the pusher sends the others.
@@ -282,3 +316,7 @@ class LrcEngine:
             return updates
         self._outbox.put(*updates)
         return []
+
+
+def _run_nothing(_callback: TaskCallback, _abort_event: threading.Event) -> None:
+    """Stand for the function of an abort, which the engine carries out itself."""

@@ -40,6 +40,7 @@ class Job:
         is_allowed: Asked when its turn has come.
         shape: Last word on its events: may drop, repeat or hold back those of a change.
             Called by the thread that sends them, without any lock.
+        argin: Its argument, for whoever watches the device.
         uid: Its id, once it is submitted.
         abort_event: Set when it shall end early.
     """
@@ -48,6 +49,7 @@ class Job:
     run: Callable[[TaskCallback, threading.Event], Any]
     is_allowed: Callable[[], bool] | None = None
     shape: Callable[[LedgerUpdate], Iterable[Push]] | None = None
+    argin: Any = None
     uid: str = ""
     abort_event: threading.Event = field(default_factory=threading.Event)
 

@@ -195,11 +195,6 @@ class CommandLedger:
         record = self._known.get(uid)
         return "NOT_FOUND" if record is None or record.status is None else record.status.name
 
-    def name_of(self, uid: str) -> str:
-        """Return the command's name; empty when it is not known (any more)."""
-        record = self._known.get(uid)
-        return "" if record is None else record.name
-
     def _push(self, attribute_name: str) -> Push:
         return (attribute_name, self.read(attribute_name))
 

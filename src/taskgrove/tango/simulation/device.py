@@ -15,15 +15,23 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final
 
-from taskgrove.control_model import AdminMode, HealthState, ObsMode, ObsState, TaskStatus
+from taskgrove.control_model import (
+    AdminMode,
+    HealthState,
+    ObsMode,
+    ObsState,
+    ResultCode,
+    TaskStatus,
+)
 from taskgrove.errors import MissingExtraError
 from taskgrove.tango.lrc_server import LrcServerMixin
 from taskgrove.tango.server.dialect import RawText
-from taskgrove.tango.server.job import LrcAbortedError, TaskCallback
+from taskgrove.tango.server.job import Job, LrcAbortedError, TaskCallback
 from taskgrove.tango.simulation.behaviour import BEHAVIOUR, argin_problem, plan_marks
 from taskgrove.tango.simulation.controls import HOST, SimulatorControls
 from taskgrove.tango.simulation.events import EventScrambler
 from taskgrove.tango.simulation.faults import Fault, FaultKind, FaultTable
+from taskgrove.tango.simulation.invocations import DeviceInvocations
 from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, DeviceSpec
 
 try:
@@ -81,6 +89,9 @@ def _shown(name: str, states: type[Enum], **more: Any) -> Any:
 class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Device):  # type: ignore[misc]
     """A simulated subarray or beam that speaks the long-running-command protocol."""
 
+    invocations = attribute(
+        fget="_read_invocations", dtype=str, doc="the newest invocations, a list in JSON"
+    )
     obsState = _shown("obsState", ObsState)  # noqa: N815 - the field's names
     obsMode = _shown("obsMode", ObsMode)  # noqa: N815
     healthState = _shown("healthState", HealthState)  # noqa: N815
@@ -96,6 +107,7 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
         self._sim_lock = threading.Lock()
         self._faults = FaultTable(spec.faults)
         self._calls: Counter[str] = Counter()
+        self._invocations = DeviceInvocations(spec.name, HOST.token, spec.log)
         self._shown: dict[str, Any] = {
             "obsState": ObsState[settings.obs_state],
             "obsMode": ObsMode[settings.obs_mode],
@@ -110,6 +122,9 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
     def _write_admin_mode(self, value):  # type: ignore[no-untyped-def]
         self._show("adminMode", AdminMode(value))
 
+    def _read_invocations(self):  # type: ignore[no-untyped-def]
+        return self._invocations.as_json()
+
     def _show(self, name: str, value: Any) -> None:
         if self._shown[name] is not value:
             self._shown[name] = value
@@ -123,6 +138,10 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
         """Show that everything was aborted."""
         self._show("obsState", ObsState.ABORTED)
 
+    def lrc_changed(self, job: Job, status: TaskStatus, result: Any) -> None:
+        """Keep the log of invocations."""
+        self._invocations.change(job, status, result)
+
     # A command, from its call to its end.
 
     def _sim_invoke(self, name: str, argin: str | None) -> Any:
@@ -134,6 +153,8 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
         by_kind = {fault.kind: fault for fault in faults}
         reject = by_kind.get(FaultKind.REJECT)
         refusal = self._refusal(name, argin, reject)
+        if refusal:
+            self._note_refusal(name, argin, refusal)
         scrambler = EventScrambler(faults)
         reply = self.lrc_submit(
             name,
@@ -141,6 +162,7 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
             refusal=refusal,
             is_allowed=lambda: self._allows(name, late=reject is not None),
             shape=scrambler if scrambler else None,
+            argin=argin,
         )
         stall = by_kind.get(FaultKind.STALL)
         if stall is not None:
@@ -150,13 +172,20 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
     def _refusal(self, name: str, argin: str | None, reject: Fault | None) -> str | None:
         """Return why the call is refused at once, None when it is not; may raise DevFailed."""
         if reject is not None and reject.how == "exception":
+            self._note_refusal(name, argin, reject.text(name))
             tango.Except.throw_exception("Simulator_Rejected", reject.text(name), name)
         problem = argin_problem(name, argin)
         if problem is not None and self._spec.settings.bad_argin == "raise":
+            self._note_refusal(name, argin, problem)
             tango.Except.throw_exception("Simulator_BadArgument", problem, name)
         if problem is None and reject is not None and reject.how == "code":
             return reject.text(name)
         return problem
+
+    def _note_refusal(self, name: str, argin: str | None, reason: str) -> None:
+        """Log a call that is refused before it gets an id."""
+        job = Job(name, lambda _callback, _event: None, argin=argin)
+        self._invocations.change(job, TaskStatus.REJECTED, (ResultCode.REJECTED, reason))
 
     def _allows(self, name: str, *, late: bool) -> bool:
         if late:

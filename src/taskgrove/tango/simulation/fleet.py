@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ from taskgrove.tango.simulation.fault_text import (
     select_faults,
 )
 from taskgrove.tango.simulation.faults import Fault
+from taskgrove.tango.simulation.invocations import prepare_log
 from taskgrove.tango.simulation.processes import ServerProcesses
 from taskgrove.tango.simulation.server import Report
 from taskgrove.tango.simulation.simulator_settings import (
@@ -60,6 +62,8 @@ class SimulatedFleet:
         devices_per_process: How many devices share a server process, at least 1.
         start_timeout_s: How long :meth:`start` waits for all of them, in seconds.
         env: Environment variables for the server processes, added to those of this process.
+        log: A file that every invocation is appended to, as JSON lines; None: none
+            (:mod:`~taskgrove.tango.simulation.invocations`).
 
     Raises:
         UsageError: A name, fault or setting is not valid; nothing was started.
@@ -77,6 +81,7 @@ class SimulatedFleet:
         devices_per_process: int = 1,
         start_timeout_s: float = START_TIMEOUT_S,
         env: Mapping[str, str] | None = None,
+        log: str | Path | None = None,
     ) -> None:
         self.devices = _check_names(devices)
         self._host = host
@@ -91,12 +96,14 @@ class SimulatedFleet:
         special = {name.lower(): value for name, value in (device_settings or {}).items()}
         for name in special:
             self._check_known(name)
+        log_file = None if log is None else prepare_log(log)
         specs = [
             DeviceSpec(
                 name=name,
                 settings=parse_settings(special.get(name), base),
                 faults=select_faults(plan, name),
                 speed=speed,
+                log=log_file,
             )
             for name in self.devices
         ]

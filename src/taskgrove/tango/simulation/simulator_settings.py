@@ -114,12 +114,14 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
         settings: How it behaves.
         faults: command → its faults.
         speed: Everything goes this many times as fast, over 0.
+        log: The file that its invocations are appended to, an absolute path, or None.
     """
 
     name: str
     settings: SimulatorSettings = SimulatorSettings()
     faults: dict[str, tuple[Fault, ...]] = {}
     speed: float = 1.0
+    log: str | None = None
 
     def duration_s_of(self, command: str) -> float:
         """Return how long a command takes without faults, in seconds."""
