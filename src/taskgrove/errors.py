@@ -13,6 +13,7 @@ class here tells of misuse, bad input or a missing part::
     ├── MissingRunnerError (LookupError)   no runner executes this kind of leaf
     ├── ExecutorClosedError (RuntimeError) work was handed to a closed executor
     ├── WaitTimeoutError (TimeoutError)    waiting ended before the work did
+    │   └── NoAnswerError                  a live run did not answer a request in time
     ├── DeviceError (ConnectionError)      a device cannot be reached or used
     ├── StoreError (OSError)               the record cannot be opened, read or written
     ├── UnknownRunError (LookupError)      the record holds no such run
@@ -191,6 +192,24 @@ class WaitTimeoutError(TaskgroveError, TimeoutError):
     """Waiting for a run ended at its limit; the run itself goes on."""
 
     code = "wait-timeout"
+
+
+class NoAnswerError(WaitTimeoutError):
+    """A live run did not answer a request of an operator in time; the request stands.
+
+    Attributes:
+        run_id: The run.
+        request_id: The request.
+    """
+
+    code = "no-answer"
+
+    def __init__(
+        self, message: str, *, run_id: str, request_id: str, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.run_id = run_id
+        self.request_id = request_id
 
 
 class DeviceError(TaskgroveError, ConnectionError):

@@ -25,12 +25,18 @@ from tests.cli.command_line import taskgrove
 from tests.store.former import RUNS, lay_out, lay_out_site
 
 #: A run of a single analysis had its name in small letters in version 1.
-_NAMES = {1: {}, 2: {"draw-frames": "DrawFrames", "waits": "Waits"}}
+_NAMES = {"draw-frames": "DrawFrames", "waits": "Waits"}
+
+
+def named(command: str, version: int) -> str:
+    """Return a command as a version of the record names it."""
+    return _NAMES.get(command, command) if version > 1 else command
 
 
 @pytest.fixture(
-    params=[1, pytest.param(2, marks=pytest.mark.thorough)],  # the older one is farther away
-    ids=["version 1", "version 2"],
+    # The oldest one is farthest away.
+    params=[1, *(pytest.param(later, marks=pytest.mark.thorough) for later in (2, 3))],
+    ids=["version 1", "version 2", "version 3"],
 )
 def version(request: pytest.FixtureRequest) -> int:
     """The version of the tables of a record."""
@@ -48,7 +54,7 @@ def former(record_url: str, version: int) -> str:
 def expected(version: int) -> list[tuple[str, str]]:
     """Command and outcome of each of its runs, oldest first."""
     runs = [run.split() for run in RUNS.replace("\n", " ").split(", ")]
-    return [(_NAMES[version].get(command, command), outcome) for command, outcome in runs]
+    return [(named(command, version), outcome) for command, outcome in runs]
 
 
 @pytest.fixture
@@ -143,7 +149,7 @@ def test_what_was_lost_is_recovered(former: str, version: int, number: int, comm
     ask(1, "recover", run, "--give-up", "--no-live", "--db", former)
     with History.open(former) as history:
         found = history.run(run)
-        name = _NAMES[version].get(command, command)
+        name = named(command, version)
         assert (found.command, found.state, found.outcome) == (name, "final", "failed")
         assert found.lease is None
 

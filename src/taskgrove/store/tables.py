@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 _BIG = BigInteger().with_variant(Integer(), "sqlite")
@@ -165,6 +167,28 @@ verdicts = Table(
     Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True),  # in the run, from 1
     Column("body", LargeBinary, nullable=False),  # encode_event(event), its sequence the number
+)
+
+#: One row a request of an operator to a live run. Who asks adds a row, and changes nothing; the
+#: recorder of the run, or a recovery, adds the answer. A request without an answer is open.
+requests = Table(
+    "requests",
+    metadata,
+    # In the order in which they came. An identity: who adds a row needs no right on a sequence.
+    Column("request_key", _BIG, Identity(always=True), primary_key=True),
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), nullable=False),
+    Column("request_id", String(200), nullable=False, unique=True),
+    Column("body", LargeBinary, nullable=False),  # SteeringRequest, JSON
+    Column("asked_ns", _BIG, nullable=False),
+    Column("answer", LargeBinary),  # SteeringAnswer, JSON
+    Column("answered_ns", _BIG),
+    Index("ix_requests_run", "run_key"),
+    Index(
+        "ix_requests_open",
+        "run_key",
+        sqlite_where=text("answered_ns IS NULL"),
+        postgresql_where=text("answered_ns IS NULL"),
+    ),
 )
 
 #: One row a published page.

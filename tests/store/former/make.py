@@ -1,6 +1,6 @@
 """Make the records that a former version would leave: a SQLite file and a PostgreSQL dump.
 
-The tests keep what this made with the code as it was when the tables had versions 1 and 2. It is
+The tests keep what this made with the code as it was when the tables had versions 1 to 3. It is
 run again only to keep a record of another version, from a checkout of that version, as root:
 
     unshare --mount --uts python make.py CHECKOUT VERSION

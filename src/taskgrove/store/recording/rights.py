@@ -24,6 +24,7 @@ _TABLES: Final = (
     "pages",
     "verdicts",
     "resumes",
+    "requests",
 )
 #: The rights that a recorder needs besides adding rows to every table.
 _CHANGED: Final = {
@@ -31,6 +32,7 @@ _CHANGED: Final = {
     "leases": ("UPDATE", "DELETE"),
     "nodes": ("UPDATE", "DELETE"),
     "resumes": ("DELETE",),
+    "requests": ("UPDATE",),
 }
 _KEYS: Final = (("runs", "run_key"), ("paths", "path_key"))
 

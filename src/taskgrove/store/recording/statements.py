@@ -91,6 +91,14 @@ DROP_CLAIM: Final = (
     "DELETE FROM resumes WHERE run_id = ? AND NOT EXISTS (SELECT 1 FROM runs"
     " WHERE run_key = ? AND recovered_ns IS NOT NULL)"
 )
+#: Requests of operators that nobody has answered, in the order in which they came.
+OPEN_REQUESTS: Final = (
+    "SELECT request_id FROM requests WHERE run_key = ? AND answered_ns IS NULL ORDER BY request_key"
+)
+ANSWER_REQUEST: Final = (
+    "UPDATE requests SET answer = ?, answered_ns = ?"
+    " WHERE run_key = ? AND request_id = ? AND answered_ns IS NULL"
+)
 
 
 class Block(NamedTuple):
