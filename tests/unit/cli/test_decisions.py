@@ -1,0 +1,213 @@
+"""The keys of a terminal that shows a run: what each one asks for, and what is shown of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from taskgrove.cli.decisions import MOVES, Decisions, Press, Stage
+from taskgrove.cli.open_steps import OpenSteps
+from taskgrove.control_model import TaskStatus
+from taskgrove.events import ComposedDetail, NoteDetail, TaskEvent
+from taskgrove.events.steering_request import SteeringRequest
+from taskgrove.view.terminal_text import UNICODE, width_of
+from tests.moves_walk import walk_cells
+
+NUMBERS = itertools.count(1)
+SECOND_NS = 1_000_000_000
+
+
+def event(kind: str, path: str, message: str = "", **more: Any) -> TaskEvent:
+    number = next(NUMBERS)
+    return TaskEvent(
+        sequence=number, run_id="r", path=path, kind=kind, wall_ns=0, monotonic_s=0.0,
+        message=message, **more,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def note(topic: str, path: str, message: str = "", **more: Any) -> TaskEvent:
+    return event("note", path, message, detail=NoteDetail(topic, **more))
+
+
+class Shown:
+    """The keys of a run, and what they asked for."""
+
+    def __init__(self, *held: str) -> None:
+        self.steps = OpenSteps()
+        self.asked: list[tuple[str, str, str]] = []
+        self.keys = Decisions(self.steps, lambda *request: self.asked.append(request))
+        self.steps.take([note("held", path, "no lock on the pulsar") for path in held])
+
+    def press(self, *keys: str) -> Shown:
+        self.keys.press(keys)
+        return self
+
+    def text(self, width: int = 80) -> list[str]:
+        lines = self.keys.lines(width, UNICODE, 12 * SECOND_NS)
+        return ["".join(text for text, _ in line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("key", "verb"), [("r", "retry"), ("a", "accept"), ("s", "skip"), ("f", "fail")]
+)
+def test_a_decision_asks_for_its_reason_and_then_the_run(key: str, verb: str) -> None:
+    shown = Shown("observe/scan").press(key)
+    assert not shown.asked
+    assert shown.text()[-1].startswith(f"Why {verb} observe/scan? (")
+    shown.press(*"by hand", "enter")
+    assert shown.asked == [(verb, "observe/scan", "by hand")]
+    assert shown.keys.stage is Stage.CHOOSING
+
+
+def test_only_an_accepted_failure_needs_a_reason() -> None:
+    shown = Shown("observe/scan")
+    shown.press("a", " ", "enter")
+    assert not shown.asked
+    assert "an accepted failure needs a reason" in shown.text()
+    shown.press("escape", "r", "enter")
+    assert shown.asked == [("retry", "observe/scan", "")]
+
+
+def test_a_reason_can_be_corrected_and_left() -> None:
+    shown = Shown("observe/scan").press("f", *"oop", "backspace", *"ps", "clear", *"no", "enter")
+    assert shown.asked == [("fail", "observe/scan", "no")]
+    shown.press("f", *"no", "escape", "enter")
+    assert len(shown.asked) == 1
+
+
+def test_among_several_the_keys_choose_the_next_and_the_one_before() -> None:
+    shown = Shown("o/a", "o/b", "o/c")
+    for keys, chosen in (((), "o/a"), (("n",), "o/b"), (("down", "right"), "o/a"), (("N",), "o/c")):
+        shown.press(*keys)
+        assert shown.keys.chosen is not None
+        assert shown.keys.chosen.path == chosen
+    shown.press("up", "left", "left", "s", "enter")
+    assert shown.asked == [("skip", "o/c", "")]
+
+
+def test_a_step_that_is_decided_on_elsewhere_is_not_asked_about_any_more() -> None:
+    shown = Shown("o/a", "o/b").press("r")
+    shown.steps.take([note("retry", "o/a")])
+    shown.keys.settle()
+    shown.press("enter")
+    assert not shown.asked
+    shown.press("r", "enter")
+    assert shown.asked == [("retry", "o/b", "")]
+
+
+def test_with_nothing_held_only_the_run_can_be_paused_and_aborted() -> None:
+    shown = Shown().press(*"rasfnN", "enter")
+    assert not shown.asked
+    assert shown.text() == ["p pause  x abort"]
+
+
+def test_p_pauses_and_continues() -> None:
+    shown = Shown().press("p")
+    request = SteeringRequest(id="1", verb="pause", who="ann", why="rain")
+    shown.steps.take([note("paused", "o", request=request)])
+    assert shown.text() == ["paused by ann for 12.0 s: rain", "p continue  x abort"]
+    shown.press("p")
+    shown.steps.take([note("continued", "o")])
+    assert shown.text() == ["p pause  x abort"]
+    assert shown.asked == [("pause", "", ""), ("continue", "", "")]
+
+
+@pytest.mark.parametrize(("answer", "aborts"), [("y", True), ("n", False), ("enter", False)])
+def test_an_abort_is_asked_about_once_more(answer: str, aborts: bool) -> None:
+    shown = Shown("o/a").press("x")
+    assert shown.text()[-1] == "Abort the run? y: yes, any other key: no"
+    shown.press(answer)
+    assert shown.asked == ([("abort", "", "")] if aborts else [])
+
+
+def test_what_is_shown_fits_80_columns() -> None:
+    shown = Shown("observe/configure_pst/pst-beam-01" + "x" * 80, "o/b")
+    shown.steps.take([note("held", "o/b", "schloß " * 40)])
+    assert shown.text()[0].startswith("held 1/2 for 12.0 s: observe/configure_pst/")
+    assert shown.text()[-1] == "r retry  a accept  s skip  f fail  n next  p pause  x abort"
+    for keys in ((), ("n", "r"), tuple("reason " * 30)):
+        shown.press(*keys)
+        assert all(width_of(line) <= 80 for line in shown.text())
+    assert shown.text()[-1].endswith("reason reason _")
+
+
+def test_foreign_words_are_harmless() -> None:
+    shown = Shown("o/a")
+    shown.steps.take([note("held", "o/a", "\x1b[31mred")])
+    assert "\\x1b[31mred" in shown.text()[1]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        event("started", "o/a", attempt=2),
+        event("finished", "o/a", status=TaskStatus.FAILED),
+        note("retry", "o/a"),
+    ],
+    ids=["started", "finished", "retry"],
+)
+def test_a_step_is_open_until_its_next_attempt_or_its_end(after: TaskEvent) -> None:
+    for topic in ("delayed", "undecided", "held"):
+        steps = OpenSteps()
+        [new] = steps.take([note(topic, "o/a", "no lock", )])  # fmt: skip
+        assert (new.path, new.topic, new.words) == ("o/a", topic, "no lock")
+        assert steps.take([event("progress", "o/a"), note("info", "o/a")]) == []
+        assert list(steps.steps) == ["o/a"]
+        steps.take([after])
+        assert not steps.steps
+
+
+def test_a_step_that_is_open_no_more_is_not_told_as_new() -> None:
+    assert OpenSteps().take([note("held", "o/a"), note("retry", "o/a")]) == []
+
+
+def test_a_clean_up_is_to_come_until_it_has_ended() -> None:
+    steps = OpenSteps()
+    steps.take(
+        [event("composed", "o/finally", detail=ComposedDetail("SEQUENTIAL", is_finally=True))]
+    )
+    assert steps.has_clean_up
+    steps.take([event("finished", "o/finally", status=TaskStatus.COMPLETED)])
+    assert not steps.has_clean_up
+
+
+def test_an_abort_ends_a_pause() -> None:
+    steps = OpenSteps()
+    steps.take([note("paused", "o")])
+    assert steps.pause is not None
+    steps.take([note("abort-asked", "o/a")])
+    assert not steps.aborting
+    steps.take([note("abort-asked", "o")])
+    assert steps.aborting
+    assert steps.pause is None
+
+
+# -- every cell of the table ----------------------------------------------------------------------
+
+TO_STAGE: dict[Stage, tuple[Press, ...]] = {
+    Stage.CHOOSING: (),
+    Stage.GIVING_REASON: (Press.DECIDE,),
+    Stage.CONFIRMING: (Press.ABORT,),
+    Stage.CLOSED: (Press.CLOSE,),
+}
+
+
+def reach(stage: Stage) -> Decisions:
+    keys = Shown("o/a").keys
+    for press in TO_STAGE[stage]:
+        keys.act(press)
+    return keys
+
+
+def test_every_cell_of_the_table() -> None:
+    walk_cells(MOVES, reach, Decisions.act, lambda keys: keys.stage, lambda _: 0)
+
+
+def test_a_closed_terminal_shows_nothing_and_asks_nothing() -> None:
+    shown = Shown("o/a")
+    shown.keys.act(Press.CLOSE)
+    shown.press(*"rxpy", "enter")
+    assert not shown.asked
+    assert shown.text() == []
