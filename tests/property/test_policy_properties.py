@@ -47,6 +47,8 @@ fields: dict[str, st.SearchStrategy[Any]] = {
     "severe": st.booleans(),
     "skipped": st.sampled_from([False, False, False, True]),
     "begun": st.sampled_from([None, False, True]),
+    "accepted": st.sampled_from([False, False, True]),
+    "accepted_by": st.sampled_from([(), ("ann",), ("bob", "ann")]),
 }
 names = st.sampled_from(["s1", "s2", "pst-beam-01", "x"])
 any_status = st.one_of(st.none(), st.sampled_from(TaskStatus))
@@ -64,7 +66,7 @@ kept_out = st.builds(
     LeftOut,
     st.sampled_from(["cbf-subarray-01", "pst-beam-02"]),
     st.sampled_from([None, *DEVICES]),
-    st.sampled_from(["selection", "guard", "fault", "operator"]),
+    st.sampled_from(["selection", "guard", "fault"]),
     st.sampled_from(["no answer", "unknown device"]),
     branch=st.sampled_from(["", "", "configure_pst"]),
 )
@@ -108,7 +110,9 @@ def test_every_outcome_is_sound(policy: TaskAggregationPolicy, subs: list[Subtas
         assert re.search(r"\d", decision.line), "a degraded outcome tells its sum"
         assert decision.line.endswith("→ DEGRADED")
     if outcome.result is ResultCode.OK:
-        assert outcome.health_state is None
+        by_operator = any(item.kind == "operator" for item in outcome.left_out)
+        marked = outcome.accepted or (by_operator and outcome.status.is_final)
+        assert outcome.health_state == ("DEGRADED" if marked else None)
         assert not any(policy.is_problem(sub) or sub.skipped for sub in subs)
         assert not faults or not outcome.status.is_final
     if decision.severe and outcome.status is not TaskStatus.REJECTED:

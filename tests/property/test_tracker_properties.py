@@ -12,9 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import LeftOut
 from taskgrove.testing import EventLog
 
 FINAL = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.ABORTED, TaskStatus.REJECTED)
+LEFT_OUT = LeftOut("task-2", None, "operator", "left out by ann")
 WAITING = (TaskStatus.STAGING, TaskStatus.QUEUED)
 
 names = st.sampled_from([f"task-{number}" for number in range(6)])
@@ -182,15 +184,22 @@ updates_of_any_kind = st.fixed_dictionaries(
         "health_state": st.sampled_from(["DEGRADED", "FAILED", "OK", 2, None]),
         "severe": st.booleans(),
         "skipped": st.booleans(),
+        "accepted": st.booleans(),
+        "accepted_by": st.sampled_from([(), ("ann",), ("bob",)]),
+        "left_out": st.sampled_from([(), (LEFT_OUT,), (LEFT_OUT, LEFT_OUT)]),
         "error": st.tuples(st.integers()),
     },
 )
 
 
-@given(st.lists(updates_of_any_kind, max_size=40), st.integers(0, 6))
-def test_counters_agree_with_the_helpers_after_every_update(updates, total):
+@given(
+    st.lists(updates_of_any_kind, max_size=40),
+    st.integers(0, 6),
+    st.sampled_from([None, "task-5"]),
+)
+def test_counters_agree_with_the_helpers_after_every_update(updates, total, finally_name):
     heard = Heard()
-    tracker = TaskTracker("configure", total, heard)
+    tracker = TaskTracker("configure", total, heard, finally_name=finally_name)
     last = tracker.progress
     for update in updates:
         tracker.update_task(**update)
@@ -236,6 +245,10 @@ garbage = (
                     "severe",
                     "skipped",
                     "attempt",
+                    "accepted",
+                    "accepted_by",
+                    "left_out",
+                    "request",
                 ],
                 garbage,
             ),

@@ -133,8 +133,10 @@ def _conclude(task: Task, end: PriorEnd) -> None:
     code, message = end.result if end.result is not None else (ResultCode.UNKNOWN, "")
     skipped = bool(end.fields.get("skipped"))
     if task.subtasks:
-        health = end.fields.get("health_state")
-        task.tracker.conclude(end.status, code, message, skipped=skipped, health_state=health)
+        health, left_out = end.fields.get("health_state"), end.fields.get("left_out", ())
+        task.tracker.conclude(
+            end.status, code, message, skipped=skipped, health_state=health, left_out=left_out
+        )
     elif isinstance(task.parent, Task):  # complete from the start: only its parent can be told
         task.parent.tracker.update_task(
             task_name=task.name, status=end.status, result=(code, message), skipped=skipped

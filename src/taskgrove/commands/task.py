@@ -304,6 +304,7 @@ class Task(BaseTask):
             pst_group=self.pst_group,
             left_out=self.left_out,
             parent=self._tracker_above(),
+            finally_name=None if self.finally_task is None else FINALLY,
         )
         tracker.expect(child._name for child in self._subtasks)
         return tracker

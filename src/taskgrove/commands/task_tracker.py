@@ -55,6 +55,7 @@ from taskgrove.events import (
     EventBus,
     LeftOut,
     Observer,
+    SteeringRequest,
     Subscription,
     cause_of,
 )
@@ -88,6 +89,7 @@ class TaskTracker:
         pst_group: Whether this is a group of PST beams; None decides by the name.
         left_out: The steps that the composer left out of the task: part of its outcome.
         parent: The tracker that this one reports to, as a subtask of this task's name.
+        finally_name: The name of the subtask that is the clean-up of the others, or None.
 
     Attributes:
         subtasks: The latest SubtaskResult of each subtask, by name.
@@ -114,6 +116,7 @@ class TaskTracker:
         pst_group: bool | None = None,
         left_out: Iterable[LeftOut] = (),
         parent: TaskTracker | None = None,
+        finally_name: str | None = None,
     ) -> None:
         self.task_name = task_name
         self.progress_updates = progress_updates
@@ -129,6 +132,7 @@ class TaskTracker:
             rule=rule,
             pst_group=pst_group,
             left_out=left_out,
+            finally_name=finally_name,
         )
         self._judgement = Judgement(policy, self._log)
         self.subtasks = self._judgement.subtasks
@@ -386,8 +390,8 @@ class TaskTracker:
             error: TANGO errors, kept for the completion payload.
             **kwargs: ``device_name``, ``devices``, ``failed_devices``, ``operation``,
                 ``obs_mode``, ``source``, ``health_state``, ``severe``, ``skipped``,
-                ``attempt``, ``cause``, ``result_value``, ``left_out``, ``begun``;
-                anything else is ignored.
+                ``attempt``, ``cause``, ``result_value``, ``left_out``, ``begun``,
+                ``accepted``, ``accepted_by``, ``request``; anything else is ignored.
         """
         try:
             record = self.subtasks.get(task_name)
@@ -453,6 +457,8 @@ class TaskTracker:
             left_out=record.left_out,
             begun=record.begun,
             causes=record.causes,
+            accepted=record.accepted,
+            accepted_by=record.accepted_by,
         )
 
     def _arm_progress(self) -> None:
@@ -478,6 +484,8 @@ class TaskTracker:
         skipped: bool = False,
         health_state: str | None = None,
         cause: Cause | None = None,
+        left_out: Iterable[LeftOut] = (),
+        request: SteeringRequest | None = None,
     ) -> None:
         """End the task with a verdict from outside; does nothing when it is complete.
 
@@ -490,11 +498,13 @@ class TaskTracker:
             skipped: Whether the task is a casualty: not run because an earlier step failed.
             health_state: ``DEGRADED``, ``FAILED`` or None.
             cause: The same as data, or None.
+            left_out: The task itself, where an operator left it out.
+            request: The request of an operator that ends it so, or None.
         """
-        left_out = self._judgement.left_out
-        outcome = AggregationOutcome(status, result, message, health_state, left_out=left_out)
+        all_left_out = (*left_out, *self._judgement.left_out)
+        outcome = AggregationOutcome(status, result, message, health_state, left_out=all_left_out)
         with self._lock:
-            self._course.conclude(outcome, cause, skipped=skipped)
+            self._course.conclude(outcome, cause, skipped=skipped, request=request)
         deliver(self)
 
     def fail(self, exc: BaseException) -> None:

@@ -36,6 +36,11 @@ class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True):
     branch: str = ""
 
     @property
+    def is_by_operator(self) -> bool:
+        """Whether a person left it out of a run that had begun."""
+        return self.kind == "operator"
+
+    @property
     def counts(self) -> bool:
         """Whether it counts in the sum of the task that it is left out of."""
         return self.kind == "fault" and not self.branch

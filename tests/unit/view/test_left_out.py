@@ -57,7 +57,7 @@ def judged(task: str, ends: list[SubtaskResult], **kwargs: Any) -> tuple[Any, st
 # -- the policy ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["selection", "guard", "operator"])
+@pytest.mark.parametrize("kind", ["selection", "guard"])
 def test_what_was_left_out_by_choice_is_in_no_total(kind: Any) -> None:
     verdict, line, message = judged("configure_pst", subs(12), left_out=beams(4, kind))
     assert verdict == OK

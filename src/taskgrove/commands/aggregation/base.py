@@ -117,12 +117,15 @@ class _More(TypedDict, total=False):
     left_out: Iterable[LeftOut] | None
     begun: bool | None
     causes: Iterable[CauseLine] | None
+    accepted: bool | None
+    accepted_by: Iterable[str] | None
 
 
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "health_state": health_name,
     "left_out": tuple,
     "causes": tuple,
+    "accepted_by": tuple,
 }
 
 
@@ -147,6 +150,9 @@ class SubtaskResult:
         left_out: The steps that were left out below it, as its tracker tells them.
         begun: Whether its work has begun; None: IN_PROGRESS tells that it has.
         causes: Its causes as its tracker tells them, in place of those in its message.
+        accepted: Whether a person accepted its failure, or one below it that has no other problem;
+            it then ended COMPLETED and OK.
+        accepted_by: The persons.
 
     Attributes:
         result_code: The code; None until a result was given, or until it COMPLETED
@@ -157,6 +163,8 @@ class SubtaskResult:
     """
 
     __slots__ = (
+        "accepted",
+        "accepted_by",
         "begun",
         "causes",
         "device_name",
@@ -193,6 +201,8 @@ class SubtaskResult:
         left_out: Iterable[LeftOut] = (),
         begun: bool | None = None,
         causes: Iterable[CauseLine] = (),
+        accepted: bool = False,
+        accepted_by: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.status: TaskStatus | None = None
@@ -211,6 +221,8 @@ class SubtaskResult:
         self.left_out = tuple(left_out) if left_out else ()
         self.begun = False
         self.causes = tuple(causes) if causes else ()
+        self.accepted = accepted
+        self.accepted_by = tuple(accepted_by) if accepted_by else ()
         # A tracker makes a record of each subtask by its name alone.
         nothing = status is result is None and devices is failed_devices is None
         if not (nothing and device_name is None and begun is None):
@@ -338,6 +350,8 @@ class AggregationOutcome:
         left_out: The steps that were left out of the task and below it, and why.
         causes: The causes of the message as data, each with its leaves; none where no policy
             decided. They take no part in comparisons.
+        accepted: True where a person accepted a failure below, and there is no problem.
+        accepted_by: The persons, in order of their names.
     """
 
     status: TaskStatus
@@ -347,6 +361,8 @@ class AggregationOutcome:
     decision: Decision | None = field(default=None, kw_only=True, compare=False)
     left_out: tuple[LeftOut, ...] = field(default=(), kw_only=True)
     causes: tuple[CauseLine, ...] = field(default=(), kw_only=True, compare=False, repr=False)
+    accepted: bool = field(default=False, kw_only=True)
+    accepted_by: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def result_code(self) -> ResultCode:
@@ -355,6 +371,6 @@ class AggregationOutcome:
 
     @property
     def ok(self) -> bool:
-        """True when all went well: COMPLETED with code OK, and not DEGRADED."""
+        """True when all went well: COMPLETED with code OK, not DEGRADED, nothing accepted."""
         ended_well = self.status is TaskStatus.COMPLETED and self.result is ResultCode.OK
-        return ended_well and self.health_state is None
+        return ended_well and self.health_state is None and not self.accepted

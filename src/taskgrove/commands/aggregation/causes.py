@@ -14,6 +14,7 @@ from typing import Final
 
 from taskgrove.commands.aggregation.base import CauseLine, SubtaskResult
 from taskgrove.commands.aggregation.messages import starts_with_name
+from taskgrove.commands.aggregation.tally import is_left_out
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import LeftOut
 
@@ -78,7 +79,7 @@ def lines_or_name(sub: SubtaskResult) -> list[str]:
     if lines:
         return lines
     if sub.skipped:
-        return [f"{sub.name} - skipped"]
+        return [f"{sub.name} - {sub.left_out[0].why if is_left_out(sub) else 'skipped'}"]
     word = TaskStatus(sub.status).name if sub.status is not None else "UNKNOWN"
     if sub.status == TaskStatus.COMPLETED and sub.result_code is not None:
         word = sub.result_code.name
@@ -98,6 +99,11 @@ def causes_of(subs: Iterable[SubtaskResult]) -> Iterator[CauseLine]:
         alone = _structured_lines(sub.message.strip()) is None
         for line in lines_or_name(sub):
             yield CauseLine(line, 1, (str(sub.name),)) if alone else CauseLine(line)
+
+
+def causes_told(subs: Iterable[SubtaskResult]) -> Iterator[CauseLine]:
+    """Yield the causes that subtasks tell which are no problems: acts of operators."""
+    return causes_of(sub for sub in subs if sub.causes or sub.message.strip() or sub.skipped)
 
 
 def causes_of_faults(left_out: Iterable[LeftOut]) -> Iterator[CauseLine]:

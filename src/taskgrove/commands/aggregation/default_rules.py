@@ -101,7 +101,7 @@ class RefusalRule(AggregationRule):
         """Return REJECTED when each subtask was refused, or skipped, before it began."""
         del context
         refused = tally.problems
-        if not refused or tally.unsuccessful < tally.total:
+        if not refused or tally.succeeded:
             return None
         ends = [*refused, *tally.casualties]
         if any(sub.begun or sub.status != TaskStatus.REJECTED for sub in ends):
@@ -134,7 +134,7 @@ class SeverityRule(AggregationRule):
                 result=ResultCode.FAILED,
                 health_state=FAILED,
                 reason=f"{counted}{why}",
-                severe=len(tally.faults) < tally.total,
+                severe=bool(tally.problems or tally.casualties),
             )
         why = ""
         if tally.degraded < len(tally.problems):
@@ -159,7 +159,7 @@ class LeafRule(AggregationRule):
     def decide(self, tally: Tally, context: RuleContext) -> Verdict | None:
         """Return the leaf's own end where it was refused or ran; the default rules do the rest."""
         del context
-        ends = [*tally.casualties, *tally.problems]
+        ends = [*tally.casualties, *tally.problems, *tally.left_out, *tally.marked]
         if tally.total != 1 or not ends:
             return None
         leaf, code = ends[0], ends[0].result_code
@@ -174,13 +174,14 @@ class LeafRule(AggregationRule):
                 status=TaskStatus.COMPLETED,
                 result=code,
                 health_state=leaf.health_state,
-                reason="the leaf ran to its end and failed",
+                reason="the failure was accepted" if leaf.accepted else _RAN_AND_FAILED,
             )
         return None
 
 
 #: Codes that name a refusal, the more telling one first.
 _REFUSALS: Final = (ResultCode.NOT_ALLOWED, ResultCode.REJECTED)
+_RAN_AND_FAILED: Final = "the leaf ran to its end and failed"
 
 
 DEFAULT_RULES: Final[tuple[AggregationRule, ...]] = (
@@ -199,8 +200,8 @@ def _why_severe(tally: Tally) -> str | None:
     """Return why the problems are severe, as the count goes on; None: they are not."""
     if tally.casualties:
         return f", {len(tally.casualties)} skipped"
-    if tally.degraded == 0 and len(tally.problems) + len(tally.faults) == tally.total:
-        return ""
+    if not tally.succeeded and not tally.degraded:
+        return ""  # every step is a problem, but for those that an operator left out
     for sub in tally.problems:
         if is_degraded(sub):
             continue

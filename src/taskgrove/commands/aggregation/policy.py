@@ -73,6 +73,9 @@ class TaskAggregationPolicy:
             :func:`~taskgrove.commands.aggregation.rules.parse_rule` takes.
         pst_group: Whether this is a group of PST beams; None decides by the name.
         left_out: The steps that the composer left out of the task.
+        finally_name: The name of the subtask that is the clean-up, or None. The rules judge the
+            others. Where those ended well, a failing clean-up counts as one failing step; else
+            it only adds its causes. It never counts as a success.
 
     Raises:
         UsageError: ``rule`` names no rule.
@@ -88,6 +91,7 @@ class TaskAggregationPolicy:
         rule: RuleLike | None = None,
         pst_group: bool | None = None,
         left_out: Iterable[LeftOut] = (),
+        finally_name: str | None = None,
     ) -> None:
         self.task_name = task_name
         self.operation = operation
@@ -96,6 +100,7 @@ class TaskAggregationPolicy:
         self.rule: AggregationRule | None = parse_rule(rule)
         self.pst_group = pst_group
         self.left_out = tuple(left_out)
+        self.finally_name = finally_name
 
     def with_context(
         self, operation: str | None, obs_mode: str | None, is_root: bool
@@ -109,6 +114,7 @@ class TaskAggregationPolicy:
             rule=self.rule,
             pst_group=self.pst_group,
             left_out=self.left_out,
+            finally_name=self.finally_name,
         )
 
     def aggregate(self, subs: Sequence[SubtaskResult]) -> AggregationOutcome:
@@ -117,7 +123,7 @@ class TaskAggregationPolicy:
         Args:
             subs: The latest result of each subtask; their order settles that of the causes.
         """
-        tally = Tally(subs, self.left_out)
+        tally = self._tally(subs)
         kind, label, verdict = self._judge(tally)
         decision = Decision(
             label,
@@ -129,6 +135,7 @@ class TaskAggregationPolicy:
             severe=verdict.severe,
             kind=kind,
         )
+        accepted = verdict.result == ResultCode.OK and any(sub.accepted for sub in tally.marked)
         causes = self._causes(tally, verdict)
         message = self._message(tally, verdict, [str(cause) for cause in causes])
         return AggregationOutcome(
@@ -143,7 +150,17 @@ class TaskAggregationPolicy:
                 else self.left_out
             ),
             causes=tuple(causes),
+            accepted=accepted,
+            accepted_by=tally.accepted_by if accepted else (),
         )
+
+    def _tally(self, subs: Sequence[SubtaskResult]) -> Tally:
+        """Return the count of the steps, without the clean-up."""
+        if self.finally_name is None:
+            return Tally(subs, self.left_out)
+        steps = [sub for sub in subs if sub.name != self.finally_name]
+        cleanup = next((sub for sub in subs if sub.name == self.finally_name), None)
+        return Tally(steps, self.left_out, cleanup)
 
     def is_problem(self, sub: SubtaskResult) -> bool:
         """Return whether :meth:`aggregate` counts the subtask as a problem.
@@ -158,8 +175,16 @@ class TaskAggregationPolicy:
     def _judge(self, tally: Tally) -> tuple[RuleKind, str, Verdict]:
         """Return the rule that decides, its label, and its verdict."""
         decided = _before_rules(tally)
-        if decided is not None:
-            return decided
+        if decided is None:
+            decided = self._by_rules(tally)
+            if tally.cleanup_end and decided[2].result == ResultCode.OK:
+                tally.count_cleanup()
+                decided = self._by_rules(tally)
+        kind, label, verdict = decided
+        return kind, label, _completed(verdict, tally, of_leaf=kind == "leaf")
+
+    def _by_rules(self, tally: Tally) -> tuple[RuleKind, str, Verdict]:
+        """Return the rule that decides on steps that have ended, its label, and its verdict."""
         context = RuleContext(
             self.task_name, self.operation, self.obs_mode, self._is_pst_group_task()
         )
@@ -244,15 +269,20 @@ class TaskAggregationPolicy:
 
     def _causes(self, tally: Tally, verdict: Verdict) -> list[CauseLine]:
         """Return the causes of an outcome, as its message tells them."""
-        if verdict.word in _WITHOUT_CAUSES:
-            return []
+        cleanup = tally.bad_cleanup
         if verdict.word == "ABORTED":
-            return cause_lines.counted(cause_lines.causes_of([*tally.aborted, *tally.problems]))
+            ends = [*tally.aborted, *tally.problems, *cleanup]
+            return cause_lines.counted(cause_lines.causes_of(ends))
+        if verdict.word in _WITHOUT_CAUSES:  # but for a leaf whose failure was accepted
+            marked = tally.marked if verdict.word == "OK" else []
+            return cause_lines.counted(cause_lines.causes_told(marked))
         causes = cause_lines.counted(
             chain(
-                cause_lines.causes_of(tally.problems),
+                cause_lines.causes_of(sub for sub in tally.problems if sub is not tally.cleanup),
                 cause_lines.causes_of_faults(self.left_out),
+                cause_lines.causes_told([*tally.marked, *tally.left_out]),
                 cause_lines.causes_of(tally.casualties),
+                cause_lines.causes_of(cleanup),
             )
         )
         told = verdict.reason if verdict.tells_sum else ""
@@ -263,9 +293,10 @@ class TaskAggregationPolicy:
     def _message(self, tally: Tally, verdict: Verdict, causes: list[str]) -> str:
         """Return the message for people."""
         title = f"Task {self.task_name} {_WORDS[verdict.status]}"
-        if verdict.word in _WITHOUT_CAUSES:
+        if verdict.word in _WITHOUT_CAUSES and not causes:
             return title if self.is_root else ""
-        told = verdict.reason if verdict.tells_sum and verdict.word != "ABORTED" else ""
+        tells_sum = verdict.tells_sum or tally.acts_told
+        told = verdict.reason if tells_sum and verdict.word != "ABORTED" else ""
         if verdict.word == DEGRADED:
             return self._message_degraded(_failed_by_kind(tally.problems), causes, summary=told)
         return self._message_failed(f"{title}: {told}." if told else title, causes)
@@ -302,23 +333,42 @@ class TaskAggregationPolicy:
 
 def _before_rules(tally: Tally) -> tuple[RuleKind, str, Verdict] | None:
     """Decide the cases that no rule changes: nothing to do, aborted, not at its end."""
-    total = tally.total
-    if not total:
+    total, pending = tally.total, tally.cleanup_is_pending
+    if not total and not tally.cleanup_end and not pending:
         reason = "no subtasks"
         verdict = Verdict(status=TaskStatus.COMPLETED, result=ResultCode.OK, reason=reason)
         return "empty", reason, verdict
-    if tally.aborted:
+    if tally.aborted or tally.cleanup_end == "aborted":
         reason = f"{len(tally.aborted)} of {total} aborted"
         verdict = Verdict(status=TaskStatus.ABORTED, result=ResultCode.ABORTED, reason=reason)
         return "aborted", "aborted", verdict
     unfinished = tally.waiting + tally.running
-    if not unfinished:
+    if not unfinished and not pending:
         return None
     status, code = TaskStatus.IN_PROGRESS, ResultCode.STARTED
     if tally.waiting + len(tally.faults) == total:
         status, code = TaskStatus.QUEUED, ResultCode.QUEUED
     reason = f"{total - unfinished} of {total} ended"
     return "progress", "progress", Verdict(status=status, result=code, reason=reason)
+
+
+def _completed(verdict: Verdict, tally: Tally, *, of_leaf: bool) -> Verdict:
+    """Return the verdict with the acts of operators, and with a clean-up that failed.
+
+    A task is at best DEGRADED where a person accepted a failure, or left out a step.
+    """
+    if not IS_FINAL[verdict.status]:
+        return verdict
+    acts, more, health = tally.acts_told, "", verdict.health_state
+    if tally.cleanup is not None and tally.cleanup_end:
+        told = f"{tally.cleanup.name} {tally.cleanup_end}"
+        more = "" if verdict.reason.endswith(told) else f", {told}"
+    if not acts and not more:
+        return verdict
+    if verdict.result == ResultCode.OK and not of_leaf:
+        health = DEGRADED
+    reason = verdict.reason or f"{tally.succeeded} of {tally.total} succeeded"
+    return replace(verdict, reason=f"{reason}{more}{acts}", health_state=health)
 
 
 def _failed_by_kind(subs: Iterable[SubtaskResult]) -> dict[str, list[str]]:

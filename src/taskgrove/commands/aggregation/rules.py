@@ -67,7 +67,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The verdict in one word, such as ``DEGRADED``."""
         if self.status != TaskStatus.COMPLETED:
             return TaskStatus(self.status).name
-        return "OK" if self.result == ResultCode.OK else DEGRADED
+        is_ok = self.result == ResultCode.OK and self.health_state != DEGRADED
+        return "OK" if is_ok else DEGRADED
 
 
 class AggregationRule(ABC):
@@ -114,11 +115,20 @@ class _CountingRule(AggregationRule):
     def needed(self, total: int) -> int:
         """Return how many of ``total`` subtasks must succeed, 1 or more."""
 
+    def needed_of(self, tally: Tally) -> int:
+        """Return how many subtasks must succeed."""
+        return self.needed(tally.total)
+
+    def allows(self, tally: Tally) -> bool:
+        """Return whether the problems may be, where enough subtasks succeeded."""
+        del tally
+        return True
+
     def decide(self, tally: Tally, context: RuleContext) -> Verdict:
         """Return COMPLETED when enough succeeded (DEGRADED unless all did), else FAILED."""
         del context
-        needed = self.needed(tally.total)
-        reached = tally.succeeded >= needed
+        needed = self.needed_of(tally)
+        reached = tally.succeeded >= needed and self.allows(tally)
         whole = reached and not tally.unsuccessful
         return Verdict(
             status=TaskStatus.COMPLETED if reached else TaskStatus.FAILED,
@@ -142,6 +152,14 @@ class AllRule(_CountingRule):
     def needed(self, total: int) -> int:
         """Return ``total``."""
         return total
+
+    def needed_of(self, tally: Tally) -> int:
+        """Return how many there are without those that an operator left out."""
+        return tally.total - len(tally.left_out)
+
+    def allows(self, tally: Tally) -> bool:
+        """Return whether there is no problem."""
+        return not tally.unsuccessful
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """Counting subtasks by their ends, in one pass, for the rules to judge.
 
-Pure. A *problem* has ended badly; a *casualty* was not run because an earlier step failed.
+Pure. A *problem* has ended badly; a *casualty* was not run because an earlier step failed. A step
+that an operator left out is neither, and no success. A failure that a person accepted is a success.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
@@ -23,7 +25,6 @@ _NAMED_KINDS: Final[tuple[tuple[str, DeviceKind], ...]] = (
 )
 # Bound once: reading a member through its class costs several times as much.
 _QUEUED: Final = TaskStatus.QUEUED
-_IN_PROGRESS: Final = TaskStatus.IN_PROGRESS
 _COMPLETED: Final = TaskStatus.COMPLETED
 _ABORTED: Final = TaskStatus.ABORTED
 _FAILED: Final = ResultCode.FAILED
@@ -56,6 +57,13 @@ def is_final_problem(sub: SubtaskResult) -> bool:
     return sub.status in _FAILED_OR_REJECTED or sub.result_code == _FAILED
 
 
+def is_left_out(sub: SubtaskResult) -> bool:
+    """Return whether an operator left the subtask out before it had begun."""
+    # A casualty may tell of steps below it that were left out, too.
+    own = sub.skipped and sub.left_out and sub.left_out[0]
+    return bool(own and own.is_by_operator and own.name == sub.name)
+
+
 def is_problem(sub: SubtaskResult) -> bool:
     """Return whether ``aggregate`` counts it as a problem: a casualty is none."""
     if sub.skipped:
@@ -75,9 +83,10 @@ class Tally:
         subs: The subtasks.
         left_out: The steps that were left out of the task. A step that a fault left out counts as
             a problem that is never severe.
+        cleanup: The clean-up of the task, which is none of its steps, or None.
 
     Attributes:
-        total: How many there are, with those that a fault left out.
+        total: How many there are, with those that a fault or an operator left out.
         waiting: How many are STAGING, QUEUED or have not reported.
         running: How many others are not final.
         succeeded: How many are final, and neither problem, casualty nor aborted.
@@ -87,14 +96,23 @@ class Tally:
         aborted: The ABORTED ones, in order.
         faults: The steps that a fault left out, and that count, in order.
         below: The steps that were left out below, for each final subtask that tells of any.
+        left_out: The subtasks that an operator left out, in order.
+        marked: The successes that an act of an operator is a part of, in order.
+        by_operator: The steps that operators left out of the task, and below it.
+        cleanup: As given. It counts in none of the numbers; a problem of it is one of
+            ``problems`` once :meth:`count_cleanup` was called.
     """
 
     __slots__ = (
         "aborted",
         "below",
+        "by_operator",
         "casualties",
+        "cleanup",
         "degraded",
         "faults",
+        "left_out",
+        "marked",
         "problems",
         "running",
         "succeeded",
@@ -102,37 +120,39 @@ class Tally:
         "waiting",
     )
 
-    def __init__(self, subs: Iterable[SubtaskResult], left_out: Iterable[LeftOut] = ()) -> None:
+    def __init__(
+        self,
+        subs: Iterable[SubtaskResult],
+        left_out: Iterable[LeftOut] = (),
+        cleanup: SubtaskResult | None = None,
+    ) -> None:
         self.problems: list[SubtaskResult] = []
         self.casualties: list[SubtaskResult] = []
         self.aborted: list[SubtaskResult] = []
         self.faults = [item for item in left_out if item.counts]
         self.below: list[tuple[LeftOut, ...]] = []
+        self.by_operator = [item for item in left_out if item.is_by_operator]
+        self.left_out: list[SubtaskResult] = []
+        self.marked: list[SubtaskResult] = []
         total = len(self.faults)
         waiting = running = succeeded = degraded = 0
         for sub in subs:
             total += 1
             status = sub.status
-            if status is None:
-                waiting += 1
+            if status is None or not IS_FINAL[status]:
+                is_waiting = status is None or status <= _QUEUED
+                waiting += is_waiting
+                running += not is_waiting
                 continue
-            if status is _IN_PROGRESS:
-                running += 1
-                continue
-            if not IS_FINAL[status]:
-                if status <= _QUEUED:
-                    waiting += 1
-                else:
-                    running += 1
-                continue
-            if sub.left_out:
-                self.below.append(sub.left_out)
+            touched = bool(sub.left_out) and self._look_below(sub)
             if status is _COMPLETED and sub.result_code in _GOOD_ENDS and not sub.skipped:
                 succeeded += 1  # by far the most frequent end
+                if sub.accepted or touched:
+                    self.marked.append(sub)
             elif status is _ABORTED:
                 self.aborted.append(sub)
             elif sub.skipped:
-                self.casualties.append(sub)
+                (self.left_out if is_left_out(sub) else self.casualties).append(sub)
             elif is_problem(sub):
                 self.problems.append(sub)
                 degraded += is_degraded(sub)
@@ -143,6 +163,65 @@ class Tally:
         self.running = running
         self.succeeded = succeeded
         self.degraded = degraded
+        self.cleanup = cleanup
+        if cleanup is not None and cleanup.left_out:
+            self._look_below(cleanup)
+
+    def _look_below(self, sub: SubtaskResult) -> bool:
+        """Keep what a subtask tells of steps left out; return whether an operator did it."""
+        by_operator = [item for item in sub.left_out if item.is_by_operator]
+        self.below.append(sub.left_out)
+        self.by_operator += by_operator
+        return bool(by_operator)
+
+    @property
+    def cleanup_is_pending(self) -> bool:
+        """Whether there is a clean-up that has not ended."""
+        cleanup = self.cleanup
+        return cleanup is not None and (cleanup.status is None or not IS_FINAL[cleanup.status])
+
+    @property
+    def bad_cleanup(self) -> tuple[SubtaskResult, ...]:
+        """The clean-up, where it has ended, and not well."""
+        cleanup = self.cleanup
+        if cleanup is None or self.cleanup_is_pending:
+            return ()
+        bad = cleanup.skipped or cleanup.status is _ABORTED or is_problem(cleanup)
+        return (cleanup,) if bad else ()
+
+    @property
+    def cleanup_end(self) -> Literal["", "aborted", "failed", "rejected"]:
+        """How the clean-up ended, where it ran and did not end well; else empty."""
+        for cleanup in self.bad_cleanup:
+            if cleanup.status is _ABORTED:
+                return "aborted"
+            if not cleanup.skipped:
+                return "rejected" if cleanup.status is TaskStatus.REJECTED else "failed"
+        return ""
+
+    def count_cleanup(self) -> None:
+        """Count a clean-up that failed among the problems."""
+        if self.cleanup is not None:
+            self.problems.append(self.cleanup)
+            self.degraded += is_degraded(self.cleanup)
+
+    @property
+    def accepted_by(self) -> tuple[str, ...]:
+        """The persons who accepted failures of the successes, in order of their names."""
+        names = {name for sub in self.marked if sub.accepted for name in sub.accepted_by}
+        return tuple(sorted(names))
+
+    @property
+    def acts_told(self) -> str:
+        """The words of a sum for acts of operators: ``, 1 accepted by ann, 2 left out by bob``."""
+        words: list[str] = []
+        accepted = sum(sub.accepted for sub in self.marked)
+        if accepted:
+            persons = " and ".join(self.accepted_by)
+            words.append(f"{accepted} accepted{f' by {persons}' if persons else ''}")
+        reasons = Counter(item.reason or "left out" for item in self.by_operator)
+        words += [f"{count} {reason}" for reason, count in reasons.items()]
+        return "".join(f", {word}" for word in words)
 
     @property
     def unsuccessful(self) -> int:

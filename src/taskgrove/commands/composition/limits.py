@@ -35,11 +35,12 @@ def _objection_of(node: Task) -> str | None:
     if node.rule is None:
         return None
     faults = [item for item in node.left_out if item.counts]
-    objection = node.rule.check(len(node.subtasks) + len(faults))
+    steps = [child for child in node.subtasks if child is not node.finally_task]
+    objection = node.rule.check(len(steps) + len(faults))
     if objection is not None or not faults:
         return objection
     policy = TaskAggregationPolicy(node.name, rule=node.rule, left_out=faults)
-    best = policy.aggregate([SubtaskResult(child.name, _OK) for child in node.subtasks])
+    best = policy.aggregate([SubtaskResult(child.name, _OK) for child in steps])
     if best.status is _OK or best.decision is None:
         return None
     return f"{best.decision.line}, though all that is left succeeds"

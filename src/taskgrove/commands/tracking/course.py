@@ -13,7 +13,7 @@ from taskgrove.commands.aggregation.base import AggregationOutcome, SubtaskResul
 from taskgrove.commands.tracking.judgement import COMPLETION, Judgement, Payload, final_of, is_final
 from taskgrove.commands.tracking.updates import NO_CONTEXT, Update, UpdateContext, write_context
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
-from taskgrove.events import Cause
+from taskgrove.events import Cause, SteeringRequest
 from taskgrove.moves import IGNORE, REFUSE, step, table_of
 
 NEVER: Final = float("inf")
@@ -210,12 +210,19 @@ class Course:
         self._post_completion()
         return True
 
-    def conclude(self, outcome: AggregationOutcome, cause: Cause | None, *, skipped: bool) -> None:
+    def conclude(
+        self,
+        outcome: AggregationOutcome,
+        cause: Cause | None,
+        *,
+        skipped: bool,
+        request: SteeringRequest | None = None,
+    ) -> None:
         """End the task with an outcome that no policy decided; does nothing after its end."""
         if self.moves(CONCLUDE):
             judgement = self._judgement
             judgement.outcome, judgement.cause = outcome, cause
-            judgement.context = UpdateContext(skipped=skipped)
+            judgement.context = UpdateContext(skipped=skipped, request=request)
             self._post_completion()
 
     def _post_completion(self) -> None:

@@ -157,7 +157,9 @@ def publish(tracker: Deliverer, payload: Payload, *, complete: bool) -> None:
         return
     try:
         if complete:
-            events.task_finished(tracker._judgement.decided(), payload, tracker._judgement.cause)
+            judgement = tracker._judgement
+            outcome, request = judgement.decided(), judgement.context.request
+            events.task_finished(outcome, payload, judgement.cause, request)
         else:
             events.task_progress(payload)
     except BaseException as exc:  # noqa: BLE001 - logged

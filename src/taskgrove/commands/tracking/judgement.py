@@ -132,6 +132,8 @@ class Judgement:
             # Only a verdict from outside makes a casualty, not the policy.
             "skipped": skipped and decision is None,
             "begun": rejected and has_begun(self.subtasks),
+            "accepted": outcome.accepted,
+            "accepted_by": outcome.accepted_by,
         }
         return {
             "task_name": self.policy.task_name,

@@ -19,6 +19,7 @@ from taskgrove.events import (
     EventKind,
     FinishedDetail,
     NoteDetail,
+    SteeringRequest,
     SubtaskFacts,
     TaskEvent,
 )
@@ -117,6 +118,9 @@ class TrackerEvents:
                 result_value=update.context.result_value,
                 left_out=record.left_out,
                 begun=record.begun and event.status is TaskStatus.REJECTED,
+                accepted=record.accepted,
+                accepted_by=record.accepted_by,
+                request=update.context.request,
             )
             force_setattr(event, "detail", detail)
         self.bus.publish(plain_event(event))  # foreign values enter here
@@ -149,10 +153,21 @@ class TrackerEvents:
         )
 
     def task_finished(
-        self, outcome: AggregationOutcome, payload: dict[str, Any], cause: Cause | None = None
+        self,
+        outcome: AggregationOutcome,
+        payload: dict[str, Any],
+        cause: Cause | None = None,
+        request: SteeringRequest | None = None,
     ) -> None:
-        """Publish the task's completion, with the sum, or the cause, that decided it."""
-        sums: dict[str, Any] = {"cause": cause}
+        """Publish the task's completion, with the sum, or the verdict, that decided it.
+
+        Args:
+            outcome: The outcome.
+            payload: The completion payload.
+            cause: The cause of an end that no policy decided.
+            request: The request of an operator that ended the task so.
+        """
+        sums: dict[str, Any] = {"cause": cause, "request": request}
         if (decision := outcome.decision) is not None:
             names = ("rule", "succeeded", "needed", "total", "line", "severe")
             sums = {name: getattr(decision, name) for name in names}
@@ -161,6 +176,8 @@ class TrackerEvents:
             skipped=payload.get("skipped", False),
             begun=payload.get("begun", False),
             left_out=outcome.left_out,
+            accepted=outcome.accepted,
+            accepted_by=outcome.accepted_by,
             **sums,
         )
         self.bus.emit(

@@ -19,7 +19,7 @@ from taskgrove.commands.aggregation.base import (
     read_result,
 )
 from taskgrove.control_model import IS_FINAL, MOVES, ResultCode, TaskStatus
-from taskgrove.events import Cause, LeftOut
+from taskgrove.events import Cause, LeftOut, SteeringRequest
 from taskgrove.moves import IGNORE, Answer
 
 _Item = TypeVar("_Item")
@@ -46,6 +46,9 @@ class UpdateContext(NamedTuple):
         left_out: The steps that were left out below the subtask.
         begun: Whether its work has begun; None: its status tells.
         causes: Its causes, as the tracker below tells them.
+        accepted: Whether a person accepted its failure, or one below it.
+        accepted_by: The persons.
+        request: The request of an operator that ended it so, or None.
     """
 
     device_name: str | None = None
@@ -63,6 +66,9 @@ class UpdateContext(NamedTuple):
     left_out: tuple[LeftOut, ...] = ()
     begun: bool | None = None
     causes: tuple[CauseLine, ...] = ()
+    accepted: bool = False
+    accepted_by: tuple[str, ...] = ()
+    request: SteeringRequest | None = None
 
 
 NO_CONTEXT: Final = UpdateContext()
@@ -159,12 +165,15 @@ def write_context(record: SubtaskResult, context: UpdateContext) -> None:
     record.skipped = context.skipped or record.skipped
     record.left_out = context.left_out or record.left_out
     record.causes = context.causes or record.causes
+    record.accepted = context.accepted or record.accepted
+    record.accepted_by = context.accepted_by or record.accepted_by
 
 
 def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
     """Return the context that the keyword arguments of an update hold; never raises."""
     get = kwargs.get
     attempt, cause, begun = get("attempt"), get("cause"), get("begun")
+    request = get("request")
     return UpdateContext(
         _word(get("device_name")),
         device_list(get("devices")),
@@ -181,6 +190,9 @@ def extract_context(kwargs: dict[str, Any]) -> UpdateContext:
         _all_of(LeftOut, get("left_out")),
         begun if type(begun) is bool else None,
         _all_of(CauseLine, get("causes")),
+        get("accepted") is True,
+        _all_of(str, get("accepted_by")),
+        request if type(request) is SteeringRequest else None,
     )
 
 

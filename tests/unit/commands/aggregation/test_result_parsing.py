@@ -406,6 +406,8 @@ def test_the_signature_is_the_documented_one() -> None:
         "left_out",
         "begun",
         "causes",
+        "accepted",
+        "accepted_by",
     ]
     assert [name for name, item in parameters.items() if item.kind is item.KEYWORD_ONLY] == [
         "health_state",
@@ -414,6 +416,8 @@ def test_the_signature_is_the_documented_one() -> None:
         "left_out",
         "begun",
         "causes",
+        "accepted",
+        "accepted_by",
     ]
     assert "'a' COMPLETED OK" in repr(SubtaskResult("a", TaskStatus.COMPLETED))
 
