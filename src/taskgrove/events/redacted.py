@@ -15,6 +15,7 @@ from taskgrove.events.details import (
     NoteDetail,
 )
 from taskgrove.events.event import TaskEvent
+from taskgrove.events.steering_request import SteeringRequest
 from taskgrove.redaction import Redaction
 
 
@@ -44,8 +45,11 @@ def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
                 summary=said(detail.summary),
                 payload=redaction.json(detail.payload),
             )
-        case FinishedDetail(line=line, error=error, cause=cause, result_value=value):
-            if line is None and error is None and cause is None and value is None:
+        case FinishedDetail(
+            line=line, error=error, cause=cause, result_value=value, request=request
+        ):
+            plain = line is None and error is None and cause is None and value is None
+            if plain and request is None:
                 return detail
             return replace(
                 detail,
@@ -53,10 +57,14 @@ def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
                 error=None if error is None else said(error),
                 cause=_cause(cause, redaction),
                 result_value=redaction.plain(value),
+                request=_request(request, redaction),
             )
         case NoteDetail():
             return replace(
-                detail, data=_data(detail.data, redaction), cause=_cause(detail.cause, redaction)
+                detail,
+                data=_data(detail.data, redaction),
+                cause=_cause(detail.cause, redaction),
+                request=_request(detail.request, redaction),
             )
         case ComposedDetail(notes=notes, address=address) if notes or address:
             return replace(
@@ -65,6 +73,12 @@ def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
                 address=None if address is None else said(address),
             )
     return detail
+
+
+def _request(request: SteeringRequest | None, redaction: Redaction) -> SteeringRequest | None:
+    if request is None:
+        return None
+    return replace(request, who=redaction.said(request.who), why=redaction.said(request.why))
 
 
 def _cause(cause: Cause | None, redaction: Redaction) -> Cause | None:

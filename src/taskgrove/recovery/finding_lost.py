@@ -21,6 +21,7 @@ from taskgrove.store.database.holders import why_expired
 from taskgrove.store.queries.reading import Reader
 from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.kept_aside import KeptAside
+from taskgrove.store.recording.request_rows import close_requests
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.store import Store
 
@@ -158,4 +159,6 @@ def _mark(cursor: Cursor, run_key: int, now_ns: int) -> LostRun | None:
     if cursor.execute(_MARK, (state, note, last_ns, ended_ns, run_key)) != 1:
         return None
     cursor.execute(sql.DROP_LEASE, (run_key,))
+    if ended:
+        close_requests(cursor, run_key, row.run_id, "run_ended", now_ns)
     return LostRun(run_key, row.run_id, row.command, ended, last_ns, note)

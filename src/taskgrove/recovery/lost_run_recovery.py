@@ -2,8 +2,9 @@
 
 Nothing is started. Work that runs outside is followed by its recorded id; a leaf whose end is not
 known says so (see ``recovery_plan``). A recovery takes over the lease by a compare-and-swap, so
-that of two recoveries at once only one goes on. When it is lost in turn, the run is LOST again,
-and can be recovered again.
+that of two recoveries at once only one goes on. Requests of operators that the lost runner has
+not answered are answered then: by the events that they caused, or as too late. When the recovery
+is lost in turn, the run is LOST again, and can be recovered again.
 
 Threads: any thread may call any function here.
 """
@@ -31,6 +32,7 @@ from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
+from taskgrove.store.recording.request_rows import close_requests
 from taskgrove.store.store import Store
 
 #: The run was not recovered and lost once more since: else the plan would be out of date.
@@ -262,6 +264,7 @@ def _claim(store: Store, row: RunRow) -> None:
                 hint=f"{quoted_line(store.location, 'runs', 'show', row.run_id)} shows who",
             )
         cursor.execute(sql.INSERT_LEASE, tuple(lease[name] for name in sql.LEASE_COLUMNS))
+        close_requests(cursor, row.run_key, row.run_id, "runner_lost", now_ns)
 
 
 def _give_back(store: Store, row: RunRow) -> None:

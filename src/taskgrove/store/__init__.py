@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from taskgrove.store.queries.run_diff import RunDiff as RunDiff
     from taskgrove.store.queries.run_filter import RunFilter as RunFilter
     from taskgrove.store.queries.run_filter import parse_filter as parse_filter
+    from taskgrove.store.queries.run_rows import RequestRow as RequestRow
     from taskgrove.store.queries.run_rows import RunRow as RunRow
     from taskgrove.store.queries.run_rows import RunSummary as RunSummary
     from taskgrove.store.queries.statistics import Statistics as Statistics
+    from taskgrove.store.record_desk import RecordDesk as RecordDesk
     from taskgrove.store.recorder import Recorder as Recorder
     from taskgrove.store.store import Store as Store
     from taskgrove.store.verdicts import give_verdict as give_verdict
@@ -39,7 +41,9 @@ _LATER = {
     "ExportedRun": "taskgrove.store.queries.export_jsonl",
     "History": "taskgrove.store.history",
     "LostRun": "taskgrove.recovery.finding_lost",
+    "RecordDesk": "taskgrove.store.record_desk",
     "Recorder": "taskgrove.store.recorder",
+    "RequestRow": "taskgrove.store.queries.run_rows",
     "RunDiff": "taskgrove.store.queries.run_diff",
     "RunFilter": "taskgrove.store.queries.run_filter",
     "RunRow": "taskgrove.store.queries.run_rows",

@@ -31,13 +31,19 @@ from taskgrove.store.queries.run_rows import (
     SUMMARY_COLUMNS,
     AnalysisRow,
     PageRow,
+    RequestRow,
     RunRow,
     RunSummary,
     VerdictRow,
     newest_sql,
     summary_of,
 )
-from taskgrove.store.queries.whole_run import WholeRun, read_verdicts, read_whole_run
+from taskgrove.store.queries.whole_run import (
+    WholeRun,
+    read_requests,
+    read_verdicts,
+    read_whole_run,
+)
 from taskgrove.store.recording.kept_aside import KeptAside, TakenIn
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.store import Store
@@ -232,8 +238,13 @@ class History:
         self._look_aside()
         return find_run(self._reader, run)
 
-    def find_to_act(self, run: str) -> RunRow:
+    def find_to_act(self, run: str, *, live: bool = False) -> RunRow:
         """Return the run that a text means, for who does something with it.
+
+        Args:
+            run: As :meth:`find`.
+            live: Whether the run is spoken to while it lives: events that its own process keeps
+                aside for a while do not matter then.
 
         Raises:
             UsageError: The text (``last``) may mean a run that is kept aside, or something of
@@ -243,6 +254,8 @@ class History:
         row = self.find(run)
         by_id = row.run_id.startswith(run.strip())
         for file in self.kept_aside:
+            if live and file.is_held and by_id:
+                continue
             if any(item.run_id == row.run_id for item in file.runs):
                 raise UsageError(f"run {row.run_id} is not whole: {file.words}")
             newer = not file.runs or any(
@@ -332,6 +345,12 @@ class History:
         row = run if isinstance(run, RunSummary) else self.find(run)
         with self._reader.cursor() as cursor:
             return read_verdicts(cursor, row.run_key, row.run_id)
+
+    def requests(self, run: RunSummary | str) -> Listing[RequestRow]:
+        """Return the requests of operators to a run while it lived, oldest first."""
+        row = run if isinstance(run, RunSummary) else self.find(run)
+        with self._reader.cursor() as cursor:
+            return read_requests(cursor, row.run_key, row.run_id)
 
     def analyses(self, run: RunSummary | str) -> Listing[AnalysisRow]:
         """Return the analyses that a run described, in order."""

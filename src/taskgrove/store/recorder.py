@@ -6,8 +6,9 @@ holds it. Where the record cannot be written, the command goes on: the operator 
 the events are kept aside within bounds, and they are written when that is possible again.
 
 Threads: any thread may call every public method. ``begin_run`` waits until the run's row is kept,
-or trouble was told, at most ``patience_s``. The recorder has one writer thread, and one that
-watches over it once a run has ended; both end with :meth:`Recorder.close`.
+or trouble was told, at most ``patience_s``. The recorder has one writer thread, one that watches
+over it once a run has ended, and one that looks for requests of operators while a run takes
+them; all end with :meth:`Recorder.close`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import StoreError, TaskgroveError, UsageError
-from taskgrove.events import AnalysisDetail, Observer, TaskEvent
+from taskgrove.events import AnalysisDetail, Observer, SteeringAnswer, TaskEvent
 from taskgrove.events.foreign_values import plain_data, readable
 from taskgrove.events.redacted import without_secrets
+from taskgrove.events.steering_request import Steer
 from taskgrove.loops.loop import Loop
 from taskgrove.loops.threads import spawn
 from taskgrove.provenance import user_name, versions
@@ -38,6 +40,7 @@ from taskgrove.store.database.plain_bytes import clean_text, json_text
 from taskgrove.store.recording.inbox import (
     LEAVE,
     WITHDRAW,
+    Answered,
     Begin,
     BeginStage,
     End,
@@ -50,6 +53,7 @@ from taskgrove.store.recording.lease import HEARTBEAT_S, PACKAGES, this_process
 from taskgrove.store.recording.outage import Outage
 from taskgrove.store.recording.record_link import Link
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun
+from taskgrove.store.recording.request_watch import RequestWatch
 from taskgrove.store.recording.rights import check_rights
 from taskgrove.store.recording.run_writer import BrokenRunError, ClaimTakenError
 from taskgrove.store.recording.saving import Saver
@@ -134,6 +138,12 @@ class Recorder:
         )
         self._writer = Writer(self._inbox, self._saver, self._without_secrets)
         self._watch = Loop("taskgrove-record-watch")
+        self._requests = RequestWatch(
+            lambda: self._saver.link.store,
+            self._give_answer,
+            clock,
+            is_server=find_location(self.location).file is None,
+        )
         self._thread = spawn("taskgrove-record", self._writer.run)
         atexit.register(self.close)  # a notebook that never closes it loses nothing
 
@@ -198,6 +208,19 @@ class Recorder:
             self._tell_stuck()
         return self._inbox.observer()
 
+    def take_requests(self, run_id: str, steer: Steer) -> None:
+        """Hand every request of operators in the record to a run from now on, until it ends.
+
+        An answer is kept together with the events that came before it, or after them. Where the
+        record cannot be used, requests and answers wait. A request that the run has not answered
+        when its end is kept, is answered then.
+
+        Args:
+            run_id: The run; it has begun.
+            steer: Takes a request at once, on a thread of the recorder that holds no lock.
+        """
+        self._requests.add(run_id, steer)
+
     def end_run(
         self, run_id: str, outcome: AggregationOutcome, when_kept: Callable[[], None]
     ) -> None:
@@ -206,6 +229,7 @@ class Recorder:
         In an outage it is called when all is kept aside on the disk, or else after
         ``patience_s``; the trouble has been told by then.
         """
+        self._requests.remove(run_id)
         waiter = Waiter(run_id, when_kept)
         health = outcome.health_state
         ending = Ending(
@@ -250,6 +274,7 @@ class Recorder:
                 return
             self._closed = True
         atexit.unregister(self.close)
+        self._requests.stop(self._patience_s)
         self._inbox.put(Stop())
         self._thread.join(timeout_s)
         if self._thread.is_alive():
@@ -332,6 +357,9 @@ class Recorder:
         if isinstance(detail, AnalysisDetail):
             self._redaction.remember(detail.environment)
         return without_secrets(event, self._redaction)
+
+    def _give_answer(self, run_id: str, answer: SteeringAnswer) -> None:
+        self._inbox.put(Answered(run_id, answer))
 
     def _send_past(self, event: TaskEvent) -> None:
         self._forwarder.send_ahead(event.run_id, lambda: [event])

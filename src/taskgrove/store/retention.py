@@ -2,8 +2,8 @@
 
 A run may go when it is over (final, or lost), began before a limit, and is not among the
 newest that are kept. Where both conditions are given, both must hold. A run that is not over
-stays, whatever its age. With a run go its nodes, events, analyses, verdicts and its list of
-pages; the pages themselves are files, and stay.
+stays, whatever its age. With a run go its nodes, events, analyses, verdicts, requests and its
+list of pages; the pages themselves are files, and stay.
 
 Threads: any thread may call any function here.
 """

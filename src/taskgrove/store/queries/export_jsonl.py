@@ -15,7 +15,7 @@ import msgspec
 
 from taskgrove.errors import UsageError
 from taskgrove.events import TaskEvent, decode_event, encode_event
-from taskgrove.store.queries.run_rows import RunRow, RunSummary, VerdictRow
+from taskgrove.store.queries.run_rows import RequestRow, RunRow, RunSummary, VerdictRow
 from taskgrove.story.run_node import RunNode
 
 #: Version of the header; a reader refuses one that it does not know.
@@ -34,6 +34,7 @@ class ReadableRuns(Protocol):
     def nodes(self, run: RunSummary, /) -> list[RunNode]: ...  # noqa: D102
     def events(self, run: RunSummary, /) -> Iterator[TaskEvent]: ...  # noqa: D102
     def verdicts(self, run: RunSummary, /) -> Iterable[VerdictRow]: ...  # noqa: D102
+    def requests(self, run: RunSummary, /) -> Iterable[RequestRow]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,21 @@ class ExportedRun:
     events: tuple[TaskEvent, ...]
 
 
-def header_of(run: RunRow, verdicts: Iterable[VerdictRow] = ()) -> dict[str, Any]:
+def header_of(
+    run: RunRow, verdicts: Iterable[VerdictRow] = (), requests: Iterable[RequestRow] = ()
+) -> dict[str, Any]:
     """Return the facts of a run besides its events, as plain data.
 
     Args:
         run: The run.
         verdicts: The verdicts of operators on it.
+        requests: The requests of operators to it.
     """
     held = {name: getattr(run, name) for name in _HEADER_NAMES}
     said = [asdict(verdict) for verdict in verdicts]
     head = {"record": "run", "version": EXPORT_VERSION, "outcome": run.outcome}
-    return {**head, **held, "verdicts": said}
+    asked = [{"request": it.request, "answer": it.answer} for it in requests]
+    return {**head, **held, "verdicts": said, "requests": asked}
 
 
 def jsonl_of(history: ReadableRuns, runs: Iterable[RunSummary]) -> Iterator[bytes]:
@@ -70,7 +75,7 @@ def jsonl_of(history: ReadableRuns, runs: Iterable[RunSummary]) -> Iterator[byte
         runs: The runs, in the order wanted.
     """
     for run in runs:
-        header = header_of(history.run(run), history.verdicts(run))
+        header = header_of(history.run(run), history.verdicts(run), history.requests(run))
         yield msgspec.json.encode(header) + b"\n"
         for event in history.events(run):  # so whatever is written can be read
             yield encode_event(event) + b"\n"

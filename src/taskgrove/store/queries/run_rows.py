@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import LeftOut
+from taskgrove.events import LeftOut, SteeringAnswer, SteeringRequest
 from taskgrove.store.queries.run_filter import from_ns
 from taskgrove.store.queries.run_outcome import RunOutcome, outcome_word
 
@@ -343,6 +343,21 @@ class VerdictRow:
     who: str
     why: str
     wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request of an operator to a run while it lived.
+
+    Attributes:
+        run_id: The run.
+        request: The request.
+        answer: The answer of the run; None while nobody has answered.
+    """
+
+    run_id: str
+    request: SteeringRequest
+    answer: SteeringAnswer | None
 
 
 def summary_of(row: tuple[Any, ...]) -> RunSummary:

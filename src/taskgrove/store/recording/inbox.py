@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
-from taskgrove.events import Observer, ProgressDraft, TaskEvent
+from taskgrove.events import Observer, ProgressDraft, SteeringAnswer, TaskEvent
 from taskgrove.moves import IGNORE, Answer, table_of
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun
 
@@ -142,13 +142,21 @@ class End:
 
 
 @dataclass(slots=True)
+class Answered:
+    """A run has answered a request of an operator; the events that it caused came before."""
+
+    run_id: str
+    answer: SteeringAnswer
+
+
+@dataclass(slots=True)
 class Stop:
     """Nothing more will come."""
 
 
 #: An item that an observer hears.
 Heard: TypeAlias = TaskEvent | ProgressDraft
-Item: TypeAlias = TaskEvent | ProgressDraft | Begin | End | Stop
+Item: TypeAlias = TaskEvent | ProgressDraft | Begin | Answered | End | Stop
 
 
 class Inbox:

@@ -21,6 +21,7 @@ from taskgrove.events import (
     encode_event,
 )
 from taskgrove.events.plain_event import substitute
+from taskgrove.events.steering_request import SteeringAnswer
 from taskgrove.moves import IGNORE, Answer, table_of
 from taskgrove.store.recording.coalescing import coalesce, in_order
 from taskgrove.store.recording.writable import writable
@@ -109,6 +110,7 @@ class RecordedRun:
         lazy: Nodes whose row is behind in progress only.
         lazy_since: Since when ``lazy`` waits, monotonic, in seconds.
         noted: Typed facts that become rows of ``analyses`` and ``pages``.
+        answers: Answers to requests of operators that are not written yet.
         last_sequence: The highest number that was seen.
         covered: How many numbers are in the log, or on their way there.
         first_sequence: The number that its events begin with.
@@ -136,6 +138,7 @@ class RecordedRun:
     lazy: dict[str, RunNode] = field(default_factory=dict)
     lazy_since: float = 0.0
     noted: list[tuple[int, TaskEvent]] = field(default_factory=list)
+    answers: list[SteeringAnswer] = field(default_factory=list)
     last_sequence: int = 0
     covered: int = 0
     first_sequence: int = 1
@@ -190,6 +193,7 @@ class RecordedRun:
         self.fresh.clear()
         self.changed.clear()
         self.noted.clear()
+        self.answers.clear()
         if lazy or self.ending is not None:
             self.lazy.clear()
         self.touched = False
@@ -287,6 +291,11 @@ class RecordedRun:
         self.covered += _span(event)
         self.last_sequence = max(self.last_sequence, event.sequence)
         self.facts.last_ns = max(self.facts.last_ns or 0, event.wall_ns)
+        self.touched = True
+
+    def answer(self, answer: SteeringAnswer) -> None:
+        """Take the answer to a request; it is written with what came before it."""
+        self.answers.append(answer)
         self.touched = True
 
     def keep(self, kept: Iterable[KeptEvent]) -> None:

@@ -67,6 +67,33 @@ def check_rights(store: Store) -> None:
         )
 
 
+def check_may_ask(store: Store) -> None:
+    """Make sure that this user may add requests to a record.
+
+    Raises:
+        StoreError: The record was opened for reading only, or its server does not let the user.
+    """
+    location = store.location
+    if store.read_only:
+        raise StoreError(
+            f"the record at {location} cannot be written, so it takes no request",
+            location=location,
+            hint=None if store.copied is None else store.copied,
+        )
+    if store.dialect != "postgresql":
+        return
+    with store.connections.lent() as connection, closing(connection.cursor()) as raw:
+        ask = Cursor(raw, store.dialect).rows
+        ((user, may),) = ask("SELECT current_user, has_table_privilege('requests', 'INSERT')")
+    if not may:
+        raise StoreError(
+            f"user {user} may make no requests in the record at {location}: no right to add rows"
+            " to its table requests",
+            location=location,
+            hint=f'its owner can give that right: GRANT INSERT ON requests TO "{user}"',
+        )
+
+
 def _missing_rights() -> str:
     wanted = [(name, right) for name in _TABLES for right in ("SELECT", "INSERT")]
     wanted += [(name, right) for name, rights in _CHANGED.items() for right in rights]

@@ -21,6 +21,7 @@ from taskgrove.store.database.plain_bytes import clean_text, json_bytes, json_te
 from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.node_rows import change_of, identity_of, kept_path
 from taskgrove.store.recording.recorded_run import RecordedRun, RunStage
+from taskgrove.store.recording.request_rows import close_requests, write_answers
 from taskgrove.story.run_node import RunNode
 
 #: How many paths are looked up in one statement.
@@ -120,8 +121,10 @@ class RunWriter:
             key = keys[state.run_id]
             self._write_nodes(cursor, state, key, done, lazy=lazy or state.ending is not None)
             self._write_noted(cursor, state, key, done)
+            if state.answers:
+                write_answers(cursor, key, state.answers)
             if state.touched or state.ending is not None:
-                self._write_run(cursor, state, key)
+                self._write_run(cursor, state, key, now_ns)
         return done
 
     def heartbeat(
@@ -208,7 +211,7 @@ class RunWriter:
         cursor.execute(sql.DROP_NODES, (key,))
         state.refold(self.events(cursor, key, state.run_id))
 
-    def _write_run(self, cursor: Cursor, state: RecordedRun, key: int) -> None:
+    def _write_run(self, cursor: Cursor, state: RecordedRun, key: int, now_ns: int) -> None:
         root, ending, facts = state.facts.root, state.ending, state.facts
         ends = state.stage is RunStage.ENDED
         status = None if root is None or root.status is None else int(root.status)
@@ -236,6 +239,7 @@ class RunWriter:
             if state.began_nothing:
                 cursor.execute(sql.DROP_CLAIM, (state.run_id, key))
             cursor.execute(sql.DROP_LEASE, (key,))
+            close_requests(cursor, key, state.run_id, "run_ended", now_ns)
 
     def _insert(self, cursor: Cursor, insert: str, width: int, values: list[Any]) -> None:
         """Insert rows that follow each other in ``values``, ``width`` of them a row."""

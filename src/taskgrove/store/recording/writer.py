@@ -24,6 +24,7 @@ from taskgrove.store.recording.inbox import (
     LEAVE,
     REFUSE,
     TAKE,
+    Answered,
     Begin,
     BeginStage,
     End,
@@ -147,6 +148,8 @@ class Writer:
                         self.saver.states[item.state.run_id] = item.state
                     item.ask(TAKE)
                     begun.append(item)
+                elif type(item) is Answered:
+                    self.saver.state_of(item.run_id).answer(item.answer)
                 elif type(item) is End:
                     self._ends[item.run_id] = (item, deadline)
                 continue
