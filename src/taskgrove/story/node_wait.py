@@ -22,9 +22,10 @@ _WAITS: Final[dict[str, Waiting]] = {
     "undecided": "undecided",
     "delayed": "delayed",
     "parked": "parked",
+    "hold-expired": "held",  # the end follows at once
 }
 #: Topics of the notes after which a node may be in another state.
-TURNING_TOPICS: Final = frozenset((*_WAITS, "retry", "hold-expired"))
+TURNING_TOPICS: Final = frozenset((*_WAITS, "retry"))
 #: The fact of a note (UTC, nanoseconds since the epoch): when the wait ends by itself.
 _UNTIL: Final = "until_ns"
 
@@ -81,9 +82,7 @@ def wait_in(
         if note.topic not in TURNING_TOPICS:
             continue
         last = note if note.topic in _WAITS else None
-        if note.topic not in ("parked", "hold-expired") and (
-            note.cause is not None or failure is None
-        ):
+        if note.topic != "parked" and (note.cause is not None or failure is None):
             failure = note
     if last is None:
         return None
