@@ -20,7 +20,7 @@ _KNOWN = {
     "$schema", "$ref", "$defs", "title", "description", "default", "type", "enum", "const",
     "properties", "patternProperties", "additionalProperties", "propertyNames", "required",
     "minProperties", "items", "minItems", "maxItems", "uniqueItems", "anyOf", "oneOf", "allOf",
-    "not", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum",
+    "not", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum",
 }  # fmt: skip
 
 
@@ -68,8 +68,8 @@ def accepts(schema: Any, value: Any, root: Any = None) -> bool:
             return False
         return all(ok(schema.get("items", True), item) for item in value)
     if isinstance(value, str):
-        long_enough = len(value) >= schema.get("minLength", 0)
-        return long_enough and bool(re.search(schema.get("pattern", ""), value))
+        fits = schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value))
+        return fits and bool(re.search(schema.get("pattern", ""), value))
     if _is(value, "number"):
         return (
             value >= schema.get("minimum", value)

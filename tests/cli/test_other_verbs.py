@@ -62,6 +62,28 @@ def test_compose_shows_rules_and_skipping(place: Path) -> None:
         assert words in done.stdout, done.stdout
 
 
+def test_compose_shows_clean_ups_calls_holds_and_descriptions(place: Path) -> None:
+    (place / "m.yaml").write_text(
+        "observe:\n  type: sequential\n  description: One scan\n  tasks:\n"
+        "    set up: {call: lock}\n"
+        "    wait: {handler: internal, command_name: quick, hold: on_failure, hold_timeout: 9,\n"
+        "           retries: 1, retry_delay: 5, retry_backoff: 2}\n"
+        "  finally:\n    internal: {command_name: quick}\n"
+        "lock: {type: parallel, hold: never, tasks: {internal: {command_name: quick}}}\n"
+    )
+    (place / "own_manager.py").write_text("class Manager:\n    def quick(self): ...\n")
+    done = taskgrove("compose", "m.yaml", "observe", "--manager", "own_manager:Manager", cwd=place)
+    assert done.returncode == 0, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert 'observe in order "One scan"' in lines
+    assert "├─ set up lock, all at once a failure waits for no decision" in lines
+    waits = "1 retry; 5 s between attempts, each 2 times as long"
+    assert any(
+        waits in line and "a failure waits at most 9 s for a decision" in line for line in lines
+    )
+    assert "└─ finally in order, however the steps before end timeout 60 s" in lines
+
+
 def test_compose_offline_keeps_devices_and_notes_what_was_not_checked(place: Path) -> None:
     pytest.importorskip("tango")
     (place / "d.yaml").write_text(

@@ -63,8 +63,22 @@ _each = st.fixed_dictionaries({"parameter": st.just("frame")}).flatmap(
 )
 
 
+_of_every_entry: dict[str, st.SearchStrategy[Any]] = {
+    "description": _texts,
+    "hold": st.sampled_from(["on_failure", "never"]),
+    "hold_timeout": seconds,
+}
+
+
+def _unheld(entry: dict[str, Any], in_clean_up: bool) -> dict[str, Any]:
+    """Return an entry without a hold where none is allowed."""
+    if in_clean_up and entry.get("hold") == "on_failure":
+        entry["hold"] = "never"
+    return entry
+
+
 @st.composite
-def _handler(draw: st.DrawFn, keyword: str, named: bool) -> dict[str, Any]:
+def _handler(draw: st.DrawFn, keyword: str, named: bool, in_clean_up: bool) -> dict[str, Any]:
     if keyword == "internal":
         command = st.sampled_from(METHODS)
     else:
@@ -74,6 +88,9 @@ def _handler(draw: st.DrawFn, keyword: str, named: bool) -> dict[str, Any]:
         "timeout": seconds,
         "retries": st.integers(0, 3),
         "allowed_states": guards,
+        "retry_delay": seconds,
+        "retry_backoff": st.sampled_from([1, 1.5, 100]),
+        **_of_every_entry,
     }
     if keyword in DEVICE_KEYWORDS:
         optional["abort_on_timeout"] = st.booleans()
@@ -89,25 +106,39 @@ def _handler(draw: st.DrawFn, keyword: str, named: bool) -> dict[str, Any]:
     )
     if keyword == "analysis" and "each" not in entry:
         entry.pop("rule", None)
+    if not entry.get("retries"):
+        entry.pop("retry_delay", None)
+    if "retry_delay" not in entry:
+        entry.pop("retry_backoff", None)
+    _unheld(entry, in_clean_up)
     return {"handler": keyword, **entry} if named else entry
 
 
 @st.composite
-def _composite(draw: st.DrawFn, depth: int, root: bool = False) -> dict[str, Any]:
+def _tasks(draw: st.DrawFn, depth: int, least: int, in_clean_up: bool) -> dict[str, Any]:
     tasks: dict[str, Any] = {}
-    for _ in range(draw(st.integers(1 if root else 0, 3))):
+    for _ in range(draw(st.integers(least, 3))):
         kind = draw(st.sampled_from(["keyword", "named", "composite"]))
         if kind == "composite" and depth > 0:
-            tasks[draw(names)] = draw(_composite(depth - 1))
+            tasks[draw(names)] = draw(_composite(depth - 1, in_clean_up=in_clean_up))
             continue
         keyword = draw(st.sampled_from(KEYWORDS))
         named = kind == "named"
-        tasks[draw(names) if named else keyword] = draw(_handler(keyword, named))
+        tasks[draw(names) if named else keyword] = draw(_handler(keyword, named, in_clean_up))
+    return tasks
+
+
+@st.composite
+def _composite(
+    draw: st.DrawFn, depth: int, root: bool = False, in_clean_up: bool = False
+) -> dict[str, Any]:
+    tasks = draw(_tasks(depth, 1 if root else 0, in_clean_up))
     optional: dict[str, st.SearchStrategy[Any]] = {
         "skip_subtasks": st.booleans(),
         "rule": rules,
         "timeout": seconds,
         **({} if root else {"allowed_states": guards}),
+        **_of_every_entry,
     }
     types = st.sampled_from(["sequential", "parallel"])
     fixed = draw(st.fixed_dictionaries({"type": types}, optional=optional))
@@ -117,7 +148,14 @@ def _composite(draw: st.DrawFn, depth: int, root: bool = False) -> dict[str, Any
             keyword = entry.get("handler", name)
             kept.setdefault(keyword if keyword in SINGLE and "tasks" not in entry else name, name)
         tasks = {name: tasks[name] for name in kept.values()}
-    return {**fixed, "tasks": tasks}
+    elif depth > 0 and draw(st.integers(0, 2)) == 0:
+        fixed["finally"] = draw(_tasks(depth - 1, 0, True))
+        if draw(st.booleans()):
+            fixed["finally_timeout"] = draw(seconds)
+    return {**_unheld(fixed, in_clean_up), "tasks": tasks}
+
+
+_calls = st.fixed_dictionaries({}, optional={"allowed_states": st.none(), **_of_every_entry})
 
 
 @st.composite
@@ -127,4 +165,9 @@ def maps(draw: st.DrawFn) -> dict[str, Any]:
         st.dictionaries(st.sampled_from(["configure", "scan", "end scan"]), _composite(3, True),
                         min_size=1, max_size=2)
     )  # fmt: skip
+    called = None
+    for name, entry in reversed(commands.items()):
+        if called is not None and draw(st.booleans()):
+            entry["tasks"][f"call {called}"] = {"call": called, **draw(_calls)}
+        called = name
     return {"commands": commands, "components": COMPONENTS}

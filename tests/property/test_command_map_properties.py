@@ -26,7 +26,8 @@ SCHEMA = command_map_json_schema()
 WORDS = [
     *KEYWORDS, "type", "tasks", "sequential", "parallel", "handler", "command_name", "timeout",
     "retries", "rule", "quorum", "argin", "allowed_states", "attr_name", "attr_value", "commands",
-    "components", "simulator", "faults", "<<", "x-a", "low-pst/beam/01",
+    "components", "simulator", "call", "finally", "finally_timeout", "hold", "never", "description",
+    "retry_delay", "faults", "<<", "x-a", "low-pst/beam/01",
 ]  # fmt: skip
 
 vocabulary = st.one_of(st.sampled_from(WORDS), st.text(max_size=5))
@@ -112,8 +113,9 @@ def test_a_wrong_key_is_found_wherever_it_stands(data: dict[str, Any], draw: st.
     for path, entry in todo:
         places.append((path, entry))
         todo.extend(
-            (join_path(f"{path}.tasks", name), child)
-            for name, child in entry.get("tasks", {}).items()
+            (join_path(f"{path}.{key}", name), child)
+            for key in ("tasks", "finally")
+            for name, child in entry.get(key, {}).items()
         )
     path, entry = draw.draw(st.sampled_from(places))
     entry["no_such_key"] = 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.commands.command_map import (
     AnalysisEntry,
+    CallEntry,
+    CommandMap,
     CompositeEntry,
+    Entry,
     GroupEntry,
     load_command_map,
 )
@@ -39,36 +42,61 @@ def managers(draw: st.DrawFn) -> dict[str, Any]:
     return manager | {name: (lambda argin=None: None) for name in METHODS}
 
 
-def expected(
-    view: ManagerView, entry: CompositeEntry, guard: AllowedStates | None
-) -> tuple[list[tuple[str, str]], int]:
-    """Return the leaves that there must be, told apart from the composer, and how many are not.
+class Expected(NamedTuple):
+    """The leaves that there must be, told apart from the composer.
 
-    A leaf is (its base name, its command); what is left out is counted by candidate.
+    A leaf is (its base name, its command); what is left out is counted by candidate, and
+    ``is_filled`` says whether a leaf is made, also one that rejects the command.
     """
+
+    leaves: list[tuple[str, str]]
+    left_out: int
+    is_filled: bool
+
+
+def expected(
+    view: ManagerView, command_map: CommandMap, entry: CompositeEntry, guard: AllowedStates | None
+) -> Expected:
+    total = Expected([], 0, False)
+    for child in entry.tasks.values():
+        total = both(total, expected_of(view, command_map, child, guard))
+    if entry.finally_tasks and total.is_filled:
+        for child in entry.finally_tasks.values():
+            total = both(total, expected_of(view, command_map, child, guard))
+    return total
+
+
+def both(one: Expected, two: Expected) -> Expected:
+    return Expected(
+        one.leaves + two.leaves, one.left_out + two.left_out, one.is_filled or two.is_filled
+    )
+
+
+def expected_of(
+    view: ManagerView, command_map: CommandMap, entry: Entry, guard: AllowedStates | None
+) -> Expected:
+    if isinstance(entry, CallEntry):
+        if "allowed_states" in entry.model_fields_set:
+            guard = None
+        return expected(view, command_map, command_map.command(entry.call), guard)
+    if isinstance(entry, CompositeEntry):
+        return expected(view, command_map, entry, entry.allowed_states or guard)
     leaves: list[tuple[str, str]] = []
     left_out = 0
-    for child in entry.tasks.values():
-        if isinstance(child, CompositeEntry):
-            more, out = expected(view, child, child.allowed_states or guard)
-            leaves += more
-            left_out += out
-        elif isinstance(child, DeviceEntry):
-            candidates = view.components(child.handler)
-            left_out += not candidates
-            for item in candidates:
-                if guard_objection(item.target, child.allowed_states or guard) is None:
-                    leaves.append((leaf_name_of(item.name), child.command_name))
-                else:
-                    left_out += 1
-        elif view.own_guard(child.allowed_states)[0] is None:
-            if isinstance(child, AnalysisEntry):
-                leaves += analysis_leaves(child)
+    if isinstance(entry, DeviceEntry):
+        candidates = view.components(entry.handler)
+        for item in candidates:
+            if guard_objection(item.target, entry.allowed_states or guard) is None:
+                leaves.append((leaf_name_of(item.name), entry.command_name))
             else:
-                leaves.append((child.command_name, child.command_name))
-        else:
-            left_out += 1
-    return leaves, left_out
+                left_out += 1
+        is_filled = bool(leaves) or (entry.reject_missing and left_out > 0)
+        return Expected(leaves, left_out + (not candidates), is_filled)
+    if view.own_guard(entry.allowed_states)[0] is not None:
+        return Expected([], 1, False)
+    if isinstance(entry, AnalysisEntry):
+        return Expected(analysis_leaves(entry), 0, True)
+    return Expected([(entry.command_name, entry.command_name)], 0, True)
 
 
 def analysis_leaves(entry: AnalysisEntry) -> list[tuple[str, str]]:
@@ -104,10 +132,10 @@ def base_name(leaf: LeafTask, bases: set[str]) -> str:
 
 def demand(entry: dict[str, Any], reject_missing: bool) -> None:
     """Say of every entry whether a missing target rejects the command."""
-    for child in entry["tasks"].values():
+    for child in [*entry["tasks"].values(), *entry.get("finally", {}).values()]:
         if "tasks" in child:
             demand(child, reject_missing)
-        else:
+        elif "call" not in child:
             child["reject_missing"] = reject_missing
 
 
@@ -119,7 +147,7 @@ def test_nothing_is_left_out_without_a_note_and_names_are_unique(
         demand(plain, False)
     command_map = load_command_map(data)
     for command, entry in command_map.commands.items():
-        wanted, left_out = expected(ManagerView(manager), entry, entry.allowed_states)
+        wanted, left_out, _ = expected(ManagerView(manager), command_map, entry, None)
         root = composed(command, data, manager)
         if isinstance(root, CommandError):
             assert not wanted, root
@@ -139,7 +167,7 @@ def test_nothing_is_left_out_without_a_note_and_names_are_unique(
         assert len({path for path, _ in nodes}) == len(nodes)
         for _, node in nodes:
             if isinstance(node, Task):
-                assert node.subtasks
+                assert node.steps
                 assert len({child.name for child in node.subtasks}) == len(node.subtasks)
         assert root.tracker.total_subtasks == len(root.subtasks)
 
@@ -150,8 +178,9 @@ def test_a_missing_target_rejects_where_the_map_says_so(
 ) -> None:
     for entry in data["commands"].values():
         demand(entry, True)
-    for command, typed in load_command_map(data).commands.items():
-        wanted, left_out = expected(ManagerView(manager), typed, typed.allowed_states)
+    command_map = load_command_map(data)
+    for command, typed in command_map.commands.items():
+        wanted, left_out, _ = expected(ManagerView(manager), command_map, typed, None)
         root = composed(command, data, manager)
         if isinstance(root, CommandError):
             if left_out:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from taskgrove.cli import options as opt
@@ -16,7 +16,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
-from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError, MissingExtraError
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.snapshot import RunView
@@ -116,7 +116,7 @@ def print_composition(
         limits = runner.limits(leaf) if runner and isinstance(leaf, LeafTask) else None
         if limits is not None and aborts.get(node.path) is False:
             limits = LeafLimits("none", "reported", limits.note)
-        rows.append((_label(view, node, terminal), _what(node), _terms(node, limits, aborts)))
+        rows.append((_label(view, node, terminal), _what(node), _terms(node, leaf, limits, aborts)))
     widths = [max(width_of(row[column]) for row in rows) for column in range(2)]
     for label, what, terms in rows:
         gap = " " * (widths[0] - width_of(label) + 2)
@@ -151,12 +151,27 @@ def _what(node: RunNode) -> str:
     composed = node.composed
     assert composed is not None
     if not node.is_leaf:
-        return "in order" if composed.execution == "SEQUENTIAL" else "all at once"
+        how = "in order" if composed.execution == "SEQUENTIAL" else "all at once"
+        if composed.is_finally:
+            return f"{how}, however the steps before end"
+        return f"{safe_text(composed.call)}, {how}" if composed.call else how
     target = f" on {safe_text(composed.target)}" if composed.target else ""
     return f"{safe_text(composed.command_name)}{target}"
 
 
-def _terms(node: RunNode, limits: LeafLimits | None, aborts: Mapping[str, bool]) -> str:
+def _hold_terms(task: BaseTask) -> Iterator[str]:
+    limit = "" if task.hold_timeout is None else f" at most {task.hold_timeout:g} s"
+    if task.hold == "never":
+        yield "a failure waits for no decision"
+    elif task.hold is not None:
+        yield f"a failure waits{limit} for a decision"
+    elif limit:
+        yield f"a failure that is held waits{limit}"
+
+
+def _terms(
+    node: RunNode, task: BaseTask, limits: LeafLimits | None, aborts: Mapping[str, bool]
+) -> str:
     composed = node.composed
     assert composed is not None
     is_device = composed.execution == "DEVICE"
@@ -174,8 +189,15 @@ def _terms(node: RunNode, limits: LeafLimits | None, aborts: Mapping[str, bool])
         terms.append(f"timeout {composed.timeout_s:g} s{how}")
     if composed.retries:
         terms.append(f"{composed.retries} {'retry' if composed.retries == 1 else 'retries'}")
+    if composed.retry_delay_s:
+        factor = composed.retry_backoff
+        longer = f", each {factor:g} times as long" if factor > 1 else ""
+        terms.append(f"{composed.retry_delay_s:g} s between attempts{longer}")
     if limits is not None:
         word = "Abort is sent" if is_device and limits.abort == "ask" else _ABORTS[limits.abort]
         unknown = " if the device has it" if is_device and node.path not in aborts else ""
         terms.append(f"on abort: {word}{unknown}")
+    terms.extend(_hold_terms(task))
+    if composed.description:
+        terms.append(f'"{safe_text(composed.description)}"')
     return "; ".join(terms)

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from taskgrove.commands.command_map import CommandMap
-from taskgrove.commands.command_map.map_models import (
-    CompositeEntry,
-    DeviceEntry,
-    HandlerEntry,
-    InternalEntry,
-)
+from taskgrove.commands.command_map.map_models import DeviceEntry, InternalEntry
 
 #: An argument that every simulated command takes; of a group, an empty one would choose nobody.
 _ANY: Final = {"id": 1}
@@ -42,7 +36,7 @@ def _command_for_devices(command_map: CommandMap) -> str:
     """Return the first command that needs no component manager; else the first."""
     names = list(command_map.commands)
     for name in names:
-        if not any(isinstance(entry, InternalEntry) for entry in _leaves(command_map, name)):
+        if not any(isinstance(entry, InternalEntry) for entry in command_map.leaf_entries(name)):
             return name
     return names[0]
 
@@ -52,20 +46,10 @@ def _without_arguments(command_map: CommandMap, command: str) -> list[str]:
     from taskgrove.tango.simulation.behaviour import BEHAVIOUR  # noqa: PLC0415 - an extra
 
     found: dict[str, None] = {}
-    for entry in _leaves(command_map, command):
+    for entry in command_map.leaf_entries(command):
         if not isinstance(entry, DeviceEntry) or entry.argin is not None:
             continue
         behaviour = BEHAVIOUR.get(entry.command_name)
         if behaviour and behaviour.takes_json and entry.handler in command_map.components:
             found[entry.handler] = None
     return list(found)
-
-
-def _leaves(command_map: CommandMap, command: str) -> Iterator[HandlerEntry]:
-    todo = list(command_map.command(command).tasks.values())
-    while todo:
-        entry = todo.pop(0)
-        if isinstance(entry, CompositeEntry):
-            todo[:0] = entry.tasks.values()
-        else:
-            yield entry

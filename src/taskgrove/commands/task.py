@@ -151,6 +151,11 @@ class Task(BaseTask):
         last = self._subtasks[-1] if self._subtasks else None
         return last if isinstance(last, Task) and last.is_finally else None
 
+    @property
+    def steps(self) -> list[BaseTask]:
+        """The children without the clean-up: the rule of the task judges these."""
+        return self._subtasks if self.finally_task is None else self._subtasks[:-1]
+
     def add(self, *subtasks: BaseTask) -> None:
         """Append children; the clean-up stays the last one.
 
@@ -159,7 +164,7 @@ class Task(BaseTask):
         """
         if self._tracker is not None:
             raise UsageError(f"{self.path} is complete: its tracker exists", path=self.path)
-        end = len(self._subtasks) - (self.finally_task is not None)
+        end = len(self.steps)
         children = [*self._subtasks[:end], *subtasks, *self._subtasks[end:]]
         self._adopt(children)
         self._subtasks[end:end] = subtasks

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from taskgrove.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from taskgrove.commands.command_map.check import CommandMap as CommandMap
     from taskgrove.commands.command_map.document import DEFAULT_LIMITS as DEFAULT_LIMITS
     from taskgrove.commands.command_map.document import MapLimits as MapLimits
     from taskgrove.commands.command_map.loading import load_command_map as load_command_map
@@ -18,18 +17,21 @@ if TYPE_CHECKING:
     )
     from taskgrove.commands.command_map.map_models import AllowedStates as AllowedStates
     from taskgrove.commands.command_map.map_models import AnalysisEntry as AnalysisEntry
+    from taskgrove.commands.command_map.map_models import CallEntry as CallEntry
     from taskgrove.commands.command_map.map_models import CompositeEntry as CompositeEntry
     from taskgrove.commands.command_map.map_models import DeviceEntry as DeviceEntry
     from taskgrove.commands.command_map.map_models import Entry as Entry
     from taskgrove.commands.command_map.map_models import GroupEntry as GroupEntry
     from taskgrove.commands.command_map.map_models import HandlerEntry as HandlerEntry
     from taskgrove.commands.command_map.map_models import InternalEntry as InternalEntry
+    from taskgrove.commands.command_map.typed_map import CommandMap as CommandMap
 
 # Later: an analysis uses parts of this package, and needs no models of maps.
 _LATER = {
     "AllowedStates": "taskgrove.commands.command_map.map_models",
     "AnalysisEntry": "taskgrove.commands.command_map.map_models",
-    "CommandMap": "taskgrove.commands.command_map.check",
+    "CallEntry": "taskgrove.commands.command_map.map_models",
+    "CommandMap": "taskgrove.commands.command_map.typed_map",
     "CompositeEntry": "taskgrove.commands.command_map.map_models",
     "DEFAULT_LIMITS": "taskgrove.commands.command_map.document",
     "DeviceEntry": "taskgrove.commands.command_map.map_models",

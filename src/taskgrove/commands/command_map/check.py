@@ -6,116 +6,29 @@ The walk uses a list, not recursion.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from msgspec.structs import replace
-
-from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.base_task import NodePlaces
+from taskgrove.commands.command_map.calls import CallCheck
 from taskgrove.commands.command_map.entry import EntryCheck, unknown_keys
 from taskgrove.commands.command_map.map_models import (
     ENTRY_CLASSES,
     EXTENSION_PREFIX,
+    FINALLY_KEY,
     KEYWORDS,
     SECTIONS,
+    CallEntry,
     CompositeEntry,
-    Entry,
     HandlerEntry,
+    keys_of,
 )
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
 from taskgrove.commands.command_map.sections import SectionCheck
-from taskgrove.errors import CommandError, nearest
+from taskgrove.commands.command_map.typed_map import CommandMap
+from taskgrove.errors import nearest
 from taskgrove.events import Place
-
-
-@dataclass(frozen=True, repr=False)
-class CommandMap:
-    """A valid command map.
-
-    Attributes:
-        commands: The commands by name, each a composite of tasks.
-        components: For each keyword the TANGO names that it stands for, in order.
-        simulator: The settings and faults for the simulator, as plain data.
-        file: The file that it was read from, or None.
-        places: Where in the file the values of ``simulator`` stand, by their path: the simulator
-            checks them later, and names the line.
-        entry_places: Where commands and tasks stand, by their names from the command on.
-        device_places: Where the devices of ``components`` stand, by their names.
-    """
-
-    commands: Mapping[str, CompositeEntry]
-    components: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    simulator: Mapping[str, Any] = field(default_factory=dict)
-    file: str | None = None
-    places: Mapping[str, Mark] = field(default_factory=dict, compare=False)
-    entry_places: Mapping[tuple[str, ...], NodePlaces] = field(default_factory=dict, compare=False)
-    device_places: Mapping[str, Place] = field(default_factory=dict, compare=False)
-
-    def of_file(self, file: str) -> CommandMap:
-        """Return the map as one that stands in another file, line by line."""
-        entries = {
-            names: NodePlaces(*(item and replace(item, file=file) for item in places))
-            for names, places in self.entry_places.items()
-        }
-        devices = {name: replace(item, file=file) for name, item in self.device_places.items()}
-        return dataclasses.replace(self, file=file, entry_places=entries, device_places=devices)
-
-    def command(self, name: str) -> CompositeEntry:
-        """Return the entry of a command.
-
-        Raises:
-            CommandError: The map has no such command; the hint names the nearest.
-        """
-        entry = self.commands.get(name)
-        if entry is None:
-            close = nearest(name, self.commands)
-            known = f"the map has: {', '.join(self.commands)}"
-            raise CommandError(
-                f"the map has no command {shown(name)}",
-                command=str(name),
-                hint=f"did you mean {close!r}? {known}" if close else known,
-            )
-        return entry
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the map as plain data, in the form with sections; loading it gives this map.
-
-        A rule that was given as an object is told by its label.
-        """
-        commands: dict[str, Any] = {}
-        todo: list[tuple[Entry, str, dict[str, Any]]] = [
-            (entry, name, commands) for name, entry in self.commands.items()
-        ]
-        for entry, name, into in todo:  # grows while it is walked
-            given = entry.model_fields_set
-            values = into[name] = _jsonable(entry.model_dump(include=given - {"tasks"}))
-            if isinstance(entry, CompositeEntry):
-                values["tasks"] = {}
-                todo.extend((child, key, values["tasks"]) for key, child in entry.tasks.items())
-        whole: dict[str, Any] = {"commands": commands}
-        if self.components:
-            whole["components"] = {key: list(names) for key, names in self.components.items()}
-        if self.simulator:
-            whole["simulator"] = dict(self.simulator)
-        return whole
-
-    def __repr__(self) -> str:
-        return f"<CommandMap {self.file or ''} commands={list(self.commands)}>"
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    return value.label if isinstance(value, AggregationRule) else value
 
 
 def check_map(root: Node | None, problems: Problems) -> CommandMap:
@@ -139,6 +52,7 @@ def check_map(root: Node | None, problems: Problems) -> CommandMap:
 _HANDLER_HINT: Final = (
     "a composite has 'type' and 'tasks'; any other name takes 'handler: <keyword>'"
 )
+_FINALLY_TIMEOUT: Final = "finally_timeout"
 
 
 class _Item(NamedTuple):
@@ -168,6 +82,7 @@ class _Checker:
         self._problems = problems
         self._check = EntryCheck(problems)
         self._sections = SectionCheck(problems, self._check)
+        self._calls = CallCheck(problems)
         self._places: dict[tuple[str, ...], NodePlaces] = {}
         self._waiting: list[_Tasks] = []
 
@@ -205,7 +120,7 @@ class _Checker:
         for key, node in others.items():
             keys = node.value if node.kind == "mapping" else {}
             close = {
-                nearest(word, tuple(CompositeEntry.model_fields))
+                nearest(word, keys_of(CompositeEntry))
                 for word, child in keys.items()
                 if child.kind == "scalar"
             }
@@ -233,6 +148,7 @@ class _Checker:
                         self._entry(item)
                     else:
                         self._composite(item)
+        self._calls.check(node)
         return commands
 
     def _remember(self, item: _Item) -> None:
@@ -240,15 +156,22 @@ class _Checker:
         file, marks = self._problems.file, item.node.key_marks
         if file is None or item.mark.line is None:
             return
-        timeout, argin, command_name = (
+        timeout, argin, command_name, limit = (
             Place(file, marks[key].line, key) if key in marks else None
-            for key in ("timeout", "argin", "command_name")
+            for key in ("timeout", "argin", "command_name", _FINALLY_TIMEOUT)
         )
         own = Place(file, item.mark.line, item.names[-1])
         self._places[item.names] = NodePlaces(own, timeout, argin, command_name)
+        if FINALLY_KEY in marks:
+            own = Place(file, marks[FINALLY_KEY].line, FINALLY_KEY)
+            self._places[*item.names, FINALLY_KEY] = NodePlaces(own, limit)
 
     def _entry(self, item: _Item) -> None:
         name, keys = item.names[-1], item.node.value
+        self._check_hold(item)
+        if "call" in keys:
+            self._call(item)
+            return
         if "tasks" in keys or ("type" in keys and "handler" not in keys):
             if name in KEYWORDS or "handler" in keys:
                 what = (
@@ -296,11 +219,29 @@ class _Checker:
             )
         return str(given.value)
 
+    def _call(self, item: _Item) -> None:
+        """Check an entry that calls another command."""
+        names, node, path, mark, into = item
+        if names[-1] in KEYWORDS:
+            said = f"{names[-1]!r} is a handler keyword, so this entry takes no 'call'"
+            self._problems.add(said, path, mark, hint="give a call another name")
+        entry = self._check.validated(CallEntry, node, path, mark, {})
+        if isinstance(entry, CallEntry):
+            into[names[-1]] = entry
+            self._calls.add(names[0], entry.call, join_path(path, "call"), node.value["call"].mark)
+
+    def _check_hold(self, item: _Item) -> None:
+        given = item.node.value.get("hold")
+        if FINALLY_KEY in item.names[1:] and given is not None and given.value == "on_failure":
+            said = f"a step of {FINALLY_KEY!r} never waits for a decision"
+            self._problems.add(said, join_path(item.path, "hold"), given.mark, found=given.value)
+
     def _misspelt_form(self, node: Node, path: str) -> bool:
         """Add the misspelt keys that say which kind an entry is; return whether there are any."""
-        composite, leaf = tuple(CompositeEntry.model_fields), tuple(HandlerEntry.model_fields)
-        known = {*composite, *(key for cls in ENTRY_CLASSES.values() for key in cls.model_fields)}
-        forms = {"type": composite, "tasks": composite, "handler": leaf}
+        composite, leaf, call = keys_of(CompositeEntry), keys_of(HandlerEntry), keys_of(CallEntry)
+        handlers = (key for cls in ENTRY_CLASSES.values() for key in keys_of(cls))
+        known = {*composite, *call, *handlers}
+        forms = {"type": composite, "tasks": composite, "handler": leaf, "call": call}
         found = False
         for key, close in unknown_keys(node, sorted(known)).items():
             if close in forms:
@@ -311,16 +252,53 @@ class _Checker:
 
     def _composite(self, item: _Item) -> None:
         names, node, path, mark, into = item
-        entry = self._check.validated(CompositeEntry, node, path, mark, {"tasks": {}})
+        given: dict[str, Any] = {"tasks": {}}
+        if FINALLY_KEY in node.value:
+            given[FINALLY_KEY] = {}
+        entry = self._check.validated(CompositeEntry, node, path, mark, given)
         tasks: dict[str, Any] = {}
+        clean_up: dict[str, Any] = {}
         if isinstance(entry, CompositeEntry):
             into[names[-1]] = entry
-            tasks = entry.tasks
+            tasks, clean_up = entry.tasks, entry.finally_tasks
         below, where = node.value.get("tasks"), join_path(path, "tasks")
         if below is None:
-            self._check.missing("tasks", tuple(CompositeEntry.model_fields), node, path, mark)
+            self._check.missing("tasks", keys_of(CompositeEntry), node, path, mark)
         elif self._check.mapping(below, where):
+            self._check_no_finally(below, where)
             self._waiting.append(_Tasks(names, below, where, tasks))
+        self._finally(item, clean_up)
+
+    def _finally(self, item: _Item, into: dict[str, Any]) -> None:
+        """Check the clean-up of a composite."""
+        names, node, path, _, _ = item
+        below, where = node.value.get(FINALLY_KEY), join_path(path, FINALLY_KEY)
+        if below is None:
+            if _FINALLY_TIMEOUT in node.value:
+                said = f"{_FINALLY_TIMEOUT!r} is given, and no {FINALLY_KEY!r}"
+                where, mark = join_path(path, _FINALLY_TIMEOUT), node.key_marks[_FINALLY_TIMEOUT]
+                self._problems.add(said, where, mark)
+            return
+        kind = node.value.get("type")
+        if kind is not None and kind.value == "parallel":
+            self._problems.add(
+                f"tasks that run at once have no {FINALLY_KEY!r}: none of them is the last",
+                where,
+                node.key_marks[FINALLY_KEY],
+                hint=f"put this composite into a sequence, and {FINALLY_KEY!r} there",
+            )
+        if self._check.mapping(below, where):
+            self._check_no_finally(below, where)
+            self._waiting.append(_Tasks((*names, FINALLY_KEY), below, where, into))
+
+    def _check_no_finally(self, tasks: Node, path: str) -> None:
+        if FINALLY_KEY in tasks.value:
+            self._problems.add(
+                f"{FINALLY_KEY!r} is not a task",
+                join_path(path, FINALLY_KEY),
+                tasks.key_marks[FINALLY_KEY],
+                hint="it stands beside 'tasks': move it one level up",
+            )
 
     def _check_name(self, name: str, path: str, mark: Mark) -> None:
         if not name or "/" in name or not name.isprintable() or len(name) > 255:

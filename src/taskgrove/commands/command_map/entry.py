@@ -13,15 +13,21 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from taskgrove.commands.base_task import HOLD_SETTINGS
+from taskgrove.commands.command_map.map_fields import (
+    MAX_BACKOFF,
+    MAX_DESCRIPTION,
+    MAX_TIMEOUT_S,
+)
 from taskgrove.commands.command_map.map_models import (
+    FINALLY_KEY,
     KEYWORDS,
     MAX_EACH,
-    MAX_TIMEOUT_S,
     AllowedStates,
     AnalysisEntry,
-    CompositeEntry,
+    AnyEntry,
     EachValue,
-    HandlerEntry,
+    keys_of,
 )
 from taskgrove.commands.command_map.nodes import Node, to_data
 from taskgrove.commands.command_map.problems import (
@@ -39,14 +45,22 @@ MAX_VALUE_DEPTH: Final = 64
 #: Begins a reference to a value that is put in its place.
 _REFERENCE: Final = "{{"
 
+_SECONDS: Final = (f"seconds greater than 0, at most {MAX_TIMEOUT_S:g}",)
 _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "type": ("sequential", "parallel"),
     "handler": KEYWORDS,
     "skip_subtasks": ("true", "false"),
     "reject_missing": ("true", "false"),
     "abort_on_timeout": ("true", "false"),
-    "timeout": (f"seconds greater than 0, at most {MAX_TIMEOUT_S:g}",),
+    "timeout": _SECONDS,
+    "finally_timeout": _SECONDS,
+    "hold": HOLD_SETTINGS,
+    "hold_timeout": _SECONDS,
     "retries": ("a whole number from 0 to 1000",),
+    "retry_delay": (f"seconds from 0, at most {MAX_TIMEOUT_S:g}",),
+    "retry_backoff": (f"a number from 1 to {MAX_BACKOFF}",),
+    "description": (f"a text of at most {MAX_DESCRIPTION:,} characters",),
+    "call": ("the name of a command of this map",),
     "rule": ("all", "any", "quorum: 13 (how many)", "quorum: 0.8 (what share)"),
     "allowed_states": ("attr_name with attr_value",),
     "attr_name": ("an attribute's name",),
@@ -54,10 +68,11 @@ _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "command_name": ("a name of letters, digits and '_' that begins with a letter",),
     "config": ("a text",),
     "launcher": ("a program and its arguments, such as mpirun -n 4",),
-    "heartbeat": (f"seconds greater than 0, at most {MAX_TIMEOUT_S:g}",),
+    "heartbeat": _SECONDS,
     "grace": (f"seconds from 0, at most {MAX_TIMEOUT_S:g}",),
     "source": ("a file's name",),
     "tasks": ("a mapping of tasks by name",),
+    FINALLY_KEY: ("a mapping of tasks by name",),
     "argin": ("a mapping",),
     "each": ("parameter with count, range or values",),
     "parameter": ("a parameter's name",),
@@ -75,9 +90,9 @@ def _wanted(key: str, error: Any) -> tuple[str, ...]:
     return _WANTED.get(key, (str(error["msg"]),))
 
 
-def _keys_of(cls: type[CompositeEntry] | type[HandlerEntry], inside: list[Any]) -> tuple[str, ...]:
+def _keys_of(cls: type[AnyEntry], inside: list[Any]) -> tuple[str, ...]:
     inner = _INNER.get(str(inside[0])) if inside else None
-    return tuple((inner or cls).model_fields)
+    return keys_of(inner or cls)
 
 
 def unknown_keys(node: Node, allowed: Sequence[str]) -> dict[str, str | None]:
@@ -118,12 +133,12 @@ class EntryCheck:
 
     def validated(
         self,
-        cls: type[CompositeEntry] | type[HandlerEntry],
+        cls: type[AnyEntry],
         node: Node,
         path: str,
         mark: Mark,
         given: dict[str, Any],
-    ) -> CompositeEntry | HandlerEntry | None:
+    ) -> AnyEntry | None:
         """Return the entry of a mapping, without the entries below it; None when it is not valid.
 
         Args:
@@ -163,7 +178,7 @@ class EntryCheck:
     def _add_error(
         self,
         error: Any,
-        cls: type[CompositeEntry] | type[HandlerEntry],
+        cls: type[AnyEntry],
         node: Node,
         path: str,
         mark: Mark,

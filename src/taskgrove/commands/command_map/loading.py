@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from taskgrove.commands.command_map.check import CommandMap, check_map
+from taskgrove.commands.command_map.check import check_map
 from taskgrove.commands.command_map.document import (
     DEFAULT_LIMITS,
     MapLimits,
@@ -43,6 +43,7 @@ from taskgrove.commands.command_map.document import (
 )
 from taskgrove.commands.command_map.nodes import to_data
 from taskgrove.commands.command_map.problems import Problems
+from taskgrove.commands.command_map.typed_map import CommandMap
 
 
 def load_command_map(

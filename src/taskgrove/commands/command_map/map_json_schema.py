@@ -8,14 +8,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from taskgrove.commands.command_map.map_models import (
+    COMMAND_NAME_PATTERN,
     COMPONENT_KEYWORDS,
     DEVICE_NAME_PATTERN,
     EACH_SOURCES,
     ENTRY_CLASSES,
     EXTENSION_PREFIX,
+    FINALLY_KEY,
     SIMULATOR_KEYS,
     SIMULATOR_TABLES,
     TASK_NAME_PATTERN,
+    CallEntry,
     CompositeEntry,
 )
 
@@ -27,7 +30,7 @@ def command_map_json_schema() -> dict[str, Any]:
     and big a map may be, is checked when a map is loaded.
     """
     handlers = list(dict.fromkeys(ENTRY_CLASSES.values()))
-    models: list[type[BaseModel]] = [CompositeEntry, *handlers]
+    models: list[type[BaseModel]] = [CompositeEntry, CallEntry, *handlers]
     _, document = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/$defs/{model}"
     )
@@ -45,10 +48,15 @@ def command_map_json_schema() -> dict[str, Any]:
         {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
         for name in EACH_SOURCES
     ]
-    definitions["CompositeEntry"]["properties"]["tasks"] = {"$ref": "#/$defs/Tasks"}
+    composite = definitions["CompositeEntry"]
+    for key in ("tasks", FINALLY_KEY):
+        composite["properties"][key] = {"$ref": "#/$defs/Tasks"}
+    at_once = {"properties": {"type": {"const": "parallel"}}, "required": [FINALLY_KEY]}
+    without = {"not": {"required": ["finally_timeout"]}}
+    composite["allOf"] = [{"not": at_once}, {"anyOf": [{"required": [FINALLY_KEY]}, without]}]
     definitions["Tasks"] = {
         "type": "object",
-        "description": "Tasks by name: a keyword, a composite, or any name with 'handler'.",
+        "description": "Tasks by name: a keyword, a composite, a call, or any name with 'handler'.",
         "propertyNames": {"pattern": TASK_NAME_PATTERN},
         "properties": {
             keyword: {
@@ -57,12 +65,14 @@ def command_map_json_schema() -> dict[str, Any]:
             }
             for keyword, cls in ENTRY_CLASSES.items()
         },
-        "additionalProperties": {"oneOf": [{"$ref": "#/$defs/CompositeEntry"}, *named]},
+        "additionalProperties": {
+            "oneOf": [{"$ref": "#/$defs/CompositeEntry"}, {"$ref": "#/$defs/CallEntry"}, *named]
+        },
     }
     definitions["Commands"] = {
         "type": "object",
         "minProperties": 1,
-        "propertyNames": {"pattern": TASK_NAME_PATTERN},
+        "propertyNames": {"pattern": COMMAND_NAME_PATTERN},
         "additionalProperties": {"$ref": "#/$defs/CompositeEntry"},
     }
     return _top_level({**definitions, **_section_definitions()})

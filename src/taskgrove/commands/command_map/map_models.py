@@ -12,19 +12,27 @@ from enum import Enum
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from taskgrove.commands.aggregation.rules import RuleLike, parse_rule
-from taskgrove.commands.command_map.launcher import launcher_words
+from taskgrove.commands.command_map.map_fields import (
+    MAX_BACKOFF,
+    MAX_TIMEOUT_S,
+    NAME_PATTERN,
+    Description,
+    HoldField,
+    HoldTimeout,
+    LauncherField,
+    RuleField,
+    Seconds,
+    State,
+)
 
 DeviceKeyword: TypeAlias = Literal["cbf", "pss", "resource_manager"]
 GroupKeyword: TypeAlias = Literal["pst", "csp_subs"]
@@ -51,9 +59,6 @@ SIMULATOR_KEYS: Final[tuple[str, ...]] = (
 )
 #: Keys that begin so are left alone at the top of a map: a place for YAML anchors.
 EXTENSION_PREFIX: Final = "x-"
-#: The longest limit, in seconds (31 years): the threads of Python take no longer ones.
-MAX_TIMEOUT_S: Final = 1e9
-
 #: Keys for the values of ``each``; one of them is given.
 EACH_SOURCES: Final[tuple[str, ...]] = ("count", "range", "values")
 
@@ -62,86 +67,19 @@ DEVICE_NAME_PATTERN: Final = (
     r"^(?:tango://)?(?:[A-Za-z0-9_.\-]+:[0-9]+/)?"
     r"[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+(?:#dbase=(?:no|yes))?$"
 )
-_NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
 #: The most leaves that ``each`` makes of one entry.
 MAX_EACH: Final = 100_000
-TASK_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]{1,255}$"
+COMMAND_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]{1,255}$"
+#: The key of a clean-up; no task has this name.
+FINALLY_KEY: Final = "finally"
+TASK_NAME_PATTERN: Final = rf"^(?!{FINALLY_KEY}$)[^/\x00-\x1f\x7f]{{1,255}}$"
 
-
-_QUORUM_SCHEMA: Final = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-        {"type": "string", "pattern": r"^ *[0-9.]+ *%? *$"},
-    ]
-}
-
-
-def _checked_state(value: Any) -> Any:
-    if isinstance(value, (str, int, Enum)):
-        return value
-    raise ValueError("a state is a name or a number")
-
-
-def _checked_rule(value: Any) -> Any:
-    parse_rule(value)
-    return value
-
-
-def _checked_launcher(value: Any) -> Any:
-    return None if value is None else launcher_words(value)
+#: Not ``range``: in a model that has a field of that name, the name is the field's.
+_numbers: Final = range
 
 
 def _enum_word(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
-
-
-State = Annotated[
-    Any,
-    AfterValidator(_checked_state),
-    WithJsonSchema({"type": ["string", "integer", "boolean"]}),
-]
-RuleField = Annotated[
-    RuleLike | None,
-    BeforeValidator(_checked_rule),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^(all|any|quorum[: ] *[0-9.]+%?)$"},
-                {
-                    "type": "object",
-                    "properties": {"quorum": _QUORUM_SCHEMA},
-                    "required": ["quorum"],
-                    "additionalProperties": False,
-                },
-                {"type": "null"},
-            ]
-        }
-    ),
-    Field(description="Decides the outcome in place of the default policy: all, any, quorum."),
-]
-Seconds = Annotated[
-    float | None, Field(gt=0, le=MAX_TIMEOUT_S, description="Limit, in seconds; none if left out.")
-]
-
-
-LauncherField = Annotated[
-    tuple[str, ...] | None,
-    BeforeValidator(_checked_launcher),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}},
-                {"type": "null"},
-            ]
-        }
-    ),
-    Field(description="Starts the program: mpirun -n 4. No shell reads it; empty: no launcher."),
-]
-
-#: Not ``range``: in a model that has a field of that name, the name is the field's.
-_numbers: Final = range
 
 
 class _Model(BaseModel):
@@ -153,13 +91,21 @@ class _Model(BaseModel):
 class AllowedStates(_Model):
     """A guard: an attribute, and the values that let a command pass."""
 
-    attr_name: str = Field(pattern=_NAME_PATTERN, description="The attribute that is looked at.")
+    attr_name: str = Field(pattern=NAME_PATTERN, description="The attribute that is looked at.")
     attr_value: tuple[State, ...] = Field(
         min_length=1, strict=False, description="Its allowed values, by name or number."
     )
 
 
-class CompositeEntry(_Model):
+class AnyEntry(_Model):
+    """The keys of every entry, and of every command."""
+
+    description: Description = ""
+    hold: HoldField = None
+    hold_timeout: HoldTimeout = None
+
+
+class CompositeEntry(AnyEntry):
     """A command, or a composite below one: tasks that run in order or at once."""
 
     type: Annotated[
@@ -177,16 +123,31 @@ class CompositeEntry(_Model):
         None,
         description="Checked before anything is built, and on each device below that has no own.",
     )
+    finally_tasks: dict[str, Any] = Field(
+        default_factory=dict,
+        alias=FINALLY_KEY,
+        description="In a sequence: the tasks that clean up, however the others end.",
+    )
+    finally_timeout: Seconds = None
 
 
-class HandlerEntry(_Model):
+class CallEntry(AnyEntry):
+    """Another command of the map, as a subtree."""
+
+    call: str = Field(min_length=1, description="The command.")
+    allowed_states: AllowedStates | None = Field(
+        None, description="Checked in place of the command's own; null: nothing is checked."
+    )
+
+
+class HandlerEntry(AnyEntry):
     """The keys of all leaves."""
 
     kinds: ClassVar[tuple[str, ...]] = ()
 
     handler: Keyword
     command_name: str = Field(
-        pattern=_NAME_PATTERN, description="The command, method or analysis to run."
+        pattern=NAME_PATTERN, description="The command, method or analysis to run."
     )
     argin: Any = Field(None, description="Its argument; without it, the resources are asked.")
     reject_missing: bool = Field(
@@ -198,9 +159,28 @@ class HandlerEntry(_Model):
     retries: int = Field(
         0, ge=0, le=1000, description="How often it may be tried again, if it never started."
     )
+    retry_delay: float = Field(
+        0, ge=0, le=MAX_TIMEOUT_S, description="The pause before a further attempt, in seconds."
+    )
+    retry_backoff: float = Field(
+        1, ge=1, le=MAX_BACKOFF, description="So many times as long is each pause after the first."
+    )
     allowed_states: AllowedStates | None = Field(
         None, description="Checked on each target, in place of the command's."
     )
+
+    @property
+    def makes_group(self) -> bool:
+        """Whether it becomes a parallel Task of several leaves."""
+        return False
+
+    @field_validator("retry_delay", "retry_backoff")
+    @classmethod
+    def _between_attempts(cls, value: float, info: ValidationInfo) -> float:
+        idle, needs = (0, "retries") if info.field_name == "retry_delay" else (1, "retry_delay")
+        if value > idle and not info.data.get(needs, True):
+            raise ValueError(f"it has no effect without {needs!r}")
+        return value
 
 
 class DeviceEntry(HandlerEntry):
@@ -220,6 +200,11 @@ class GroupEntry(DeviceEntry):
 
     rule: RuleField = None
 
+    @property
+    def makes_group(self) -> bool:
+        """See :class:`HandlerEntry`."""
+        return True
+
 
 class InternalEntry(HandlerEntry):
     """A public method of the component manager."""
@@ -230,7 +215,7 @@ class InternalEntry(HandlerEntry):
 class EachValue(_Model):
     """One leaf for each value of a parameter: ``count``, ``range`` or ``values`` says which."""
 
-    parameter: str = Field(pattern=_NAME_PATTERN, description="The parameter that gets each value.")
+    parameter: str = Field(pattern=NAME_PATTERN, description="The parameter that gets each value.")
     count: int | None = Field(
         None, ge=1, le=MAX_EACH, description="So many values, counted from 0."
     )
@@ -301,6 +286,11 @@ class AnalysisEntry(HandlerEntry):
         " configuration's environment_file; relative to the map's file.",
     )
 
+    @property
+    def makes_group(self) -> bool:
+        """See :class:`HandlerEntry`."""
+        return self.each is not None
+
     @field_validator("argin")
     @classmethod
     def _parameters(cls, value: Any) -> Any:
@@ -316,10 +306,19 @@ class AnalysisEntry(HandlerEntry):
         return value
 
 
-Entry: TypeAlias = CompositeEntry | DeviceEntry | GroupEntry | InternalEntry | AnalysisEntry
+Entry: TypeAlias = (
+    CompositeEntry | CallEntry | DeviceEntry | GroupEntry | InternalEntry | AnalysisEntry
+)
 
 ENTRY_CLASSES: Final[dict[str, type[HandlerEntry]]] = {
     keyword: cls
     for cls in (DeviceEntry, GroupEntry, InternalEntry, AnalysisEntry)
     for keyword in cls.kinds
 }
+
+
+def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys that a mapping of this model may have, those of every entry last."""
+    common = AnyEntry.model_fields
+    names = sorted(model.model_fields, key=lambda name: name in common)
+    return tuple(model.model_fields[name].alias or name for name in names)

@@ -17,9 +17,9 @@ from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
-from taskgrove.commands.command_map.check import CommandMap
 from taskgrove.commands.command_map.map_models import COMPONENT_KEYWORDS, AllowedStates
 from taskgrove.commands.command_map.problems import shown
+from taskgrove.commands.command_map.typed_map import CommandMap
 from taskgrove.commands.composition.guards import (
     AttributeReader,
     MapComponent,

@@ -35,12 +35,11 @@ def _objection_of(node: Task) -> str | None:
     if node.rule is None:
         return None
     faults = [item for item in node.left_out if item.counts]
-    steps = [child for child in node.subtasks if child is not node.finally_task]
-    objection = node.rule.check(len(steps) + len(faults))
+    objection = node.rule.check(len(node.steps) + len(faults))
     if objection is not None or not faults:
         return objection
     policy = TaskAggregationPolicy(node.name, rule=node.rule, left_out=faults)
-    best = policy.aggregate([SubtaskResult(child.name, _OK) for child in steps])
+    best = policy.aggregate([SubtaskResult(child.name, _OK) for child in node.steps])
     if best.status is _OK or best.decision is None:
         return None
     return f"{best.decision.line}, though all that is left succeeds"
@@ -53,7 +52,7 @@ def _tightest_limit(leaf: LeafTask) -> str | None:
     while isinstance(node, Task):
         if node.timeout is not None:
             limits.append((node.timeout, f" (set on {node.path})"))
-        node = node.parent
+        node = None if node.is_finally else node.parent  # limits from above do not reach it
     if not limits:
         return None
     seconds, setter = min(limits, key=lambda item: item[0])

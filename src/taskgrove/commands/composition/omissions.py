@@ -12,6 +12,7 @@ import msgspec
 
 from taskgrove.commands.aggregation.tally import device_kind
 from taskgrove.commands.command_map.map_models import DeviceEntry, HandlerEntry
+from taskgrove.commands.composition.branches import tasks_with_leaves
 from taskgrove.commands.composition.context import Component
 from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.leaf_runner import Refusal
@@ -38,6 +39,11 @@ class Omissions:
         self._items: defaultdict[str, list[LeftOut]] = defaultdict(list)
         #: Paths of the steps that were left out for a reason of their own.
         self._explained: set[str] = set()
+
+    def note(self, path: str, note: str) -> None:
+        """Add a note about a node, unless it is empty."""
+        if note:
+            self.notes.append(f"{path}: {note}")
 
     def add(
         self,
@@ -98,14 +104,11 @@ class Omissions:
         The steps of a branch without a leaf go to the branch above. A fault that empties a branch
         counts once above it, for the branch.
         """
-        filled: set[Task] = set()
+        filled = tasks_with_leaves(root)
         nodes = [(path, node) for path, node in root.walk() if isinstance(node, Task)]
         for path, node in reversed(nodes):  # children before parents
             items = self._items.pop(path, [])
-            if node is root or any(
-                not isinstance(child, Task) or child in filled for child in node.subtasks
-            ):
-                filled.add(node)
+            if node is root or node in filled:
                 node.left_out = tuple(items)
                 continue
             if path not in self._explained:

@@ -385,7 +385,8 @@ def test_unknown_keys_are_told_before_the_missing_ones_beside_them() -> None:
         ".cbf.a: unknown key 'a'",
         ".cbf: the key 'command_name' is missing",
         ".pss: the key 'command_name' is missing",
-        ", skip_subtasks, rule, timeout, allowed_states",
+        ", skip_subtasks, rule, timeout, allowed_states, finally, finally_timeout, description,"
+        " hold, hold_timeout",
     ]
     first = problem(parse_plain_data("go: {type: parallel, tasks: {cbf: {a: 1}}}")).problems[0]
     assert "unknown key 'a'" in first

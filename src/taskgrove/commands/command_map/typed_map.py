@@ -1,0 +1,130 @@
+"""A valid command map, with typed entries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from taskgrove.commands.aggregation.rules import AggregationRule
+from taskgrove.commands.base_task import NodePlaces
+from taskgrove.commands.command_map.map_models import (
+    FINALLY_KEY,
+    CallEntry,
+    CompositeEntry,
+    Entry,
+    HandlerEntry,
+)
+from taskgrove.commands.command_map.problems import Mark, shown
+from taskgrove.errors import CommandError, nearest
+from taskgrove.events import Place
+
+#: The fields of a composite that hold entries.
+_BELOW: Final = {"tasks", "finally_tasks"}
+
+
+@dataclass(frozen=True, repr=False)
+class CommandMap:
+    """A valid command map.
+
+    Attributes:
+        commands: The commands by name, each a composite of tasks.
+        components: For each keyword the TANGO names that it stands for, in order.
+        simulator: The settings and faults for the simulator, as plain data.
+        file: The file that it was read from, or None.
+        places: Where in the file the values of ``simulator`` stand, by their path: the simulator
+            checks them later, and names the line.
+        entry_places: Where commands and tasks stand, by their names from the command on.
+        device_places: Where the devices of ``components`` stand, by their names.
+    """
+
+    commands: Mapping[str, CompositeEntry]
+    components: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    simulator: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = None
+    places: Mapping[str, Mark] = field(default_factory=dict, compare=False)
+    entry_places: Mapping[tuple[str, ...], NodePlaces] = field(default_factory=dict, compare=False)
+    device_places: Mapping[str, Place] = field(default_factory=dict, compare=False)
+
+    def of_file(self, file: str) -> CommandMap:
+        """Return the map as one that stands in another file, line by line."""
+        entries = {
+            names: NodePlaces(*(item and replace(item, file=file) for item in places))
+            for names, places in self.entry_places.items()
+        }
+        devices = {name: replace(item, file=file) for name, item in self.device_places.items()}
+        return dataclasses.replace(self, file=file, entry_places=entries, device_places=devices)
+
+    def command(self, name: str) -> CompositeEntry:
+        """Return the entry of a command.
+
+        Raises:
+            CommandError: The map has no such command; the hint names the nearest.
+        """
+        entry = self.commands.get(name)
+        if entry is None:
+            close = nearest(name, self.commands)
+            known = f"the map has: {', '.join(self.commands)}"
+            raise CommandError(
+                f"the map has no command {shown(name)}",
+                command=str(name),
+                hint=f"did you mean {close!r}? {known}" if close else known,
+            )
+        return entry
+
+    def leaf_entries(self, name: str) -> Iterator[HandlerEntry]:
+        """Yield the entries of the leaves of a command, and of the commands that it calls."""
+        todo: list[Entry] = [self.command(name)]
+        while todo:
+            entry = todo.pop(0)
+            if isinstance(entry, CallEntry):
+                entry = self.command(entry.call)
+            if isinstance(entry, CompositeEntry):
+                todo[:0] = [*entry.tasks.values(), *entry.finally_tasks.values()]
+            else:
+                yield entry
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the map as plain data, in the form with sections; loading it gives this map.
+
+        A rule that was given as an object is told by its label.
+        """
+        commands: dict[str, Any] = {}
+        todo: list[tuple[Entry, str, dict[str, Any]]] = [
+            (entry, name, commands) for name, entry in self.commands.items()
+        ]
+        for entry, name, into in todo:  # grows while it is walked
+            given = entry.model_fields_set
+            values = into[name] = _jsonable(entry.model_dump(include=given - _BELOW))
+            if isinstance(entry, CompositeEntry):
+                for part, field, tasks in (
+                    ("tasks", "tasks", entry.tasks),
+                    (FINALLY_KEY, "finally_tasks", entry.finally_tasks),
+                ):
+                    if field in given:
+                        below: dict[str, Any] = {}
+                        values[part] = below
+                        todo.extend((child, key, below) for key, child in tasks.items())
+        whole: dict[str, Any] = {"commands": commands}
+        if self.components:
+            whole["components"] = {key: list(names) for key, names in self.components.items()}
+        if self.simulator:
+            whole["simulator"] = dict(self.simulator)
+        return whole
+
+    def __repr__(self) -> str:
+        return f"<CommandMap {self.file or ''} commands={list(self.commands)}>"
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return value.label if isinstance(value, AggregationRule) else value

@@ -1,0 +1,271 @@
+"""The leaves of a tree: those that each handler entry of a map makes.
+
+Threads: a :class:`LeafMaker` belongs to the thread that composes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from logging import Logger
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from taskgrove.commands.command_map import (
+    AllowedStates,
+    AnalysisEntry,
+    CommandMap,
+    DeviceEntry,
+    GroupEntry,
+    HandlerEntry,
+)
+from taskgrove.commands.command_map.problems import shown
+from taskgrove.commands.composition.context import ManagerView
+from taskgrove.commands.composition.guards import Objection
+from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
+from taskgrove.commands.composition.omissions import Omissions
+from taskgrove.commands.composition.refused import refused_command
+from taskgrove.commands.composition.resources import Binding, Resources, plain_copy
+from taskgrove.commands.task import BaseTask, LeafTask, NodePlaces, Task, TaskExecutionType
+from taskgrove.errors import CommandError
+from taskgrove.events import Place
+
+#: The choice of the caller, which never rejects a command.
+_NOT_SELECTED: Final = Objection("selection", "not in the resources")
+#: The keys of every entry, which its Task has, too.
+_OF_EVERY_ENTRY: Final = ("description", "hold", "hold_timeout")
+
+
+class Spot(NamedTuple):
+    """Where the leaves of an entry are composed.
+
+    Attributes:
+        command: The command of the map that the entry belongs to.
+        path: The path of the task that takes them.
+        guard: The guard of a device.
+        names: The names of the siblings.
+        places: Where the map defines the entry.
+    """
+
+    command: str
+    path: str
+    guard: AllowedStates | None
+    names: Names
+    places: NodePlaces
+
+
+class LeafMaker:
+    """Makes the leaves of one composition.
+
+    Args:
+        command_map: The map.
+        view: The context.
+        resources: The arguments.
+        omissions: Takes the leaves that are left out.
+        logger: A logger for the trackers; None takes the module's.
+        resources_file: The file that the resources were read from; None: none.
+
+    Attributes:
+        keys: The device of each leaf, the same for every spelling of its name.
+        obs_mode: The observation mode of the context, where it tells one.
+    """
+
+    def __init__(
+        self,
+        command_map: CommandMap,
+        view: ManagerView,
+        resources: Resources,
+        omissions: Omissions,
+        *,
+        logger: Logger | None,
+        resources_file: str | None,
+    ) -> None:
+        self._map = command_map
+        self._view = view
+        self._resources = resources
+        self._out = omissions
+        self._logger = logger
+        self._resources_file = resources_file
+        self.obs_mode = view.obs_mode()
+        self.keys: dict[BaseTask, str] = {}
+
+    def made(self, entry: HandlerEntry, spot: Spot) -> Iterator[BaseTask]:
+        """Yield the leaves of an entry, or their group.
+
+        Raises:
+            CommandError: A leaf cannot be made.
+        """
+        if isinstance(entry, GroupEntry):
+            name = spot.names.unique(f"{spot.command}_{entry.handler}")
+            path = f"{spot.path}/{name}"
+            inner = spot._replace(path=path, names=Names())
+            yield self._group(name, entry, self._device_leaves(entry, inner, path), spot)
+        elif isinstance(entry, DeviceEntry):
+            yield from self._device_leaves(entry, spot, f"{spot.path}/{entry.handler}")
+        elif isinstance(entry, AnalysisEntry):
+            yield from self._analysis(entry, spot)
+        else:
+            yield from self._method_leaf(entry, spot)
+
+    def _group(
+        self,
+        name: str,
+        entry: GroupEntry | AnalysisEntry,
+        leaves: Iterable[LeafTask],
+        spot: Spot,
+    ) -> Task:
+        """Return the parallel task of the leaves of one entry."""
+        group = Task(
+            name,
+            TaskExecutionType.PARALLEL,
+            logger=self._logger,
+            subtasks=leaves,
+            rule=entry.rule,
+            operation=spot.command,
+            obs_mode=self.obs_mode,
+            pst_group=True if entry.handler == "pst" else None,
+            description=entry.description,
+            hold=entry.hold,
+            hold_timeout=entry.hold_timeout,
+        )
+        group.places = NodePlaces(own=spot.places.own)
+        return group
+
+    def _leaf(
+        self,
+        name: str,
+        target: Any,
+        entry: HandlerEntry,
+        argin: Any,
+        kind: TaskExecutionType,
+        places: NodePlaces,
+        **fields: Any,
+    ) -> LeafTask:
+        if not entry.makes_group:  # else the group has them
+            fields |= {key: getattr(entry, key) for key in _OF_EVERY_ENTRY}
+        leaf = LeafTask(
+            name,
+            target,
+            entry.command_name,
+            argin,
+            kind,
+            logger=self._logger,
+            timeout=entry.timeout,
+            retries=entry.retries,
+            retry_delay=entry.retry_delay,
+            retry_backoff=entry.retry_backoff,
+            **fields,
+        )
+        leaf.places = places
+        return leaf
+
+    def _device_leaves(self, entry: DeviceEntry, spot: Spot, path: str) -> Iterator[LeafTask]:
+        """Yield a leaf for each component; ``path`` is told where there is none."""
+        components = self._view.components(entry.handler)
+        if not components:
+            self._out.no_component(entry, path)
+        for component in components:
+            binding = self._resources.for_component(entry, component)
+            objection: Objection | None = _NOT_SELECTED
+            unchecked = ""
+            if binding.selected:
+                objection, unchecked = self._view.device_guard(component.target, spot.guard)
+            is_out = objection is not None and not self._out.rejects(entry, objection, component)
+            name = component.leaf_name if is_out else spot.names.unique(component.leaf_name)
+            where = f"{spot.path}/{name}"
+            if objection is not None:
+                self._out.add(entry, where, objection, component)
+            if is_out:
+                continue
+            self._out.note(f"{where} ({component.name})", unchecked)
+            self._out.note(where, binding.note)
+            leaf = self._leaf(
+                name,
+                component.target,
+                entry,
+                self._plain(binding.argin, where),
+                TaskExecutionType.DEVICE,
+                self._places_with(spot.places, binding)._replace(
+                    target=self._map.device_places.get(component.listed_name)
+                ),
+                abort_on_timeout=entry.abort_on_timeout,
+            )
+            self.keys[leaf] = component.key
+            yield leaf
+
+    def _places_with(self, places: NodePlaces, binding: Binding) -> NodePlaces:
+        """Return where an entry stands, with the place of the argument that it is given."""
+        file = self._resources_file
+        if binding.source is None:
+            return places
+        return places._replace(argin=None if file is None else Place(file, None, binding.source))
+
+    def _method_leaf(self, entry: HandlerEntry, spot: Spot) -> Iterator[LeafTask]:
+        for name, binding in self._bound(entry, entry.command_name, spot):
+            self._view.check_method(entry.command_name, f"{spot.path}/{name}")
+            places, kind = self._places_with(spot.places, binding), TaskExecutionType.INTERNAL
+            yield self._leaf(name, self._view.owner, entry, binding.argin, kind, places)
+
+    def _analysis(self, entry: AnalysisEntry, spot: Spot) -> Iterator[BaseTask]:
+        """Yield the leaf of an analysis, or its group."""
+        for name, binding in self._bound(entry, analysis_leaf_name(entry.command_name), spot):
+            path = f"{spot.path}/{name}"
+            argin = self._plain(binding.argin, path)
+            if argin is not None and not isinstance(argin, dict):
+                reason = "the argument of an analysis is a mapping of its parameters"
+                raise self._refused(f"{path} cannot be composed", [f"{reason}, not {shown(argin)}"])
+            places = self._places_with(spot.places, binding)
+            if entry.each is None:
+                yield self._analysis_leaf(entry, name, argin, places)
+            else:
+                leaves = (
+                    self._analysis_leaf(entry, leaf_name, {**(argin or {}), **own}, places)
+                    for leaf_name, own in each_leaf(entry.each, name)
+                )
+                yield self._group(name, entry, leaves, spot._replace(places=places))
+
+    def _analysis_leaf(
+        self, entry: AnalysisEntry, name: str, argin: Any, places: NodePlaces
+    ) -> LeafTask:
+        said = {
+            "launcher": entry.launcher,
+            "heartbeat_s": entry.heartbeat,
+            "grace_s": entry.grace,
+            "source": self._beside_map(entry.source),
+        }
+        settings = {key: value for key, value in said.items() if value is not None}
+        config, kind = self._beside_map(entry.config), TaskExecutionType.ANALYSIS
+        return self._leaf(name, config, entry, argin, kind, places, settings=settings)
+
+    def _beside_map(self, file: str | None) -> str | None:
+        """Return the path of a file that the map names; a relative one stands beside the map."""
+        if file is None:
+            return None
+        file = os.path.expanduser(file)
+        return file if self._map.file is None else str(Path(self._map.file).parent / file)
+
+    def _bound(self, entry: HandlerEntry, wanted: str, spot: Spot) -> Iterator[tuple[str, Binding]]:
+        """Yield the name and the argument of a leaf without a device, unless a guard objects."""
+        objection, unchecked = self._view.own_guard(entry.allowed_states)
+        binding = self._resources.for_method(entry)
+        if objection is not None:
+            self._out.add(entry, f"{spot.path}/{wanted}", objection)
+            return
+        name = spot.names.unique(wanted)
+        self._out.note(f"{spot.path}/{name}", unchecked)
+        self._out.note(f"{spot.path}/{name}", binding.note)
+        yield name, binding
+
+    def _plain(self, argin: Any, path: str) -> Any:
+        try:
+            return plain_copy(argin)
+        except ValueError as exc:
+            hint = "an argument is made of texts, numbers, booleans, lists and mappings"
+            raise self._refused(path, [str(exc)], path, hint) from exc
+
+    @staticmethod
+    def _refused(
+        summary: str, reasons: list[str], path: str = "", hint: str | None = None
+    ) -> CommandError:
+        command = (path or summary).partition("/")[0]
+        return refused_command(command, summary, reasons, path=path or command, hint=hint)
