@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.run_recorder import RunRecorder
@@ -25,6 +26,8 @@ def run(
     observers: Iterable[Observer] = (),
     record: bool | str | Path | Store | RunRecorder = False,
     pages: str | Path | None = None,
+    hold: bool = False,
+    pause_before: Iterable[str] = (),
 ) -> AggregationOutcome:
     """Run a tree to its end and return its outcome, whatever that is.
 
@@ -43,6 +46,10 @@ def run(
             a file, a URL or an open store says where; a recorder is used, and left open.
             Needs the extra ``store``.
         pages: The folder in which summary plots of analyses are published; None: they are not.
+        hold: Whether a leaf that fails waits for a decision, where no setting of the tree says so.
+            Decisions come from other processes, through the record, or from an observer.
+        pause_before: Nodes, or patterns that select nodes: the run pauses when one of them is about
+            to start.
 
     Raises:
         UsageError: The tree cannot be submitted.
@@ -64,7 +71,15 @@ def run(
 
             analyses = AnalysisRunner(publisher=pages)
             runners[TaskExecutionType.ANALYSIS] = stack.enter_context(analyses)
-        return _run(task, runners, max_workers, grace_s, timeout_s, observers, recorder)
+        with MainTaskExecutor(max_workers, runners, grace_s=grace_s) as executor:
+            handle = executor.submit_main_task(
+                task,
+                observers=observers,
+                recorder=recorder,
+                hold=hold,
+                pause_before=pause_before,
+            )
+            return _outcome_of(handle, timeout_s, grace_s)
 
 
 def _recorder_for(
@@ -84,25 +99,15 @@ def _recorder_for(
     return stack.enter_context(Recorder(None if record is True else record))
 
 
-def _run(
-    task: BaseTask,
-    runners: dict[TaskExecutionType, LeafRunner],
-    max_workers: int,
-    grace_s: float,
-    timeout_s: float | None,
-    observers: Iterable[Observer],
-    recorder: RunRecorder | None,
-) -> AggregationOutcome:
-    with MainTaskExecutor(max_workers, runners, grace_s=grace_s) as executor:
-        handle = executor.submit_main_task(task, observers=observers, recorder=recorder)
-        expired = not handle.wait(timeout_s)
-        if expired and handle.abort(f"the run's limit of {timeout_s:g} s expired"):
-            handle.wait(grace_s + 1.0)
-            raise WaitTimeoutError(
-                f"{handle.task.path} did not end within {timeout_s:g} s and was aborted",
-                path=handle.task.path,
-            )
-        handle.wait()  # it may have ended as its limit expired, and is not kept yet
-        outcome = handle.outcome
-        assert outcome is not None
-        return outcome
+def _outcome_of(handle: RunHandle, timeout_s: float | None, grace_s: float) -> AggregationOutcome:
+    expired = not handle.wait(timeout_s)
+    if expired and handle.abort(f"the run's limit of {timeout_s:g} s expired"):
+        handle.wait(grace_s + 1.0)
+        raise WaitTimeoutError(
+            f"{handle.task.path} did not end within {timeout_s:g} s and was aborted",
+            path=handle.task.path,
+        )
+    handle.wait()  # it may have ended as its limit expired, and is not kept yet
+    outcome = handle.outcome
+    assert outcome is not None
+    return outcome

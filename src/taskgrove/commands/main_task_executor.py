@@ -23,6 +23,7 @@ from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
 from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
+from taskgrove.commands.execution.steering_scope import is_clean_up, select_nodes
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
@@ -83,6 +84,8 @@ class MainTaskExecutor:
         prior: Mapping[str, Prior] | None = None,
         first_sequence: int = 1,
         start_nothing: str | None = None,
+        hold: bool = False,
+        pause_before: Iterable[str] = (),
     ) -> RunHandle:
         """Start a tree and return at once.
 
@@ -98,6 +101,10 @@ class MainTaskExecutor:
                 on, and its tree is not published again.
             start_nothing: Why no leaf may be started; None: leaves may. Work in ``prior`` is
                 followed, and every other leaf ends ABORTED, ``not started: <why>``.
+            hold: Whether a leaf that fails waits for a decision, where no setting of the tree
+                says so.
+            pause_before: Nodes, or patterns that select nodes: the run pauses when one of them is
+                about to start.
 
         Raises:
             UsageError: The tree has been submitted before, is part of another one, is a copy, or
@@ -114,6 +121,7 @@ class MainTaskExecutor:
         if not root.submitted:  # one that has run is refused below
             _complete(root, goes_on=first_sequence > 1)
         self._check_runners(root)
+        pauses = _checked_pauses(root, pause_before)
         known = _checked_prior(root, prior)
         bus = EventBus(run_id or new_run_id(), first_sequence=first_sequence)
         run = Run(
@@ -124,6 +132,8 @@ class MainTaskExecutor:
             recorder=recorder,
             goes_on=first_sequence > 1,
             start_nothing=start_nothing,
+            holds=hold,
+            pause_before=pauses,
             when_final=self._let_go,
             logger=self.logger,
         )
@@ -245,6 +255,32 @@ def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, P
         if isinstance(known, PriorEnd) and not IS_FINAL[known.status]:
             raise UsageError(f"{path!r} cannot have ended {known.status.name}", path=path)
     return dict(prior)
+
+
+def _checked_pauses(root: Task, pause_before: Iterable[str]) -> list[str]:
+    """Return the paths of the nodes before which the run pauses."""
+    if isinstance(pause_before, str):
+        raise UsageError(
+            f"pause_before is a list of paths, not the text {pause_before!r}",
+            hint=f"write pause_before=[{pause_before!r}]",
+        )
+    paths: list[str] = []
+    for pattern in pause_before:
+        found = select_nodes(root, pattern)
+        if not found:
+            near = nearest(pattern, [path for path, _ in root.walk()])
+            raise UsageError(
+                f"pause_before: no node of the tree is {pattern!r}",
+                hint=None if near is None else f"did you mean {near!r}?",
+            )
+        inside = next((path for path, node in found if is_clean_up(node)), None)
+        if inside is not None:
+            raise UsageError(
+                f"pause_before: {inside!r} belongs to a clean-up, which is never paused",
+                path=inside,
+            )
+        paths += [path for path, _ in found]
+    return paths
 
 
 def new_run_id() -> str:

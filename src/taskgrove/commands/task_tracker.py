@@ -16,9 +16,10 @@ asked once, at completion.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from logging import Logger
 from types import MethodType
 from typing import Any, Final
@@ -225,6 +226,27 @@ class TaskTracker:
     def above(self) -> Deliverer | None:
         """The tracker of the task above, or None."""
         return self._delivery.parent or self.beside
+
+    @property
+    def is_pst_group(self) -> bool:
+        """Whether this is a group of PST beams: as told, else by its name."""
+        return self._judgement.policy.is_pst_group
+
+    def outcome_if(
+        self, ends: Mapping[str, tuple[TaskStatus, Any, Mapping[str, Any]]]
+    ) -> AggregationOutcome:
+        """Return the outcome that the task would have if further subtasks ended so.
+
+        Args:
+            ends: The status, the result and further fields of each end, by the subtask's name.
+        """
+        subs = [copy.copy(record) for record in list(self.subtasks.values())]
+        for record in subs:
+            if record.name in ends:
+                status, result, fields = ends[record.name]
+                record.update(status=status, result=result)
+                write_context(record, extract_context(dict(fields)))
+        return self._judgement.policy.aggregate(subs)
 
     def get_status(self) -> TaskStatus:
         """Return the current aggregated status."""

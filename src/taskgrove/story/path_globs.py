@@ -30,7 +30,7 @@ def match_paths(
     """
     found: dict[str, str] = {}
     for pattern in patterns:
-        regex = _regex(pattern)
+        regex = path_regex(pattern)
         above = [path for path in composites if regex.fullmatch(path)]
         hit = False
         for path in leaves:
@@ -42,7 +42,12 @@ def match_paths(
     return found
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
+def path_regex(pattern: str) -> re.Pattern[str]:
+    """Return the expression that a whole path must match.
+
+    Raises:
+        UsageError: It is no pattern of paths.
+    """
     parts: list[str] = []
     position = 0
     while position < len(pattern):
@@ -69,7 +74,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 def _matches_nothing(pattern: str, paths: Sequence[str]) -> UsageError:
     # The most frequent mistake is a path without its beginning.
-    deeper = _regex(f"**/{pattern}")
+    deeper = path_regex(f"**/{pattern}")
     close = [path for path in paths if deeper.fullmatch(path)][:_NAMED]
     if close:
         hint = f"did you mean '**/{pattern}'? It matches {', '.join(close)}"

@@ -197,6 +197,11 @@ class TaskAggregationPolicy:
                 return rule.kind, rule.label, verdict
         raise AssertionError("the last default rule always decides")
 
+    @property
+    def is_pst_group(self) -> bool:
+        """Whether this is a group of PST beams: as told, else by its name (``configure_pst``)."""
+        return self._is_pst_group_task()
+
     def _is_pst_group_task(self) -> bool:
         """Return whether this is a PST group: as told, else by its name (``configure_pst``)."""
         if self.pst_group is not None:

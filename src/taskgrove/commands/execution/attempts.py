@@ -6,8 +6,8 @@ to talk to any more, which says nothing about the leaf.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,7 +16,13 @@ from taskgrove.commands.aggregation.outside_results import outside_result
 from taskgrove.commands.aggregation.plain_values import describe as describe_value
 from taskgrove.control_model import IS_FINAL, PROBLEM_CODES, ResultCode, TaskStatus, as_task_status
 from taskgrove.events import Cause, NoteDetail
-from taskgrove.events.cause import NOTHING_RAN
+from taskgrove.events.cause import NOTHING_RAN, CauseKind
+from taskgrove.events.steering_request import SteeringRequest
+
+#: The kinds of causes that leave open whether the work goes on outside.
+_MAY_GO_ON: Final[frozenset[CauseKind]] = frozenset(
+    ("timed_out", "silent", "fate_unknown", "forgotten", "abandoned", "lost", "promised")
+)
 
 
 class Attempt(NamedTuple):
@@ -60,15 +66,35 @@ class Attempt(NamedTuple):
             cause = Cause(kind="reported", said=self.words)
         return msgspec.structs.replace(cause, attempt=self.number)
 
-    def note(self, topic: str, retries: int) -> tuple[NoteDetail, str]:
+    def note(
+        self,
+        topic: str,
+        last: int,
+        *,
+        request: SteeringRequest | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> tuple[NoteDetail, str]:
         """Return the note on an attempt that is not the last word on its leaf.
 
         Args:
             topic: The topic of the note.
-            retries: How often the leaf may be tried again.
+            last: The number of the last attempt that comes by itself.
+            request: The request of an operator that led to it, or None.
+            data: Small facts that belong to it.
         """
-        text = f"attempt {self.number} of {retries + 1} ended {self.status.name}: {self.words}"
-        return NoteDetail(topic=topic, cause=self.cause), text
+        text = f"attempt {self.number} of {last} ended {self.status.name}: {self.words}"
+        facts = dict(data or {})
+        return NoteDetail(topic=topic, cause=self.cause, data=facts, request=request), text
+
+
+def proves_end(cause: Cause | None, *, may_retry: bool) -> bool:
+    """Return whether an end proves that the work has ended, or never began.
+
+    Args:
+        cause: The cause of the end; None: it ended well.
+        may_retry: Whether the runner has the proof.
+    """
+    return may_retry or cause is None or cause.kind not in _MAY_GO_ON
 
 
 def late_note(status: TaskStatus, result: Any, cause: Cause | None) -> tuple[NoteDetail, str]:

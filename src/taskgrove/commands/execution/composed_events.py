@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from taskgrove.commands.execution.hold_settings import hold_timeout_of, holds
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.events import ComposedDetail, EventBus, ExecutionKind, NoteDetail
@@ -38,13 +39,22 @@ def _address(leaf: LeafTask) -> str | None:
     return address if address != leaf.device_name else None
 
 
-def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDetail:
-    """Return the facts that the record keeps of a composed node."""
+def composed_detail(
+    node: BaseTask, notes: tuple[str, ...] = (), *, holds_by_default: bool = False
+) -> ComposedDetail:
+    """Return the facts that the record keeps of a composed node.
+
+    Args:
+        node: The node.
+        notes: Notes on it.
+        holds_by_default: Whether a leaf is held where no setting of the tree says so.
+    """
     places = node.places
     if isinstance(node, LeafTask):
         target = node.device_name
         if target is None:
             target = node.target if isinstance(node.target, str) else type(node.target).__name__
+        is_held = holds(node, default=holds_by_default)
         return ComposedDetail(
             execution=_execution(node),
             timeout_s=node.timeout,
@@ -57,6 +67,8 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
             timeout_place=None if node.timeout is None else places.timeout,
             argin_place=places.argin,
             description=node.description,
+            hold=is_held,
+            hold_timeout_s=hold_timeout_of(node) if is_held else None,
             retry_delay_s=node.retry_delay,
             retry_backoff=node.retry_backoff,
         )
@@ -82,7 +94,11 @@ def composed_detail(node: BaseTask, notes: tuple[str, ...] = ()) -> ComposedDeta
 
 
 def emit_composed(
-    root: Task, bus: EventBus, runners: Mapping[TaskExecutionType, LeafRunner]
+    root: Task,
+    bus: EventBus,
+    runners: Mapping[TaskExecutionType, LeafRunner],
+    *,
+    holds_by_default: bool = False,
 ) -> None:
     """Publish the whole tree, then the limits that cannot be enforced."""
     limits: list[tuple[str, str]] = []
@@ -96,6 +112,7 @@ def emit_composed(
         devices: tuple[str, ...] = ()
         if isinstance(node, LeafTask) and node.device_name is not None:
             devices = (node.device_name,)
-        bus.emit(path, "composed", devices=devices, detail=composed_detail(node, notes))
+        detail = composed_detail(node, notes, holds_by_default=holds_by_default)
+        bus.emit(path, "composed", devices=devices, detail=detail)
     for path, text in limits:
         bus.emit(path, "note", message=text, detail=NoteDetail(topic="limit"))

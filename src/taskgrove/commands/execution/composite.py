@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from taskgrove.commands.execution.limit import Limit
+from typing import TYPE_CHECKING
+
+from taskgrove.commands.execution.limit import Limit, LimitClock
 from taskgrove.commands.task import BaseTask, Task, TaskExecutionType
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 
+if TYPE_CHECKING:
+    from taskgrove.commands.execution.waiting_steps import WaitingStep
+
 
 class Composite:
-    """A Task while it runs."""
+    """A Task while it runs.
+
+    Attributes:
+        clock: The clock of the nearest limit, its own or from above; None: it has no limit.
+        in_finally: Whether it belongs to a clean-up.
+        undecided: The failed leaves of a group on which no decision was made, by name.
+    """
 
     __slots__ = (
+        "_forgiven",
         "_unbegun",
+        "clock",
+        "in_finally",
         "is_sequence",
-        "limit",
         "next_index",
         "parent",
         "path",
         "remaining",
         "task",
+        "undecided",
     )
 
     def __init__(
@@ -31,17 +45,28 @@ class Composite:
         self.remaining = len(task.subtasks)
         self.next_index = 0
         self._unbegun: set[str] = set()
+        self._forgiven: set[str] | None = None
+        self.undecided: dict[str, WaitingStep] = {}
         self.is_sequence = task.task_type is TaskExecutionType.SEQUENTIAL
-        self.limit: Limit | None = None if parent is None else parent.limit
+        self.in_finally: bool = task.is_finally or (parent is not None and parent.in_finally)
+        self.clock: LimitClock | None = None if parent is None else parent.clock
         if task.timeout is not None:
-            own = Limit.from_now(task.timeout, path, began_ns)
-            if self.limit is None or own.at < self.limit.at:
-                self.limit = own
+            self.clock = LimitClock(Limit.from_now(task.timeout, path, began_ns), self.clock)
 
     @property
     def tracker(self) -> TaskTracker:
         """The tracker of the task."""
         return self.task.tracker
+
+    @property
+    def limit(self) -> Limit | None:
+        """The limit that expires first, its own or one from above."""
+        return None if self.clock is None else self.clock.first()
+
+    @property
+    def decides_together(self) -> bool:
+        """True where a failure is judged only when all of its siblings have ended."""
+        return not self.is_sequence and (self.task.rule is not None or self.tracker.is_pst_group)
 
     def leave_unbegun(self, child: BaseTask) -> None:
         """Remember that a leaf was never begun, for want of a runner, here and further up."""
@@ -49,12 +74,29 @@ class Composite:
         if self.parent is not None:
             self.parent.leave_unbegun(self.task)
 
+    def forgive(self, child: BaseTask) -> None:
+        """Remember that an operator wants the later steps to run whatever became of a child."""
+        if self._forgiven is None:
+            self._forgiven = set()
+        self._forgiven.add(child.name)
+
+    def forgive_above(self) -> None:
+        """Forgive this composite, which has ended, where it failed by forgiven children only."""
+        if (
+            self._forgiven
+            and self.parent is not None
+            and not any(self.broken_by(child) for child in self.task.subtasks)
+        ):
+            self.parent.forgive(self.task)
+
     def broken_by(self, child: BaseTask) -> str | None:
         """Return the words for a child that breaks the sequence or None.
 
         Args:
             child: A child that has ended.
         """
+        if self._forgiven is not None and child.name in self._forgiven:
+            return None
         if isinstance(child, Task):
             outcome = child.tracker.outcome()
             status, code, health = outcome.status, outcome.result, outcome.health_state

@@ -68,16 +68,18 @@ class LeafRequest(IntEnum):
     """Its limit expires."""
     SETTLE = auto()
     """The expired work gives the sign that its end waits for."""
+    WITHDRAW = auto()
+    """A pause, or an operator, takes it back from the queue for a thread."""
 
 
 (
     WAITING, ATTACHING, ATTACHING_ABORTED, CALLING, RUNNING, ABORTING_IN_CALL, ABORTING,
     EXPIRED_IN_CALL, EXPIRED, EXPIRED_STOPPED, ENDED,
 ) = LeafState  # fmt: skip
-ADOPT, CALL, RETURN, FINISH, ABORT, CUT_OFF, EXPIRE, SETTLE = LeafRequest
+ADOPT, CALL, RETURN, FINISH, ABORT, CUT_OFF, EXPIRE, SETTLE, WITHDRAW = LeafRequest
 
 
-_REFUSED: Final = dict.fromkeys(LeafRequest, REFUSE)
+_REFUSED: Final = {**dict.fromkeys(LeafRequest, REFUSE), WITHDRAW: IGNORE}
 _LATE: Final = dict.fromkeys(LeafRequest, IGNORE)
 
 # fmt: off
@@ -85,7 +87,7 @@ _LATE: Final = dict.fromkeys(LeafRequest, IGNORE)
 #: that comes after another one, or after EXPIRE, becomes a note.
 MOVES: Final = table_of(LeafState, LeafRequest, {
     WAITING: {**_REFUSED, ADOPT: ATTACHING, CALL: CALLING, FINISH: ENDED, ABORT: ENDED,
-              CUT_OFF: ENDED, EXPIRE: ENDED},
+              CUT_OFF: ENDED, EXPIRE: ENDED, WITHDRAW: ENDED},
     ATTACHING: {**_REFUSED, CALL: CALLING, FINISH: ENDED, ABORT: ATTACHING_ABORTED,
                 CUT_OFF: ENDED},
     ATTACHING_ABORTED: {**_REFUSED, CALL: ABORTING_IN_CALL, FINISH: ENDED, ABORT: IGNORE,

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from taskgrove.commands.aggregation.outside_results import cause_of_result, outside_result
-from taskgrove.commands.execution.attempts import Attempt, is_problem, late_note, read_end, told_of
+from taskgrove.commands.execution.attempts import (
+    Attempt,
+    is_problem,
+    late_note,
+    proves_end,
+    read_end,
+    told_of,
+)
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_machine import (
@@ -41,6 +48,7 @@ from taskgrove.events import (
     NoteDetail,
     PageDetail,
     StartedDetail,
+    SteeringRequest,
     cause_of,
     chain_of,
     exception_line,
@@ -63,11 +71,13 @@ class LeafOwner(Protocol):
     lock: threading.Lock
     abort_reason: str | None
     ended: Callable[[LeafRun], None]
-    try_again: Callable[[LeafRun, Attempt], bool]
+    take_failure: Callable[[LeafRun, Attempt, BaseException | None], bool]
+    ended_late: Callable[[LeafRun], None]
     begin_own_limit: Callable[[LeafRun], None]
     call_abort: Callable[[LeafRun], None]
 
     def abandon(self, leaf_run: LeafRun) -> None: ...  # noqa: D102
+    def pause(self, request: SteeringRequest | None, before: str = "") -> bool: ...  # noqa: D102
     def remember(self, exc: BaseException) -> None: ...  # noqa: D102
 
 
@@ -82,11 +92,15 @@ class LeafRun(LeafMachine):
         told_id: The id under which its work is known outside.
         silence: Since when its target does not answer.
         late_cause: Why its work ended after the end of the attempt was decided.
+        before_round: How many attempts there were before the last one that an operator asked for.
+        may_retry: Whether its failure may be followed by an automatic further attempt.
+        may_go_on: Whether its work may go on outside, although the attempt has ended.
     """
 
     __slots__ = (
-        "attempt", "began_ns", "composite", "earlier", "late_cause", "leaf", "limit", "outside_id",
-        "run", "runner", "silence", "timer", "told_id", "worker",
+        "attempt", "before_round", "began_ns", "composite", "earlier", "late_cause", "leaf",
+        "limit", "may_go_on", "may_retry", "outside_id", "run", "runner", "silence", "timer",
+        "told_id", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +112,7 @@ class LeafRun(LeafMachine):
         *,
         earlier: tuple[Attempt, ...] = (),
         work: PriorWork | None = None,
+        before_round: int = 0,
     ) -> None:
         super().__init__(run.lock)
         self.run = run
@@ -114,6 +129,9 @@ class LeafRun(LeafMachine):
         self.told_id: str | None = None
         self.silence: Cause | None = None
         self.late_cause: Cause | None = None
+        self.before_round = before_round
+        self.may_retry = False
+        self.may_go_on = True
         if work is not None:
             self.attempt, self.began_ns = work.attempt, work.began_ns
             self.outside_id = self.told_id = work.outside_id or None
@@ -134,6 +152,11 @@ class LeafRun(LeafMachine):
     def run_id(self) -> str:
         """The run that the leaf belongs to."""
         return self.run.bus.run_id
+
+    @property
+    def last_attempt(self) -> int:
+        """The number of the last attempt that comes by itself."""
+        return self.before_round + self.leaf.retries + 1
 
     @property
     def deadline(self) -> float | None:
@@ -175,7 +198,8 @@ class LeafRun(LeafMachine):
         before = self.move(FINISH)
         known, result, cause, given = read_end(status, result, cause)
         if before is None or before >= EXPIRED_IN_CALL:
-            self._end_late(known, result, cause or cause_of_result(known, given))
+            cause = cause or cause_of_result(known, given)
+            self._end_late(known, result, cause, may_retry=may_retry)
             return False
         if self.stop_asked_at is not None:
             took_s = time.monotonic() - self.stop_asked_at
@@ -189,13 +213,13 @@ class LeafRun(LeafMachine):
         if known is not TaskStatus.COMPLETED or is_problem(result):
             reason = self.run.abort_reason if self.stop_asked_at is not None else None
             cause = cause or cause_of_result(known, given)
-            fields["cause"] = None if cause is None else whole_cause(cause, self.leaf, reason)
-        if (
-            may_retry
-            and self.leaf.retries >= self.attempt
-            and self.run.try_again(self, Attempt(self.attempt, known, result, fields))
-        ):
-            return True
+            cause = None if cause is None else whole_cause(cause, self.leaf, reason)
+            fields["cause"] = cause
+            self.may_retry = may_retry
+            self.may_go_on = not proves_end(cause, may_retry=may_retry)
+            ended = Attempt(self.attempt, known, result, fields)
+            if self.run.take_failure(self, ended, exception):
+                return True
         if exception is not None:
             self.run.remember(exception)
         self._report_end(known, result, fields)
@@ -282,7 +306,32 @@ class LeafRun(LeafMachine):
 
     def end(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
         """Report an end that the executor decided, after everything that belongs to it."""
-        self._report_end(status, (code, text), {"cause": cause})
+        ended = Attempt(self.attempt, status, (code, text), {"cause": cause})
+        if status is not TaskStatus.FAILED or not self.run.take_failure(self, ended, None):
+            self._report_end(*ended[1:])
+            self.run.ended(self)
+
+    def stand(self, attempts: tuple[Attempt, ...], request: SteeringRequest | None = None) -> None:
+        """Report the failure of a leaf on which a decision was open.
+
+        Args:
+            attempts: How its attempts ended, in order.
+            request: The request of an operator that decided it, or None.
+        """
+        self.attempt, self.earlier = attempts[-1].number, attempts[:-1]
+        self._report_end(*attempts[-1][1:], request)
+        self.run.ended(self)
+
+    def decided(
+        self,
+        attempts: tuple[Attempt, ...],
+        status: TaskStatus,
+        result: tuple[ResultCode, str],
+        fields: dict[str, Any],
+    ) -> None:
+        """Report another end than its failure for a leaf on which a decision was open."""
+        self.attempt = attempts[-1].number
+        self._report(status, result, fields)
         self.run.ended(self)
 
     def drop_timer(self) -> None:
@@ -303,18 +352,31 @@ class LeafRun(LeafMachine):
         except BaseException as exc:  # noqa: BLE001
             log_exit(exc)
 
-    def _report_end(self, status: TaskStatus, result: Any, fields: dict[str, Any]) -> None:
+    def _report_end(
+        self,
+        status: TaskStatus,
+        result: Any,
+        fields: dict[str, Any],
+        request: SteeringRequest | None = None,
+    ) -> None:
         self.drop_timer()
         if self.earlier:
             last = Attempt(self.attempt, status, result, fields)
             told = told_of(self.earlier, last)
             if told is not last:  # the end is that of an earlier attempt, or of both
-                self.tell(*last.note("attempt", self.leaf.retries))
+                self.tell(*last.note("attempt", self.last_attempt))
             status, result, fields = told.status, told.result, dict(told.fields)
+        if request is not None:
+            fields["request"] = request
         self._report(status, result, fields)
 
-    def _end_late(self, status: TaskStatus, result: Any, cause: Cause | None) -> None:
+    def _end_late(
+        self, status: TaskStatus, result: Any, cause: Cause | None, *, may_retry: bool
+    ) -> None:
         """Take an end that came after the end of the attempt was decided."""
         self.late_cause = cause
         self.tell(*late_note(status, result, cause))
+        if proves_end(cause, may_retry=may_retry):
+            self.may_go_on = False
+            self.run.ended_late(self)
         self.sign("ended")

@@ -43,3 +43,64 @@ class Limit(NamedTuple):
             used_s = max(0.0, (SYSTEM_CLOCK.wall_ns() - began_ns) / 1e9)
             left_s = max(length_s - used_s, min(length_s, LEAST_LEFT_S))
         return cls(time.monotonic() + left_s, length_s, owner)
+
+
+class LimitClock:
+    """The limit of a composite, and what goes on below it.
+
+    The clock stands still while nothing below is at work and something below is held or parked.
+    The lock of the run guards it.
+
+    Attributes:
+        limit: The composite's own limit; later by as long as the clock stood still.
+        above: The clock of the nearest composite above that has a limit, or None.
+        at_work: How many attempts below are under way, or come after a delay.
+        waiting: How many steps below are held or parked.
+        still_since: Since when the clock stands still (``time.monotonic()``), or None.
+    """
+
+    __slots__ = ("above", "at_work", "limit", "still_since", "waiting")
+
+    def __init__(self, limit: Limit, above: LimitClock | None) -> None:
+        self.limit = limit
+        self.above = above
+        self.at_work = 0
+        self.waiting = 0
+        self.still_since: float | None = None
+
+    def first(self) -> Limit:
+        """Return the limit that expires first, of this clock and of all above it."""
+        found = self.now()
+        clock = self.above
+        while clock is not None:
+            limit = clock.now()
+            if limit.at <= found.at:
+                found = limit
+            clock = clock.above
+        return found
+
+    def count(self, at_work: int, waiting: int) -> None:
+        """Count steps below, here and further up.
+
+        Args:
+            at_work: How many more attempts are under way, or come after a pause of their own.
+            waiting: How many more steps are held or parked.
+        """
+        clock: LimitClock | None = self
+        while clock is not None:
+            clock.at_work += at_work
+            clock.waiting += waiting
+            stands = clock.waiting > 0 and not clock.at_work
+            if stands and clock.still_since is None:
+                clock.still_since = time.monotonic()
+            elif not stands and clock.still_since is not None:
+                clock.limit = clock.now()
+                clock.still_since = None
+            clock = clock.above
+
+    def now(self) -> Limit:
+        """Return the composite's own limit, as it would be if the clock went on now."""
+        since = self.still_since
+        if since is None:
+            return self.limit
+        return self.limit._replace(at=self.limit.at + time.monotonic() - since)

@@ -13,78 +13,41 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum, auto
-from typing import Final
 
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.aborts import abort_leaf, call_abort
 from taskgrove.commands.execution.composed_events import emit_composed
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
+from taskgrove.commands.execution.run_machine import (
+    ABORT,
+    ABORT_ALL,
+    BEGIN,
+    CONTINUE,
+    END,
+    KEPT,
+    MOVES,
+    PAUSE,
+    PAUSED,
+    SUBMITTED,
+    WITHDRAW,
+    RunRequest,
+    RunState,
+)
 from taskgrove.commands.execution.schedule import Schedule
+from taskgrove.commands.execution.steering_acts import Steering
 from taskgrove.commands.execution.timeouts import begin_own_limit
 from taskgrove.commands.execution.unbegun import end_without_parent, missing_ends
 from taskgrove.commands.prior import Prior, take_over
-from taskgrove.commands.run_recorder import RunAbout, RunRecorder
+from taskgrove.commands.run_recorder import RequestSource, RunAbout, RunRecorder
 from taskgrove.commands.task import Task
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import EventBus, NoteDetail, Observer, exception_line, loggable
+from taskgrove.events.steering_request import SteeringRequest
 from taskgrove.foreign_code import LOGGING
-from taskgrove.moves import IGNORE, REFUSE, table_of
-
-
-class RunState(Enum):
-    """Where a run is."""
-
-    SUBMITTED = auto()
-    """It waits for a control thread to begin it."""
-    ABORTED_EARLY = auto()
-    """As SUBMITTED, and asked to stop."""
-    RUNNING = auto()
-    """Its leaves are started in their order."""
-    ABORTING = auto()
-    """It is asked to stop: nothing starts any more."""
-    ENDED = auto()
-    """Its root has an outcome; the recorder is writing the last of it."""
-    FINAL = auto()
-    """Its handle has the outcome."""
-    WITHDRAWN = auto()
-    """It could not be submitted: it never begins."""
-
-
-class RunRequest(Enum):
-    """The requests to a run."""
-
-    BEGIN = auto()
-    """A control thread begins it."""
-    ABORT = auto()
-    """It is asked to stop."""
-    END = auto()
-    """Its root has ended, or it could not begin."""
-    KEPT = auto()
-    """Its record is written, or nothing records it."""
-    WITHDRAW = auto()
-    """Its submission failed."""
-
-
-(SUBMITTED, ABORTED_EARLY, RUNNING, ABORTING, ENDED, FINAL, WITHDRAWN) = RunState
-BEGIN, ABORT, END, KEPT, WITHDRAW = RunRequest
-_REFUSED: Final = dict.fromkeys(RunRequest, REFUSE)
-_LATE: Final = dict.fromkeys(RunRequest, IGNORE)
-
-# fmt: off
-#: The moves of a run. A submission that failed may find that a thread has begun its run after all.
-MOVES: Final = table_of(RunState, RunRequest, {
-    SUBMITTED: {**_REFUSED, BEGIN: RUNNING, ABORT: ABORTED_EARLY, WITHDRAW: WITHDRAWN},
-    ABORTED_EARLY: {**_REFUSED, BEGIN: ABORTING, ABORT: IGNORE, WITHDRAW: WITHDRAWN},
-    RUNNING: {**_REFUSED, ABORT: ABORTING, END: ENDED, WITHDRAW: IGNORE},
-    ABORTING: {**_REFUSED, ABORT: IGNORE, END: ENDED, WITHDRAW: IGNORE},
-    ENDED: {**_LATE, BEGIN: REFUSE, KEPT: FINAL},
-    FINAL: {**_LATE, BEGIN: REFUSE},
-    WITHDRAWN: _LATE,
-})
-# fmt: on
+from taskgrove.moves import REFUSE
 
 
 class Run:
@@ -98,12 +61,17 @@ class Run:
         recorder: The recorder, or None.
         goes_on: Whether a run of the record goes on: its tree is not published again.
         start_nothing: Why no leaf may be started: a leaf of which nothing is known ends ABORTED.
+        holds: Whether a leaf that fails is held where no setting of the tree says so.
+        pause_before: The paths of nodes: the run pauses when one of them is about to start.
         when_final: Called once, when the run is final or was withdrawn.
         logger: Where faults of the run are logged.
 
     Attributes:
         state: Where the run is.
         abort_reason: Why it was aborted, or None.
+        abort_request: The request of an operator that aborted it, or None.
+        pause_request: The request of an operator that last paused it, or None.
+        changed_ns: When it was last paused or aborted, UTC, nanoseconds since the epoch.
         first_exception: The first exception that a leaf ended with, or None.
         abandoned: Paths of leaves that were given up after the grace period.
         outcome: Has the outcome once the run is final.
@@ -119,6 +87,8 @@ class Run:
         recorder: RunRecorder | None,
         goes_on: bool,
         start_nothing: str | None,
+        holds: bool = False,
+        pause_before: Iterable[str] = (),
         when_final: Callable[[Run], object],
         logger: logging.Logger,
     ) -> None:
@@ -128,6 +98,9 @@ class Run:
         self.lock = threading.Lock()
         self.state = SUBMITTED
         self.abort_reason: str | None = None
+        self.abort_request: SteeringRequest | None = None
+        self.pause_request: SteeringRequest | None = None
+        self.changed_ns = 0
         self.first_exception: BaseException | None = None
         self.abandoned: tuple[str, ...] = ()
         self.outcome: concurrent.futures.Future[AggregationOutcome] = concurrent.futures.Future()
@@ -136,22 +109,40 @@ class Run:
         self._prior = prior
         self._recorder = recorder
         self._start_nothing = start_nothing
+        self._holds = holds
         self._when_final = when_final
         self._logger = logger
-        self.schedule = Schedule(self, prior, start_nothing)
+        self.schedule = Schedule(self, prior, start_nothing, holds=holds)
+        for path in pause_before:
+            self.schedule.pause_before(path)
         self.ended = self.schedule.ended
-        self.try_again = self.schedule.try_again
+        self.take_failure = self.schedule.take_failure
+        self.ended_late = self.schedule.holding.ended_late
         self.begin_own_limit = begin_own_limit
         self.call_abort = call_abort
+        self._steering = Steering(self)
+        self.steer = self._steering.steer
 
-    def _move(self, request: RunRequest, *, abort_reason: str | None = None) -> bool:
+    def _move(
+        self,
+        request: RunRequest,
+        *,
+        abort_reason: str | None = None,
+        steering: SteeringRequest | None = None,
+    ) -> bool:
         """Make the move that the table holds for a request; False where there is none."""
         with self.lock:
             before = self.state
             cell = MOVES[before, request]
             if isinstance(cell, RunState):
                 self.state = cell
-                self.abort_reason = abort_reason or self.abort_reason
+                self.schedule.waiting.is_paused = cell is PAUSED
+                self.schedule.waiting.set_gate()
+                if request is PAUSE:
+                    self.pause_request, self.changed_ns = steering, SYSTEM_CLOCK.wall_ns()
+                elif abort_reason is not None and self.abort_reason is None:
+                    self.abort_reason, self.abort_request = abort_reason, steering
+                    self.changed_ns = SYSTEM_CLOCK.wall_ns()
                 return True
         if cell is REFUSE:
             text = "run %s of %s: %s is refused in state %s"
@@ -171,6 +162,8 @@ class Run:
                 run_id, resumed = self.bus.run_id, self._goes_on
                 observer = self._recorder.begin_run(run_id, about, resumed=resumed)
                 self.bus.subscribe(observer, essential=True)
+                if isinstance(self._recorder, RequestSource):
+                    self._recorder.take_requests(run_id, self.steer)
             for observer in observers:
                 self.bus.subscribe(observer)
             # Not on the pool: methods that hang there must not keep a run from being aborted.
@@ -182,6 +175,7 @@ class Run:
     def withdraw(self) -> None:
         """Take back a run whose submission failed: the executor must not wait for it."""
         if self._move(WITHDRAW):
+            self._steering.begin()
             self._when_final(self)
 
     def begin(self) -> None:
@@ -190,6 +184,7 @@ class Run:
             return
         try:
             self._tell_what_is_known()
+            self._steering.begin()
             self.root.tracker.when_closed(self._end)
             self.schedule.begin(self.root)
         except BaseException as exc:
@@ -216,7 +211,7 @@ class Run:
         if self._goes_on:
             self._tell_missing_ends()
         elif bus.active:
-            emit_composed(root, bus, self.engine.runners)
+            emit_composed(root, bus, self.engine.runners, holds_by_default=self._holds)
             if not root.subtasks:  # complete from the start: nothing else would tell
                 TrackerEvents(bus, root.path).task_finished(root.tracker.outcome(), {})
 
@@ -236,19 +231,60 @@ class Run:
             else:
                 end_without_parent(self.bus, path, node, verdict)
 
-    def abort(self, reason: str) -> bool:
-        """Ask everything to stop; returns at once. False when it was asked before."""
-        if self.root.tracker.is_complete or not self._move(ABORT, abort_reason=reason):
+    def abort(
+        self,
+        reason: str,
+        *,
+        stop_finally: bool = False,
+        steering: SteeringRequest | None = None,
+    ) -> bool:
+        """Ask everything to stop; returns at once. False when it was asked before.
+
+        Args:
+            reason: Why.
+            stop_finally: Whether the clean-up is to stop, too.
+            steering: The request of an operator, or None.
+        """
+        request = ABORT_ALL if stop_finally else ABORT
+        if self.root.tracker.is_complete or not self._move(
+            request, abort_reason=reason, steering=steering
+        ):
             return False
-        if self.bus.active:
-            self.bus.emit(
-                self.root.path,
-                "note",
-                message=f"asked to stop: {reason}",
-                detail=NoteDetail(topic="abort-asked", data={"reason": reason}),
-            )
+        data = {"reason": reason}
+        if stop_finally:
+            data["finally"] = "stop"
+        self.tell(f"asked to stop: {reason}", NoteDetail("abort-asked", data, request=steering))
         self.engine.control.submit(self._abort_active)
         return True
+
+    def pause(self, request: SteeringRequest | None, before: str = "") -> bool:
+        """Let nothing further start; leaves that run go on. False where nothing can be paused.
+
+        Args:
+            request: The request of an operator, or None.
+            before: The path of the node that was about to start, where it is the reason.
+        """
+        if not self._move(PAUSE, steering=request):
+            return False
+        taken = self.schedule.withdraw_queued()
+        text = "paused: no further step starts, and limits of running steps go on"
+        data = {"before": before} if before else {}
+        self.tell(text, NoteDetail("paused", data, request=request))
+        self.schedule.park_queued(taken)
+        return True
+
+    def go_on(self, request: SteeringRequest | None) -> bool:
+        """End a pause; False where there is none."""
+        if not self._move(CONTINUE):
+            return False
+        self.tell("continued", NoteDetail("continued", request=request))
+        self.engine.control.submit(self.schedule.release)
+        return True
+
+    def tell(self, text: str, detail: NoteDetail, path: str | None = None) -> None:
+        """Publish a note about a node; None: about the root."""
+        if self.bus.active:
+            self.bus.emit(path or self.root.path, "note", message=text, detail=detail)
 
     def _abort_active(self) -> None:
         with self.lock:
@@ -256,6 +292,7 @@ class Run:
         # Leaves that have not begun go first, so that none starts while others are being asked.
         for leaf_run in sorted(active, key=lambda item: item.state):
             self.engine.control.submit(functools.partial(abort_leaf, leaf_run))
+        self.schedule.abort_waiting()
 
     def _end(self) -> None:
         try:

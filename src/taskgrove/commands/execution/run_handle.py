@@ -6,12 +6,16 @@ Threads: every method may be called by any thread. A handle only reads its run (
 from __future__ import annotations
 
 import concurrent.futures
+import secrets
+import socket
 from collections.abc import Generator
 from typing import Any, Final
 
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.display import render_html
 from taskgrove.commands.execution.live_run import Run
+from taskgrove.commands.execution.run_machine import PAUSED
 from taskgrove.commands.execution.waiting import waiting_for
 from taskgrove.control_model import IS_FINAL, TaskStatus
 from taskgrove.errors import (
@@ -21,7 +25,14 @@ from taskgrove.errors import (
     TaskRejectedError,
     WaitTimeoutError,
 )
+from taskgrove.events.steering_request import (
+    SteeringAnswer,
+    SteeringRequest,
+    SteeringVerb,
+    TakeAnswer,
+)
 from taskgrove.loops.pool import current_pool
+from taskgrove.provenance import user_name
 
 _ERRORS: Final[dict[TaskStatus, type[RunError]]] = {
     TaskStatus.FAILED: TaskFailedError,
@@ -95,17 +106,125 @@ class RunHandle:
             concurrent.futures.wait([self._run.outcome], timeout_s)
         return self._run.outcome.done()
 
-    def abort(self, reason: str | None = None) -> bool:
+    def abort(self, reason: str | None = None, *, stop_finally: bool = False) -> bool:
         """Ask the run to stop; returns at once.
 
         Args:
             reason: Why, for the record; None says that it was asked for.
+            stop_finally: Whether the clean-up (``finally``) is to stop, too.
 
         Returns:
             True when this call began the abort, False when it had begun, or ended, before.
         """
         self._check_process()
-        return self._run.abort(reason or "abort was asked for")
+        return self._run.abort(reason or "abort was asked for", stop_finally=stop_finally)
+
+    # -- steering -------------------------------------------------------------------------------
+
+    @property
+    def is_paused(self) -> bool:
+        """True while the run starts nothing further, because it was paused."""
+        return self._run.state is PAUSED
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Paths of the steps on which a decision is open, in the order in which they failed."""
+        return tuple(step.path for step in self._run.schedule.waiting.open())
+
+    def pause(
+        self, why: str = "", *, before: str | None = None, who: str | None = None
+    ) -> SteeringAnswer:
+        """Let no further step and no further attempt start; steps that run go on.
+
+        Args:
+            why: The reason, in words.
+            before: Pause only when this node, or one that this pattern matches, is about to start.
+            who: Who asks; None: the user of this process.
+        """
+        return self._ask("pause", before or "", why, who)
+
+    def continue_run(self, why: str = "", *, who: str | None = None) -> SteeringAnswer:
+        """End a pause.
+
+        Args:
+            why: The reason, in words.
+            who: Who asks; None: the user of this process.
+        """
+        return self._ask("continue", "", why, who)
+
+    def retry(
+        self, path: str, why: str = "", *, who: str | None = None, abort_first: bool = False
+    ) -> SteeringAnswer:
+        """Try failed steps again that wait for a decision, with all their time and attempts anew.
+
+        Args:
+            path: A node, or a pattern; every step at it and below it that waits for a decision.
+            why: The reason, in words.
+            who: Who asks; None: the user of this process.
+            abort_first: Whether an earlier attempt that may still be at work is asked to stop, and
+                waited for, at most the grace period of the executor.
+        """
+        return self._ask("retry", path, why, who, abort_first=abort_first)
+
+    def accept(self, path: str, why: str = "", *, who: str | None = None) -> SteeringAnswer:
+        """Accept the failure of steps that wait for a decision: they end COMPLETED and OK.
+
+        Args:
+            path: A node, or a pattern; every step at it and below it that waits for a decision.
+            why: The reason, in words.
+            who: Who asks; None: the user of this process.
+        """
+        return self._ask("accept", path, why, who)
+
+    def fail(self, path: str, why: str = "", *, who: str | None = None) -> SteeringAnswer:
+        """Let the failure stand of steps that wait for a decision.
+
+        Args:
+            path: A node, or a pattern; every step at it and below it that waits for a decision.
+            why: The reason, in words.
+            who: Who asks; None: the user of this process.
+        """
+        return self._ask("fail", path, why, who)
+
+    def skip(self, path: str, why: str = "", *, who: str | None = None) -> SteeringAnswer:
+        """Let a failure stand and the later steps run all the same, or leave out steps.
+
+        Args:
+            path: A node, or a pattern: every step at it and below it that waits for a decision.
+                Where there is none, steps that have not begun are left out.
+            why: The reason, in words.
+            who: Who asks; None: the user of this process.
+        """
+        return self._ask("skip", path, why, who)
+
+    def steer(self, request: SteeringRequest, take_answer: TakeAnswer) -> None:
+        """Hand a request to the run, and return at once.
+
+        Args:
+            request: The request; the same id is carried out once.
+            take_answer: Called once with the answer, on any thread; it must not block.
+        """
+        self._check_process()
+        self._run.steer(request, take_answer)
+
+    def _ask(
+        self, verb: SteeringVerb, path: str, why: str, who: str | None, *, abort_first: bool = False
+    ) -> SteeringAnswer:
+        user = user_name()
+        request = SteeringRequest(
+            id=secrets.token_hex(8),
+            verb=verb,
+            path=path,
+            who=user if who is None else who,
+            why=why,
+            user=user,
+            host=socket.gethostname(),
+            asked_ns=SYSTEM_CLOCK.wall_ns(),
+            abort_first=abort_first,
+        )
+        answer: concurrent.futures.Future[SteeringAnswer] = concurrent.futures.Future()
+        self.steer(request, answer.set_result)
+        return answer.result()
 
     def result(self, timeout_s: float | None = None) -> AggregationOutcome:
         """Return the outcome of a run that completed, degraded or not.

@@ -8,13 +8,16 @@ Threads: everything here runs on the thread that ends, or begins, the whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
+from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, EventBus, FinishedDetail
+from taskgrove.events import Cause, EventBus, FinishedDetail, LeftOut
+from taskgrove.events.steering_request import SteeringRequest
+from taskgrove.foreign_code import guarded
 
 
 class Unbegun(NamedTuple):
@@ -25,6 +28,85 @@ class Unbegun(NamedTuple):
     message: str
     skipped: bool
     cause: Cause | None = None
+
+
+def end_steps(
+    bus: EventBus,
+    composite: Composite,
+    steps: Iterable[BaseTask],
+    verdict: Unbegun,
+    is_recorded: Callable[[str], bool],
+) -> None:
+    """End the steps of a composite that will not begin, and all that is below them.
+
+    Args:
+        bus: The events of the run.
+        composite: The composite that holds the steps.
+        steps: The steps.
+        verdict: How they end.
+        is_recorded: Whether the end of a path is on record already.
+    """
+    composite.tracker.hold()  # the end of the whole comes after those of its steps
+    try:
+        for child in steps:
+            if is_recorded(f"{composite.path}/{child.name}"):
+                continue
+            if isinstance(child, Task) and child.subtasks:
+                for path, node in child.walk():
+                    if not is_recorded(path):
+                        guarded(end_without_parent, bus, path, node, verdict)
+                continue
+            status, code, message, skipped, cause = verdict
+            end_child(child, composite, status, (code, message), skipped=skipped, cause=cause)
+    finally:
+        guarded(composite.tracker.release)
+
+
+def leave_out(bus: EventBus, composite: Composite, child: BaseTask, why: SteeringRequest) -> None:
+    """End a step that an operator leaves out, and all that is below it."""
+    path = f"{composite.path}/{child.name}"
+    reason = f"left out by {why.who}"
+    message = f"{reason}: {why.why}" if why.why else reason
+    device = child.device_name if isinstance(child, LeafTask) else None
+    told = LeftOut(child.name, device, "operator", reason, path, why.why)
+    rejected = TaskStatus.REJECTED, ResultCode.REJECTED, message
+    composite.forgive(child)
+    if not isinstance(child, Task) or not child.subtasks:
+        status, code, _ = rejected
+        end_child(
+            child, composite, status, (code, message),
+            skipped=True, left_out=(told,), request=why,
+        )  # fmt: skip
+        return
+    below = Unbegun(*rejected, skipped=True, cause=Cause(kind="skipped", because_of=path))
+    child.tracker.hold()
+    try:
+        child.tracker.conclude(*rejected, skipped=True, left_out=(told,), request=why)
+        for step_path, node in child.walk():
+            if node is not child:
+                guarded(end_without_parent, bus, step_path, node, below)
+    finally:
+        guarded(child.tracker.release)
+
+
+def end_child(
+    child: BaseTask,
+    composite: Composite,
+    status: TaskStatus,
+    result: tuple[ResultCode, str],
+    **fields: Any,
+) -> None:
+    """End a leaf, or a task without subtasks, that never runs."""
+    if isinstance(child, LeafTask):
+        guarded(child.report, status=status, result=result, **fields)
+    else:
+        guarded(
+            composite.tracker.update_task,
+            task_name=child.name,
+            status=status,
+            result=result,
+            **fields,
+        )
 
 
 def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegun) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.engine import Engine
-from taskgrove.commands.execution.live_run import MOVES, Run, RunRequest, RunState
+from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
+from taskgrove.commands.execution.run_machine import MOVES, RunRequest, RunState
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import EventBus
@@ -21,7 +22,9 @@ WAYS = {
     RunState.SUBMITTED: [],
     RunState.ABORTED_EARLY: [R.ABORT],
     RunState.RUNNING: [R.BEGIN],
+    RunState.PAUSED: [R.BEGIN, R.PAUSE],
     RunState.ABORTING: [R.BEGIN, R.ABORT],
+    RunState.ABORTING_ALL: [R.BEGIN, R.ABORT_ALL],
     RunState.ENDED: [R.BEGIN, R.END],
     RunState.FINAL: [R.BEGIN, R.END, R.KEPT],
     RunState.WITHDRAWN: [R.WITHDRAW],
@@ -70,7 +73,10 @@ def new_run(finals: list[Run]) -> Run:
 def ask(run: Run, request: RunRequest) -> object:
     return {
         R.BEGIN: run.begin,
+        R.PAUSE: lambda: run.pause(None),
+        R.CONTINUE: lambda: run.go_on(None),
         R.ABORT: lambda: run.abort("asked"),
+        R.ABORT_ALL: lambda: run.abort("asked", stop_finally=True),
         R.END: run._end,
         R.KEPT: lambda: run._report(DONE),
         R.WITHDRAW: run.withdraw,

@@ -1,0 +1,339 @@
+"""The requests of operators to a live run: each is carried out, and answered once.
+
+Threads: any thread may hand over a request. Its moves are made at once, on that thread: of two
+requests that do not fit together the first one counts. The acts that follow from the moves may
+call foreign code. They run on a control thread, and the answer comes after them.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from taskgrove.commands.execution.aborts import call_abort
+from taskgrove.commands.execution.run_machine import (
+    ABORTED_EARLY,
+    ABORTING,
+    ABORTING_ALL,
+    ENDED,
+    FINAL,
+    PAUSED,
+    WITHDRAWN,
+)
+from taskgrove.commands.execution.steering_reply import SteeringReply
+from taskgrove.commands.execution.steering_scope import SteeringScope, is_clean_up
+from taskgrove.commands.execution.waiting_steps import WaitingStep
+from taskgrove.commands.task import BaseTask
+from taskgrove.events import NoteDetail, exception_line
+from taskgrove.events.steering_request import (
+    SteeringAnswer,
+    SteeringReason,
+    SteeringRequest,
+    SteeringVerb,
+    TakeAnswer,
+)
+from taskgrove.foreign_code import guarded
+
+if TYPE_CHECKING:
+    from taskgrove.commands.execution.live_run import Run
+
+_OVER: Final = (ENDED, FINAL, WITHDRAWN)
+_STOPS: Final = (ABORTED_EARLY, ABORTING, ABORTING_ALL)
+#: An act that follows from a move.
+_Act: TypeAlias = Callable[[], object]
+#: Makes the moves of a request, and returns the acts that follow.
+_Verb: TypeAlias = Callable[[SteeringRequest, SteeringReply], list[_Act]]
+
+
+class Steering:
+    """Carries out the requests of operators to one run.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._scope = SteeringScope(run)
+        self._lock = threading.Lock()
+        #: The answer to each request, or those who wait for it, by the request's id.
+        self._answers: dict[str, SteeringAnswer | list[TakeAnswer]] = {}
+        #: The requests that came before the run began; None from then on.
+        self._early: list[SteeringRequest] | None = []
+        #: The last request that acted on a node, by path.
+        self._acts: dict[str, SteeringRequest] = {}
+        self._verbs: Mapping[SteeringVerb, _Verb] = {
+            "abort": self._abort,
+            "pause": self._pause,
+            "continue": self._continue,
+            **dict.fromkeys(("retry", "accept", "fail", "skip"), self._decide),
+        }
+
+    def steer(self, request: SteeringRequest, take_answer: TakeAnswer) -> None:
+        """Carry out a request, and hand over its answer once, on any thread.
+
+        A request that comes again is not carried out again: it gets the same answer.
+        """
+        with self._lock:
+            known = self._answers.get(request.id)
+            if known is None:
+                self._answers[request.id] = [take_answer]
+                if self._early is not None and request.verb != "abort":
+                    self._early.append(request)
+                    return
+            elif isinstance(known, list):
+                known.append(take_answer)
+                return
+        if isinstance(known, SteeringAnswer):
+            guarded(take_answer, known)
+        else:
+            self._carry_out(request)
+
+    def begin(self) -> None:
+        """Carry out what was asked before the run began; from now on nothing waits."""
+        with self._lock:
+            early, self._early = self._early or [], None
+        for request in early:
+            self._carry_out(request)
+
+    def _carry_out(self, request: SteeringRequest) -> None:
+        reply = SteeringReply(request, self._give)
+        acts: list[_Act] = []
+        try:
+            acts = self._verbs[request.verb](request, reply)
+        except BaseException as exc:  # noqa: BLE001 - whoever asked is told
+            reply.object("fault", said=exception_line(exc))
+        engine = self._run.engine
+        if acts and engine.control.current_worker is None:
+            engine.control.submit(functools.partial(_act, acts, reply))
+        else:
+            _act(acts, reply)
+
+    def _give(self, answer: SteeringAnswer) -> None:
+        with self._lock:
+            takers = self._answers.get(answer.request_id)
+            self._answers[answer.request_id] = answer
+        for take_answer in takers if isinstance(takers, list) else ():
+            guarded(take_answer, answer)
+
+    # -- the run as a whole -------------------------------------------------------------------
+
+    def _abort(self, request: SteeringRequest, reply: SteeringReply) -> list[_Act]:
+        run = self._run
+        reason = request.why or "abort was asked for"
+        if request.who:
+            reason = f"{reason} (asked by {request.who})"
+        if run.abort(reason, stop_finally=request.stop_finally, steering=request):
+            reply.acted(run.root.path)
+        elif run.state in _STOPS:
+            self._object_before(reply, "already", run.abort_request)
+        else:
+            reply.object("run_ended")
+        return []
+
+    def _pause(self, request: SteeringRequest, reply: SteeringReply) -> list[_Act]:
+        run = self._run
+        if self._is_over(reply):
+            return []
+        if request.path:
+            self._pause_before(request, reply)
+        elif run.pause(request):
+            reply.acted(run.root.path)
+        elif run.state is PAUSED:
+            self._object_before(reply, "already", run.pause_request)
+        else:
+            self._is_over(reply)
+        return []
+
+    def _pause_before(self, request: SteeringRequest, reply: SteeringReply) -> None:
+        found = self._scope.nodes(request.path, reply)
+        for path, node in found:
+            if is_clean_up(node):
+                reply.object("in_finally", path)
+            elif self._scope.has_begun(path, node) or not self._run.schedule.pause_before(
+                path, request
+            ):
+                self._object_begun(reply, path, node)
+            else:
+                text = "the run pauses when this is about to start"
+                self._run.tell(text, NoteDetail("pause-before", request=request), path)
+                reply.acted(path)
+
+    def _continue(self, request: SteeringRequest, reply: SteeringReply) -> list[_Act]:
+        if not self._is_over(reply):
+            if self._run.go_on(request):
+                reply.acted(self._run.root.path)
+            else:
+                reply.object("not_paused")
+        return []
+
+    # -- decisions on nodes ---------------------------------------------------------------------
+
+    def _decide(self, request: SteeringRequest, reply: SteeringReply) -> list[_Act]:
+        if self._is_over(reply):
+            return []
+        nodes = self._scope.nodes(request.path, reply)
+        steps = self._scope.open_steps(nodes)
+        if not steps and request.verb == "skip":
+            return self._leave_out(nodes, request, reply)
+        if not steps:
+            for path, node in nodes:
+                self._object_closed(reply, path, node, request)
+        acts: list[_Act] = []
+        holding = self._run.schedule.holding
+        for step in steps:
+            if request.verb == "retry" and self._is_kept_from_retry(step, request, reply):
+                continue
+            if holding.decide(step, request):
+                self._acts[step.path] = request
+                reply.acted(step.path)
+                acts.append(functools.partial(holding.carry_out, step, request))
+            else:
+                self._object_closed(reply, step.path, step.node, request)
+        return acts
+
+    def _is_kept_from_retry(
+        self, step: WaitingStep, request: SteeringRequest, reply: SteeringReply
+    ) -> bool:
+        """Object to a further attempt, or have the earlier one stopped first."""
+        leaf_run, limit = step.leaf_run, step.composite.limit
+        assert leaf_run is not None
+        if limit is not None and limit.at <= time.monotonic():
+            reply.object("limit_expired", step.path, because_of=limit.owner)
+        elif leaf_run.may_go_on and not request.abort_first:
+            reply.object("may_be_at_work", step.path, outside_id=leaf_run.told_id)
+        elif leaf_run.may_go_on:
+            self._stop_first(step, request, reply)
+        else:
+            return False
+        return True
+
+    def _stop_first(
+        self, step: WaitingStep, request: SteeringRequest, reply: SteeringReply
+    ) -> None:
+        """Have the earlier attempt stopped, then retry; object where it does not end in time."""
+        leaf_run, engine = step.leaf_run, self._run.engine
+        assert leaf_run is not None
+        once = _Once()
+        reply.wait_for_more()
+
+        def ended() -> None:
+            if once.is_first():
+                acts: list[_Act] = []
+                holding = self._run.schedule.holding
+                if holding.decide(step, request):
+                    self._acts[step.path] = request
+                    reply.acted(step.path)
+                    acts.append(functools.partial(holding.carry_out, step, request))
+                else:
+                    self._object_closed(reply, step.path, step.node, request)
+                _act(acts, reply)
+
+        def too_slow() -> None:
+            if once.is_first():
+                reply.object("still_at_work", step.path, outside_id=leaf_run.told_id)
+                reply.done()
+
+        step.on_late_end = lambda: engine.control.submit(ended)
+        text = "asked to stop, so that it can be tried again"
+        detail = NoteDetail("abort-asked", {"reason": request.why}, request=request)
+        leaf_run.tell(detail, text)
+        engine.at(time.monotonic() + engine.grace_s, too_slow)
+        leaf_run.ask_to_stop()
+        engine.control.submit(functools.partial(call_abort, leaf_run, text))
+        if not leaf_run.may_go_on:  # it has ended in between
+            engine.control.submit(ended)
+
+    def _leave_out(
+        self, nodes: Iterable[tuple[str, BaseTask]], request: SteeringRequest, reply: SteeringReply
+    ) -> list[_Act]:
+        """Leave out steps that have not begun."""
+        schedule = self._run.schedule
+        acts: list[_Act] = []
+        for path, node in nodes:
+            if is_clean_up(node):
+                reply.object("in_finally", path)
+                continue
+            composite = schedule.take_unbegun(path)
+            if composite is not None:
+                acts.append(functools.partial(schedule.leave_out, node, composite, request))
+                reply.acted(path)
+            elif path in schedule.waiting.left_out:
+                self._object_before(reply, "already", schedule.waiting.left_out[path], path)
+            elif (
+                node is self._run.root
+                or self._scope.has_begun(path, node)
+                or not schedule.leave_out_later(path, request)
+            ):
+                self._object_begun(reply, path, node)
+            else:
+                text = "it is left out when its turn comes"
+                self._run.tell(text, NoteDetail("asked", request=request), path)
+                reply.acted(path)
+        return acts
+
+    # -- objections -----------------------------------------------------------------------------
+
+    def _is_over(self, reply: SteeringReply) -> bool:
+        """Object where the run has ended, or is being aborted."""
+        run = self._run
+        if run.state in _OVER:
+            reply.object("run_ended")
+        elif run.state in _STOPS:
+            self._object_before(reply, "aborting", run.abort_request)
+        else:
+            return False
+        return True
+
+    def _object_before(
+        self,
+        reply: SteeringReply,
+        reason: SteeringReason,
+        before: SteeringRequest | None,
+        path: str = "",
+    ) -> None:
+        """Object because of an earlier request."""
+        who = before.who if before is not None else ""
+        since_ns = before.asked_ns if before is not None else self._run.changed_ns
+        reply.object(reason, path, who=who, since_ns=since_ns or None)
+
+    def _object_begun(self, reply: SteeringReply, path: str, node: BaseTask) -> None:
+        status = self._scope.status_of(node)
+        ended = status is not None and status.is_final
+        reply.object("node_ended" if ended else "has_begun", path, status=status)
+
+    def _object_closed(
+        self, reply: SteeringReply, path: str, node: BaseTask, request: SteeringRequest
+    ) -> None:
+        """Object because no decision on the node is open."""
+        status = self._scope.status_of(node)
+        before = self._acts.get(path)
+        reason: SteeringReason = "not_held"
+        if status is not None and status.is_final:
+            reason = "node_ended"
+        elif before is not None and before.verb == request.verb:
+            reason = "already"
+        who, since_ns = ("", None) if before is None else (before.who, before.asked_ns or None)
+        reply.object(reason, path, status=status, who=who, since_ns=since_ns)
+
+
+class _Once:
+    """Lets the first of several callers through."""
+
+    def __init__(self) -> None:
+        self._free = threading.Lock()
+
+    def is_first(self) -> bool:
+        return self._free.acquire(blocking=False)
+
+
+def _act(acts: Iterable[_Act], reply: SteeringReply) -> None:
+    for act in acts:
+        try:
+            act()
+        except BaseException as exc:  # noqa: BLE001 - the others must be carried out, too
+            reply.object("fault", said=exception_line(exc))
+    reply.done()

@@ -1,0 +1,281 @@
+"""Requests of operators to a live run: each rule, with devices that follow a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from taskgrove.commands.execution.run_handle import RunHandle
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import FinishedDetail, NoteDetail
+from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest
+from taskgrove.testing import EventLog, FakeDeviceRunner, Script
+
+SEQUENTIAL = TaskExecutionType.SEQUENTIAL
+PARALLEL = TaskExecutionType.PARALLEL
+DEVICE = TaskExecutionType.DEVICE
+GUARD_S = 200.0
+NO_LOCK = Script.fails("no lock")
+GOOD = Script()
+
+
+def leaf(name: str, **options: Any) -> LeafTask:
+    return LeafTask(name, f"low-test/{name}/01", "Run", **options)
+
+
+def tree(*children: Any, task_type: Any = SEQUENTIAL, **options: Any) -> Task:
+    return Task("observe", task_type, is_root=True, subtasks=children, **options)
+
+
+class Live:
+    """A run, its devices and its events."""
+
+    def __init__(self, handle: RunHandle, fake: FakeDeviceRunner, log: EventLog) -> None:
+        self.handle, self.fake, self.log = handle, fake, log
+
+    def note(self, topic: str, path: str) -> NoteDetail:
+        event = self.log.wait_for(topic=topic, path=path, timeout_s=GUARD_S)
+        assert isinstance(event.detail, NoteDetail)
+        return event.detail
+
+    def end_of(self, path: str) -> tuple[Any, FinishedDetail]:
+        event = self.log.wait_for(kind="finished", path=path, timeout_s=GUARD_S)
+        assert isinstance(event.detail, FinishedDetail)
+        return event, event.detail
+
+    def ends(self) -> tuple[TaskStatus, ResultCode, str | None]:
+        assert self.handle.wait(GUARD_S)
+        outcome = self.handle.outcome
+        assert outcome is not None
+        return outcome.status, outcome.result, outcome.health_state
+
+
+@contextmanager
+def live(task: Task, scripts: Any = None, **options: Any) -> Iterator[Live]:
+    fake, log = FakeDeviceRunner(scripts), EventLog()
+    workers = options.pop("max_workers", 4)
+    grace_s = options.pop("grace_s", 5.0)
+    with MainTaskExecutor(workers, {DEVICE: fake}, grace_s=grace_s) as executor:
+        handle = executor.submit_main_task(task, observers=[log], **options)
+        try:
+            yield Live(handle, fake, log)
+        finally:
+            fake.release_all()
+            handle.abort("the test is over")
+
+
+OK = (TaskStatus.COMPLETED, ResultCode.OK, None)
+DEGRADED = (TaskStatus.COMPLETED, ResultCode.OK, "DEGRADED")
+
+
+def test_a_held_step_is_tried_again_and_the_run_goes_on() -> None:
+    task = tree(leaf("configure"), leaf("scan"), leaf("end"), skip_subtasks=True)
+    with live(task, {"scan": [NO_LOCK, GOOD]}, hold=True) as run:
+        held = run.note("held", "observe/scan")
+        assert held.cause is not None
+        assert held.cause.said == "no lock"
+        assert run.handle.held == ("observe/scan",)
+        assert run.handle.status is TaskStatus.IN_PROGRESS
+        answer = run.handle.retry("observe/scan", "receiver fixed", who="ann")
+        assert (answer.fate, answer.paths) == ("done", ("observe/scan",))
+        assert run.ends() == OK
+        retry = run.note("retry", "observe/scan")
+        assert retry.request is not None
+        assert (retry.request.who, retry.request.why) == ("ann", "receiver fixed")
+        run.fake.assert_calls(["configure", "scan", "scan", "end"])
+        assert run.handle.held == ()
+
+
+def test_an_accepted_step_is_a_success_that_a_person_made() -> None:
+    task = tree(leaf("scan"), leaf("end"), skip_subtasks=True)
+    with live(task, {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/scan")
+        assert run.handle.accept("observe/scan", "seen by eye", who="ann").fate == "done"
+        assert run.ends() == DEGRADED
+        event, end = run.end_of("observe/scan")
+        assert event.status is TaskStatus.COMPLETED
+        assert event.message.endswith("accepted by ann: seen by eye; no lock")
+        assert (end.accepted, end.accepted_by) == (True, ("ann",))
+        assert end.request is not None
+        assert end.cause is not None
+        assert end.cause.said == "no lock"
+        run.fake.assert_calls(["scan", "end"])
+
+
+@pytest.mark.parametrize(("verb", "called"), [("fail", ["scan"]), ("skip", ["scan", "end"])])
+def test_a_failure_stands_and_skip_lets_the_later_steps_run(verb: str, called: list[str]) -> None:
+    task = tree(leaf("scan"), leaf("end"), skip_subtasks=True)
+    with live(task, {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/scan")
+        answer: SteeringAnswer = getattr(run.handle, verb)("observe/scan", who="ann")
+        assert answer.fate == "done"
+        run.ends()
+        event, end = run.end_of("observe/scan")
+        assert (event.result_code, end.accepted) == (ResultCode.FAILED, False)
+        assert end.request is not None
+        assert end.request.verb == verb
+        run.fake.assert_calls(called)
+
+
+def test_skip_reaches_over_a_composite_that_failed_only_because_of_it() -> None:
+    inner = Task("inner", SEQUENTIAL, skip_subtasks=True, subtasks=[leaf("scan"), leaf("stow")])
+    task = tree(inner, leaf("end"), skip_subtasks=True)
+    with live(task, {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/inner/scan")
+        assert run.handle.skip("observe/inner/scan").fate == "done"
+        run.ends()
+        run.fake.assert_calls(["scan", "stow", "end"])
+
+
+def test_a_held_step_is_aborted_with_its_failure_as_cause() -> None:
+    with live(tree(leaf("scan"), leaf("end")), {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/scan")
+        assert run.handle.abort("weather")
+        assert run.ends()[0] is TaskStatus.ABORTED
+        event, end = run.end_of("observe/scan")
+        assert event.status is TaskStatus.ABORTED
+        assert event.message.endswith("aborted while it was held; attempt 1: no lock")
+        assert end.cause is not None
+        assert end.cause.said == "no lock"
+        assert run.end_of("observe/end")[1].cause.kind == "not_started"  # type: ignore[union-attr]
+
+
+def test_a_pause_parks_what_comes_and_continue_starts_it() -> None:
+    task = tree(leaf("scan"), leaf("end"))
+    with live(task, {"scan": Script(hangs=True)}) as run:
+        run.fake.wait_for_call("scan")
+        assert run.handle.pause("lunch", who="ann").fate == "done"
+        assert run.handle.is_paused
+        run.fake.release("scan")
+        run.note("parked", "observe/end")
+        assert run.note("paused", "observe").request is not None
+        run.fake.assert_calls(["scan"])
+        again = run.handle.pause()
+        assert again.fate == "refused"
+        assert (again.objections[0].reason, again.objections[0].who) == ("already", "ann")
+        assert run.handle.continue_run().fate == "done"
+        assert run.ends() == OK
+        run.fake.assert_calls(["scan", "end"])
+        late = run.handle.continue_run()
+        assert (late.fate, late.objections[0].reason) == ("too_late", "run_ended")
+
+
+def test_the_run_pauses_before_a_node() -> None:
+    with live(tree(leaf("scan"), leaf("end")), pause_before=["observe/end"]) as run:
+        assert run.note("paused", "observe").data == {"before": "observe/end"}
+        run.note("parked", "observe/end")
+        run.fake.assert_calls(["scan"])
+        assert run.handle.continue_run().fate == "done"
+        assert run.ends() == OK
+
+
+def test_a_step_that_has_not_begun_is_left_out() -> None:
+    task = tree(leaf("scan"), leaf("stow"), leaf("end"), skip_subtasks=True)
+    with live(task, {"scan": Script(hangs=True)}) as run:
+        run.fake.wait_for_call("scan")
+        assert run.handle.skip("observe/stow", "no wind", who="ann").fate == "done"
+        again = run.handle.skip("observe/stow")
+        assert (again.fate, again.objections[0].reason) == ("refused", "already")
+        begun = run.handle.skip("observe/scan")
+        assert (begun.fate, begun.objections[0].reason) == ("refused", "has_begun")
+        run.fake.release("scan")
+        assert run.ends() == DEGRADED
+        event, end = run.end_of("observe/stow")
+        assert event.status is TaskStatus.REJECTED
+        assert end.skipped
+        assert [item.kind for item in end.left_out] == ["operator"]
+        assert end.request is not None
+        run.fake.assert_calls(["scan", "end"])
+
+
+def test_a_composite_that_has_not_begun_is_left_out_as_a_whole() -> None:
+    inner = Task("inner", PARALLEL, subtasks=[leaf("a"), leaf("b")])
+    task = tree(leaf("scan"), inner, leaf("end"), skip_subtasks=True)
+    with live(task, {"scan": Script(hangs=True)}) as run:
+        run.fake.wait_for_call("scan")
+        assert run.handle.skip("observe/inner").fate == "done"
+        run.fake.release("scan")
+        assert run.ends() == DEGRADED
+        _, end = run.end_of("observe/inner")
+        assert [item.path for item in end.left_out] == ["observe/inner"]
+        assert run.end_of("observe/inner/a")[1].cause.because_of == "observe/inner"  # type: ignore[union-attr]
+        run.fake.assert_calls(["scan", "end"])
+
+
+def test_a_group_is_judged_when_all_have_ended() -> None:
+    task = tree(leaf("a"), leaf("b"), leaf("c"), task_type=PARALLEL, rule="any", hold="on_failure")
+    with live(task, {"a": NO_LOCK, "b": NO_LOCK, "c": Script(hangs=True)}) as run:
+        run.note("undecided", "observe/a")
+        run.note("undecided", "observe/b")
+        run.fake.release("c")
+        assert run.ends()[0] is TaskStatus.COMPLETED
+        assert run.end_of("observe/a")[0].result_code is ResultCode.FAILED
+
+
+def test_a_group_that_misses_its_rule_is_held_until_it_is_met() -> None:
+    task = tree(leaf("a"), leaf("b"), task_type=PARALLEL, rule="any", hold="on_failure")
+    with live(task, {"a": [NO_LOCK, GOOD], "b": NO_LOCK}) as run:
+        run.note("held", "observe/a")
+        run.note("held", "observe/b")
+        assert run.handle.retry("observe/a").fate == "done"
+        assert run.ends()[0] is TaskStatus.COMPLETED
+        assert run.end_of("observe/b")[0].result_code is ResultCode.FAILED
+
+
+def test_further_attempts_come_after_longer_and_longer_delays() -> None:
+    flaky = Script.fails("busy", may_retry=True)
+    step = leaf("scan", retries=2, retry_delay=0.01, retry_backoff=3.0)
+    with live(tree(step), {"scan": [flaky, flaky, GOOD]}) as run:
+        assert run.ends() == OK
+        delays = [
+            int(event.detail.data["until_ns"]) - event.wall_ns
+            for event in run.log.events
+            if isinstance(event.detail, NoteDetail) and event.detail.topic == "delayed"
+        ]
+        assert len(delays) == 2
+        assert delays[0] < 0.015e9 < delays[1] < 0.045e9
+
+
+def test_a_delayed_step_takes_decisions() -> None:
+    flaky = Script.fails("busy", may_retry=True)
+    with live(tree(leaf("scan", retries=1, retry_delay=GUARD_S)), {"scan": [flaky, GOOD]}) as run:
+        run.note("delayed", "observe/scan")
+        assert run.handle.held == ("observe/scan",)
+        assert run.handle.retry("observe/scan").fate == "done"
+        assert run.ends() == OK
+
+
+def test_a_request_is_carried_out_once_whatever_its_number() -> None:
+    with live(tree(leaf("scan")), {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/scan")
+        answers: SimpleQueue[SteeringAnswer] = SimpleQueue()
+        request = SteeringRequest(id="r1", verb="retry", path="observe/scan")
+        for _ in range(3):
+            run.handle.steer(request, answers.put)
+        run.log.wait_for(topic="held", where=lambda event: event.attempt == 2, timeout_s=GUARD_S)
+        run.handle.steer(request, answers.put)
+        given = [answers.get(timeout=GUARD_S) for _ in range(4)]
+        assert given[0].fate == "done"
+        assert all(answer is given[0] for answer in given)
+        run.fake.assert_calls(["scan", "scan"])
+
+
+def test_an_unknown_path_is_refused_with_the_near_one() -> None:
+    with live(tree(leaf("scan")), {"scan": Script(hangs=True)}) as run:
+        answer = run.handle.retry("observe/scam")
+        assert answer.fate == "refused"
+        assert answer.objections[0].reason == "no_such_node"
+        assert answer.objections[0].nearest == "observe/scan"
+
+
+def test_a_hold_ends_with_its_own_limit() -> None:
+    with live(tree(leaf("scan", hold="on_failure", hold_timeout=0.01)), {"scan": NO_LOCK}) as run:
+        assert "until_ns" in run.note("held", "observe/scan").data
+        run.note("hold-expired", "observe/scan")
+        assert run.ends()[1] is ResultCode.FAILED
