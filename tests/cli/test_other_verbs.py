@@ -42,7 +42,9 @@ def test_every_exit_code_is_in_the_reference_and_in_the_help(place: Path) -> Non
     words = " ".join(done.stdout.split())
     for code in ExitCode:
         assert f"\n| {code.value} | " in REFERENCE
-        name = {"USAGE": "usage or bad map", "OK": "OK"}.get(code.name, code.name.lower())
+        name = {"USAGE": "usage or bad map", "OK": "OK"}.get(
+            code.name, code.name.lower().replace("_", " ")
+        )
         assert f"{code.value} {name}" in words
 
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +27,7 @@ from tests.cli.command_line import (
     start,
     taskgrove,
 )
+from tests.cli.terminals import on_a_terminal, see
 
 MANAGER = ("--manager", "site_manager:Manager")
 #: Steps that tell, by files, that they have begun, and end when a file says so.
@@ -68,49 +64,6 @@ def here(tmp_path: Path) -> Path:
     (tmp_path / "site_manager.py").write_text(STEPS)
     (tmp_path / "map.yaml").write_text(MAP)
     return tmp_path
-
-
-#: Takes the terminal on standard input, ignores the signals it is told to, and becomes the verb.
-TAKE_THE_TERMINAL = """
-import fcntl, os, signal, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-for number in filter(None, sys.argv[1].split(",")):
-    signal.signal(int(number), signal.SIG_IGN)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-@contextmanager
-def on_a_terminal(
-    here: Path, *arguments: str, ignoring: str = ""
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run a verb as the owner of a terminal; give the process, and the terminal's other end."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", TAKE_THE_TERMINAL, ignoring, *command(*arguments)],
-        cwd=here,
-        env=environment(TERM="xterm-256color", LINES="24"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        yield process, ours
-    finally:
-        process.kill()
-        process.wait()
-
-
-def see(terminal: int, word: str) -> str:
-    """Read what is shown until a word is; return it all."""
-    shown, deadline = b"", time.monotonic() + PATIENCE_S
-    while word.encode() not in shown:
-        left = max(0.0, deadline - time.monotonic())
-        assert select.select([terminal], [], [], left)[0], f"{word!r} never came, only {shown!r}"
-        shown += os.read(terminal, 65536)
-    return shown.decode(errors="replace")
 
 
 def run_of(name: str) -> tuple[str, ...]:

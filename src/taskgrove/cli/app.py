@@ -23,6 +23,16 @@ VERBS: Final[Table] = {
         "doctor": Verb("doctor:doctor", "Check what is installed and what can be reached."),
         "schema": Verb("schema:schema", "Print the JSON Schema of command maps."),
     },
+    "Live runs": {
+        "watch": Verb("watch:watch", "Show a run that another process executes."),
+        "pause": Verb("steering_verbs:pause", "Have a run start nothing further."),
+        "continue": Verb("steering_verbs:continue_run", "End the pause of a run."),
+        "retry": Verb("steering_verbs:retry", "Try a held step again."),
+        "accept": Verb("steering_verbs:accept", "Have a held step count as done."),
+        "skip": Verb("steering_verbs:skip", "Leave a step out, and go on after it."),
+        "fail": Verb("steering_verbs:fail", "Let the failure of a held step stand."),
+        "abort": Verb("steering_verbs:abort", "Stop a run and what it runs on devices."),
+    },
     "Past runs": {
         "why": Verb("why:why", "Explain in one sentence why a run ended as it did."),
         "resume": Verb("resume:resume", "Run again what did not complete in a run."),

@@ -25,6 +25,8 @@ Ask: TypeAlias = Callable[[SteeringVerb, str, str], object]
 _DECIDING: Final[Mapping[str, SteeringVerb]] = {
     "r": "retry", "a": "accept", "s": "skip", "f": "fail",
 }  # fmt: skip
+#: How many characters a reason has at most, when it is typed here.
+_REASON_LIMIT: Final = 1000
 _NEXT, _PREVIOUS = frozenset(("n", "down", "right")), frozenset(("N", "up", "left"))
 
 
@@ -166,7 +168,7 @@ class Decisions:
             self._reason = self._reason[:-1]
         elif key == "clear":
             self._reason = ""
-        elif len(key) == 1:
+        elif len(key) == 1 and len(self._reason) < _REASON_LIMIT:
             self._reason += key
 
     # -- the lines ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     OK = 0
     """All went well."""
     FAILED = 1
-    """The command failed; or the tool itself did, and says so."""
+    """The command failed, or a request was refused; or the tool itself failed, and says so."""
     USAGE = 2
     """Wrong options, a bad map, an optional part that is not installed: nothing was started."""
     DEGRADED = 3
@@ -23,12 +23,18 @@ class ExitCode(IntEnum):
     REJECTED = 4
     """The whole command was refused: before anything ran, or because its correlator refused."""
     ABORTED = 5
-    """The command was aborted, by Ctrl-C or by a device."""
+    """The command was aborted, by Ctrl-C, on request or by a device."""
+    TOO_LATE = 6
+    """A request to a live run came too late: the step or the run had ended, or its runner is gone.
+    """
+    NO_ANSWER = 7
+    """A request was not answered in time, and stands; or a run was not watched to its end."""
 
 
-#: One line for ``--help``.
+#: One paragraph for ``--help``.
 EXIT_CODES_HELP: Final = (
     "Exit codes: 0 OK, 1 failed, 2 usage or bad map, 3 degraded, 4 rejected, 5 aborted."
+    " Of requests to a live run: 0 done, 1 refused, 6 too late, 7 no answer in time."
 )
 
 _OF_STATE: Final[dict[str, ExitCode]] = {

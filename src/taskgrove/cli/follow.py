@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.interrupts import Interrupts
+from taskgrove.cli.run_controls import RunControls
 from taskgrove.cli.surfaces import (
     FRAMES_PER_SECOND,
     CalmLines,
@@ -53,11 +54,13 @@ class AbortWords:
         what: The work that is aborted.
         left: The effect of a second interrupt.
         again: How to quit immediately.
+        clean_up: How to stop the clean-up, where there is one.
     """
 
     what: str = "the command on the devices"
     left: str = "devices may still be running"
     again: str = "Press Ctrl-C again to quit immediately (devices keep running)."
+    clean_up: str = "The clean-up runs; press Ctrl-C again to stop it."
 
 
 class EventQueue:
@@ -83,7 +86,14 @@ class EventQueue:
 
 
 def surface_for(
-    terminal: Terminal, view: RunView, *, json: bool, expected: Expected | None = None
+    terminal: Terminal,
+    view: RunView,
+    *,
+    json: bool,
+    expected: Expected | None = None,
+    controls: RunControls | None = None,
+    advice: Callable[[str], str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Surface:
     """Return the surface that fits where the words go.
 
@@ -92,12 +102,15 @@ def surface_for(
         view: The run that is shown.
         json: Whether standard output carries the events.
         expected: How long it usually takes, or None where nothing is known.
+        controls: The keys of a live tree; None: it has none.
+        advice: Returns a command line that decides on a held step, by its path.
+        clock: Now, on the monotonic clock of the process that runs it, in seconds.
     """
     if json:
         return JsonLines(terminal)
     if terminal.is_live:
-        return LiveTree(terminal, view, expected)
-    return CalmLines(terminal, view, expected)
+        return LiveTree(terminal, view, expected, controls, clock)
+    return CalmLines(terminal, view, expected, advice, clock)
 
 
 def follow(
@@ -111,11 +124,14 @@ def follow(
     each_frame: Callable[[], object] | None = None,
     words: AbortWords | None = None,
     interrupts: Interrupts | None = None,
+    controls: RunControls | None = None,
 ) -> int:
     """Show a run until it ends, and hand interrupts on to it.
 
     The first interrupt aborts the command on the devices; a second one ends this process
-    at once, with the exit code for ABORTED. A hang-up aborts too, and is never the second one.
+    at once, with the exit code for ABORTED. Where a clean-up is at work or to come, the second
+    one stops that, and the third one ends this process. A hang-up aborts too, and is never the
+    second one.
 
     Args:
         handle: The run.
@@ -127,22 +143,26 @@ def follow(
         each_frame: Called after each frame.
         words: The words about an interrupt; None: those of a command on devices.
         interrupts: Hears them since the run began, so that none is missed.
+        controls: The keys of the terminal; None: it has none.
 
     Returns:
         How many interrupts were heard; hang-ups are one.
     """
     with nullcontext(interrupts) if interrupts else Interrupts() as heard:
-        abort = _Abort(handle, surface, heard, grace_s, at_once, words or AbortWords())
+        keys = controls or RunControls()
+        abort = _Abort(handle, surface, heard, grace_s, at_once, words or AbortWords(), keys)
         try:
+            keys.open()
             over = False
             while not over:
                 over = handle.wait(_FRAME_S)
-                _show(events, view, surface)
+                _show(events, view, surface, keys)
                 if each_frame is not None:
                     each_frame()
                 abort.heed()
-            _show(events, view, surface, over=True)
+            _show(events, view, surface, keys, over=True)
         finally:
+            keys.close()
             surface.close()
         return heard.heard
 
@@ -151,9 +171,17 @@ def follow(
 _LAST_CHANCE_S = 0.5
 
 
-def _show(events: EventQueue, view: RunView, surface: Surface, *, over: bool = False) -> None:
+def _show(
+    events: EventQueue,
+    view: RunView,
+    surface: Surface,
+    controls: RunControls,
+    *,
+    over: bool = False,
+) -> None:
     new = [known for event in events.drain() for known in view.apply(event)]
     new += view.settle(None if over else time.monotonic())
+    controls.take(new)
     surface.show(new)
 
 
@@ -168,8 +196,10 @@ class _Abort:
         grace_s: float,
         at_once: Callable[[], object] | None,
         words: AbortWords,
+        controls: RunControls,
     ) -> None:
         self._handle = handle
+        self._controls = controls
         self._surface = surface
         self._interrupts = interrupts
         self._grace_s = grace_s
@@ -200,14 +230,17 @@ class _Abort:
         self._handle.abort(f"interrupted by {name}{more}")
         if count > 1:
             return
+        words = self._words
+        again = words.again
         self._surface.notice(
-            f"{name}: aborting {self._words.what}; work that does not stop within "
-            f"{self._grace_s:g} s is abandoned.{f' {self._words.again}' if count else ''}"
+            f"{name}: aborting {words.what}; work that does not stop within "
+            f"{self._grace_s:g} s is abandoned.{f' {again}' if count else ''}"
         )
 
     def _end_at_once(self) -> None:
         name = self._interrupts.name
         try:
+            self._controls.close()
             self._surface.notice(f"{name} again: quit immediately; {self._words.left}.")
             self._surface.close()
             if self._at_once is not None:

@@ -38,20 +38,24 @@ _LOCAL, _CHARACTERS = 3, 6
 _SHOW_CURSOR, _HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 
 
+def is_at_terminal() -> bool:
+    """Return whether a person can press keys here: standard input and output are terminals."""
+    try:
+        return all(
+            stream is not None and os.isatty(stream.fileno()) for stream in (sys.stdin, sys.stdout)
+        )
+    except (OSError, ValueError):  # streams that are closed
+        return False
+
+
 def keys_of_terminal() -> Keys | None:
     """Return the keys of the terminal that this process is shown on, or None without one.
 
-    Standard input and standard output must be terminals: the input of a pipe is never read.
+    The input of a pipe is never read.
     """
-    streams = (sys.stdin, sys.stdout)
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not is_at_terminal():
         return None
-    try:
-        if not all(stream is not None and os.isatty(stream.fileno()) for stream in streams):
-            return None
-        return Keys(sys.stdin.fileno(), sys.stdout.fileno())
-    except (OSError, ValueError):  # streams that are closed
-        return None
+    return Keys(sys.stdin.fileno(), sys.stdout.fileno())
 
 
 class Keys:

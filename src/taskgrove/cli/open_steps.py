@@ -99,7 +99,7 @@ class OpenSteps:
             step = OpenStep(path, topic, event.message, event.attempt, event.wall_ns)
             self.steps[path] = step
             return step
-        if topic == "retry":
+        if topic == "retry" or (topic == "parked" and request is not None):
             self.steps.pop(path, None)
         elif "/" not in path:
             if topic == "paused":

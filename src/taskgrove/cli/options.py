@@ -37,6 +37,11 @@ MaxWorkers = Annotated[
 RunGrace = Annotated[
     float, Option("--grace", "Seconds that an aborted leaf may take to end.", min=0, max=3600)
 ]
+Hold = Annotated[bool, Option("--hold", "Hold a step that fails until a person decides on it.")]
+PauseBefore = Annotated[
+    list[str] | None,
+    Option("--pause-before", "Pause when this step is about to start; may be repeated.", "PATH"),
+]
 Act = Annotated[int | None, Option("--act", "Run only this act.", min=1, max=4)]
 DemoSpeed = Annotated[
     float, Option("--speed", "How many times as fast the devices are.", min=0.01, max=1000)
@@ -169,6 +174,27 @@ VerdictWord = Annotated[
 ]
 Why = Annotated[str, Option("--why", "The reason (required).", "TEXT")]
 By = Annotated[str | None, Option("--by", "Who gives the verdict; default: this user.", "NAME")]
+StepPath = Annotated[
+    str,
+    Argument("PATH", "A step, such as observe/scan; a pattern such as 'observe/**' is several."),
+]
+RequestWhy = Annotated[str, Option("--why", "The reason; kept with the request.", "TEXT")]
+AcceptWhy = Annotated[str, Option("--why", "The reason (required); kept with the step.", "TEXT")]
+Asker = Annotated[str | None, Option("--by", "Who asks; default: this user.", "NAME")]
+Wait = Annotated[
+    float,
+    Option("--wait", "How long to wait for the answer, in seconds.", "S", min=0, max=86_400),
+]
+SureOfRun = Annotated[bool, Option("--yes", "Do not ask which run 'last' means.", short="-y")]
+Before = Annotated[
+    str | None, Option("--before", "Pause when this step is about to start, not now.", "PATH")
+]
+AbortFirst = Annotated[
+    bool,
+    Option("--abort-first", "Abort an earlier attempt that may still be at work, and wait for it."),
+]
+StopFinally = Annotated[bool, Option("--stop-finally", "Stop the clean-up (finally), too.")]
+AnswerAsJson = Annotated[bool, Option("--json", "Print the answer as JSON.")]
 EventFile = Annotated[
     str | None,
     Option("--events", "Explain the events in a file of 'taskgrove run --json'.", "FILE|-"),

@@ -68,6 +68,16 @@ class Recording:
         self._database = database
         self._troubles = troubles
 
+    @property
+    def db_option(self) -> tuple[str, ...]:
+        """``--db FILE`` for command lines about the record; nothing where it is the usual one."""
+        store = None if self.recorder is None else self.recorder.store
+        if store is None:
+            return ()
+        from taskgrove.store.database.advice import db_option  # noqa: PLC0415 - an extra
+
+        return db_option(store.location)
+
     def next_run(self, observer: Observer) -> tuple[str, list[Observer]]:
         """Return the id of a run that is about to be submitted, and the observers to submit.
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
+from taskgrove.cli.run_controls import RunControls
 from taskgrove.cli.terminal import Terminal
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
 from taskgrove.story.run_node import RunNode
@@ -25,7 +26,14 @@ TOLD_LEAVES: Final = 40
 #: How often plain lines report the progress of a long run, in seconds.
 CALM_PERIOD_S: Final = 10.0
 #: Notes that a person who follows a run wants to read, beside the abort of the whole.
-_TOLD_TOPICS: Final = frozenset(("abandoned", "timeout", "retry", "operator"))
+_TOLD_TOPICS: Final = frozenset(
+    (
+        *("abandoned", "timeout", "retry", "operator", "held", "undecided", "delayed"),
+        *("hold-expired", "paused", "continued", "pause-before", "asked"),
+    )
+)
+#: Notes by which a person is asked to decide.
+_ASKING_TOPICS: Final = frozenset(("held",))
 
 
 class Surface(Protocol):
@@ -59,12 +67,23 @@ class LiveTree:
         terminal: Where it is shown.
         view: The run that is shown.
         expected: How long it usually takes, or None where nothing is known.
+        controls: The keys, and the lines about them.
+        clock: Now, on the monotonic clock of the process that runs it, in seconds.
     """
 
-    def __init__(self, terminal: Terminal, view: RunView, expected: Expected | None = None) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        view: RunView,
+        expected: Expected | None = None,
+        controls: RunControls | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._terminal = terminal
         self._view = view
         self._expected = expected
+        self._controls = controls or RunControls()
+        self._clock = clock
         self._notice = ""
         from taskgrove.cli.moving import MovingLines  # noqa: PLC0415 - slow
 
@@ -73,6 +92,7 @@ class LiveTree:
     def show(self, events: Sequence[TaskEvent]) -> None:
         """Draw the tree as it is now."""
         del events
+        self._tell_answers()
         if not self._terminal.gone:
             self._moving.draw(self._frame())
 
@@ -84,27 +104,31 @@ class LiveTree:
     def close(self) -> None:
         """Replace the moving tree by the finished one."""
         self._moving.close()
+        self._tell_answers()
         print_tree(self._terminal, self._view)
         if self._notice:
             self._terminal.say_paragraph(safe_text(self._notice))
 
+    def _tell_answers(self) -> None:
+        self._controls.tell_answers(lambda text: self._terminal.say(text, "bold"))
+
     def _frame(self) -> list[list[Segment]]:
         terminal = self._terminal
-        width = terminal.width
+        width, now_s = terminal.width, self._clock()
+        now_ns = self._view.now_ns(now_s)
         told = self._notice or fold_text("leaves", self._view.leaf_tally)
-        below = textwrap.wrap(safe_text(told), max(10, width)) or [""]
+        style = "bold" if self._notice else "dim"
+        words = textwrap.wrap(safe_text(told), max(10, width)) or [""]
         if self._expected is not None and not self._notice:
             root = self._view.root
-            elapsed = None if root is None else root.elapsed_s(self._view.now_ns(time.monotonic()))
-            below.append(clip(self._expected.line(elapsed or 0.0), width))
+            elapsed = None if root is None else root.elapsed_s(now_ns)
+            words.append(clip(self._expected.line(elapsed or 0.0), width))
+        below: list[list[Segment]] = [[(line, style)] for line in words]
+        below += self._controls.lines(width, terminal.charset, now_ns)
         room = max(4, terminal.words.size[1] - 1 - len(below))
-        lines = build_lines(self._view, now_s=time.monotonic(), max_lines=room)
+        lines = build_lines(self._view, now_s=now_s, max_lines=room)
         names = name_width(lines, width)
-        style = "bold" if self._notice else "dim"
-        return [
-            *(format_line(line, width, names, terminal.charset) for line in lines),
-            *([(line, style)] for line in below),
-        ]
+        return [*(format_line(line, width, names, terminal.charset) for line in lines), *below]
 
 
 class CalmLines:
@@ -114,12 +138,24 @@ class CalmLines:
         terminal: Where they go.
         view: The run that is shown.
         expected: How long it usually takes, or None where nothing is known.
+        advice: Returns a command line that decides on a held step, by its path; None: there is
+            none.
+        clock: Now, on the monotonic clock of the process that runs it, in seconds.
     """
 
-    def __init__(self, terminal: Terminal, view: RunView, expected: Expected | None = None) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        view: RunView,
+        expected: Expected | None = None,
+        advice: Callable[[str], str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._terminal = terminal
         self._view = view
         self._expected = expected
+        self._advice = advice
+        self._clock = clock
         self._began_s: float | None = None
         self._told_s = time.monotonic()
 
@@ -134,13 +170,12 @@ class CalmLines:
             if self._expected and event.kind == "started" and "/" not in event.path:
                 self._line(event.monotonic_s, self._expected.line())
                 self._expected = None
-        now = time.monotonic()
-        if now - self._told_s >= CALM_PERIOD_S:
-            self._line(now, fold_text("leaves so far", self._view.leaf_tally))
+        if time.monotonic() - self._told_s >= CALM_PERIOD_S:
+            self._line(self._clock(), fold_text("leaves so far", self._view.leaf_tally))
 
     def notice(self, text: str) -> None:
         """Tell it as a line of its own."""
-        self._line(time.monotonic(), safe_text(text))
+        self._line(self._clock(), safe_text(text))
 
     def close(self) -> None:
         """Nothing remains to be ended."""
@@ -159,7 +194,9 @@ class CalmLines:
             topic = event.detail.topic if isinstance(event.detail, NoteDetail) else "info"
             whole = topic == "abort-asked" and not node.parent_path
             told = whole or topic in _TOLD_TOPICS
-            return f"{path}: {safe_text(event.message)}" if told else ""
+            advice = self._advice if topic in _ASKING_TOPICS else None
+            more = "" if advice is None else f"; {advice(event.path)} (or accept, skip, fail)"
+            return f"{path}: {safe_text(event.message)}{more}" if told else ""
         if event.kind == "started" and not self._view.is_leaf(node):
             return f"{path}: started"
         if event.kind == "finished":

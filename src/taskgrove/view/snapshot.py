@@ -67,6 +67,18 @@ class RunView(RunTree):
             return 0
         return newest.wall_ns + int((monotonic_s - newest.monotonic_s) * 1e9)
 
+    def monotonic_s(self, wall_ns: int) -> float:
+        """Return the reverse of :meth:`now_ns`: an instant on the clock of the run's process.
+
+        Args:
+            wall_ns: UTC, nanoseconds since the epoch.
+
+        Returns:
+            The monotonic clock of the process that runs it, in seconds.
+        """
+        newest = self._newest
+        return 0.0 if newest is None else newest.monotonic_s + (wall_ns - newest.wall_ns) / 1e9
+
     def apply_all(self, events: Iterable[TaskEvent]) -> RunView:
         """Apply every event; return the view itself."""
         for event in events:

@@ -93,6 +93,8 @@ def request_line(
     words += ["--abort-first"] * request.abort_first + ["--stop-finally"] * request.stop_finally
     if request.why:
         words += ["--why", request.why]
+    if request.who and request.who != request.user:
+        words += ["--by", request.who]
     return shlex.join([*words, *options])
 
 
