@@ -28,6 +28,7 @@ from taskgrove.cli.analysis_words import (
 from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.follow import AbortWords, EventQueue
+from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording, recording
 from taskgrove.cli.showing import say_outcome, show_to_its_end
 from taskgrove.cli.surroundings import shown_rule
@@ -134,11 +135,13 @@ def analyse(
     help_task: opt.HelpTask = None,
     db: opt.Database = None,
     no_record: opt.NoRecord = False,
+    notify: opt.Notify = None,
 ) -> int:
     """Run an analysis as a supervised process, show its log live, and describe its result.
 
     Ctrl-C (or SIGTERM) cancels it; a second one ends at once. The exit code tells the outcome.
     """
+    notify_with(notify)
     terminal = Terminal(json=json, live=not no_live)
     registry = load_registry(tuple(analyses or ()))
     if listed:

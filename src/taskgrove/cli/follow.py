@@ -27,7 +27,7 @@ from taskgrove.cli.surfaces import (
 )
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal, flush_streams
-from taskgrove.events import TaskEvent
+from taskgrove.events import Observer, TaskEvent
 from taskgrove.events.redacted import without_secrets
 from taskgrove.view.snapshot import RunView
 
@@ -64,14 +64,21 @@ class AbortWords:
 
 
 class EventQueue:
-    """The observer that a run gets: it only enqueues."""
+    """The observer that a run gets: it only enqueues.
+
+    Attributes:
+        also: A second observer, which only enqueues too, or None; set it before the run begins.
+    """
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[TaskEvent] = queue.SimpleQueue()
+        self.also: Observer | None = None
 
     def __call__(self, event: TaskEvent) -> None:
         """Take one event; called by any thread."""
         self._queue.put(event)
+        if self.also is not None:
+            self.also(event)
 
     def drain(self, limit: int = 50_000) -> list[TaskEvent]:
         """Return new events without secrets, in order of arrival; at most ``limit``."""

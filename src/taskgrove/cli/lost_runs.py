@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from taskgrove.cli.notices import notify_of_loss
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import TaskgroveError
 from taskgrove.recovery.finding_lost import LostRun, find_lost
@@ -33,6 +34,8 @@ def tell_lost(terminal: Terminal, store: Store | None, history: History | None =
         terminal.say(f"note: lost runs could not be looked for: {safe_text(exc)}", "yellow")
         return
     for lost in found:
+        if not lost.ended:
+            notify_of_loss(lost.run_id, lost.command, lost.words, store.location)
         terminal.say(safe_text(_line(lost, store.location)), "yellow")
 
 

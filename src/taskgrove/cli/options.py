@@ -61,6 +61,15 @@ WriteMap = Annotated[
 InvocationLog = Annotated[
     Path | None, Option("--log", "Append every invocation to this file, as JSON lines.", "FILE")
 ]
+Notify = Annotated[
+    str | None,
+    Option(
+        "--notify",
+        "Start this program when a run ends other than OK, is held or is lost; '': none.",
+        "COMMAND",
+        envvar="TASKGROVE_NOTIFY",
+    ),
+]
 
 # -- analyses -------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.lost_runs import tell_lost
+from taskgrove.cli.notices import notify_of_end
 from taskgrove.cli.recorded import history_of_runs
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
@@ -133,6 +134,7 @@ class Recording:
             observers=[view.apply],
         )
         words = explain(outcome, view, self.told_of(run_id, view, about.source))
+        notify_of_end(words, self.location_of(run_id))
         if known is None:
             aside = Terminal(json=True)
             aside.say(f"Next: {words.next_step}")
@@ -156,13 +158,13 @@ class Recording:
     def say_how_to_see(self, terminal: Terminal, run_id: str, *, well: bool) -> None:
         """Print the id of a recorded run, and the command that shows it, in one dim line."""
         self.tell(lambda text: terminal.say(safe_text(text), "yellow"))
-        store = None if self.recorder is None else self.recorder.store
-        if self.recorder is None or store is None or not self.recorder.is_kept(run_id):
+        location = self.location_of(run_id)
+        if location is None:
             return  # told, and what happens to what was kept aside is told at the end
         from taskgrove.store.database.advice import command_line  # noqa: PLC0415 - an extra
 
         words = ("runs", "show", run_id) if well else ("why", run_id)
-        line = command_line(store.location, *words)
+        line = command_line(location, *words)
         terminal.say(f"Recorded as {run_id}: {safe_text(line)}", "dim")
 
     def told_of(self, run_id: str, view: RunView, source: Mapping[str, Any]) -> RunStory:
@@ -174,10 +176,15 @@ class Recording:
             source: Its source: the map and its arguments.
         """
         story = story_of_facts(view, run_id=run_id, now_ns=SYSTEM_CLOCK.wall_ns())
+        location = self.location_of(run_id)
+        return story if location is None else with_source(story, source, location)
+
+    def location_of(self, run_id: str) -> str | None:
+        """Return the record that holds a run, with all that came so far; None: none does."""
         store = None if self.recorder is None else self.recorder.store
         if self.recorder is None or store is None or not self.recorder.is_kept(run_id):
-            return story
-        return with_source(story, source, store.location)
+            return None
+        return store.location
 
     def at_once(self) -> None:
         """Write the remaining events, because the process ends now."""

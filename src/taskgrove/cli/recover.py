@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recovering import recover_shown, writable_record
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -23,6 +24,7 @@ def recover(
     json: opt.JsonEvents = False,
     no_live: opt.NoLive = False,
     db: opt.Database = None,
+    notify: opt.Notify = None,
 ) -> int:
     """Bring runs to a truthful end whose runner was killed or crashed.
 
@@ -30,6 +32,7 @@ def recover(
     by the id on record. Nothing is started. Without RUN the lost runs are listed, and what
     could be done about each. The exit code tells the outcome of the run.
     """
+    notify_with(notify)
     terminal = Terminal(json=json, live=not no_live)
 
     with writable_record(terminal, db) as (store, record):

@@ -14,6 +14,7 @@ from taskgrove.cli.analyses import load_registry
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
+from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.question import confirmed
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.recovering import recover_shown, say_recovery_plan, writable_record
@@ -57,6 +58,7 @@ def resume(
     json: opt.JsonEvents = False,
     no_live: opt.NoLive = False,
     db: opt.Database = None,
+    notify: opt.Notify = None,
 ) -> int:
     """Resume a run: leaves that completed are not run again.
 
@@ -64,6 +66,7 @@ def resume(
     first. A lost run is recovered before it is resumed, so that nothing runs twice.
     The new run links to the old one; the exit code tells its outcome.
     """
+    notify_with(notify)
     terminal = Terminal(json=json, live=not no_live)
     options = ResumeOptions(
         tuple(redo or ()),

@@ -11,6 +11,7 @@ from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.follow import EventQueue, surface_for
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
+from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording, about_map, recording
 from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.showing import say_outcome, show_to_its_end
@@ -42,6 +43,7 @@ def run(
     pages: opt.Pages = None,
     work_dir: opt.WorkDir = None,
     processes: opt.Processes = None,
+    notify: opt.Notify = None,
 ) -> int:
     """Run a command of a map on its devices and tell the outcome.
 
@@ -49,6 +51,7 @@ def run(
     that closes (SIGHUP) aborts it too; under nohup the command goes on.
     The exit code tells the outcome.
     """
+    notify_with(notify)
     command_map = load_command_map(map_file)
     check_simulator_section(command_map)
     resources = load_argin(argin)

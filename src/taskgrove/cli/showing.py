@@ -9,6 +9,8 @@ from typing import Any
 from taskgrove.cli.exit_codes import ExitCode, exit_code_of
 from taskgrove.cli.follow import AbortWords, EventQueue, Handle, follow
 from taskgrove.cli.interrupts import Interrupts
+from taskgrove.cli.notices import notify_of_end, watching_holds
+from taskgrove.cli.notifying import notifier
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.surfaces import Surface
 from taskgrove.cli.terminal import Terminal
@@ -67,7 +69,20 @@ def show_to_its_end(
         followed: Returns the object that is followed in place of its handle.
         words: The words about an interrupt; None: those of a command on devices.
     """
-    with Interrupts() as interrupts:
+    to = notifier()
+
+    def tell() -> None:
+        record.tell(shown_on.notice)
+        if to is not None:
+            to.tell(shown_on.notice)
+
+    def at_once() -> None:
+        if to is not None:
+            to.end_now()
+        record.at_once()
+
+    watch = watching_holds(run_id, lambda: record.location_of(run_id))
+    with watch as events.also, Interrupts() as interrupts:
         handle = begin()
         shown_on = surface()
         heard = follow(
@@ -76,15 +91,16 @@ def show_to_its_end(
             view,
             shown_on,
             grace_s=grace_s,
-            at_once=record.at_once,
-            each_frame=lambda: record.tell(shown_on.notice),
+            at_once=at_once,
+            each_frame=tell,
             words=words,
             interrupts=interrupts,
         )
     outcome = handle.outcome
     assert outcome is not None
-    story = record.told_of(run_id, view, source)
-    return Shown(run_id, outcome, explain(outcome, view, story), heard)
+    explained = explain(outcome, view, record.told_of(run_id, view, source))
+    notify_of_end(explained, record.location_of(run_id))
+    return Shown(run_id, outcome, explained, heard)
 
 
 def say_outcome(terminal: Terminal, record: Recording, shown: Shown) -> ExitCode:

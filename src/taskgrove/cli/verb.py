@@ -13,6 +13,7 @@ import click
 
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.interrupts import LikeCtrlC, SignalsTaken
+from taskgrove.cli.notifying import notifying
 from taskgrove.cli.surroundings import DEBUG_VARIABLE, check_surroundings, shown_rule
 from taskgrove.cli.terminal import Terminal, flush_streams
 from taskgrove.errors import CommandError, DeviceError, RunError, TaskgroveError
@@ -37,7 +38,8 @@ def verb(function: Callable[P, int]) -> Callable[P, None]:
 
 def _checked(function: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> int:
     check_surroundings(kwargs)
-    return function(*args, **kwargs)
+    with notifying():
+        return function(*args, **kwargs)
 
 
 def _guarded(call: Callable[[], int]) -> int:
