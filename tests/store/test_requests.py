@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from taskgrove import steering
+from taskgrove import LeafTask, MainTaskExecutor, Task, steering
 from taskgrove.commands.run_recorder import RequestSource, RunAbout
 from taskgrove.errors import NoAnswerError, StoreError, UnknownRunError, UsageError
 from taskgrove.events import SteeringAnswer, SteeringRequest
@@ -28,6 +28,7 @@ from taskgrove.store import History, RecordDesk, Recorder, Store
 from taskgrove.store import record_desk as desk_module
 from taskgrove.store.recording.request_rows import request_of
 from taskgrove.store.retention import prune
+from taskgrove.testing import EventLog
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import (
     PATIENCE_S,
@@ -416,6 +417,66 @@ def test_a_record_that_is_read_only_takes_no_request(recorder: Recorder, record_
         pytest.raises(StoreError, match="takes no request"),
     ):
         RecordDesk(opened)
+
+
+# -- runs of an executor ------------------------------------------------------------------------
+
+
+def held_leaf(works: threading.Event) -> Task:
+    """Return a tree with a leaf that fails until it may work, and one behind it."""
+
+    def scan() -> None:
+        if not works.is_set():
+            raise RuntimeError("no lock")
+
+    leaves = [LeafTask.from_callable(scan, name="scan"), LeafTask.from_callable(int, name="end")]
+    return Task("observe", subtasks=leaves)
+
+
+def test_a_held_step_is_tried_again_on_request(recorder: Recorder, store: Store) -> None:
+    works, log = threading.Event(), EventLog()
+    with MainTaskExecutor(max_workers=2) as executor:
+        handle = executor.submit_main_task(
+            held_leaf(works), run_id="run-1", recorder=recorder, observers=[log], hold=True
+        )
+        log.wait_for(where=lambda e: getattr(e.detail, "topic", "") == "held")
+        desk = RecordDesk(store)
+        again = steering.retry(desk, "run-1", "observe/scan", wait_s=PATIENCE_S)
+        assert (again.fate, again.paths) == ("done", ("observe/scan",))
+        log.wait_for(where=lambda e: getattr(e.detail, "topic", "") == "held" and e.attempt == 2)
+        refused = steering.skip(desk, "run-1", "observe/nowhere", wait_s=PATIENCE_S)
+        assert reasons(refused) == ["no_such_node"]
+        works.set()
+        waits = [
+            in_thread(lambda: steering.retry(desk, "run-1", "observe/scan", wait_s=None))
+            for _ in range(2)
+        ]
+        assert [wait().fate == "done" for wait in waits].count(True) == 1
+        assert handle.wait(PATIENCE_S)
+        assert handle.outcome is not None
+        assert handle.outcome.ok
+    asked = [row for row in History(store).requests("run-1") if row.request.verb == "retry"]
+    done = {row.request.id for row in asked if row.answer is not None and row.answer.fate == "done"}
+    assert len(done) == 2
+    assert done <= {request_of(event) for event in History(store).events("run-1")}
+
+
+def test_the_last_step_of_a_run_is_accepted_on_request(recorder: Recorder, store: Store) -> None:
+    log = EventLog()
+    with MainTaskExecutor(max_workers=2) as executor:
+        handle = executor.submit_main_task(
+            held_leaf(threading.Event()), run_id="run-1", recorder=recorder, observers=[log],
+            hold=True,
+        )  # fmt: skip
+        log.wait_for(where=lambda e: getattr(e.detail, "topic", "") == "held")
+        desk = RecordDesk(store)
+        answer = steering.accept(desk, "run-1", "observe/**", who="ann", wait_s=PATIENCE_S)
+        assert (answer.fate, answer.acted_count) == ("done", 1)
+        assert handle.wait(PATIENCE_S)
+    assert answers(store) == {"accept": answer}
+    node = {node.path: node for node in History(store).nodes("run-1")}["observe/scan"]
+    assert node.finished is not None
+    assert node.finished.accepted_by == ("ann",)
 
 
 # -- trouble ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from taskgrove.events.details import NoteDetail
 from taskgrove.events.event import TaskEvent
 from taskgrove.events.plain_event import read_event
 from taskgrove.events.steering_request import (
@@ -176,6 +177,11 @@ def _paths_of(
 
 
 def request_of(event: TaskEvent) -> str | None:
-    """Return the id of the request that led to an event, or None."""
-    request = getattr(event.detail, "request", None)
-    return request.id if isinstance(request, SteeringRequest) else None
+    """Return the id of the request that took effect with an event, or None."""
+    detail = event.detail
+    request = getattr(detail, "request", None)
+    if not isinstance(request, SteeringRequest):
+        return None
+    # An earlier attempt is asked to stop before another one begins: that is not the effect yet.
+    stops = isinstance(detail, NoteDetail) and detail.topic.startswith("abort-")
+    return None if stops and request.verb != "abort" else request.id
