@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from taskgrove.commands.execution.limit import Limit, LimitClock
 from taskgrove.commands.task import BaseTask, Task, TaskExecutionType
@@ -113,3 +113,11 @@ class Composite:
             return None
         word = "rejected" if status is TaskStatus.REJECTED else "failed"
         return f"{child.name} {word}"
+
+
+class Step(NamedTuple):
+    """A child that is to start, or that has ended."""
+
+    child: BaseTask
+    composite: Composite
+    has_ended: bool = False

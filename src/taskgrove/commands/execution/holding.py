@@ -232,9 +232,12 @@ class Holding:
     def judge(self, composite: Composite) -> None:
         """Judge a group when all members have ended or failed: the failures stand, or are held."""
         with self._run.lock:
-            steps = list(composite.undecided.values())
-            if not steps or len(steps) != composite.remaining:
+            open_count = len(composite.undecided)
+            if not open_count or open_count != composite.remaining:
                 return
+            if self._run.abort_reason is not None:
+                return  # each of them is aborted
+            steps = list(composite.undecided.values())
         is_met = (
             composite.tracker.outcome_if({step.node.name: _told(step)[1:] for step in steps}).status
             is TaskStatus.COMPLETED

@@ -114,7 +114,7 @@ class Run:
         self._logger = logger
         self.schedule = Schedule(self, prior, start_nothing, holds=holds)
         for path in pause_before:
-            self.schedule.pause_before(path)
+            self.schedule.gate.pause_before(path)
         self.ended = self.schedule.ended
         self.take_failure = self.schedule.take_failure
         self.ended_late = self.schedule.holding.ended_late
@@ -195,6 +195,7 @@ class Run:
             except BaseException as further:  # noqa: BLE001 - a callback's, and told with the rest
                 self.remember(further)
             self._end()
+            self._steering.begin()
             with LOGGING:
                 self._logger.error(
                     "run %s could not begin", self.bus.run_id, exc_info=loggable(exc)
@@ -266,11 +267,11 @@ class Run:
         """
         if not self._move(PAUSE, steering=request):
             return False
-        taken = self.schedule.withdraw_queued()
+        taken = self.schedule.gate.withdraw_queued()
         text = "paused: no further step starts, and limits of running steps go on"
         data = {"before": before} if before else {}
         self.tell(text, NoteDetail("paused", data, request=request))
-        self.schedule.park_queued(taken)
+        self.schedule.gate.park_queued(taken)
         return True
 
     def go_on(self, request: SteeringRequest | None) -> bool:

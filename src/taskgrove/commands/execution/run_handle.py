@@ -20,6 +20,7 @@ from taskgrove.commands.execution.waiting import waiting_for
 from taskgrove.control_model import IS_FINAL, TaskStatus
 from taskgrove.errors import (
     RunError,
+    SelfWaitError,
     TaskAbortedError,
     TaskFailedError,
     TaskRejectedError,
@@ -210,6 +211,11 @@ class RunHandle:
     def _ask(
         self, verb: SteeringVerb, path: str, why: str, who: str | None, *, abort_first: bool = False
     ) -> SteeringAnswer:
+        if self.bus.is_calling_here:
+            raise SelfWaitError(
+                f"an observer of {self.task.path} waits for the answer of that run",
+                hint="hand the request over with steer(), which returns at once",
+            )
         user = user_name()
         request = SteeringRequest(
             id=secrets.token_hex(8),

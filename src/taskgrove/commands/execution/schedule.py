@@ -14,38 +14,27 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from taskgrove.commands.execution.aborts import abort_leaf
 from taskgrove.commands.execution.attempts import Attempt
-from taskgrove.commands.execution.composite import Composite
+from taskgrove.commands.execution.composite import Composite, Step
+from taskgrove.commands.execution.gate import Gate
 from taskgrove.commands.execution.holding import Holding
-from taskgrove.commands.execution.leaf_machine import WITHDRAW
 from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun
 from taskgrove.commands.execution.timeouts import limit_cause, watch
-from taskgrove.commands.execution.unbegun import Unbegun, end_child, end_steps, leave_out
+from taskgrove.commands.execution.unbegun import Unbegun, end_child, end_steps
 from taskgrove.commands.execution.waiting_steps import (
     DELAYED,
     PARKED,
-    SKIP,
     START,
-    WaitingStep,
     WaitingSteps,
 )
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, report_end
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, NoteDetail, chain_of, exception_line
+from taskgrove.events import Cause, chain_of, exception_line
 from taskgrove.events.steering_request import SteeringRequest
 from taskgrove.foreign_code import guarded
-
-
-class _Step(NamedTuple):
-    """A child that is to start, or that has ended."""
-
-    child: BaseTask
-    composite: Composite
-    has_ended: bool = False
 
 
 class Schedule:
@@ -61,6 +50,7 @@ class Schedule:
         active: The attempts that are under way.
         waiting: The steps that wait for an operator, or for their next attempt.
         holding: The time after a failed attempt.
+        gate: Keeps steps from starting: a pause, or an operator who leaves them out.
     """
 
     def __init__(
@@ -76,15 +66,19 @@ class Schedule:
         self._start_nothing = start_nothing
         self.active: set[LeafRun] = set()
         self.waiting = WaitingSteps(run.lock)
-        self.holding = Holding(run, self.waiting, again=self._again, idle=self._idle, holds=holds)
+        self.holding = Holding(run, self.waiting, again=self._again, idle=self.idle, holds=holds)
+        self.gate = Gate(self, run, is_open=start_nothing is not None)
 
     def begin(self, task: Task) -> None:
         """Start the root."""
         if not task.tracker.is_complete:  # from the start, or from the record
-            if task.path in self.waiting.pause_before:
-                self._run.pause(self.waiting.pause_before[task.path], task.path)
+            self.gate.pass_root(task.path)
             root = Composite(task, None, task.path, began_ns=self._began_ns(task.path))
-            self._advance([_Step(child, root) for child in self._first_of(root)])
+            self.advance([Step(child, root) for child in self._first_of(root)])
+
+    def is_known(self, path: str) -> bool:
+        """Return whether facts on a node were known before the run began."""
+        return path in self._prior
 
     def _is_recorded(self, path: str) -> bool:
         known = self._prior.get(path)
@@ -105,9 +99,9 @@ class Schedule:
         if composite.undecided:
             self.holding.judge(composite)
         if composite.is_sequence or not remaining:
-            steps: list[_Step] = []
+            steps: list[Step] = []
             self._after(leaf_run.leaf, composite, remaining, steps)
-            self._advance(steps)
+            self.advance(steps)
 
     def take_failure(
         self, leaf_run: LeafRun, ended: Attempt, exception: BaseException | None
@@ -117,6 +111,24 @@ class Schedule:
         if stopped or ended.status is TaskStatus.ABORTED or ended.went_well:
             return False
         return self.holding.take(leaf_run, ended, exception)
+
+    def abort_waiting(self) -> None:
+        """End all that waits, because the run is aborted."""
+        for step in self.waiting.open():
+            self.holding.abort(step)
+        self.release()
+
+    def release(self) -> None:
+        """Start all that is parked: the pause is over, or the run is aborted."""
+        steps: list[Step] = []
+        for step in self.waiting.all():
+            if step.stage is PARKED:
+                if self.waiting.move(step, START) is not None:
+                    steps.append(Step(step.node, step.composite))
+            elif step.stage is DELAYED and step.is_due:
+                self.holding.go_on(step)
+        steps.reverse()
+        self.advance(steps)
 
     def _again(
         self,
@@ -136,7 +148,8 @@ class Schedule:
         else:
             self._launch(following)
 
-    def _idle(self, leaf_run: LeafRun) -> None:
+    def idle(self, leaf_run: LeafRun) -> None:
+        """Take an attempt that has ended, or was taken back, from those under way."""
         with self._run.lock:
             self._take_from_active(leaf_run)
 
@@ -146,7 +159,8 @@ class Schedule:
             clock.count(-1, 0)
         self.active.discard(leaf_run)
 
-    def _advance(self, steps: list[_Step]) -> None:
+    def advance(self, steps: list[Step]) -> None:
+        """Go through steps, and through those that follow from them; the last one comes first."""
         while steps:
             child, composite, has_ended = steps.pop()
             if not has_ended:
@@ -155,6 +169,8 @@ class Schedule:
             with self._run.lock:
                 composite.remaining -= 1
                 remaining = composite.remaining
+            if composite.undecided:
+                self.holding.judge(composite)
             self._after(child, composite, remaining, steps)
 
     def _first_of(self, composite: Composite) -> list[BaseTask]:
@@ -164,8 +180,8 @@ class Schedule:
             return children[:1]
         return children[::-1]
 
-    def _start(self, node: BaseTask, composite: Composite, steps: list[_Step]) -> None:
-        if self.waiting.gated and self._is_kept(node, composite, steps):
+    def _start(self, node: BaseTask, composite: Composite, steps: list[Step]) -> None:
+        if self.waiting.gated and self.gate.keeps(node, composite, steps):
             return
         if isinstance(node, Task):
             path = f"{composite.path}/{node.name}"
@@ -173,22 +189,22 @@ class Schedule:
                 # Complete from the start: nothing else would report its end.
                 end_child(node, composite, TaskStatus.COMPLETED, (ResultCode.OK, ""))
             if node.tracker.is_complete:
-                steps.append(_Step(node, composite, has_ended=True))
+                steps.append(Step(node, composite, has_ended=True))
                 return
             nested = Composite(node, composite, path, began_ns=self._began_ns(path))
-            steps.extend(_Step(child, nested) for child in self._first_of(nested))
+            steps.extend(Step(child, nested) for child in self._first_of(nested))
             return
         assert isinstance(node, LeafTask)
         known = self._prior.get(f"{composite.path}/{node.name}") if self._prior else None
         if isinstance(known, PriorEnd):
             self._take_over(node, composite, known)
-            steps.append(_Step(node, composite, has_ended=True))
+            steps.append(Step(node, composite, has_ended=True))
             return
         runner = self._run.engine.runners[node.task_type]
         work = known if isinstance(known, PriorWork) else None
         leaf_run = LeafRun(self._run, node, composite, runner, work=work)
         if self._refuse(leaf_run):
-            steps.append(_Step(node, composite, has_ended=True))
+            steps.append(Step(node, composite, has_ended=True))
         else:
             self._launch(leaf_run)
 
@@ -225,7 +241,7 @@ class Schedule:
     def _launch(self, leaf_run: LeafRun) -> None:
         run, composite = self._run, leaf_run.composite
         with run.lock:
-            is_kept = self.waiting.gated and self._keeps(leaf_run)
+            is_kept = self.waiting.gated and self.gate.keeps_unlaunched(leaf_run)
             if not is_kept:
                 self.active.add(leaf_run)
                 if composite.clock is not None:
@@ -233,7 +249,7 @@ class Schedule:
                     leaf_run.limit = composite.clock.first()
             aborting = run.abort_reason is not None
         if is_kept:  # a pause came in between, or a mark
-            self._keep_unlaunched(leaf_run)
+            self.gate.keep(leaf_run)
             return
         if leaf_run.outside_id is None:  # else once it is followed, or its end would be a lie
             watch(leaf_run)
@@ -257,7 +273,7 @@ class Schedule:
         child: BaseTask,
         composite: Composite,
         remaining: int,
-        steps: list[_Step],
+        steps: list[Step],
     ) -> None:
         """Append the steps that follow the end of a child, of which ``remaining`` are left."""
         if remaining:
@@ -271,167 +287,21 @@ class Schedule:
                     return
             following = composite.task.subtasks[composite.next_index]
             composite.next_index += 1
-            steps.append(_Step(following, composite))
+            steps.append(Step(following, composite))
             return
         self._composite_done(composite, steps)
 
-    def _composite_done(self, composite: Composite, steps: list[_Step]) -> None:
+    def _composite_done(self, composite: Composite, steps: list[Step]) -> None:
         if composite.parent is None:
             return
         composite.forgive_above()
-        done = _Step(composite.task, composite.parent, has_ended=True)
+        done = Step(composite.task, composite.parent, has_ended=True)
         if composite.tracker.is_complete:
             steps.append(done)
         else:
             # Another thread is just handing a child's completion up; it goes on from there,
             # because the next steps may depend on the outcome of this composite.
-            composite.tracker.when_closed(lambda: self._advance([done]))
-
-    # -- pauses, and steps that are left out --------------------------------------------------
-
-    def _is_kept(self, node: BaseTask, composite: Composite, steps: list[_Step]) -> bool:
-        """Park a step, or leave it out; False: it may start."""
-        is_clean_up = composite.in_finally or (isinstance(node, Task) and node.is_finally)
-        stops = self._run.abort_reason is not None or self._start_nothing is not None
-        path = f"{composite.path}/{node.name}"
-        if is_clean_up or stops or path in self._prior:
-            return False
-        waiting = self.waiting
-        with self._run.lock:
-            why = waiting.left_out.pop(path, None)
-            pauses = path in waiting.pause_before
-            pause = waiting.pause_before.pop(path, None)
-            waiting.set_gate()
-        if why is not None:
-            leave_out(self._run.bus, composite, node, why)
-            steps.append(_Step(node, composite, has_ended=True))
-            return True
-        if pauses:
-            self._run.pause(pause, path)
-        return self._park(node, composite)
-
-    def _park(self, node: BaseTask, composite: Composite) -> bool:
-        """Keep a step from starting until the pause is over; False where there is no pause."""
-        step = WaitingStep(node, composite)
-        if not self.waiting.park(step):
-            return False
-        if self._run.bus.active:
-            text, detail = "its turn has come, and the run is paused", NoteDetail(topic="parked")
-            self._run.bus.emit(step.path, "note", message=text, detail=detail)
-        return True
-
-    def _keeps(self, leaf_run: LeafRun) -> bool:
-        """Return whether an attempt must not start now (lock held)."""
-        if (
-            leaf_run.outside_id is not None
-            or leaf_run.composite.in_finally
-            or self._start_nothing is not None
-            or self._run.abort_reason is not None
-        ):
-            return False
-        is_marked = not leaf_run.earlier and self.waiting.mark_on(leaf_run.path) is not None
-        return self.waiting.is_paused or is_marked
-
-    def _keep_unlaunched(self, leaf_run: LeafRun) -> None:
-        """Park an attempt of which nothing has begun, or leave its step out."""
-        leaf_run.drop_timer()
-        leaf, composite, waiting = leaf_run.leaf, leaf_run.composite, self.waiting
-        if leaf_run.earlier:
-            self.holding.park(leaf_run)
-            return
-        with self._run.lock:
-            mark = waiting.mark_on(leaf_run.path)
-            why = None if mark is None else waiting.left_out.get(mark)
-            pauses = why is None and mark is not None
-            pause = waiting.pause_before.pop(mark, None) if mark is not None and pauses else None
-            waiting.set_gate()
-        if why is not None:
-            self.leave_out(leaf, composite, why)
-            return
-        if pauses:
-            self._run.pause(pause, mark or "")
-        if not self._park(leaf, composite):
-            self._advance([_Step(leaf, composite)])
-
-    def leave_out_later(self, path: str, request: SteeringRequest) -> bool:
-        """Have a step left out when its turn comes; False where it has begun."""
-        with self._run.lock:
-            if self._has_begun(path):
-                return False
-            self.waiting.left_out[path] = request
-            self.waiting.set_gate()
-            return True
-
-    def pause_before(self, path: str, request: SteeringRequest | None = None) -> bool:
-        """Have the run paused when a step is about to start; False where it has begun."""
-        with self._run.lock:
-            if self._has_begun(path):
-                return False
-            self.waiting.pause_before[path] = request
-            self.waiting.set_gate()
-            return True
-
-    def has_begun(self, path: str) -> bool:
-        """Return whether an attempt is under way, or something waits, at a path or below."""
-        with self._run.lock:
-            return self._has_begun(path)
-
-    def _has_begun(self, path: str) -> bool:
-        below = f"{path}/"
-        return self.waiting.has_begun(path) or any(
-            leaf_run.path == path or leaf_run.path.startswith(below) for leaf_run in self.active
-        )
-
-    def take_unbegun(self, path: str) -> Composite | None:
-        """Take back a step that is parked, or waits for a thread; None: there is none."""
-        step = self.waiting.find(path)
-        if step is not None:
-            parked = step.stage is PARKED and self.waiting.move(step, SKIP) is not None
-            return step.composite if parked else None
-        with self._run.lock:
-            found = next((item for item in self.active if item.path == path), None)
-        if found is None or found.earlier or found.move(WITHDRAW) is None:
-            return None
-        self._idle(found)
-        found.drop_timer()
-        return found.composite
-
-    def withdraw_queued(self) -> list[LeafRun]:
-        """Take back the attempts that wait for a thread; they are to be parked."""
-        with self._run.lock:
-            active = [leaf_run for leaf_run in self.active if not leaf_run.composite.in_finally]
-        taken = [leaf_run for leaf_run in active if leaf_run.move(WITHDRAW) is not None]
-        for leaf_run in taken:
-            self._idle(leaf_run)
-        return taken
-
-    def park_queued(self, taken: list[LeafRun]) -> None:
-        """Park the attempts that were taken back."""
-        for leaf_run in taken:
-            self._keep_unlaunched(leaf_run)
-
-    def release(self) -> None:
-        """Start all that is parked: the pause is over, or the run is aborted."""
-        steps: list[_Step] = []
-        for step in self.waiting.all():
-            if step.stage is PARKED:
-                if self.waiting.move(step, START) is not None:
-                    steps.append(_Step(step.node, step.composite))
-            elif step.stage is DELAYED and step.is_due:
-                self.holding.go_on(step)
-        steps.reverse()
-        self._advance(steps)
-
-    def abort_waiting(self) -> None:
-        """End all that waits, because the run is aborted."""
-        for step in self.waiting.open():
-            self.holding.abort(step)
-        self.release()
-
-    def leave_out(self, node: BaseTask, composite: Composite, why: SteeringRequest) -> None:
-        """Leave out a step whose turn has come, and go on."""
-        leave_out(self._run.bus, composite, node, why)
-        self._advance([_Step(node, composite, has_ended=True)])
+            composite.tracker.when_closed(lambda: self.advance([done]))
 
     def _skip_rest(self, composite: Composite, words: str, because_of: str) -> None:
         """Make casualties of the steps that are left."""

@@ -153,7 +153,7 @@ class Steering:
         for path, node in found:
             if is_clean_up(node):
                 reply.object("in_finally", path)
-            elif self._scope.has_begun(path, node) or not self._run.schedule.pause_before(
+            elif self._scope.has_begun(path, node) or not self._run.schedule.gate.pause_before(
                 path, request
             ):
                 self._object_begun(reply, path, node)
@@ -257,16 +257,16 @@ class Steering:
             if is_clean_up(node):
                 reply.object("in_finally", path)
                 continue
-            composite = schedule.take_unbegun(path)
+            composite = schedule.gate.take_unbegun(path)
             if composite is not None:
-                acts.append(functools.partial(schedule.leave_out, node, composite, request))
+                acts.append(functools.partial(schedule.gate.leave_out, node, composite, request))
                 reply.acted(path)
             elif path in schedule.waiting.left_out:
                 self._object_before(reply, "already", schedule.waiting.left_out[path], path)
             elif (
                 node is self._run.root
                 or self._scope.has_begun(path, node)
-                or not schedule.leave_out_later(path, request)
+                or not schedule.gate.leave_out_later(path, request)
             ):
                 self._object_begun(reply, path, node)
             else:

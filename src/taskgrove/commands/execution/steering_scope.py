@@ -68,7 +68,7 @@ class SteeringScope:
             return True
         if isinstance(node, Task) and status not in (None, TaskStatus.STAGING, TaskStatus.QUEUED):
             return True
-        return self._run.schedule.has_begun(path)
+        return self._run.schedule.gate.has_begun(path)
 
 
 def select_nodes(root: Task, path: str) -> list[tuple[str, BaseTask]]:
