@@ -185,7 +185,7 @@ class MainTaskExecutor:
         with self._changed:
             running = list(self._runs)
         for run in running:
-            run.abort(reason or "abort was asked for")
+            run.abort(reason or "abort was asked for", again=False)
 
     def __enter__(self) -> MainTaskExecutor:
         return self

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 from taskgrove.commands.aggregation.recorded_rule import RecordedRule
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import NoteDetail
+from taskgrove.events import Cause, NoteDetail
+from taskgrove.events.cause import NOTHING_RAN
 
 _REUSED: Final = NoteDetail("reused")
 
@@ -43,6 +44,15 @@ class PriorEnd:
     recorded: bool = False
     by_verdict: bool = False
     facts: NoteDetail = _REUSED
+
+    @property
+    def has_begun(self) -> bool:
+        """False where its work provably did nothing."""
+        cause = self.fields.get("cause")
+        idle = self.fields.get("skipped") or (
+            isinstance(cause, Cause) and cause.kind in NOTHING_RAN
+        )
+        return self.status is TaskStatus.COMPLETED or not idle or bool(self.fields.get("begun"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,11 @@ def abort_leaf(leaf_run: LeafRun) -> None:
     if before is None:
         return
     run = leaf_run.run
-    reason = run.abort_reason or "aborted"
+    reason = leaf_run.stop_reason or "aborted"
     if before is LeafState.WAITING:
         cause = Cause(kind="not_started", said=reason)
-        leaf_run.end(TaskStatus.ABORTED, ResultCode.ABORTED, f"not started: {reason}", cause)
+        text = f"{unstarted(leaf_run)}: {reason}"
+        leaf_run.end(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause)
         return
     leaf_run.ask_to_stop()
     leaf_run.note("abort-asked", f"asked to stop: {reason}", reason=reason)
@@ -46,10 +47,15 @@ def abort_leaf(leaf_run: LeafRun) -> None:
         call_abort(leaf_run)
 
 
+def unstarted(leaf_run: LeafRun) -> str:
+    """Return the words for a leaf that an abort keeps from starting."""
+    return "not run" if leaf_run.composite.in_finally else "not started"
+
+
 def call_abort(leaf_run: LeafRun, reason: str | None = None) -> None:
     """Have the runner ask the work to stop; None: for the reason of the run."""
     try:
-        leaf_run.runner.abort(leaf_run, reason or leaf_run.run.abort_reason or "aborted")
+        leaf_run.runner.abort(leaf_run, reason or leaf_run.stop_reason or "aborted")
     except BaseException as exc:
         text = f"its abort could not be sent: {exception_line(exc)}"
         leaf_run.note("abort-unheard", text, fate="not sent")
@@ -75,6 +81,6 @@ def _abandon(leaf_run: LeafRun) -> None:
     grace_s = leaf_run.run.engine.grace_s
     text = f"abandoned: it did not end within {grace_s:g} s of being asked to stop"
     give_up(leaf_run, text, before is LeafState.ABORTING_IN_CALL)
-    reason = leaf_run.run.abort_reason or ""
+    reason = leaf_run.stop_reason or ""
     cause = Cause(kind="abandoned", said=reason, limit_s=grace_s)
     leaf_run.end(TaskStatus.ABORTED, ResultCode.ABORTED, text, cause)

@@ -19,12 +19,15 @@ class Composite:
     Attributes:
         clock: The clock of the nearest limit, its own or from above; None: it has no limit.
         in_finally: Whether it belongs to a clean-up.
+        watched: Whether it has a clean-up, or a task above it has one.
+        begun: Whether work of a leaf below has begun; kept only where it is watched.
         undecided: The failed leaves of a group on which no decision was made, by name.
     """
 
     __slots__ = (
         "_forgiven",
         "_unbegun",
+        "begun",
         "clock",
         "in_finally",
         "is_sequence",
@@ -34,6 +37,7 @@ class Composite:
         "remaining",
         "task",
         "undecided",
+        "watched",
     )
 
     def __init__(
@@ -49,7 +53,13 @@ class Composite:
         self.undecided: dict[str, WaitingStep] = {}
         self.is_sequence = task.task_type is TaskExecutionType.SEQUENTIAL
         self.in_finally: bool = task.is_finally or (parent is not None and parent.in_finally)
-        self.clock: LimitClock | None = None if parent is None else parent.clock
+        self.watched: bool = task.finally_task is not None or (
+            parent is not None and parent.watched
+        )
+        self.begun = False
+        # Limits from above do not reach a clean-up.
+        is_bound = parent is not None and not task.is_finally
+        self.clock: LimitClock | None = parent.clock if parent and is_bound else None
         if task.timeout is not None:
             self.clock = LimitClock(Limit.from_now(task.timeout, path, began_ns), self.clock)
 
@@ -67,6 +77,13 @@ class Composite:
     def decides_together(self) -> bool:
         """True where a failure is judged only when all of its siblings have ended."""
         return not self.is_sequence and (self.task.rule is not None or self.tracker.is_pst_group)
+
+    def mark_begun(self) -> None:
+        """Remember that work of a leaf has begun, here and further up."""
+        node: Composite | None = self
+        while node is not None and node.watched and not node.begun:
+            node.begun = True
+            node = node.parent
 
     def leave_unbegun(self, child: BaseTask) -> None:
         """Remember that a leaf was never begun, for want of a runner, here and further up."""

@@ -47,7 +47,7 @@ class Gate:
     def keeps(self, node: BaseTask, composite: Composite, steps: list[Step]) -> bool:
         """Park a step, or leave it out; False: it may start."""
         is_clean_up = composite.in_finally or (isinstance(node, Task) and node.is_finally)
-        stops = self._is_open or self._run.abort_reason is not None
+        stops = self._is_open or self._run.stop_reason(composite) is not None
         path = f"{composite.path}/{node.name}"
         if is_clean_up or stops or self._schedule.is_known(path):
             return False
@@ -81,7 +81,7 @@ class Gate:
             leaf_run.outside_id is not None
             or leaf_run.composite.in_finally
             or self._is_open
-            or self._run.abort_reason is not None
+            or leaf_run.stop_reason is not None
         ):
             return False
         is_marked = not leaf_run.earlier and self._waiting.mark_on(leaf_run.path) is not None

@@ -97,7 +97,7 @@ class Holding:
             if leaf.retries >= round_number:
                 leaf_run.drop_timer()
                 delay_s = pause_before(leaf, round_number)
-                if delay_s or self._waiting.is_paused:
+                if delay_s or self._waiting.pauses(composite):
                     step = WaitingStep(
                         leaf, composite, leaf_run=leaf_run, attempts=attempts, exception=exception
                     )
@@ -133,8 +133,8 @@ class Holding:
         leaf_run = step.leaf_run
         assert leaf_run is not None
         self._idle(leaf_run)
-        if self._run.abort_reason is not None:  # the abort came in between, and may have missed it
-            self.abort(step)
+        if self._run.stop_reason(step.composite) is not None:
+            self.abort(step)  # the abort came in between, and may have missed it
 
     def _hold(self, step: WaitingStep, request: StageRequest) -> None:
         """Hold a failed leaf, and have the failure stand when the hold has a limit."""
@@ -185,7 +185,7 @@ class Holding:
 
     def go_on(self, step: WaitingStep) -> None:
         """Launch an attempt that is due, unless the run is paused."""
-        if not self._waiting.is_paused and self._waiting.delay_over(step):
+        if self._waiting.delay_over(step):
             self.launch(step)
 
     def _limit_came_first(self, step: WaitingStep) -> None:
@@ -200,7 +200,7 @@ class Holding:
         step.is_due = True
         self._waiting.move(step, DELAY)
         self.tell_parked(step)
-        if self._run.abort_reason is not None:
+        if self._run.stop_reason(step.composite) is not None:
             self.abort(step)
         else:
             self.go_on(step)  # the pause may have ended in between
@@ -235,7 +235,7 @@ class Holding:
             open_count = len(composite.undecided)
             if not open_count or open_count != composite.remaining:
                 return
-            if self._run.abort_reason is not None:
+            if self._run.stop_reason(composite) is not None:
                 return  # each of them is aborted
             steps = list(composite.undecided.values())
         is_met = (

@@ -69,7 +69,6 @@ class LeafOwner(Protocol):
     engine: Engine
     bus: EventBus
     lock: threading.Lock
-    abort_reason: str | None
     ended: Callable[[LeafRun], None]
     take_failure: Callable[[LeafRun, Attempt, BaseException | None], bool]
     ended_late: Callable[[LeafRun], None]
@@ -79,6 +78,7 @@ class LeafOwner(Protocol):
     def abandon(self, leaf_run: LeafRun) -> None: ...  # noqa: D102
     def pause(self, request: SteeringRequest | None, before: str = "") -> bool: ...  # noqa: D102
     def remember(self, exc: BaseException) -> None: ...  # noqa: D102
+    def stop_reason(self, composite: Composite) -> str | None: ...  # noqa: D102
 
 
 class LeafRun(LeafMachine):
@@ -154,6 +154,11 @@ class LeafRun(LeafMachine):
         return self.run.bus.run_id
 
     @property
+    def stop_reason(self) -> str | None:
+        """Why the run has it stopped, or None."""
+        return self.run.stop_reason(self.composite)
+
+    @property
     def last_attempt(self) -> int:
         """The number of the last attempt that comes by itself."""
         return self.before_round + self.leaf.retries + 1
@@ -211,7 +216,7 @@ class LeafRun(LeafMachine):
             fields.setdefault("error", tango_errors_of(exception))
             cause = cause or cause_of(exception)
         if known is not TaskStatus.COMPLETED or is_problem(result):
-            reason = self.run.abort_reason if self.stop_asked_at is not None else None
+            reason = self.stop_reason if self.stop_asked_at is not None else None
             cause = cause or cause_of_result(known, given)
             cause = None if cause is None else whole_cause(cause, self.leaf, reason)
             fields["cause"] = cause
@@ -331,6 +336,7 @@ class LeafRun(LeafMachine):
     ) -> None:
         """Report another end than its failure for a leaf on which a decision was open."""
         self.attempt = attempts[-1].number
+        self._mark_begun(attempts)
         self._report(status, result, fields)
         self.run.ended(self)
 
@@ -352,6 +358,15 @@ class LeafRun(LeafMachine):
         except BaseException as exc:  # noqa: BLE001
             log_exit(exc)
 
+    def _mark_begun(self, attempts: tuple[Attempt, ...]) -> None:
+        """Let the clean-ups above run where an attempt has begun."""
+        composite = self.composite
+        if composite.watched and not composite.begun:
+            record = composite.tracker.subtasks.get(self.leaf.name)
+            told = record is not None and record.begun
+            if told or any(attempt.has_begun for attempt in attempts):
+                composite.mark_begun()
+
     def _report_end(
         self,
         status: TaskStatus,
@@ -360,6 +375,8 @@ class LeafRun(LeafMachine):
         request: SteeringRequest | None = None,
     ) -> None:
         self.drop_timer()
+        if self.composite.watched:
+            self._mark_begun((*self.earlier, Attempt(self.attempt, status, result, fields)))
         if self.earlier:
             last = Attempt(self.attempt, status, result, fields)
             told = told_of(self.earlier, last)

@@ -18,6 +18,7 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.aborts import abort_leaf, call_abort
 from taskgrove.commands.execution.composed_events import emit_composed
+from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run_machine import (
@@ -70,6 +71,7 @@ class Run:
         state: Where the run is.
         abort_reason: Why it was aborted, or None.
         abort_request: The request of an operator that aborted it, or None.
+        finally_stop: Why its clean-ups are stopped, too, or None.
         pause_request: The request of an operator that last paused it, or None.
         changed_ns: When it was last paused or aborted, UTC, nanoseconds since the epoch.
         first_exception: The first exception that a leaf ended with, or None.
@@ -99,6 +101,7 @@ class Run:
         self.state = SUBMITTED
         self.abort_reason: str | None = None
         self.abort_request: SteeringRequest | None = None
+        self.finally_stop: str | None = None
         self.pause_request: SteeringRequest | None = None
         self.changed_ns = 0
         self.first_exception: BaseException | None = None
@@ -140,7 +143,9 @@ class Run:
                 self.schedule.waiting.set_gate()
                 if request is PAUSE:
                     self.pause_request, self.changed_ns = steering, SYSTEM_CLOCK.wall_ns()
-                elif abort_reason is not None and self.abort_reason is None:
+                elif request is ABORT_ALL:
+                    self.finally_stop = abort_reason
+                if abort_reason is not None and self.abort_reason is None:
                     self.abort_reason, self.abort_request = abort_reason, steering
                     self.changed_ns = SYSTEM_CLOCK.wall_ns()
                 return True
@@ -237,6 +242,7 @@ class Run:
         reason: str,
         *,
         stop_finally: bool = False,
+        again: bool = True,
         steering: SteeringRequest | None = None,
     ) -> bool:
         """Ask everything to stop; returns at once. False when it was asked before.
@@ -244,8 +250,11 @@ class Run:
         Args:
             reason: Why.
             stop_finally: Whether the clean-up is to stop, too.
+            again: Whether a second abort stops a clean-up that is at work.
             steering: The request of an operator, or None.
         """
+        if again and self.abort_reason is not None and self.schedule.cleans_up:
+            stop_finally = True
         request = ABORT_ALL if stop_finally else ABORT
         if self.root.tracker.is_complete or not self._move(
             request, abort_reason=reason, steering=steering
@@ -290,6 +299,7 @@ class Run:
     def _abort_active(self) -> None:
         with self.lock:
             active = list(self.schedule.active)
+        active = [leaf_run for leaf_run in active if leaf_run.stop_reason is not None]
         # Leaves that have not begun go first, so that none starts while others are being asked.
         for leaf_run in sorted(active, key=lambda item: item.state):
             self.engine.control.submit(functools.partial(abort_leaf, leaf_run))
@@ -322,6 +332,10 @@ class Run:
             self._when_final(self)
 
     # -- called by its leaves ---------------------------------------------------------------
+
+    def stop_reason(self, composite: Composite) -> str | None:
+        """Return why nothing in a composite starts any more, and what runs is stopped, or None."""
+        return self.finally_stop if composite.in_finally else self.abort_reason
 
     def remember(self, exc: BaseException) -> None:
         """Keep the first exception, to chain the error of ``handle.result()`` to it."""

@@ -15,14 +15,14 @@ import functools
 import time
 from collections.abc import Mapping
 
-from taskgrove.commands.execution.aborts import abort_leaf
+from taskgrove.commands.execution.aborts import abort_leaf, unstarted
 from taskgrove.commands.execution.attempts import Attempt
 from taskgrove.commands.execution.composite import Composite, Step
 from taskgrove.commands.execution.gate import Gate
 from taskgrove.commands.execution.holding import Holding
 from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun
 from taskgrove.commands.execution.timeouts import limit_cause, watch
-from taskgrove.commands.execution.unbegun import Unbegun, end_child, end_steps
+from taskgrove.commands.execution.unbegun import Unbegun, end_child, end_clean_up, end_steps
 from taskgrove.commands.execution.waiting_steps import (
     DELAYED,
     PARKED,
@@ -31,6 +31,7 @@ from taskgrove.commands.execution.waiting_steps import (
 )
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, report_end
 from taskgrove.commands.task import BaseTask, LeafTask, Task
+from taskgrove.commands.tracking.judgement import has_begun
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, chain_of, exception_line
 from taskgrove.events.steering_request import SteeringRequest
@@ -107,15 +108,27 @@ class Schedule:
         self, leaf_run: LeafRun, ended: Attempt, exception: BaseException | None
     ) -> bool:
         """Take an attempt that failed and is not the end of its leaf; False: it is."""
-        stopped = self._run.abort_reason is not None or self._start_nothing is not None
-        if stopped or ended.status is TaskStatus.ABORTED or ended.went_well:
+        if (
+            self._start_nothing is not None
+            or leaf_run.stop_reason is not None
+            or ended.status is TaskStatus.ABORTED
+            or ended.went_well
+        ):
             return False
         return self.holding.take(leaf_run, ended, exception)
+
+    @property
+    def cleans_up(self) -> bool:
+        """Whether a step of a clean-up is at work, or waits for its next attempt."""
+        with self._run.lock:
+            at_work = any(leaf_run.composite.in_finally for leaf_run in self.active)
+        return at_work or any(step.composite.in_finally for step in self.waiting.all())
 
     def abort_waiting(self) -> None:
         """End all that waits, because the run is aborted."""
         for step in self.waiting.open():
-            self.holding.abort(step)
+            if self._run.stop_reason(step.composite) is not None:
+                self.holding.abort(step)
         self.release()
 
     def release(self) -> None:
@@ -189,6 +202,8 @@ class Schedule:
                 # Complete from the start: nothing else would report its end.
                 end_child(node, composite, TaskStatus.COMPLETED, (ResultCode.OK, ""))
             if node.tracker.is_complete:
+                if composite.watched and has_begun(node.tracker.subtasks):
+                    composite.mark_begun()
                 steps.append(Step(node, composite, has_ended=True))
                 return
             nested = Composite(node, composite, path, began_ns=self._began_ns(path))
@@ -202,6 +217,8 @@ class Schedule:
             return
         runner = self._run.engine.runners[node.task_type]
         work = known if isinstance(known, PriorWork) else None
+        if work is not None:
+            composite.mark_begun()
         leaf_run = LeafRun(self._run, node, composite, runner, work=work)
         if self._refuse(leaf_run):
             steps.append(Step(node, composite, has_ended=True))
@@ -210,6 +227,8 @@ class Schedule:
 
     def _take_over(self, leaf: LeafTask, composite: Composite, known: PriorEnd) -> None:
         """Take over the end of a leaf that is not started."""
+        if composite.watched and known.has_begun:
+            composite.mark_begun()
         if known.recorded:
             return
         bus = self._run.bus
@@ -222,10 +241,12 @@ class Schedule:
         """End a leaf that must not start any more; True when it was ended."""
         if leaf_run.outside_id is not None:
             return False  # its work runs already: it is followed, and then stopped
-        reason, limit = self._run.abort_reason, leaf_run.limit
+        reason, limit = leaf_run.stop_reason, leaf_run.limit
+        words = "not started"
         status, code = TaskStatus.ABORTED, ResultCode.ABORTED
         if reason is not None:
             text, cause = reason, Cause(kind="not_started", said=reason)
+            words = unstarted(leaf_run)
         elif self._start_nothing is not None:
             leaf_run.composite.leave_unbegun(leaf_run.leaf)
             text, cause = self._start_nothing, Cause(kind="never_begun")
@@ -235,7 +256,7 @@ class Schedule:
             cause = limit_cause(leaf_run, "not_started")
         else:
             return False
-        leaf_run.cut_off(status, code, f"not started: {text}", cause)
+        leaf_run.cut_off(status, code, f"{words}: {text}", cause)
         return True
 
     def _launch(self, leaf_run: LeafRun) -> None:
@@ -247,7 +268,7 @@ class Schedule:
                 if composite.clock is not None:
                     composite.clock.count(1, 0)
                     leaf_run.limit = composite.clock.first()
-            aborting = run.abort_reason is not None
+            aborting = leaf_run.stop_reason is not None
         if is_kept:  # a pause came in between, or a mark
             self.gate.keep(leaf_run)
             return
@@ -276,20 +297,27 @@ class Schedule:
         steps: list[Step],
     ) -> None:
         """Append the steps that follow the end of a child, of which ``remaining`` are left."""
-        if remaining:
-            if not composite.is_sequence:
-                return
-            if composite.task.skip_subtasks and self._run.abort_reason is None:
-                words = composite.broken_by(child)
-                if words is not None:
-                    self._skip_rest(composite, words, f"{composite.path}/{child.name}")
-                    self._composite_done(composite, steps)
-                    return
-            following = composite.task.subtasks[composite.next_index]
-            composite.next_index += 1
-            steps.append(Step(following, composite))
-            return
-        self._composite_done(composite, steps)
+        if not remaining or (composite.is_sequence and not self._next(child, composite, steps)):
+            self._composite_done(composite, steps)
+
+    def _next(self, child: BaseTask, composite: Composite, steps: list[Step]) -> bool:
+        """Append the step of a sequence that follows a child; False: none does."""
+        task, last = composite.task, composite.task.finally_task
+        if task.skip_subtasks and self._run.stop_reason(composite) is None:
+            words = composite.broken_by(child)
+            if words is not None:
+                self._skip_rest(composite, words, f"{composite.path}/{child.name}")
+                if last is None:
+                    return False
+        following = task.subtasks[composite.next_index]
+        composite.next_index += 1
+        if following is last and not composite.begun and self._start_nothing is None:
+            run = self._run
+            reason = run.stop_reason(composite)
+            end_clean_up(run.bus, composite, last, reason, self._is_recorded)
+            return False
+        steps.append(Step(following, composite))
+        return True
 
     def _composite_done(self, composite: Composite, steps: list[Step]) -> None:
         if composite.parent is None:
@@ -310,5 +338,7 @@ class Schedule:
         verdict = Unbegun(
             TaskStatus.REJECTED, ResultCode.REJECTED, message, skipped=True, cause=cause
         )
-        rest = composite.task.subtasks[composite.next_index :]
+        end = len(composite.task.steps)
+        rest = composite.task.subtasks[composite.next_index : end]
+        composite.next_index, composite.remaining = end, len(composite.task.subtasks) - end
         end_steps(self._run.bus, composite, rest, verdict, self._is_recorded)

@@ -62,6 +62,38 @@ def end_steps(
         guarded(composite.tracker.release)
 
 
+def end_clean_up(
+    bus: EventBus,
+    composite: Composite,
+    clean_up: Task,
+    reason: str | None,
+    is_recorded: Callable[[str], bool],
+) -> None:
+    """End the clean-up of a sequence of which no step has begun.
+
+    Args:
+        bus: The events of the run.
+        composite: The sequence.
+        clean_up: Its clean-up.
+        reason: Why the run was aborted, or None.
+        is_recorded: Whether the end of a path is on record already.
+    """
+    text = "skipped: no step before it had begun"
+    verdict = Unbegun(
+        TaskStatus.REJECTED,
+        ResultCode.REJECTED,
+        text,
+        skipped=True,
+        cause=Cause(kind="not_started"),
+    )
+    if reason is not None:
+        cause = Cause(kind="not_started", said=reason)
+        aborted = TaskStatus.ABORTED, ResultCode.ABORTED, f"not run: {reason}"
+        verdict = Unbegun(*aborted, skipped=False, cause=cause)
+    composite.forgive(clean_up)
+    end_steps(bus, composite, [clean_up], verdict, is_recorded)
+
+
 def leave_out(bus: EventBus, composite: Composite, child: BaseTask, why: SteeringRequest) -> None:
     """End a step that an operator leaves out, and all that is below it."""
     path = f"{composite.path}/{child.name}"

@@ -194,6 +194,10 @@ class WaitingSteps:
         """Note whether anything keeps steps from starting (lock held)."""
         self.gated = bool(self.is_paused or self.left_out or self.pause_before)
 
+    def pauses(self, composite: Composite) -> bool:
+        """Return whether a pause keeps attempts in a composite from starting: no clean-up."""
+        return self.is_paused and not composite.in_finally
+
     def mark_on(self, path: str) -> str | None:
         """Return the nearest path, the step's own or one above, that has a mark (lock held)."""
         while path:
@@ -236,7 +240,7 @@ class WaitingSteps:
         with self._lock:
             if step.stage is not DELAYED:
                 return False
-            if self.is_paused:
+            if self.pauses(step.composite):
                 self._count(step, -1)
                 step.is_due = True
                 self._count(step, 1)
@@ -253,7 +257,7 @@ class WaitingSteps:
             if step.stage not in OPEN or step.request is not None:
                 return False
             step.request = request
-            if not self.is_paused:
+            if not self.pauses(step.composite):
                 self._move(step, RETRY)
                 return True
             self._count(step, -1)
