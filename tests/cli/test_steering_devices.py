@@ -123,11 +123,28 @@ def test_a_step_that_failed_once_is_tried_again_and_all_is_well(
     assert overlapping(terminals.invocations()) == []
 
 
+def test_an_abort_of_a_held_run_cleans_up_once(tmp_path: Path, record_url: str) -> None:
+    terminals = Terminals(tmp_path, record_url)
+    with telescope(tmp_path, 0.2), terminals.run("cleaned") as process:
+        asked_ns = time.time_ns()
+        done = terminals.ask_run("abort")
+        assert done.returncode == 0, done
+        words, errors = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 5, (words, errors)
+    assert "cleaned was aborted" in words
+    assert terminals.counted() == {"Configure": 1, "Scan": 1, "End": 1}
+    (end,) = (item for item in terminals.invocations() if item.command == "End")
+    assert end.begin_ns is not None
+    assert end.begin_ns > asked_ns
+    assert end.status == "COMPLETED"
+    assert overlapping(terminals.invocations()) == []
+
+
 def test_of_two_retries_at_once_one_is_done_and_one_refused(
     tmp_path: Path, record_url: str
 ) -> None:
     terminals = Terminals(tmp_path, record_url)
-    with telescope(tmp_path, 600), terminals.run("plain") as process:
+    with telescope(tmp_path, 600), terminals.run("cleaned") as process:
         with ThreadPoolExecutor(2) as both:
             answers = list(both.map(lambda _: terminals.type(*terminals.told("retry")), range(2)))
         assert sorted(answer.returncode for answer in answers) == [0, 1], answers
@@ -137,4 +154,4 @@ def test_of_two_retries_at_once_one_is_done_and_one_refused(
         assert terminals.ask_run("abort").returncode == 0
         words, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 5, (words, errors)
-    assert terminals.counted() == {"Configure": 1, "Scan": 2, "Abort": 1}
+    assert terminals.counted() == {"Configure": 1, "Scan": 2, "Abort": 1, "End": 1}
