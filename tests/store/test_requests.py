@@ -410,6 +410,23 @@ def test_requests_are_exported_and_go_with_their_run(
     assert history.reader.rows("SELECT count(*) FROM requests") == [(0,)]
 
 
+def test_requests_are_a_difference_of_two_runs(recorder: Recorder, store: Store) -> None:
+    desk = RecordDesk(store)
+    for run_id in ("run-1", "run-2"):
+        SteeredRun(recorder, run_id)
+        steering.accept(desk, run_id, "root", who="ann", wait_s=PATIENCE_S)
+    steering.fail(desk, "run-2", "root", who="bob", wait_s=PATIENCE_S)
+    steering.accept(desk, "run-2", "root", who="bob", wait_s=PATIENCE_S)
+    with pytest.raises(NoAnswerError):
+        steering.skip(desk, "run-1", "root", who="bob", wait_s=0)
+    found = History(store).diff("run-1", "run-2").of("requests")
+    assert [(item.where, item.first, item.second) for item in found] == [
+        ("accept root", "done (ann)", "done (ann), done (bob)"),
+        ("skip root", "not answered (bob)", None),
+        ("fail root", None, "refused (bob)"),
+    ]
+
+
 def test_a_record_that_is_read_only_takes_no_request(recorder: Recorder, record_url: str) -> None:
     SteeredRun(recorder, "run-1")
     with (

@@ -11,17 +11,11 @@ from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_run_nodes
 from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_references import find_run_by
-from taskgrove.store.queries.run_rows import RequestRow, RunRow, VerdictRow
-from taskgrove.store.recording.request_rows import read_answer, read_request
+from taskgrove.store.queries.run_rows import RunRow, VerdictRow
 from taskgrove.story.run_node import RunNode
 
 #: Verdicts are events with numbers of their own; see the schema.
 _VERDICTS: Final = "SELECT number, body FROM verdicts WHERE run_key = ? ORDER BY number"
-
-
-_REQUESTS: Final = (
-    "SELECT request_id, body, asked_ns, answer FROM requests WHERE run_key = ? ORDER BY request_key"
-)
 
 
 class WholeRun(NamedTuple):
@@ -45,20 +39,6 @@ def read_whole_run(reader: Reader, reference: str) -> WholeRun:
         run = find_run_by(reader, cursor, reference)
         nodes = read_run_nodes(cursor, run.run_key)
         return WholeRun(run, nodes, read_verdicts(cursor, run.run_key, run.run_id))
-
-
-def read_requests(cursor: Cursor, run_key: int, run_id: str) -> Listing[RequestRow]:
-    """Return the requests of operators to a run, in the order in which they came.
-
-    Args:
-        cursor: Reads the store.
-        run_key: The run's key in ``runs``.
-        run_id: Its id.
-    """
-    return Listing(
-        RequestRow(run_id, read_request(request_id, body, asked_ns), read_answer(answer))
-        for request_id, body, asked_ns, answer in cursor.rows(_REQUESTS, (run_key,))
-    )
 
 
 def read_verdicts(cursor: Cursor, run_key: int, run_id: str) -> Listing[VerdictRow]:
