@@ -40,7 +40,7 @@ _IN_FLIGHT: Final = {
 #: Topic of the note on a leaf that waited for a decision when the runner was lost.
 _WAS_HELD: Final = "was-held"
 #: How a leaf is treated.
-Fate: TypeAlias = Literal["kept", "followed", "held", "unknown", "not_started"]
+Fate: TypeAlias = Literal["kept", "followed", "held", "unknown", "not_started", "clean_up"]
 _WAITED: Final[dict[Waiting, str]] = {
     "held": "an operator's decision",
     "undecided": "the ends of its group",
@@ -53,6 +53,7 @@ _WORDS: Final[dict[Fate, str]] = {
     "held": "waiting for a decision, their failures stand",
     "unknown": "in flight, their fate not known",
     "not_started": "not started",
+    "clean_up": "of the clean-up, which runs now",
 }
 
 
@@ -69,7 +70,7 @@ class RecoveryPlan:
         fates: How each leaf is treated, by path. ``kept``: its end is on record; ``followed``:
             its work runs, or ran, outside, and its end is asked for; ``held``: it waited for a
             decision, and its failure stands; ``unknown``: it was in flight without an id;
-            ``not_started``: it never began.
+            ``not_started``: it never began; ``clean_up``: the same, and the recovery runs it.
     """
 
     run_id: str
