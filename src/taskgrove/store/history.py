@@ -292,7 +292,7 @@ class History:
             return read_run_nodes(cursor, key)
 
     def whole(self, run: str) -> WholeRun:
-        """Return a run with its nodes and verdicts, all of one moment.
+        """Return a run with its nodes, verdicts and requests, all of one moment.
 
         The quickest way to the facts of an explanation.
 
