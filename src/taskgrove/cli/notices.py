@@ -6,7 +6,6 @@ call; all else of it happens on its loop.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,8 +82,7 @@ def notify(notice: Notice) -> None:
 
 def _encoded(notice: Notice) -> bytes:
     plain = shown_rule().plain(msgspec.to_builtins(notice))
-    text = json.dumps(plain, ensure_ascii=False)
-    return text.encode("utf-8", "replace") + b"\n"  # a text may hold half a character
+    return msgspec.json.encode(plain) + b"\n"
 
 
 def notify_of_end(words: Why, location: str | None) -> None:

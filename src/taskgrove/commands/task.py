@@ -176,6 +176,12 @@ class Task(BaseTask):
         the back of its tracker.
         """
         self.check_own_tracker()
+        if self.finally_task is not None and not self.steps:
+            raise UsageError(
+                f"{self.path!r} has nothing but a clean-up",
+                path=self.path,
+                hint="add the steps that it cleans up after",
+            )
         tracker = self._tracker
         above = None if self.parent is None else self.parent._tracker
         if tracker is None:

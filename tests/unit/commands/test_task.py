@@ -296,6 +296,8 @@ def test_a_clean_up_is_that_of_a_sequence_and_stays_its_last_child():
     task.subtasks = [*reversed(task.subtasks)]
     with pytest.raises(UsageError, match="last child"):
         task.complete()
+    with pytest.raises(UsageError, match="nothing but a clean-up"):
+        Task("a", finally_tasks=[leaf()]).complete()
 
 
 def test_a_refused_child_leaves_everything_as_it_was():
