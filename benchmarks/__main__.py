@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 
-PARTS = ("imports", "tracker", "executor", "device", "store", "history", "analysis")
+PARTS = ("imports", "tracker", "executor", "device", "store", "history", "steering", "analysis")
 
 
 def main(arguments: list[str]) -> int:

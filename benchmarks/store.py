@@ -115,12 +115,23 @@ def raw_inserts(
     return took / count
 
 
-def recorded(folder: Path, events: list[TaskEvent], file: Path | None = None) -> float:
-    """Record the events from first to last, and wait until all is kept; seconds per event."""
+def recorded(
+    folder: Path, events: list[TaskEvent], file: Path | None = None, *, steered: bool = False
+) -> float:
+    """Record the events from first to last, and wait until all is kept; seconds per event.
+
+    Args:
+        folder: A folder for the record.
+        events: The events of one run.
+        file: The record; None makes one for this time.
+        steered: Whether the run takes requests of operators.
+    """
     with tempfile.TemporaryDirectory(dir=folder) as name:
         store = Store.open(file or Path(name) / "runs.db")
         with Recorder(store, spill_folder=Path(name)) as recorder:
             observe = recorder.begin_run(events[0].run_id, RunAbout(command="scan"))
+            if steered:
+                recorder.take_requests(events[0].run_id, lambda request, take: None)
             kept = threading.Event()
             began = time.perf_counter()
             for event in events:

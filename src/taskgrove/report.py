@@ -17,6 +17,7 @@ from taskgrove import store
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.events import AnalysisDetail
 from taskgrove.story.run_node import RunNode
+from taskgrove.view.act_words import wait_summary
 from taskgrove.view.phrases import left_out_words
 from taskgrove.view.record_view import state_words, story_of_record
 from taskgrove.view.report_style import STYLE
@@ -98,7 +99,14 @@ def _why_words(run: RunRow) -> str:
 def _article(history: store.History, run: RunRow, now_ns: int) -> str:
     nodes, verdicts = history.nodes(run), history.verdicts(run)
     location = history.store.location
-    story = story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, location=location)
+    story = story_of_record(
+        run,
+        nodes,
+        now_ns=now_ns,
+        verdicts=verdicts,
+        requests=history.requests(run),
+        location=location,
+    )
     sections = [
         ("Why", render_why_html(why(story))),
         ("Tree", render_html(RunView.of(run.run_id, nodes)) if nodes else ""),
@@ -107,13 +115,14 @@ def _article(history: store.History, run: RunRow, now_ns: int) -> str:
         ("Run with", _run_with(run)),
         ("Versions", _pairs(run.versions)),
     ]
+    waits = wait_summary(nodes, now_ns) if run.state == "running" else ""
     shown = "".join(
         f"<section><h3>{title}</h3>{content}</section>" for title, content in sections if content
     )
-    return f'<article id="{_anchor(run)}">{_head(run, now_ns, location)}{shown}</article>'
+    return f'<article id="{_anchor(run)}">{_head(run, now_ns, location, waits)}{shown}</article>'
 
 
-def _head(run: RunRow, now_ns: int, location: str) -> str:
+def _head(run: RunRow, now_ns: int, location: str, waits: str) -> str:
     ended = "" if run.ended_ns is None else _instant(run.ended_ns)
     facts = {
         "Run": run.run_id,
@@ -121,6 +130,7 @@ def _head(run: RunRow, now_ns: int, location: str) -> str:
         "Ended": ended,
         "Took": duration_text(run.duration_s),
         "State": state_words(run, now_ns, location),
+        "Waits": waits,
         "Leaves": _leaves(run),
         "Resumes": run.parent_run_id or "",
         "Resumed by": ", ".join(

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, FinishedDetail, NoteDetail, StartedDetail, TaskEvent
 from taskgrove.events.cause import Cause
+from taskgrove.store.database.plain_bytes import json_bytes
 from taskgrove.store.recording import coalescing
+from taskgrove.store.recording.node_rows import change_of, facts_of
 from taskgrove.story.node_note import OUTSIDE_END
 from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.view.snapshot import RunView
 
 PATHS = ["root", "root/a", "root/b", "root/b/c"]
 CHILDREN = {"root": ("a", "b"), "root/b": ("c",)}
+WAITS = ["held", "undecided", "delayed", "parked", "retry"]
 WORDS = st.sampled_from(["", "", "tuning", "locked"])
 
 
@@ -42,6 +45,10 @@ def lives(draw: st.DrawFn, path: str) -> Iterator[dict[str, Any]]:
         if draw(st.booleans()):
             cause = Cause(kind="reported", said="no lock")
             yield {"kind": "note", "message": "again", "detail": NoteDetail("retry", {}, cause)}
+        for topic in draw(st.lists(st.sampled_from(WAITS), max_size=2)):
+            failure = Cause(kind="reported", said="no lock", attempt=attempt)
+            told_by = None if topic == "parked" else failure
+            yield {"kind": "note", "detail": NoteDetail(topic, {}, told_by)}
     if draw(st.booleans()):
         outside_end = {OUTSIDE_END: str(draw(st.integers(0, 60)) * 1_000_000)}
         yield {"kind": "note", "detail": NoteDetail("reconciled", outside_end)}
@@ -132,6 +139,15 @@ def fixed(node: RunNode) -> dict[str, Any]:
     if node.status is TaskStatus.FAILED:  # another end, which came first, may have said 100 %
         del known["progress"]
     return known
+
+
+@given(streams())
+def test_a_row_of_the_record_tells_the_same_wait(events: list[TaskEvent]) -> None:
+    for node in RunNodes(events).nodes.values():
+        row = facts_of((node.path, *change_of(node)[:9], json_bytes(node.composed), None))
+        row.notes, row.outside_id = node.notes, node.outside_id
+        assert row.wait == node.wait
+        assert row.state == (node.state if not node.is_final else row.state)
 
 
 @given(streams(), st.data())

@@ -105,7 +105,7 @@ def test_a_runner_that_is_stopped_is_seen_as_stopped(store: Store) -> None:
         cut(store, "r1", 30, pid=child.pid, pid_started=started)
 
         def seen(now_ns: int | None = None) -> RunnerSign:
-            run, nodes, _ = History(store).whole("r1")
+            run, nodes, *_ = History(store).whole("r1")
             found = story_of_record(run, nodes, now_ns=now_ns or SYSTEM_CLOCK.wall_ns()).runner
             assert found is not None
             return found
@@ -135,10 +135,10 @@ def test_a_runner_that_is_stopped_is_seen_as_stopped(store: Store) -> None:
 
 
 def test_a_run_that_is_over_has_no_runner(store: Store) -> None:
-    run, nodes, _ = History(store).whole("r1")
+    run, nodes, *_ = History(store).whole("r1")
     assert story_of_record(run, nodes, now_ns=run.last_ns).runner is None
     cut(store, "r1", 30)
-    run, nodes, _ = History(store).whole("r1")
+    run, nodes, *_ = History(store).whole("r1")
     gone = story_of_record(run, nodes, now_ns=run.last_ns)
     assert (gone.state, gone.runner) == ("lost", None)
 

@@ -8,6 +8,7 @@ from taskgrove.commands.execution.composed_events import composed_detail
 from taskgrove.commands.prior import PriorEnd, PriorWork
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.errors import UsageError
 from taskgrove.events import (
     Cause,
     EventDetail,
@@ -16,6 +17,7 @@ from taskgrove.events import (
     SteeringRequest,
     TaskEvent,
 )
+from taskgrove.recovery.clean_up import pending_clean_up, run_clean_up
 from taskgrove.recovery.recovery_plan import RecoveryPlan, plan_recovery
 from taskgrove.story.run_node import RunNodes
 
@@ -121,3 +123,42 @@ def test_a_leaf_that_a_pause_kept_back_never_began() -> None:
     # Nothing of it may have been started in the last moments, so nothing may run twice.
     assert "observe/configure" not in plan.prior
     assert "observe/configure" in Told(observe()).plan().prior
+
+
+# -- the clean-up ---------------------------------------------------------------------------------
+
+END = "observe/finally/end"
+
+
+def test_a_clean_up_is_pending_once_a_step_before_it_has_begun(told: Told) -> None:
+    assert pending_clean_up(told.plan()) == (END,)
+    assert pending_clean_up(Told(observe()).plan()) == ()
+    told.begin(END)
+    assert pending_clean_up(told.plan()) == ()
+
+
+def test_the_steps_of_a_clean_up_come_from_the_tree_that_is_composed_again(told: Told) -> None:
+    plan, tree = told.plan(), observe()
+    own = tree.find(END)
+    assert isinstance(own, LeafTask)
+    own.argin, own.settings = {"a": 1}, {"b": 2}
+    run_clean_up(plan, tree)
+    step = plan.root.find(END)
+    assert isinstance(step, LeafTask)
+    assert (step.argin, step.settings) == ({"a": 1}, {"b": 2})
+    assert END not in plan.prior
+    assert plan.of("clean_up") == (END,)
+    assert plan.line.endswith("1 of the clean-up, which runs now")
+
+
+@pytest.mark.parametrize("change", ["missing", "command", "device"])
+def test_a_clean_up_that_has_changed_is_refused(told: Told, change: str) -> None:
+    steps = [LeafTask(name, "x/y/z", name.title()) for name in ("configure", "scan")]
+    ends = {
+        "missing": LeafTask("other", "x/y/z", "End"),
+        "command": LeafTask("end", "x/y/z", "Off"),
+        "device": LeafTask("end", "x/y/other", "End"),
+    }
+    tree = Task("observe", subtasks=steps, finally_tasks=[ends[change]])
+    with pytest.raises(UsageError):
+        run_clean_up(told.plan(), tree)

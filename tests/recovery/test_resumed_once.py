@@ -74,7 +74,7 @@ def claims(store: Store) -> list[tuple[str, int]]:
 
 
 def why_of(store: Store, run: str) -> Why:
-    row, nodes, verdicts = History(store).whole(run)
+    row, nodes, verdicts, _ = History(store).whole(run)
     return why(story_of_record(row, nodes, now_ns=row.last_ns, verdicts=verdicts))
 
 
@@ -584,6 +584,7 @@ def test_runs_that_an_older_version_resumed_are_linked(tmp_path: Path) -> None:
             about = plan_resume(store, newer, tree()).about
             record_refusal(recorder, "refused", about, "no", task=tree())
     with closing(sqlite3.connect(file)) as old:  # as the version before had it
+        old.execute("DROP TABLE requests")
         old.execute("DROP TABLE resumes")
         old.execute("ALTER TABLE runs DROP COLUMN recovered_ns")
         old.execute("UPDATE taskgrove_version SET version_num = '1'")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import device, tracker
+from benchmarks import device, steering, tracker
 from benchmarks.__main__ import PARTS
 from benchmarks.measure import Row, paired
 
@@ -51,6 +51,13 @@ def test_the_measurements_of_the_tracker_that_are_taken_once_run() -> None:
     assert tracker._naive(10) > 0
     assert tracker._completion(10) > 0
     assert tracker._bytes_per_subtask(100) > 0
+
+
+def test_the_measurements_of_steering_run(tmp_path: Path) -> None:
+    took, share = steering.measured(str(tmp_path / "runs.db"), tmp_path, 2, 0.1)
+    assert len(took) == 2
+    assert min(took) > 0
+    assert share >= 0
 
 
 def test_the_device_part_says_that_pytango_is_missing(

@@ -39,7 +39,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_page_shows_every_verb_that_prints() -> None:
     shown = {words.split()[1] for words, _ in SHELL}
     assert shown == {"list", "show", "diff", "stats", "prune"}
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 4
 
 
 @pytest.mark.parametrize(("words", "shown"), SHELL, ids=[words for words, _ in SHELL])
@@ -49,7 +49,7 @@ def test_a_verb_prints_what_is_shown(example: str, words: str, shown: str) -> No
     assert done.stdout == shown
 
 
-@pytest.mark.parametrize(("text", "shown"), PYTHON, ids=["rows", "frames", "exports"])
+@pytest.mark.parametrize(("text", "shown"), PYTHON, ids=["rows", "frames", "requests", "exports"])
 def test_a_snippet_prints_what_is_shown(
     example: str, tmp_path: Path, text: str, shown: str
 ) -> None:

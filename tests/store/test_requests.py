@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -26,6 +27,7 @@ from taskgrove.redaction import Redaction
 from taskgrove.steering.asking import new_request
 from taskgrove.store import History, RecordDesk, Recorder, Store
 from taskgrove.store import record_desk as desk_module
+from taskgrove.store.recording.kept_aside import AsideRun, KeptAside
 from taskgrove.store.recording.request_rows import request_of
 from taskgrove.store.retention import prune
 from taskgrove.testing import EventLog
@@ -410,6 +412,23 @@ def test_requests_are_exported_and_go_with_their_run(
     assert history.reader.rows("SELECT count(*) FROM requests") == [(0,)]
 
 
+def test_requests_are_a_difference_of_two_runs(recorder: Recorder, store: Store) -> None:
+    desk = RecordDesk(store)
+    for run_id in ("run-1", "run-2"):
+        SteeredRun(recorder, run_id)
+        steering.accept(desk, run_id, "root", who="ann", wait_s=PATIENCE_S)
+    steering.fail(desk, "run-2", "root", who="bob", wait_s=PATIENCE_S)
+    steering.accept(desk, "run-2", "root", who="bob", wait_s=PATIENCE_S)
+    with pytest.raises(NoAnswerError):
+        steering.skip(desk, "run-1", "root", who="bob", wait_s=0)
+    found = History(store).diff("run-1", "run-2").of("requests")
+    assert [(item.where, item.first, item.second) for item in found] == [
+        ("accept root", "done (ann)", "done (ann), done (bob)"),
+        ("skip root", "not answered (bob)", None),
+        ("fail root", None, "refused (bob)"),
+    ]
+
+
 def test_a_record_that_is_read_only_takes_no_request(recorder: Recorder, record_url: str) -> None:
     SteeredRun(recorder, "run-1")
     with (
@@ -559,6 +578,23 @@ def test_the_end_of_a_run_waits_for_a_request_that_is_half_made(
         found = answers(store)
         assert set(found) == ({"retry"} if committed else set())
         assert all(reasons(answer) == ["run_ended"] for answer in found.values())
+
+
+def test_a_run_whose_process_keeps_its_events_aside_is_asked_by_its_id(
+    recorder: Recorder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SteeredRun(recorder, "run-1")
+    desk = RecordDesk(store)
+    runs = (AsideRun("run-1", "root", None), AsideRun("run-2", "root", None))
+    held = KeptAside(Path("spill"), runs, "the record is locked", "wait", is_held=True)
+    monkeypatch.setattr(desk._history, "_look_aside", lambda: None)
+    desk._history.kept_aside = (held,)
+    assert desk.find("run-1").run_id == "run-1"
+    with pytest.raises(UsageError):
+        desk.find("last")
+    desk._history.kept_aside = (dataclasses.replace(held, is_held=False),)
+    with pytest.raises(UsageError, match="is not whole"):
+        desk.find("run-1")
 
 
 def test_a_run_that_ends_while_it_is_asked_takes_no_request(

@@ -6,6 +6,7 @@ call; all else of it happens on its loop.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -82,7 +83,8 @@ def notify(notice: Notice) -> None:
 
 def _encoded(notice: Notice) -> bytes:
     plain = shown_rule().plain(msgspec.to_builtins(notice))
-    return msgspec.json.encode(plain) + b"\n"
+    text = json.dumps(plain, ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"  # a text may hold half a character
 
 
 def notify_of_end(words: Why, location: str | None) -> None:

@@ -5,8 +5,8 @@ kind back. In a lane the documents go one after the other. The program may hang,
 or never read: none of that reaches the run.
 
 Threads: each lane is a loop. Any thread may call :meth:`Notifier.send` and
-:meth:`Notifier.end_now`; one thread calls the others. ``_lock`` guards the lanes, the programs that
-run, and ``_over``. A program is started and reaped under it, so that no stranger is killed.
+:meth:`Notifier.end_now`; one thread calls the others. ``_lock`` guards the programs that run, and
+``_over``. No program is started or waited for under it.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ class Notifier:
 
     def send(self, lane: str, document: bytes) -> None:
         """Have the program started with a document, after the earlier ones of the same lane."""
-        with self._lock:
-            loop = self._lanes.setdefault(lane, Loop(f"notify {lane}"))
+        loop = self._lanes.setdefault(lane, Loop(f"notify {lane}"))  # one step of Python
         try:
             loop.post(self._deliver, document)
         except RuntimeError as exc:  # the machine has no further thread
@@ -84,7 +83,9 @@ class Notifier:
         lanes = list(self._lanes.values())
         try:
             for loop in lanes:
-                loop.stop(max(0.0, deadline - time.monotonic()))
+                loop.stop(0.0)
+            for loop in lanes:
+                loop.join(max(0.0, deadline - time.monotonic()))
         except KeyboardInterrupt:
             pass  # whoever is impatient with the program has had the outcome of the run
         finally:
@@ -102,37 +103,53 @@ class Notifier:
     # A lane.
 
     def _deliver(self, document: bytes) -> None:
-        with self._lock:
-            if self._over:
-                self._troubles.put("not everything was sent before the end")
-                return
+        if self._over:
+            self._troubles.put("not everything was sent before the end")
+            return
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the operator named it; no shell
+                self._argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as exc:
+            self._troubles.put(f"cannot be started: {getattr(exc, 'strerror', None) or exc}")
+            return
+        with process:  # which waits for its end
             try:
-                process = subprocess.Popen(  # noqa: S603 - the operator named it; no shell
-                    self._argv,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                )
-            except (OSError, ValueError) as exc:
-                self._troubles.put(f"cannot be started: {getattr(exc, 'strerror', None) or exc}")
+                words = self._attend(process, document)
+            except OSError as exc:
+                self._troubles.put(f"was killed, because it cannot be watched: {exc}")
                 return
-            self._running.append(process)
-        words = _Conversation(process, document).hold(self._limit_s)
-        with self._lock:
-            was_over = self._over
-            self._running.remove(process)
-            if process.poll() is None:
-                _kill(process)
-                process.wait()
         code = process.returncode
-        if was_over and code == -signal.SIGKILL:
+        if self._over and code == -signal.SIGKILL:
             self._troubles.put("was killed, because it still ran at the end of the run")
         elif words is None:
             self._troubles.put(f"was killed after {self._limit_s:g} s")
         elif code:
             end = f"exit code {code}" if code > 0 else f"signal {-code}"
             self._troubles.put(f"failed with {end}" + (f": {words}" if words else ""))
+
+    def _attend(self, process: subprocess.Popen[bytes], document: bytes) -> str | None:
+        """Return the last line of a program once it has ended; None: it had to be killed.
+
+        Until it is forgotten here nobody reaps it, so its number is no other's.
+        """
+        with self._lock:
+            self._running.append(process)
+            if self._over:
+                _kill(process)
+        words = None
+        try:
+            words = _Conversation(process, document).hold(self._limit_s)
+        finally:
+            with self._lock:
+                self._running.remove(process)
+                if words is None:
+                    _kill(process)
+        return words
 
 
 class _Conversation:

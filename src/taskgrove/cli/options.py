@@ -231,6 +231,10 @@ Again = Annotated[bool, Option("--again", "Resume a run that was already resumed
 GiveUp = Annotated[
     bool, Option("--give-up", "Give up work that cannot be followed; its end stays unknown.")
 ]
+CleanUp = Annotated[
+    bool,
+    Option("--finally", "Run the clean-up that has not run, after a preview and a yes."),
+]
 Output = Annotated[
     str | None, Option("--output", "The file to write; default: stdout (-).", "FILE", short="-o")
 ]

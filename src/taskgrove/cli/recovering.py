@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.follow import EventQueue, surface_for
 from taskgrove.cli.lost_runs import tell_lost
+from taskgrove.cli.question import confirmed
 from taskgrove.cli.recorded import HOW_TO_RECORD
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.showing import show_to_its_end
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.task import TaskExecutionType
-from taskgrove.errors import MissingExtraError, UnknownRunError
+from taskgrove.commands.task import Task, TaskExecutionType
+from taskgrove.errors import MissingExtraError, UnknownRunError, UsageError
+from taskgrove.recovery.clean_up import pending_clean_up
 from taskgrove.recovery.lost_run_recovery import (
     look_at_lost,
     runners_for_recovery,
@@ -65,12 +68,52 @@ def say_recovery_plan(terminal: Terminal, plan: RecoveryPlan) -> None:
     told = (
         ("follow", plan.of("followed")),
         ("not known", plan.of("unknown")),
+        ("was held", plan.of("held")),
+        ("run", plan.of("clean_up")),
     )
     for word, paths in told:
         for path in paths[:20]:
             terminal.say(f"  {word:<10}{safe_text(path)}")
         if len(paths) > 20:
             terminal.say(f"  {word:<10}and {len(paths) - 20} more")
+    pending = pending_clean_up(plan)
+    if pending:
+        names = ", ".join(safe_text(path) for path in pending[:20])
+        more = f" and {len(pending) - 20} more" if len(pending) > 20 else ""
+        terminal.say(f"The clean-up has not run: {names}{more}.", "yellow")
+
+
+def ask_before_it_starts(terminal: Terminal, question: str, *, yes: bool, hint: str) -> None:
+    """Ask for confirmation.
+
+    Args:
+        terminal: Where it is said that nothing was started.
+        question: The question.
+        yes: Whether it is not asked.
+        hint: What to do where there is no terminal.
+
+    Raises:
+        UsageError: There is no terminal to ask at, and ``--yes`` was not given.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("nothing was started: there is no terminal to ask at", hint=hint)
+    if not confirmed(question):
+        terminal.say("Nothing was started.")
+        raise SystemExit(ExitCode.ABORTED)
+
+
+class CleanUp(NamedTuple):
+    """The clean-up of a lost run, as it is to be run.
+
+    Attributes:
+        tree: The tree of the run, composed again.
+        runners: What runs its steps.
+    """
+
+    tree: Task
+    runners: Mapping[TaskExecutionType, LeafRunner]
 
 
 def recover_shown(
@@ -81,6 +124,7 @@ def recover_shown(
     *,
     give_up: bool = False,
     json: bool = False,
+    clean_up: CleanUp | None = None,
 ) -> ExitCode:
     """Recover a lost run, show it to its end, and return the exit code.
 
@@ -91,20 +135,23 @@ def recover_shown(
         run: The run.
         give_up: Whether work that cannot be followed from here is given up.
         json: Whether standard output carries the events.
+        clean_up: The clean-up that is run; None: nothing is started.
 
     Raises:
         UsageError: It is not lost, or cannot be recovered here.
     """
     row, plan = look_at_lost(store, run)
-    say_recovery_plan(terminal, plan)
+    if clean_up is None:
+        say_recovery_plan(terminal, plan)
     events, view = EventQueue(), RunView()
     view.apply_all(History(store).events(row)).settle()
     assert record.recorder is not None
     with ExitStack() as stack:
         runners = _runners_for(stack, terminal, plan)
-        executor = stack.enter_context(
-            MainTaskExecutor(runners=runners_for_recovery(runners), grace_s=GRACE_S)
-        )
+        if clean_up is not None:
+            runners = {**runners, **clean_up.runners}
+        followers = runners_for_recovery(runners, clean_up=clean_up is not None)
+        executor = stack.enter_context(MainTaskExecutor(runners=followers, grace_s=GRACE_S))
         record.recorder.forward(row.run_id, events)
         recorder = record.recorder
         shown = show_to_its_end(
@@ -120,6 +167,7 @@ def recover_shown(
                     runners=runners,
                     recorder=recorder,
                     give_up=give_up,
+                    clean_up=None if clean_up is None else clean_up.tree,
                 ).handle
             ),
             lambda: surface_for(terminal, view, json=json),

@@ -15,9 +15,13 @@ from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
 from taskgrove.cli.notifying import notify_with
-from taskgrove.cli.question import confirmed
 from taskgrove.cli.recording import Recording
-from taskgrove.cli.recovering import recover_shown, say_recovery_plan, writable_record
+from taskgrove.cli.recovering import (
+    ask_before_it_starts,
+    recover_shown,
+    say_recovery_plan,
+    writable_record,
+)
 from taskgrove.cli.resume_source import (
     ResumeOptions,
     analysis_options,
@@ -31,7 +35,7 @@ from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.run_recorder import RunAbout
-from taskgrove.errors import CommandError, UsageError
+from taskgrove.errors import CommandError
 from taskgrove.recovery.lost_run_recovery import look_at_lost
 from taskgrove.recovery.resuming import Resumption, check_not_resumed, plan_resume, to_resume
 from taskgrove.store.history import History
@@ -215,18 +219,5 @@ def _agreed(terminal: Terminal, row: RunRow, ready: Resumption, options: ResumeO
 
 
 def _ask(terminal: Terminal, question: str, options: ResumeOptions) -> None:
-    """Ask for confirmation.
-
-    Raises:
-        UsageError: There is no terminal to ask at, and ``--yes`` was not given.
-    """
-    if options.yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "nothing was started: there is no terminal to ask at",
-            hint="--yes does it without asking, --dry-run only shows what would be done",
-        )
-    if not confirmed(question):
-        terminal.say("Nothing was started.")
-        raise SystemExit(ExitCode.ABORTED)
+    hint = "--yes does it without asking, --dry-run only shows what would be done"
+    ask_before_it_starts(terminal, question, yes=options.yes, hint=hint)

@@ -26,6 +26,7 @@ _TITLES: Final = {
     "devices": "Devices",
     "parameters": "Parameters",
     "environment": "Environment",
+    "requests": "Requests of operators",
     "versions": "Versions",
 }
 #: How many rows of one topic are shown; JSON has all.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -13,8 +13,10 @@ from taskgrove.cli.recorded import open_history, say_nothing_there, write_json
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.store.history import History
 from taskgrove.store.queries.run_filter import parse_filter
 from taskgrove.store.queries.run_rows import RunSummary
+from taskgrove.view.act_words import wait_summary
 from taskgrove.view.phrases import left_out_words
 from taskgrove.view.terminal_text import duration_text
 
@@ -32,6 +34,8 @@ OUTCOME_STYLES: Final = {
 _LEAST_ID: Final = 16
 #: From this width on ids are shown whole.
 _WIDE: Final = 100
+#: So many runs that have not ended are looked at for what they wait for.
+_LOOKED_AT: Final = 20
 
 
 @verb
@@ -45,11 +49,14 @@ def list_runs(
     which = parse_filter(**filters, limit=limit + 1)
     terminal = Terminal()
     history = open_history(db)
+    waits: dict[str, str] = {}
     if history is None:
         found: Sequence[RunSummary] = []
     else:
         with history:
             found = history.runs(which)
+            if not json:
+                waits = _waits(history, found[:limit])
             if not found and not json:
                 say_nothing_there(terminal, history, narrowed=which.is_narrow)
     if json:
@@ -58,14 +65,29 @@ def list_runs(
     if history is None:
         say_nothing_there(terminal, None, narrowed=False)
     elif found:
-        print_runs(terminal, found[:limit])
+        print_runs(terminal, found[:limit], waits)
         if len(found) > limit:
             terminal.say(f"The newest {limit} runs; '--limit' shows more.", "dim")
     return ExitCode.OK
 
 
-def print_runs(terminal: Terminal, runs: Sequence[RunSummary]) -> None:
-    """Print runs as a table."""
+def _waits(history: History, runs: Sequence[RunSummary]) -> dict[str, str]:
+    """Return the pause and the waits of runs that have not ended, by id."""
+    now_ns, running = SYSTEM_CLOCK.wall_ns(), [run for run in runs if run.state == "running"]
+    return {run.run_id: wait_summary(history.nodes(run), now_ns) for run in running[:_LOOKED_AT]}
+
+
+def print_runs(
+    terminal: Terminal, runs: Sequence[RunSummary], waits: Mapping[str, str] | None = None
+) -> None:
+    """Print runs as a table.
+
+    Args:
+        terminal: Where it is printed.
+        runs: The runs.
+        waits: The pause and the waits of runs that have not ended, in words, by id.
+    """
+    told = waits or {}
     now_ns = SYSTEM_CLOCK.wall_ns()
     columns = (
         Column("RUN"),
@@ -77,7 +99,7 @@ def print_runs(terminal: Terminal, runs: Sequence[RunSummary]) -> None:
     )
     ids = shown_ids(terminal, [run.run_id for run in runs])
     rows = [
-        (shown_id, run.command, run.outcome, took_text(run, now_ns), _leaves(run), _why(run))
+        (shown_id, run.command, run.outcome, took_text(run, now_ns), _leaves(run), _why(run, told))
         for shown_id, run in zip(ids, runs, strict=True)
     ]
     styles = [("", "", OUTCOME_STYLES[run.outcome], "dim", "", "") for run in runs]
@@ -113,11 +135,11 @@ def _leaves(run: RunSummary) -> str:
     return str(run.leaf_count)
 
 
-def _why(run: RunSummary) -> str:
+def _why(run: RunSummary, waits: Mapping[str, str]) -> str:
     if run.outcome == "lost":
         return run.state_note or f"last heard of at {run.last_at:%Y-%m-%d %H:%M:%S} UTC"
     if run.outcome == "running":
-        return f"{run.progress} % done"
+        return "; ".join(filter(None, (waits.get(run.run_id), f"{run.progress} % done")))
     told = [
         "" if run.resumed_by_run_id is None else f"resumed by {run.resumed_by_run_id}",
         "" if run.outcome == "ok" else run.headline,

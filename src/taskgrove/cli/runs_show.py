@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from taskgrove.cli import options as opt
@@ -13,6 +14,8 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.story.run_node import RunNode
+from taskgrove.view.act_words import wait_summary
 from taskgrove.view.phrases import counted
 from taskgrove.view.record_view import state_words, story_of_record
 from taskgrove.view.snapshot import RunView
@@ -35,7 +38,7 @@ def show_run(
     """
     terminal = Terminal()
     with history_of_runs(db) as history:
-        found, nodes, verdicts = history.whole(run)
+        found, nodes, verdicts, requests = history.whole(run)
         pages = history.pages(found)
         location = history.store.location
         if node is not None:
@@ -49,11 +52,16 @@ def show_run(
             return ExitCode.OK
         if json:
             told = {"run": found, "nodes": nodes, "pages": pages, "verdicts": verdicts}
+            told["requests"] = requests
             write_json(terminal, told)
             return ExitCode.OK
-    _say_head(terminal, found, location)
+    _say_head(terminal, found, location, nodes)
     now_ns = SYSTEM_CLOCK.wall_ns()
-    words = why(story_of_record(found, nodes, now_ns=now_ns, verdicts=verdicts, location=location))
+    words = why(
+        story_of_record(
+            found, nodes, now_ns=now_ns, verdicts=verdicts, requests=requests, location=location
+        )
+    )
     if nodes:
         terminal.say()
         keep = [group.paths[0] for group in shown_causes(words)]
@@ -65,17 +73,25 @@ def show_run(
     return ExitCode.OK
 
 
-def _say_head(terminal: Terminal, run: RunRow, location: str) -> None:
+def _say_head(terminal: Terminal, run: RunRow, location: str, nodes: Sequence[RunNode]) -> None:
     now_ns = SYSTEM_CLOCK.wall_ns()
     style = STATE_STYLES[OUTCOME_STYLES[run.outcome]]
     took = took_text(run, now_ns)
     terminal.say(f"{safe_text(run.command)}: {run.outcome}, {took}", style)
-    for name, text in head_lines(run, now_ns, location):
+    waits = wait_summary(nodes, now_ns) if run.state == "running" else ""
+    for name, text in head_lines(run, now_ns, location, waits):
         terminal.say_line([(f"  {name:<9}", "dim"), (safe_text(text), "")])
 
 
-def head_lines(run: RunRow, now_ns: int, location: str) -> list[tuple[str, str]]:
-    """Return the lines above the tree of a run, as names and texts."""
+def head_lines(run: RunRow, now_ns: int, location: str, waits: str = "") -> list[tuple[str, str]]:
+    """Return the lines above the tree of a run, as names and texts.
+
+    Args:
+        run: The run.
+        now_ns: When it is looked at, UTC, nanoseconds since the epoch.
+        location: The record.
+        waits: The pause and the waits of a run that has not ended, in words.
+    """
     ended = "" if run.ended_at is None else f" to {run.ended_at:%Y-%m-%d %H:%M:%S}"
     leaves = counted(run.leaf_count, "leaf", "leaves")
     if run.failed_leaf_count:
@@ -87,6 +103,7 @@ def head_lines(run: RunRow, now_ns: int, location: str) -> list[tuple[str, str]]
         ("run", run.run_id),
         ("time", f"{run.created_at:%Y-%m-%d %H:%M:%S}{ended} UTC"),
         ("state", state_words(run, now_ns, location)),
+        ("waits", waits),
         ("tree", leaves),
         ("resumes", run.parent_run_id or ""),
         ("resumed", _resumed_text(run)),

@@ -7,9 +7,10 @@ from typing import Final
 
 from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import UsageError, nearest
-from taskgrove.events import Cause
+from taskgrove.events import Cause, SteeringRequest
 from taskgrove.story.legacy import cause_of
 from taskgrove.story.run_node import RunNode
+from taskgrove.view.act_words import account
 from taskgrove.view.phrases import clock_text, seconds_between
 from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
@@ -49,21 +50,30 @@ def say_node(terminal: Terminal, node: RunNode, now_ns: int) -> None:
     failed = [note.cause for note in node.notes if note.topic in _ATTEMPTS and note.cause]
     for number, cause in enumerate(failed, 1):
         _say_cause(terminal, f"Attempt {cause.attempt or number}", cause, now_ns)
-    if node.is_problem or node.skipped:
+    wait = node.wait
+    if wait is not None and wait.failure is not None and wait.failure.cause is not None:
+        _say_cause(terminal, "Cause", wait.failure.cause, now_ns)
+    elif node.is_problem or node.skipped:
         _say_cause(terminal, "Cause", cause_of(node), now_ns)
     if node.notes:
         terminal.say("Notes:", "bold")
         for note in node.notes:
             when = clock_text(note.wall_ns, now_ns)
-            terminal.say_item(f"{when} {note.topic}: {note.text}")
+            asked = "" if note.request is None else f" (asked by {_asker(note.request)})"
+            terminal.say_item(f"{when} {note.topic}: {note.text}{asked}")
 
 
 def _facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
     composed = node.composed
     yield "message", node.message
+    yield from _steering_facts(node, now_ns)
     if (device := device_of(node)) is not None:
         yield "device", device
     if composed is not None:
+        if composed.description:
+            yield "about", composed.description
+        if composed.call is not None:
+            yield "calls", composed.call
         if composed.command_name:
             yield "command", composed.command_name
         if composed.place is not None:
@@ -79,6 +89,31 @@ def _facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
         yield "outside", f"{node.outside_kind or 'id'} {node.outside_id}"
     if node.finished is not None and node.finished.line:
         yield "decided", node.finished.line
+
+
+def _steering_facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
+    """Yield the wait of a node, and the person who decided its end."""
+    wait = node.wait
+    if wait is not None:
+        yield wait.how, f"since {clock_text(wait.since_ns, now_ns)}"
+        if wait.until_ns is not None:
+            yield "until", clock_text(wait.until_ns, now_ns)
+    finished = node.finished
+    if finished is None:
+        return
+    if finished.accepted:
+        yield "accepted", f"by {' and '.join(finished.accepted_by) or 'an operator'}"
+    if finished.request is not None:
+        when = clock_text(finished.request.asked_ns, now_ns)
+        yield "asked by", f"{_asker(finished.request)}, {when}"
+
+
+def _asker(request: SteeringRequest) -> str:
+    """Return who asked, from which account, and why."""
+    login = account(request)
+    told = request.who or request.user or "an operator"
+    told += f", {login}" if login else ""
+    return f"{told}: {request.why}" if request.why else told
 
 
 def _say_cause(terminal: Terminal, title: str, cause: Cause, now_ns: int) -> None:

@@ -98,7 +98,7 @@ class _Watched:
         if self._json or self._lives():
             surface = JsonLines(self._terminal) if self._json else self._surface()
             self._follow(surface)
-        row, nodes, verdicts = self._history.whole(self._row.run_id)
+        row, nodes, verdicts, requests = self._history.whole(self._row.run_id)
         if not self._json:
             if not self._view.nodes:
                 print_tree(self._terminal, RunView.of(row.run_id, nodes))
@@ -107,6 +107,7 @@ class _Watched:
                 nodes,
                 now_ns=SYSTEM_CLOCK.wall_ns(),
                 verdicts=verdicts,
+                requests=requests,
                 location=self._history.store.location,
             )
             self._terminal.say_explanation(why(story))

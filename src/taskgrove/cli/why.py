@@ -56,10 +56,15 @@ def why(
 def _story_of_run(reference: str, database: str | None) -> RunStory:
 
     with history_of_runs(database) as history:
-        run, nodes, verdicts = history.whole(reference)
+        run, nodes, verdicts, requests = history.whole(reference)
         location = history.store.location
     return story_of_record(
-        run, nodes, now_ns=SYSTEM_CLOCK.wall_ns(), verdicts=verdicts, location=location
+        run,
+        nodes,
+        now_ns=SYSTEM_CLOCK.wall_ns(),
+        verdicts=verdicts,
+        requests=requests,
+        location=location,
     )
 
 

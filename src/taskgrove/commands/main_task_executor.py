@@ -84,6 +84,7 @@ class MainTaskExecutor:
         prior: Mapping[str, Prior] | None = None,
         first_sequence: int = 1,
         start_nothing: str | None = None,
+        start_clean_up: bool = False,
         hold: bool = False,
         pause_before: Iterable[str] = (),
     ) -> RunHandle:
@@ -101,6 +102,7 @@ class MainTaskExecutor:
                 on, and its tree is not published again.
             start_nothing: Why no leaf may be started; None: leaves may. Work in ``prior`` is
                 followed, and every other leaf ends ABORTED, ``not started: <why>``.
+            start_clean_up: With ``start_nothing``: whether clean-ups may be started all the same.
             hold: Whether a leaf that fails waits for a decision, where no setting of the tree
                 says so.
             pause_before: Nodes, or patterns that select nodes: the run pauses when one of them is
@@ -132,6 +134,7 @@ class MainTaskExecutor:
             recorder=recorder,
             goes_on=first_sequence > 1,
             start_nothing=start_nothing,
+            start_clean_up=start_clean_up,
             holds=hold,
             pause_before=pauses,
             when_final=self._let_go,

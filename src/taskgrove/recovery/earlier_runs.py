@@ -108,7 +108,9 @@ class Earlier:
     def past_of(self, path: str) -> LeafPast:
         """Return in which of the runs a leaf was at work."""
         nodes = [run.nodes.get(path) for run in self._family]
-        began = max((at for at, node in enumerate(nodes) if node and _began(node)), default=NEVER)
+        began = max(
+            (at for at, node in enumerate(nodes) if node and has_begun(node)), default=NEVER
+        )
         place = self._place(path)
         line = self._line[self._line.index(place) :]
         worked = next((p for p in line if not self._is_reused(p, path)), NEVER)
@@ -142,6 +144,6 @@ def went_well(facts: RunNode) -> bool:
     )
 
 
-def _began(facts: RunNode) -> bool:
+def has_begun(facts: RunNode) -> bool:
     """Return True where the record says that a leaf was started."""
     return facts.started_ns is not None or facts.outside_id is not None

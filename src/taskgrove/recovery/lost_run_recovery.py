@@ -1,10 +1,11 @@
 """Recovering a run whose runner was lost: it goes on under its own id, to a true end.
 
-Nothing is started. Work that runs outside is followed by its recorded id; a leaf whose end is not
-known says so (see ``recovery_plan``). A recovery takes over the lease by a compare-and-swap, so
-that of two recoveries at once only one goes on. Requests of operators that the lost runner has
-not answered are answered then: by the events that they caused, or as too late. When the recovery
-is lost in turn, the run is LOST again, and can be recovered again.
+Nothing is started, unless the clean-up of the run is asked for. Work that runs outside is followed
+by its recorded id; a leaf whose end is not known says so (see ``recovery_plan``). A recovery takes
+over the lease by a compare-and-swap, so that of two recoveries at once only one goes on. Requests
+of operators that the lost runner has not answered are answered then: by the events that they
+caused, or as too late. When the recovery is lost in turn, the run is LOST again, and can be
+recovered again.
 
 Threads: any thread may call any function here.
 """
@@ -22,9 +23,10 @@ from taskgrove.commands.leaf_runner import LeafContext, LeafLimits, LeafRunner
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.prior import PriorWork
 from taskgrove.commands.run_recorder import RunAbout, RunRecorder
-from taskgrove.commands.task import LeafTask, TaskExecutionType
-from taskgrove.errors import AnalysisError, UsageError
+from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.errors import AnalysisError, MissingRunnerError, UsageError
 from taskgrove.events import Observer
+from taskgrove.recovery.clean_up import run_clean_up
 from taskgrove.recovery.finding_lost import find_lost, moment_text
 from taskgrove.recovery.recovery_plan import KIND_OF_OUTSIDE, RecoveryPlan, plan_recovery
 from taskgrove.store.database.advice import quoted_line
@@ -35,6 +37,7 @@ from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 from taskgrove.store.recording.request_rows import close_requests
 from taskgrove.store.store import Store
 
+_INTERNAL: Final = TaskExecutionType.INTERNAL
 #: The run was not recovered and lost once more since: else the plan would be out of date.
 _CLAIM: Final = (
     "UPDATE runs SET state = 'running', state_note = ?, recovered_ns = ?"
@@ -84,6 +87,7 @@ def recover(
     give_up: bool = False,
     max_workers: int = 16,
     grace_s: float = 5.0,
+    clean_up: Task | None = None,
 ) -> AggregationOutcome:
     """Recover a lost run, and wait for its end.
 
@@ -96,10 +100,12 @@ def recover(
         give_up: Whether work that cannot be followed from here ends as FAILED.
         max_workers: As the executor's.
         grace_s: As the executor's, in seconds.
+        clean_up: The tree of the run, built again: its clean-up (``finally``) is run where it is
+            pending; None starts nothing.
 
     Raises:
-        UsageError: The run is not lost, another process recovers it, or work of it cannot be
-            followed from here; the record is as before.
+        UsageError: The run is not lost, another process recovers it, work of it cannot be
+            followed from here, or its clean-up cannot be run; the record is as before.
         UnknownRunError: There is no such run.
         StoreError: The record cannot be read or written.
     """
@@ -107,7 +113,8 @@ def recover(
 
     own = Recorder(store) if recorder is None else None
     try:
-        with MainTaskExecutor(max_workers, runners_for_recovery(runners), grace_s=grace_s) as pool:
+        followers = runners_for_recovery(runners, clean_up=clean_up is not None)
+        with MainTaskExecutor(max_workers, followers, grace_s=grace_s) as pool:
             recovery = start_recovery(
                 store,
                 run,
@@ -116,6 +123,7 @@ def recover(
                 recorder=recorder or own,
                 observers=observers,
                 give_up=give_up,
+                clean_up=clean_up,
             )
             recovery.handle.wait()
             outcome = recovery.handle.outcome
@@ -135,6 +143,7 @@ def start_recovery(
     recorder: RunRecorder | None,
     observers: Iterable[Observer] = (),
     give_up: bool = False,
+    clean_up: Task | None = None,
 ) -> Recovery:
     """Begin to recover a lost run; returns at once.
 
@@ -146,12 +155,16 @@ def start_recovery(
         recorder: Records the rest of the run.
         observers: Called with every event from here on.
         give_up: Whether work that cannot be followed from here ends as FAILED.
+        clean_up: As :func:`recover`.
 
     Raises:
         UsageError: As :func:`recover`.
     """
     row, plan = look_at_lost(store, run)
     _check_followable(row, plan, runners, give_up=give_up)
+    if clean_up is not None:
+        run_clean_up(plan, clean_up)
+        _check_runnable(plan, runners)
     _claim(store, row)
     about = RunAbout(row.command, row.source, row.argv, row.parent_run_id, row.labels)
     try:
@@ -164,6 +177,7 @@ def start_recovery(
             prior=plan.prior,
             first_sequence=row.last_sequence + 1,
             start_nothing=plan.reason,
+            start_clean_up=clean_up is not None,
         )
     except BaseException:
         _give_back(store, row)
@@ -194,10 +208,18 @@ def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
 
 
 def runners_for_recovery(
-    runners: Mapping[TaskExecutionType, LeafRunner] | None,
+    runners: Mapping[TaskExecutionType, LeafRunner] | None, *, clean_up: bool = False
 ) -> dict[TaskExecutionType, LeafRunner]:
-    """Return runners for every kind of leaf: nothing is started, so most may be missing."""
+    """Return runners for every kind of leaf: nothing is started, so most may be missing.
+
+    Args:
+        runners: The runners that there are.
+        clean_up: Whether internal steps of a clean-up may be run: then the executor's own runner
+            does it.
+    """
     kinds = [kind for kind in TaskExecutionType if not kind.is_composite]
+    if clean_up and _INTERNAL not in (runners or {}):
+        kinds.remove(_INTERNAL)
     return {kind: (runners or {}).get(kind) or _NothingToFollow() for kind in kinds}
 
 
@@ -233,6 +255,17 @@ def _check_followable(
                 hint=f"{hint}, or give it up (--give-up): its end is then not known",
             )
         plan.forget(path, why)
+
+
+def _check_runnable(plan: RecoveryPlan, runners: Mapping[TaskExecutionType, LeafRunner]) -> None:
+    for path in plan.of("clean_up"):
+        kind = plan.root.find(path).task_type
+        if kind not in runners and kind is not _INTERNAL:
+            raise MissingRunnerError(
+                f"nothing here runs {kind.name} steps such as {path}, of the clean-up",
+                path=path,
+                hint="install what runs such steps, or recover the run without its clean-up",
+            )
 
 
 def _lives(identity: str) -> bool:

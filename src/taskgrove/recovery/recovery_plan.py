@@ -19,13 +19,8 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause, NoteDetail
 from taskgrove.recovery.doubts import DOUBT, doubt_of_lost
-from taskgrove.recovery.open_decisions import (
-    WAS_HELD,
-    OpenDecision,
-    Waiting,
-    is_parked,
-    open_decision,
-)
+from taskgrove.story.node_note import NodeNote
+from taskgrove.story.node_wait import NodeWait, Waiting
 from taskgrove.story.run_node import RunNode, RunNodes
 
 #: The kind of leaf whose work runs outside under an id of this kind.
@@ -42,8 +37,10 @@ _IN_FLIGHT: Final = {
     " still run",
 }
 
+#: Topic of the note on a leaf that waited for a decision when the runner was lost.
+_WAS_HELD: Final = "was-held"
 #: How a leaf is treated.
-Fate: TypeAlias = Literal["kept", "followed", "held", "unknown", "not_started"]
+Fate: TypeAlias = Literal["kept", "followed", "held", "unknown", "not_started", "clean_up"]
 _WAITED: Final[dict[Waiting, str]] = {
     "held": "an operator's decision",
     "undecided": "the ends of its group",
@@ -56,6 +53,7 @@ _WORDS: Final[dict[Fate, str]] = {
     "held": "waiting for a decision, their failures stand",
     "unknown": "in flight, their fate not known",
     "not_started": "not started",
+    "clean_up": "of the clean-up, which runs now",
 }
 
 
@@ -72,7 +70,7 @@ class RecoveryPlan:
         fates: How each leaf is treated, by path. ``kept``: its end is on record; ``followed``:
             its work runs, or ran, outside, and its end is asked for; ``held``: it waited for a
             decision, and its failure stands; ``unknown``: it was in flight without an id;
-            ``not_started``: it never began.
+            ``not_started``: it never began; ``clean_up``: the same, and the recovery runs it.
     """
 
     run_id: str
@@ -151,10 +149,10 @@ def _decide(
         plan.fates[path] = "kept"
         return known
     node = plan.nodes.get(path)
-    decision = None if node is None else open_decision(node)
-    if node is not None and decision is not None:  # its id is that of an attempt that has ended
-        plan.fates[path] = "held"
-        return _stands(node, decision)
+    wait = None if node is None else node.wait
+    if node is not None and wait is not None and wait.failure is not None:
+        plan.fates[path] = "held"  # its id is that of an attempt that has ended
+        return _stands(node, wait, wait.failure)
     if isinstance(known, PriorWork) and known.outside_id:
         plan.fates[path] = "followed"
         return known
@@ -163,7 +161,7 @@ def _decide(
         text = f"{_IN_FLIGHT[leaf.task_type]}; {plan.reason}, and how it ended is not known"
         return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"))
     plan.fates[path] = "not_started"
-    if not may_have_begun or (node is not None and is_parked(node)):
+    if not may_have_begun or wait is not None:  # a pause kept it from starting
         return None
     text = f"not started according to the record: {plan.reason}; a start in its last moments"
     text += " would not be on record"
@@ -176,14 +174,13 @@ def _decide(
     )
 
 
-def _stands(node: RunNode, decision: OpenDecision) -> PriorEnd:
+def _stands(node: RunNode, wait: NodeWait, failure: NodeNote) -> PriorEnd:
     """Return the end of a leaf that waited for a decision: its failure stands."""
-    failure, waiting = decision.failure, decision.waiting
     fields: dict[str, Any] = {"cause": failure.cause}
     if node.attempt > 1:
         fields["attempt"] = node.attempt
-    text = f"was held: it waited for {_WAITED[waiting]} when the runner was lost"
-    facts = NoteDetail(WAS_HELD, {"waiting": waiting}, failure.cause)
+    text = f"was held: it waited for {_WAITED[wait.how]} when the runner was lost"
+    facts = NoteDetail(_WAS_HELD, {"waiting": wait.how}, failure.cause)
     result = (ResultCode.FAILED, failure.text)
     return PriorEnd(TaskStatus.FAILED, result, text, fields, facts=facts)
 

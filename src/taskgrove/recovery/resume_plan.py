@@ -161,7 +161,7 @@ def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, st
     asked = None if since else earlier.left_out_by(path)
     if asked is not None:
         return _left_out(leaf, path, facts, run_id, asked)
-    changed = _changed(leaf, facts) or (since and f"it has run since, in run {since}")
+    changed = change_of(leaf, facts) or (since and f"it has run since, in run {since}")
     if changed:
         return _Decision(None, changed)
     return _end_of(facts, run_id, earlier.verdict_on(path))
@@ -246,7 +246,7 @@ def _verdict_words(data: Mapping[str, str]) -> str:
     return f"{data.get('who')} said to treat it as OK: {data.get('why')}"
 
 
-def _changed(leaf: LeafTask, facts: RunNode) -> str:
+def change_of(leaf: LeafTask, facts: RunNode) -> str:
     """Return how a leaf differs from the one that ran; empty when it is the same."""
     composed = facts.composed
     if composed is None:

@@ -24,6 +24,7 @@ from taskgrove.store.database.record_version import OlderRecordError
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_analysis, read_run_nodes
 from taskgrove.store.queries.reading import Reader
+from taskgrove.store.queries.request_reading import read_requests
 from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import ALL_RUNS, RunFilter
 from taskgrove.store.queries.run_references import find_run
@@ -38,12 +39,7 @@ from taskgrove.store.queries.run_rows import (
     newest_sql,
     summary_of,
 )
-from taskgrove.store.queries.whole_run import (
-    WholeRun,
-    read_requests,
-    read_verdicts,
-    read_whole_run,
-)
+from taskgrove.store.queries.whole_run import WholeRun, read_verdicts, read_whole_run
 from taskgrove.store.recording.kept_aside import KeptAside, TakenIn
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.store import Store
@@ -296,7 +292,7 @@ class History:
             return read_run_nodes(cursor, key)
 
     def whole(self, run: str) -> WholeRun:
-        """Return a run with its nodes and verdicts, all of one moment.
+        """Return a run with its nodes, verdicts and requests, all of one moment.
 
         The quickest way to the facts of an explanation.
 

@@ -17,6 +17,12 @@ NodeState: TypeAlias = Literal[
     "aborted",
     "skipped",
     "not found",
+    "held",
+    "undecided",
+    "delayed",
+    "parked",
+    "accepted",
+    "left out",
 ]
 
 #: States that a person must see, however large the tree is; worst first.
@@ -25,7 +31,18 @@ PROBLEM_STATES: Final[tuple[NodeState, ...]] = (
     "rejected",
     "aborted",
     "not found",
+    "held",
     "degraded",
+    "accepted",
+)
+#: States of nodes that have not ended.
+OPEN_STATES: Final[tuple[NodeState, ...]] = (
+    "held",
+    "undecided",
+    "delayed",
+    "running",
+    "parked",
+    "waiting",
 )
 
 _STATE_OF_STATUS: Final[dict[TaskStatus | None, NodeState]] = {
@@ -46,12 +63,25 @@ def state_of(
     health_state: str | None,
     *,
     skipped: bool = False,
+    accepted: bool = False,
+    left_out: bool = False,
 ) -> NodeState:
-    """Return the one word for a status, a result code and a health together."""
+    """Return the one word for a status, a result code and a health together.
+
+    Args:
+        status: The status.
+        result_code: The result code.
+        health_state: ``DEGRADED``, ``FAILED`` or None.
+        skipped: Whether it is marked as skipped.
+        accepted: Whether a person accepted its failure.
+        left_out: Whether an operator left it out.
+    """
     if status is TaskStatus.COMPLETED:
         if health_state == "DEGRADED":
             return "degraded"
-        return "failed" if result_code in PROBLEM_CODES else "completed"
+        if result_code in PROBLEM_CODES:
+            return "failed"
+        return "accepted" if accepted else "completed"
     if status is TaskStatus.REJECTED and skipped:
-        return "skipped"
+        return "left out" if left_out else "skipped"
     return _STATE_OF_STATUS[status]

@@ -31,6 +31,7 @@ from taskgrove.story.node_note import (
     outside_end_of,
 )
 from taskgrove.story.node_state import PROBLEM_STATES, NodeState, state_of
+from taskgrove.story.node_wait import NodeWait, wait_in
 
 _RUNNING: Final = TaskStatus.IN_PROGRESS
 
@@ -116,13 +117,46 @@ class RunNode:
 
     @property
     def skipped(self) -> bool:
-        """True for a casualty: a step that was not run because an earlier one failed."""
+        """True for a step that was not run: an earlier one failed, or an operator left it out."""
         return self.finished is not None and self.finished.skipped
 
     @property
+    def is_left_out(self) -> bool:
+        """True for a step that an operator left out; those below it are skipped."""
+        finished = self.finished
+        return (
+            finished is not None
+            and finished.skipped
+            and any(item.is_by_operator for item in finished.left_out[:1])
+        )
+
+    @property
+    def is_accepted(self) -> bool:
+        """True where a person accepted its failure, or all failures below it."""
+        return self.finished is not None and self.finished.accepted
+
+    @property
+    def wait(self) -> NodeWait | None:
+        """Its wait for a decision, a delay or the end of a pause; None: it does not wait."""
+        if not self.notes or self.is_final:
+            return None
+        began_ns = self.attempt_started_ns
+        begun = self.started_ns is not None or self.outside_id is not None
+        return wait_in(self.notes, self.attempt, began_ns, has_begun=begun)
+
+    @property
     def state(self) -> NodeState:
-        """The one word for its status, its result code and its health."""
-        return state_of(self.status, self.result_code, self.health_state, skipped=self.skipped)
+        """The one word for its status, its result code, its health and its wait."""
+        if self.notes and (wait := self.wait) is not None:
+            return wait.how
+        return state_of(
+            self.status,
+            self.result_code,
+            self.health_state,
+            skipped=self.skipped,
+            accepted=self.is_accepted,
+            left_out=self.is_left_out,
+        )
 
     @property
     def is_problem(self) -> bool:

@@ -14,6 +14,8 @@ from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import LeftOut, TaskEvent
+from taskgrove.story.node_wait import RunPause, pause_in
+from taskgrove.story.operator_acts import Asked
 from taskgrove.story.run_node import RunNode, RunNodes
 
 #: ``running``: its runner lives; ``final``: it has ended; ``lost``: its runner vanished;
@@ -110,6 +112,8 @@ class RunStory:
         resumed_by: The runs that resumed it, and that resumed those, as they began.
         resume_options: Further options of ``taskgrove resume``, such as ``--manager P:C``.
         runner: The signs of its runner while it runs; None: not recorded, or over.
+        asked: The requests of operators on record, with their answers; events alone tell only of
+            those that took effect.
     """
 
     run_id: str
@@ -131,11 +135,18 @@ class RunStory:
     resume_options: Sequence[str] = ()
     resumed_by: Sequence[ResumedBy] = ()
     runner: RunnerSign | None = None
+    asked: Sequence[Asked] = ()
 
     @property
     def root(self) -> RunNode | None:
         """The root of the tree, or None when nothing is known of it."""
         return self.nodes[0] if self.nodes else None
+
+    @property
+    def pause(self) -> RunPause | None:
+        """Its pause, while it runs; None: it is not paused."""
+        root = self.root
+        return pause_in(root.notes) if root is not None and self.state == "running" else None
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

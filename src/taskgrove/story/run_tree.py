@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from taskgrove.events import TaskEvent
-from taskgrove.story.node_state import NodeState
+from taskgrove.events import NoteDetail, TaskEvent
+from taskgrove.story.node_state import OPEN_STATES, NodeState
+from taskgrove.story.node_wait import TURNING_TOPICS
 from taskgrove.story.run_node import RunNode, RunNodes
 
 
@@ -61,7 +62,7 @@ class Branch:
     @property
     def done_count(self) -> int:
         """How many children have ended."""
-        return len(self._children) - self.tally["waiting"] - self.tally["running"]
+        return len(self._children) - sum(self.tally[state] for state in OPEN_STATES)
 
     def adopt(self, child: RunNode) -> None:
         """Take a child that was not known before."""
@@ -110,7 +111,13 @@ class RunTree(RunNodes):
         """Take in one event and return the node that it changed; see :class:`RunNodes`."""
         node = self.nodes.get(event.path) or self.put(RunNode(event.path))
         kind = event.kind
-        if kind == "note" or (kind == "progress" and event.status is node.status):
+        if (
+            _turns_nothing(event)
+            if kind == "note"
+            else kind == "progress"
+            and event.status is node.status
+            and event.attempt == node.attempt
+        ):
             return super().fold(event)  # by far the most; the state stays
         leaf, state = self.is_leaf(node), node.state
         super().fold(event)
@@ -159,3 +166,8 @@ class RunTree(RunNodes):
             else:
                 del branch.troubled[node.name]
             node = self.nodes[node.parent_path]
+
+
+def _turns_nothing(note: TaskEvent) -> bool:
+    """Return whether a note leaves the state of its node as it is."""
+    return not (isinstance(note.detail, NoteDetail) and note.detail.topic in TURNING_TOPICS)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from taskgrove.store.database.advice import command_line, db_option, quoted_line, typed_again
 from taskgrove.store.database.holders import runner_sign, why_expired
-from taskgrove.store.queries.run_rows import RunRow, VerdictRow
+from taskgrove.store.queries.run_rows import RequestRow, RunRow, VerdictRow
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import OperatorVerdict, ResumedBy, RunState, RunStory
 from taskgrove.view.phrases import ago_text, day_text
@@ -26,6 +26,7 @@ def story_of_record(
     *,
     now_ns: int,
     verdicts: Sequence[VerdictRow] = (),
+    requests: Sequence[RequestRow] = (),
     location: str | None = None,
 ) -> RunStory:
     """Return the story of a recorded run, to be explained.
@@ -35,6 +36,7 @@ def story_of_record(
         nodes: Its nodes, as the record has them.
         now_ns: The time, UTC, nanoseconds since the epoch.
         verdicts: Verdicts of operators on it.
+        requests: Requests of operators to it while it lived.
         location: The record, for command lines in advice; None: the usual record.
     """
     state, note = _STATES.get(run.state, "lost"), run.state_note
@@ -58,6 +60,7 @@ def story_of_record(
         health_state=run.health_state,
         resumed_by=tuple(ResumedBy(it.run_id, it.of_run_id, it.outcome) for it in run.resumed_by),
         runner=runner_sign(run.lease, now_ns) if state == "running" and run.lease else None,
+        asked=tuple((it.request, it.answer) for it in requests),
     )
     return with_source(story, run.source, location)
 

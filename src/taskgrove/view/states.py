@@ -42,6 +42,12 @@ LOOKS: Final[dict[NodeState, Look]] = {
     "aborted": Look("■", "#", "bold magenta", "stop"),
     "skipped": Look("-", "-", "yellow", "warn"),
     "not found": Look("?", "?", "bold magenta", "stop"),
+    "held": Look("◆", "H", "bold yellow", "warn"),
+    "undecided": Look("◇", "u", "yellow", "warn"),
+    "delayed": Look("↻", "d", "cyan", "calm"),
+    "parked": Look("‖", "=", "dim", "soft"),
+    "accepted": Look("≈", "~", "bold yellow", "warn"),
+    "left out": Look("∅", "o", "yellow", "warn"),
 }
 STATE_STYLES: Final[dict[str, str]] = {state: look.style for state, look in LOOKS.items()}
 

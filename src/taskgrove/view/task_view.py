@@ -50,7 +50,13 @@ def _fill_leaf(known: RunNode, leaf: LeafTask) -> None:
     if known.is_final:
         known.failed_devices = tuple(record.failed_devices or ())
         known.health_state = record.health_state
-        known.finished = FinishedDetail(skipped=record.skipped, severe=record.severe)
+        known.finished = FinishedDetail(
+            skipped=record.skipped,
+            severe=record.severe,
+            left_out=record.left_out,
+            accepted=record.accepted,
+            accepted_by=record.accepted_by,
+        )
 
 
 def _fill(known: RunNode, node: BaseTask) -> None:
@@ -62,4 +68,5 @@ def _fill(known: RunNode, node: BaseTask) -> None:
     known.progress, known.message = tracker.progress, outcome.message
     if known.is_final:
         line = None if outcome.decision is None else outcome.decision.line
-        known.health_state, known.finished = outcome.health_state, FinishedDetail(line=line)
+        known.health_state = outcome.health_state
+        known.finished = FinishedDetail(line=line, accepted=outcome.accepted)

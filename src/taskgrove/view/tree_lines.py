@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from taskgrove.story.node_state import PROBLEM_STATES, NodeState
+from taskgrove.story.node_state import OPEN_STATES, PROBLEM_STATES, NodeState
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.states import LOOKS, colour_of
 from taskgrove.view.terminal_text import (
@@ -26,7 +26,8 @@ from taskgrove.view.terminal_text import (
 
 #: The order in which the states of folded nodes are told.
 _FOLD_ORDER: Final[tuple[NodeState, ...]] = (
-    *PROBLEM_STATES, "skipped", "completed", "running", "waiting",
+    *PROBLEM_STATES, "left out", "skipped", "completed",
+    *(state for state in OPEN_STATES if state not in PROBLEM_STATES),
 )  # fmt: skip
 _STATE_WIDTH: Final = max(map(len, LOOKS))
 _BAR_WIDTH: Final = 8

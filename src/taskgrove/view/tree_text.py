@@ -10,15 +10,23 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from taskgrove.story.node_wait import Waiting, pause_in
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_tree import Branch
-from taskgrove.view.phrases import ago_text
+from taskgrove.view.act_words import pause_words
+from taskgrove.view.phrases import ago_text, day_text
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import UNICODE, Charset, safe_text
 from taskgrove.view.tree_lines import TreeLine, fold_line, fold_text, plain_lines, walk
 
 #: Groups of more children than this are folded by status, unless told otherwise.
 FOLD_OVER: Final = 40
+_WAITS: Final[dict[Waiting, str]] = {
+    "held": "held",
+    "undecided": "undecided until all others of its group have ended",
+    "delayed": "its next attempt begins later",
+    "parked": "its start waits for the end of the pause",
+}
 _FOLD_STEPS: Final = (FOLD_OVER, 20, 12, 6, 3, 0)
 
 
@@ -146,13 +154,50 @@ def _words_of(view: RunView, node: RunNode, now_ns: int | None) -> str:
         answer = done or ("acknowledged" if "acknowledged" in ladder else "no answer yet")
         ago = "" if now_ns is None else f" {ago_text(ladder['asked'], now_ns)}"
         return f"asked to stop{ago}, {answer}"
+    waiting = _waiting_words(node, now_ns)
+    if waiting:
+        return waiting
     if done is None:
-        if node.is_problem or node.skipped:  # its name stands at the beginning of the line
-            return _first_words(node.message.removeprefix(f"{node.name}: "))
-        return _leaf_words(node)
+        # Its name stands at the beginning of the line.
+        ended = _first_words(node.message.removeprefix(f"{node.name}: "))
+        went_well = not node.is_problem and not node.skipped
+        return _described(_leaf_words(node), node) if went_well else ended
     if node.is_final and node.decision and node.state != "completed":
         return safe_text(node.decision)
-    return _first_words(node.message) if node.is_problem else done
+    return _first_words(node.message) if node.is_problem else _described(done, node)
+
+
+def _waiting_words(node: RunNode, now_ns: int | None) -> str:
+    """Return the wait of a node, or the pause of a run at its root; empty where there is none."""
+    if not node.notes or node.is_final:
+        return ""
+    if not node.parent_path and (pause := pause_in(node.notes)) is not None:
+        return pause_words(pause, now_ns)
+    wait = node.wait
+    if wait is None:
+        return ""
+    failure, told = wait.failure, _WAITS[wait.how]
+    if wait.how == "delayed" and wait.until_ns is not None:
+        told = f"next attempt at {_clock(wait.until_ns)}"
+    elif wait.how == "held":
+        told = f"held since {_clock(wait.since_ns)}"
+        if wait.until_ns is not None:
+            told += f" until {_clock(wait.until_ns)}"
+    if failure is None:
+        return told
+    attempt = f", attempt {node.attempt}" if node.attempt > 1 else ""
+    said = "" if failure.cause is None else failure.cause.said
+    return f"{told}{attempt}: {_first_words(said or failure.text)}"
+
+
+def _clock(wall_ns: int) -> str:
+    return day_text(wall_ns).partition(" ")[2]
+
+
+def _described(words: str, node: RunNode) -> str:
+    """Return the words beside a node that is well, with its description."""
+    told = "" if node.composed is None else safe_text(node.composed.description)
+    return ": ".join(part for part in (words, told) if part)
 
 
 def _leaf_words(node: RunNode) -> str:

@@ -135,6 +135,13 @@ def test_other_notes_and_delays_tell_nothing() -> None:
     assert run.loop.timers == []
 
 
+def test_half_a_character_is_replaced() -> None:
+    run = Run()
+    run.note("observe/scan", "held", "l\u00e4nge \ud800")
+    run.loop.run_timers()
+    assert run.sent.documents[0]["held"][0]["cause"] == "l\u00e4nge ?"
+
+
 def test_a_run_without_a_record_is_told_without_commands() -> None:
     run = Run(location=None)
     run.note("observe/scan", "held", "password=hunter2hunter2")

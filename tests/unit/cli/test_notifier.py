@@ -145,13 +145,25 @@ def test_an_interrupt_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         threading.Event().wait(0.01)
 
     def interrupted(loop: Loop, timeout_s: float) -> bool:
-        loop.post(loop._stop)
-        raise KeyboardInterrupt
+        if timeout_s > 50:  # the wait, not what follows it
+            raise KeyboardInterrupt
+        return join(loop, timeout_s)
 
-    monkeypatch.setattr(Loop, "stop", interrupted)
+    join = Loop.join
+    monkeypatch.setattr(Loop, "join", interrupted)
     assert closed(notifier) == [
         "notify: sh: was killed, because it still ran at the end of the run"
     ]
+
+
+def test_a_program_that_cannot_be_watched_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_pid: int) -> int:
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(os, "pidfd_open", none)
+    notifier = Notifier(["sleep", "1000"])
+    notifier.send("ended", b"{}")
+    assert "no descriptor is left" in "".join(closed(notifier))
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_the_program() -> None:

@@ -20,7 +20,6 @@ class Composite:
         clock: The clock of the nearest limit, its own or from above; None: it has no limit.
         in_finally: Whether it belongs to a clean-up.
         watched: Whether it has a clean-up, or a task above it has one.
-        refusal: Why no leaf below starts: the run was aborted before one had begun; or None.
         begun: Whether work of a leaf below has begun; kept only where it is watched.
         undecided: The failed leaves of a group on which no decision was made, by name.
     """
@@ -35,7 +34,6 @@ class Composite:
         "next_index",
         "parent",
         "path",
-        "refusal",
         "remaining",
         "task",
         "undecided",
@@ -59,7 +57,6 @@ class Composite:
             parent is not None and parent.watched
         )
         self.begun = False
-        self.refusal: str | None = None if parent is None else parent.refusal
         # Limits from above do not reach a clean-up.
         is_bound = parent is not None and not task.is_finally
         self.clock: LimitClock | None = parent.clock if parent and is_bound else None

@@ -194,6 +194,7 @@ class Holding:
 
     def park(self, leaf_run: LeafRun) -> None:
         """Keep a further attempt, of which nothing has begun, until the pause is over."""
+        leaf_run.may_go_on = False  # those before it have ended, too
         step = WaitingStep(
             leaf_run.leaf, leaf_run.composite, leaf_run=leaf_run, attempts=leaf_run.earlier
         )

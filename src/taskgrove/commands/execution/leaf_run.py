@@ -276,6 +276,8 @@ class LeafRun(LeafMachine):
 
     def __call__(self) -> None:
         """Run the attempt; the executor's pool calls it on one of its threads."""
+        if self.stop_reason is not None and self.outside_id is None:
+            return  # the abort, which reaches every attempt, ends it: nothing begins meanwhile
         if self.move(CALL) is None:
             return
         self.worker = self.run.engine.pool.current_worker

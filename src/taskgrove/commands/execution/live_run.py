@@ -62,6 +62,7 @@ class Run:
         recorder: The recorder, or None.
         goes_on: Whether a run of the record goes on: its tree is not published again.
         start_nothing: Why no leaf may be started: a leaf of which nothing is known ends ABORTED.
+        start_clean_up: Whether the leaves of clean-ups may be started all the same.
         holds: Whether a leaf that fails is held where no setting of the tree says so.
         pause_before: The paths of nodes: the run pauses when one of them is about to start.
         when_final: Called once, when the run is final or was withdrawn.
@@ -89,6 +90,7 @@ class Run:
         recorder: RunRecorder | None,
         goes_on: bool,
         start_nothing: str | None,
+        start_clean_up: bool = False,
         holds: bool = False,
         pause_before: Iterable[str] = (),
         when_final: Callable[[Run], object],
@@ -115,7 +117,9 @@ class Run:
         self._holds = holds
         self._when_final = when_final
         self._logger = logger
-        self.schedule = Schedule(self, prior, start_nothing, holds=holds)
+        self.schedule = Schedule(
+            self, prior, start_nothing, holds=holds, start_clean_up=start_clean_up
+        )
         for path in pause_before:
             self.schedule.gate.pause_before(path)
         self.ended = self.schedule.ended
@@ -335,9 +339,7 @@ class Run:
 
     def stop_reason(self, composite: Composite) -> str | None:
         """Return why nothing in a composite starts any more, and what runs is stopped, or None."""
-        if composite.in_finally:
-            return composite.refusal or self.finally_stop
-        return self.abort_reason
+        return self.finally_stop if composite.in_finally else self.abort_reason
 
     def remember(self, exc: BaseException) -> None:
         """Keep the first exception, to chain the error of ``handle.result()`` to it."""

@@ -46,6 +46,7 @@ class Schedule:
         prior: Facts that are known of leaves before the run begins, by path.
         start_nothing: Why no leaf may be started: a leaf of which nothing is known ends ABORTED.
         holds: Whether a leaf that fails is held where no setting of the tree says so.
+        start_clean_up: Whether the leaves of clean-ups may be started all the same.
 
     Attributes:
         active: The attempts that are under way.
@@ -61,10 +62,12 @@ class Schedule:
         start_nothing: str | None,
         *,
         holds: bool = False,
+        start_clean_up: bool = False,
     ) -> None:
         self._run = run
         self._prior = prior
         self._start_nothing = start_nothing
+        self._start_clean_up = start_clean_up
         self.active: set[LeafRun] = set()
         self.waiting = WaitingSteps(run.lock)
         self.holding = Holding(run, self.waiting, again=self._again, idle=self.idle, holds=holds)
@@ -109,7 +112,7 @@ class Schedule:
     ) -> bool:
         """Take an attempt that failed and is not the end of its leaf; False: it is."""
         if (
-            self._start_nothing is not None
+            self._why_unbegun(leaf_run) is not None
             or leaf_run.stop_reason is not None
             or ended.status is TaskStatus.ABORTED
             or ended.went_well
@@ -247,9 +250,9 @@ class Schedule:
         if reason is not None:
             text, cause = reason, Cause(kind="not_started", said=reason)
             words = unstarted(leaf_run)
-        elif self._start_nothing is not None:
+        elif (unbegun := self._why_unbegun(leaf_run)) is not None:
             leaf_run.composite.leave_unbegun(leaf_run.leaf)
-            text, cause = self._start_nothing, Cause(kind="never_begun")
+            text, cause = unbegun, Cause(kind="never_begun")
         elif limit is not None and limit.at <= time.monotonic():
             status, code = TaskStatus.FAILED, ResultCode.FAILED
             text = f"the limit of {limit.length_s:g} s set by {limit.owner} expired"
@@ -258,6 +261,11 @@ class Schedule:
             return False
         leaf_run.cut_off(status, code, f"{words}: {text}", cause)
         return True
+
+    def _why_unbegun(self, leaf_run: LeafRun) -> str | None:
+        """Return why a leaf may not be started, where the run starts nothing; None: it may."""
+        is_clean_up = self._start_clean_up and leaf_run.composite.in_finally
+        return None if is_clean_up else self._start_nothing
 
     def _launch(self, leaf_run: LeafRun) -> None:
         run, composite = self._run, leaf_run.composite
@@ -312,10 +320,10 @@ class Schedule:
         following = task.subtasks[composite.next_index]
         composite.next_index += 1
         if following is last and not composite.begun and self._start_nothing is None:
-            composite.refusal = self._run.stop_reason(composite)
-            if composite.refusal is None:
-                end_clean_up(self._run.bus, composite, last, self._is_recorded)
-                return False
+            run = self._run
+            reason = run.stop_reason(composite)
+            end_clean_up(run.bus, composite, last, reason, self._is_recorded)
+            return False
         steps.append(Step(following, composite))
         return True
 

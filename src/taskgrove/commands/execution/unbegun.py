@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from taskgrove.commands.execution.composite import Composite
-from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork
+from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, report_end
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, EventBus, FinishedDetail, LeftOut
@@ -66,6 +66,7 @@ def end_clean_up(
     bus: EventBus,
     composite: Composite,
     clean_up: Task,
+    reason: str | None,
     is_recorded: Callable[[str], bool],
 ) -> None:
     """End the clean-up of a sequence of which no step has begun.
@@ -74,18 +75,36 @@ def end_clean_up(
         bus: The events of the run.
         composite: The sequence.
         clean_up: Its clean-up.
+        reason: Why the run was aborted, or None.
         is_recorded: Whether the end of a path is on record already.
     """
-    text = "skipped: no step before it had begun"
-    verdict = Unbegun(
-        TaskStatus.REJECTED,
-        ResultCode.REJECTED,
-        text,
-        skipped=True,
-        cause=Cause(kind="not_started"),
-    )
     composite.forgive(clean_up)
+    if reason is not None:
+        _abort_unbegun(clean_up, reason, is_recorded)
+        return
+    rejected = TaskStatus.REJECTED, ResultCode.REJECTED, "skipped: no step before it had begun"
+    verdict = Unbegun(*rejected, skipped=True, cause=Cause(kind="not_started"))
     end_steps(bus, composite, [clean_up], verdict, is_recorded)
+
+
+def _abort_unbegun(task: Task, reason: str, is_recorded: Callable[[str], bool]) -> None:
+    """End what is below a task ABORTED; its own end is made of these, as that of any task."""
+    result = (ResultCode.ABORTED, f"not run: {reason}")
+    end = PriorEnd(
+        TaskStatus.ABORTED, result, fields={"cause": Cause(kind="not_started", said=reason)}
+    )
+    for path, node in task.walk():
+        if is_recorded(path):
+            continue
+        if isinstance(node, LeafTask):
+            guarded(report_end, node, end)
+        elif isinstance(node, Task) and not node.subtasks and isinstance(node.parent, Task):
+            guarded(
+                node.parent.tracker.update_task,
+                task_name=node.name,
+                status=end.status,
+                result=result,
+            )
 
 
 def leave_out(bus: EventBus, composite: Composite, child: BaseTask, why: SteeringRequest) -> None:

@@ -40,18 +40,23 @@ class Changes:
         self._is_file = self._dialect == "sqlite"
         self._connection: Any = connections.connect()
         self._seen = -1
+        self._is_told = False
         try:
             if self._is_file:
                 self._seen = self._version()
             else:
                 self._connection.autocommit = True
+                self._connection.add_notify_handler(self._hear)
                 self._connection.execute(f"LISTEN {channel}")
         except BaseException:
             self.close()
             raise
 
     def fileno(self) -> int | None:
-        """Return the descriptor that is ready when there is news, or None: there is none."""
+        """Return the descriptor that is ready when there is news, or None: there is none.
+
+        Of what came during :meth:`rows` the next :meth:`look` tells, the descriptor does not.
+        """
         if self._is_file:
             return None
         return int(self._connection.fileno())
@@ -63,9 +68,9 @@ class Changes:
             return self._seen != before
         server = self._connection.pgconn
         server.consume_input()
-        told = False
         while server.notifies() is not None:
-            told = True
+            self._is_told = True
+        told, self._is_told = self._is_told, False
         return told
 
     def wait(self, timeout_s: float) -> bool:
@@ -89,6 +94,10 @@ class Changes:
     def close(self) -> None:
         """Close the connection; calling it twice does no harm."""
         close_quietly(self._connection)
+
+    def _hear(self, _notice: object) -> None:
+        # Of what came while the answer to a query was read, the driver tells in this way only.
+        self._is_told = True
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

@@ -22,8 +22,9 @@ from taskgrove.store.queries.plain_differences import (
     value_text,
 )
 from taskgrove.store.queries.reading import Reader
+from taskgrove.store.queries.request_reading import read_requests
 from taskgrove.store.queries.run_outcome import is_broken
-from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.queries.run_rows import RequestRow, RunRow
 from taskgrove.store.queries.usual_durations import unusual_durations
 from taskgrove.story.run_node import RunNode
 
@@ -38,6 +39,7 @@ DiffTopic: TypeAlias = Literal[
     "environment",
     "versions",
     "devices",
+    "requests",
 ]
 #: The topics, in the order in which they are told.
 DIFF_TOPICS: Final[tuple[DiffTopic, ...]] = (
@@ -46,6 +48,7 @@ DIFF_TOPICS: Final[tuple[DiffTopic, ...]] = (
     "node",
     "status",
     "retries",
+    "requests",
     "duration",
     "devices",
     "parameters",
@@ -56,7 +59,8 @@ DIFF_TOPICS: Final[tuple[DiffTopic, ...]] = (
 #: The parameters of a composed node; its devices and its place are told elsewhere.
 _SETTINGS: Final = (
     "execution", "rule", "timeout_s", "retries", "operation", "obs_mode", "command_name",
-    "pst_group", "skip_subtasks",
+    "pst_group", "skip_subtasks", "call", "hold", "hold_timeout_s", "retry_delay_s",
+    "retry_backoff",
 )  # fmt: skip
 #: Variables of an analysis that are new for every process.
 _OF_A_PROCESS: Final = ("TASKGROVE_ANALYSIS", "TASKGROVE_CHANNEL")
@@ -124,12 +128,14 @@ def diff_runs(reader: Reader, first: RunRow, second: RunRow) -> RunDiff:
     with reader.cursor() as cursor:
         before = {node.path: node for node in read_run_nodes(cursor, first.run_key)}
         after = {node.path: node for node in read_run_nodes(cursor, second.run_key)}
+        asked = [read_requests(cursor, run.run_key, run.run_id) for run in (first, second)]
     both = [(node, after[path]) for path, node in before.items() if path in after]
     found = [
         *_outcomes(first, second),
         *_causes(first, second),
         *_nodes(before, after),
         *_node_values(both),
+        *_requests(*asked),
         *_durations(reader, (first, second), both),
         *_sources(first, second),
         *_surroundings(first, second),
@@ -204,6 +210,23 @@ def _node_values(both: list[tuple[RunNode, RunNode]]) -> Iterator[Difference]:
             values = _setting(one.composed, name), _setting(other.composed, name)
             if values[0] != values[1]:
                 yield Difference("parameters", f"{one.path} {name}", *values)
+
+
+def _requests(first: Listing[RequestRow], second: Listing[RequestRow]) -> Iterator[Difference]:
+    before, after = _told(first), _told(second)
+    for what in {**before, **after}:
+        if before.get(what) != after.get(what):
+            yield Difference("requests", what, before.get(what), after.get(what))
+
+
+def _told(rows: Listing[RequestRow]) -> dict[str, str]:
+    """Return who asked for each thing, and what became of it."""
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        what = f"{row.request.verb} {row.request.path}".rstrip()
+        fate = "not answered" if row.answer is None else row.answer.fate.replace("_", " ")
+        told.setdefault(what, []).append(f"{fate} ({row.request.who})")
+    return {what: ", ".join(parts) for what, parts in told.items()}
 
 
 def _devices(node: RunNode) -> str | None:

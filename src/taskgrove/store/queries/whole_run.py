@@ -1,4 +1,4 @@
-"""All that an explanation of a run needs, read at once: the run, its nodes, its verdicts."""
+"""All that an explanation of a run needs, at one moment: the run, its nodes, verdicts, requests."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_run_nodes
 from taskgrove.store.queries.reading import Reader
+from taskgrove.store.queries.request_reading import read_requests
 from taskgrove.store.queries.run_references import find_run_by
 from taskgrove.store.queries.run_rows import RequestRow, RunRow, VerdictRow
-from taskgrove.store.recording.request_rows import read_answer, read_request
 from taskgrove.story.run_node import RunNode
 
 #: Verdicts are events with numbers of their own; see the schema.
 _VERDICTS: Final = "SELECT number, body FROM verdicts WHERE run_key = ? ORDER BY number"
-
-
-_REQUESTS: Final = (
-    "SELECT request_id, body, asked_ns, answer FROM requests WHERE run_key = ? ORDER BY request_key"
-)
 
 
 class WholeRun(NamedTuple):
@@ -31,11 +26,13 @@ class WholeRun(NamedTuple):
         run: The run.
         nodes: The facts of each node, in composed order.
         verdicts: The verdicts of operators, oldest first.
+        requests: The requests of operators while it lived, oldest first.
     """
 
     run: RunRow
     nodes: list[RunNode]
     verdicts: Listing[VerdictRow]
+    requests: Listing[RequestRow]
 
 
 def read_whole_run(reader: Reader, reference: str) -> WholeRun:
@@ -44,21 +41,8 @@ def read_whole_run(reader: Reader, reference: str) -> WholeRun:
     with reader.cursor(one_moment=True) as cursor:
         run = find_run_by(reader, cursor, reference)
         nodes = read_run_nodes(cursor, run.run_key)
-        return WholeRun(run, nodes, read_verdicts(cursor, run.run_key, run.run_id))
-
-
-def read_requests(cursor: Cursor, run_key: int, run_id: str) -> Listing[RequestRow]:
-    """Return the requests of operators to a run, in the order in which they came.
-
-    Args:
-        cursor: Reads the store.
-        run_key: The run's key in ``runs``.
-        run_id: Its id.
-    """
-    return Listing(
-        RequestRow(run_id, read_request(request_id, body, asked_ns), read_answer(answer))
-        for request_id, body, asked_ns, answer in cursor.rows(_REQUESTS, (run_key,))
-    )
+        verdicts = read_verdicts(cursor, run.run_key, run.run_id)
+        return WholeRun(run, nodes, verdicts, read_requests(cursor, run.run_key, run.run_id))
 
 
 def read_verdicts(cursor: Cursor, run_key: int, run_id: str) -> Listing[VerdictRow]:

@@ -150,7 +150,7 @@ class RequestWatch:
         # The word of a server may be lost.
         if changes.look() or self._must_read or self._watched is not None:
             self._must_read = False
-            self._hand_over(changes.rows(_OPEN))
+            self._read(changes)
 
     def _connect(self, store: Store) -> None:
         self._disconnect()
@@ -176,10 +176,16 @@ class RequestWatch:
             return
         try:
             if changes.look():
-                self._hand_over(changes.rows(_OPEN))
+                self._read(changes)
         except Exception as exc:
             _LOGGER.info("requests of operators cannot be read", exc_info=exc)
             self._disconnect()
+
+    def _read(self, changes: Changes) -> None:
+        self._hand_over(changes.rows(_OPEN))
+        if self._watched is not None:  # what came meanwhile does not wake this thread
+            while changes.look():
+                self._hand_over(changes.rows(_OPEN))
 
     def _hand_over(self, rows: list[tuple[Any, ...]]) -> None:
         with self._lock:

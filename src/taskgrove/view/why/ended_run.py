@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from taskgrove.control_model import TaskStatus
@@ -10,6 +11,7 @@ from taskgrove.story.legacy import rule_of
 from taskgrove.story.node_state import NodeState
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
+from taskgrove.view.act_words import person
 from taskgrove.view.phrases import (
     ago_text,
     clock_text,
@@ -22,7 +24,7 @@ from taskgrove.view.phrases import (
 )
 from taskgrove.view.terminal_text import duration_text, safe_text
 from taskgrove.view.why.cause_kinds import late_end
-from taskgrove.view.why.failed_leaf import FailedLeaf
+from taskgrove.view.why.failed_leaf import CauseReader, FailedLeaf
 from taskgrove.view.why.findings import Abort, Findings, order_of
 from taskgrove.view.why.naming import is_below, name_of, note_of, who
 
@@ -125,6 +127,8 @@ def without_failure(found: Findings, command: str, room: int) -> str:
         return f"{command} completed: {_all_well(found, room)}"
     if outcome == "aborted" and found.abort is not None:
         return f"{command} was aborted: {_aborted_words(found.abort, root, room)}"
+    if outcome == "degraded" and (found.signed or found.dropped):
+        return f"{command} {verb}: {'; '.join(marked_clauses(found, room))}"
     if found.never_begun:
         lost = f"the runner was lost before {found.never_begun:,} of {leaves(found.leaf_count)}"
         return f"{command} {verb}: no leaf failed, but {lost} had begun"
@@ -140,6 +144,38 @@ def without_failure(found: Findings, command: str, room: int) -> str:
     place = "" if node is None or node is root else f", in {name_of(node, room)}"
     told = f"{command} {verb}{place}"
     return f"{told}: {plain(reason, room)}" if reason else f"{told}, and no reason is known"
+
+
+def marked_clauses(found: Findings, room: int) -> list[str]:
+    """Return which failures persons accepted, and which steps operators left out."""
+    told: list[str] = []
+    for nodes, done in ((found.signed, "accepted"), (found.dropped, "left out")):
+        groups: dict[str, list[RunNode]] = {}
+        for node in nodes:
+            groups.setdefault(_signature(node, min(room, _ROOM)), []).append(node)
+        for by, items in groups.items():
+            names = listed([name_of(node, room) for node in items])
+            verb = "was" if len(items) == 1 else "were"
+            told.append(f"{names} {verb} {done} by {by}{_although(items, found, room)}")
+    return told
+
+
+def _signature(node: RunNode, room: int) -> str:
+    """Return who accepted a failure, or left a step out, and why."""
+    finished = node.finished
+    if finished is None or finished.request is not None:
+        return person(None if finished is None else finished.request, room)
+    return plain(" and ".join(finished.accepted_by), room) or "an operator"
+
+
+def _although(nodes: list[RunNode], found: Findings, room: int) -> str:
+    """Return the failure that was accepted; empty where there are several, or none."""
+    finished = nodes[0].finished
+    if len(nodes) > 1 or finished is None or not finished.accepted:
+        return ""
+    cause = FinishedDetail(cause=finished.cause)
+    failed = CauseReader().read(replace(nodes[0], status=TaskStatus.FAILED, finished=cause))
+    return f", although it {failed.deed(found.story.now_ns, min(room, _ROOM))}"
 
 
 def lost_words(found: Findings, command: str, room: int) -> str:

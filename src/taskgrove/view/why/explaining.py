@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from taskgrove.events import SteeringRequest
+from taskgrove.story.node_wait import RunPause
 from taskgrove.story.run_story import RunStory, story_of_facts
 from taskgrove.view.phrases import plain, seconds_between
 from taskgrove.view.snapshot import RunView
-from taskgrove.view.why.explanation import CauseGroup, Explanation, FirstFailure
+from taskgrove.view.why.explanation import CauseGroup, Explanation, FirstFailure, PauseFacts
 from taskgrove.view.why.failed_leaf import FailedLeaf
 from taskgrove.view.why.findings import find
 from taskgrove.view.why.first_line import first_line
+from taskgrove.view.why.held_steps import told_group
 from taskgrove.view.why.living_run import waits_of
 from taskgrove.view.why.naming import device_of
-from taskgrove.view.why.next_steps import next_actions, pointers
+from taskgrove.view.why.next_steps import choices_of, next_actions, pointers
 from taskgrove.view.why.proof import proof_of
 from taskgrove.view.why.rendering import render_why, render_why_html
 
@@ -78,6 +81,11 @@ def why(story: RunStory) -> Why:
         verdicts=found.verdicts,
         resumed_by=tuple(story.resumed_by),
         left_out=found.left_out,
+        held=tuple(map(told_group, found.waiting)),
+        parked=tuple(node.path for node in found.parked),
+        pause=None if story.pause is None else _pause(story.pause),
+        choices=choices_of(found),
+        acts=found.acts,
     )
 
 
@@ -116,6 +124,11 @@ def _group_of(group: Sequence[FailedLeaf]) -> CauseGroup:
         tuple(devices),
         tuple(map(plain, told)) if len(set(told)) > 1 else (),
     )
+
+
+def _pause(pause: RunPause) -> PauseFacts:
+    request = pause.request or SteeringRequest(id="", verb="pause")
+    return PauseFacts(pause.since_ns, request.who, request.why, request.user, request.host)
 
 
 def _first(story: RunStory, item: FailedLeaf) -> FirstFailure:

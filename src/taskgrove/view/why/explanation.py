@@ -8,10 +8,12 @@ import msgspec
 
 from taskgrove.events import Cause, LeftOut
 from taskgrove.story.node_state import NodeState
+from taskgrove.story.operator_acts import OperatorAct
 from taskgrove.story.run_story import OperatorVerdict, ResumedBy, RunState
 from taskgrove.view.tree_lines import TreeLine
 from taskgrove.view.why.actions import Action
 from taskgrove.view.why.findings import Casualty
+from taskgrove.view.why.held_steps import HeldSteps
 from taskgrove.view.why.living_run import Wait
 
 _SHOWN_AS: Final[dict[RunState, NodeState]] = {
@@ -70,6 +72,24 @@ class CauseGroup(msgspec.Struct, frozen=True):
         return len(self.paths)
 
 
+class PauseFacts(msgspec.Struct, frozen=True):
+    """The pause of a living run.
+
+    Attributes:
+        since_ns: Since when, UTC, nanoseconds since the epoch.
+        who: Who asked for it, as that person says.
+        why: The reason, in words.
+        user: The user of the operating system that asked.
+        host: The machine that it was asked on.
+    """
+
+    since_ns: int
+    who: str = ""
+    why: str = ""
+    user: str = ""
+    host: str = ""
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """A run in words.
 
@@ -95,6 +115,13 @@ class Explanation(msgspec.Struct, frozen=True):
         verdicts: Verdicts of operators, oldest first.
         resumed_by: The runs that resumed it, and that resumed those, as they began.
         left_out: Steps that were left out of it, and why.
+        held: Steps of a living run that failed and wait: for a decision, for their group, or for
+            their next attempt; those that wait for a decision come first.
+        parked: Steps that the pause keeps from starting.
+        pause: The pause of a living run, or None.
+        choices: What else can be asked of a run that is paused or waits for a decision.
+        acts: The acts of operators on it, in the order of their effects; of those on record also
+            the ones that were refused.
     """
 
     run_id: str
@@ -118,8 +145,15 @@ class Explanation(msgspec.Struct, frozen=True):
     verdicts: tuple[OperatorVerdict, ...] = ()
     resumed_by: tuple[ResumedBy, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    held: tuple[HeldSteps, ...] = ()
+    parked: tuple[str, ...] = ()
+    pause: PauseFacts | None = None
+    choices: tuple[Action, ...] = ()
+    acts: tuple[OperatorAct, ...] = ()
 
     @property
     def shown_as(self) -> NodeState:
         """The state in whose colour the sentence is shown."""
+        if self.state == "running" and any(group.how == "held" for group in self.held):
+            return "held"
         return _SHOWN_AS.get(self.state, self.outcome)

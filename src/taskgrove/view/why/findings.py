@@ -17,6 +17,7 @@ from taskgrove.events import Cause, LeftOut, one_line
 from taskgrove.story.legacy import cause_of, stop_reason
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.node_state import NodeState, state_of
+from taskgrove.story.operator_acts import OperatorAct, acts_of
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import OperatorVerdict, RunStory
@@ -24,6 +25,7 @@ from taskgrove.view.terminal_text import safe_text
 from taskgrove.view.why.cause_kinds import KINDS
 from taskgrove.view.why.deciding import deciding_first
 from taskgrove.view.why.failed_leaf import CauseReader, FailedLeaf, grouped
+from taskgrove.view.why.held_steps import WaitingLeaf, waiting_leaves
 from taskgrove.view.why.naming import device_of, is_below, note_of
 
 CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
@@ -95,6 +97,11 @@ class Findings(msgspec.Struct):
         never_begun: How many had not begun when the run lost its runner.
         blocked: The uppermost nodes that were skipped because of the first failure.
         verdicts: Verdicts of operators, those of this run first.
+        waiting: Leaves whose last attempt failed and that have not ended, by wait and cause.
+        parked: Nodes that a pause keeps from starting.
+        acts: Acts of operators, in the order of their effects.
+        signed: Leaves whose failure a person accepted.
+        dropped: Nodes that an operator left out.
     """
 
     story: RunStory
@@ -115,11 +122,22 @@ class Findings(msgspec.Struct):
     never_begun: int = 0
     blocked: list[RunNode] = []
     verdicts: tuple[OperatorVerdict, ...] = ()
+    waiting: list[list[WaitingLeaf]] = []
+    parked: list[RunNode] = []
+    acts: tuple[OperatorAct, ...] = ()
+    signed: list[RunNode] = []
+    dropped: list[RunNode] = []
+
+    @property
+    def held(self) -> list[list[WaitingLeaf]]:
+        """Leaves that wait for a decision, by their cause."""
+        return [group for group in self.waiting if group[0].wait.how == "held"]
 
     @property
     def running(self) -> list[RunNode]:
         """Leaves that were running, in the order in which they began."""
-        running = [node for node in self.open if node.started_ns is not None]
+        started = (node for node in self.open if node.started_ns is not None)
+        running = [node for node in started if node.wait is None]
         return sorted(running, key=lambda node: node.started_ns or 0)
 
 
@@ -144,17 +162,23 @@ def find(story: RunStory) -> Findings:
         if not composite:
             leaf_count += 1
             if status is _COMPLETED and node.result_code not in PROBLEM_CODES:
-                if node.notes or node.attempt > 1:
+                if node.notes or node.attempt > 1 or node.is_accepted:
                     _note_success(node, found)
                 continue
         if status not in _FINAL:
             if not composite:
                 found.open.append(node)
         elif node.finished is not None and node.finished.skipped:
-            skipped.append(node)
+            (found.dropped if node.is_left_out else skipped).append(node)
         elif not composite:
             ended.append(node)
     found.leaf_count = leaf_count
+    if story.state == "running":
+        waits = ((node, node.wait) for node in story.nodes if node.notes)
+        waiting = [(node, wait) for node, wait in waits if wait is not None]
+        found.waiting = waiting_leaves(waiting)
+        found.parked = [node for node, wait in waiting if wait.failure is None]
+    found.acts = acts_of(story.nodes, story.asked)
     if skipped or ended:
         _sort_out(found, ended, skipped)
     said = story.verdicts or _verdicts_in(story)
@@ -170,6 +194,9 @@ def order_of(node: RunNode) -> tuple[int, int]:
 
 
 def _note_success(node: RunNode, found: Findings) -> None:
+    if node.is_accepted:
+        found.signed.append(node)
+        return
     if node.attempt > 1:
         found.retried.append(node)
     reused = note_of(node, "reused")
@@ -302,7 +329,10 @@ def _add_skipped(found: Findings, skipped: list[RunNode]) -> None:
     tops: dict[str, str | None] = {}
     nodes = {node.path: node for node in found.story.nodes}
     first = found.failed[0].node.path if found.failed else None
+    left_out = {node.path for node in found.dropped}
     for node in skipped:
+        if cause_of(node).because_of in left_out:
+            continue
         parent, breaker = node.parent_path, cause_of(node).because_of
         if parent in tops:
             tops[node.path] = of = tops[parent]

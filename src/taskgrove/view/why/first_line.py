@@ -18,6 +18,7 @@ from taskgrove.view.why.ended_run import (
     failure_clauses,
     lost_clauses,
     lost_words,
+    marked_clauses,
     with_failure,
     without_failure,
 )
@@ -74,6 +75,7 @@ def first_line(found: Findings, waits: Sequence[Wait], actions: Sequence[Action]
 
     clauses = [
         *_clauses(found, waits),
+        *_marked_clauses(found),
         *_accepted_clauses(found),
         *_verdict_clauses(found),
         left_out_words(found.left_out),
@@ -125,6 +127,13 @@ def _clauses(found: Findings, waits: Sequence[Wait]) -> list[str]:
     if found.never_begun and found.failed:
         told.append(f"{leaves(found.never_begun)} had not begun")
     return told
+
+
+def _marked_clauses(found: Findings) -> list[str]:
+    """Return the acts of operators that a sentence does not begin with."""
+    if found.story.state == "final" and found.outcome == "degraded" and not found.failed:
+        return []
+    return marked_clauses(found, _ROOM)
 
 
 def _accepted_clauses(found: Findings) -> list[str]:

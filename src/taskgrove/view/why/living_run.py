@@ -9,6 +9,7 @@ import msgspec
 
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
+from taskgrove.view.act_words import pause_words
 from taskgrove.view.phrases import (
     COLUMNS,
     ago_text,
@@ -20,6 +21,7 @@ from taskgrove.view.phrases import (
 )
 from taskgrove.view.terminal_text import duration_text, safe_text
 from taskgrove.view.why.findings import Findings
+from taskgrove.view.why.held_steps import decision_words, waiting_clauses
 from taskgrove.view.why.naming import command_of, device_of, note_of, who
 
 _NS: Final = 1_000_000_000
@@ -57,9 +59,10 @@ class Wait(msgspec.Struct, frozen=True):
 
 def waits_of(found: Findings) -> tuple[Wait, ...]:
     """Return the leaves that a run waits for; the one that was silent longest first."""
-    running = [node for node in found.open if node.started_ns is not None]
+    awake = [node for node in found.open if node.wait is None]
+    running = [node for node in awake if node.started_ns is not None]
     if not running:
-        running = [node for node in found.open if node.queued_ns is not None]
+        running = [node for node in awake if node.queued_ns is not None]
     limits = _limits_of(found.story) if running else {}
     waits = [_wait(node, found.story.now_ns, limits) for node in running]
     waits.sort(key=lambda it: (it.silent_since_ns is None, it.last_ns or 0, it.since_ns or 0))
@@ -76,6 +79,9 @@ def running_words(found: Findings, waits: Sequence[Wait], command: str, room: in
     story = found.story
     if hangs(story):
         return f"{command} makes no progress: {_runner_words(story, room)}"
+    waiting = _waiting_words(found, room)
+    if waiting and found.abort is None:
+        return f"{command} {waiting}"
     root = story.root
     since = None if root is None else seconds_between(root.started_ns, story.now_ns)
     told = f"{command} is running"
@@ -86,7 +92,10 @@ def running_words(found: Findings, waits: Sequence[Wait], command: str, room: in
         told = f"{command} was asked to stop {ago} ({plain(found.abort.reason, room)})"
     if waits:
         return f"{told} and waits for {wait_words(waits[0], story.now_ns, room)}"
-    if found.open:
+    if found.waiting:
+        rest = waiting_clauses(found.waiting, found.parked, story.now_ns, room)
+        told += f": {'; '.join(rest)}"
+    elif found.open:
         told += f" and has not begun any of its {leaves(len(found.open))}"
     elif found.leaf_count:
         told += " and every leaf has ended"
@@ -99,15 +108,32 @@ def running_clauses(found: Findings, waits: Sequence[Wait], room: int) -> list[s
     """Return further facts of a run that is alive, the most important first."""
     story = found.story
     told = []
+    waiting = bool(_waiting_words(found, room)) and found.abort is None
     if waits and hangs(story):
         told.append(f"it waits for {wait_words(waits[0], story.now_ns, room)}")
+    elif waits and waiting:
+        is_one = len(waits) == 1
+        told.append(f"{leaves(len(waits))} still {'runs' if is_one else 'run'}")
+        if story.pause is not None:
+            told[-1] += f", and {'its timeout counts' if is_one else 'their timeouts count'}"
+    if waits or waiting:
+        told += waiting_clauses(found.waiting, found.parked, story.now_ns, room)
     if found.failed:
         first, more = found.failed[0], len(found.failed) - 1
         others = f" ({leaves(more)} failed after it)" if more else ""
         told.append(f"so far {who(first.node, room)} {first.deed(story.now_ns, room)}{others}")
-    if len(waits) > 1:
+    if len(waits) > 1 and not waiting:
         told.append(counted(len(waits) - 1, "more leaf runs", "more leaves run"))
     return told
+
+
+def _waiting_words(found: Findings, room: int) -> str:
+    """Return the pause and the decision that a run waits for; empty where there is none."""
+    story = found.story
+    told = [] if story.pause is None else [f"is {pause_words(story.pause, story.now_ns, room)}"]
+    if found.held:
+        told.append(decision_words(found.waiting, story.now_ns, room))
+    return ", and ".join(told)
 
 
 def wait_words(wait: Wait, now_ns: int, room: int = COLUMNS) -> str:

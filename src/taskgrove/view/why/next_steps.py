@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from posixpath import commonpath
 from typing import Final
 
 from taskgrove.story.run_story import RunStory
@@ -20,6 +21,7 @@ from taskgrove.view.why.actions import (
 )
 from taskgrove.view.why.failed_leaf import grouped
 from taskgrove.view.why.findings import Findings
+from taskgrove.view.why.held_steps import WaitingLeaf
 from taskgrove.view.why.living_run import Wait, hangs
 from taskgrove.view.why.naming import device_of, is_below, name_of
 from taskgrove.view.why.remedies import remedies
@@ -38,7 +40,7 @@ def next_actions(found: Findings, waits: Sequence[Wait]) -> tuple[Action, ...]:
         line = ("taskgrove", "why", newest.run_id, *story.options)
         return () if newest.outcome in (None, "ok") else (RunCommand(line),)
     if story.state == "running":
-        return _while_running(story, waits)
+        return _while_running(found, waits)
     if story.state == "lost":
         return _after_loss(found)
     if story.state == "unknown":
@@ -51,7 +53,9 @@ def _after_end(found: Findings) -> tuple[Action, ...]:
     if found.failed:
         fixes = list(dict.fromkeys(_fixes(found)))
         return (*fixes, _again(story, fixes))
-    if found.outcome == "completed":
+    if found.outcome == "completed" or (
+        found.outcome == "degraded" and (found.signed or found.dropped)
+    ):
         return ()
     if found.abort is None and found.never_begun:
         return (_again(story, aim="run the missing leaves"),)
@@ -112,9 +116,68 @@ def _after_abort(found: Findings) -> list[Action]:
     return told
 
 
-def _while_running(story: RunStory, waits: Sequence[Wait]) -> tuple[Action, ...]:
+def choices_of(found: Findings) -> tuple[Action, ...]:
+    """Return what else can be asked of a run that is paused, or waits for a decision."""
+    story = found.story
+    if story.state != "running" or found.abort is not None or not story.recorded:
+        return ()
+    told: list[Action] = []
+    groups = [group for group in found.waiting if group[0].wait.how in ("held", "undecided")]
+    for group in groups[:_FIXED]:
+        path = _selecting(group, found)
+        told += [
+            _ask(story, "accept", path, "--why", "REASON", aim="count it as done"),
+            _ask(story, "skip", path, aim="let the failure stand, and run the later steps"),
+            _ask(story, "fail", path, aim="let the failure stand"),
+        ]
+    if found.parked and story.pause is not None:
+        first = found.parked[0]
+        told.append(_ask(story, "skip", first.path, aim=f"leave out {name_of(first)}"))
+    if told or story.pause is not None:
+        told.append(_ask(story, "abort", aim="abort the run"))
+    return tuple(told)
+
+
+def _decide(found: Findings) -> tuple[Action, ...]:
+    """Return the next steps of a run that is paused, or waits for a decision."""
+    story, told = found.story, list[Action]()
+    for group in found.held[:_FIXED]:
+        devices = {device_of(item.failed.node) for item in group}
+        told += remedies(group[0].failed, story, len(devices))
+    # What is composed already does not change with its files.
+    told = list(dict.fromkeys(it for it in told if not isinstance(it, EditFile)))
+    if not story.recorded:
+        return (*told, SeeTo("decide in the terminal that runs it"))
+    for group in found.held[:_FIXED]:
+        told.append(_ask(story, "retry", _selecting(group, found), aim="try it again"))
+    if story.pause is not None:
+        told.append(_ask(story, "continue", aim="end the pause"))
+    return tuple(told)
+
+
+def _ask(story: RunStory, verb: str, *words: str, aim: str) -> RunCommand:
+    return RunCommand(("taskgrove", verb, story.run_id, *words, *story.options), aim)
+
+
+def _selecting(group: Sequence[WaitingLeaf], found: Findings) -> str:
+    """Return a path that selects the steps of a group, and no other step that waits."""
+    paths = [item.failed.node.path for item in group]
+    if len(paths) == 1:
+        return paths[0]
+    above = commonpath(paths)
+    chosen = set(paths)
+    others = (item.failed.node.path for it in found.waiting for item in it)
+    if any(is_below(path, above) for path in others if path not in chosen):
+        return paths[0]
+    return above
+
+
+def _while_running(found: Findings, waits: Sequence[Wait]) -> tuple[Action, ...]:
+    story = found.story
     runner = story.runner
     if runner is None or not hangs(story):
+        if found.abort is None and (found.held or story.pause is not None):
+            return _decide(found)
         return tuple(
             RestartServer(it.device, it.silent_since_ns)
             for it in waits[:_FIXED]

@@ -22,9 +22,9 @@ from taskgrove.view.why.naming import device_of
 _CAUSES_SHOWN: Final = 5
 _OTHERS_SHOWN: Final = 3
 
-#: The parts of a node's state: its status, code and health, and whether it was skipped.
-_Told: TypeAlias = tuple[TaskStatus | None, ResultCode | None, str | None, bool]
-_UNKNOWN: Final[_Told] = (None, None, None, False)
+#: The parts of the state of a plain node: its status, code and health.
+_Told: TypeAlias = tuple[TaskStatus | None, ResultCode | None, str | None]
+_UNKNOWN: Final[_Told] = (None, None, None)
 
 
 def proof_of(found: Findings, waits: Sequence[Wait]) -> tuple[TreeLine, ...]:
@@ -79,6 +79,14 @@ def _words(found: Findings, waits: Sequence[Wait]) -> dict[str, str]:
         told[node.path] = plain(node.message) or "skipped"
     for node, note in found.accepted[:_OTHERS_SHOWN]:
         told[node.path] = plain(note.text)
+    for node in [*found.signed[:_OTHERS_SHOWN], *found.dropped[:_OTHERS_SHOWN]]:
+        told[node.path] = plain(node.message)
+    for held in found.waiting[:_CAUSES_SHOWN]:
+        leaf = held[0].failed
+        alike = f"({len(held) - 1:,} more alike) " if len(held) > 1 else ""
+        told[leaf.node.path] = f"{alike}{plain(leaf.told)}{_where(leaf.node)}"
+    for node in found.parked[:_OTHERS_SHOWN]:
+        told[node.path] = "its start waits for the end of the pause"
     if found.abort is not None:
         for node in [*found.abort.abandoned, *found.abort.running][:_OTHERS_SHOWN]:
             told.setdefault(node.path, plain(node.message))
@@ -103,6 +111,7 @@ def _below(node: RunNode, nodes: Mapping[str, RunNode], needed: set[str]) -> lis
         return [counted(len(node.composed.children), "step") + " below it"]
     shown: list[RunNode | str] = []
     folded: dict[_Told, int] = {}
+    states: dict[NodeState, int] = {}
     prefix = f"{node.path}/"
     for name in node.composed.children:
         path = prefix + name
@@ -111,15 +120,14 @@ def _below(node: RunNode, nodes: Mapping[str, RunNode], needed: set[str]) -> lis
             folded[_UNKNOWN] = folded.get(_UNKNOWN, 0) + 1
         elif path in needed:
             shown.append(child)
+        elif child.notes or child.skipped or child.is_accepted:
+            states[child.state] = states.get(child.state, 0) + 1
         else:
-            finished = child.finished
-            skipped = finished is not None and finished.skipped
-            told = (child.status, child.result_code, child.health_state, skipped)
+            told = (child.status, child.result_code, child.health_state)
             folded[told] = folded.get(told, 0) + 1
-    if folded:
-        states: dict[NodeState, int] = {}
-        for (status, code, health, skipped), count in folded.items():
-            state = state_of(status, code, health, skipped=skipped)
-            states[state] = states.get(state, 0) + count
+    for (status, code, health), count in folded.items():
+        state = state_of(status, code, health)
+        states[state] = states.get(state, 0) + count
+    if states:
         shown.append(fold_text("others" if shown else "all", states))
     return shown

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from taskgrove.view.act_words import act_line
 from taskgrove.view.phrases import (
     LINES_SHOWN,
     at_most,
@@ -32,6 +33,7 @@ from taskgrove.view.why.actions import RunCommand, command_text, text_of
 from taskgrove.view.why.explanation import CauseGroup, Explanation
 from taskgrove.view.why.failed_leaf import normalised
 from taskgrove.view.why.findings import Casualty
+from taskgrove.view.why.held_steps import group_line
 from taskgrove.view.why.living_run import wait_words
 from taskgrove.view.why.naming import below_root
 
@@ -99,6 +101,8 @@ def lists_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
     untold = bool(why.next_step) and not why.sentence.endswith(why.next_step)
     is_cut = failed == 1 and "…" in why.sentence
     causes = counted(len(why.groups), "cause")
+    waiting = sum(len(group.paths) for group in why.held)
+    is_long = waiting > 1 or "…" in why.sentence
     followed = "Consequences" if failed else "Stopped"
     told: list[tuple[str, Sequence[str]]] = [
         ("Next", [text_of(it, now_ns) for it in why.actions] if untold else ()),
@@ -110,7 +114,14 @@ def lists_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
             f"Still running ({leaves(len(why.waiting))})",
             [wait_words(it, now_ns) for it in why.waiting] if len(why.waiting) > 1 else (),
         ),
+        (
+            f"Waiting ({counted(waiting, 'step')})",
+            [group_line(it, now_ns) for it in why.held] if is_long else (),
+        ),
+        ("Kept from starting by the pause", list(map(below_root, why.parked))),
+        ("Other choices", [text_of(it, now_ns) for it in why.choices]),
         ("Left out", left_out_lines(why.left_out)),
+        ("Acts of operators", [act_line(it, now_ns) for it in why.acts]),
         ("Verdicts of operators", _verdict_lines(why)),
         ("See also", [text_of(it, now_ns) for it in why.see_also]),
     ]
@@ -119,7 +130,7 @@ def lists_of(why: Explanation) -> list[tuple[str, tuple[str, ...]]]:
 
 def commands_of(why: Explanation) -> list[str]:
     """Return the command lines that an explanation holds: they are to be copied."""
-    actions = (*why.actions, *why.see_also)
+    actions = (*why.actions, *why.choices, *why.see_also)
     return [command_text(it) for it in actions if isinstance(it, RunCommand)]
 
 

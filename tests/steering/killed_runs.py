@@ -1,0 +1,98 @@
+"""Random runs whose process is killed: a nursery that forks one for each, and what comes after.
+
+The nursery has imported everything, so that a hundred processes cost seconds. Each child carries
+out a run with a real recorder on SQLite, and kills itself with SIGKILL at an event.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from taskgrove.events import TaskEvent
+from tests.steering.random_runs import random_run
+from tests.steering.steered_run import carry_out
+
+
+def doom(database: str, folder: str, seed: int) -> None:
+    """Carry out the run of a seed, and die at its event."""
+    from taskgrove.store import Recorder
+
+    spec = random_run(seed, kills=True)
+
+    def die(event: TaskEvent) -> None:
+        if event.sequence == spec.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with Recorder(database) as recorder:
+        if seed % 2:  # once it was committed; else when it is on its way
+            recorder.forward(f"seed-{seed}", die)
+        carry_out(spec, Path(folder), recorder, observers=() if seed % 2 else (die,))
+
+
+class Nursery:
+    """A process that forks doomed ones; a context manager."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.steering.killed_runs"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, database: Path, folder: Path, seed: int) -> int:
+        """Run one; return how its process ended, negative: by a signal."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([str(database), str(folder), seed]) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "the nursery has ended"
+        return int(json.loads(line))
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+def _serve() -> None:
+    import taskgrove.store.recorder
+    import taskgrove.store.recording.writer
+    import taskgrove.store.tables  # noqa: F401
+
+    for line in sys.stdin:
+        order: list[Any] = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                doom(*order)
+                code = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(json.dumps(os.waitstatus_to_exitcode(status)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()
