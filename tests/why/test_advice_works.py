@@ -199,6 +199,17 @@ def test_a_limit_that_is_raised_where_it_stands(site: Site) -> None:
 
 
 @pytest.mark.thorough  # the words of this advice have tests of their own
+def test_a_limit_of_a_clean_up_that_is_raised_where_it_stands(site: Site) -> None:
+    clean_up = "  finally: {internal: {command_name: slow}}\n"
+    site.write("map.yaml", MAP.replace("STEP", "fine") + clean_up + "  finally_timeout: 0.3\n")
+    site.run("go", *MANAGED, "--grace", "3")
+    edit = site.advice("edit_file")
+    assert "increase `finally_timeout` of go" in edit["what"]
+    site.edit(edit, "finally_timeout: 0.3", "finally_timeout: 30")
+    site.ends_well()
+
+
+@pytest.mark.thorough  # the words of this advice have tests of their own
 def test_a_verdict_leaves_only_the_resume(site: Site) -> None:
     site.write("map.yaml", MAP.replace("STEP", "measure"))
     site.run("go", *MANAGED)

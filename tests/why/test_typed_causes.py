@@ -277,6 +277,20 @@ def test_a_limit_is_raised_where_it_was_written() -> None:
     )
 
 
+def test_a_limit_of_a_clean_up_is_raised_at_its_sequence() -> None:
+    stream = Stream()
+    stream.composed("go", "SEQUENTIAL", ("finally",), root=True)
+    place = Place("map.yaml", 7, "finally_timeout")
+    stream.composed("go/finally", "SEQUENTIAL", ("end",), is_finally=True, timeout_place=place)
+    stream.composed("go/finally/end", "DEVICE", target="x/y/z", command_name="End")
+    cause = Cause(kind="timed_out", limit_s=60.0, limit_owner="go/finally")
+    for path in ("go/finally/end", "go/finally", "go"):
+        detail = FinishedDetail(cause=cause if path.endswith("end") else None)
+        stream.ended(path, FAILED, ResultCode.FAILED, detail=detail)
+    told = explained(stream).next_step
+    assert "increase `finally_timeout` of go in map.yaml:7, then taskgrove resume" in told
+
+
 def test_what_an_operator_treats_as_ok_needs_no_mending() -> None:
     stream = run(Cause(kind="reported", said="no lock"), Cause(kind="reported", said="no power"))
     said = OperatorVerdict("go/step-1", "ok", "ann", "checked", 1)

@@ -142,7 +142,10 @@ def _longer(failed: FailedLeaf, story: RunStory) -> list[Action]:
     place = None if composed is None else composed.timeout_place or composed.place
     known = late_end(node) is not None or cause.kind == "not_started"
     only_if = "" if known else "if it needs more time, "
-    return [_edit(f"{only_if}increase `timeout` of {plain(setter.path)}", place, story)]
+    key, path = "timeout", setter.path
+    if composed is not None and composed.is_finally:  # the map says it beside the clean-up
+        key, path = "finally_timeout", setter.parent_path
+    return [_edit(f"{only_if}increase `{key}` of {plain(path)}", place, story)]
 
 
 def _edit(what: str, place: Place | None, story: RunStory, part: Part = "map") -> EditFile:
