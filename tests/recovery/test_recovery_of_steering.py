@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from taskgrove.commands.execution.composed_events import composed_detail
@@ -60,11 +62,12 @@ class Told:
         return self.tell(path, "progress", status=running, attempt=attempt)
 
     def note(self, topic: str, path: str = SCAN, **more: object) -> Told:
-        detail = NoteDetail(topic, cause=more.pop("cause", None), request=more.pop("request", None))  # type: ignore[arg-type]
+        data, cause, request = (more.pop(name, None) for name in ("data", "cause", "request"))
+        detail = NoteDetail(topic, data or {}, cause, request)  # type: ignore[arg-type]
         return self.tell(path, "note", detail, **more)
 
-    def plan(self) -> RecoveryPlan:
-        return plan_recovery(RunNodes(self.events), run_id="r1", lost_at="noon")
+    def plan(self, **more: Any) -> RecoveryPlan:
+        return plan_recovery(RunNodes(self.events), run_id="r1", lost_at="noon", **more)
 
 
 @pytest.fixture
@@ -83,8 +86,40 @@ def test_the_failure_of_a_leaf_that_waited_stands(told: Told, topic: str) -> Non
     assert (end.status, end.result) == (TaskStatus.FAILED, (ResultCode.FAILED, "no lock"))
     assert end.fields["cause"] == CAUSE
     assert (end.facts.topic, end.facts.cause) == ("was-held", CAUSE)
-    assert end.facts.data == {"waiting": {"hold-expired": "held"}.get(topic, topic)}
+    assert end.facts.data["waiting"] == {"hold-expired": "held"}.get(topic, topic)
     assert "was held" in end.note
+
+
+def may_have_begun(plan: RecoveryPlan, path: str) -> bool:
+    end = plan.prior.get(path)
+    return isinstance(end, PriorEnd) and (
+        end.facts.topic == "lost" or "may_have_begun" in end.facts.data
+    )
+
+
+def test_an_attempt_may_have_begun_in_the_last_moments(told: Told) -> None:
+    told.note("held", cause=CAUSE, message="no lock")
+    assert not may_have_begun(told.plan(), SCAN)
+    assert may_have_begun(told.plan(asked=[RETRY]), SCAN)  # taken, perhaps, and not answered
+    told.note("retry", request=RETRY, cause=CAUSE).note("parked")
+    assert may_have_begun(told.plan(), SCAN)  # the pause is over, for all that is known
+    told.note("paused", "observe")
+    assert not may_have_begun(told.plan(), SCAN)
+    go_on = SteeringRequest(id="q2", verb="continue")
+    assert may_have_begun(told.plan(asked=[go_on]), SCAN)
+
+
+def test_a_delay_may_have_been_over(told: Told) -> None:
+    told.note("delayed", cause=CAUSE, message="no lock", data={"until_ns": "5000"})
+    assert may_have_begun(told.plan(), SCAN)
+    assert may_have_begun(told.plan(lost_ns=5000), SCAN)
+    assert not may_have_begun(told.plan(lost_ns=4999), SCAN)
+
+
+def test_a_step_that_was_kept_back_may_have_begun_after_the_pause() -> None:
+    run = Told(observe()).note("paused", "observe").note("parked", "observe/configure")
+    assert not may_have_begun(run.plan(), "observe/configure")
+    assert may_have_begun(run.note("continued", "observe").plan(), "observe/configure")
 
 
 def test_an_attempt_that_was_asked_for_and_not_heard_of_is_not_known(told: Told) -> None:
@@ -113,7 +148,7 @@ def test_an_attempt_that_a_pause_kept_back_leaves_the_failure(told: Told) -> Non
     assert plan.of("held") == (SCAN,)
     end = plan.prior[SCAN]
     assert isinstance(end, PriorEnd)
-    assert (end.facts.data, end.fields["cause"]) == ({"waiting": "parked"}, CAUSE)
+    assert (end.facts.data["waiting"], end.fields["cause"]) == ("parked", CAUSE)
 
 
 def test_a_leaf_that_a_pause_kept_back_never_began() -> None:

@@ -11,13 +11,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from taskgrove.events import TaskEvent
 from tests.steering.random_runs import random_run
 from tests.steering.steered_run import carry_out
+
+#: So many events before it dies, a run begins to wait for the record.
+_WAITING: Final = 8
 
 
 def doom(database: str, folder: str, seed: int) -> None:
@@ -25,15 +29,39 @@ def doom(database: str, folder: str, seed: int) -> None:
     from taskgrove.store import Recorder
 
     spec = random_run(seed, kills=True)
-
-    def die(event: TaskEvent) -> None:
-        if event.sequence == spec.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
+    moment = Moment(spec.kill_at, when="committed" if seed % 2 else "enqueued")
     with Recorder(database) as recorder:
-        if seed % 2:  # once it was committed; else when it is on its way
-            recorder.forward(f"seed-{seed}", die)
-        carry_out(spec, Path(folder), recorder, observers=() if seed % 2 else (die,))
+        recorder.forward(f"seed-{seed}", moment.kept)
+        carry_out(spec, Path(folder), recorder, observers=[moment])
+
+
+class Moment:
+    """Kills this process at an event: when the event is on its way, or when it was committed.
+
+    The run waits there for the record, so that this breaks off where it should. Else many steps
+    could begin within the few milliseconds that the record is behind.
+    """
+
+    def __init__(self, kill_at: int, when: str) -> None:
+        self._kill_at, self._when = kill_at, when
+        self._changed = threading.Condition()
+        self._kept = 0
+
+    def kept(self, event: TaskEvent) -> None:
+        """Take note of an event that was committed; the recorder calls it."""
+        if self._when == "committed" and event.sequence >= self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        with self._changed:
+            self._kept = max(self._kept, event.sequence)
+            self._changed.notify_all()
+
+    def __call__(self, event: TaskEvent) -> None:
+        """Wait for the record, or kill; this is an observer."""
+        if self._when == "enqueued" and event.sequence >= self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if event.sequence >= self._kill_at - _WAITING:
+            with self._changed:
+                self._changed.wait_for(lambda: self._kept >= event.sequence, 60)
 
 
 class Nursery:

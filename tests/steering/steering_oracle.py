@@ -179,7 +179,7 @@ def ends(
             yield f"{path} has not ended"
             continue
         record = node.parent.tracker.subtasks[node.name]  # type: ignore[union-attr]
-        if known.skipped and record.status is None:
+        if record.status is None and (known.skipped or decided.done is None):
             continue  # the tracker of its parent was ended as a whole
         if record.status is not known.status or record.result_code is not known.result_code:
             yield f"{path}: the tracker says {record.status}, the events {known.status}"

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from taskgrove.commands.aggregation.recorded_rule import RecordedRule
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import Cause, NoteDetail
+from taskgrove.events import Cause, NoteDetail, SteeringRequest
 from taskgrove.events.cause import NOTHING_RAN
 
 _REUSED: Final = NoteDetail("reused")
@@ -53,6 +53,12 @@ class PriorEnd:
             isinstance(cause, Cause) and cause.kind in NOTHING_RAN
         )
         return self.status is TaskStatus.COMPLETED or not idle or bool(self.fields.get("begun"))
+
+    @property
+    def is_skipped_over(self) -> bool:
+        """True where an operator wanted the later steps to run whatever became of this one."""
+        request = self.fields.get("request")
+        return isinstance(request, SteeringRequest) and request.verb == "skip"
 
 
 @dataclass(frozen=True, slots=True)

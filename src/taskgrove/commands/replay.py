@@ -138,6 +138,7 @@ def _fields_of(node: RunNode) -> dict[str, Any]:
         fields["cause"] = node.finished.cause
         fields["accepted"] = node.finished.accepted
         fields["accepted_by"] = node.finished.accepted_by
+        fields["request"] = node.finished.request
         # What else was left out of a node is known of its tree.
         own = (item for item in node.finished.left_out if item.is_by_operator)
         fields["left_out"] = tuple(item for item in own if node.skipped and item.name == node.name)

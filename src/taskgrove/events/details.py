@@ -147,8 +147,9 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             come, and the pause keeps it from starting), ``asked`` (an operator's request that has
             no event of its own), ``hold-expired``, ``was-held`` (the leaf waited for a decision
             when the runner was lost, and its failure stands; ``waiting`` of the data says how:
-            ``held``, ``undecided``, ``delayed`` or ``parked``). A ``retry`` that an operator asked
-            for has a ``request``.
+            ``held``, ``undecided``, ``delayed`` or ``parked``, and ``may_have_begun`` that a
+            further attempt may have begun). A ``retry`` that an operator asked for has a
+            ``request``.
         data: Small facts that belong to it, as text. With ``reused``: ``run``, where the end
             stands that was taken over; and where a person said to treat it as OK ``verdict``,
             ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run, or

@@ -17,6 +17,10 @@ from taskgrove.story.run_node import RunNode
 
 #: Topic of a note on a leaf that was, or may have been, at work when the runner was lost.
 DOUBT: Final = "lost"
+#: Topic of the note on a leaf that waited for a decision when the runner was lost, and the fact in
+#: that note that a further attempt may have begun.
+WAS_HELD: Final = "was-held"
+MAY_HAVE_BEGUN: Final = "may_have_begun"
 #: Causes that do not say how the work ended.
 _END_NOT_KNOWN: Final[frozenset[CauseKind]] = frozenset(
     {"lost", "fate_unknown", "silent", "forgotten"}
@@ -46,8 +50,9 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
     if node is None:
         return ""
     notes = {note.topic: note for note in node.notes}
-    if DOUBT in notes:
-        return notes[DOUBT].text
+    for note in node.notes:
+        if note.topic == DOUBT or (note.topic == WAS_HELD and MAY_HAVE_BEGUN in note.data):
+            return note.text
     if node.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or node.skipped:
         return ""
     cause = cause_of(node)

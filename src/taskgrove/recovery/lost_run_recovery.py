@@ -31,7 +31,7 @@ from taskgrove.recovery.finding_lost import find_lost, moment_text
 from taskgrove.recovery.recovery_plan import KIND_OF_OUTSIDE, RecoveryPlan, plan_recovery
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.history import History
-from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.queries.run_rows import RequestRow, RunRow
 from taskgrove.store.recording import statements as sql
 from taskgrove.store.recording.lease import HEARTBEAT_S, this_process
 from taskgrove.store.recording.request_rows import close_requests
@@ -204,7 +204,22 @@ def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
             hint="if that process hangs, stop it first",
         )
     facts = history.facts(row)
-    return row, plan_recovery(facts, run_id=row.run_id, lost_at=moment_text(row.last_ns))
+    plan = plan_recovery(
+        facts,
+        run_id=row.run_id,
+        lost_at=moment_text(row.last_ns),
+        lost_ns=row.last_ns + int(HEARTBEAT_S * 1e9),
+        asked=[item.request for item in history.requests(row) if not _was_taken(item)],
+    )
+    return row, plan
+
+
+def _was_taken(item: RequestRow) -> bool:
+    """Return whether the runner had answered a request."""
+    answer = item.answer
+    return answer is not None and not any(
+        objection.reason == "runner_lost" for objection in answer.objections
+    )
 
 
 def runners_for_recovery(

@@ -8,19 +8,19 @@ failure stands. A leaf that never began becomes ABORTED; a recovery starts nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from taskgrove.commands.prior import Prior, PriorEnd, PriorWork
 from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
-from taskgrove.events import Cause, NoteDetail
-from taskgrove.recovery.doubts import DOUBT, doubt_of_lost
+from taskgrove.events import Cause, NoteDetail, SteeringRequest
+from taskgrove.recovery.doubts import DOUBT, MAY_HAVE_BEGUN, WAS_HELD, doubt_of_lost
 from taskgrove.story.node_note import NodeNote
-from taskgrove.story.node_wait import NodeWait, Waiting
+from taskgrove.story.node_wait import NodeWait, Waiting, pause_in
 from taskgrove.story.run_node import RunNode, RunNodes
 
 #: The kind of leaf whose work runs outside under an id of this kind.
@@ -37,8 +37,6 @@ _IN_FLIGHT: Final = {
     " still run",
 }
 
-#: Topic of the note on a leaf that waited for a decision when the runner was lost.
-_WAS_HELD: Final = "was-held"
 #: How a leaf is treated.
 Fate: TypeAlias = Literal["kept", "followed", "held", "unknown", "not_started", "clean_up"]
 _WAITED: Final[dict[Waiting, str]] = {
@@ -111,13 +109,23 @@ class RecoveryPlan:
         self.prior[path] = _lost(text, self.nodes[path], "it may still run, or have run")
 
 
-def plan_recovery(facts: RunNodes, *, run_id: str, lost_at: str) -> RecoveryPlan:
+def plan_recovery(
+    facts: RunNodes,
+    *,
+    run_id: str,
+    lost_at: str,
+    lost_ns: int | None = None,
+    asked: Iterable[SteeringRequest] = (),
+) -> RecoveryPlan:
     """Return the plan of a recovery.
 
     Args:
         facts: The nodes of the run, from its events.
         run_id: The run.
         lost_at: When its runner was last heard of, as words.
+        lost_ns: Until when its runner may have lived, UTC, nanoseconds since the epoch, or None.
+        asked: The requests of operators that the runner has not answered: it may have begun to
+            carry them out.
 
     Raises:
         UsageError: Nothing of its tree is on record.
@@ -129,20 +137,59 @@ def plan_recovery(facts: RunNodes, *, run_id: str, lost_at: str) -> RecoveryPlan
             hint="whether anything was started is not known; look at the devices",
         )
     plan = RecoveryPlan(run_id, root, facts.nodes, f"the runner of this run was lost at {lost_at}")
-    next_in_line = set(_next_in_line(root, facts))
+    last = _last_moments(facts, lost_ns, asked)
+    next_in_line = set(_next_in_line(root, facts, last))
     for path, node in root.walk():
         known_node = facts.nodes.get(path)
         known = None if known_node is None else recorded_prior(known_node)
         if isinstance(node, LeafTask):
             node.retries = 0  # nothing is started again
-            known = _decide(plan, path, node, known, may_have_begun=path in next_in_line)
+            known = _decide(plan, path, node, known, last, may_have_begun=path in next_in_line)
         if known is not None:
             plan.prior[path] = known
     return plan
 
 
+class _LastMoments(NamedTuple):
+    """What may have happened in the last moments of a runner, and is not on record.
+
+    Attributes:
+        is_paused: Whether the run certainly was paused.
+        retries: Whether held leaves may have been tried again.
+        lost_ns: Until when the runner may have lived, or None.
+    """
+
+    is_paused: bool
+    retries: bool
+    lost_ns: int | None
+
+    def may_have_begun(self, wait: NodeWait) -> bool:
+        """Return whether an attempt may have begun for which a node waited."""
+        if wait.how == "parked":
+            return not self.is_paused
+        if wait.how == "delayed":
+            until_ns, lost_ns = wait.until_ns, self.lost_ns
+            return self.retries or None in (until_ns, lost_ns) or until_ns <= lost_ns  # type: ignore[operator]
+        return self.retries
+
+
+def _last_moments(
+    facts: RunNodes, lost_ns: int | None, asked: Iterable[SteeringRequest]
+) -> _LastMoments:
+    verbs = {request.verb for request in asked}
+    root = facts.root
+    pause = None if root is None else pause_in(root.notes)
+    return _LastMoments(pause is not None and "continue" not in verbs, "retry" in verbs, lost_ns)
+
+
 def _decide(
-    plan: RecoveryPlan, path: str, leaf: LeafTask, known: Prior | None, *, may_have_begun: bool
+    plan: RecoveryPlan,
+    path: str,
+    leaf: LeafTask,
+    known: Prior | None,
+    last: _LastMoments,
+    *,
+    may_have_begun: bool,
 ) -> Prior | None:
     """Decide the fate of a leaf, and return its end or its work."""
     if isinstance(known, PriorEnd):
@@ -152,7 +199,7 @@ def _decide(
     wait = None if node is None else node.wait
     if node is not None and wait is not None and wait.failure is not None:
         plan.fates[path] = "held"  # its id is that of an attempt that has ended
-        return _stands(node, wait, wait.failure)
+        return _stands(leaf, node, wait, wait.failure, may_have_begun=last.may_have_begun(wait))
     if isinstance(known, PriorWork) and known.outside_id:
         plan.fates[path] = "followed"
         return known
@@ -161,7 +208,7 @@ def _decide(
         text = f"{_IN_FLIGHT[leaf.task_type]}; {plan.reason}, and how it ended is not known"
         return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"))
     plan.fates[path] = "not_started"
-    if not may_have_begun or wait is not None:  # a pause kept it from starting
+    if not may_have_begun:
         return None
     text = f"not started according to the record: {plan.reason}; a start in its last moments"
     text += " would not be on record"
@@ -174,13 +221,19 @@ def _decide(
     )
 
 
-def _stands(node: RunNode, wait: NodeWait, failure: NodeNote) -> PriorEnd:
+def _stands(
+    leaf: LeafTask, node: RunNode, wait: NodeWait, failure: NodeNote, *, may_have_begun: bool
+) -> PriorEnd:
     """Return the end of a leaf that waited for a decision: its failure stands."""
     fields: dict[str, Any] = {"cause": failure.cause}
     if node.attempt > 1:
         fields["attempt"] = node.attempt
     text = f"was held: it waited for {_WAITED[wait.how]} when the runner was lost"
-    facts = NoteDetail(_WAS_HELD, {"waiting": wait.how}, failure.cause)
+    data: dict[str, str] = {"waiting": wait.how}
+    if may_have_begun:
+        data[MAY_HAVE_BEGUN] = "yes"
+        text = f"was held; {doubt_of_lost(leaf, 'its next attempt was about to begin')}"
+    facts = NoteDetail(WAS_HELD, data, failure.cause)
     result = (ResultCode.FAILED, failure.text)
     return PriorEnd(TaskStatus.FAILED, result, text, fields, facts=facts)
 
@@ -200,12 +253,12 @@ def _lost(text: str, node: RunNode, doubt: str) -> PriorEnd:
     return PriorEnd(TaskStatus.FAILED, result, doubt, fields, facts=NoteDetail(DOUBT))
 
 
-def _next_in_line(root: Task, facts: RunNodes) -> Iterator[str]:
+def _next_in_line(root: Task, facts: RunNodes, last: _LastMoments) -> Iterator[str]:
     """Yield the leaves that could have been started when the record breaks off."""
     still_open: list[tuple[str, BaseTask]] = [(root.path, root)]
     while still_open:
         path, node = still_open.pop()
-        if _is_final(facts, path):
+        if _is_final(facts, path) or _is_kept_back(facts, path, last):
             continue
         if not isinstance(node, Task):
             if path in facts.nodes:
@@ -215,6 +268,13 @@ def _next_in_line(root: Task, facts: RunNodes) -> Iterator[str]:
         if node.task_type is TaskExecutionType.SEQUENTIAL:
             children = [item for item in children if not _is_final(facts, item[0])][:1]
         still_open.extend(children)
+
+
+def _is_kept_back(facts: RunNodes, path: str, last: _LastMoments) -> bool:
+    """Return whether a pause certainly kept a node from starting."""
+    known = facts.nodes.get(path)
+    wait = None if known is None else known.wait
+    return wait is not None and wait.failure is None and not last.may_have_begun(wait)
 
 
 def _is_final(facts: RunNodes, path: str) -> bool:

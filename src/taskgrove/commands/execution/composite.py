@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskgrove.commands.execution.limit import Limit, LimitClock
@@ -130,6 +131,31 @@ class Composite:
             return None
         word = "rejected" if status is TaskStatus.REJECTED else "failed"
         return f"{child.name} {word}"
+
+
+def forgive_recorded(
+    node: BaseTask, composite: Composite, is_skipped_over: Callable[[str], bool]
+) -> None:
+    """Forgive a child that ended on record, as it was forgiven when it ended.
+
+    Args:
+        node: The child.
+        composite: The composite that holds it.
+        is_skipped_over: Whether an operator wanted the later steps to run whatever became of the
+            node at a path.
+    """
+    inner: list[Composite] = []
+    open_nodes = [(node, composite)]
+    while open_nodes:
+        child, parent = open_nodes.pop()
+        path = f"{parent.path}/{child.name}"
+        if is_skipped_over(path):
+            parent.forgive(child)
+        elif isinstance(child, Task):
+            inner.append(Composite(child, parent, path))
+            open_nodes += [(below, inner[-1]) for below in child.subtasks]
+    for ended in reversed(inner):
+        ended.forgive_above()
 
 
 class Step(NamedTuple):

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from taskgrove.commands.execution.aborts import abort_leaf, unstarted
 from taskgrove.commands.execution.attempts import Attempt
-from taskgrove.commands.execution.composite import Composite, Step
+from taskgrove.commands.execution.composite import Composite, Step, forgive_recorded
 from taskgrove.commands.execution.gate import Gate
 from taskgrove.commands.execution.holding import Holding
 from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun
@@ -87,6 +87,10 @@ class Schedule:
     def _is_recorded(self, path: str) -> bool:
         known = self._prior.get(path)
         return isinstance(known, PriorEnd) and known.recorded
+
+    def _is_skipped_over(self, path: str) -> bool:
+        known = self._prior.get(path)
+        return isinstance(known, PriorEnd) and known.is_skipped_over
 
     def _began_ns(self, path: str) -> int | None:
         """Return when a composite had begun before this process took it up, or None."""
@@ -207,6 +211,8 @@ class Schedule:
             if node.tracker.is_complete:
                 if composite.watched and has_begun(node.tracker.subtasks):
                     composite.mark_begun()
+                if self._prior:
+                    forgive_recorded(node, composite, self._is_skipped_over)
                 steps.append(Step(node, composite, has_ended=True))
                 return
             nested = Composite(node, composite, path, began_ns=self._began_ns(path))
@@ -232,6 +238,8 @@ class Schedule:
         """Take over the end of a leaf that is not started."""
         if composite.watched and known.has_begun:
             composite.mark_begun()
+        if known.is_skipped_over:
+            composite.forgive(leaf)
         if known.recorded:
             return
         bus = self._run.bus
