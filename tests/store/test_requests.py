@@ -21,10 +21,10 @@ from taskgrove import LeafTask, MainTaskExecutor, Task, steering
 from taskgrove.commands.run_recorder import RequestSource, RunAbout
 from taskgrove.errors import NoAnswerError, StoreError, UnknownRunError, UsageError
 from taskgrove.events import SteeringAnswer, SteeringRequest
+from taskgrove.events.new_request import new_request
 from taskgrove.recovery.finding_lost import find_lost
 from taskgrove.recovery.lost_run_recovery import recover
 from taskgrove.redaction import Redaction
-from taskgrove.steering.asking import new_request
 from taskgrove.store import History, RecordDesk, Recorder, Store
 from taskgrove.store import record_desk as desk_module
 from taskgrove.store.recording import inbox as inbox_module

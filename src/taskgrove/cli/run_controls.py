@@ -13,11 +13,11 @@ from taskgrove.cli.decisions import Decisions, Press
 from taskgrove.cli.key_input import Keys, keys_of_terminal
 from taskgrove.cli.open_steps import OpenSteps
 from taskgrove.events import TaskEvent
+from taskgrove.events.new_request import new_request
 from taskgrove.events.steering_request import (
     Steer,
     SteeringVerb,
 )
-from taskgrove.steering.asking import new_request
 from taskgrove.view.steering_words import answer_line
 from taskgrove.view.terminal_text import Charset
 from taskgrove.view.tree_lines import Segment

@@ -6,7 +6,8 @@ from taskgrove.cli import options as opt
 from taskgrove.cli.run_request import Asked, ask_shown
 from taskgrove.cli.verb import verb
 from taskgrove.errors import UsageError
-from taskgrove.steering.asking import WAIT_S, new_request
+from taskgrove.events.new_request import new_request
+from taskgrove.steering.asking import WAIT_S
 
 
 @verb

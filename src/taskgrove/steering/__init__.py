@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from taskgrove.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from taskgrove.events.new_request import new_request as new_request
     from taskgrove.events.steering_request import SteeringAnswer as SteeringAnswer
     from taskgrove.events.steering_request import SteeringObjection as SteeringObjection
     from taskgrove.events.steering_request import SteeringRequest as SteeringRequest
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from taskgrove.steering.asking import accept as accept
     from taskgrove.steering.asking import continue_run as continue_run
     from taskgrove.steering.asking import fail as fail
-    from taskgrove.steering.asking import new_request as new_request
     from taskgrove.steering.asking import pause as pause
     from taskgrove.steering.asking import retry as retry
     from taskgrove.steering.asking import skip as skip
@@ -40,7 +40,7 @@ _LATER = {
     "accept": "taskgrove.steering.asking",
     "continue_run": "taskgrove.steering.asking",
     "fail": "taskgrove.steering.asking",
-    "new_request": "taskgrove.steering.asking",
+    "new_request": "taskgrove.events.new_request",
     "pause": "taskgrove.steering.asking",
     "retry": "taskgrove.steering.asking",
     "skip": "taskgrove.steering.asking",

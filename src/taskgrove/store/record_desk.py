@@ -8,6 +8,7 @@ Threads: any thread may call any method; a call that waits keeps a connection of
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Final
 
@@ -70,6 +71,7 @@ class RecordDesk:
         self.store = store
         self._history = History(store)
         self._redaction = redaction or Redaction.from_environment()
+        self._redaction.remember(dict(os.environ))
         self._clock = clock
 
     def find(self, run: str) -> RunRow:

@@ -6,12 +6,9 @@ Threads: every method may be called by any thread. A handle only reads its run (
 from __future__ import annotations
 
 import concurrent.futures
-import secrets
-import socket
 from collections.abc import Generator
 from typing import Any, Final
 
-from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.display import render_html
 from taskgrove.commands.execution.live_run import Run
@@ -26,6 +23,7 @@ from taskgrove.errors import (
     TaskRejectedError,
     WaitTimeoutError,
 )
+from taskgrove.events.new_request import new_request
 from taskgrove.events.steering_request import (
     SteeringAnswer,
     SteeringRequest,
@@ -33,7 +31,6 @@ from taskgrove.events.steering_request import (
     TakeAnswer,
 )
 from taskgrove.loops.pool import current_pool
-from taskgrove.provenance import user_name
 
 _ERRORS: Final[dict[TaskStatus, type[RunError]]] = {
     TaskStatus.FAILED: TaskFailedError,
@@ -216,18 +213,7 @@ class RunHandle:
                 f"an observer of {self.task.path} waits for the answer of that run",
                 hint="hand the request over with steer(), which returns at once",
             )
-        user = user_name()
-        request = SteeringRequest(
-            id=secrets.token_hex(8),
-            verb=verb,
-            path=path,
-            who=user if who is None else who,
-            why=why,
-            user=user,
-            host=socket.gethostname(),
-            asked_ns=SYSTEM_CLOCK.wall_ns(),
-            abort_first=abort_first,
-        )
+        request = new_request(verb, path, why=why, who=who, abort_first=abort_first)
         answer: concurrent.futures.Future[SteeringAnswer] = concurrent.futures.Future()
         self.steer(request, answer.set_result)
         return answer.result()
