@@ -15,16 +15,17 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+import tango
+import yaml
 
 from taskgrove.tango.simulator import Invocation, invocations_of, overlapping
 from tests.cli.command_line import PATIENCE_S, Started, read_until, start, taskgrove
 
-pytest.importorskip("tango")
 pytestmark = pytest.mark.tango
 
 MAP = """
 components: {cbf: low-cbf/subarray/01}
-simulator: {duration_s: 0.1, steps: 2, durations_s: {Scan: SCAN_S}}
+simulator: {duration_s: 0.1, steps: 2}
 cleaned:
   type: sequential
   tasks:
@@ -39,23 +40,51 @@ plain:
     scan: {handler: cbf, command_name: Scan, argin: {id: 1}, hold: on_failure}
     end: {handler: cbf, command_name: End}
 """
-FAULT = "low-cbf/subarray/01:Scan=fail,at=0,times=1,message=no lock"
+FAILS_ONCE = {"kind": "fail", "at": 0, "times": 1, "message": "no lock"}
+HANGS_THEN = [FAILS_ONCE, {"kind": "hang"}]
+
+
+@pytest.fixture(scope="module")
+def telescope(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the folder of a simulated device, whose process runs: its map and its log."""
+    place = tmp_path_factory.mktemp("telescope")
+    (place / "plain.yaml").write_text(MAP)
+    with start(
+        "simulate", "plain.yaml", "--write-map", "map.yaml", "--log", "log.jsonl", cwd=place
+    ) as process:
+        try:
+            read_until(process.stdout, "SimSetFault")
+            yield place
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=PATIENCE_S)
 
 
 class Terminals:
-    """A run in one terminal, and what is typed in others."""
+    """A run in one terminal, and what is typed in others.
 
-    def __init__(self, place: Path, record_url: str) -> None:
-        self._place, self._record = place, record_url
-        self._run: Started | None = None
+    Args:
+        place: Where they are.
+        record_url: The record.
+        telescope: The folder of the simulated device.
+        faults: How its scans go wrong.
+    """
+
+    def __init__(self, place: Path, record_url: str, telescope: Path, faults: Any) -> None:
+        self._place, self._record, self._telescope = place, record_url, telescope
+        address = yaml.safe_load((telescope / "map.yaml").read_text())["components"]["cbf"][0]
+        proxy = tango.DeviceProxy(address)
+        proxy.command_inout("SimClearFaults")
+        proxy.command_inout("SimSetFault", json.dumps({"Scan": faults}))
+        self._before = len(invocations_of(telescope / "log.jsonl"))
 
     @contextmanager
     def run(self, command: str) -> Iterator[Started]:
         """Run a command until its scan is held."""
         notify = f"sh -c 'cat >> {shlex.quote(str(self._place))}/notices.jsonl'"
         with start(
-            "run", "map.yaml", command, "--db", self._record, "--notify", notify,
-            cwd=self._place,
+            "run", str(self._telescope / "map.yaml"), command, "--db", self._record,
+            "--notify", notify, cwd=self._place,
         ) as process:  # fmt: skip
             self._held = self._notice()
             yield process
@@ -83,33 +112,18 @@ class Terminals:
         return self.type(verb, self._held["run"], "--db", self._record)
 
     def invocations(self) -> list[Invocation]:
-        return invocations_of(self._place / "log.jsonl")
+        return invocations_of(self._telescope / "log.jsonl")[self._before :]
 
     def counted(self) -> dict[str, int]:
         return dict(Counter(item.command for item in self.invocations()))
 
 
-@contextmanager
-def telescope(place: Path, scan_s: float) -> Iterator[None]:
-    (place / "plain.yaml").write_text(MAP.replace("SCAN_S", str(scan_s)))
-    with start(
-        "simulate", "plain.yaml", "--write-map", "map.yaml", "--log", "log.jsonl", "--fault", FAULT,
-        cwd=place,
-    ) as process:  # fmt: skip
-        try:
-            read_until(process.stdout, "SimSetFault")
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=PATIENCE_S)
-
-
-@pytest.mark.parametrize("command", ["cleaned", "plain"])
+@pytest.mark.parametrize("command", ["cleaned", pytest.param("plain", marks=pytest.mark.thorough)])
 def test_a_step_that_failed_once_is_tried_again_and_all_is_well(
-    command: str, tmp_path: Path, record_url: str
+    command: str, tmp_path: Path, record_url: str, telescope: Path
 ) -> None:
-    terminals = Terminals(tmp_path, record_url)
-    with telescope(tmp_path, 0.2), terminals.run(command) as process:
+    terminals = Terminals(tmp_path, record_url, telescope, FAILS_ONCE)
+    with terminals.run(command) as process:
         assert terminals.counted() == {"Configure": 1, "Scan": 1}
         done = terminals.type(*terminals.told("retry"))
         assert done.returncode == 0, done
@@ -123,9 +137,11 @@ def test_a_step_that_failed_once_is_tried_again_and_all_is_well(
     assert overlapping(terminals.invocations()) == []
 
 
-def test_an_abort_of_a_held_run_cleans_up_once(tmp_path: Path, record_url: str) -> None:
-    terminals = Terminals(tmp_path, record_url)
-    with telescope(tmp_path, 0.2), terminals.run("cleaned") as process:
+def test_an_abort_of_a_held_run_cleans_up_once(
+    tmp_path: Path, record_url: str, telescope: Path
+) -> None:
+    terminals = Terminals(tmp_path, record_url, telescope, FAILS_ONCE)
+    with terminals.run("cleaned") as process:
         asked_ns = time.time_ns()
         done = terminals.ask_run("abort")
         assert done.returncode == 0, done
@@ -141,10 +157,10 @@ def test_an_abort_of_a_held_run_cleans_up_once(tmp_path: Path, record_url: str) 
 
 
 def test_of_two_retries_at_once_one_is_done_and_one_refused(
-    tmp_path: Path, record_url: str
+    tmp_path: Path, record_url: str, telescope: Path
 ) -> None:
-    terminals = Terminals(tmp_path, record_url)
-    with telescope(tmp_path, 600), terminals.run("cleaned") as process:
+    terminals = Terminals(tmp_path, record_url, telescope, HANGS_THEN)
+    with terminals.run("cleaned") as process:
         with ThreadPoolExecutor(2) as both:
             answers = list(both.map(lambda _: terminals.type(*terminals.told("retry")), range(2)))
         assert sorted(answer.returncode for answer in answers) == [0, 1], answers
