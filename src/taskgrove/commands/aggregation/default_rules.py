@@ -205,8 +205,8 @@ def _why_severe(tally: Tally) -> str | None:
     for sub in tally.problems:
         if is_degraded(sub):
             continue
-        if sub.severe:
-            return f", {sub.name} is severe"
+        if sub.severe:  # the failure of a clean-up is told in any case
+            return "" if sub is tally.cleanup else f", {sub.name} is severe"
         devices = failed_devices_of(sub)
         if not devices:
             return f"; {sub.name} {'rejected' if _is_rejection(sub) else 'failed'}"

@@ -328,3 +328,10 @@ def test_the_tracker_of_a_task_knows_its_cleanup() -> None:
     assert verdict(outcome) == SEVERE
     assert outcome.decision is not None
     assert (outcome.decision.succeeded, outcome.decision.total) == (0, 1)
+
+
+def test_a_severe_cleanup_is_told_once() -> None:
+    severe = SubtaskResult("finally", FAILED, (ResultCode.FAILED, "boom"), severe=True)
+    outcome = with_cleanup(ok(), severe)
+    assert verdict(outcome) == SEVERE
+    assert reason(outcome) == "1 of 1 succeeded, finally failed"
