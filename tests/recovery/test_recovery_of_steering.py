@@ -124,7 +124,12 @@ def test_a_step_that_was_kept_back_may_have_begun_after_the_pause() -> None:
 
 def test_an_attempt_that_was_asked_for_and_not_heard_of_is_not_known(told: Told) -> None:
     told.note("held", cause=CAUSE, message="no lock").note("retry", request=RETRY, cause=CAUSE)
-    assert told.plan().of("held") == ()
+    plan = told.plan()
+    # The id on record is that of the attempt before: to follow it would hide the new one.
+    assert plan.of("unknown") == (SCAN,)
+    end = plan.prior[SCAN]
+    assert isinstance(end, PriorEnd)
+    assert (end.fields["cause"].kind, end.fields["cause"].outside_id) == ("lost", None)
 
 
 def test_an_attempt_after_the_decision_is_followed(told: Told) -> None:

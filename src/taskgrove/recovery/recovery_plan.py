@@ -20,7 +20,7 @@ from taskgrove.errors import UsageError
 from taskgrove.events import Cause, NoteDetail, SteeringRequest
 from taskgrove.recovery.doubts import DOUBT, MAY_HAVE_BEGUN, WAS_HELD, doubt_of_lost
 from taskgrove.story.node_note import NodeNote
-from taskgrove.story.node_wait import NodeWait, Waiting, pause_in
+from taskgrove.story.node_wait import NodeWait, Waiting, is_about_to_retry, pause_in
 from taskgrove.story.run_node import RunNode, RunNodes
 
 #: The kind of leaf whose work runs outside under an id of this kind.
@@ -106,7 +106,8 @@ class RecoveryPlan:
         work = self.prior[path]
         assert isinstance(work, PriorWork)
         text = f"{why}; how {work.outside_kind} {work.outside_id} ended is not known"
-        self.prior[path] = _lost(text, self.nodes[path], "it may still run, or have run")
+        node = self.nodes[path]
+        self.prior[path] = _lost(text, node, "it may still run, or have run", node.outside_id)
 
 
 def plan_recovery(
@@ -200,13 +201,17 @@ def _decide(
     if node is not None and wait is not None and wait.failure is not None:
         plan.fates[path] = "held"  # its id is that of an attempt that has ended
         return _stands(leaf, node, wait, wait.failure, may_have_begun=last.may_have_begun(wait))
-    if isinstance(known, PriorWork) and known.outside_id:
+    is_new = node is not None and is_about_to_retry(
+        node.notes, node.attempt, node.attempt_started_ns
+    )
+    if isinstance(known, PriorWork) and known.outside_id and not is_new:
         plan.fates[path] = "followed"
         return known
     if known is not None:
         plan.fates[path] = "unknown"
         text = f"{_IN_FLIGHT[leaf.task_type]}; {plan.reason}, and how it ended is not known"
-        return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"))
+        outside_id = None if is_new else plan.nodes[path].outside_id
+        return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"), outside_id)
     plan.fates[path] = "not_started"
     if not may_have_begun:
         return None
@@ -238,11 +243,11 @@ def _stands(
     return PriorEnd(TaskStatus.FAILED, result, text, fields, facts=facts)
 
 
-def _lost(text: str, node: RunNode, doubt: str) -> PriorEnd:
+def _lost(text: str, node: RunNode, doubt: str, outside_id: str | None) -> PriorEnd:
     """Return the end of a leaf that was at work when the runner was lost."""
     cause = Cause(
         kind="lost",
-        outside_id=node.outside_id,
+        outside_id=outside_id,
         last_answer_ns=node.last_ns,
         device=next(iter(node.devices), None),
     )

@@ -86,16 +86,34 @@ def wait_in(
             failure = note
     if last is None:
         return None
-    if failure is None:
-        over = has_begun
-    else:
-        number = None if failure.cause is None else failure.cause.attempt
-        over = (number is not None and attempt > number) or (
-            attempt_began_ns is not None and attempt_began_ns > failure.wall_ns
-        )
+    over = has_begun if failure is None else _began_after(failure, attempt, attempt_began_ns)
     until = last.data.get(_UNTIL, "")
     until_ns = int(until) if until.isascii() and until.isdecimal() else None
     return None if over else NodeWait(_WAITS[last.topic], last.wall_ns, failure, until_ns)
+
+
+def is_about_to_retry(
+    notes: Iterable[NodeNote], attempt: int, attempt_began_ns: int | None
+) -> bool:
+    """Return whether notes tell of a further attempt of which nothing was heard yet.
+
+    Args:
+        notes: As :func:`wait_in`; so are the other arguments.
+        attempt: The last attempt.
+        attempt_began_ns: When it began.
+    """
+    turns = [note for note in notes if note.topic in TURNING_TOPICS]
+    if not turns or turns[-1].topic != "retry":
+        return False
+    return not _began_after(turns[-1], attempt, attempt_began_ns)
+
+
+def _began_after(failure: NodeNote, attempt: int, attempt_began_ns: int | None) -> bool:
+    """Return whether an attempt has begun after the one that failed."""
+    number = None if failure.cause is None else failure.cause.attempt
+    return (number is not None and attempt > number) or (
+        attempt_began_ns is not None and attempt_began_ns > failure.wall_ns
+    )
 
 
 def pause_in(notes: Sequence[NodeNote]) -> RunPause | None:

@@ -104,6 +104,7 @@ def _abort_unbegun(task: Task, reason: str, is_recorded: Callable[[str], bool]) 
                 task_name=node.name,
                 status=end.status,
                 result=result,
+                **end.fields,
             )
 
 
