@@ -173,7 +173,10 @@ class _Conversation:
         deadline = time.monotonic() + limit_s
         for pipe in (self._stdin, self._stderr):
             os.set_blocking(pipe.fileno(), False)
-        ended = os.pidfd_open(self._process.pid)  # the pipes may be open in programs it started
+        try:
+            ended = os.pidfd_open(self._process.pid)  # others may hold the pipes open
+        except ProcessLookupError:  # where SIGCHLD is ignored, the kernel reaps
+            return ""
         with selectors.DefaultSelector() as selector, self._stderr:
             try:
                 selector.register(self._stdin, selectors.EVENT_WRITE, self._write)

@@ -156,6 +156,16 @@ def test_an_interrupt_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_a_program_that_the_kernel_reaped_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_pid: int) -> int:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "pidfd_open", gone)
+    notifier = Notifier(["true"])
+    notifier.send("ended", b"{}")
+    assert closed(notifier) == []
+
+
 def test_a_program_that_cannot_be_watched_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(_pid: int) -> int:
         raise OSError("no descriptor is left")
