@@ -66,10 +66,10 @@ def hangs(monkeypatch: pytest.MonkeyPatch) -> Held:
     """A writer that hangs in the first write of a run's end."""
     held, write_run = Held(), RunWriter._write_run
 
-    def slowly(self: RunWriter, connection: Any, state: Any, key: int) -> None:
+    def slowly(self: RunWriter, cursor: Any, state: Any, *more: Any) -> None:
         if state.ending is not None:
             held()
-        write_run(self, connection, state, key)
+        write_run(self, cursor, state, *more)
 
     monkeypatch.setattr(RunWriter, "_write_run", slowly)
     return held
