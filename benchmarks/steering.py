@@ -99,7 +99,7 @@ def measured(record: str, folder: Path, requests: int, idle_s: float) -> tuple[l
         before = watched.cpu_times()
         time.sleep(idle_s)
         after = watched.cpu_times()
-    used_s = after.user + after.system - before.user - before.system
+    used_s = (after.user - before.user) + (after.system - before.system)
     return took, used_s / idle_s
 
 

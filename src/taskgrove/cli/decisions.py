@@ -30,7 +30,7 @@ _REASON_LIMIT: Final = 1000
 _NEXT, _PREVIOUS = frozenset(("n", "down", "right")), frozenset(("N", "up", "left"))
 
 
-class Stage(Enum):
+class KeyStage(Enum):
     """What the keys do."""
 
     CHOOSING = auto()
@@ -58,9 +58,9 @@ class Press(Enum):
     """The run has ended."""
 
 
-_S, _P = Stage, Press
+_S, _P = KeyStage, Press
 # fmt: off
-MOVES: Final = table_of(Stage, Press, {
+MOVES: Final = table_of(KeyStage, Press, {
     _S.CHOOSING: {
         _P.DECIDE: _S.GIVING_REASON, _P.ABORT: _S.CONFIRMING, _P.SUBMIT: IGNORE,
         _P.CANCEL: IGNORE, _P.CLOSE: _S.CLOSED,
@@ -93,7 +93,7 @@ class Decisions:
     """
 
     def __init__(self, steps: OpenSteps, ask: Ask) -> None:
-        self.stage = Stage.CHOOSING
+        self.stage = KeyStage.CHOOSING
         self._steps = steps
         self._ask = ask
         self._chosen: str | None = None
@@ -113,16 +113,16 @@ class Decisions:
         """Take keys, in order."""
         for key in keys:
             self._hint = ""
-            if self.stage is Stage.GIVING_REASON:
+            if self.stage is KeyStage.GIVING_REASON:
                 self._write(key)
-            elif self.stage is Stage.CONFIRMING:
+            elif self.stage is KeyStage.CONFIRMING:
                 self.act(Press.SUBMIT if key in ("y", "Y") else Press.CANCEL)
-            elif self.stage is Stage.CHOOSING:
+            elif self.stage is KeyStage.CHOOSING:
                 self._choose(key)
 
     def settle(self) -> None:
         """Leave a request whose step is not open any more; called after new events."""
-        if self.stage is Stage.GIVING_REASON and self._path not in self._steps.steps:
+        if self.stage is KeyStage.GIVING_REASON and self._path not in self._steps.steps:
             self.act(Press.CANCEL)
             self._hint = f"{safe_text(self._path)} is not held any more"
 
@@ -136,7 +136,7 @@ class Decisions:
             chosen = self.chosen
             self._path, self._reason = "" if chosen is None else chosen.path, ""
         elif press is Press.SUBMIT:
-            confirmed = before is Stage.CONFIRMING
+            confirmed = before is KeyStage.CONFIRMING
             self._ask(*(("abort", "", "") if confirmed else (self._verb, self._path, self._reason)))
 
     def _choose(self, key: str) -> None:
@@ -181,7 +181,7 @@ class Decisions:
             charset: The signs that it can show.
             now_ns: Now, on the clock of the run's events.
         """
-        if self.stage is Stage.CLOSED:
+        if self.stage is KeyStage.CLOSED:
             return []
         told: list[Segment] = []
         pause, chosen = self._steps.pause, self.chosen
@@ -205,9 +205,9 @@ class Decisions:
         return [(head + attempt, "bold yellow"), (f"  {safe_text(chosen.words)}", "")]
 
     def _key_line(self, chosen: OpenStep | None, width: int) -> str:
-        if self.stage is Stage.CONFIRMING:
+        if self.stage is KeyStage.CONFIRMING:
             return "Abort the run? y: yes, any other key: no"
-        if self.stage is Stage.GIVING_REASON:
+        if self.stage is KeyStage.GIVING_REASON:
             none = "" if self._verb == "accept" else "Enter: none, "
             asked = f"Why {self._verb} {safe_text(self._path)}? ({none}Esc: back) "
             return asked + _end_of(self._reason, max(10, width - len(asked) - 1)) + "_"

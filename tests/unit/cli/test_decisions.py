@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgrove.cli.decisions import MOVES, Decisions, Press, Stage
+from taskgrove.cli.decisions import MOVES, Decisions, KeyStage, Press
 from taskgrove.cli.open_steps import OpenSteps
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import ComposedDetail, NoteDetail, TaskEvent
@@ -58,7 +58,7 @@ def test_a_decision_asks_for_its_reason_and_then_the_run(key: str, verb: str) ->
     assert shown.text()[-1].startswith(f"Why {verb} observe/scan? (")
     shown.press(*"by hand", "enter")
     assert shown.asked == [(verb, "observe/scan", "by hand")]
-    assert shown.keys.stage is Stage.CHOOSING
+    assert shown.keys.stage is KeyStage.CHOOSING
 
 
 def test_only_an_accepted_failure_needs_a_reason() -> None:
@@ -186,15 +186,15 @@ def test_an_abort_ends_a_pause() -> None:
 
 # -- every cell of the table ----------------------------------------------------------------------
 
-TO_STAGE: dict[Stage, tuple[Press, ...]] = {
-    Stage.CHOOSING: (),
-    Stage.GIVING_REASON: (Press.DECIDE,),
-    Stage.CONFIRMING: (Press.ABORT,),
-    Stage.CLOSED: (Press.CLOSE,),
+TO_STAGE: dict[KeyStage, tuple[Press, ...]] = {
+    KeyStage.CHOOSING: (),
+    KeyStage.GIVING_REASON: (Press.DECIDE,),
+    KeyStage.CONFIRMING: (Press.ABORT,),
+    KeyStage.CLOSED: (Press.CLOSE,),
 }
 
 
-def reach(stage: Stage) -> Decisions:
+def reach(stage: KeyStage) -> Decisions:
     keys = Shown("o/a").keys
     for press in TO_STAGE[stage]:
         keys.act(press)
