@@ -42,17 +42,17 @@ from tests.store.recording import (
     kept,
     new_recorder,
 )
-from tests.store.steered_process import SteeredRun
+from tests.store.scripted_run import ScriptedRun
 
 ROOT = Path(__file__).parents[2]
 
 
 class Runner:
-    """A process that records a run and takes requests; see ``steered_process``."""
+    """A process that records a run and takes requests; see ``scripted_run``."""
 
     def __init__(self, record: str, folder: Path, run_id: str = "run-1", host: str = "") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.store.steered_process",
+            [sys.executable, "-m", "tests.store.scripted_run",
              record, str(folder / "spill"), run_id, host],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
@@ -311,7 +311,7 @@ def test_a_recorder_is_a_source_of_requests(recorder: Recorder) -> None:
 def test_a_request_that_nobody_has_answered_is_answered_with_the_end(
     recorder: Recorder, store: Store
 ) -> None:
-    run = SteeredRun(recorder, "run-1")
+    run = ScriptedRun(recorder, "run-1")
     desk = RecordDesk(store)
     waits = in_thread(lambda: steering.retry(desk, "run-1", "root", wait_s=None))
     request, take = run.waiting.get(timeout=PATIENCE_S)
@@ -319,13 +319,13 @@ def test_a_request_that_nobody_has_answered_is_answered_with_the_end(
     answer = waits()
     assert (answer.fate, reasons(answer)) == ("too_late", ["run_ended"])
     run.answer(request, take)  # too late: what was told stands
-    SteeredRun(recorder, "run-2")
+    ScriptedRun(recorder, "run-2")
     steering.accept(desk, "run-2", "root", wait_s=PATIENCE_S)
     assert answers(store)["retry"] == answer
 
 
 def test_runs_of_one_recorder_get_their_own_requests(recorder: Recorder, store: Store) -> None:
-    first, second = SteeredRun(recorder, "run-1"), SteeredRun(recorder, "run-2")
+    first, second = ScriptedRun(recorder, "run-1"), ScriptedRun(recorder, "run-2")
     desk = RecordDesk(store)
     for run in (second, first, second):
         steering.accept(desk, run.run_id, "root", why=run.run_id, wait_s=PATIENCE_S)
@@ -349,7 +349,7 @@ def test_the_first_answer_stands(recorder: Recorder, store: Store) -> None:
 def test_a_request_that_cannot_be_read_is_refused_and_listed(
     recorder: Recorder, store: Store
 ) -> None:
-    run = SteeredRun(recorder, "run-1")
+    run = ScriptedRun(recorder, "run-1")
     key = History(store).find("run-1").run_key
     bodies = (b'{"id":"q-1","verb":"dance","who":"ann"}', b"\xff no JSON")
     with store.writing() as cursor:
@@ -368,7 +368,7 @@ def test_a_request_that_cannot_be_read_is_refused_and_listed(
 def test_secrets_of_a_reason_are_not_kept(recorder: Recorder, store: Store) -> None:
     redaction = Redaction.from_environment()
     redaction.remember({"PASSWORD": "hunter 2 hunter"})
-    SteeredRun(recorder, "run-1")
+    ScriptedRun(recorder, "run-1")
     desk = RecordDesk(store, redaction=redaction)
     steering.accept(desk, "run-1", "root", why="with hunter 2 hunter", wait_s=PATIENCE_S)
     (row,) = History(store).requests("run-1")
@@ -380,7 +380,7 @@ def test_an_answer_comes_through_a_full_inbox(
     recorder: Recorder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "CROWD", 50)
-    run = SteeredRun(recorder, "run-1")
+    run = ScriptedRun(recorder, "run-1")
     desk = RecordDesk(store)
     waits = in_thread(lambda: steering.retry(desk, "run-1", "root", wait_s=None))
     request, take = run.waiting.get(timeout=PATIENCE_S)
@@ -403,7 +403,7 @@ def test_requests_are_exported_and_go_with_their_run(
 ) -> None:
     from taskgrove.store import read_jsonl
 
-    SteeredRun(recorder, "run-1")
+    ScriptedRun(recorder, "run-1")
     answer = steering.accept(RecordDesk(store), "run-1", "root", who="ann", wait_s=PATIENCE_S)
     end_and_wait(recorder, "run-1")
     history = History(store)
@@ -419,7 +419,7 @@ def test_requests_are_exported_and_go_with_their_run(
 def test_requests_are_a_difference_of_two_runs(recorder: Recorder, store: Store) -> None:
     desk = RecordDesk(store)
     for run_id in ("run-1", "run-2"):
-        SteeredRun(recorder, run_id)
+        ScriptedRun(recorder, run_id)
         steering.accept(desk, run_id, "root", who="ann", wait_s=PATIENCE_S)
     steering.fail(desk, "run-2", "root", who="bob", wait_s=PATIENCE_S)
     steering.accept(desk, "run-2", "root", who="bob", wait_s=PATIENCE_S)
@@ -434,7 +434,7 @@ def test_requests_are_a_difference_of_two_runs(recorder: Recorder, store: Store)
 
 
 def test_a_record_that_is_read_only_takes_no_request(recorder: Recorder, record_url: str) -> None:
-    SteeredRun(recorder, "run-1")
+    ScriptedRun(recorder, "run-1")
     with (
         Store.open(record_url, read_only=True) as opened,
         pytest.raises(StoreError, match="takes no request"),
@@ -508,7 +508,7 @@ def test_the_last_step_of_a_run_is_accepted_on_request(recorder: Recorder, store
 def test_a_file_that_another_process_locks_delays_the_answer(tmp_path: Path) -> None:
     file, troubles = tmp_path / "runs.db", Troubles()
     with new_recorder(file, tmp_path, on_trouble=troubles) as recorder, Store.open(file) as store:
-        run = SteeredRun(recorder, "run-1")
+        run = ScriptedRun(recorder, "run-1")
         desk = RecordDesk(store)
         waits = in_thread(lambda: steering.retry(desk, "run-1", "root", wait_s=None))
         request, take = run.waiting.get(timeout=PATIENCE_S)
@@ -532,7 +532,7 @@ def test_a_server_that_is_stopped_and_started_loses_no_request_and_no_answer(
 ) -> None:
     url, troubles = postgres_server.new_database(), Troubles()
     with new_recorder(url, tmp_path, on_trouble=troubles) as recorder, Store.open(url) as store:
-        run = SteeredRun(recorder, "run-1")
+        run = ScriptedRun(recorder, "run-1")
         desk = RecordDesk(store)
         waits = in_thread(lambda: steering.retry(desk, "run-1", "root", wait_s=None))
         request, take = run.waiting.get(timeout=PATIENCE_S)
@@ -556,7 +556,7 @@ def test_the_end_of_a_run_waits_for_a_request_that_is_half_made(
 
     url = postgres_server.new_database()
     with new_recorder(url, tmp_path) as recorder, Store.open(url) as store:
-        SteeredRun(recorder, "run-1")
+        ScriptedRun(recorder, "run-1")
         key = History(store).find("run-1").run_key
         with psycopg.connect(url) as asking:
             asking.execute(
@@ -587,7 +587,7 @@ def test_the_end_of_a_run_waits_for_a_request_that_is_half_made(
 def test_a_run_whose_process_keeps_its_events_aside_is_asked_by_its_id(
     recorder: Recorder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SteeredRun(recorder, "run-1")
+    ScriptedRun(recorder, "run-1")
     desk = RecordDesk(store)
     runs = (AsideRun("run-1", "root", None), AsideRun("run-2", "root", None))
     held = KeptAside(Path("spill"), runs, "the record is locked", "wait", is_held=True)
@@ -604,7 +604,7 @@ def test_a_run_whose_process_keeps_its_events_aside_is_asked_by_its_id(
 def test_a_run_that_ends_while_it_is_asked_takes_no_request(
     recorder: Recorder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SteeredRun(recorder, "run-1")
+    ScriptedRun(recorder, "run-1")
     desk = RecordDesk(store)
     real = desk._make
 
@@ -621,7 +621,7 @@ def test_a_run_that_ends_while_it_is_asked_takes_no_request(
 def test_a_record_that_stays_away_is_told_to_who_waits(
     recorder: Recorder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SteeredRun(recorder, "run-1")
+    ScriptedRun(recorder, "run-1")
     desk = RecordDesk(store)
     monkeypatch.setattr(desk_module, "_OUTAGE_S", 0.0)
 
@@ -658,7 +658,7 @@ def test_who_asks_needs_to_read_and_to_add_requests_only(
 
     url = postgres_server.new_database()
     with new_recorder(url, tmp_path) as recorder:
-        SteeredRun(recorder, "run-1")
+        ScriptedRun(recorder, "run-1")
         as_reader = other_user(url, READ)
         user = as_reader.partition("//")[2].partition("@")[0]
         with Store.open(as_reader) as store:

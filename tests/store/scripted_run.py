@@ -1,6 +1,6 @@
 """A process that records one run and answers its requests as a test says.
 
-``python -m tests.store.steered_process RECORD SPILL RUN [HOST]`` begins a run, prints ``ready``,
+``python -m tests.store.scripted_run RECORD SPILL RUN [HOST]`` begins a run, prints ``ready``,
 and takes requests by a script: the verb decides. ``accept`` is answered with the event that it
 causes, ``fail`` with an objection; ``skip`` causes its event and is never answered; ``retry`` is
 answered once the process hears a line on its input; ``pause`` raises; ``abort`` ends the run. It
@@ -31,7 +31,7 @@ from taskgrove.store import Recorder
 from tests.store.recording import OK, PATIENCE_S, event
 
 
-class SteeredRun:
+class ScriptedRun:
     """One run that is steered by the script of the module."""
 
     def __init__(self, recorder: Recorder, run_id: str) -> None:
@@ -74,7 +74,7 @@ def main(record: str, spill: str, run_id: str, host: str = "") -> None:
     if host:
         socket.gethostname = lambda: host
     with Recorder(record, spill_folder=Path(spill), must_open=False) as recorder:
-        run = SteeredRun(recorder, run_id)
+        run = ScriptedRun(recorder, run_id)
 
         def hear() -> None:
             for _ in sys.stdin:
