@@ -83,7 +83,9 @@ class Changes:
             if self._is_file:
                 time.sleep(min(POLL_S, left_s))
             else:
-                select.select([self._connection], [], [], left_s)
+                news = select.poll()  # takes descriptors of any number
+                news.register(self._connection.fileno(), select.POLLIN)
+                news.poll(left_s * 1000)
         return True
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
