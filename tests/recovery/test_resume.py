@@ -320,3 +320,6 @@ def test_a_plan_says_what_may_be_done_twice() -> None:
     asked = redone("abandoned", NodeNote("abandoned", "", 2))
     assert asked == "low-cbf/x/1 did not stop when it was asked to, and may still run"
     assert redone("never_begun", NodeNote("lost", "it was next", 2)) == "it was next"
+    # The end that is told is that of the first attempt; the last one may go on.
+    last = NodeNote("attempt", "attempt 2 of 2 ended FAILED", 2, {}, Cause(kind="silent"))
+    assert redone("reported", last) == "its end is not known"

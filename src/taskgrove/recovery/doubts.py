@@ -56,7 +56,9 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
     if node.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or node.skipped:
         return ""
     cause = cause_of(node)
-    if cause.kind in _END_NOT_KNOWN:
+    last = notes.get("attempt")  # the end that is told may be that of an attempt before
+    last_cause = None if last is None else last.cause
+    if cause.kind in _END_NOT_KNOWN or (last_cause and last_cause.kind in _END_NOT_KNOWN):
         return "its end is not known"
     where = leaf.device_name or "it"
     if cause.kind == "abandoned" and "abandoned" not in notes:
