@@ -292,7 +292,7 @@ def run_job(
                     about=about,
                     prior=prior,
                 ),
-                lambda: AnalysisLines(terminal, job.name, feed),
+                lambda _: AnalysisLines(terminal, job.name, feed),
                 grace_s=grace_s,
                 source=about.source,
                 followed=lambda handle: _Ended(handle, runner),
@@ -326,7 +326,12 @@ class _Ended:
         """Wait for the end of the run."""
         return self._handle.wait(timeout_s)
 
-    def abort(self, reason: str | None = None) -> bool:
+    def abort(
+        self,
+        reason: str | None = None,
+        *,
+        stop_finally: bool = False,  # noqa: ARG002 - an analysis has no clean-up
+    ) -> bool:
         """Cancel the analysis; the reason names the batch job that this process belongs to."""
         from taskgrove.analysis.batch import allocation_of  # noqa: PLC0415 - slow
 

@@ -41,8 +41,8 @@ class Handle(Protocol):
         """Wait for the end; True once it has come."""
         ...
 
-    def abort(self, reason: str | None = None) -> Any:
-        """Ask everything to stop."""
+    def abort(self, reason: str | None = None, *, stop_finally: bool = False) -> Any:
+        """Ask everything to stop; the clean-up too, if so."""
         ...
 
 
@@ -214,6 +214,7 @@ class _Abort:
         self._words = words
         self._asked = False
         self._counted = 0
+        self._clean_up_stopped = False
 
     def heed(self) -> None:
         """Abort, or end at once, if something was heard since the last call."""
@@ -227,8 +228,16 @@ class _Abort:
                 f"{self._interrupts.name}: the abort has already begun. {self._words.again}"
             )
         self._counted = count
-        if count > 1:
+        if count > 1 and not self._clean_up_stopped and self._controls.steps.has_clean_up:
+            self._stop_clean_up()
+        if count > (2 if self._clean_up_stopped else 1):
             self._end_at_once()
+
+    def _stop_clean_up(self) -> None:
+        name = self._interrupts.name
+        self._clean_up_stopped = True
+        self._handle.abort(f"interrupted by {name} again", stop_finally=True)
+        self._surface.notice(f"{name} again: the clean-up is stopped. {self._words.again}")
 
     def _ask(self) -> None:
         name, count = self._interrupts.name, self._interrupts.count
@@ -238,7 +247,7 @@ class _Abort:
         if count > 1:
             return
         words = self._words
-        again = words.again
+        again = words.clean_up if self._controls.steps.has_clean_up else words.again
         self._surface.notice(
             f"{name}: aborting {words.what}; work that does not stop within "
             f"{self._grace_s:g} s is abandoned.{f' {again}' if count else ''}"

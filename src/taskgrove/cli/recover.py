@@ -7,6 +7,7 @@ from typing import Final
 from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
+from taskgrove.cli.holds import HoldOptions
 from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.recovering import (
@@ -66,7 +67,18 @@ def recover(
         if not clean_up:
             return recover_shown(terminal, store, record, row.run_id, give_up=give_up, json=json)
         options = ResumeOptions(
-            (), yes, False, use_file, True, argin, manager, tuple(analyses or ()), json, db, False
+            (),
+            yes,
+            False,
+            use_file,
+            True,
+            argin,
+            manager,
+            tuple(analyses or ()),
+            json,
+            db,
+            False,
+            HoldOptions(),
         )
         return _with_clean_up(terminal, store, record, row, options, give_up=give_up)
 

@@ -170,7 +170,7 @@ def recover_shown(
                     clean_up=None if clean_up is None else clean_up.tree,
                 ).handle
             ),
-            lambda: surface_for(terminal, view, json=json),
+            lambda controls: surface_for(terminal, view, json=json, controls=controls),
             grace_s=GRACE_S,
             source=row.source,
         )

@@ -14,6 +14,7 @@ from taskgrove.cli.analyses import load_registry
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
+from taskgrove.cli.holds import HoldOptions
 from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording
 from taskgrove.cli.recovering import (
@@ -56,6 +57,8 @@ def resume(
     use_file: opt.UseFile = False,
     no_conditions: opt.NoConditions = False,
     again: opt.Again = False,
+    hold: opt.Hold = False,
+    pause_before: opt.PauseBefore = None,
     argin: opt.Argin = None,
     manager: opt.Manager = None,
     analyses: opt.AnalysisModules = None,
@@ -84,6 +87,7 @@ def resume(
         json,
         db,
         again,
+        HoldOptions(hold, tuple(pause_before or ())),
     )
     with writable_record(terminal, db) as (store, record):
         row = _settled(terminal, store, record, run, options)
@@ -158,14 +162,23 @@ def _resume(
         if about is not None or options.argin:
             changed = {**(about or source), "argin": resources}
             ready = replace(ready, about=replace(ready.about, source=changed))
+        options.holds.check(ready.task, terminal, record)
         if not _agreed(terminal, row, ready, options):
             return ExitCode.OK
         try:
             session.preflight(task, known=ready.plan.prior)
         except CommandError as exc:
             return record.tell_refusal(terminal, exc, ready.about)
-        json, prior = options.json, ready.plan.prior
-        return run_shown(terminal, session, ready.task, record, ready.about, json=json, prior=prior)
+        return run_shown(
+            terminal,
+            session,
+            ready.task,
+            record,
+            ready.about,
+            json=options.json,
+            prior=ready.plan.prior,
+            holds=options.holds,
+        )
 
 
 def _resume_analysis(

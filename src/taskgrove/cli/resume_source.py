@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from taskgrove.cli.analyses import AnalysisOptions
+from taskgrove.cli.holds import HoldOptions
 from taskgrove.cli.recording import about_map
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.command_map import CommandMap, load_command_map, parse_command_map
@@ -33,6 +34,7 @@ class ResumeOptions:
         json: Whether standard output carries the events.
         database: The value of ``--db``.
         again: Whether a run that was resumed already is resumed once more.
+        holds: How the new run waits for a person.
     """
 
     redo: tuple[str, ...]
@@ -46,6 +48,7 @@ class ResumeOptions:
     json: bool
     database: str | None
     again: bool
+    holds: HoldOptions
 
 
 def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from taskgrove.cli.interrupts import Interrupts
 from taskgrove.cli.notices import notify_of_end, watching_holds
 from taskgrove.cli.notifying import notifier
 from taskgrove.cli.recording import Recording
+from taskgrove.cli.run_controls import RunControls
 from taskgrove.cli.surfaces import Surface
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.aggregation.base import AggregationOutcome
@@ -48,12 +49,13 @@ def show_to_its_end(
     events: EventQueue,
     view: RunView,
     begin: Callable[[], RunHandle],
-    surface: Callable[[], Surface],
+    surface: Callable[[RunControls], Surface],
     *,
     grace_s: float,
     source: Mapping[str, Any],
     followed: Callable[[RunHandle], Handle] = lambda handle: handle,
     words: AbortWords | None = None,
+    keys: bool = False,
 ) -> Shown:
     """Begin a run and show it to its end.
 
@@ -63,11 +65,12 @@ def show_to_its_end(
         events: The observer that it is given.
         view: Where its events are folded.
         begin: Begins it. From then on an interrupt reaches its devices.
-        surface: Makes the surface that shows it, once it has begun.
+        surface: Makes the surface that shows it, once it has begun, from its controls.
         grace_s: How long work that is aborted may take to end, in seconds.
         source: Its source: the map and its arguments.
         followed: Returns the object that is followed in place of its handle.
         words: The words about an interrupt; None: those of a command on devices.
+        keys: Whether the terminal's keys act on it.
     """
     to = notifier()
 
@@ -84,7 +87,8 @@ def show_to_its_end(
     watch = watching_holds(run_id, lambda: record.location_of(run_id))
     with watch as events.also, Interrupts() as interrupts:
         handle = begin()
-        shown_on = surface()
+        controls = RunControls(handle.steer if keys else None)
+        shown_on = surface(controls)
         heard = follow(
             followed(handle),
             events,
@@ -95,6 +99,7 @@ def show_to_its_end(
             each_frame=tell,
             words=words,
             interrupts=interrupts,
+            controls=controls,
         )
     outcome = handle.outcome
     assert outcome is not None

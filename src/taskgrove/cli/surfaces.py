@@ -32,8 +32,8 @@ _TOLD_TOPICS: Final = frozenset(
         *("hold-expired", "paused", "continued", "pause-before", "asked"),
     )
 )
-#: Notes by which a person is asked to decide.
-_ASKING_TOPICS: Final = frozenset(("held",))
+#: Notes whose words do not say that a step waits.
+_WAITING_TOPICS: Final = frozenset(("held", "undecided", "delayed"))
 
 
 class Surface(Protocol):
@@ -191,17 +191,28 @@ class CalmLines:
             return ""
         path = safe_text(event.path)
         if event.kind == "note":
-            topic = event.detail.topic if isinstance(event.detail, NoteDetail) else "info"
-            whole = topic == "abort-asked" and not node.parent_path
-            told = whole or topic in _TOLD_TOPICS
-            advice = self._advice if topic in _ASKING_TOPICS else None
-            more = "" if advice is None else f"; {advice(event.path)} (or accept, skip, fail)"
-            return f"{path}: {safe_text(event.message)}{more}" if told else ""
+            return self._note_of(event, path, is_root=not node.parent_path)
         if event.kind == "started" and not self._view.is_leaf(node):
             return f"{path}: started"
         if event.kind == "finished":
             return self._end_of(node, path)
         return ""
+
+    def _note_of(self, event: TaskEvent, path: str, *, is_root: bool) -> str:
+        detail = event.detail
+        if not isinstance(detail, NoteDetail):
+            return ""
+        topic, request = detail.topic, detail.request
+        if topic not in _TOLD_TOPICS and not (topic == "abort-asked" and is_root):
+            return ""
+        words = safe_text(event.message)
+        if topic in _WAITING_TOPICS:
+            words = f"{topic}: {words}"
+        if request is not None:
+            words = f"{words} ({request.verb} asked by {safe_text(request.who)})"
+        if topic == "held" and self._advice is not None:
+            words += f"; {self._advice(event.path)} (or accept, skip, fail)"
+        return f"{path}: {words}"
 
     def _end_of(self, node: RunNode, path: str) -> str:
         worth_telling = node.is_problem or not self._view.is_leaf(node) or node.skipped

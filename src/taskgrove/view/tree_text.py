@@ -186,7 +186,8 @@ def _waiting_words(node: RunNode, now_ns: int | None) -> str:
     if failure is None:
         return told
     attempt = f", attempt {node.attempt}" if node.attempt > 1 else ""
-    return f"{told}{attempt}: {_first_words(failure.words)}"
+    said = "" if failure.cause is None else failure.cause.said
+    return f"{told}{attempt}: {_first_words(said or failure.text)}"
 
 
 def _clock(wall_ns: int) -> str:
