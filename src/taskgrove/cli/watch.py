@@ -90,7 +90,6 @@ class _Watched:
         self._options = db_option(history.store.location)
         self._controls = RunControls(self._steer if terminal.is_live else None)
         self._looked_s = time.monotonic()
-        self._next = 1
         self._outage_s: float | None = None
 
     def to_its_end(self) -> ExitCode:
@@ -156,8 +155,8 @@ class _Watched:
 
     def _show(self, surface: Surface) -> None:
         view, new = self._view, []
-        for event in self._history.events(self._row, first_sequence=self._next):
-            self._next = event.sequence + 1
+        # An event may be kept a little later than the one after it.
+        for event in self._history.events(self._row, first_sequence=view.next_sequence):
             new += view.apply(event)
         new += view.settle(time.monotonic())
         self._controls.take(new)

@@ -49,6 +49,11 @@ class RunView(RunTree):
             view.put(node)
         return view
 
+    @property
+    def next_sequence(self) -> int:
+        """The lowest number that has neither come nor been waited for long enough."""
+        return self._order.expected
+
     def node(self, path: str) -> RunNode | None:
         """Return the node at ``path``, or None."""
         return self.nodes.get(path)
