@@ -26,13 +26,14 @@ _WAITING: Final = 8
 
 def doom(database: str, folder: str, seed: int) -> None:
     """Carry out the run of a seed, and die at its event."""
-    from taskgrove.store import Recorder
+    from taskgrove.store import RecordDesk, Recorder, Store
 
     spec = random_run(seed, kills=True)
     moment = Moment(spec.kill_at, when="committed" if seed % 2 else "enqueued")
-    with Recorder(database) as recorder:
+    with Store.open(database) as store, Recorder(store) as recorder:
         recorder.forward(f"seed-{seed}", moment.kept)
-        carry_out(spec, Path(folder), recorder, observers=[moment])
+        desk = RecordDesk(store) if seed % 4 > 1 else None
+        carry_out(spec, Path(folder), recorder, observers=[moment], desk=desk)
 
 
 class Moment:

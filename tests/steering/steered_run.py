@@ -6,7 +6,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,9 @@ from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import Task, TaskExecutionType
+from taskgrove.errors import NoAnswerError, UnknownRunError
 from taskgrove.events import Observer, SteeringAnswer, SteeringRequest, TaskEvent
+from taskgrove.store import RecordDesk
 from taskgrove.testing import EventLog
 from tests.steering.random_runs import RandomRun
 from tests.steering.scripted_target import Invocation, InvocationLog, ScriptedTarget
@@ -78,15 +80,19 @@ def taken_by_threads() -> Iterator[dict[tuple[str, int], int]]:
 
 
 class Askers:
-    """Threads that ask; each request of the plan is asked at its event."""
+    """Threads that ask; each request of the plan is asked at its event, where given by a desk."""
 
-    def __init__(self, plan: dict[int, list[SteeringRequest]]) -> None:
+    def __init__(
+        self, plan: dict[int, list[SteeringRequest]], run_id: str, desk: RecordDesk | None
+    ) -> None:
         self._plan = plan
+        self._run_id, self._desk = run_id, desk
         self._queue: queue.SimpleQueue[SteeringRequest | None] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._lock = threading.Lock()
         self.handle: RunHandle | None = None
         self.asked: list[Asked] = []
+        self._busy = 0
         self._threads = [threading.Thread(target=self._work) for _ in range(_ASKERS)]
         for thread in self._threads:
             thread.start()
@@ -94,7 +100,19 @@ class Askers:
     def __call__(self, event: TaskEvent) -> None:
         """Ask what the plan has for an event; this is an observer."""
         for request in self._plan.get(event.sequence, ()):
+            with self._lock:
+                self._busy += 1
             self._queue.put(request)
+
+    @property
+    def by_record(self) -> bool:
+        """Whether they ask by the record."""
+        return self._desk is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer to the plan is awaited."""
+        return self._busy > 0
 
     def begin(self, handle: RunHandle) -> None:
         self.handle = handle
@@ -120,12 +138,28 @@ class Askers:
     def _work(self) -> None:
         self._ready.wait()
         while (request := self._queue.get()) is not None:
-            self.ask(request)
+            if self._desk is None:
+                self.ask(request)
+            else:
+                self._ask_by_record(self._desk, request)
+            with self._lock:
+                self._busy -= 1
+
+    def _ask_by_record(self, desk: RecordDesk, request: SteeringRequest) -> None:
+        asked = Asked(request, time.monotonic_ns())
+        try:
+            answer = desk.ask(self._run_id, request, wait_s=HANG_GUARD_S)
+        except UnknownRunError:
+            return  # its row is not in the record yet
+        except NoAnswerError:
+            answer = None
+        if answer is not None:
+            asked.answers.append((time.monotonic_ns(), answer))
+        with self._lock:
+            self.asked.append(asked)
 
 
-def nudge_to_its_end(
-    handle: RunHandle, target: ScriptedTarget, ask: Callable[[SteeringRequest], Any], seed: int
-) -> None:
+def nudge_to_its_end(handle: RunHandle, target: ScriptedTarget, askers: Askers, seed: int) -> None:
     """Decide whatever is open until the run has ended."""
     rng, number = random.Random(seed + 2), 0
     until = time.monotonic() + HANG_GUARD_S
@@ -134,10 +168,14 @@ def nudge_to_its_end(
         nonlocal number
         number += 1
         why = "to go on"
-        ask(SteeringRequest(id=f"n{seed}-{number}", verb=verb, path=path, who="nudge", why=why))
+        askers.ask(
+            SteeringRequest(id=f"n{seed}-{number}", verb=verb, path=path, who="nudge", why=why)
+        )
 
     while not handle.wait(0.01):
         assert time.monotonic() < until, f"the run of seed {seed} hangs"
+        if askers.is_busy and askers.by_record and rng.random() < 0.9:
+            continue  # the answers take longer than the steps
         if handle.is_paused and rng.random() < 0.7:
             decide("continue")
         for path in handle.held:
@@ -159,11 +197,14 @@ def carry_out(
     *,
     observers: Iterable[Observer] = (),
     run_id: str | None = None,
+    desk: RecordDesk | None = None,
     **more: Any,
 ) -> SteeredRun:
     """Carry out a run in this process, to its end; ``more`` is for ``submit_main_task``."""
     invocations = InvocationLog(folder / f"invocations-{spec.seed}")
-    target, log, askers = ScriptedTarget(spec.plays, invocations), EventLog(), Askers(spec.asked)
+    run_id = run_id or f"seed-{spec.seed}"
+    askers = Askers(spec.asked, run_id, desk)
+    target, log = ScriptedTarget(spec.plays, invocations), EventLog()
     tree = spec.tree()
     try:
         with (
@@ -173,14 +214,14 @@ def carry_out(
             handle = executor.submit_main_task(
                 tree,
                 observers=[log, askers, *observers],
-                run_id=run_id or f"seed-{spec.seed}",
+                run_id=run_id,
                 recorder=recorder,
                 hold=spec.hold,
                 pause_before=spec.pause_before,
                 **more,
             )
             askers.begin(handle)
-            nudge_to_its_end(handle, target, askers.ask, spec.seed)
+            nudge_to_its_end(handle, target, askers, spec.seed)
     finally:
         askers.close()
         target.close()

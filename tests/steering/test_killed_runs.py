@@ -28,6 +28,7 @@ from tests.steering.steering_oracle import (
     beginnings,
     ends,
     outcome,
+    request_ids,
     worked,
 )
 
@@ -105,8 +106,20 @@ def of_record(
         known = before.nodes.get(path)
         if known is not None and known.is_final and known.finished != node.finished:
             yield f"{path} had ended {known.finished}, and now {node.finished}"
+    yield from of_requests(history, run_id, log)
     assert again.root is not None
     yield from (f"recovered: {fault}" for fault in ends(facts, again.root, invocations, UNKNOWN))
+
+
+def of_requests(history: History, run_id: str, log: EventLog) -> Iterator[str]:
+    """Every request on record is answered: done where an event has it, else too late."""
+    told = {request_id for event in log.events for request_id in request_ids(event)}
+    for row in history.requests(run_id):
+        what, answer = f"{row.request.id} ({row.request.verb} {row.request.path})", row.answer
+        if answer is None:
+            yield f"{what} has no answer"
+        elif (answer.fate == "done") is not (row.request.id in told):
+            yield f"{what} was {answer.fate}, and has an event: {row.request.id in told}"
 
 
 def of_resumed(run: SteeredRun, ready: Resumption, earlier: RunNodes) -> Iterator[str]:

@@ -107,7 +107,8 @@ class RecordDesk:
         row = self.find(run)
         if not self._is_known(row, request):
             late = self._over(row, request.id) or self._make(row, request)
-            if late is not None:
+            # Another one may have asked the same meanwhile, before the run was over.
+            if late is not None and not self._is_known(row, request):
                 return late
         answer = self._await(row, request.id, None if wait_s is None else began + wait_s)
         if answer is not None:
