@@ -13,7 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Manager:
 
     def measure(self):
         raise RuntimeError("beam lost")
+
+    def measures_later(self):
+        if not Path("mended").exists():
+            raise RuntimeError("beam lost")
+        return 0, "measured"
 
     def slow(self):
         time.sleep(1.0)
@@ -265,6 +270,80 @@ def test_a_runner_that_is_stopped_goes_on(site: Site) -> None:
             process.communicate(timeout=PATIENCE_S)
         finally:
             process.send_signal(signal.SIGCONT)
+    assert process.returncode == 0
+
+
+def steered(site: Site, choose: Callable[[Site], str]) -> tuple[int, str]:
+    """Run a command whose second step fails and is held, and type a line that why advises."""
+    site.write("map.yaml", MAP.replace("STEP", "measures_later, hold: on_failure"))
+    words = ("run", "map.yaml", "go", *MANAGED, "--no-live", "--db", site.database)
+    with start(*words, cwd=site.folder) as process:
+        assert process.stdout is not None
+        while "beam lost" not in process.stdout.readline():
+            assert process.poll() is None
+        site.why()
+        assert "waits for a decision on step measures_later" in site.told["sentence"]
+        assert [group["how"] for group in site.told["held"]] == ["held"]
+        done = site.type(choose(site))
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        process.communicate(timeout=PATIENCE_S)
+    site.why()
+    shown = taskgrove("runs", "show", "last", "--db", site.database, cwd=site.folder)
+    return process.returncode, shown.stdout
+
+
+def chosen(site: Site, verb: str) -> str:
+    """Return the other choice of a verb, as it is printed."""
+    lines = [shlex.join(action["argv"]) for action in site.told["choices"]]
+    (line,) = [line for line in lines if line.startswith(f"taskgrove {verb} ")]
+    assert line in taskgrove("why", "last", "--db", site.database, cwd=site.folder).stdout
+    return line
+
+
+def test_a_held_step_is_tried_again(site: Site) -> None:
+    def mended(site: Site) -> str:
+        site.write("mended", "")
+        return site.lines()[-1]
+
+    code, shown = steered(site, mended)
+    assert code == 0
+    assert "had measures_later tried again" in shown
+
+
+@pytest.mark.parametrize(
+    ("verb", "code", "words"),
+    [
+        ("accept", 3, "accepted measures_later: REASON"),
+        ("skip", 1, "skipped measures_later"),
+        ("fail", 1, "let the failure of measures_later stand"),
+        ("abort", 5, "aborted the run"),
+    ],
+)
+def test_each_other_choice_for_a_held_step_is_carried_out(
+    site: Site, verb: str, code: int, words: str
+) -> None:
+    ended, shown = steered(site, lambda site: chosen(site, verb))
+    assert ended == code
+    assert words in shown
+    if verb == "accept":
+        assert "accepted" in site.told["sentence"]
+        assert "≈ accepted" in shown
+
+
+def test_a_pause_is_ended(site: Site) -> None:
+    site.write("map.yaml", MAP.replace("STEP", "waits"))
+    words = ("run", "map.yaml", "go", *MANAGED, "--no-live", "--db", site.database)
+    with start(*words, cwd=site.folder) as process:
+        begun(site.folder)
+        pause = site.type(f"taskgrove pause last:go --why wind --db {shlex.quote(site.database)}")
+        assert pause.returncode == 0, f"{pause.stdout}{pause.stderr}"
+        site.why()
+        assert "is paused by" in site.told["sentence"]
+        assert "(wind)" in site.told["sentence"]
+        site.write("go on", "")
+        done = site.type(site.lines()[-1])
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
 
 
