@@ -30,6 +30,7 @@ from taskgrove.commands.execution.waiting_steps import (
     HELD,
     HOLD,
     MISS,
+    OPEN,
     SKIP,
     STAND,
     UNDECIDED,
@@ -83,6 +84,7 @@ class Holding:
         self._again = again
         self._idle = idle
         self._holds = holds
+        self._with_exception: WaitingStep | None = None
 
     # -- a failed attempt -------------------------------------------------------------------
 
@@ -91,28 +93,22 @@ class Holding:
         leaf, composite = leaf_run.leaf, leaf_run.composite
         limit = composite.limit
         expired = limit is not None and limit.at <= time.monotonic()
-        attempts = (*leaf_run.earlier, ended)
-        if leaf_run.may_retry and leaf.retries and not expired:
-            round_number = leaf_run.attempt - leaf_run.before_round
-            if leaf.retries >= round_number:
-                leaf_run.drop_timer()
-                delay_s = pause_before(leaf, round_number)
-                if delay_s or self._waiting.pauses(composite):
-                    step = WaitingStep(
-                        leaf, composite, leaf_run=leaf_run, attempts=attempts, exception=exception
-                    )
-                    self._delay(step, delay_s)
-                else:
-                    self._idle(leaf_run)
-                    self._again(leaf_run, attempts, leaf_run.before_round, None)
-                return True
+        round_number = leaf_run.attempt - leaf_run.before_round
+        if leaf_run.may_retry and leaf.retries >= round_number and not expired:
+            leaf_run.drop_timer()
+            delay_s = pause_before(leaf, round_number)
+            if delay_s or self._waiting.pauses(composite):
+                self._delay(self._step(leaf_run, ended, exception), delay_s)
+            else:
+                self._idle(leaf_run)
+                attempts = (*leaf_run.earlier, ended)
+                self._again(leaf_run, attempts, leaf_run.before_round, None)
+            return True
         if not self._is_held(leaf_run, ended):
             return False
         leaf_run.drop_timer()
-        step = WaitingStep(
-            leaf, composite, leaf_run=leaf_run, attempts=attempts, exception=exception
-        )
-        if composite.decides_together:
+        step = self._step(leaf_run, ended, exception)
+        if step.is_of_group:
             self._waiting.move(step, DOUBT)
             leaf_run.tell(*ended.note("undecided", leaf_run.last_attempt))
             self._await_decision(step)
@@ -121,6 +117,21 @@ class Holding:
             self._hold(step, HOLD)
             self._await_decision(step)
         return True
+
+    def _step(
+        self, leaf_run: LeafRun, ended: Attempt, exception: BaseException | None
+    ) -> WaitingStep:
+        step = WaitingStep(
+            leaf_run.leaf,
+            leaf_run.composite,
+            leaf_run=leaf_run,
+            attempts=(*leaf_run.earlier, ended),
+        )
+        first = self._with_exception
+        # An exception holds the frames of its traceback: only one of many is kept.
+        if exception is not None and (first is None or first.stage not in OPEN):
+            step.exception, self._with_exception = exception, step
+        return step
 
     def _is_held(self, leaf_run: LeafRun, ended: Attempt) -> bool:
         """Return whether a failure is held: not one by a limit from above."""

@@ -49,7 +49,7 @@ class Schedule:
         start_clean_up: Whether the leaves of clean-ups may be started all the same.
 
     Attributes:
-        active: The attempts that are under way.
+        active: The attempts that are under way, in the order of their launch.
         waiting: The steps that wait for an operator, or for their next attempt.
         holding: The time after a failed attempt.
         gate: Keeps steps from starting: a pause, or an operator who leaves them out.
@@ -68,7 +68,7 @@ class Schedule:
         self._prior = prior
         self._start_nothing = start_nothing
         self._start_clean_up = start_clean_up
-        self.active: set[LeafRun] = set()
+        self.active: dict[LeafRun, None] = {}
         self.waiting = WaitingSteps(run.lock)
         self.holding = Holding(run, self.waiting, again=self._again, idle=self.idle, holds=holds)
         self.gate = Gate(self, run, is_open=start_nothing is not None)
@@ -177,7 +177,7 @@ class Schedule:
         clock = leaf_run.composite.clock
         if clock is not None and leaf_run in self.active:
             clock.count(-1, 0)
-        self.active.discard(leaf_run)
+        self.active.pop(leaf_run, None)
 
     def advance(self, steps: list[Step]) -> None:
         """Go through steps, and through those that follow from them; the last one comes first."""
@@ -280,7 +280,7 @@ class Schedule:
         with run.lock:
             is_kept = self.waiting.gated and self.gate.keeps_unlaunched(leaf_run)
             if not is_kept:
-                self.active.add(leaf_run)
+                self.active[leaf_run] = None
                 if composite.clock is not None:
                     composite.clock.count(1, 0)
                     leaf_run.limit = composite.clock.first()

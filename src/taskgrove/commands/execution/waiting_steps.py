@@ -114,8 +114,9 @@ class WaitingStep:
         stage: Where it is; only :meth:`WaitingSteps.move` changes it.
         leaf_run: The last attempt of a leaf that has failed; None for a step that is parked.
         attempts: How its attempts ended, in order; empty for a step that is parked.
-        exception: The exception that the last attempt ended with, or None.
+        exception: The exception that the last attempt ended with, where it is kept.
         since_ns: Since when it waits, UTC, nanoseconds since the epoch.
+        is_of_group: Whether its failure is judged together with those of its siblings.
         is_due: Whether only the pause of the run keeps the next attempt from starting.
         request: The request of an operator for the next attempt, or None.
         timer: Ends the delay, or the hold; or None.
@@ -123,8 +124,8 @@ class WaitingStep:
     """
 
     __slots__ = (
-        "attempts", "composite", "exception", "is_due", "leaf_run", "node", "on_late_end", "path",
-        "request", "since_ns", "stage", "timer",
+        "attempts", "composite", "exception", "is_due", "is_of_group", "leaf_run", "node",
+        "on_late_end", "path", "request", "since_ns", "stage", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -134,7 +135,6 @@ class WaitingStep:
         *,
         leaf_run: LeafRun | None = None,
         attempts: tuple[Attempt, ...] = (),
-        exception: BaseException | None = None,
     ) -> None:
         self.path = f"{composite.path}/{node.name}"
         self.node = node
@@ -142,8 +142,9 @@ class WaitingStep:
         self.stage = UNBEGUN if leaf_run is None else ACTIVE
         self.leaf_run = leaf_run
         self.attempts = attempts
-        self.exception = exception
+        self.exception: BaseException | None = None
         self.since_ns = SYSTEM_CLOCK.wall_ns()
+        self.is_of_group = leaf_run is not None and composite.decides_together
         self.is_due = False
         self.request: SteeringRequest | None = None
         self.timer: TimerEntry | None = None
@@ -294,10 +295,11 @@ class WaitingSteps:
             self._steps[step.path] = step
         else:
             self._steps.pop(step.path, None)
-        if waits and cell in (UNDECIDED, HELD):
-            step.composite.undecided[step.node.name] = step
-        else:
-            step.composite.undecided.pop(step.node.name, None)
+        if step.is_of_group:
+            if cell in (UNDECIDED, HELD):
+                step.composite.undecided[step.node.name] = step
+            else:
+                step.composite.undecided.pop(step.node.name, None)
         return True
 
     @staticmethod

@@ -2,76 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 
-from taskgrove.commands.execution.run_handle import RunHandle
-from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
+from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import FinishedDetail, NoteDetail
+from taskgrove.events import NoteDetail
 from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest
-from taskgrove.testing import EventLog, FakeDeviceRunner, Script
-
-SEQUENTIAL = TaskExecutionType.SEQUENTIAL
-PARALLEL = TaskExecutionType.PARALLEL
-DEVICE = TaskExecutionType.DEVICE
-GUARD_S = 200.0
-NO_LOCK = Script.fails("no lock")
-GOOD = Script()
-
-
-def leaf(name: str, **options: Any) -> LeafTask:
-    return LeafTask(name, f"low-test/{name}/01", "Run", **options)
-
-
-def tree(*children: Any, task_type: Any = SEQUENTIAL, **options: Any) -> Task:
-    return Task("observe", task_type, is_root=True, subtasks=children, **options)
-
-
-class Live:
-    """A run, its devices and its events."""
-
-    def __init__(self, handle: RunHandle, fake: FakeDeviceRunner, log: EventLog) -> None:
-        self.handle, self.fake, self.log = handle, fake, log
-
-    def note(self, topic: str, path: str) -> NoteDetail:
-        event = self.log.wait_for(topic=topic, path=path, timeout_s=GUARD_S)
-        assert isinstance(event.detail, NoteDetail)
-        return event.detail
-
-    def end_of(self, path: str) -> tuple[Any, FinishedDetail]:
-        event = self.log.wait_for(kind="finished", path=path, timeout_s=GUARD_S)
-        assert isinstance(event.detail, FinishedDetail)
-        return event, event.detail
-
-    def ends(self) -> tuple[TaskStatus, ResultCode, str | None]:
-        assert self.handle.wait(GUARD_S)
-        outcome = self.handle.outcome
-        assert outcome is not None
-        return outcome.status, outcome.result, outcome.health_state
-
-
-@contextmanager
-def live(task: Task, scripts: Any = None, **options: Any) -> Iterator[Live]:
-    fake, log = FakeDeviceRunner(scripts), EventLog()
-    workers = options.pop("max_workers", 4)
-    grace_s = options.pop("grace_s", 5.0)
-    with MainTaskExecutor(workers, {DEVICE: fake}, grace_s=grace_s) as executor:
-        handle = executor.submit_main_task(task, observers=[log], **options)
-        try:
-            yield Live(handle, fake, log)
-        finally:
-            fake.release_all()
-            handle.abort("the test is over")
-
-
-OK = (TaskStatus.COMPLETED, ResultCode.OK, None)
-DEGRADED = (TaskStatus.COMPLETED, ResultCode.OK, "DEGRADED")
+from taskgrove.testing import Script
+from tests.unit.commands.execution.live_steering import (
+    DEGRADED,
+    GOOD,
+    GUARD_S,
+    HANGS,
+    NO_LOCK,
+    OK,
+    PARALLEL,
+    SEQUENTIAL,
+    leaf,
+    live,
+    tree,
+    why_not,
+)
 
 
 def test_a_held_step_is_tried_again_and_the_run_goes_on() -> None:
@@ -148,7 +101,7 @@ def test_a_held_step_is_aborted_with_its_failure_as_cause() -> None:
 
 def test_a_pause_parks_what_comes_and_continue_starts_it() -> None:
     task = tree(leaf("scan"), leaf("end"))
-    with live(task, {"scan": Script(hangs=True)}) as run:
+    with live(task, {"scan": HANGS}) as run:
         run.fake.wait_for_call("scan")
         assert run.handle.pause("lunch", who="ann").fate == "done"
         assert run.handle.is_paused
@@ -157,13 +110,12 @@ def test_a_pause_parks_what_comes_and_continue_starts_it() -> None:
         assert run.note("paused", "observe").request is not None
         run.fake.assert_calls(["scan"])
         again = run.handle.pause()
-        assert again.fate == "refused"
-        assert (again.objections[0].reason, again.objections[0].who) == ("already", "ann")
+        assert why_not(again) == ("refused", ["already"])
+        assert again.objections[0].who == "ann"
         assert run.handle.continue_run().fate == "done"
         assert run.ends() == OK
         run.fake.assert_calls(["scan", "end"])
-        late = run.handle.continue_run()
-        assert (late.fate, late.objections[0].reason) == ("too_late", "run_ended")
+        assert why_not(run.handle.continue_run()) == ("too_late", ["run_ended"])
 
 
 def test_the_run_pauses_before_a_node() -> None:
@@ -177,13 +129,11 @@ def test_the_run_pauses_before_a_node() -> None:
 
 def test_a_step_that_has_not_begun_is_left_out() -> None:
     task = tree(leaf("scan"), leaf("stow"), leaf("end"), skip_subtasks=True)
-    with live(task, {"scan": Script(hangs=True)}) as run:
+    with live(task, {"scan": HANGS}) as run:
         run.fake.wait_for_call("scan")
         assert run.handle.skip("observe/stow", "no wind", who="ann").fate == "done"
-        again = run.handle.skip("observe/stow")
-        assert (again.fate, again.objections[0].reason) == ("refused", "already")
-        begun = run.handle.skip("observe/scan")
-        assert (begun.fate, begun.objections[0].reason) == ("refused", "has_begun")
+        assert why_not(run.handle.skip("observe/stow")) == ("refused", ["already"])
+        assert why_not(run.handle.skip("observe/scan")) == ("refused", ["has_begun"])
         run.fake.release("scan")
         assert run.ends() == DEGRADED
         event, end = run.end_of("observe/stow")
@@ -197,7 +147,7 @@ def test_a_step_that_has_not_begun_is_left_out() -> None:
 def test_a_composite_that_has_not_begun_is_left_out_as_a_whole() -> None:
     inner = Task("inner", PARALLEL, subtasks=[leaf("a"), leaf("b")])
     task = tree(leaf("scan"), inner, leaf("end"), skip_subtasks=True)
-    with live(task, {"scan": Script(hangs=True)}) as run:
+    with live(task, {"scan": HANGS}) as run:
         run.fake.wait_for_call("scan")
         assert run.handle.skip("observe/inner").fate == "done"
         run.fake.release("scan")
@@ -210,7 +160,7 @@ def test_a_composite_that_has_not_begun_is_left_out_as_a_whole() -> None:
 
 def test_a_group_is_judged_when_all_have_ended() -> None:
     task = tree(leaf("a"), leaf("b"), leaf("c"), task_type=PARALLEL, rule="any", hold="on_failure")
-    with live(task, {"a": NO_LOCK, "b": NO_LOCK, "c": Script(hangs=True)}) as run:
+    with live(task, {"a": NO_LOCK, "b": NO_LOCK, "c": HANGS}) as run:
         run.note("undecided", "observe/a")
         run.note("undecided", "observe/b")
         run.fake.release("c")
@@ -267,10 +217,9 @@ def test_a_request_is_carried_out_once_whatever_its_number() -> None:
 
 
 def test_an_unknown_path_is_refused_with_the_near_one() -> None:
-    with live(tree(leaf("scan")), {"scan": Script(hangs=True)}) as run:
+    with live(tree(leaf("scan")), {"scan": HANGS}) as run:
         answer = run.handle.retry("observe/scam")
-        assert answer.fate == "refused"
-        assert answer.objections[0].reason == "no_such_node"
+        assert why_not(answer) == ("refused", ["no_such_node"])
         assert answer.objections[0].nearest == "observe/scan"
 
 

@@ -22,6 +22,7 @@ from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.testing import FakeDeviceRunner
 from tests.moves_walk import walk_cells
+from tests.unit.commands.execution.live_steering import PARALLEL
 
 R = StageRequest
 #: The requests that bring a step into each stage; one that has failed begins ACTIVE.
@@ -49,7 +50,9 @@ class Machine:
     def __init__(self, *, has_failed: bool) -> None:
         leaf = LeafTask.from_callable(lambda: None, name="a")
         self.composite = Composite(
-            Task("root", is_root=True, subtasks=[leaf], timeout=100.0), None, "root"
+            Task("root", PARALLEL, is_root=True, subtasks=[leaf], timeout=100.0, rule="any"),
+            None,
+            "root",
         )
         self.steps = WaitingSteps(Owner.lock)
         runner: Any = FakeDeviceRunner()
