@@ -128,16 +128,14 @@ def test_a_leaf_that_starts_as_the_run_is_aborted_is_asked_and_not_cut_off(
 ) -> None:
     """Else its end would be told while it still runs."""
     submitted, go_on, entered, over = (threading.Event() for _ in range(4))
-    start, move = LeafRun.__call__, LeafRun.move
+    move = LeafRun.move
     ends: list[bool] = []
 
-    def late(leaf_run: LeafRun) -> None:
-        submitted.set()
-        assert go_on.wait(GUARD_S)
-        start(leaf_run)
-
     def starts_meanwhile(leaf_run: LeafRun, request: LeafRequest) -> Any:
-        if request is LeafRequest.ABORT:
+        if request is LeafRequest.CALL:
+            submitted.set()
+            assert go_on.wait(GUARD_S)
+        elif request is LeafRequest.ABORT:
             go_on.set()
             assert entered.wait(GUARD_S)
         return move(leaf_run, request)
@@ -151,7 +149,6 @@ def test_a_leaf_that_starts_as_the_run_is_aborted_is_asked_and_not_cut_off(
         if event.kind == "finished" and event.path == "root/a":
             ends.append(over.is_set())
 
-    monkeypatch.setattr(LeafRun, "__call__", late)
     monkeypatch.setattr(LeafRun, "move", starts_meanwhile)
     with MainTaskExecutor(grace_s=GUARD_S / 6) as executor:
         handle = executor.submit_main_task(root(leaf("a", patient)), observers=[note_end])
