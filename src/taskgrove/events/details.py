@@ -154,7 +154,8 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             stands that was taken over; and where a person said to treat it as OK ``verdict``,
             ``who``, ``why`` and ``state``, the end in one word that the leaf had in that run, or
             where an operator accepted its failure ``accepted_by``. With ``late``: ``status``, in
-            which the work ended after all.
+            which the work ended after all. With ``retry``, ``attempt``, ``held``, ``undecided`` and
+            ``delayed``: ``words``, why the attempt failed, in the words that were told of it.
         cause: With the topic ``retry``: why the attempt ended so; ``late``: why the work did;
             ``reused``: why the end was bad that a person said to treat as OK; ``silent``: the
             silence; ``held``, ``undecided``, ``was-held``: why the attempt failed.
