@@ -52,6 +52,10 @@ class Manager:
         Path("cleaning").touch()
         task_abort_event.wait()
         return 7, "clean-up was stopped"
+
+    def deaf(self):
+        Path("cleaning").touch()
+        time.sleep(600)
 """
 MAP = """
 observe:
@@ -80,6 +84,12 @@ cleans:
     scan: {handler: internal, command_name: until_aborted}
   finally:
     clean: {handler: internal, command_name: clean}
+stuck:
+  type: sequential
+  tasks:
+    scan: {handler: internal, command_name: until_aborted}
+  finally:
+    clean: {handler: internal, command_name: deaf}
 """
 DB = ("--db", "runs.db")
 
@@ -359,6 +369,17 @@ def test_the_second_ctrl_c_stops_the_clean_up(here: Path) -> None:
     with History.open(here / "runs.db") as history:
         nodes = {node.path: node for node in history.nodes("last")}
     assert nodes["cleans/finally/clean"].state == "aborted"
+
+
+def test_the_third_ctrl_c_quits_although_the_clean_up_does_not_end(here: Path) -> None:
+    with start(*run_of("stuck", "--grace", "3000"), cwd=here) as process:
+        cleaning(here, process)
+        process.send_signal(signal.SIGINT)
+        read_until(process.stdout, "the clean-up is stopped. Press Ctrl-C again to quit")
+        process.send_signal(signal.SIGINT)
+        words, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 5
+    assert "quit immediately" in words
 
 
 def test_at_the_terminal_last_is_asked_about(here: Path) -> None:

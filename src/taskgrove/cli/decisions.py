@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from taskgrove.cli.open_steps import OpenStep, OpenSteps
 from taskgrove.events.steering_request import SteeringVerb
 from taskgrove.moves import IGNORE, Answer, step, table_of
-from taskgrove.view.phrases import seconds_between
+from taskgrove.view.phrases import clock_text, seconds_between
 from taskgrove.view.terminal_text import Charset, clip, duration_text, safe_text
 from taskgrove.view.tree_lines import Segment
 
@@ -202,6 +202,9 @@ class Decisions:
         since = _time(chosen.since_ns, now_ns)
         head = f"{chosen.topic}{number} for {since}: {safe_text(chosen.path)}"
         attempt = f", attempt {chosen.attempt}" if chosen.attempt > 1 else ""
+        if chosen.until_ns is not None:
+            until = clock_text(chosen.until_ns, now_ns)
+            head = f"{chosen.topic}{number} for {since}, until {until}: {safe_text(chosen.path)}"
         return [(head + attempt, "bold yellow"), (f"  {safe_text(chosen.words)}", "")]
 
     def _key_line(self, chosen: OpenStep | None, width: int) -> str:

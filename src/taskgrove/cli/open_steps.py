@@ -26,6 +26,8 @@ class OpenStep:
         words: Why its last attempt failed.
         attempt: The number of that attempt.
         since_ns: Since when, UTC, nanoseconds since the epoch.
+        until_ns: When its failure will stand, or its next attempt begins, likewise; None: never
+            by itself.
     """
 
     path: str
@@ -33,6 +35,7 @@ class OpenStep:
     words: str
     attempt: int
     since_ns: int
+    until_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,16 @@ class OpenSteps:
             return None
         topic, path, request = detail.topic, event.path, detail.request
         if topic in _OPEN:
-            step = OpenStep(path, topic, event.message, event.attempt, event.wall_ns)
+            said = "" if detail.cause is None else detail.cause.said
+            until = detail.data.get("until_ns", "")
+            step = OpenStep(
+                path,
+                topic,
+                said or event.message,
+                event.attempt,
+                event.wall_ns,
+                int(until) if until.isascii() and until.isdecimal() else None,
+            )
             self.steps[path] = step
             return step
         if topic == "retry" or (topic == "parked" and request is not None):

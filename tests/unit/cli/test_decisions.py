@@ -10,7 +10,7 @@ import pytest
 from taskgrove.cli.decisions import MOVES, Decisions, KeyStage, Press
 from taskgrove.cli.open_steps import OpenSteps
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import ComposedDetail, NoteDetail, TaskEvent
+from taskgrove.events import Cause, ComposedDetail, NoteDetail, TaskEvent
 from taskgrove.events.steering_request import SteeringRequest
 from taskgrove.view.terminal_text import UNICODE, width_of
 from tests.moves_walk import walk_cells
@@ -131,6 +131,14 @@ def test_what_is_shown_fits_80_columns() -> None:
         shown.press(*keys)
         assert all(width_of(line) <= 80 for line in shown.text())
     assert shown.text()[-1].endswith("reason reason _")
+
+
+def test_a_hold_with_a_limit_says_until_when_and_the_cause_is_the_work_s_own_words() -> None:
+    shown = Shown("o/a")
+    cause = Cause(kind="reported", said="no clock")
+    data = {"until_ns": str(60 * SECOND_NS)}
+    shown.steps.take([note("held", "o/a", "attempt 1 ended: no clock", data=data, cause=cause)])
+    assert shown.text()[:2] == ["held for 12.0 s, until 00:01:00 UTC: o/a", "  no clock"]
 
 
 def test_foreign_words_are_harmless() -> None:
