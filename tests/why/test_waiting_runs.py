@@ -62,7 +62,9 @@ class Observe(Stream):
             self.running(path)
         cause = Cause(kind="reported", said=said, attempt=1)
         text = f"attempt 1 of 1 ended FAILED: {said}"
-        self.add(path, "note", message=text, detail=NoteDetail(topic, data, cause))
+        self.add(
+            path, "note", message=text, detail=NoteDetail(topic, {"words": said, **data}, cause)
+        )
 
     def told(self, path: str, topic: str, request: SteeringRequest | None = None) -> None:
         self.add(path, "note", message=topic, detail=NoteDetail(topic, request=request))

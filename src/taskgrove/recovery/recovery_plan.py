@@ -239,7 +239,7 @@ def _stands(
         data[MAY_HAVE_BEGUN] = "yes"
         text = f"was held; {doubt_of_lost(leaf, 'its next attempt was about to begin')}"
     facts = NoteDetail(WAS_HELD, data, failure.cause)
-    result = (ResultCode.FAILED, failure.text)
+    result = (ResultCode.FAILED, failure.words)
     return PriorEnd(TaskStatus.FAILED, result, text, fields, facts=facts)
 
 

@@ -41,6 +41,11 @@ class NodeNote:
     cause: Cause | None = None
     request: SteeringRequest | None = None
 
+    @property
+    def words(self) -> str:
+        """The words that were told of a failed attempt; of any other note its text."""
+        return self.data.get("words") or self.text
+
 
 def verdict_in(notes: Iterable[NodeNote]) -> NodeNote | None:
     """Return the note by which a leaf counts as OK because a person said so, or None.

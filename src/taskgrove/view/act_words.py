@@ -77,8 +77,12 @@ def act_line(act: OperatorAct, now_ns: int) -> str:
     known = account(request)
     who = plain(request.who) or "an operator"
     by = f"{who} ({known})" if known and known != who else who
-    why = f": {plain(request.why)}" if request.why else ""
-    return f"{clock_text(act.when_ns, now_ns)}, {by}: {_deed(act)}{why}"
+    why = plain(request.why)
+    if act.fate != "done":
+        told = f"{_deed(act)}{f' (the reason given: {why})' if why else ''}"
+    else:
+        told = f"{_deed(act)}{f': {why}' if why else ''}"
+    return f"{clock_text(act.when_ns, now_ns)}, {by}: {told}"
 
 
 def _deed(act: OperatorAct) -> str:

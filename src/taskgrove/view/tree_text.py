@@ -186,8 +186,7 @@ def _waiting_words(node: RunNode, now_ns: int | None) -> str:
     if failure is None:
         return told
     attempt = f", attempt {node.attempt}" if node.attempt > 1 else ""
-    said = "" if failure.cause is None else failure.cause.said
-    return f"{told}{attempt}: {_first_words(said or failure.text)}"
+    return f"{told}{attempt}: {_first_words(failure.words)}"
 
 
 def _clock(wall_ns: int) -> str:

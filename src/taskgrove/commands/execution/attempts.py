@@ -83,7 +83,7 @@ class Attempt(NamedTuple):
             data: Small facts that belong to it.
         """
         text = f"attempt {self.number} of {last} ended {self.status.name}: {self.words}"
-        facts = dict(data or {})
+        facts = {**({"words": self.words} if self.words else {}), **(data or {})}
         return NoteDetail(topic=topic, cause=self.cause, data=facts, request=request), text
 
 

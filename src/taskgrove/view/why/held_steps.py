@@ -168,6 +168,6 @@ def _as_failed(node: RunNode, failure: NodeNote) -> RunNode:
     return replace(
         node,
         status=TaskStatus.FAILED,
-        message=failure.text,
+        message=failure.words,
         finished=FinishedDetail(cause=failure.cause),
     )
