@@ -105,3 +105,11 @@ def test_a_secret_parameter_is_not_on_record_and_is_asked_for(site: Path) -> Non
     code, told = verb(site, "resume", "last", *SITE, "--redo", "**", "--yes")
     assert code == 2
     assert "had parameters that are not on record, because they are secret" in told
+
+
+def test_an_analysis_by_itself_is_never_held(site: Path) -> None:
+    code, told = verb(site, *JOB)
+    assert code == 0, told
+    code, told = verb(site, "resume", "last", *SITE, "--redo", "**", "--yes", "--hold")
+    assert code == 2
+    assert "are for commands of a map" in told

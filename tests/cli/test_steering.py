@@ -16,6 +16,7 @@ import pytest
 from taskgrove.store.history import History
 from tests.cli.command_line import PATIENCE_S, Started, begun, read_until, start, taskgrove
 from tests.cli.terminals import on_a_terminal, see
+from tests.store.postgres_server import PostgresServer
 
 STEPS = """
 import time
@@ -293,6 +294,35 @@ def test_watch_shows_the_run_and_its_keys_act_on_it(here: Path) -> None:
             os.close(terminal)
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 3
+
+
+@pytest.mark.postgres
+def test_two_terminals_on_postgresql(here: Path, postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    words = ("run", "map.yaml", "observe", "--manager", "site_manager:Manager", "--hold")
+    with start(*words, "--db", url, cwd=here) as process:
+        held_line(process)
+        with start("watch", "last", "--db", url, cwd=here) as watching:
+            read_until(watching.stdout, ": held")
+            done = taskgrove("retry", "last:observe", "observe/scan", "--db", url, cwd=here)
+            assert done.returncode == 0, done
+            told, _ = watching.communicate(timeout=PATIENCE_S)
+            assert "observe completed" in told
+            assert watching.returncode == 0
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+    postgres_server.drop_database(url)
+
+
+def test_watch_as_json_says_that_the_runner_is_lost(here: Path) -> None:
+    with start(*run_of("waits"), cwd=here) as process:
+        begun(here)
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
+    done = taskgrove("watch", "last", "--json", *DB, cwd=here)
+    assert done.returncode == 1
+    assert ": lost; " in done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["kind"] == "composed"
 
 
 def test_ctrl_c_leaves_watch_and_not_the_run(here: Path) -> None:

@@ -30,6 +30,11 @@ class HoldOptions:
     hold: bool = False
     pause_before: tuple[str, ...] = ()
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the run is to wait for a person."""
+        return self.hold or bool(self.pause_before)
+
     def check(self, task: Task, terminal: Terminal, record: Recording) -> None:
         """Check that the steps are there and that somebody can decide, before anything starts.
 
@@ -44,7 +49,7 @@ class HoldOptions:
                     hint=_near(wanted, paths),
                 )
         can_decide = record.recorder is not None or (terminal.is_live and is_at_terminal())
-        if (self.hold or self.pause_before) and not can_decide:
+        if self.is_given and not can_decide:
             option = "--hold" if self.hold else "--pause-before"
             raise UsageError(
                 f"{option} needs a record or a terminal: nobody could end the wait otherwise;"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskgrove.events import ComposedDetail, NoteDetail, TaskEvent
+from taskgrove.story.run_node import RunNode
 
 #: The notes by which a decision on a step is open.
 _OPEN: Final = frozenset(("held", "undecided", "delayed"))
@@ -72,6 +73,12 @@ class OpenSteps:
     def has_clean_up(self) -> bool:
         """Whether a clean-up has not ended yet: it is to come, or at work."""
         return bool(self._clean_up)
+
+    def know(self, nodes: Iterable[RunNode]) -> None:
+        """Take in what was composed before the events that will come, in a run that goes on."""
+        for node in nodes:
+            if node.composed is not None and node.composed.is_finally and not node.is_final:
+                self._clean_up.add(node.path)
 
     def take(self, events: Iterable[TaskEvent]) -> list[OpenStep]:
         """Take in further events; return the steps on which a decision is newly open."""

@@ -36,7 +36,7 @@ from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.run_recorder import RunAbout
-from taskgrove.errors import CommandError
+from taskgrove.errors import CommandError, UsageError
 from taskgrove.recovery.lost_run_recovery import look_at_lost
 from taskgrove.recovery.resuming import Resumption, check_not_resumed, plan_resume, to_resume
 from taskgrove.store.history import History
@@ -185,6 +185,11 @@ def _resume_analysis(
     terminal: Terminal, store: Store, record: Recording, row: RunRow, options: ResumeOptions
 ) -> int:
     """Run an analysis again that was run by itself, from its record."""
+    if options.holds.is_given:
+        raise UsageError(
+            "--hold and --pause-before are for commands of a map: this run is one analysis",
+            hint="nothing was started; without them the analysis is resumed",
+        )
     source = row.source
     file, text = str(source.get("file") or "configuration"), None
     if not options.use_file:

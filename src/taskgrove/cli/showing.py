@@ -88,6 +88,7 @@ def show_to_its_end(
     with watch as events.also, Interrupts() as interrupts:
         handle = begin()
         controls = RunControls(handle.steer if keys else None)
+        controls.steps.know(view.nodes.values())
         shown_on = surface(controls)
         heard = follow(
             followed(handle),

@@ -26,7 +26,7 @@ from taskgrove.store import RecordDesk
 from taskgrove.store.database.advice import command_line, db_option
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
-from taskgrove.view.record_view import runner_gone, story_of_record
+from taskgrove.view.record_view import runner_gone, state_words, story_of_record
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.steering_words import decision_lines
 from taskgrove.view.terminal_text import safe_text
@@ -110,6 +110,9 @@ class _Watched:
                 location=self._history.store.location,
             )
             self._terminal.say_explanation(why(story))
+        elif row.state != "final":
+            now_ns, location = SYSTEM_CLOCK.wall_ns(), self._history.store.location
+            self._terminal.say(safe_text(f"{row.run_id}: {state_words(row, now_ns, location)}"))
         return _CODES.get(row.outcome, ExitCode.FAILED)
 
     def _surface(self) -> Surface:

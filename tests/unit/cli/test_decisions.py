@@ -12,11 +12,13 @@ from taskgrove.cli.open_steps import OpenSteps
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, ComposedDetail, NoteDetail, TaskEvent
 from taskgrove.events.steering_request import SteeringRequest
+from taskgrove.story.run_node import RunNodes
 from taskgrove.view.terminal_text import UNICODE, width_of
 from tests.moves_walk import walk_cells
 
 NUMBERS = itertools.count(1)
 SECOND_NS = 1_000_000_000
+FINALLY = ComposedDetail("SEQUENTIAL", is_finally=True)
 
 
 def event(kind: str, path: str, message: str = "", **more: Any) -> TaskEvent:
@@ -173,11 +175,20 @@ def test_a_step_that_is_open_no_more_is_not_told_as_new() -> None:
 
 def test_a_clean_up_is_to_come_until_it_has_ended() -> None:
     steps = OpenSteps()
-    steps.take(
-        [event("composed", "o/finally", detail=ComposedDetail("SEQUENTIAL", is_finally=True))]
-    )
+    steps.take([event("composed", "o/finally", detail=FINALLY)])
     assert steps.has_clean_up
     steps.take([event("finished", "o/finally", status=TaskStatus.COMPLETED)])
+    assert not steps.has_clean_up
+
+
+def test_a_clean_up_of_a_run_that_goes_on_is_known_from_its_nodes() -> None:
+    nodes = RunNodes([event("composed", "o/finally", detail=FINALLY)])
+    steps = OpenSteps()
+    steps.know(nodes.nodes.values())
+    assert steps.has_clean_up
+    nodes.fold(event("finished", "o/finally", status=TaskStatus.ABORTED))
+    steps = OpenSteps()
+    steps.know(nodes.nodes.values())
     assert not steps.has_clean_up
 
 
