@@ -282,6 +282,33 @@ def test_the_end_that_a_killed_process_has_kept_aside_answers_its_requests(
         assert found["abort"].fate == "done"
 
 
+def test_an_answer_that_a_killed_process_has_kept_aside_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    with Store.open(file) as store, Runner(str(file), tmp_path) as runner:
+        with pytest.raises(NoAnswerError):
+            steering.retry(RecordDesk(store), "run-1", "root", wait_s=0)
+        assert runner.hears().startswith("asked retry")
+        (request,) = [row.request for row in History(store).requests("run-1")]
+
+        def is_aside() -> bool:
+            files = [path for path in (tmp_path / "spill").glob("**/*") if path.is_file()]
+            return any(request.id.encode() in path.read_bytes() for path in files)
+
+        with closing(sqlite3.connect(file, isolation_level=None)) as locking:
+            locking.execute("BEGIN IMMEDIATE")
+            runner.answer()
+            eventually(is_aside)
+            runner.kill()
+            locking.execute("ROLLBACK")
+        assert answers(store) == {"retry": None}
+        with new_recorder(file, tmp_path) as recorder:
+            recorder.begin_run("run-2", RunAbout())
+            eventually(lambda: answers(store)["retry"] is not None)
+        answer = answers(store)["retry"]
+        assert answer is not None
+        assert answer.fate == "done"
+
+
 # -- in one process -----------------------------------------------------------------------------
 
 

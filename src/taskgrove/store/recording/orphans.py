@@ -17,9 +17,17 @@ from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.database.database_faults import is_outage, why_refused
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside, TakenIn
 from taskgrove.store.recording.recorded_run import Ending, RecordedRun
+from taskgrove.store.recording.request_rows import read_answer
 from taskgrove.store.recording.run_writer import BrokenRunError, LogPart, RunWriter
 from taskgrove.store.recording.spill import keep_only, orphans_of, set_aside, take_orphan
-from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry, read_entries
+from taskgrove.store.recording.spill_file import (
+    AnswerEntry,
+    EndEntry,
+    Entry,
+    EventEntry,
+    RunEntry,
+    read_entries,
+)
 from taskgrove.store.store import Store
 
 #: Events that are written in one transaction.
@@ -183,6 +191,10 @@ class _File:
                 state = self.states[entry.run_id] = _state_of(entry)
             if isinstance(entry, EventEntry):
                 rows.setdefault(entry.run_id, []).append((entry.sequence, entry.body))
+            elif isinstance(entry, AnswerEntry):
+                answer = read_answer(entry.answer)
+                if answer is not None:
+                    state.answer(answer)
             elif isinstance(entry, EndEntry):
                 state.end(Ending(*entry.ending))
         return sum(

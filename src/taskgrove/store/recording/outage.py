@@ -11,10 +11,17 @@ from typing import Final
 
 from taskgrove.errors import StoreError
 from taskgrove.store.database.database_faults import store_error
+from taskgrove.store.database.plain_bytes import json_bytes
 from taskgrove.store.recording.recorded_run import KeptEvent, RecordedRun, RunStage
 from taskgrove.store.recording.run_writer import LogPart
 from taskgrove.store.recording.spill import Spill
-from taskgrove.store.recording.spill_file import EndEntry, Entry, EventEntry, RunEntry
+from taskgrove.store.recording.spill_file import (
+    AnswerEntry,
+    EndEntry,
+    Entry,
+    EventEntry,
+    RunEntry,
+)
 from taskgrove.store.recording.telling import Teller
 
 #: How long the first attempt to write again waits, and every later one at most, in seconds.
@@ -45,6 +52,7 @@ class Outage:
         self._told_full = False
         self._runs_kept: set[str] = set()
         self._ends_kept: set[str] = set()
+        self._answers_kept: set[str] = set()
         self._written = 0
         self._lost = 0
         self.try_at = 0.0
@@ -72,6 +80,7 @@ class Outage:
         self._spill.clear()
         self._runs_kept.clear()
         self._ends_kept.clear()
+        self._answers_kept.clear()
         self._told_full = False
         lost = f"; {self._lost:,} events could not be kept" if self._lost else ""
         self._teller.end(
@@ -95,23 +104,35 @@ class Outage:
             for event in self._worth_keeping(state, of_run):
                 of_entry[len(entries)] = (state, event)
                 entries.append(EventEntry(state.run_id, event[0], event[1]))
-        for state in states:
-            if state.stage is RunStage.ENDED and state.run_id not in self._ends_kept:
-                entries.append(EndEntry(state.run_id, tuple(state.ending or ())))
-                self._ends_kept.add(state.run_id)
+        entries += [entry for state in states for entry in self._after_events(state)]
         if not entries:
             return
         rejected = len(self._spill.add(entries))
         for number in range(len(entries) - rejected, len(entries)):
-            entry = entries[number]
             if number in of_entry:
                 state, event = of_entry[number]
                 self._lose(state, [event])
-            # The row and the end of a run stay in memory, and are written from there.
-            elif isinstance(entry, RunEntry):
-                self._runs_kept.discard(entry.run_id)
             else:
-                self._ends_kept.discard(entry.run_id)
+                self._take_back(entries[number])
+
+    def _after_events(self, state: RecordedRun) -> Iterator[Entry]:
+        """Yield what is kept aside of a run behind its events, unless it is there already."""
+        for answer in state.answers:
+            if answer.request_id not in self._answers_kept:
+                self._answers_kept.add(answer.request_id)
+                yield AnswerEntry(state.run_id, answer.request_id, json_bytes(answer))
+        if state.stage is RunStage.ENDED and state.run_id not in self._ends_kept:
+            self._ends_kept.add(state.run_id)
+            yield EndEntry(state.run_id, tuple(state.ending or ()))
+
+    def _take_back(self, entry: Entry) -> None:
+        """Take note that something has no room: it stays in memory, and is written from there."""
+        if isinstance(entry, RunEntry):
+            self._runs_kept.discard(entry.run_id)
+        elif isinstance(entry, AnswerEntry):
+            self._answers_kept.discard(entry.request_id)
+        else:
+            self._ends_kept.discard(entry.run_id)
 
     def _worth_keeping(self, state: RecordedRun, of_run: list[KeptEvent]) -> list[KeptEvent]:
         if not self._spill.is_crowded:

@@ -42,6 +42,14 @@ class EventEntry(msgspec.Struct, frozen=True, tag="event"):
     body: bytes
 
 
+class AnswerEntry(msgspec.Struct, frozen=True, tag="answer"):
+    """The answer of a run to a request of an operator, as its row is to hold it."""
+
+    run_id: str
+    request_id: str
+    answer: bytes
+
+
 class EndEntry(msgspec.Struct, frozen=True, tag="end"):
     """The end of a run."""
 
@@ -49,7 +57,7 @@ class EndEntry(msgspec.Struct, frozen=True, tag="end"):
     ending: tuple[Any, ...]
 
 
-Entry = RunEntry | EventEntry | EndEntry
+Entry = RunEntry | EventEntry | AnswerEntry | EndEntry
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
