@@ -11,6 +11,7 @@ import pytest
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import (
     Cause,
+    ChainLink,
     FinishedDetail,
     LeftOut,
     NoteDetail,
@@ -261,6 +262,26 @@ def test_the_acts_that_shaped_a_run_are_told_for_good() -> None:
     assert "✓ completed" not in run.tree
     plain = msgspec.to_builtins(found)
     assert [act["request"]["verb"] for act in plain["acts"]] == ["accept", "skip"]
+
+
+def test_an_exception_that_was_accepted_is_told_by_itself() -> None:
+    run = Observe()
+    cause = Cause(kind="raised", chain=(ChainLink("RuntimeError", "beam lost"),))
+    run.ended(
+        "observe/scan",
+        message="x/y/z: accepted by ann: seen by eye; RuntimeError: beam lost",
+        detail=FinishedDetail(
+            accepted=True,
+            accepted_by=("ann",),
+            cause=cause,
+            request=asked("accept", "observe/scan"),
+        ),
+    )
+    run.ended("observe", health_state="DEGRADED", detail=FinishedDetail(accepted=True))
+    assert run.why().sentence == (
+        "observe completed DEGRADED: scan was accepted by ann, although it raised an exception in"
+        ' Scan: "RuntimeError: beam lost"'
+    )
 
 
 def test_an_accepted_failure_beside_a_failure_is_still_told() -> None:

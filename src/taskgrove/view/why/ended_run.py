@@ -170,11 +170,13 @@ def _signature(node: RunNode, room: int) -> str:
 
 def _although(nodes: list[RunNode], found: Findings, room: int) -> str:
     """Return the failure that was accepted; empty where there are several, or none."""
-    finished = nodes[0].finished
+    node, finished = nodes[0], nodes[0].finished
     if len(nodes) > 1 or finished is None or not finished.accepted:
         return ""
+    words = next((note.words for note in reversed(node.notes) if note.cause is not None), "")
     cause = FinishedDetail(cause=finished.cause)
-    failed = CauseReader().read(replace(nodes[0], status=TaskStatus.FAILED, finished=cause))
+    ended = replace(node, status=TaskStatus.FAILED, message=words, finished=cause)
+    failed = CauseReader().read(ended)
     return f", although it {failed.deed(found.story.now_ns, min(room, _ROOM))}"
 
 
