@@ -92,7 +92,7 @@ def test_what_is_no_export_is_told() -> None:
 def test_parquet_tables(history: History, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     assert history.export_parquet(tmp_path / "out") == 2
-    runs, nodes, events = (parquet.read_table(file) for file in parquet_files(tmp_path / "out"))
+    runs, nodes, _, events = (parquet.read_table(file) for file in parquet_files(tmp_path / "out"))
     assert runs.column("outcome").to_pylist() == ["degraded", "ok"]
     created = runs.column("created_at")
     assert str(created.type) == "timestamp[ns, tz=UTC]"

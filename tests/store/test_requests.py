@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import signal
 import sqlite3
@@ -27,6 +28,7 @@ from taskgrove.recovery.lost_run_recovery import recover
 from taskgrove.redaction import Redaction
 from taskgrove.store import History, RecordDesk, Recorder, Store
 from taskgrove.store import record_desk as desk_module
+from taskgrove.store.queries.export_parquet import _node_row
 from taskgrove.store.recording import inbox as inbox_module
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside
 from taskgrove.store.recording.request_rows import request_of
@@ -439,6 +441,13 @@ def test_requests_are_exported_and_go_with_their_run(
     (asked,) = run.header["requests"]
     assert asked["request"]["who"] == "ann"
     assert asked["answer"]["request_id"] == answer.request_id
+    if importlib.util.find_spec("pyarrow") is not None:
+        from pyarrow import parquet
+
+        history.export_parquet(tmp_path / "all")
+        (line,) = parquet.read_table(tmp_path / "all" / "requests.parquet").to_pylist()
+        assert (line["run_id"], line["verb"], line["who"]) == ("run-1", "accept", "ann")
+        assert (line["fate"], line["acted_count"], line["reasons"]) == ("done", 1, [])
     assert prune(store, keep_last=0).runs
     assert history.reader.rows("SELECT count(*) FROM requests") == [(0,)]
 
@@ -520,13 +529,17 @@ def test_the_last_step_of_a_run_is_accepted_on_request(recorder: Recorder, store
         )  # fmt: skip
         log.wait_for(where=lambda e: getattr(e.detail, "topic", "") == "held")
         desk = RecordDesk(store)
-        answer = steering.accept(desk, "run-1", "observe/**", who="ann", wait_s=PATIENCE_S)
+        answer = steering.accept(
+            desk, "run-1", "observe/**", who="ann", why="seen", wait_s=PATIENCE_S
+        )
         assert (answer.fate, answer.acted_count) == ("done", 1)
         assert handle.wait(PATIENCE_S)
     assert answers(store) == {"accept": answer}
     node = {node.path: node for node in History(store).nodes("run-1")}["observe/scan"]
     assert node.finished is not None
     assert node.finished.accepted_by == ("ann",)
+    row = _node_row("run-1", node)
+    assert (row["outcome"], row["accepted_by"], row["accepted_why"]) == ("accepted", "ann", "seen")
 
 
 # -- trouble ------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
-"""Runs, nodes and events as Parquet files, for the analysis of many runs.
+"""Runs, nodes, requests and events as Parquet files, for the analysis of many runs.
 
-Three files in one folder, tied by ``run_id``: ``runs.parquet``, ``nodes.parquet`` and
-``events.parquet``. Instants are UTC timestamps in nanoseconds, enums are their names, and the
-columns ``body`` of an event and ``cause`` of a node hold the whole event, and why it ended so, as
-JSON. They are written run by run, so a large history needs little memory. Needs the extra
-``export``.
+Four files in one folder, tied by ``run_id``: ``runs.parquet``, ``nodes.parquet``,
+``requests.parquet`` and ``events.parquet``. Instants are UTC timestamps in nanoseconds, enums are
+their names, and the columns ``body`` of an event and ``cause`` of a node hold the whole event, and
+why it ended so, as JSON. They are written run by run, so a large history needs little memory. Needs
+the extra ``export``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from taskgrove.errors import MissingExtraError
 from taskgrove.events import TaskEvent, encode_event
 from taskgrove.store.queries.export_jsonl import ReadableRuns
 from taskgrove.store.queries.run_diff import node_word
-from taskgrove.store.queries.run_rows import RunRow, RunSummary
+from taskgrove.store.queries.run_rows import RequestRow, RunRow, RunSummary
 from taskgrove.story.node_note import verdict_in
 from taskgrove.story.run_node import RunNode
 
@@ -47,6 +47,11 @@ _NODES: Final = {
     "analysis": "text", "accepted_by": "text", "accepted_why": "text", "cause_kind": "text",
     "cause": "text",
 }  # fmt: skip
+_REQUESTS: Final = {
+    "run_id": "text", "request_id": "text", "verb": "text", "path": "text", "who": "text",
+    "why": "text", "user": "text", "host": "text", "asked_at": "time", "fate": "text",
+    "acted_count": "count", "reasons": "texts", "answered_at": "time",
+}  # fmt: skip
 _EVENTS: Final = {
     "run_id": "text", "sequence": "count", "sequence_from": "count", "path": "text",
     "kind": "text", "attempt": "count", "status": "text", "result_code": "text",
@@ -56,7 +61,7 @@ _EVENTS: Final = {
 
 
 def export_parquet(history: ReadableRuns, runs: Iterable[RunSummary], folder: str | Path) -> int:
-    """Write runs, their nodes and their events into three files of a folder.
+    """Write runs, their nodes, requests and events into four files of a folder.
 
     Args:
         history: The record.
@@ -87,11 +92,12 @@ def export_parquet(history: ReadableRuns, runs: Iterable[RunSummary], folder: st
             return batch
 
         run_table, node_table = table("runs", _RUNS), table("nodes", _NODES)
-        event_table = table("events", _EVENTS)
+        request_table, event_table = table("requests", _REQUESTS), table("events", _EVENTS)
         for summary in runs:
             run = history.run(summary)
             run_table.add([_run_row(run)])
             node_table.add(_node_row(run.run_id, node) for node in history.nodes(run))
+            request_table.add(_request_row(row) for row in history.requests(run))
             event_table.add(_event_row(event) for event in history.events(run))
             count += 1
     return count
@@ -148,7 +154,7 @@ def _node_row(run_id: str, node: RunNode) -> dict[str, Any]:
     row = {name: getattr(node, name, None) for name in _NODES}
     row |= {name: getattr(composed, name, None) for name in ("execution", "target", "command_name")}
     ended = node.started_ns is not None and node.ended_ns is not None
-    accepted = verdict_in(node.notes)
+    accepted_by, accepted_why = _acceptance(node)
     cause = None if node.finished is None else node.finished.cause
     row |= {
         "run_id": run_id,
@@ -162,12 +168,37 @@ def _node_row(run_id: str, node: RunNode) -> dict[str, Any]:
         "devices": list(node.devices),
         "failed_devices": list(node.failed_devices),
         "analysis": None if node.analysis is None else node.analysis.analysis,
-        "accepted_by": None if accepted is None else accepted.data.get("who"),
-        "accepted_why": None if accepted is None else accepted.data.get("why"),
+        "accepted_by": accepted_by,
+        "accepted_why": accepted_why,
         "cause_kind": None if cause is None else cause.kind,
         "cause": None if cause is None else msgspec.json.encode(cause).decode(),
     }
     return row
+
+
+def _acceptance(node: RunNode) -> tuple[str | None, str | None]:
+    """Return who accepted the failure of a node, and why: in the run itself, or by a verdict."""
+    verdict, finished = verdict_in(node.notes), node.finished
+    if verdict is not None:
+        return verdict.data.get("who"), verdict.data.get("why")
+    if finished is None or not finished.accepted:
+        return None, None
+    why = None if finished.request is None else finished.request.why
+    return ", ".join(finished.accepted_by), why
+
+
+def _request_row(row: RequestRow) -> dict[str, Any]:
+    request, answer = row.request, row.answer
+    found = {name: getattr(request, name, None) for name in _REQUESTS}
+    found |= {"run_id": row.run_id, "request_id": request.id, "asked_at": request.asked_ns}
+    if answer is not None:
+        found |= {
+            "fate": answer.fate,
+            "acted_count": answer.acted_count,
+            "reasons": [objection.reason for objection in answer.objections],
+            "answered_at": answer.answered_ns,
+        }
+    return found
 
 
 def _event_row(event: TaskEvent) -> dict[str, Any]:
@@ -187,5 +218,5 @@ def _name(value: Any) -> str | None:
 
 def parquet_files(folder: str | Path) -> Iterator[Path]:
     """Yield the files that :func:`export_parquet` writes into a folder."""
-    for name in ("runs", "nodes", "events"):
+    for name in ("runs", "nodes", "requests", "events"):
         yield Path(folder) / f"{name}.parquet"
