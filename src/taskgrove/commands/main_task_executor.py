@@ -196,7 +196,20 @@ class MainTaskExecutor:
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         if exc_type is not None:
             self.abort_all(f"{exc_type.__name__} left the executor's block")
-        self.shutdown(wait=True)
+        try:
+            self.shutdown(wait=True)
+        except KeyboardInterrupt:
+            if exc_type is not None and self._stop_clean_ups():  # the second interrupt
+                self.shutdown(wait=True)
+            raise
+
+    def _stop_clean_ups(self) -> bool:
+        """Stop the clean-ups that are at work or to come; False: there is none."""
+        with self._changed:
+            runs = [run for run in self._runs if run.has_clean_up]
+        for run in runs:
+            run.abort("KeyboardInterrupt came again", stop_finally=True)
+        return bool(runs)
 
     def _let_go(self, run: Run) -> None:
         """Forget a run that is final, or that was withdrawn."""

@@ -19,6 +19,7 @@ class Composite:
 
     Attributes:
         clock: The clock of the nearest limit, its own or from above; None: it has no limit.
+        clean_up: The clean-up of the sequence, or None.
         in_finally: Whether it belongs to a clean-up.
         watched: Whether it has a clean-up, or a task above it has one.
         begun: Whether work of a leaf below has begun; kept only where it is watched.
@@ -29,6 +30,7 @@ class Composite:
         "_forgiven",
         "_unbegun",
         "begun",
+        "clean_up",
         "clock",
         "in_finally",
         "is_sequence",
@@ -54,15 +56,15 @@ class Composite:
         self.undecided: dict[str, WaitingStep] = {}
         self.is_sequence = task.task_type is TaskExecutionType.SEQUENTIAL
         self.in_finally: bool = task.is_finally or (parent is not None and parent.in_finally)
-        self.watched: bool = task.finally_task is not None or (
-            parent is not None and parent.watched
-        )
+        self.clean_up = task.finally_task
+        self.watched: bool = self.clean_up is not None or (parent is not None and parent.watched)
         self.begun = False
+        above = None if parent is None else parent.clock
         # Limits from above do not reach a clean-up.
-        is_bound = parent is not None and not task.is_finally
-        self.clock: LimitClock | None = parent.clock if parent and is_bound else None
+        self.clock: LimitClock | None = None if task.is_finally else above
         if task.timeout is not None:
-            self.clock = LimitClock(Limit.from_now(task.timeout, path, began_ns), self.clock)
+            limit = Limit.from_now(task.timeout, path, began_ns)
+            self.clock = LimitClock(limit, above, alone=task.is_finally)
 
     @property
     def tracker(self) -> TaskTracker:

@@ -54,29 +54,30 @@ class LimitClock:
     Attributes:
         limit: The composite's own limit; later by as long as the clock stood still.
         above: The clock of the nearest composite above that has a limit, or None.
+        alone: Whether the limits from above do not count: it is the clock of a clean-up.
         at_work: How many attempts below are under way, or come after a delay.
         waiting: How many steps below are held or parked.
         still_since: Since when the clock stands still (``time.monotonic()``), or None.
     """
 
-    __slots__ = ("above", "at_work", "limit", "still_since", "waiting")
+    __slots__ = ("above", "alone", "at_work", "limit", "still_since", "waiting")
 
-    def __init__(self, limit: Limit, above: LimitClock | None) -> None:
+    def __init__(self, limit: Limit, above: LimitClock | None, *, alone: bool = False) -> None:
         self.limit = limit
         self.above = above
+        self.alone = alone
         self.at_work = 0
         self.waiting = 0
         self.still_since: float | None = None
 
     def first(self) -> Limit:
         """Return the limit that expires first, of this clock and of all above it."""
-        found = self.now()
-        clock = self.above
-        while clock is not None:
+        clock, found = self, self.now()
+        while clock.above is not None and not clock.alone:
+            clock = clock.above
             limit = clock.now()
             if limit.at <= found.at:
                 found = limit
-            clock = clock.above
         return found
 
     def count(self, at_work: int, waiting: int) -> None:

@@ -337,6 +337,14 @@ class Run:
 
     # -- called by its leaves ---------------------------------------------------------------
 
+    @property
+    def has_clean_up(self) -> bool:
+        """Whether a clean-up is at work, or to come."""
+        return any(
+            isinstance(node, Task) and node.is_finally and not node.tracker.is_complete
+            for _, node in self.root.walk()
+        )
+
     def stop_reason(self, composite: Composite) -> str | None:
         """Return why nothing in a composite starts any more, and what runs is stopped, or None."""
         return self.finally_stop if composite.in_finally else self.abort_reason

@@ -318,7 +318,7 @@ class Schedule:
 
     def _next(self, child: BaseTask, composite: Composite, steps: list[Step]) -> bool:
         """Append the step of a sequence that follows a child; False: none does."""
-        task, last = composite.task, composite.task.finally_task
+        task, last = composite.task, composite.clean_up
         if task.skip_subtasks and self._run.stop_reason(composite) is None:
             words = composite.broken_by(child)
             if words is not None:
@@ -327,9 +327,10 @@ class Schedule:
                     return False
         following = task.subtasks[composite.next_index]
         composite.next_index += 1
-        if following is last and not composite.begun and self._start_nothing is None:
+        may_run = self._start_nothing is None or self._start_clean_up
+        if following is last and not composite.begun and may_run:
             run = self._run
-            reason = run.stop_reason(composite)
+            reason = run.stop_reason(composite) or self._start_nothing
             end_clean_up(run.bus, composite, last, reason, self._is_recorded)
             return False
         steps.append(Step(following, composite))

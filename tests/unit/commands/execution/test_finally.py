@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from taskgrove.commands.execution.limit import Limit, LimitClock
 from taskgrove.commands.main_task_executor import MainTaskExecutor
-from taskgrove.commands.prior import PriorEnd
+from taskgrove.commands.prior import PriorEnd, PriorWork
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import TaskAbortedError
@@ -146,6 +147,23 @@ def test_it_runs_where_a_reused_step_has_begun() -> None:
     del prior["root/a"]
     stage = ran(sequence("a", "b"), prior=prior, scripts={"a": Script.rejects("full")})
     assert stage.started == ["a"]
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_run_that_starts_nothing_else_runs_it_only_where_a_step_had_begun(
+    has_begun: bool,
+) -> None:
+    inner = sequence("b", name="inner", last=("inner-end",))
+    work = {"root/inner/b": PriorWork("")} if has_begun else {}
+    stage = ran(
+        sequence("a", inner), prior={"root/a": PriorEnd(COMPLETED), **work},
+        start_nothing="the runner was lost", start_clean_up=True,
+    )  # fmt: skip
+    assert stage.started == (["inner-end", "end"] if has_begun else ["end"])
+    if not has_begun:
+        assert (
+            "not run: the runner was lost" in stage.end_of("root/inner/finally/inner-end").message
+        )
 
 
 def test_the_inner_one_runs_before_the_outer_one() -> None:
@@ -295,6 +313,30 @@ def test_it_runs_after_a_step_was_abandoned() -> None:
     stage.end()
 
 
+def test_a_second_interrupt_in_the_block_of_the_executor_stops_it() -> None:
+    fake = FakeDeviceRunner({"a": HANGS, "end": HANGS})
+
+    class Interrupted(MainTaskExecutor):
+        def shutdown(self, wait: bool = True) -> None:
+            if not any(call.name == "end" for call in fake.calls):
+                fake.wait_for_call("end")
+                raise KeyboardInterrupt
+            super().shutdown(wait)
+
+    def block() -> None:
+        with Interrupted(2, runners={DEVICE: fake}) as executor:
+            handles.append(executor.submit_main_task(sequence("a", last=("end", "park"))))
+            fake.wait_for_call("a")
+            raise KeyboardInterrupt
+
+    handles: list[Any] = []
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert handles[0].outcome.status is ABORTED
+    fake.assert_calls(["a", "end"])
+    fake.assert_calls(["a", "end"], "abort")
+
+
 def test_leaving_the_block_of_the_executor_runs_it_and_does_not_stop_it() -> None:
     fake = FakeDeviceRunner({"a": HANGS, "end": HANGS})
     executor = MainTaskExecutor(2, runners={DEVICE: fake})
@@ -321,6 +363,18 @@ def test_limits_from_above_do_not_reach_it() -> None:
     stage.end()
     assert stage.end_of("root/inner/finally/end").status is COMPLETED
     assert stage.end_of("root/inner/b").status is FAILED
+
+
+def test_limits_from_above_go_on_while_it_is_at_work() -> None:
+    now = Limit(1000.0, 1000.0, "root")
+    above = LimitClock(now, None)
+    own = LimitClock(Limit(2000.0, 60.0, "root/finally"), above, alone=True)
+    assert own.first().owner == "root/finally"
+    assert LimitClock(Limit(3000.0, 60.0, "root/finally/x"), own).first().owner == "root/finally"
+    above.count(0, 1)
+    assert above.still_since is not None
+    own.count(1, 0)
+    assert above.still_since is None
 
 
 def test_it_has_a_limit_of_its_own() -> None:
