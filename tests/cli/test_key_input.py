@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -209,6 +210,34 @@ def test_a_process_that_was_stopped_hard_takes_the_terminal_again() -> None:
         terminal.see("KEY r")
         terminal.type("q")
         terminal.see("ENDED 7")
+        assert terminal.is_as_before
+
+
+RUN_HELD = """
+import os, runpy, sys
+os.chdir({place!r})
+sys.path.insert(0, {place!r})
+print("PROCESS", os.getpid(), "READY", flush=True)
+sys.argv = ["taskgrove", *{words!r}]
+os.environ["TERM"] = "xterm-256color"
+runpy.run_module("taskgrove", run_name="__main__")
+"""
+
+
+def test_a_run_is_suspended_and_goes_on_with_its_keys(place: Path) -> None:
+    words = ("run", "map.yaml", "bad", "--manager", "site_manager:Manager", "--hold")
+    program = RUN_HELD.format(place=str(place), words=(*words, "--db", "runs.db"))
+    with running(program) as terminal:
+        terminal.see("a accept")
+        terminal.type("\x1a")
+        assert terminal.see("SUSPENDED").rstrip().endswith("\x1b[?25h")  # the cursor is shown
+        assert terminal.is_as_before
+        terminal.order("fg")
+        terminal.see("a accept")
+        terminal.type("f")
+        terminal.see("Why fail bad/badly?")
+        terminal.type("\n")
+        terminal.see("ENDED 1")
         assert terminal.is_as_before
 
 

@@ -316,7 +316,7 @@ def test_two_terminals_on_postgresql(here: Path, postgres_server: PostgresServer
 
 def test_watch_as_json_says_that_the_runner_is_lost(here: Path) -> None:
     with start(*run_of("waits"), cwd=here) as process:
-        begun(here)
+        read_until(process.stdout, "waits: started")  # as it is kept
         process.kill()
         process.communicate(timeout=PATIENCE_S)
     done = taskgrove("watch", "last", "--json", *DB, cwd=here)

@@ -195,8 +195,10 @@ def test_what_says_which_run_is_meant_is_not_asked_about(
 
 
 def test_only_a_text_that_moves_to_the_next_run_is_vague() -> None:
-    assert all(map(is_vague, ("last", " last", "last-running", "last-failed")))
-    assert not any(map(is_vague, ("last:scan", "last-failed:scan", "2026")))
+    vague = ("last", " last", "last-running", "last-failed")
+    assert all(is_vague(text, "run-1") for text in vague)
+    assert not any(is_vague(text, "run-1") for text in ("last:scan", "last-failed:scan", "run"))
+    assert not is_vague("last-light", "last-light")
 
 
 @pytest.mark.usefixtures("record", "desk")

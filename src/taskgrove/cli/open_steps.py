@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from taskgrove.commands.task import Task
 from taskgrove.events import ComposedDetail, NoteDetail, TaskEvent
 from taskgrove.story.run_node import RunNode
 
@@ -79,6 +80,16 @@ class OpenSteps:
         for node in nodes:
             if node.composed is not None and node.composed.is_finally and not node.is_final:
                 self._clean_up.add(node.path)
+
+    def know_tree(self, tree: Task) -> None:
+        """Take in a tree that begins, so that no clean-up is unknown before its event comes."""
+        tasks = [tree]
+        for task in tasks:
+            for node in task.subtasks:
+                if isinstance(node, Task):
+                    tasks.append(node)
+                    if node.is_finally:
+                        self._clean_up.add(node.path)
 
     def take(self, events: Iterable[TaskEvent]) -> list[OpenStep]:
         """Take in further events; return the steps on which a decision is newly open."""

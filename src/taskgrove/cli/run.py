@@ -164,5 +164,6 @@ def run_shown(
         grace_s=session.grace_s,
         source=about.source,
         keys=terminal.is_live,
+        advice=advice if terminal.is_live and record.recorder else None,
     )
     return say_outcome(terminal, record, shown)

@@ -19,8 +19,20 @@ from taskgrove.events.steering_request import (
     SteeringVerb,
 )
 from taskgrove.view.steering_words import answer_line
-from taskgrove.view.terminal_text import Charset
+from taskgrove.view.terminal_text import Charset, safe_text
 from taskgrove.view.tree_lines import Segment
+
+
+def held_words(path: str, words: str, advice: Callable[[str], str] | None) -> str:
+    """Return the line about a held step for a person who has no keys.
+
+    Args:
+        path: The step.
+        words: Why it is held.
+        advice: As of :class:`RunControls`.
+    """
+    more = "" if advice is None else f"; {advice(path)} (or accept, skip, fail)"
+    return f"{safe_text(path)}: held: {safe_text(words)}{more}"
 
 
 class RunControls:
@@ -28,14 +40,19 @@ class RunControls:
 
     Args:
         steer: Takes the requests; it returns at once. None: there are no keys.
+        advice: Returns a command line that decides on a held step, by its path; it is told where
+            there are no keys. None: there is none.
 
     Attributes:
         steps: The steps on which a decision is open.
     """
 
-    def __init__(self, steer: Steer | None = None) -> None:
+    def __init__(
+        self, steer: Steer | None = None, advice: Callable[[str], str] | None = None
+    ) -> None:
         self.steps = OpenSteps()
         self._steer = steer
+        self._advice = advice
         self._keys: Keys | None = None
         self._decisions = Decisions(self.steps, self._ask)
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -52,8 +69,12 @@ class RunControls:
         """
         if self._keys is not None:
             self._decisions.press(self._keys.read())
-        self.steps.take(events)
+        new = self.steps.take(events)
         self._decisions.settle()
+        if self._keys is None and self._advice is not None:
+            for step in new:
+                if step.topic == "held":
+                    self.tell(held_words(step.path, step.words, self._advice))
 
     def tell(self, text: str) -> None:
         """Have a line told with the answers; called by any thread."""

@@ -62,7 +62,7 @@ def ask_shown(request: SteeringRequest, how: Asked) -> ExitCode:
         desk = RecordDesk(history.store)  # first of all: it refuses who may not ask
         row = desk.find(how.run)
         options = db_option(history.store.location)
-        if is_vague(how.run) and not how.yes:
+        if is_vague(how.run, row.run_id) and not how.yes:
             _confirm(terminal, request, row, options)
         answer = _answer(terminal, desk, row, request, how.wait_s)
     lines = [] if answer is None else answer_lines(request, answer, row.run_id, options)
@@ -75,12 +75,17 @@ def ask_shown(request: SteeringRequest, how: Asked) -> ExitCode:
     return code
 
 
-def is_vague(reference: str) -> bool:
+def is_vague(reference: str, run_id: str) -> bool:
     """Return whether a text means another run whenever a new one begins: ``last``.
 
     ``last:COMMAND`` says what is meant.
+
+    Args:
+        reference: The text.
+        run_id: The run that it means now.
     """
-    return reference.strip().startswith("last") and ":" not in reference
+    text = reference.strip()
+    return text != run_id and (text == "last" or text.startswith("last-")) and ":" not in text
 
 
 def _confirm(

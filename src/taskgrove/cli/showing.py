@@ -56,6 +56,7 @@ def show_to_its_end(
     followed: Callable[[RunHandle], Handle] = lambda handle: handle,
     words: AbortWords | None = None,
     keys: bool = False,
+    advice: Callable[[str], str] | None = None,
 ) -> Shown:
     """Begin a run and show it to its end.
 
@@ -71,6 +72,8 @@ def show_to_its_end(
         followed: Returns the object that is followed in place of its handle.
         words: The words about an interrupt; None: those of a command on devices.
         keys: Whether the terminal's keys act on it.
+        advice: Returns a command line that decides on a held step, by its path; it is told where
+            the terminal has no keys.
     """
     to = notifier()
 
@@ -87,8 +90,11 @@ def show_to_its_end(
     watch = watching_holds(run_id, lambda: record.location_of(run_id))
     with watch as events.also, Interrupts() as interrupts:
         handle = begin()
-        controls = RunControls(handle.steer if keys else None)
-        controls.steps.know(view.nodes.values())
+        controls = RunControls(handle.steer if keys else None, advice)
+        if view.nodes:  # it goes on
+            controls.steps.know(view.nodes.values())
+        else:
+            controls.steps.know_tree(handle.task)
         shown_on = surface(controls)
         heard = follow(
             followed(handle),

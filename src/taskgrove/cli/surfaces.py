@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
-from taskgrove.cli.run_controls import RunControls
+from taskgrove.cli.run_controls import RunControls, held_words
 from taskgrove.cli.terminal import Terminal
 from taskgrove.events import NoteDetail, TaskEvent, encode_event
 from taskgrove.story.run_node import RunNode
@@ -33,7 +33,7 @@ _TOLD_TOPICS: Final = frozenset(
     )
 )
 #: Notes whose words do not say that a step waits.
-_WAITING_TOPICS: Final = frozenset(("held", "undecided", "delayed"))
+_WAITING_TOPICS: Final = frozenset(("undecided", "delayed"))
 
 
 class Surface(Protocol):
@@ -205,13 +205,13 @@ class CalmLines:
         topic, request = detail.topic, detail.request
         if topic not in _TOLD_TOPICS and not (topic == "abort-asked" and is_root):
             return ""
+        if topic == "held":
+            return held_words(event.path, event.message, self._advice)
         words = safe_text(event.message)
         if topic in _WAITING_TOPICS:
             words = f"{topic}: {words}"
         if request is not None:
             words = f"{words} ({request.verb} asked by {safe_text(request.who)})"
-        if topic == "held" and self._advice is not None:
-            words += f"; {self._advice(event.path)} (or accept, skip, fail)"
         return f"{path}: {words}"
 
     def _end_of(self, node: RunNode, path: str) -> str:

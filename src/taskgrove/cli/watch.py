@@ -88,7 +88,8 @@ class _Watched:
         self._json = json
         self._view = RunView(row.run_id)
         self._options = db_option(history.store.location)
-        self._controls = RunControls(self._steer if terminal.is_live else None)
+        live = terminal.is_live
+        self._controls = RunControls(self._steer, self._advice) if live else RunControls()
         self._looked_s = time.monotonic()
         self._outage_s: float | None = None
 
@@ -121,9 +122,12 @@ class _Watched:
             self._view,
             json=False,
             controls=self._controls,
-            advice=lambda path: decision_lines(self._row.run_id, path, self._options)[0],
+            advice=self._advice,
             clock=lambda: self._view.monotonic_s(SYSTEM_CLOCK.wall_ns()),
         )
+
+    def _advice(self, path: str) -> str:
+        return decision_lines(self._row.run_id, path, self._options)[0]
 
     def _follow(self, surface: Surface) -> None:
         controls = self._controls
