@@ -24,12 +24,13 @@ from tests.steering.steered_run import carry_out
 _WAITING: Final = 8
 
 
-def doom(database: str, folder: str, seed: int) -> None:
-    """Carry out the run of a seed, and die at its event."""
+def doom(database: str, folder: str, seed: int, kill_at: int = 0) -> None:
+    """Carry out the run of a seed, and die at an event; 0: at that of the seed."""
     from taskgrove.store import RecordDesk, Recorder, Store
 
     spec = random_run(seed, kills=True)
-    moment = Moment(spec.kill_at, when="committed" if seed % 2 else "enqueued")
+    spec.kill_at = kill_at or spec.kill_at
+    moment = Moment(spec.kill_at, when="committed" if spec.kill_at % 2 else "enqueued")
     with Store.open(database) as store, Recorder(store) as recorder:
         recorder.forward(f"seed-{seed}", moment.kept)
         desk = RecordDesk(store) if seed % 4 > 1 else None
@@ -76,11 +77,11 @@ class Nursery:
             text=True,
         )
 
-    def run(self, database: Path, folder: Path, seed: int) -> int:
+    def run(self, database: Path, folder: Path, seed: int, kill_at: int = 0) -> int:
         """Run one; return how its process ended, negative: by a signal."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([str(database), str(folder), seed]) + "\n")
+        self._process.stdin.write(json.dumps([str(database), str(folder), seed, kill_at]) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, "the nursery has ended"

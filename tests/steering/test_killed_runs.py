@@ -59,6 +59,37 @@ def test_any_run_that_is_killed_is_recovered_and_resumed(
             assert faults == [], f"seed {seed}"
 
 
+#: Runs with all that is steered: holds, pauses, parked and undecided steps, steps that were
+#: accepted or left out, delays, clean-ups; and so many events as each has.
+RICH = {43: 30, 204: 61, 228: 63, 365: 55}
+
+
+@pytest.mark.parametrize(
+    ("seed", "part"),
+    [
+        (43, 0),
+        *(
+            pytest.param(seed, part, marks=pytest.mark.thorough)
+            for seed in RICH
+            for part in range(5)
+            if (seed, part) != (43, 0)
+        ),
+    ],
+)
+def test_a_run_that_is_killed_at_every_event(
+    nursery: Nursery, tmp_path: Path, seed: int, part: int
+) -> None:
+    for kill_at in range(1 + part, RICH[seed] + 1, 5):
+        folder = tmp_path / str(kill_at)
+        folder.mkdir()
+        code = nursery.run(folder / "runs.db", folder, seed, kill_at)
+        assert code in (0, -signal.SIGKILL), f"event {kill_at}"
+        if code:
+            with Store.open(folder / "runs.db") as store:
+                faults = faults_after(store, random_run(seed), folder)
+            assert faults == [], f"event {kill_at}"
+
+
 def faults_after(store: Store, spec: RandomRun, folder: Path) -> list[str]:
     """Recover and resume a run that was killed; return what is wrong then, in words."""
     run_id, history = f"seed-{spec.seed}", History(store)
