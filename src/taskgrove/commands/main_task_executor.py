@@ -183,7 +183,7 @@ class MainTaskExecutor:
             self._engine.join(self._engine.grace_s)
 
     def abort_all(self, reason: str | None = None) -> None:
-        """Ask every running tree to stop; returns at once."""
+        """Ask every running tree to stop; returns at once. Clean-ups (``finally``) still run."""
         self._engine.check_process()
         with self._changed:
             running = list(self._runs)

@@ -107,12 +107,16 @@ class RunHandle:
     def abort(self, reason: str | None = None, *, stop_finally: bool = False) -> bool:
         """Ask the run to stop; returns at once.
 
+        The clean-up (``finally``) of each sequence that has begun still runs. A second call while
+        one is at work stops it.
+
         Args:
             reason: Why, for the record; None says that it was asked for.
-            stop_finally: Whether the clean-up (``finally``) is to stop, too.
+            stop_finally: Whether the clean-up is to stop, too.
 
         Returns:
-            True when this call began the abort, False when it had begun, or ended, before.
+            True when this call began the abort, or stopped the clean-up; False when that was asked
+            before, or the run had ended.
         """
         self._check_process()
         return self._run.abort(reason or "abort was asked for", stop_finally=stop_finally)
