@@ -166,6 +166,17 @@ def test_a_paused_run_tells_who_paused_it_and_how_it_goes_on() -> None:
     assert run.why().pause is None
 
 
+def test_a_pause_that_is_to_come_is_told_until_it_came() -> None:
+    run = Observe()
+    run.running("observe/configure/b1")
+    request = asked("pause", "observe/end", "look at the beam")
+    run.told("observe/end", "pause-before", request)
+    words = "it will pause when end is about to start, as ann (look at the beam) asked"
+    assert words in run.why().sentence + "; ".join(run.why().also)
+    run.told("observe", "paused", request)
+    assert words not in run.why().sentence + "; ".join(run.why().also)
+
+
 def test_a_run_that_is_paused_and_held_tells_both() -> None:
     run = Observe()
     run.failed("observe/scan")

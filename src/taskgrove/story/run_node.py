@@ -149,13 +149,18 @@ class RunNode:
         """The one word for its status, its result code, its health and its wait."""
         if self.notes and (wait := self.wait) is not None:
             return wait.how
+        status, code, health = self.status, self.result_code, self.health_state
+        finished = self.finished
+        if finished is None or not (finished.skipped or finished.accepted):
+            return state_of(status, code, health)  # by far the most frequent
+        left_out = self.is_left_out
         return state_of(
-            self.status,
-            self.result_code,
-            self.health_state,
-            skipped=self.skipped,
-            accepted=self.is_accepted,
-            left_out=self.is_left_out,
+            status,
+            code,
+            health,
+            skipped=finished.skipped,
+            accepted=finished.accepted,
+            left_out=left_out,
         )
 
     @property

@@ -13,10 +13,11 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from taskgrove.control_model import PROBLEM_CODES, TaskStatus
-from taskgrove.events import Cause, LeftOut, one_line
+from taskgrove.events import Cause, LeftOut, SteeringRequest, one_line
 from taskgrove.story.legacy import cause_of, stop_reason
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.node_state import NodeState, state_of
+from taskgrove.story.node_wait import pause_ahead_in
 from taskgrove.story.operator_acts import OperatorAct, acts_of
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
@@ -99,6 +100,7 @@ class Findings(msgspec.Struct):
         verdicts: Verdicts of operators, those of this run first.
         waiting: Leaves whose last attempt failed and that have not ended, by wait and cause.
         parked: Nodes that a pause keeps from starting.
+        pauses: Nodes before which the run will pause, each with the request.
         acts: Acts of operators, in the order of their effects.
         signed: Leaves whose failure a person accepted.
         dropped: Nodes that an operator left out.
@@ -124,6 +126,7 @@ class Findings(msgspec.Struct):
     verdicts: tuple[OperatorVerdict, ...] = ()
     waiting: list[list[WaitingLeaf]] = []
     parked: list[RunNode] = []
+    pauses: list[tuple[RunNode, SteeringRequest]] = []
     acts: tuple[OperatorAct, ...] = ()
     signed: list[RunNode] = []
     dropped: list[RunNode] = []
@@ -178,6 +181,7 @@ def find(story: RunStory) -> Findings:
         waiting = [(node, wait) for node, wait in waits if wait is not None]
         found.waiting = waiting_leaves(waiting)
         found.parked = [node for node, wait in waiting if wait.failure is None]
+        found.pauses = _pauses_ahead(story)
     found.acts = acts_of(story.nodes, story.asked)
     if skipped or ended:
         _sort_out(found, ended, skipped)
@@ -185,6 +189,18 @@ def find(story: RunStory) -> Findings:
     accepted = (_verdict(node, note, "ok") for node, note in found.accepted)
     found.verdicts = (*said, *accepted)
     return found
+
+
+def _pauses_ahead(story: RunStory) -> list[tuple[RunNode, SteeringRequest]]:
+    """Return the nodes before which a run will pause: that did not begin, and were not reached."""
+    root = story.root
+    used = {note.request.id for note in root.notes if note.request} if root is not None else set()
+    ahead = (
+        (node, pause_ahead_in(node.notes))
+        for node in story.nodes
+        if node.notes and node.started_ns is None and not node.is_final and node is not root
+    )
+    return [(node, request) for node, request in ahead if request and request.id not in used]
 
 
 def order_of(node: RunNode) -> tuple[int, int]:

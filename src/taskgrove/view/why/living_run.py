@@ -9,7 +9,7 @@ import msgspec
 
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
-from taskgrove.view.act_words import pause_words
+from taskgrove.view.act_words import pause_words, person
 from taskgrove.view.phrases import (
     COLUMNS,
     ago_text,
@@ -22,7 +22,7 @@ from taskgrove.view.phrases import (
 from taskgrove.view.terminal_text import duration_text, safe_text
 from taskgrove.view.why.findings import Findings
 from taskgrove.view.why.held_steps import decision_words, waiting_clauses
-from taskgrove.view.why.naming import command_of, device_of, note_of, who
+from taskgrove.view.why.naming import command_of, device_of, name_of, note_of, who
 
 _NS: Final = 1_000_000_000
 
@@ -118,6 +118,9 @@ def running_clauses(found: Findings, waits: Sequence[Wait], room: int) -> list[s
             told[-1] += f", and {'its timeout counts' if is_one else 'their timeouts count'}"
     if waits or waiting:
         told += waiting_clauses(found.waiting, found.parked, story.now_ns, room)
+    for node, request in found.pauses[:1]:
+        by = person(request, room)
+        told.append(f"it will pause when {name_of(node, room)} is about to start, as {by} asked")
     if found.failed:
         first, more = found.failed[0], len(found.failed) - 1
         others = f" ({leaves(more)} failed after it)" if more else ""
