@@ -151,6 +151,17 @@ def test_no_answer_exits_with_7(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("record")
+def test_ctrl_c_ends_the_waiting_and_not_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_request: SteeringRequest) -> None:
+        raise KeyboardInterrupt
+
+    desk_that(monkeypatch, interrupted)
+    found = asked("pause", RUN)
+    assert found.exit_code == 7
+    assert found.stdout == "Interrupted; a request that was made stands.\n"
+
+
+@pytest.mark.usefixtures("record")
 @pytest.mark.parametrize("give", [done, not_held, lambda _: None], ids=["done", "refused", "none"])
 def test_the_answer_as_json(
     monkeypatch: pytest.MonkeyPatch, give: Callable[[SteeringRequest], SteeringAnswer | None]

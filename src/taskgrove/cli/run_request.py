@@ -111,12 +111,14 @@ def _confirm(
 def _answer(
     terminal: Terminal, desk: RecordDesk, row: RunRow, request: SteeringRequest, wait_s: float
 ) -> SteeringAnswer | None:
-    """Return the answer; None where it did not come in time, which is told."""
+    """Return the answer; None where it did not come in time, or nobody waited, which is told."""
     try:
         return desk.ask(row.run_id, request, wait_s=wait_s)
     except NoAnswerError as exc:
         terminal.say_error(exc)
-        return None
+    except KeyboardInterrupt:
+        terminal.say("Interrupted; a request that was made stands.")
+    return None
 
 
 def _as_data(
