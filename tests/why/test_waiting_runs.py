@@ -132,6 +132,7 @@ def test_held_steps_of_one_cause_are_one_group_with_one_command() -> None:
     assert commands(found)[0] == "retry observe/configure"
     assert "and on 1 more step" in found.sentence
     assert "Waiting (2 steps):" in render_why(found)
+    assert "0/2 done, 2 held" in run.tree
 
 
 def test_causes_that_differ_have_a_command_each() -> None:

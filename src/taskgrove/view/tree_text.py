@@ -147,7 +147,7 @@ def _words_of(view: RunView, node: RunNode, now_ns: int | None) -> str:
     """Return the words beside a node, in one harmless line."""
     ladder = node.abort_ladder
     branch = None if view.is_leaf(node) else view.branch(node)
-    done = None if branch is None else f"{branch.done_count}/{len(branch.children)} done"
+    done = None if branch is None else _done_text(branch)
     if "abandoned" in ladder:
         return "abandoned: it did not stop when asked, and may still be running"
     if "asked" in ladder and node.state == "running":
@@ -165,6 +165,12 @@ def _words_of(view: RunView, node: RunNode, now_ns: int | None) -> str:
     if node.is_final and node.decision and node.state != "completed":
         return safe_text(node.decision)
     return _first_words(node.message) if node.is_problem else _described(done, node)
+
+
+def _done_text(branch: Branch) -> str:
+    """Return how many nodes below a node have ended, and how many wait: ``3/5 done, 1 held``."""
+    waiting = (f", {branch.tally[how]} {how}" for how in _WAITS if branch.tally[how])
+    return f"{branch.done_count}/{len(branch.children)} done{''.join(waiting)}"
 
 
 def _waiting_words(node: RunNode, now_ns: int | None) -> str:
