@@ -98,7 +98,7 @@ class Terminals:
             time.sleep(0.02)
         document: dict[str, Any] = json.loads(file.read_text().splitlines()[0])
         assert document["kind"] == "held"
-        assert "no lock" in document["why"]
+        assert document["held"][0]["cause"] == "no lock"
         return document
 
     def told(self, verb: str) -> list[str]:

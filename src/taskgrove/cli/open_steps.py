@@ -122,7 +122,7 @@ class OpenSteps:
             step = OpenStep(
                 path,
                 topic,
-                said or event.message,
+                detail.data.get("words") or said or event.message,
                 event.attempt,
                 event.wall_ns,
                 int(until) if until.isascii() and until.isdecimal() else None,
