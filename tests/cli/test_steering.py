@@ -412,6 +412,24 @@ def test_the_third_ctrl_c_quits_although_the_clean_up_does_not_end(here: Path) -
     assert "quit immediately" in words
 
 
+def test_quitting_at_once_leaves_the_terminal_as_it_was(here: Path) -> None:
+    with on_a_terminal(here, *run_of("stuck", "--grace", "3000")) as (process, terminal):
+        see(terminal, "x abort")
+        begun(here)
+        os.write(terminal, b"\x03")
+        see(terminal, "press Ctrl-C again")
+        while not (here / "cleaning").exists():
+            assert process.poll() is None
+        os.write(terminal, b"\x03")
+        see(terminal, "clean-up is stopped")
+        os.write(terminal, b"\x03")
+        assert process.wait(PATIENCE_S) == 5
+        modes = termios.tcgetattr(terminal)[3]
+        assert modes & termios.ECHO
+        assert modes & termios.ICANON
+        os.close(terminal)
+
+
 def test_at_the_terminal_last_is_asked_about(here: Path) -> None:
     with start(*run_of("waits"), cwd=here) as process:
         begun(here)

@@ -18,6 +18,7 @@ from taskgrove.events.steering_request import (
     Steer,
     SteeringVerb,
 )
+from taskgrove.view.phrases import LINES_SHOWN
 from taskgrove.view.steering_words import answer_line
 from taskgrove.view.terminal_text import Charset, safe_text
 from taskgrove.view.tree_lines import Segment
@@ -72,9 +73,12 @@ class RunControls:
         new = self.steps.take(events)
         self._decisions.settle()
         if self._keys is None and self._advice is not None:
-            for step in new:
-                if step.topic == "held":
-                    self.tell(held_words(step.path, step.words, self._advice))
+            held = [step for step in new if step.topic == "held"]
+            words = [held_words(step.path, step.words, self._advice) for step in held[:LINES_SHOWN]]
+            if len(held) > LINES_SHOWN:
+                words.append(f"… and {len(held) - LINES_SHOWN:,} more are held")
+            for line in words:
+                self.tell(line)
 
     def tell(self, text: str) -> None:
         """Have a line told with the answers; called by any thread."""

@@ -85,6 +85,14 @@ def test_without_keys_a_held_step_is_told_with_the_command_to_type() -> None:
     assert controls.lines(80, UNICODE, 0) == []
 
 
+def test_of_many_held_steps_the_first_ones_are_told() -> None:
+    controls = RunControls(None, lambda path: f"taskgrove retry RUN {path}")
+    controls.take([note("held", f"o/{number}") for number in range(1000)])
+    lines = told(controls)
+    assert len(lines) == 21
+    assert lines[-1] == "… and 980 more are held"
+
+
 def test_a_clean_up_is_known_from_the_tree_before_its_event_comes() -> None:
     leaf = LeafTask("clean", "o/1/1", "End")
     inner = Task("o", subtasks=[LeafTask("scan", "o/1/1", "Scan")], finally_tasks=[leaf])
