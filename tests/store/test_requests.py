@@ -29,6 +29,7 @@ from taskgrove.redaction import Redaction
 from taskgrove.store import History, RecordDesk, Recorder, Store
 from taskgrove.store import record_desk as desk_module
 from taskgrove.store.queries.export_parquet import _node_row
+from taskgrove.store.queries.usual_durations import good_duration_s, past_durations_s
 from taskgrove.store.recording import inbox as inbox_module
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside
 from taskgrove.store.recording.request_rows import request_of
@@ -538,6 +539,15 @@ def test_the_last_step_of_a_run_is_accepted_on_request(recorder: Recorder, store
     node = {node.path: node for node in History(store).nodes("run-1")}["observe/scan"]
     assert node.finished is not None
     assert node.finished.accepted_by == ("ann",)
+    assert good_duration_s(node) is None
+    with History(store).reader.cursor() as cursor:
+        assert past_durations_s(cursor, "observe/scan", (0, 0)) == []
+        assert past_durations_s(cursor, "observe", (0, 0)) == []
+        assert len(past_durations_s(cursor, "observe/end", (0, 0))) == 1
+    counted = {found.path: found for found in History(store).stats().nodes}
+    assert (counted["observe/scan"].failed_count, counted["observe/scan"].ok_count) == (1, 0)
+    assert (counted["observe"].degraded_count, counted["observe"].p50_s) == (1, None)
+    assert counted["observe/end"].ok_count == 1
     row = _node_row("run-1", node)
     assert (row["outcome"], row["accepted_by"], row["accepted_why"]) == ("accepted", "ann", "seen")
 

@@ -36,6 +36,18 @@ def good_code_sql(column: str) -> str:
     return f"coalesce({column}, 0) < {int(min(PROBLEM_CODES))}"
 
 
+def accepted_sql(dialect: str) -> str:
+    """Return as SQL that a person accepted the failure of ``nodes n``, or failures below it.
+
+    Args:
+        dialect: ``sqlite`` or ``postgresql``.
+    """
+    mark = '"accepted":true,"accepted_by":['  # as FinishedDetail is encoded
+    if dialect == "sqlite":
+        return f"coalesce(instr(n.facts, CAST('{mark}' AS BLOB)), 0) > 0"
+    return f"coalesce(position('{mark}'::bytea IN n.facts), 0) > 0"
+
+
 #: The same decision as :func:`outcome_word`, as SQL over the columns of ``runs``.
 OUTCOME_SQL: Final[dict[RunOutcome, str]] = {
     "ok": (

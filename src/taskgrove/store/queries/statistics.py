@@ -12,7 +12,8 @@ How it is counted:
 - The failure rate is failures / ends. An end is a node that ran to a final state; a casualty
   (a step that was not run because an earlier one failed) has none, and neither has a node
   that was aborted: whoever aborts it says nothing about it. A failure is an end that is FAILED,
-  REJECTED, or COMPLETED with a code other than OK and no degraded health.
+  REJECTED, or COMPLETED with a code other than OK and no degraded health; a failure that a
+  person accepted is one, too. What waited for that person has no duration.
 - A device spoils a run when a leaf of it ended in a failure, or degraded, in that run.
 """
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.percentiles import percentile
@@ -31,6 +32,7 @@ from taskgrove.store.queries.run_outcome import (
     BROKEN_SQL,
     RUN_OUTCOMES,
     RunOutcome,
+    accepted_sql,
     good_code_sql,
     outcome_word,
 )
@@ -40,17 +42,20 @@ if TYPE_CHECKING:
     from taskgrove.store.queries.reading import Reader
 
 _OK, _DEGRADED, _FAILED, _ABORTED, _SKIPPED, _NO_END = range(6)
-_KIND: Final = (
-    f"CASE WHEN n.skipped <> 0 THEN {_SKIPPED}"
-    f" WHEN n.status = 5 AND n.health_state = 'DEGRADED' THEN {_DEGRADED}"
-    f" WHEN n.status = 5 AND {good_code_sql('n.result_code')} THEN {_OK}"
-    f" WHEN n.status IN (5, 6, 7) THEN {_FAILED}"
-    f" WHEN n.status = 3 THEN {_ABORTED} ELSE {_NO_END} END"
-)
-_NODES: Final = (
-    f"SELECT n.path_key, n.device, {_KIND}, n.ended_ns - n.started_ns, n.attempt, n.run_key"  # noqa: S608 - our own constants
-    " FROM nodes n"
-)
+
+
+def _nodes_sql(dialect: str) -> str:
+    accepted = accepted_sql(dialect)
+    kind = (
+        f"CASE WHEN n.skipped <> 0 THEN {_SKIPPED}"
+        f" WHEN n.status = 5 AND n.health_state = 'DEGRADED' THEN {_DEGRADED}"
+        f" WHEN n.status = 5 AND {accepted} THEN {_FAILED}"
+        f" WHEN n.status = 5 AND {good_code_sql('n.result_code')} THEN {_OK}"
+        f" WHEN n.status IN (5, 6, 7) THEN {_FAILED}"
+        f" WHEN n.status = 3 THEN {_ABORTED} ELSE {_NO_END} END"
+    )
+    took = f"CASE WHEN {accepted} THEN NULL ELSE n.ended_ns - n.started_ns END"
+    return f"SELECT n.path_key, n.device, {kind}, {took}, n.attempt, n.run_key FROM nodes n"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +210,8 @@ def statistics_of(reader: Reader, which: RunFilter = ALL_RUNS) -> Statistics:
     with reader.cursor() as cursor:
         commands = _commands(cursor, where, parameters, which.limit)
         broken = {key for (key,) in cursor.rows(f"SELECT r.run_key FROM runs r WHERE {BROKEN_SQL}")}  # noqa: S608 - our own constant
-        sums = _sums(cursor, *_nodes_query(where, parameters, which.limit), broken)
+        query = _nodes_query(_nodes_sql(reader.dialect), where, parameters, which.limit)
+        sums = _sums(cursor, *query, broken)
         names = {key: str(path) for key, path in cursor.rows("SELECT path_key, path FROM paths")}
     outcomes: Counter[RunOutcome] = Counter()
     for command in commands:
@@ -220,16 +226,18 @@ def statistics_of(reader: Reader, which: RunFilter = ALL_RUNS) -> Statistics:
     )
 
 
-def _nodes_query(where: str, parameters: list[Any], limit: int | None) -> tuple[str, list[Any]]:
+def _nodes_query(
+    nodes: str, where: str, parameters: list[Any], limit: int | None
+) -> tuple[str, list[Any]]:
     if limit is not None:
         return (
-            f"{_NODES} WHERE n.run_key IN (SELECT r.run_key FROM runs r{where}"  # noqa: S608
+            f"{nodes} WHERE n.run_key IN (SELECT r.run_key FROM runs r{where}"  # noqa: S608
             f" ORDER BY r.created_ns DESC, r.run_key DESC LIMIT {int(limit)})",
             parameters,
         )
     if not where:
-        return _NODES, []
-    return f"{_NODES} JOIN runs r ON r.run_key = n.run_key{where}", parameters
+        return nodes, []
+    return f"{nodes} JOIN runs r ON r.run_key = n.run_key{where}", parameters
 
 
 def _sums(
