@@ -31,7 +31,6 @@ from taskgrove.commands.execution.waiting_steps import (
 )
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart, PriorWork, report_end
 from taskgrove.commands.task import BaseTask, LeafTask, Task
-from taskgrove.commands.tracking.judgement import has_begun
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, chain_of, exception_line
 from taskgrove.events.steering_request import SteeringRequest
@@ -209,7 +208,7 @@ class Schedule:
                 # Complete from the start: nothing else would report its end.
                 end_child(node, composite, TaskStatus.COMPLETED, (ResultCode.OK, ""))
             if node.tracker.is_complete:
-                if composite.watched and has_begun(node.tracker.subtasks):
+                if composite.watched and self._had_begun(node):
                     composite.mark_begun()
                 if self._prior:
                     forgive_recorded(node, composite, self._is_skipped_over)
@@ -233,6 +232,11 @@ class Schedule:
             steps.append(Step(node, composite, has_ended=True))
         else:
             self._launch(leaf_run)
+
+    def _had_begun(self, task: Task) -> bool:
+        """Return whether work of a leaf had begun below a task that the record tells the end of."""
+        ends = (self._prior.get(path) for path, _ in task.walk())
+        return any(isinstance(end, PriorEnd) and end.has_begun for end in ends)
 
     def _take_over(self, leaf: LeafTask, composite: Composite, known: PriorEnd) -> None:
         """Take over the end of a leaf that is not started."""

@@ -13,7 +13,7 @@ from taskgrove.commands.prior import PriorEnd, PriorWork
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import TaskAbortedError
-from taskgrove.events import TaskEvent
+from taskgrove.events import Cause, CauseKind, TaskEvent
 from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 
 DEVICE, PARALLEL = TaskExecutionType.DEVICE, TaskExecutionType.PARALLEL
@@ -164,6 +164,22 @@ def test_a_run_that_starts_nothing_else_runs_it_only_where_a_step_had_begun(
         assert (
             "not run: the runner was lost" in stage.end_of("root/inner/finally/inner-end").message
         )
+
+
+@pytest.mark.parametrize(("kind", "runs"), [("not_started", False), ("timed_out", True)])
+def test_what_the_record_tells_of_a_whole_step_decides_whether_one_had_begun(
+    kind: CauseKind, runs: bool
+) -> None:
+    inner = sequence(Task("part", subtasks=[leaf("b")]), name="inner", last=("inner-end",))
+    fields = {"cause": Cause(kind=kind)}
+    end = PriorEnd(FAILED, (ResultCode.FAILED, "late"), fields=fields, recorded=True)
+    stage = Stage(
+        Task("root", subtasks=[inner]), prior={"root/inner/part/b": end},
+        start_nothing="the runner was lost", start_clean_up=True,
+    )  # fmt: skip
+    assert stage.handle.wait(GUARD_S)
+    stage.executor.shutdown()
+    assert stage.started == (["inner-end"] if runs else [])
 
 
 def test_the_inner_one_runs_before_the_outer_one() -> None:
@@ -318,7 +334,8 @@ def test_a_second_interrupt_in_the_block_of_the_executor_stops_it() -> None:
 
     class Interrupted(MainTaskExecutor):
         def shutdown(self, wait: bool = True) -> None:
-            if not any(call.name == "end" for call in fake.calls):
+            interrupts.append(None)
+            if len(interrupts) == 1:
                 fake.wait_for_call("end")
                 raise KeyboardInterrupt
             super().shutdown(wait)
@@ -330,6 +347,7 @@ def test_a_second_interrupt_in_the_block_of_the_executor_stops_it() -> None:
             raise KeyboardInterrupt
 
     handles: list[Any] = []
+    interrupts: list[None] = []
     with pytest.raises(KeyboardInterrupt):
         block()
     assert handles[0].outcome.status is ABORTED
