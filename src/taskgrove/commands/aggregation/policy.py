@@ -135,9 +135,16 @@ class TaskAggregationPolicy:
             severe=verdict.severe,
             kind=kind,
         )
-        accepted = verdict.result == ResultCode.OK and any(sub.accepted for sub in tally.marked)
-        causes = self._causes(tally, verdict)
-        message = self._message(tally, verdict, [str(cause) for cause in causes])
+        accepted, message = False, ""
+        causes: list[CauseLine] = []
+        if decision.verdict == "OK" and not tally.marked:  # the usual end
+            if self.is_root:
+                message = self._message(tally, verdict, [])
+        else:
+            if tally.marked and verdict.result == ResultCode.OK:
+                accepted = any(sub.accepted for sub in tally.marked)
+            causes = self._causes(tally, verdict)
+            message = self._message(tally, verdict, [str(cause) for cause in causes])
         return AggregationOutcome(
             verdict.status,
             verdict.result,

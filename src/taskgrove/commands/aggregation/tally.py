@@ -214,6 +214,8 @@ class Tally:
     @property
     def acts_told(self) -> str:
         """The words of a sum for acts of operators: ``, 1 accepted by ann, 2 left out by bob``."""
+        if not self.marked and not self.by_operator:
+            return ""
         words: list[str] = []
         accepted = sum(sub.accepted for sub in self.marked)
         if accepted:

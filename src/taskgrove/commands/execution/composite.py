@@ -18,20 +18,22 @@ class Composite:
     """A Task while it runs.
 
     Attributes:
+        clean_up: The clean-up of a sequence, its last child, or None.
         clock: The clock of the nearest limit, its own or from above; None: it has no limit.
-        clean_up: The clean-up of the sequence, or None.
         in_finally: Whether it belongs to a clean-up.
         watched: Whether it has a clean-up, or a task above it has one.
         begun: Whether work of a leaf below has begun; kept only where it is watched.
+        forgiven: The names of children after which the later steps run, whatever became of them,
+            because an operator wants that; None: there are none.
         undecided: The failed leaves of a group on which no decision was made, by name.
     """
 
     __slots__ = (
-        "_forgiven",
         "_unbegun",
         "begun",
         "clean_up",
         "clock",
+        "forgiven",
         "in_finally",
         "is_sequence",
         "next_index",
@@ -51,15 +53,19 @@ class Composite:
         self.path = path
         self.remaining = len(task.subtasks)
         self.next_index = 0
-        self._unbegun: set[str] = set()
-        self._forgiven: set[str] | None = None
+        self._unbegun: set[str] | None = None
+        self.forgiven: set[str] | None = None
         self.undecided: dict[str, WaitingStep] = {}
         self.is_sequence = task.task_type is TaskExecutionType.SEQUENTIAL
-        self.in_finally: bool = task.is_finally or (parent is not None and parent.in_finally)
         self.clean_up = task.finally_task
-        self.watched: bool = self.clean_up is not None or (parent is not None and parent.watched)
+        self.watched = self.clean_up is not None
         self.begun = False
-        above = None if parent is None else parent.clock
+        self.in_finally = task.is_finally
+        above: LimitClock | None = None
+        if parent is not None:
+            self.watched = self.watched or parent.watched
+            self.in_finally = self.in_finally or parent.in_finally
+            above = parent.clock
         # Limits from above do not reach a clean-up.
         self.clock: LimitClock | None = None if task.is_finally else above
         if task.timeout is not None:
@@ -90,20 +96,22 @@ class Composite:
 
     def leave_unbegun(self, child: BaseTask) -> None:
         """Remember that a leaf was never begun, for want of a runner, here and further up."""
+        if self._unbegun is None:
+            self._unbegun = set()
         self._unbegun.add(child.name)
         if self.parent is not None:
             self.parent.leave_unbegun(self.task)
 
     def forgive(self, child: BaseTask) -> None:
         """Remember that an operator wants the later steps to run whatever became of a child."""
-        if self._forgiven is None:
-            self._forgiven = set()
-        self._forgiven.add(child.name)
+        if self.forgiven is None:
+            self.forgiven = set()
+        self.forgiven.add(child.name)
 
     def forgive_above(self) -> None:
         """Forgive this composite, which has ended, where it failed by forgiven children only."""
         if (
-            self._forgiven
+            self.forgiven
             and self.parent is not None
             and not any(self.broken_by(child) for child in self.task.subtasks)
         ):
@@ -115,7 +123,7 @@ class Composite:
         Args:
             child: A child that has ended.
         """
-        if self._forgiven is not None and child.name in self._forgiven:
+        if self.forgiven is not None and child.name in self.forgiven:
             return None
         if isinstance(child, Task):
             outcome = child.tracker.outcome()
@@ -128,7 +136,8 @@ class Composite:
             code = record.result_code if record.result_code is not None else ResultCode.OK
         if status is TaskStatus.ABORTED:
             # A child that was aborted for want of a runner breaks nothing: nor is the rest begun.
-            return None if child.name in self._unbegun else f"{child.name} aborted"
+            is_unbegun = self._unbegun is not None and child.name in self._unbegun
+            return None if is_unbegun else f"{child.name} aborted"
         if status is TaskStatus.COMPLETED and (health == "DEGRADED" or code not in PROBLEM_CODES):
             return None
         word = "rejected" if status is TaskStatus.REJECTED else "failed"

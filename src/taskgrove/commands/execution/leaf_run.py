@@ -69,6 +69,7 @@ class LeafOwner(Protocol):
     engine: Engine
     bus: EventBus
     lock: threading.Lock
+    abort_reason: str | None
     ended: Callable[[LeafRun], None]
     take_failure: Callable[[LeafRun, Attempt, BaseException | None], bool]
     ended_late: Callable[[LeafRun], None]
@@ -123,7 +124,8 @@ class LeafRun(LeafMachine):
         self.earlier = earlier
         self.outside_id: str | None = None
         self.began_ns: int | None = None
-        self.limit = composite.limit
+        # Not by the property: most leaves have no limit.
+        self.limit = None if composite.clock is None else composite.clock.first()
         self.timer: TimerEntry | None = None
         self.worker: Worker | None = None
         self.told_id: str | None = None
@@ -276,7 +278,8 @@ class LeafRun(LeafMachine):
 
     def __call__(self) -> None:
         """Run the attempt; the executor's pool calls it on one of its threads."""
-        if self.stop_reason is not None and self.outside_id is None:
+        run = self.run
+        if run.abort_reason is not None and self.outside_id is None and self.stop_reason:
             return  # the abort, which reaches every attempt, ends it: nothing begins meanwhile
         if self.move(CALL) is None:
             return

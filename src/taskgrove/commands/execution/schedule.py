@@ -100,7 +100,10 @@ class Schedule:
         """Go on after an attempt that has ended for good."""
         composite = leaf_run.composite
         with self._run.lock:
-            self._take_from_active(leaf_run)
+            if composite.clock is None:
+                self.active.pop(leaf_run, None)
+            else:
+                self._take_from_active(leaf_run)
             composite.remaining -= 1
             remaining = composite.remaining
         if composite.undecided:
@@ -256,13 +259,15 @@ class Schedule:
         """End a leaf that must not start any more; True when it was ended."""
         if leaf_run.outside_id is not None:
             return False  # its work runs already: it is followed, and then stopped
-        reason, limit = leaf_run.stop_reason, leaf_run.limit
+        limit = leaf_run.limit
+        # First the facts that hold for few runs: this is on the path of every leaf.
+        reason = None if self._run.abort_reason is None else leaf_run.stop_reason
         words = "not started"
         status, code = TaskStatus.ABORTED, ResultCode.ABORTED
         if reason is not None:
             text, cause = reason, Cause(kind="not_started", said=reason)
             words = unstarted(leaf_run)
-        elif (unbegun := self._why_unbegun(leaf_run)) is not None:
+        elif self._start_nothing and (unbegun := self._why_unbegun(leaf_run)) is not None:
             leaf_run.composite.leave_unbegun(leaf_run.leaf)
             text, cause = unbegun, Cause(kind="never_begun")
         elif limit is not None and limit.at <= time.monotonic():
@@ -288,7 +293,7 @@ class Schedule:
                 if composite.clock is not None:
                     composite.clock.count(1, 0)
                     leaf_run.limit = composite.clock.first()
-            aborting = leaf_run.stop_reason is not None
+            aborting = run.abort_reason is not None and leaf_run.stop_reason is not None
         if is_kept:  # a pause came in between, or a mark
             self.gate.keep(leaf_run)
             return
@@ -317,8 +322,9 @@ class Schedule:
         steps: list[Step],
     ) -> None:
         """Append the steps that follow the end of a child, of which ``remaining`` are left."""
-        if not remaining or (composite.is_sequence and not self._next(child, composite, steps)):
-            self._composite_done(composite, steps)
+        if remaining and (not composite.is_sequence or self._next(child, composite, steps)):
+            return
+        self._composite_done(composite, steps)
 
     def _next(self, child: BaseTask, composite: Composite, steps: list[Step]) -> bool:
         """Append the step of a sequence that follows a child; False: none does."""
@@ -332,7 +338,7 @@ class Schedule:
         following = task.subtasks[composite.next_index]
         composite.next_index += 1
         may_run = self._start_nothing is None or self._start_clean_up
-        if following is last and not composite.begun and may_run:
+        if following is last and last is not None and not composite.begun and may_run:
             run = self._run
             reason = run.stop_reason(composite) or self._start_nothing
             end_clean_up(run.bus, composite, last, reason, self._is_recorded)
@@ -343,7 +349,8 @@ class Schedule:
     def _composite_done(self, composite: Composite, steps: list[Step]) -> None:
         if composite.parent is None:
             return
-        composite.forgive_above()
+        if composite.forgiven:
+            composite.forgive_above()
         done = Step(composite.task, composite.parent, has_ended=True)
         if composite.tracker.is_complete:
             steps.append(done)
