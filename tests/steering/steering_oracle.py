@@ -50,7 +50,10 @@ def answers(asked: Iterable[Asked]) -> Iterator[str]:
 
 def request_ids(event: TaskEvent) -> Iterator[str]:
     detail = event.detail
-    if isinstance(detail, (NoteDetail, FinishedDetail)) and detail.request is not None:
+    if not isinstance(detail, (NoteDetail, FinishedDetail)) or detail.request is None:
+        return
+    stops = isinstance(detail, NoteDetail) and detail.topic == "abort-asked"
+    if not (stops and detail.request.verb == "retry"):  # that the earlier attempt stops is no retry
         yield detail.request.id
 
 

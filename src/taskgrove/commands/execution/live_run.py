@@ -317,6 +317,7 @@ class Run:
             outcome = AggregationOutcome(TaskStatus.FAILED, ResultCode.FAILED, text, "FAILED")
         if not self._move(END):
             return
+        self._steering.end()
         report = functools.partial(self._report, outcome)
         if self._recorder is None:
             report()

@@ -63,6 +63,8 @@ class Steering:
         self._answers: dict[str, SteeringAnswer | list[TakeAnswer]] = {}
         #: The requests that came before the run began; None from then on.
         self._early: list[SteeringRequest] | None = []
+        #: What answers the requests that wait for the end of an earlier attempt.
+        self._stopping: set[_Act] = set()
         #: The last request that acted on a node, by path.
         self._acts: dict[str, SteeringRequest] = {}
         self._verbs: Mapping[SteeringVerb, _Verb] = {
@@ -98,6 +100,13 @@ class Steering:
             early, self._early = self._early or [], None
         for request in early:
             self._carry_out(request)
+
+    def end(self) -> None:
+        """Answer the requests that still wait for the end of an attempt: the run has ended."""
+        with self._lock:
+            stopping, self._stopping = self._stopping, set()
+        for ended in stopping:
+            guarded(ended)
 
     def _carry_out(self, request: SteeringRequest) -> None:
         reply = SteeringReply(request, self._give)
@@ -221,6 +230,8 @@ class Steering:
         reply.wait_for_more()
 
         def ended() -> None:
+            with self._lock:
+                self._stopping.discard(ended)
             if once.is_first():
                 acts: list[_Act] = []
                 holding = self._run.schedule.holding
@@ -233,10 +244,14 @@ class Steering:
                 _act(acts, reply)
 
         def too_slow() -> None:
+            with self._lock:
+                self._stopping.discard(ended)
             if once.is_first():
                 reply.object("still_at_work", step.path, outside_id=leaf_run.told_id)
                 reply.done()
 
+        with self._lock:
+            self._stopping.add(ended)
         step.on_late_end = lambda: engine.control.submit(ended)
         text = "asked to stop, so that it can be tried again"
         detail = NoteDetail("abort-asked", {"reason": request.why}, request=request)
@@ -244,7 +259,8 @@ class Steering:
         engine.at(time.monotonic() + engine.grace_s, too_slow)
         leaf_run.ask_to_stop()
         engine.control.submit(functools.partial(call_abort, leaf_run, text))
-        if not leaf_run.may_go_on:  # it has ended in between
+        # It has ended in between, or the run has.
+        if not leaf_run.may_go_on or self._run.state in _OVER:
             engine.control.submit(ended)
 
     def _leave_out(

@@ -135,6 +135,19 @@ def test_another_decision_may_come_while_the_earlier_attempt_is_asked_to_stop() 
         assert answers.get(timeout=GUARD_S).fate in ("refused", "too_late")
 
 
+def test_a_request_that_waits_for_the_end_of_an_attempt_is_answered_when_the_run_ends() -> None:
+    step = leaf("scan", timeout=0.01)
+    with live(tree(step), {"scan": DEAF}, hold=True, grace_s=GUARD_S) as run:
+        run.note("held", "observe/scan")
+        answers: SimpleQueue[SteeringAnswer] = SimpleQueue()
+        retry = SteeringRequest(id="r", verb="retry", path="observe/scan", abort_first=True)
+        run.handle.steer(retry, answers.put)
+        assert run.handle.fail("observe/scan", who="ann").fate == "done"
+        run.ends()
+        assert why_not(answers.get_nowait()) == ("too_late", ["node_ended"])
+        run.fake.release("scan")
+
+
 @pytest.mark.parametrize(
     "kind", ["timed_out", "silent", "fate_unknown", "forgotten", "abandoned", "lost", "promised"]
 )
