@@ -515,6 +515,12 @@ def test_a_held_step_is_tried_again_on_request(recorder: Recorder, store: Store)
         assert handle.wait(PATIENCE_S)
         assert handle.outcome is not None
         assert handle.outcome.ok
+    node = {node.path: node for node in History(store).nodes("run-1")}["observe/scan"]
+    assert good_duration_s(node) is None  # it waited for a person
+    with History(store).reader.cursor() as cursor:
+        assert past_durations_s(cursor, "observe/scan", (0, 0)) == []
+    counted = {found.path: found for found in History(store).stats().nodes}
+    assert (counted["observe/scan"].ok_count, counted["observe/scan"].p50_s) == (1, None)
     asked = [row for row in History(store).requests("run-1") if row.request.verb == "retry"]
     done = {row.request.id for row in asked if row.answer is not None and row.answer.fate == "done"}
     assert len(done) == 2

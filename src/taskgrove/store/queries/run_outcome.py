@@ -42,7 +42,20 @@ def accepted_sql(dialect: str) -> str:
     Args:
         dialect: ``sqlite`` or ``postgresql``.
     """
-    mark = '"accepted":true,"accepted_by":['  # as FinishedDetail is encoded
+    return _in_facts(dialect, '"accepted":true,"accepted_by":[')  # as FinishedDetail is encoded
+
+
+def waited_sql(dialect: str) -> str:
+    """Return as SQL that ``nodes n`` waited for the decision of a person.
+
+    Args:
+        dialect: As :func:`accepted_sql`.
+    """
+    held = _in_facts(dialect, '{"topic":"held",')  # as NodeNote is encoded
+    return f"({accepted_sql(dialect)} OR {held})"
+
+
+def _in_facts(dialect: str, mark: str) -> str:
     if dialect == "sqlite":
         return f"coalesce(instr(n.facts, CAST('{mark}' AS BLOB)), 0) > 0"
     return f"coalesce(position('{mark}'::bytea IN n.facts), 0) > 0"

@@ -13,7 +13,7 @@ How it is counted:
   (a step that was not run because an earlier one failed) has none, and neither has a node
   that was aborted: whoever aborts it says nothing about it. A failure is an end that is FAILED,
   REJECTED, or COMPLETED with a code other than OK and no degraded health; a failure that a
-  person accepted is one, too. What waited for that person has no duration.
+  person accepted is one, too. A step that waited for a decision has no duration.
 - A device spoils a run when a leaf of it ended in a failure, or degraded, in that run.
 """
 
@@ -35,6 +35,7 @@ from taskgrove.store.queries.run_outcome import (
     accepted_sql,
     good_code_sql,
     outcome_word,
+    waited_sql,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _nodes_sql(dialect: str) -> str:
         f" WHEN n.status IN (5, 6, 7) THEN {_FAILED}"
         f" WHEN n.status = 3 THEN {_ABORTED} ELSE {_NO_END} END"
     )
-    took = f"CASE WHEN {accepted} THEN NULL ELSE n.ended_ns - n.started_ns END"
+    took = f"CASE WHEN {waited_sql(dialect)} THEN NULL ELSE n.ended_ns - n.started_ns END"
     return f"SELECT n.path_key, n.device, {kind}, {took}, n.attempt, n.run_key FROM nodes n"  # noqa: S608
 
 

@@ -17,7 +17,7 @@ from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.queries.percentiles import percentile
 from taskgrove.store.queries.reading import Reader
-from taskgrove.store.queries.run_outcome import BROKEN_SQL, accepted_sql, good_code_sql
+from taskgrove.store.queries.run_outcome import BROKEN_SQL, good_code_sql, waited_sql
 from taskgrove.story.run_node import RunNode
 
 #: Fewer past ends give no spread.
@@ -34,7 +34,7 @@ _PAST: Final = (
     "SELECT n.ended_ns - n.started_ns FROM nodes n"  # noqa: S608 - our own constants
     " WHERE n.path_key = (SELECT path_key FROM paths WHERE path = ?)"
     " AND n.run_key NOT IN (?, ?) AND n.status = 5 AND n.ended_ns >= n.started_ns"
-    f" AND ({good_code_sql('n.result_code')} OR n.health_state = 'DEGRADED') AND NOT {{accepted}}"
+    f" AND ({good_code_sql('n.result_code')} OR n.health_state = 'DEGRADED') AND NOT {{waited}}"
     f" AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = n.run_key AND {BROKEN_SQL})"
     f" ORDER BY n.run_key DESC LIMIT {NEWEST_ENDS}"
 )
@@ -86,15 +86,15 @@ def past_durations_s(cursor: Cursor, path: str, but: tuple[int, int]) -> list[fl
         path: The path.
         but: Keys of runs that do not count.
     """
-    past = _PAST.replace("{accepted}", f"({accepted_sql(cursor.dialect)})")
+    past = _PAST.replace("{waited}", waited_sql(cursor.dialect))
     return sorted(took / 1e9 for (took,) in cursor.rows(past, (path, *but)))
 
 
 def good_duration_s(node: RunNode) -> float | None:
     """Return how long a node took that completed well or degraded, in seconds; else None."""
     good = node.result_code not in PROBLEM_CODES or node.health_state == "DEGRADED"
-    # What a person accepted has waited for that person.
-    if node.status is not TaskStatus.COMPLETED or not good or node.is_accepted:
+    waited = node.is_accepted or any(note.topic == "held" for note in node.notes)
+    if node.status is not TaskStatus.COMPLETED or not good or waited:
         return None
     if node.started_ns is None or node.ended_ns is None or node.ended_ns < node.started_ns:
         return None
