@@ -136,7 +136,8 @@ class Holding:
     def _is_held(self, leaf_run: LeafRun, ended: Attempt) -> bool:
         """Return whether a failure is held: not one by a limit from above."""
         cause = ended.fields.get("cause")
-        if type(cause) is Cause and cause.limit_owner not in (None, leaf_run.path):
+        owner = cause.limit_owner if type(cause) is Cause else None
+        if owner is not None and leaf_run.path.startswith(f"{owner}/"):
             return False
         return holds(leaf_run.leaf, default=self._holds)
 
@@ -296,11 +297,12 @@ class Holding:
         assert step.leaf_run is not None
         told = _told(step)
         why = f": {request.why}" if request.why else ""
-        text = f"accepted by {request.who}{why}; {told.words}"
+        who = request.who or request.user
+        text = f"accepted by {who}{why}; {told.words}"
         fields: dict[str, Any] = {
             "cause": told.fields.get("cause"),
             "accepted": True,
-            "accepted_by": (request.who,),
+            "accepted_by": (who,),
             "request": request,
         }
         if "devices" in told.fields:

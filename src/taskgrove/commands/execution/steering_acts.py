@@ -115,11 +115,20 @@ class Steering:
             acts = self._verbs[request.verb](request, reply)
         except BaseException as exc:  # noqa: BLE001 - whoever asked is told
             reply.object("fault", said=exception_line(exc))
-        engine = self._run.engine
-        if acts and engine.control.current_worker is None:
-            engine.control.submit(functools.partial(_act, acts, reply))
-        else:
+        control = self._run.engine.control
+        if not acts or control.current_worker is not None:
             _act(acts, reply)
+            return
+        once = _Once()
+
+        def act() -> None:
+            if once.is_first():
+                _act(acts, reply)
+
+        try:
+            control.submit(act)
+        except RuntimeError:  # the machine has no thread for it, and may have one later
+            act()
 
     def _give(self, answer: SteeringAnswer) -> None:
         with self._lock:

@@ -111,7 +111,7 @@ def _abort_unbegun(task: Task, reason: str, is_recorded: Callable[[str], bool]) 
 def leave_out(bus: EventBus, composite: Composite, child: BaseTask, why: SteeringRequest) -> None:
     """End a step that an operator leaves out, and all that is below it."""
     path = f"{composite.path}/{child.name}"
-    reason = f"left out by {why.who}"
+    reason = f"left out by {why.who or why.user}"
     message = f"{reason}: {why.why}" if why.why else reason
     device = child.device_name if isinstance(child, LeafTask) else None
     told = LeftOut(child.name, device, "operator", reason, path, why.why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from queue import SimpleQueue
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import NoteDetail
-from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest
+from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest, SteeringVerb
 from taskgrove.testing import Script
 from tests.unit.commands.execution.live_steering import (
     DEGRADED,
@@ -228,3 +229,39 @@ def test_a_hold_ends_with_its_own_limit() -> None:
         assert "until_ns" in run.note("held", "observe/scan").data
         run.note("hold-expired", "observe/scan")
         assert run.ends()[1] is ResultCode.FAILED
+
+
+def test_who_asks_without_a_name_is_the_user_of_the_machine() -> None:
+    with live(tree(leaf("scan"), leaf("end")), {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/scan")
+        answers: SimpleQueue[SteeringAnswer] = SimpleQueue()
+        decisions: tuple[tuple[SteeringVerb, str], ...] = (
+            ("skip", "observe/end"),
+            ("accept", "observe/scan"),
+        )
+        for verb, path in decisions:
+            request = SteeringRequest(id=verb, verb=verb, path=path, user="ops")
+            run.handle.steer(request, answers.put)
+            assert answers.get(timeout=GUARD_S).fate == "done"
+        assert run.ends() == DEGRADED
+        assert run.end_of("observe/scan")[1].accepted_by == ("ops",)
+        assert run.end_of("observe/end")[1].left_out[0].reason == "left out by ops"
+
+
+def test_without_a_thread_a_request_is_carried_out_where_it_was_made_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with live(tree(leaf("scan")), {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/scan")
+        control = run.handle._run.engine.control
+        submit = control.submit
+
+        def refuses(job: Callable[[], object]) -> None:
+            submit(job)
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(control, "submit", refuses)
+        assert run.handle.accept("observe/scan", who="ann").fate == "done"
+        monkeypatch.undo()
+        assert run.ends() == DEGRADED
+        run.log.assert_one_end("observe/scan")

@@ -64,6 +64,15 @@ def test_a_failure_by_a_limit_from_above_is_not_held() -> None:
         assert run.log.select(topic="held") == ()
 
 
+def test_a_limit_that_is_no_node_of_the_tree_is_none_from_above() -> None:
+    cause = Cause(kind="unresponsive", limit_owner="analysis.yaml")
+    mute = Script(
+        status=TaskStatus.FAILED, result=(ResultCode.FAILED, "x"), fields={"cause": cause}
+    )
+    with live(tree(leaf("scan")), {"scan": mute}, hold=True) as run:
+        assert run.note("held", "observe/scan").cause is not None
+
+
 def test_a_failure_by_its_own_limit_is_held() -> None:
     step = leaf("scan", timeout=0.01)
     with live(tree(step), {"scan": [HANGS, GOOD]}, hold=True, grace_s=0.0) as run:
