@@ -361,6 +361,19 @@ def test_a_request_on_record_and_its_events_are_one_act() -> None:
     assert found.acts[0].paths == ("observe/scan",)
 
 
-def test_a_description_is_shown_beside_a_step_that_is_well() -> None:
+def test_a_description_is_shown_beside_every_step() -> None:
     run = Observe()
-    assert "x/y/z: The scan of the night" in run.tree
+    assert "x/y/z  The scan of the night" in run.tree
+    run.failed("observe/scan")
+    assert "no lock  The scan of the night" in run.tree
+    page = render_html(RunView().apply_all(run.events))
+    assert "<i>The scan of the night</i>" in page
+
+
+def test_a_description_from_a_map_is_harmless() -> None:
+    run = Observe()
+    run.composed("observe/scan", "DEVICE", description="<b>\x1b[31m" + "long " * 60)
+    lines = run.tree.splitlines()
+    assert "\x1b" not in run.tree
+    assert all(len(line) <= 120 for line in lines)
+    assert "&lt;b&gt;" in render_html(RunView().apply_all(run.events))

@@ -32,6 +32,8 @@ _FOLD_ORDER: Final[tuple[NodeState, ...]] = (
 _STATE_WIDTH: Final = max(map(len, LOOKS))
 _BAR_WIDTH: Final = 8
 _TIME_WIDTH: Final = 9
+#: A description is not begun in less room, in columns.
+_LEAST_DESCRIPTION: Final = 12
 #: A level that is deeper than this is not indented further in HTML.
 _DEEPEST: Final = 40
 _CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0;vertical-align:top"
@@ -57,6 +59,7 @@ class TreeLine(msgspec.Struct, frozen=True):
         words: The words beside the node.
         is_leaf: Whether the node is a leaf.
         progress: Percent done, 0..100, where the tree shows it; else None.
+        description: A sentence of the map about the node; may be empty.
     """
 
     ancestors: tuple[bool, ...]
@@ -69,6 +72,7 @@ class TreeLine(msgspec.Struct, frozen=True):
     words: str = ""
     is_leaf: bool = True
     progress: int | None = None
+    description: str = ""
 
 
 def walk(
@@ -153,6 +157,10 @@ def format_line(
     if line.words and left >= 6:
         words = clip(line.words.replace("…", charset.ellipsis), left, charset.ellipsis)
         pieces.append((words, state if state in PROBLEM_STATES else ""))
+        left -= width_of(words) + 2
+    if line.description and left >= _LEAST_DESCRIPTION:
+        told = clip(line.description.replace("…", charset.ellipsis), left, charset.ellipsis)
+        pieces.append((f"  {told}" if line.words else told, "dim"))
     return _fit(pieces, width)
 
 
@@ -186,8 +194,11 @@ def _row_html(line: TreeLine) -> str:
     done = f"{line.progress} %" if line.state == "running" and line.progress is not None else ""
     cells = "".join(
         f'<td style="{_CELL}">{html_text(text)}</td>'
-        for text in (duration_text(line.elapsed_s), done, line.words)
+        for text in (duration_text(line.elapsed_s), done)
     )
+    about = f"<i>{html_text(line.description)}</i>" if line.description else ""
+    told = " ".join(filter(None, (html_text(line.words), about)))
+    cells += f'<td style="{_CELL}">{told}</td>'
     mark = f"{UNICODE.marks[line.state]} {line.state}"
     state = f'<td style="{_CELL};color:{colour_of(line.state)}">{html_text(mark)}</td>'
     return f"<tr>{name}{state}{cells}</tr>"

@@ -120,6 +120,7 @@ def _collect(
             _words_of(view, item, now_ns),
             view.is_leaf(item),
             item.progress,
+            "" if item.composed is None else safe_text(item.composed.description),
         )
         for ancestors, last, item in walk(root, below, limit)
     ]
@@ -161,10 +162,10 @@ def _words_of(view: RunView, node: RunNode, now_ns: int | None) -> str:
         # Its name stands at the beginning of the line.
         ended = _first_words(node.message.removeprefix(f"{node.name}: "))
         went_well = not node.is_problem and not node.skipped
-        return _described(_leaf_words(node), node) if went_well else ended
+        return _leaf_words(node) if went_well else ended
     if node.is_final and node.decision and node.state != "completed":
         return safe_text(node.decision)
-    return _first_words(node.message) if node.is_problem else _described(done, node)
+    return _first_words(node.message) if node.is_problem else done
 
 
 def _done_text(branch: Branch) -> str:
@@ -197,12 +198,6 @@ def _waiting_words(node: RunNode, now_ns: int | None) -> str:
 
 def _clock(wall_ns: int) -> str:
     return day_text(wall_ns).partition(" ")[2]
-
-
-def _described(words: str, node: RunNode) -> str:
-    """Return the words beside a node that is well, with its description."""
-    told = "" if node.composed is None else safe_text(node.composed.description)
-    return ": ".join(part for part in (words, told) if part)
 
 
 def _leaf_words(node: RunNode) -> str:
