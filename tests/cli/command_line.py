@@ -179,10 +179,13 @@ def start(*arguments: str, cwd: Path, env: dict[str, str] | None = None, **optio
     )
 
 
-def begun(place: Path) -> None:
-    """Wait until a step of a manager has begun: the words of its run come before that."""
+def begun(place: Path, name: str = "begun") -> None:
+    """Wait until a step of a manager has begun, which makes a file of this name.
+
+    The words of its run come before that.
+    """
     deadline = time.monotonic() + PATIENCE_S
-    while not (place / "begun").exists():
+    while not (place / name).exists():
         assert time.monotonic() < deadline, "no step has begun"
         time.sleep(0.01)
 

@@ -246,6 +246,7 @@ def test_the_keys_of_the_terminal_decide(here: Path) -> None:
     assert retry.why == "receiver"
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_several_held_steps_are_chosen_among(here: Path) -> None:
     with on_a_terminal(here, *run_of("beams", "--hold")) as (process, terminal):
         see(terminal, "1/2")
@@ -271,6 +272,7 @@ def test_x_aborts_once_it_was_asked_about(here: Path) -> None:
     assert ended(here, "observe") == "aborted"
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_the_keys_work_without_a_record(here: Path) -> None:
     words = ("run", "map.yaml", "observe", "--manager", "site_manager:Manager", "--no-record")
     with on_a_terminal(here, *words, "--hold") as (process, terminal):
@@ -385,8 +387,7 @@ def cleaning(here: Path, process: subprocess.Popen[str]) -> None:
     begun(here)
     process.send_signal(signal.SIGINT)
     read_until(process.stdout, "The clean-up runs; press Ctrl-C again to stop it.")
-    while not (here / "cleaning").exists():
-        assert process.poll() is None
+    begun(here, "cleaning")
 
 
 def test_the_second_ctrl_c_stops_the_clean_up(here: Path) -> None:
@@ -401,6 +402,7 @@ def test_the_second_ctrl_c_stops_the_clean_up(here: Path) -> None:
     assert nodes["cleans/finally/clean"].state == "aborted"
 
 
+@pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner
 def test_the_third_ctrl_c_quits_although_the_clean_up_does_not_end(here: Path) -> None:
     with start(*run_of("stuck", "--grace", "3000"), cwd=here) as process:
         cleaning(here, process)
@@ -418,8 +420,7 @@ def test_quitting_at_once_leaves_the_terminal_as_it_was(here: Path) -> None:
         begun(here)
         os.write(terminal, b"\x03")
         see(terminal, "press Ctrl-C again")
-        while not (here / "cleaning").exists():
-            assert process.poll() is None
+        begun(here, "cleaning")
         os.write(terminal, b"\x03")
         see(terminal, "clean-up is stopped")
         os.write(terminal, b"\x03")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -12,13 +12,15 @@ from click.testing import CliRunner, Result
 
 from taskgrove.cli.app import app
 from taskgrove.cli.run_request import is_vague
-from taskgrove.errors import NoAnswerError
+from taskgrove.errors import NoAnswerError, StoreError
+from taskgrove.events import TaskEvent
 from taskgrove.events.steering_request import (
     SteeringAnswer,
     SteeringObjection,
     SteeringRequest,
 )
-from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.history import History
+from taskgrove.store.queries.run_rows import RunRow, RunSummary
 from taskgrove.store.record_desk import RecordDesk
 from taskgrove.store.store import Store
 from tests.store.kept_runs import keep_beams
@@ -218,6 +220,31 @@ def test_a_wrong_run_and_a_wrong_word_are_told() -> None:
     assert asked("retry", RUN).exit_code == 2
     assert asked("retry", RUN, SCAN, "--wait", "-1").exit_code == 2
     assert "Did you mean 'retry'" in asked("retyr", RUN, SCAN).stderr
+
+
+def test_watch_bears_an_outage_of_the_record_and_misses_no_event(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = History.events
+    cuts = [2, 1, 3]
+
+    def cut_off(
+        self: History, run: RunSummary | str, *, first_sequence: int = 1
+    ) -> Iterator[TaskEvent]:
+        for number, event in enumerate(whole(self, run, first_sequence=first_sequence)):
+            if cuts and number == cuts[0]:
+                cuts.pop(0)
+                raise StoreError("the server went away")
+            yield event
+
+    monkeypatch.setattr(History, "events", cut_off)
+    found = asked("watch", RUN, "--json")
+    assert (found.exit_code, cuts) == (0, [])
+    notes = found.stderr.splitlines()
+    assert notes == ["note: the record cannot be read, and is tried again: the server went away"]
+    with History.open(record) as history:
+        kept = [event.sequence for event in whole(history, RUN)]
+    assert [json.loads(line)["sequence"] for line in found.stdout.splitlines()] == kept
 
 
 @pytest.mark.parametrize(

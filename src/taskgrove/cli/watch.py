@@ -20,6 +20,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import StoreError, TaskgroveError
+from taskgrove.events import TaskEvent
 from taskgrove.events.steering_request import SteeringRequest, TakeAnswer
 from taskgrove.loops.threads import spawn
 from taskgrove.store import RecordDesk
@@ -92,6 +93,7 @@ class _Watched:
         self._controls = RunControls(self._steer, self._advice) if live else RunControls()
         self._looked_s = time.monotonic()
         self._outage_s: float | None = None
+        self._unshown: list[TaskEvent] = []  # an outage may come while events are read
 
     def to_its_end(self) -> ExitCode:
         """Show the run until it has ended, or was lost, and return the exit code."""
@@ -153,7 +155,8 @@ class _Watched:
             now_s = time.monotonic()
             if self._outage_s is None:
                 self._outage_s = now_s
-                self._controls.tell(f"the record cannot be read, and is tried again: {exc.message}")
+                words = f"note: the record cannot be read, and is tried again: {exc.message}"
+                self._terminal.say(safe_text(words), "yellow")
             if now_s - self._outage_s > _OUTAGE_S:
                 raise
             return True
@@ -161,11 +164,11 @@ class _Watched:
         return lives
 
     def _show(self, surface: Surface) -> None:
-        view, new = self._view, []
+        view = self._view
         # An event may be kept a little later than the one after it.
         for event in self._history.events(self._row, first_sequence=view.next_sequence):
-            new += view.apply(event)
-        new += view.settle(time.monotonic())
+            self._unshown += view.apply(event)
+        new, self._unshown = self._unshown + view.settle(time.monotonic()), []
         self._controls.take(new)
         surface.show(new)
 
