@@ -25,6 +25,7 @@ VERBS: Final[Table] = {
     },
     "Live runs": {
         "watch": Verb("watch:watch", "Show a run that another process executes."),
+        "serve": Verb("serve:serve", "Show runs on a page, live, and act on them there."),
         "pause": Verb("steering_verbs:pause", "Have a run start nothing further."),
         "continue": Verb("steering_verbs:continue_run", "End the pause of a run."),
         "retry": Verb("steering_verbs:retry", "Try a held step again."),

@@ -40,6 +40,7 @@ EXTRAS: Final = (
         },
     ),
     Extra("postgres", "the record in PostgreSQL", {"psycopg": "psycopg"}),
+    Extra("web", "the live page", {"starlette": "starlette", "uvicorn": "uvicorn"}),
     Extra(
         "export",
         "the record as Parquet and data frames",

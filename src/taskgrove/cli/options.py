@@ -254,6 +254,24 @@ KeepLast = Annotated[
 ]
 Rows = Annotated[int, Option("--rows", "How many rows of each table; 0: all.", "N", min=0)]
 
+# -- the page -------------------------------------------------------------------------------
+
+Host = Annotated[
+    str,
+    Option("--host", "Listen at this address; 0.0.0.0: whoever reaches this machine.", "ADDRESS"),
+]
+Port = Annotated[
+    int, Option("--port", "Listen at this port; 0: any that is free.", "N", min=0, max=65_535)
+]
+KnownHosts = Annotated[
+    list[str] | None,
+    Option("--known-host", "A further name of this server, as of a proxy; repeatable.", "NAME"),
+]
+OpenReading = Annotated[
+    bool, Option("--open-reading", "Let whoever reaches the port read; acting needs the link.")
+]
+ReadOnly = Annotated[bool, Option("--read-only", "Let nobody act through the page.")]
+
 # -- which runs -----------------------------------------------------------------------------
 
 OfCommand = Annotated[

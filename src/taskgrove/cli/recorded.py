@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import json
 import os
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from taskgrove.cli.lost_runs import tell_lost
@@ -16,7 +12,7 @@ from taskgrove.errors import UnknownRunError
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.database.location import DB_VARIABLE, default_file
 from taskgrove.store.history import History
-from taskgrove.store.queries.listing import row_of
+from taskgrove.store.queries.listing import plain_of
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.view.terminal_text import safe_text
@@ -95,23 +91,3 @@ def write_json(terminal: Terminal, value: Any) -> None:
     """Write plain data as one JSON document on standard output."""
     text = json.dumps(plain_of(value), ensure_ascii=False, indent=2, allow_nan=False)
     terminal.write(text.encode("utf-8", "backslashreplace") + b"\n")
-
-
-def plain_of(value: Any) -> Any:
-    """Return typed values as plain data: enums by name, instants as ISO 8601."""
-    fields = _fields_of(value)
-    if fields is not None:
-        return {str(name): plain_of(item) for name, item in fields.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain_of(item) for item in value]
-    if isinstance(value, enum.Enum):
-        return value.name
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _fields_of(value: Any) -> Mapping[Any, Any] | None:
-    if isinstance(value, Mapping):
-        return value
-    if dataclasses.is_dataclass(value) or hasattr(type(value), "__struct_fields__"):
-        return row_of(value)
-    return None

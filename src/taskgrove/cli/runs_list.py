@@ -17,7 +17,7 @@ from taskgrove.store.history import History
 from taskgrove.store.queries.run_filter import parse_filter
 from taskgrove.store.queries.run_rows import RunSummary
 from taskgrove.view.act_words import wait_summary
-from taskgrove.view.phrases import left_out_words
+from taskgrove.view.record_view import told_of_run
 from taskgrove.view.terminal_text import duration_text
 
 #: How an outcome is coloured where colours exist (keys of STATE_STYLES).
@@ -99,7 +99,14 @@ def print_runs(
     )
     ids = shown_ids(terminal, [run.run_id for run in runs])
     rows = [
-        (shown_id, run.command, run.outcome, took_text(run, now_ns), _leaves(run), _why(run, told))
+        (
+            shown_id,
+            run.command,
+            run.outcome,
+            took_text(run, now_ns),
+            _leaves(run),
+            told_of_run(run, told.get(run.run_id, "")),
+        )
         for shown_id, run in zip(ids, runs, strict=True)
     ]
     styles = [("", "", OUTCOME_STYLES[run.outcome], "dim", "", "") for run in runs]
@@ -133,16 +140,3 @@ def _leaves(run: RunSummary) -> str:
     if run.failed_leaf_count:
         return f"{run.failed_leaf_count}/{run.leaf_count} bad"
     return str(run.leaf_count)
-
-
-def _why(run: RunSummary, waits: Mapping[str, str]) -> str:
-    if run.outcome == "lost":
-        return run.state_note or f"last heard of at {run.last_at:%Y-%m-%d %H:%M:%S} UTC"
-    if run.outcome == "running":
-        return "; ".join(filter(None, (waits.get(run.run_id), f"{run.progress} % done")))
-    told = [
-        "" if run.resumed_by_run_id is None else f"resumed by {run.resumed_by_run_id}",
-        "" if run.outcome == "ok" else run.headline,
-        left_out_words(run.left_out),
-    ]
-    return "; ".join(part for part in told if part)

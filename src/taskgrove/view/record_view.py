@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from taskgrove.store.database.advice import command_line, db_option, quoted_line, typed_again
 from taskgrove.store.database.holders import runner_sign, why_expired
-from taskgrove.store.queries.run_rows import RequestRow, RunRow, VerdictRow
+from taskgrove.store.queries.run_rows import RequestRow, RunRow, RunSummary, VerdictRow
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import OperatorVerdict, ResumedBy, RunState, RunStory
-from taskgrove.view.phrases import ago_text, day_text
+from taskgrove.view.phrases import ago_text, day_text, left_out_words
 
 _STATES: Final[dict[str, RunState]] = {"running": "running", "final": "final", "lost": "lost"}
 
@@ -114,3 +114,22 @@ def state_words(run: RunRow, now_ns: int, location: str) -> str:
     if runner_sign(lease, now_ns).is_stopped:
         sign = f"is stopped (SIGCONT continues it) and {sign}"
     return f"running in process {lease.pid} on {lease.host}, which {sign}; {heard}"
+
+
+def told_of_run(run: RunSummary, waits: str = "") -> str:
+    """Return what a list says of a run besides its outcome: its first cause, or its progress.
+
+    Args:
+        run: The run.
+        waits: What a run that has not ended waits for, in words.
+    """
+    if run.outcome == "lost":
+        return run.state_note or f"last heard of at {run.last_at:%Y-%m-%d %H:%M:%S} UTC"
+    if run.outcome == "running":
+        return "; ".join(filter(None, (waits, f"{run.progress} % done")))
+    told = [
+        "" if run.resumed_by_run_id is None else f"resumed by {run.resumed_by_run_id}",
+        "" if run.outcome == "ok" else run.headline,
+        left_out_words(run.left_out),
+    ]
+    return "; ".join(part for part in told if part)

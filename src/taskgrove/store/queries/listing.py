@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from taskgrove.errors import MissingExtraError
@@ -30,6 +33,26 @@ def row_of(item: Any) -> dict[str, Any]:
     for name in getattr(type(item), "FRAME_COLUMNS", ()):
         row[name] = getattr(item, name)
     return row
+
+
+def plain_of(value: Any) -> Any:
+    """Return typed values as plain data: enums by name, instants as ISO 8601."""
+    fields = _fields_of(value)
+    if fields is not None:
+        return {str(name): plain_of(item) for name, item in fields.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain_of(item) for item in value]
+    if isinstance(value, enum.Enum):
+        return value.name
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _fields_of(value: Any) -> Mapping[Any, Any] | None:
+    if isinstance(value, Mapping):
+        return value
+    if dataclasses.is_dataclass(value) or hasattr(type(value), "__struct_fields__"):
+        return row_of(value)
+    return None
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None) -> Any:

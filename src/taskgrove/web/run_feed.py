@@ -1,0 +1,242 @@
+"""One run of the record, followed: its nodes, and the number of the event that changed each last.
+
+That number is all that a browser's connection has to remember: what it lacks is whatever changed
+after its number. So a node that changed many times is sent once, a slow browser costs nothing, and
+a connection can be continued after any break, also with another server.
+
+Threads: :meth:`RunFeed.refresh` belongs to one thread; any thread may call the other methods.
+``_lock`` guards what they share.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from taskgrove.clock import SYSTEM_CLOCK, Clock
+from taskgrove.errors import UnknownRunError
+from taskgrove.events import TaskEvent
+from taskgrove.store.history import History
+from taskgrove.store.queries.listing import plain_of
+from taskgrove.store.queries.run_rows import RunRow
+from taskgrove.store.queries.whole_run import WholeRun
+from taskgrove.story.node_wait import pause_in
+from taskgrove.story.run_tree import RunTree
+from taskgrove.view.record_view import runner_gone, state_words, story_of_record
+from taskgrove.view.snapshot import RunView
+from taskgrove.view.why import Why, why
+from taskgrove.view.why.explanation import CauseGroup
+from taskgrove.view.why.rendering import lists_of
+from taskgrove.web.tree_rows import row_of_node
+
+_encode = msgspec.json.Encoder().encode
+#: How many nodes one message carries at most.
+MESSAGE_NODES: Final = 1_000
+#: The words about a run that lives are made anew this often, in seconds ...
+_WORDS_S: Final = 1.0
+#: ... but take no more than this part of the time.
+_WORDS_SHARE: Final = 0.05
+#: So many nodes of one cause are named above the tree.
+_PATHS: Final = 20
+
+
+class NodeBatch(msgspec.Struct, frozen=True):
+    """What changed after a number.
+
+    Attributes:
+        position: The number to ask with next.
+        messages: JSON arrays of rows, each of at most :data:`MESSAGE_NODES`.
+    """
+
+    position: int
+    messages: tuple[bytes, ...]
+
+
+class RunFeed:
+    """A run that somebody looks at.
+
+    Args:
+        history: The record.
+        run_id: The run.
+        clock: The wall clock.
+
+    Raises:
+        UnknownRunError: The record has no such run.
+        StoreError: The record cannot be read.
+    """
+
+    def __init__(self, history: History, run_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.run_id = run_id
+        self._history = history
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._row, nodes, *_ = history.whole(run_id)
+        self._tree: RunTree = RunView.of(run_id, nodes)
+        self._numbers = {node.path: number for number, node in enumerate(nodes)}
+        self._position = self._row.last_sequence
+        # In the order in which they changed, the newest last.
+        self._changed = dict.fromkeys(self._numbers, self._position)
+        self._encoded: dict[str, bytes] = {}
+        self._head = b""
+        self._head_number = 0
+        self._is_gone = False
+        self._words_due_s = 0.0
+        self._make_head()
+
+    # -- the watching thread --------------------------------------------------------------------
+
+    def refresh(self, *, has_news: bool) -> bool:
+        """Take in what the record has by now; return whether there is something to tell.
+
+        Args:
+            has_news: Whether the record has changed since the last call.
+
+        Raises:
+            StoreError: The record cannot be read.
+        """
+        told = False
+        try:
+            if has_news:
+                row = self._history.find(self.run_id)
+                events = list(self._history.events(row, first_sequence=self._position + 1))
+                told = self._fold(events) or row.state != self._row.state
+                self._row = row
+            if told or self._may_have_aged():
+                told = self._make_head() or told
+        except UnknownRunError:
+            told, self._is_gone = not self._is_gone, True
+        return told
+
+    def _fold(self, events: Iterable[TaskEvent]) -> bool:
+        told = False
+        with self._lock:
+            for event in events:
+                path = self._tree.fold(event).path
+                self._numbers.setdefault(path, len(self._numbers))
+                self._changed.pop(path, None)
+                self._changed[path] = self._position = event.sequence
+                self._encoded.pop(path, None)
+                told = True
+        return told
+
+    def _may_have_aged(self) -> bool:
+        return self._row.state == "running"
+
+    def _make_head(self) -> bool:
+        """Make the words about the run anew, where they are due; return whether they differ."""
+        now_s = time.monotonic()
+        if now_s < self._words_due_s and self._row.state == "running":
+            return False
+        head = _encode(head_of(self._history, self.run_id, self._clock.wall_ns()))
+        took_s = time.monotonic() - now_s
+        self._words_due_s = now_s + max(_WORDS_S, took_s / _WORDS_SHARE)
+        with self._lock:
+            if head == self._head:
+                return False
+            self._head = head
+            self._head_number += 1
+        return True
+
+    # -- any thread -----------------------------------------------------------------------------
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the record has no such run any more."""
+        return self._is_gone
+
+    def head(self, seen: int) -> tuple[int, bytes] | None:
+        """Return the words about the run and their number; None: they are those of ``seen``."""
+        with self._lock:
+            return None if seen == self._head_number else (self._head_number, self._head)
+
+    def since(self, position: int) -> NodeBatch:
+        """Return the nodes that changed after a number; 0 returns all of them.
+
+        Args:
+            position: The number of the last batch. One that the run has not reached comes from
+                another record: everything is sent.
+        """
+        with self._lock:
+            after = position if position <= self._position else 0
+            paths = []
+            for path in reversed(self._changed):
+                if self._changed[path] <= after:
+                    break
+                paths.append(path)
+            # Parents come before their children: so were they composed.
+            paths.sort(key=self._numbers.__getitem__)
+            rows = [self._row_of(path) for path in paths]
+            chunks = (rows[at : at + MESSAGE_NODES] for at in range(0, len(rows), MESSAGE_NODES))
+            messages = tuple(b"[" + b",".join(chunk) + b"]" for chunk in chunks)
+            return NodeBatch(self._position, messages)
+
+    def _row_of(self, path: str) -> bytes:
+        found = self._encoded.get(path)
+        if found is None:
+            node = self._tree.nodes[path]
+            found = self._encoded[path] = _encode(row_of_node(node, self._numbers[path]))
+        return found
+
+
+def head_of(history: History, run_id: str, now_ns: int) -> dict[str, Any]:
+    """Return what stands above the tree of a run: its facts, its state, the explanation.
+
+    Args:
+        history: The record.
+        run_id: The run.
+        now_ns: The time, UTC, nanoseconds since the epoch.
+
+    Raises:
+        UnknownRunError: The record has no such run.
+        StoreError: The record cannot be read.
+    """
+    whole, location = history.whole(run_id), history.store.location
+    row, nodes, verdicts, _ = whole
+    told, gone = why_of(whole, location, now_ns), runner_gone(row, now_ns)
+    pause = pause_in(nodes[0].notes) if nodes and row.state == "running" else None
+    return {
+        "run": _without_source(row),
+        "outcome": "lost" if gone is not None else row.outcome,
+        "is_living": row.state == "running" and gone is None,
+        "is_paused": pause is not None,
+        "state": state_words(row, now_ns, location),
+        "shown_as": told.shown_as,
+        "sentence": told.sentence,
+        "lists": [{"title": title, "items": list(items)} for title, items in lists_of(told)],
+        "groups": [_plain_group(group) for group in told.groups],
+        "verdicts": plain_of(verdicts),
+    }
+
+
+def why_of(whole: WholeRun, location: str, now_ns: int | None = None) -> Why:
+    """Return the explanation of a run.
+
+    Args:
+        whole: The run, as one moment of the record has it.
+        location: The record.
+        now_ns: The time, UTC, nanoseconds since the epoch; None asks the clock.
+    """
+    story = story_of_record(
+        whole.run,
+        whole.nodes,
+        now_ns=SYSTEM_CLOCK.wall_ns() if now_ns is None else now_ns,
+        verdicts=whole.verdicts,
+        requests=whole.requests,
+        location=location,
+    )
+    return why(story)
+
+
+def _plain_group(group: CauseGroup) -> dict[str, Any]:
+    paths = list(group.paths[:_PATHS])
+    return {"kind": group.kind, "cause": group.cause, "count": group.count, "paths": paths}
+
+
+def _without_source(row: RunRow) -> dict[str, Any]:
+    """Return the facts of a run without its source, which may be large."""
+    plain: dict[str, Any] = plain_of(row)
+    return {name: value for name, value in plain.items() if name not in ("source", "versions")}

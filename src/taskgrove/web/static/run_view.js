@@ -1,0 +1,201 @@
+// One run: the words on top, the tree, the selected node.
+
+import { html, nothing, render } from "./vendor/lit-html.js";
+import { openAct } from "./acting.js";
+import { Live } from "./live.js";
+import { nodeView } from "./node_view.js";
+import { Tree } from "./tree.js";
+import { counted, duration, line, msOf, read, shown, timeText, utcText } from "./words.js";
+
+const LINE = 26; // the height of a line of the tree, in pixels, as in style.css
+const SPARE = 6; // lines beyond the edges
+const MOST = 200; // lines that may be elements at once
+
+export class RunView {
+  constructor(page, about, runId, badge, go) {
+    Object.assign(this, { page, about, runId, badge, go });
+    this.tree = new Tree();
+    this.head = null;
+    this.gone = "";
+    this.position = 0;
+    this.selected = new URLSearchParams(location.search).get("node") ?? "";
+    this.told = null;
+    this.scroll = 0;
+    this.height = 400;
+    this.due = false;
+    this.live = new Live(
+      () => `/api/runs/${encodeURIComponent(runId)}/stream?from=${this.position}`,
+      {
+        nodes: (rows, id) => this.takeRows(rows, id),
+        head: (head) => { this.head = head; this.draw(); },
+        gone: (told) => { this.gone = told.error; this.live.close(); this.draw(); },
+      },
+      () => this.draw(),
+    );
+    this.seconds = setInterval(() => this.draw(), 1000);
+    this.resized = () => this.draw();
+    addEventListener("resize", this.resized);
+    this.draw();
+  }
+
+  close() {
+    this.live.close();
+    clearInterval(this.seconds);
+    removeEventListener("resize", this.resized);
+    this.closed = true;
+  }
+
+  takeRows(rows, id) {
+    this.tree.apply(rows);
+    if (id) this.position = Number(id);
+    if (this.selected && rows.some((row) => row.path === this.selected)) this.ask();
+    this.draw();
+  }
+
+  // All drawing of one frame happens once; a hidden tab draws nothing until it is looked at.
+  draw() {
+    if (this.due || this.closed) return;
+    this.due = true;
+    const now = () => { this.due = false; if (!this.closed) this.render(); };
+    document.hidden ? setTimeout(now, 250) : requestAnimationFrame(now);
+  }
+
+  async ask() {
+    const path = this.selected;
+    if (!path || this.asking === path) return;
+    this.asking = path;
+    let told;
+    try {
+      told = await read(`/api/runs/${encodeURIComponent(this.runId)}/node?path=${encodeURIComponent(path)}`);
+    } catch (error) {
+      told = { error: error.message };
+    }
+    this.asking = "";
+    if (path === this.selected) { this.told = told; this.draw(); }
+  }
+
+  select(path) {
+    this.selected = path;
+    this.told = null;
+    const address = new URL(location.href);
+    path ? address.searchParams.set("node", path) : address.searchParams.delete("node");
+    history.replaceState(null, "", address);
+    if (path) { this.tree.reveal(path); this.ask(); this.see(); }
+    this.draw();
+  }
+
+  see() {
+    const at = this.tree.lineOf(this.selected);
+    const box = this.page.querySelector(".tree");
+    if (at < 0 || !box) return;
+    if (at * LINE < box.scrollTop) box.scrollTop = at * LINE;
+    else if ((at + 1) * LINE > box.scrollTop + box.clientHeight) box.scrollTop = (at + 1) * LINE - box.clientHeight;
+    this.scroll = box.scrollTop;
+  }
+
+  key(event) {
+    const lines = this.tree.current();
+    if (lines.length === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+    const at = Math.max(0, this.tree.lineOf(this.selected));
+    const node = lines[at];
+    const step = Math.max(1, Math.floor(this.height / LINE) - 1);
+    const to = {
+      ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: lines.length - 1, PageDown: at + step, PageUp: at - step,
+    }[event.key];
+    if (to !== undefined) this.select(lines[Math.min(lines.length - 1, Math.max(0, to))].path);
+    else if (event.key === "ArrowRight" && node.children.length) {
+      this.tree.isFolded(node) ? this.tree.fold(node, false) : this.select(node.children[0].path);
+    } else if (event.key === "ArrowLeft") {
+      node.children.length && !this.tree.isFolded(node) ? this.tree.fold(node, true) : node.parent && this.select(node.parent.path);
+    } else if (event.key === "Enter" || event.key === " ") this.select(node.path);
+    else return;
+    event.preventDefault();
+    this.draw();
+  }
+
+  row(node, at) {
+    const row = node.row;
+    const look = this.about.looks[row.state];
+    const folded = this.tree.isFolded(node);
+    const now = this.live.now();
+    const took = row.started_ms === undefined ? "" : duration((row.ended_ms ?? (this.head?.is_living === false ? row.last_ms : now)) - row.started_ms);
+    const devices = row.devices ?? [];
+    const more = (row.device_count ?? 0) > devices.length ? ` +${row.device_count - devices.length}` : "";
+    const inside = folded ? [...node.tally].filter(([, count]) => count).map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ") : "";
+    const words = folded ? inside : (row.message ?? "") || (row.rule ?? "");
+    return html`<div class="line" role="treeitem" id=${`line-${row.number}`} data-path=${row.path} data-state=${row.state}
+      aria-level=${node.depth + 1} aria-setsize=${node.parent ? node.parent.children.length : 1} aria-posinset=${(node.place ?? 0) + 1}
+      aria-expanded=${node.children.length ? String(!folded) : nothing} aria-selected=${String(row.path === this.selected)}
+      aria-label=${`${line(node.name)}, ${row.state}`}
+      .style=${`transform: translateY(${at * LINE}px)`} @click=${() => this.select(row.path)}>
+      <span class="name" .style=${`padding-left: ${Math.min(node.depth, 30) * 16}px`}>${node.children.length
+        ? html`<span class="twist" aria-hidden="true" @click=${(event) => { event.stopPropagation(); this.tree.fold(node, !folded); this.draw(); }}>${folded ? "▸" : "▾"}</span>`
+        : html`<span class="twist"></span>`}<bdi class=${row.is_leaf ? "" : "group"}>${line(node.name, 200)}</bdi></span>
+      <span class="state tone-${look.tone}">${look.mark} ${row.state}${(row.attempt ?? 1) > 1 ? html` <span title="attempt ${row.attempt}">↻${row.attempt}</span>` : nothing}</span>
+      <span class="took">${took}</span>
+      <span class="done">${row.state === "running" ? html`<progress max="100" .value=${row.progress} aria-label="percent done"></progress> ${row.progress} %` : nothing}</span>
+      <span class="of"><bdi>${line([row.command, devices.join(", ") + more].filter(Boolean).join(" · "), 200)}</bdi></span>
+      <span class="said"><bdi>${line(words, 200)}</bdi></span>
+    </div>`;
+  }
+
+  lines() {
+    const lines = this.tree.current();
+    const first = Math.max(0, Math.floor(this.scroll / LINE) - SPARE);
+    const last = Math.min(lines.length, first + Math.min(MOST, Math.ceil(this.height / LINE) + 2 * SPARE));
+    const drawn = [];
+    for (let at = first; at < last; at++) drawn.push(this.row(lines[at], at));
+    const chosen = this.tree.nodes.get(this.selected);
+    const active = chosen && chosen.line >= first && chosen.line < last && lines[chosen.line] === chosen ? `line-${chosen.row.number}` : nothing;
+    return html`<div class="tree" role="tree" tabindex="0" aria-label="The steps of the run" aria-activedescendant=${active}
+        .style=${`--rows: ${lines.length * LINE + 4}px`}
+        @keydown=${(event) => this.key(event)} @scroll=${(event) => { this.scroll = event.target.scrollTop; this.draw(); }}>
+      <div class="room" .style=${`height: ${lines.length * LINE}px`}>${drawn}</div></div>`;
+  }
+
+  buttons() {
+    const head = this.head;
+    if (!head?.is_living || !this.about.may_act) return nothing;
+    const act = (name, words) => html`<button type="button" data-act=${name} @click=${() => openAct(this.about, this.runId, name)}>${words}</button>`;
+    return html`<span class="buttons" role="group" aria-label="Actions on the run">
+      ${head.is_paused ? act("continue", "Continue") : act("pause", "Pause")} ${act("abort", "Abort")}</span>`;
+  }
+
+  top() {
+    const head = this.head;
+    if (!head) return html`<h1>${this.gone ? "This run cannot be shown" : "Reading the run …"}</h1>${this.gone ? html`<p role="alert"><bdi>${shown(this.gone)}</bdi></p>` : nothing}`;
+    const run = head.run;
+    const outcome = { ok: "completed", lost: "not found" }[head.outcome] ?? head.outcome;
+    const look = this.about.looks[outcome] ?? this.about.looks.running;
+    const end = msOf(run.ended_ns) ?? (head.is_living ? this.live.now() : msOf(run.last_ns));
+    const busy = [...(this.tree.root?.tally ?? [])].filter(([, count]) => count);
+    return html`
+      <h1><bdi>${line(run.command)}</bdi> <span class="outcome tone-${look.tone}">${look.mark} ${head.outcome}${head.is_paused ? ", paused" : ""}</span> ${this.buttons()}</h1>
+      <p class="facts"><span><bdi>${line(run.run_id)}</bdi></span>
+        <span title=${utcText(msOf(run.created_ns))}>began ${timeText(msOf(run.created_ns))}</span>
+        <span class="elapsed">${duration(end - msOf(run.created_ns))}</span>
+        <span>${counted(run.leaf_count, "leaf", "leaves")}${busy.length ? html`: ${busy.map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ")}` : nothing}</span>
+        ${run.user ? html`<span><bdi>${line(`${run.user}@${run.host}`)}</bdi></span>` : nothing}</p>
+      ${head.state && !head.is_living ? html`<p class="tone-stop"><bdi>${shown(head.state)}</bdi></p>` : nothing}
+      <p class="why" id="why"><bdi>${shown(head.sentence)}</bdi></p>
+      ${head.groups.length ? html`<details open><summary>${counted(head.groups.length, "cause")}</summary><ul class="causes">${head.groups.slice(0, 10).map((group) => html`<li>
+        <bdi>${line(group.cause)}</bdi> <span class="calm">(${counted(group.count, "leaf", "leaves")})</span>
+        ${group.paths.slice(0, 5).map((path) => html` <button type="button" class="link" @click=${() => this.select(path)}><bdi>${line(path, 120)}</bdi></button>`)}</li>`)}</ul></details>` : nothing}
+      ${head.lists.map((list) => html`<details><summary><bdi>${line(list.title)}</bdi></summary><ul>${list.items.slice(0, 30).map((item) => html`<li><bdi>${shown(item)}</bdi></li>`)}</ul></details>`)}`;
+  }
+
+  render() {
+    const chosen = this.tree.nodes.get(this.selected);
+    if (chosen && this.told === null) this.ask();
+    const head = this.head;
+    document.title = head ? `${head.outcome}: ${line(head.run.command, 60)} – taskgrove` : "taskgrove";
+    render(html`
+      <nav><a href="/" @click=${this.go}>All runs</a>${this.badge(this.live)}</nav>
+      <header>${this.top()}</header>
+      <p class="tools"><label><input type="checkbox" .checked=${this.tree.onlyBusy} @change=${(event) => { this.tree.onlyBusy = event.target.checked; this.tree.stale = true; this.draw(); }}> only what runs, waits for a decision or did not end well</label></p>
+      <div class="panes ${chosen ? "with-node" : ""}">${this.lines()}${chosen ? nodeView({ about: this.about, runId: this.runId, node: chosen, told: this.told, living: Boolean(head?.is_living), now: this.live.now(), close: () => this.select("") }) : nothing}</div>`,
+      this.page);
+    const height = this.page.querySelector(".tree")?.clientHeight ?? 0;
+    if (height && height !== this.height) { this.height = height; this.draw(); }
+  }
+}
