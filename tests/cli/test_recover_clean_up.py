@@ -13,6 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from taskgrove.cli.app import app
+from taskgrove.store import Store
+from taskgrove.store.history import History
 from tests.cli.command_line import environment, taskgrove
 
 MANAGER = """
@@ -28,7 +30,7 @@ def is_on_record():
     with closing(sqlite3.connect("file:runs.db?mode=ro", uri=True)) as record:
         query = "SELECT body FROM events WHERE run_key = (SELECT max(run_key) FROM runs)"
         bodies = [bytes(body) for (body,) in record.execute(query)]
-    return any(b"observe/scan" in body and b'"started"' in body for body in bodies)
+    return any(b'/scan"' in body and b'"started"' in body for body in bodies)
 
 
 class Manager:
@@ -52,6 +54,17 @@ observe:
     scan: {handler: internal, command_name: scan}
   finally:
     park: {handler: internal, command_name: park, argin: zenith}
+"""
+
+CALLS = """
+scan_once:
+  type: sequential
+  tasks:
+    scan: {handler: internal, command_name: scan}
+observe:
+  type: sequential
+  tasks:
+    night: {call: scan_once, description: One scan.}
 """
 
 
@@ -124,3 +137,26 @@ def test_where_no_clean_up_is_pending_nothing_is_started(folder: Path) -> None:
     done = verb("recover", "last", "--finally", "--no-live")
     assert done.returncode == 1
     assert "no clean-up is pending" in done.stdout
+
+
+def test_calls_and_descriptions_are_those_of_the_map_in_a_resumed_run(
+    folder: Path,
+) -> None:
+    (folder / "map.yaml").write_text(CALLS)
+    (folder / "die").touch()
+    done = taskgrove(
+        *("run", "map.yaml", "observe", "--manager", "manager:Manager"),
+        cwd=folder,
+        env=environment(TASKGROVE_DB="runs.db"),
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (folder / "die").unlink()
+    (folder / "map.yaml").unlink()  # the map on record counts
+    done = verb("resume", "last", "--yes", "--manager", "manager:Manager", "--no-live")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Store.open("runs.db") as store:
+        facts = History(store).facts("last").nodes
+    called = facts["observe/night"].composed
+    assert called is not None
+    assert (called.call, called.description) == ("scan_once", "One scan.")
+    assert "observe/night/scan" in facts

@@ -8,6 +8,7 @@ import pytest
 
 from taskgrove.commands.execution.composed_events import composed_detail
 from taskgrove.commands.prior import PriorEnd, PriorWork
+from taskgrove.commands.replay import rebuild
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
@@ -202,3 +203,17 @@ def test_a_clean_up_that_has_changed_is_refused(told: Told, change: str) -> None
     tree = Task("observe", subtasks=steps, finally_tasks=[ends[change]])
     with pytest.raises(UsageError):
         run_clean_up(told.plan(), tree)
+
+
+def test_a_tree_of_the_record_is_composed_as_it_was() -> None:
+    called = Task("scan", subtasks=[LeafTask("go", "x/y/z", "Scan", retry_delay=2, retries=1)])
+    called.call, called.description = "scan", "One scan."
+    end = LeafTask("end", "x/y/z", "End")
+    root = Task("observe", is_root=True, subtasks=[called], finally_tasks=[end])
+    root.description = "All of it."
+    run = Told(root)
+    again = rebuild(run.events).root
+    assert again is not None
+    assert {path: composed_detail(node) for path, node in again.walk()} == {
+        path: composed_detail(node) for path, node in root.walk()
+    }
