@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from taskgrove.commands.execution.aborts import call_abort
+from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run_machine import (
     ABORTED_EARLY,
     ABORTING,
@@ -28,6 +29,7 @@ from taskgrove.commands.execution.steering_scope import SteeringScope, is_clean_
 from taskgrove.commands.execution.waiting_steps import WaitingStep
 from taskgrove.commands.task import BaseTask
 from taskgrove.events import NoteDetail, exception_line
+from taskgrove.events.cause import CauseKind
 from taskgrove.events.steering_request import (
     SteeringAnswer,
     SteeringReason,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 _OVER: Final = (ENDED, FINAL, WITHDRAWN)
 _STOPS: Final = (ABORTED_EARLY, ABORTING, ABORTING_ALL)
+#: The kinds of ends after which a runner does not follow the work any more.
+_NOT_FOLLOWED: Final[frozenset[CauseKind]] = frozenset(("silent", "forgotten"))
 #: An act that follows from a move.
 _Act: TypeAlias = Callable[[], object]
 #: Makes the moves of a request, and returns the acts that follow.
@@ -267,7 +271,12 @@ class Steering:
         leaf_run.tell(detail, text)
         engine.at(time.monotonic() + engine.grace_s, too_slow)
         leaf_run.ask_to_stop()
-        engine.control.submit(functools.partial(call_abort, leaf_run, text))
+        kind = step.attempts[-1].cause.kind
+        if kind in _NOT_FOLLOWED and leaf_run.told_id is not None:
+            # On the pool: attaching may wait for the device.
+            engine.pool.submit(functools.partial(_follow_and_abort, leaf_run, text))
+        else:
+            engine.control.submit(functools.partial(call_abort, leaf_run, text))
         # It has ended in between, or the run has.
         if not leaf_run.may_go_on or self._run.state in _OVER:
             engine.control.submit(ended)
@@ -353,6 +362,15 @@ class _Once:
 
     def is_first(self) -> bool:
         return self._free.acquire(blocking=False)
+
+
+def _follow_and_abort(leaf_run: LeafRun, reason: str) -> None:
+    """Follow work again that its runner has given up, and have it asked to stop."""
+    try:
+        leaf_run.runner.attach(leaf_run, leaf_run.told_id or "")
+    except BaseException as exc:  # noqa: BLE001 - the runner's own code; the abort is tried all the same
+        leaf_run.note("abort-unheard", f"it cannot be followed again: {exception_line(exc)}")
+    call_abort(leaf_run, reason)
 
 
 def _act(acts: Iterable[_Act], reply: SteeringReply) -> None:

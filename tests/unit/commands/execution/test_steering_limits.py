@@ -6,12 +6,14 @@ from queue import SimpleQueue
 
 import pytest
 
-from taskgrove.commands.leaf_runner import LeafLimits
+from taskgrove.commands.leaf_runner import LeafContext, LeafLimits
+from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events.cause import Cause, CauseKind
 from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest
-from taskgrove.testing import Script
+from taskgrove.testing import EventLog, FakeDeviceRunner, Script
 from tests.unit.commands.execution.live_steering import (
+    DEVICE,
     GOOD,
     GUARD_S,
     HANGS,
@@ -119,6 +121,30 @@ def test_the_earlier_attempt_is_stopped_first() -> None:
         assert [call.action for call in run.fake.calls] == ["start", "abort", "start"]
         asked = run.note("abort-asked", "observe/scan")
         assert asked.request is not None
+
+
+class Found(FakeDeviceRunner):
+    """Devices that are found again: work that is followed anew ends when it is asked to stop."""
+
+    def attach(self, context: LeafContext, outside_id: str) -> None:
+        self._record("attach", context, outside_id)
+
+
+def test_work_that_was_given_up_is_followed_again_and_stopped_first() -> None:
+    silent = Script(
+        status=TaskStatus.FAILED,
+        result=(ResultCode.FAILED, "no answer"),
+        fields={"cause": Cause(kind="silent")},
+    )
+    fake, log = Found({"scan": [silent, GOOD]}), EventLog()
+    with MainTaskExecutor(4, {DEVICE: fake}) as executor:
+        handle = executor.submit_main_task(tree(leaf("scan")), observers=[log], hold=True)
+        log.wait_for(topic="held", path="observe/scan", timeout_s=GUARD_S)
+        assert handle.retry("observe/scan", abort_first=True).fate == "done"
+        assert handle.wait(GUARD_S)
+        assert handle.ok
+    assert [call.action for call in fake.calls] == ["start", "attach", "abort", "start"]
+    assert fake.calls[1].reason == f"fake-{handle.id}-observe/scan-1"
 
 
 def test_an_attempt_that_does_not_stop_in_time_keeps_the_next_one_from_starting() -> None:
