@@ -16,7 +16,12 @@ from taskgrove.commands.command_map import (
     GroupEntry,
     load_command_map,
 )
-from taskgrove.commands.command_map.map_models import AllowedStates, DeviceEntry, HandlerEntry
+from taskgrove.commands.command_map.map_models import (
+    KEYWORDS,
+    AllowedStates,
+    DeviceEntry,
+    HandlerEntry,
+)
 from taskgrove.commands.composition.context import ManagerView, leaf_name_of
 from taskgrove.commands.composition.guards import guard_objection
 from taskgrove.commands.main_task_composer import MainTaskComposer
@@ -58,11 +63,11 @@ def expected(
     view: ManagerView, command_map: CommandMap, entry: CompositeEntry, guard: AllowedStates | None
 ) -> Expected:
     total = Expected([], 0, False)
-    for child in entry.tasks.values():
-        total = both(total, expected_of(view, command_map, child, guard))
+    for name, child in entry.tasks.items():
+        total = both(total, expected_of(view, command_map, name, child, guard))
     if entry.finally_tasks and total.is_filled:
-        for child in entry.finally_tasks.values():
-            total = both(total, expected_of(view, command_map, child, guard))
+        for name, child in entry.finally_tasks.items():
+            total = both(total, expected_of(view, command_map, name, child, guard))
     return total
 
 
@@ -73,8 +78,13 @@ def both(one: Expected, two: Expected) -> Expected:
 
 
 def expected_of(
-    view: ManagerView, command_map: CommandMap, entry: Entry, guard: AllowedStates | None
+    view: ManagerView,
+    command_map: CommandMap,
+    name: str,
+    entry: Entry,
+    guard: AllowedStates | None,
 ) -> Expected:
+    own = "" if name in KEYWORDS else name
     if isinstance(entry, CallEntry):
         if "allowed_states" in entry.model_fields_set:
             guard = None
@@ -87,7 +97,8 @@ def expected_of(
         candidates = view.components(entry.handler)
         for item in candidates:
             if guard_objection(item.target, entry.allowed_states or guard) is None:
-                leaves.append((leaf_name_of(item.name), entry.command_name))
+                is_named = own and len(candidates) == 1 and not isinstance(entry, GroupEntry)
+                leaves.append((own if is_named else leaf_name_of(item.name), entry.command_name))
             else:
                 left_out += 1
         is_filled = bool(leaves) or (entry.reject_missing and left_out > 0)
@@ -95,14 +106,14 @@ def expected_of(
     if view.own_guard(entry.allowed_states)[0] is not None:
         return Expected([], 1, False)
     if isinstance(entry, AnalysisEntry):
-        return Expected(analysis_leaves(entry), 0, True)
-    return Expected([(entry.command_name, entry.command_name)], 0, True)
+        return Expected(analysis_leaves(entry, own), 0, True)
+    return Expected([(own or entry.command_name, entry.command_name)], 0, True)
 
 
-def analysis_leaves(entry: AnalysisEntry) -> list[tuple[str, str]]:
+def analysis_leaves(entry: AnalysisEntry, own: str) -> list[tuple[str, str]]:
     """Return the leaves of an analysis; those of one with ``each`` have a base name in common."""
     if entry.each is None:
-        return [(entry.command_name.lower(), entry.command_name)]
+        return [(own or entry.command_name.lower(), entry.command_name)]
     count = len(entry.each.all_values())
     return [(EACH, entry.command_name)] * count
 

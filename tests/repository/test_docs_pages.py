@@ -148,7 +148,7 @@ def test_the_arguments_are_bound_as_said() -> None:
         "check_lock": 3,
         "cbf-subarray-01": {"band": "5a"},
         "pst-beam-02": {"beam": "b"},
-        "pss-subarray-01": {"gain": 2},
+        "gains": {"gain": 2},
     }
 
 

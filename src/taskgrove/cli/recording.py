@@ -258,6 +258,7 @@ def about_map(
         "command": command,
         "argin": argin,
         "manager": manager,
+        "own_names": True,
         **options,
     }
     shown_rule().remember(source)

@@ -140,6 +140,7 @@ def _resume(
         max_workers=int(source.get("max_workers") or _MAX_WORKERS),
         grace_s=float(source.get("grace_s") or _GRACE_S),
         analyses=analysis_options(source, options),
+        own_names=source.get("own_names") is True,  # an older version did not know of it
     ) as session:
         try:
             task = session.compose(command, resources, file_of_argin(options.argin))

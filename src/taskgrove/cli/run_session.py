@@ -46,6 +46,7 @@ class MapSession:
         max_workers: As the executor's.
         grace_s: As the executor's, in seconds.
         analyses: How analyses are run.
+        own_names: As the composer's.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class MapSession:
         max_workers: int = 16,
         grace_s: float = 5.0,
         analyses: AnalysisOptions | None = None,
+        own_names: bool = True,
     ) -> None:
+        self._own_names = own_names
         self.command_map = command_map
         self.grace_s = grace_s
         self._manager = manager
@@ -105,6 +108,7 @@ class MapSession:
                 None,
                 resources,
                 resources_file=resources_file,
+                own_names=self._own_names,
             ).compose()
         except CommandError as exc:
             if exc.hint is None and not isinstance(exc, RefusedError):  # whose causes say it

@@ -41,6 +41,9 @@ class MainTaskComposer:
             :mod:`taskgrove.commands.composition.resources`.
         logger: A logger for the trackers; None takes the module's.
         resources_file: The file that the resources were read from; None: none.
+        own_names: Whether an entry whose name is no keyword gives its name to its leaf, or to the
+            group of its leaves; False names them by device, method and analysis, as the trees of
+            older records.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class MainTaskComposer:
         *,
         logger: Logger | None = None,
         resources_file: str | None = None,
+        own_names: bool = True,
     ) -> None:
+        self.own_names = own_names
         self.name = name
         self.command_map = command_map
         self.component_manager = component_manager
@@ -83,7 +88,11 @@ class MainTaskComposer:
             command_map, view, resources, out,
             logger=self.logger, resources_file=self.resources_file,
         )  # fmt: skip
-        root = TreeBuilder(self.name, command_map, view, leaves, out, logger=self.logger).build()
+        builder = TreeBuilder(
+            self.name, command_map, view, leaves, out,
+            logger=self.logger, own_names=self.own_names,
+        )  # fmt: skip
+        root = builder.build()
         root.become_root()
         root.set_completed_callback(self.callback)
         self._refuse_twice_at_once(root, leaves.keys)

@@ -126,7 +126,7 @@ def test_the_whole_tree_of_a_command() -> None:
         ("configure/subsystems/configure_pst/pst-beam-03", "DEVICE"),
         ("configure/subsystems/configure_pst/pst-beam-04", "DEVICE"),
         ("configure/csp-resources-01", "DEVICE"),
-        ("configure/small-data", "ANALYSIS"),
+        ("configure/reduce", "ANALYSIS"),
     ]
     assert root.is_root
     assert root.completed_callback == done.append
@@ -150,7 +150,7 @@ def test_the_whole_tree_of_a_command() -> None:
     internal = leaf(root, "configure/check_all")
     assert isinstance(internal.target, Manager)
     assert (internal.timeout, internal.retries) == (5.0, 2)
-    reduce = leaf(root, "configure/small-data")
+    reduce = leaf(root, "configure/reduce")
     assert (reduce.target, reduce.command_name) == ("a.yaml", "SmallData")
     assert root.composition_notes == []
 
@@ -189,13 +189,11 @@ def test_one_composite_may_hold_several_of_a_kind() -> None:
         }
     )
     assert names(root) == [
-        "configure_pst", "configure_pst-2",
-        "cbf-subarray-01", "cbf-subarray-01-2", "cbf-subarray-01-3",
-        "check_lock", "check_lock-2",
+        "configure_pst", "again", "cbf-subarray-01", "second", "third", "check_lock", "later",
     ]  # fmt: skip
-    assert leaf(root, "configure/cbf-subarray-01-3").command_name == "End"
-    # The name no longer ends in _pst; that it is a group of beams must not depend on it.
-    second = root.find("configure/configure_pst-2")
+    assert leaf(root, "configure/third").command_name == "End"
+    # The name does not end in _pst; that it is a group of beams must not depend on it.
+    second = root.find("configure/again")
     assert isinstance(second, Task)
     assert second.pst_group is True
 
@@ -252,7 +250,7 @@ def test_a_device_twice_at_once_is_refused_and_one_device_in_a_sequence(other: s
     error = refused({"both": {"type": "parallel", "tasks": inner}}, manager)
     assert "configure/both runs all its steps at once" in str(error)
     root = compose(inner, manager)
-    assert names(root) == ["pst-beam-01", "pst-beam-01-2"]
+    assert names(root) == ["a", "b"]
     first, second = root.subtasks
     assert isinstance(first, LeafTask)
     assert isinstance(second, LeafTask)
@@ -821,7 +819,7 @@ def test_limits_that_cannot_be_enforced_are_said_aloud() -> None:
         }
     )
     assert root.composition_notes == [
-        "configure/check_lock: limit 5 s can only be reported, not enforced:"
+        "configure/a: limit 5 s can only be reported, not enforced:"
         " check_lock takes no task_abort_event",
         "configure/inner/check_lock: limit 2.5 s (set on configure/inner) can only be reported,"
         " not enforced: check_lock takes no task_abort_event",

@@ -45,6 +45,7 @@ class Spot(NamedTuple):
         guard: The guard of a device.
         names: The names of the siblings.
         places: Where the map defines the entry.
+        own_name: The name of the entry, where the user chose it; empty for a keyword.
     """
 
     command: str
@@ -52,6 +53,7 @@ class Spot(NamedTuple):
     guard: AllowedStates | None
     names: Names
     places: NodePlaces
+    own_name: str = ""
 
 
 class LeafMaker:
@@ -96,12 +98,14 @@ class LeafMaker:
             CommandError: A leaf cannot be made.
         """
         if isinstance(entry, GroupEntry):
-            name = spot.names.unique(f"{spot.command}_{entry.handler}")
+            name = spot.names.unique(spot.own_name or f"{spot.command}_{entry.handler}")
             path = f"{spot.path}/{name}"
-            inner = spot._replace(path=path, names=Names())
+            inner = spot._replace(path=path, names=Names(), own_name="")
             yield self._group(name, entry, self._device_leaves(entry, inner, path), spot)
         elif isinstance(entry, DeviceEntry):
-            yield from self._device_leaves(entry, spot, f"{spot.path}/{entry.handler}")
+            yield from self._device_leaves(
+                entry, spot, f"{spot.path}/{spot.own_name or entry.handler}"
+            )
         elif isinstance(entry, AnalysisEntry):
             yield from self._analysis(entry, spot)
         else:
@@ -171,7 +175,9 @@ class LeafMaker:
             if binding.selected:
                 objection, unchecked = self._view.device_guard(component.target, spot.guard)
             is_out = objection is not None and not self._out.rejects(entry, objection, component)
-            name = component.leaf_name if is_out else spot.names.unique(component.leaf_name)
+            # The name of an entry stands for one leaf; several are told apart by their devices.
+            wanted = (len(components) == 1 and spot.own_name) or component.leaf_name
+            name = wanted if is_out else spot.names.unique(wanted)
             where = f"{spot.path}/{name}"
             if objection is not None:
                 self._out.add(entry, where, objection, component)
@@ -201,14 +207,15 @@ class LeafMaker:
         return places._replace(argin=None if file is None else Place(file, None, binding.source))
 
     def _method_leaf(self, entry: HandlerEntry, spot: Spot) -> Iterator[LeafTask]:
-        for name, binding in self._bound(entry, entry.command_name, spot):
+        for name, binding in self._bound(entry, spot.own_name or entry.command_name, spot):
             self._view.check_method(entry.command_name, f"{spot.path}/{name}")
             places, kind = self._places_with(spot.places, binding), TaskExecutionType.INTERNAL
             yield self._leaf(name, self._view.owner, entry, binding.argin, kind, places)
 
     def _analysis(self, entry: AnalysisEntry, spot: Spot) -> Iterator[BaseTask]:
         """Yield the leaf of an analysis, or its group."""
-        for name, binding in self._bound(entry, analysis_leaf_name(entry.command_name), spot):
+        wanted = spot.own_name or analysis_leaf_name(entry.command_name)
+        for name, binding in self._bound(entry, wanted, spot):
             path = f"{spot.path}/{name}"
             argin = self._plain(binding.argin, path)
             if argin is not None and not isinstance(argin, dict):

@@ -18,7 +18,7 @@ from taskgrove.commands.command_map import (
     CompositeEntry,
     Entry,
 )
-from taskgrove.commands.command_map.map_models import FINALLY_KEY
+from taskgrove.commands.command_map.map_models import FINALLY_KEY, KEYWORDS
 from taskgrove.commands.composition.branches import tasks_with_leaves
 from taskgrove.commands.composition.context import ManagerView
 from taskgrove.commands.composition.leaf_making import LeafMaker, Spot
@@ -81,6 +81,7 @@ class TreeBuilder:
         leaves: Makes the leaves.
         omissions: Takes the notes.
         logger: A logger for the trackers; None takes the module's.
+        own_names: Whether an entry gives its own name to its leaf, or to its group.
     """
 
     def __init__(
@@ -92,7 +93,9 @@ class TreeBuilder:
         omissions: Omissions,
         *,
         logger: Logger | None,
+        own_names: bool,
     ) -> None:
+        self._own_names = own_names
         self._name = name
         self._map = command_map
         self._view = view
@@ -138,7 +141,8 @@ class TreeBuilder:
                 else:
                     places = self._map.entry_places.get(where, NO_PLACES)
                     guard = entry.allowed_states or place.guard
-                    spot = Spot(place.command, place.task.path, guard, names, places)
+                    own = name if self._own_names and name not in KEYWORDS else ""
+                    spot = Spot(place.command, place.task.path, guard, names, places, own)
                     children.extend(self._leaves.made(entry, spot))
             place.task.add(*children)
         return clean_ups

@@ -52,14 +52,14 @@ def test_a_count_makes_a_parallel_group_of_numbered_leaves() -> None:
         each={"parameter": "frame", "count": 100}, rule={"quorum": 0.9}, argin={"bins": 5},
         timeout=20, retries=1, config="powder.yaml",
     )  # fmt: skip
-    assert (made.name, made.task_type) == ("pyfai-integrate", TaskExecutionType.PARALLEL)
+    assert (made.name, made.task_type) == ("integrate", TaskExecutionType.PARALLEL)
     assert made.rule is not None
     assert made.rule.label == "quorum 0.9"
     assert len(made.subtasks) == 100
-    assert arguments(made)["pyfai-integrate-012"] == {"bins": 5, "frame": 12}
+    assert arguments(made)["integrate-012"] == {"bins": 5, "frame": 12}
     last = made.subtasks[-1]
     assert isinstance(last, LeafTask)
-    assert last.name == "pyfai-integrate-099"
+    assert last.name == "integrate-099"
     assert (last.timeout, last.retries, last.target) == (20, 1, "powder.yaml")
     assert last.task_type is TaskExecutionType.ANALYSIS
     assert last.command_name == "PyfaiIntegrate"
@@ -67,18 +67,18 @@ def test_a_count_makes_a_parallel_group_of_numbered_leaves() -> None:
 
 def test_a_range_has_its_last_and_values_are_named_where_they_can_be() -> None:
     assert arguments(group(each={"parameter": "frame", "range": [-1, 1]})) == {
-        "pyfai-integrate--001": {"frame": -1},
-        "pyfai-integrate-000": {"frame": 0},
-        "pyfai-integrate-001": {"frame": 1},
+        "integrate--001": {"frame": -1},
+        "integrate-000": {"frame": 0},
+        "integrate-001": {"frame": 1},
     }
     values = ["agbh", "la b6", 3.5, "agbh", {"a": 1}, True]
     assert list(arguments(group(each={"parameter": "sample", "values": values}))) == [
-        "pyfai-integrate-agbh",
-        "pyfai-integrate-002",
-        "pyfai-integrate-003",
-        "pyfai-integrate-agbh-2",
-        "pyfai-integrate-005",
-        "pyfai-integrate-006",
+        "integrate-agbh",
+        "integrate-002",
+        "integrate-003",
+        "integrate-agbh-2",
+        "integrate-005",
+        "integrate-006",
     ]
 
 
@@ -86,12 +86,12 @@ def test_numbers_of_many_digits_stay_in_order() -> None:
     made = group(each={"parameter": "run", "range": [9998, 10001]})
     names = [leaf.name for leaf in made.subtasks]
     assert names == sorted(names)
-    assert names[0] == "pyfai-integrate-09998"
+    assert names[0] == "integrate-09998"
 
 
 def test_the_value_of_each_wins_over_the_argument() -> None:
     made = group(each={"parameter": "frame", "count": 2}, argin={"frame": 9, "bins": 3})
-    assert arguments(made)["pyfai-integrate-001"] == {"frame": 1, "bins": 3}
+    assert arguments(made)["integrate-001"] == {"frame": 1, "bins": 3}
 
 
 @pytest.mark.parametrize(

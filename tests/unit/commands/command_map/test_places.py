@@ -65,15 +65,15 @@ def test_every_node_knows_where_the_map_defines_it(tmp_path: Path) -> None:
     lines = {path: detail.place and detail.place.line for path, detail in found.items()}
     assert lines == {
         "configure": 6,
-        "configure/check": 10,
+        "configure/own": 10,
         "configure/subsystems": 11,
         "configure/subsystems/cbf-subarray-01": 14,
         "configure/subsystems/configure_pst": 18,
         "configure/subsystems/configure_pst/pst-beam-01": 18,
         "configure/subsystems/configure_pst/pst-beam-02": 18,
-        "configure/fit-now": 21,
-        "configure/fit-now/fit-now-000": 21,
-        "configure/fit-now/fit-now-001": 21,
+        "configure/frames": 21,
+        "configure/frames/frames-000": 21,
+        "configure/frames/frames-001": 21,
     }
     cbf = found["configure/subsystems/cbf-subarray-01"]
     assert cbf.place == Place(file, 14, "cbf")
@@ -84,7 +84,7 @@ def test_every_node_knows_where_the_map_defines_it(tmp_path: Path) -> None:
     assert beam.argin_place == Place("a.yaml", None, "pst")
     assert found["configure"].timeout_place == Place(file, 8, "timeout")
     assert found["configure/subsystems/configure_pst"].timeout_place is None
-    assert found["configure/check"].argin_place is None
+    assert found["configure/own"].argin_place is None
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_the_whole_tree(tmp_path: Path) -> None:
     assert paths(root) == [
         "set up", "set up/cbf-subarray-01", "set up/configure_pst",
         "set up/configure_pst/pst-beam-01", "set up/configure_pst/pst-beam-02",
-        "cbf-subarray-01", "observe_pst", "observe_pst/pst-beam-01", "observe_pst/pst-beam-02",
-        "finally", "finally/cbf-subarray-01", "finally/unlock",
+        "scan", "beams", "beams/pst-beam-01", "beams/pst-beam-02",
+        "finally", "finally/end", "finally/unlock",
     ]  # fmt: skip
 
 
