@@ -294,5 +294,5 @@ def test_recover_follows_a_program_that_it_may_not_end(site: Path, lost: tuple[s
         (site / "go").touch()
         rest, errors = recover.communicate(timeout=PATIENCE_S)
     assert recover.returncode == 1, errors
-    assert f"shell: process {pid} has ended; what it gave is not known" in rest
+    assert f"work: process {pid} has ended; what it gave is not known" in rest
     assert not runs(pid)

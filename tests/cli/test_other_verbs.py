@@ -51,7 +51,7 @@ def test_every_exit_code_is_in_the_reference_and_in_the_help(place: Path) -> Non
 def test_compose_shows_targets_limits_rules_and_what_was_left_out(place: Path) -> None:
     done = taskgrove("compose", "map.yaml", "deaf", "--manager", "site_manager:Manager", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "└─ deaf  deaf on Manager  timeout 500 s (it is not stopped)" in done.stdout
+    assert "└─ never  deaf on Manager  timeout 500 s (it is not stopped)" in done.stdout
     assert "nothing was started" in done.stdout
     assert "can only be reported, not enforced" in done.stdout
 

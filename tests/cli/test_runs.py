@@ -376,13 +376,13 @@ def test_what_was_left_out_is_told_by_every_verb(
         "run", "map.yaml", "go", "--manager", "site_manager:Manager", "--no-live", cwd=tmp_path
     )
     assert run.returncode == code, run.stderr
-    told = f"left out: late: {reason}"
+    told = f"left out: second: {reason}"
     assert told in run.stdout.partition("go completed")[2]
     for verb in (["why", "last"], ["runs", "show", "last"], ["runs", "list"]):
         shown = taskgrove(*verb, cwd=tmp_path)
         assert told in " ".join(shown.stdout.split()), verb
     listed = json.loads(taskgrove("runs", "list", "--json", cwd=tmp_path).stdout)
     (item,) = listed[0]["left_out"]
-    assert (item["name"], item["device"], item["reason"]) == ("late", None, reason)
+    assert (item["name"], item["device"], item["reason"]) == ("second", None, reason)
     page = taskgrove("runs", "export", "--format", "html", cwd=tmp_path).stdout
     assert told in page

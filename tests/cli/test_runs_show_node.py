@@ -25,7 +25,7 @@ MAP = """
 go:
   type: sequential
   tasks:
-    a: {handler: internal, command_name: measure, retries: 1, timeout: 60}
+    measure: {handler: internal, command_name: measure, retries: 1, timeout: 60}
 """
 
 

@@ -158,12 +158,12 @@ def test_a_decision_from_another_process_decides_the_exit_code(
 def test_what_is_not_held_is_refused(here: Path) -> None:
     with start(*run_of("waits"), cwd=here) as process:
         begun(here)
-        done = taskgrove("retry", "last:waits", "waits/told", *DB, cwd=here)
+        done = taskgrove("retry", "last:waits", "waits/scan", *DB, cwd=here)
         assert done.returncode == 1
-        assert done.stdout.startswith("refused: waits/told: no decision is open on it")
-        near = taskgrove("retry", "last:waits", "waits/tld", *DB, cwd=here)
+        assert done.stdout.startswith("refused: waits/scan: no decision is open on it")
+        near = taskgrove("retry", "last:waits", "waits/scn", *DB, cwd=here)
         assert near.returncode == 1
-        assert "did you mean 'waits/told'?" in near.stdout
+        assert "did you mean 'waits/scan'?" in near.stdout
         (here / "go-on").touch()
         process.communicate(timeout=PATIENCE_S)
 

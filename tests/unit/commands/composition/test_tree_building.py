@@ -66,7 +66,7 @@ def test_the_whole_tree(tmp_path: Path) -> None:
         "set up", "set up/cbf-subarray-01", "set up/configure_pst",
         "set up/configure_pst/pst-beam-01", "set up/configure_pst/pst-beam-02",
         "scan", "beams", "beams/pst-beam-01", "beams/pst-beam-02",
-        "finally", "finally/end", "finally/unlock",
+        "finally", "finally/end", "finally/lock",
     ]  # fmt: skip
 
 
