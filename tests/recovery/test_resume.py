@@ -321,5 +321,8 @@ def test_a_plan_says_what_may_be_done_twice() -> None:
     assert asked == "low-cbf/x/1 did not stop when it was asked to, and may still run"
     assert redone("never_begun", NodeNote("lost", "it was next", 2)) == "it was next"
     # The end that is told is that of the first attempt; the last one may go on.
-    last = NodeNote("attempt", "attempt 2 of 2 ended FAILED", 2, {}, Cause(kind="silent"))
-    assert redone("reported", last) == "its end is not known"
+    for topic in ("attempt", "held", "undecided"):
+        last = NodeNote(topic, "attempt 1 of 1 ended FAILED", 2, {}, Cause(kind="silent"))
+        assert redone("reported", last) == "its end is not known"
+        other = NodeNote(topic, "", 2, {}, Cause(kind="silent", attempt=2))
+        assert redone("reported", other) == ""

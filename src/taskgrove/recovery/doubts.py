@@ -25,6 +25,8 @@ MAY_HAVE_BEGUN: Final = "may_have_begun"
 _END_NOT_KNOWN: Final[frozenset[CauseKind]] = frozenset(
     {"lost", "fate_unknown", "silent", "forgotten"}
 )
+#: Topics of notes that tell why an attempt ended so.
+_OF_ATTEMPTS: Final = ("attempt", "held", "undecided")
 #: Causes of a late end that does not count: the work was not followed any longer.
 _LET_GO: Final = _END_NOT_KNOWN | {"timed_out", "abandoned"}
 
@@ -56,14 +58,20 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
     if node.status not in (TaskStatus.FAILED, TaskStatus.ABORTED) or node.skipped:
         return ""
     cause = cause_of(node)
-    last = notes.get("attempt")  # the end that is told may be that of an attempt before
-    last_cause = None if last is None else last.cause
-    if cause.kind in _END_NOT_KNOWN or (last_cause and last_cause.kind in _END_NOT_KNOWN):
+    if cause.kind in _END_NOT_KNOWN or _last_attempt_kind(node) in _END_NOT_KNOWN:
         return "its end is not known"
     where = leaf.device_name or "it"
     if cause.kind == "abandoned" and "abandoned" not in notes:
         return f"{where} was not followed to its end, and may still run"
     return _may_go_on(where, node, notes)
+
+
+def _last_attempt_kind(node: RunNode) -> CauseKind | None:
+    """Return why the last attempt ended so, where the end that is told is that of another one."""
+    for note in reversed(node.notes):
+        if note.topic in _OF_ATTEMPTS and note.cause is not None:
+            return note.cause.kind if note.cause.attempt in (None, node.attempt) else None
+    return None
 
 
 def _may_go_on(where: str, node: RunNode, topics: Container[str]) -> str:
