@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.execution.schedule import Schedule
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import TaskStatus
@@ -273,6 +274,79 @@ def test_a_node_before_which_to_pause_must_exist_and_not_have_begun() -> None:
         assert run.note("paused", "observe").request is not None
         run.handle.continue_run()
         assert run.ends() == OK
+
+
+# -- groups ----------------------------------------------------------------------------------------
+
+
+def test_a_group_waits_for_the_tasks_in_it() -> None:
+    part = Task("part", subtasks=[leaf("slow")])
+    task = tree(leaf("bad"), part, task_type=PARALLEL, rule="any", skip_subtasks=True)
+    with live(task, {"bad": NO_LOCK, "slow": HANGS}, hold=True) as run:
+        run.note("undecided", "observe/bad")
+        run.fake.release("slow")
+        assert run.ends()[0] is TaskStatus.COMPLETED
+        assert run.log.select(topic="held") == ()
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_group_of_pst_beams_is_judged_as_a_whole(good: int) -> None:
+    beams = [leaf(f"pst-beam-0{number}") for number in range(3)]
+    scripts = {beam.name: NO_LOCK for beam in beams[good:]}
+    with live(tree(Task("configure_pst", PARALLEL, subtasks=beams)), scripts, hold=True) as run:
+        if good:
+            assert run.ends()[0] is TaskStatus.COMPLETED
+            assert run.log.select(topic="held") == ()
+        else:
+            for beam in beams:
+                run.note("held", f"observe/configure_pst/{beam.name}")
+
+
+def test_one_decision_may_meet_the_rule_and_the_other_failures_stand() -> None:
+    task = tree(leaf("a"), leaf("b"), leaf("c"), task_type=PARALLEL, rule="quorum: 2")
+    with live(task, {"a": NO_LOCK, "b": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/a")
+        run.note("held", "observe/b")
+        assert run.handle.accept("observe/a", who="ann").fate == "done"
+        assert run.ends()[0] is TaskStatus.COMPLETED
+        _, end = run.end_of("observe/b")
+        assert (end.accepted, end.request) == (False, None)
+
+
+# -- marks that are made while a step starts -------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["observe/end", "observe/part"])
+@pytest.mark.parametrize("verb", ["skip", "pause"])
+def test_a_mark_that_is_made_while_the_step_starts_counts(
+    verb: str, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = Schedule._launch
+    answers: list[SteeringAnswer] = []
+    known = threading.Event()
+    handles: list[Any] = []
+
+    def marked(schedule: Schedule, leaf_run: Any) -> None:
+        if leaf_run.path.startswith(at) and not answers:
+            assert known.wait(GUARD_S)
+            request = asked("skip", at) if verb == "skip" else asked("pause", at)
+            handles[0].steer(request, answers.append)
+        launch(schedule, leaf_run)
+
+    monkeypatch.setattr(Schedule, "_launch", marked)
+    task = tree(leaf("scan"), Task("part", subtasks=[leaf("inner")]), leaf("end"))
+    last = "observe/end" if at == "observe/end" else "observe/part/inner"
+    with live(task) as run:
+        handles.append(run.handle)
+        known.set()
+        if verb == "skip":
+            assert run.ends() == DEGRADED
+            assert run.end_of(last)[1].left_out[0].kind == "operator"
+        else:
+            run.note("parked", last)
+            assert run.handle.continue_run().fate == "done"
+            assert run.ends() == OK
+        assert answers[0].fate == "done"
 
 
 # -- at every moment -------------------------------------------------------------------------------
