@@ -17,7 +17,14 @@ from taskgrove.events import ComposedDetail, TaskEvent
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
 from taskgrove.web.run_feed import MESSAGE_NODES, RunFeed
-from tests.store.recording import PATIENCE_S, end_and_wait, event, eventually, new_recorder
+from tests.store.recording import (
+    PATIENCE_S,
+    end_and_wait,
+    event,
+    eventually,
+    new_recorder,
+    run_recorded,
+)
 from tests.web.conftest import Site
 from tests.web.page_process import stream
 
@@ -54,7 +61,15 @@ class LiveRun:
 
 
 @pytest.fixture
-def recorder(record: Path, tmp_path: Path) -> Iterator[Recorder]:
+def record(record_url: str, tmp_path: Path) -> str:
+    """A record of each kind of database, with one run that has ended."""
+    with new_recorder(record_url, tmp_path) as made:
+        run_recorded(made, "good")
+    return record_url
+
+
+@pytest.fixture
+def recorder(record: str, tmp_path: Path) -> Iterator[Recorder]:
     with new_recorder(record, tmp_path / "more") as made:
         yield made
 
@@ -74,7 +89,7 @@ def paths_of(batch: Any) -> list[str]:
 
 
 def test_a_feed_tells_each_node_once_however_often_it_changed(
-    record: Path, recorder: Recorder
+    record: str, recorder: Recorder
 ) -> None:
     run = LiveRun(recorder)
     with Store.open(record) as store:
@@ -102,7 +117,7 @@ def test_a_feed_tells_each_node_once_however_often_it_changed(
 
 
 def test_a_feed_of_another_server_goes_on_at_the_same_number(
-    record: Path, recorder: Recorder
+    record: str, recorder: Recorder
 ) -> None:
     run = LiveRun(recorder)
     run.tell(path="root/leaf-0", kind="started", progress=0)
@@ -118,7 +133,7 @@ def test_a_feed_of_another_server_goes_on_at_the_same_number(
         end_and_wait(recorder, "live")
 
 
-def test_the_number_comes_with_the_last_part_only(record: Path, recorder: Recorder) -> None:
+def test_the_number_comes_with_the_last_part_only(record: str, recorder: Recorder) -> None:
     run = LiveRun(recorder, leaves=LEAVES)
     with Store.open(record) as store:
         kept_up_to(store, run)

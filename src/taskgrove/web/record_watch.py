@@ -2,7 +2,7 @@
 
 Threads: everything that reads the record happens on the thread of a loop. Any thread may call the
 public methods; a subscriber is called on the loop's thread and must only take note. ``_lock``
-guards the subscriptions and what they are told.
+guards who looks.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class RecordWatch:
         self._is_file = history.store.dialect == "sqlite"
         self._loop = Loop("taskgrove-page-watch")
         self._lock = threading.Lock()
-        self._subscriptions: list[Onlooker] = []
+        self._onlookers: list[Onlooker] = []
         self._feeds: dict[str, RunFeed] = {}
         self._changes: Changes | None = None
         self._lost_due_s = 0.0
@@ -102,11 +102,11 @@ class RecordWatch:
 
     @property
     def count(self) -> int:
-        """How many subscriptions there are."""
-        return len(self._subscriptions)
+        """How many look."""
+        return len(self._onlookers)
 
     def subscribe(self, run_id: str | None, tell: Tell) -> Onlooker:
-        """Follow a run, or the list of runs, until the subscription is closed.
+        """Follow a run, or the list of runs, until the onlooker is closed.
 
         Args:
             run_id: The run; None: the list of runs.
@@ -114,15 +114,15 @@ class RecordWatch:
         """
         made: Onlooker = Onlooker(self, run_id, tell)
         with self._lock:
-            self._subscriptions.append(made)
+            self._onlookers.append(made)
         self._loop.post(self._begin, made)
         return made
 
-    def forget(self, subscription: Onlooker) -> None:
-        """End a subscription."""
+    def forget(self, onlooker: Onlooker) -> None:
+        """Tell somebody nothing more."""
         with self._lock:
-            if subscription in self._subscriptions:
-                self._subscriptions.remove(subscription)
+            if onlooker in self._onlookers:
+                self._onlookers.remove(onlooker)
 
     def close(self) -> None:
         """End the watch, and tell every subscriber."""
@@ -133,46 +133,49 @@ class RecordWatch:
 
     # -- the loop's thread ----------------------------------------------------------------------
 
-    def _begin(self, subscription: Onlooker) -> None:
+    def _begin(self, onlooker: Onlooker) -> None:
         if not self._is_ticking:
             self._is_ticking = True
             self._tick()
-        self._find_feed(subscription)
-        subscription.tell()
+        self._find_feed(onlooker)
+        onlooker.tell()
 
-    def _find_feed(self, subscription: Onlooker) -> None:
-        """Read the run of a subscription; a record that cannot be read is tried again later."""
-        run_id = subscription.run_id
+    def _find_feed(self, onlooker: Onlooker) -> None:
+        """Read the run that somebody looks at; what cannot be read is tried again later."""
+        run_id = onlooker.run_id
         if run_id is None:
             return
         try:
             feed = self._feeds.get(run_id) or RunFeed(self._history, run_id, self._clock)
-            subscription.feed = self._feeds[run_id] = feed
+            onlooker.feed = self._feeds[run_id] = feed
         except StoreError as exc:
             _LOGGER.debug("run %s cannot be read yet: %s", run_id, exc)
         except TaskgroveError as exc:
-            subscription.error = exc
+            onlooker.error = exc
 
     def _tick(self) -> None:
         """Look for news, as long as somebody wants them."""
         with self._lock:
-            wanted = {item.run_id for item in self._subscriptions}
-            waiting = [it for it in self._subscriptions if it.feed is None and it.error is None]
+            wanted = {item.run_id for item in self._onlookers}
+            waiting = [it for it in self._onlookers if it.feed is None and it.error is None]
             self._is_ticking = bool(wanted) and not self._is_closed
         for run_id in self._feeds.keys() - wanted:
             del self._feeds[run_id]
         if not self._is_ticking:
             self._drop_changes()
             return
+        is_read = False
         try:
             self._look(has_news=self._has_changed())
-            for subscription in waiting:
-                self._find_feed(subscription)
-            self._read_ns = self._clock.wall_ns()
+            for onlooker in waiting:
+                self._find_feed(onlooker)
+            self._read_ns, is_read = self._clock.wall_ns(), True
         except self._errors as exc:
             _LOGGER.debug("the record cannot be read: %s", exc)
-            self._drop_changes()
-        self._loop.after(_TICK_S if self._is_file else _SERVER_TICK_S, self._tick)
+        finally:  # whatever is wrong with one look, another one follows, and looks at everything
+            if not is_read:
+                self._drop_changes()
+            self._loop.after(_TICK_S if self._is_file else _SERVER_TICK_S, self._tick)
 
     def _has_changed(self) -> bool:
         if self._changes is None:  # nothing is known of the time before
@@ -201,6 +204,6 @@ class RecordWatch:
     def _tell(self, run_id: str | None) -> None:
         """Tell the subscribers of a run, or of the list; at the end all of them."""
         with self._lock:
-            told = [it for it in self._subscriptions if self._is_closed or it.run_id == run_id]
+            told = [it for it in self._onlookers if self._is_closed or it.run_id == run_id]
         for item in told:
             item.tell()

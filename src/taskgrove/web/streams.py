@@ -77,7 +77,7 @@ def beat_of(watch: RecordWatch) -> bytes:
 async def list_stream(watch: RecordWatch) -> AsyncIterator[bytes]:
     """Yield a message ``changed`` whenever the list of runs may have changed, and signs of life."""
     waker = Waker()
-    subscription = watch.subscribe(None, waker.wake)
+    onlooker = watch.subscribe(None, waker.wake)
     seen = -1
     try:
         while not watch.is_closed:
@@ -88,7 +88,7 @@ async def list_stream(watch: RecordWatch) -> AsyncIterator[bytes]:
             await asyncio.sleep(LIST_S)
             await waker.sleep(BEAT_S - LIST_S)
     finally:
-        subscription.close()
+        onlooker.close()
 
 
 async def run_stream(watch: RecordWatch, run_id: str, position: int) -> AsyncIterator[bytes]:
@@ -100,15 +100,15 @@ async def run_stream(watch: RecordWatch, run_id: str, position: int) -> AsyncIte
         position: The number of the last message that the browser has; 0: it has none.
     """
     waker = Waker()
-    subscription = watch.subscribe(run_id, waker.wake)
+    onlooker = watch.subscribe(run_id, waker.wake)
     loop = asyncio.get_running_loop()
     head_number, beat_due_s = 0, 0.0
     try:
         yield beat_of(watch)
         while not watch.is_closed:
-            feed = subscription.feed
-            if subscription.error is not None or (feed is not None and feed.is_gone):
-                yield message("gone", _encode(_words_of(subscription.error)))
+            feed = onlooker.feed
+            if onlooker.error is not None or (feed is not None and feed.is_gone):
+                yield message("gone", _encode(_words_of(onlooker.error)))
                 return
             parts: list[bytes] = []
             if feed is not None:
@@ -126,7 +126,7 @@ async def run_stream(watch: RecordWatch, run_id: str, position: int) -> AsyncIte
                 await asyncio.sleep(NODES_S)
             await waker.sleep(max(0.0, beat_due_s - loop.time()))
     finally:
-        subscription.close()
+        onlooker.close()
 
 
 def _news(feed: RunFeed, position: int, seen: int) -> tuple[int, int, list[bytes]]:
