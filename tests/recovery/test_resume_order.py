@@ -249,6 +249,19 @@ def test_all_below_a_node_that_was_left_out_stays_left_out() -> None:
     left_out(nodes[-1])
     plan = plan_resume_of(tree, nodes, run_id="r1")
     assert [item.path for item in plan.of("reuse")] == ["root/b/b1", "root/b/b2"]
+    log = EventLog()
+    with MainTaskExecutor(1, {DEVICE: FakeDeviceRunner()}) as executor:
+        handle = executor.submit_main_task(tree, observers=[log], prior=plan.prior)
+        assert handle.wait(HANG_GUARD_S)
+    again = RunNodes(log.events).nodes["root/b"]
+    assert again.finished is not None
+    assert (again.status, again.finished.request) == (TaskStatus.REJECTED, LEFT_OUT)
+    assert [item.path for item in again.finished.left_out] == ["root/b"]
+    assert [note.topic for note in again.notes] == ["reused"]
+    # Once a part of it runs again, the rest is left out step by step.
+    tree = seq("root", leaf("a"), par("b", leaf("b1"), leaf("b2")))
+    plan = plan_resume_of(tree, nodes, run_id="r1", redo=["root/b/b1"])
+    assert "root/b" not in plan.prior
 
 
 # -- a chain of resumes -------------------------------------------------------------------------

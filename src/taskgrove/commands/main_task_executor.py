@@ -260,7 +260,9 @@ def _checked_prior(root: Task, prior: Mapping[str, Prior] | None) -> dict[str, P
     nodes = dict(root.walk())
     for path, known in prior.items():
         node = nodes.get(path)
-        of_any = isinstance(known, PriorStart) or (isinstance(known, PriorEnd) and known.recorded)
+        of_any = isinstance(known, PriorStart) or (
+            isinstance(known, PriorEnd) and (known.recorded or known.is_skipped_over)
+        )
         if node is None or not (of_any or isinstance(node, LeafTask)):
             near = nearest(path, [name for name in nodes if isinstance(nodes[name], LeafTask)])
             raise UsageError(

@@ -33,7 +33,8 @@ class PriorEnd:
         fields: Further fields of ``TaskTracker.update_task``: ``devices``, ``failed_devices``,
             ``health_state``, ``skipped``, ...
         recorded: The end stands in this run's record already (recovery): it is taken over
-            without an event. Only such an end may be given for a composite too.
+            without an event. Only such an end may be given for a composite too, and that of one
+            that an operator left out.
         by_verdict: Of a composite: no policy decided it, and the ends below do not change it.
     """
 

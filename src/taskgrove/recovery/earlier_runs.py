@@ -89,14 +89,14 @@ class Earlier:
                 part = part.rpartition("/")[0]
         return None
 
-    def left_out_by(self, path: str) -> SteeringRequest | None:
-        """Return the request by which an operator left a leaf out, or a node above it, or None."""
+    def left_out_by(self, path: str) -> tuple[str, SteeringRequest] | None:
+        """Return the node that an operator left out, a leaf or one above it, and the request."""
         nodes, part = self._family[self._place(path)].nodes, path
         while part:
             node = nodes.get(part)
             finished = None if node is None else node.finished
             if finished is not None and finished.skipped and finished.request is not None:
-                return finished.request if finished.request.verb == "skip" else None
+                return (part, finished.request) if finished.request.verb == "skip" else None
             part = part.rpartition("/")[0]
         return None
 

@@ -113,7 +113,7 @@ def plan_resume_of(
     decided = {path: _decide(path, leaf, earlier, wanted) for path, leaf in leaves}
     due = {path: it.why for path, it in decided.items() if it.end is None}
     pasts = {path: earlier.past_of(path) for path, _ in leaves}
-    left_out = {path for path, it in decided.items() if it.left_out}
+    left_out = {path: it.left_out for path, it in decided.items() if it.left_out}
     demands = demanded_by_order(task, due, pasts, left_out)
     planned: list[PlannedLeaf] = []
     prior: dict[str, Prior] = {}
@@ -128,6 +128,8 @@ def plan_resume_of(
         else:
             doubt = doubt_about(leaf, earlier.facts_of(path)[1])
             planned.append(PlannedLeaf(path, "redo", why, doubt, ended=ended))
+    for path, first in _left_out_as_a_whole(composites, left_out, decided).items():
+        prior[path] = prior[first]
     there = {path for path, _ in tree}
     for node in nodes:
         if node.is_leaf and node.path not in there:
@@ -142,13 +144,13 @@ class _Decision(NamedTuple):
         end: The end to take over, or None.
         why: The reason.
         ended: The node whose end decides.
-        left_out: True where an operator left the leaf out.
+        left_out: The node that an operator left out, the leaf or one above it; else empty.
     """
 
     end: PriorEnd | None
     why: str
     ended: RunNode | None = None
-    left_out: bool = False
+    left_out: str = ""
 
 
 def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, str]) -> _Decision:
@@ -160,7 +162,7 @@ def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, st
     since = earlier.began_since(path)
     asked = None if since else earlier.left_out_by(path)
     if asked is not None:
-        return _left_out(leaf, path, facts, run_id, asked)
+        return _left_out(leaf, path, facts, run_id, *asked)
     changed = change_of(leaf, facts) or (since and f"it has run since, in run {since}")
     if changed:
         return _Decision(None, changed)
@@ -222,7 +224,7 @@ def _accepted(facts: RunNode, run_id: str) -> _Decision:
 
 
 def _left_out(
-    leaf: LeafTask, path: str, facts: RunNode, run_id: str, asked: SteeringRequest
+    leaf: LeafTask, path: str, facts: RunNode, run_id: str, above: str, asked: SteeringRequest
 ) -> _Decision:
     """Leave out what an operator left out before."""
     words = f"left out by {asked.who}"
@@ -234,7 +236,20 @@ def _left_out(
         {"skipped": True, "left_out": (left_out,), "request": asked},
         facts=NoteDetail("reused", {"run": run_id}, request=asked),
     )
-    return _Decision(end, left_out.why, left_out=True)
+    return _Decision(end, left_out.why, left_out=above)
+
+
+def _left_out_as_a_whole(
+    composites: Iterable[str], left_out: Mapping[str, str], leaves: Iterable[str]
+) -> dict[str, str]:
+    """Return the composites that stay left out as a whole, each with a leaf below it."""
+    found: dict[str, str] = {}
+    whole = set(left_out.values())
+    for path in composites:
+        below = [leaf for leaf in leaves if leaf.startswith(f"{path}/")] if path in whole else []
+        if below and all(left_out.get(leaf) == path for leaf in below):
+            found[path] = below[0]
+    return found
 
 
 def _as_ok(words: str, note: str, told: NoteDetail) -> _Decision:

@@ -22,7 +22,13 @@ from taskgrove.commands.execution.gate import Gate
 from taskgrove.commands.execution.holding import Holding
 from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun
 from taskgrove.commands.execution.timeouts import limit_cause, watch
-from taskgrove.commands.execution.unbegun import Unbegun, end_child, end_clean_up, end_steps
+from taskgrove.commands.execution.unbegun import (
+    Unbegun,
+    end_child,
+    end_clean_up,
+    end_steps,
+    leave_out,
+)
 from taskgrove.commands.execution.waiting_steps import (
     DELAYED,
     PARKED,
@@ -217,6 +223,11 @@ class Schedule:
                     forgive_recorded(node, composite, self._is_skipped_over)
                 steps.append(Step(node, composite, has_ended=True))
                 return
+            known = self._prior.get(path) if self._prior else None
+            if isinstance(known, PriorEnd) and not known.recorded:
+                self._leave_out_again(node, composite, known)
+                steps.append(Step(node, composite, has_ended=True))
+                return
             nested = Composite(node, composite, path, began_ns=self._began_ns(path))
             steps.extend(Step(child, nested) for child in self._first_of(nested))
             return
@@ -241,6 +252,18 @@ class Schedule:
         ends = (self._prior.get(path) for path, _ in task.walk())
         return any(isinstance(end, PriorEnd) and end.has_begun for end in ends)
 
+    def _leave_out_again(self, task: Task, composite: Composite, known: PriorEnd) -> None:
+        """Leave out a composite that an operator left out of an earlier run."""
+        request = known.fields["request"]
+        assert isinstance(request, SteeringRequest)
+        self._tell_prior(f"{composite.path}/{task.name}", known)
+        leave_out(self._run.bus, composite, task, request)
+
+    def _tell_prior(self, path: str, known: PriorEnd) -> None:
+        bus = self._run.bus
+        if known.note and bus.active:
+            bus.emit(path, "note", message=known.note, detail=known.facts)
+
     def _take_over(self, leaf: LeafTask, composite: Composite, known: PriorEnd) -> None:
         """Take over the end of a leaf that is not started."""
         if composite.watched and known.has_begun:
@@ -249,10 +272,7 @@ class Schedule:
             composite.forgive(leaf)
         if known.recorded:
             return
-        bus = self._run.bus
-        if known.note and bus.active:
-            path = f"{composite.path}/{leaf.name}"
-            bus.emit(path, "note", message=known.note, detail=known.facts)
+        self._tell_prior(f"{composite.path}/{leaf.name}", known)
         guarded(report_end, leaf, known)
 
     def _refuse(self, leaf_run: LeafRun) -> bool:
