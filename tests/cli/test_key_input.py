@@ -235,7 +235,7 @@ def test_a_run_is_suspended_and_goes_on_with_its_keys(place: Path) -> None:
         terminal.order("fg")
         terminal.see("a accept")
         terminal.type("f")
-        terminal.see("Why fail bad/badly?")
+        terminal.see("Why fail bad/first?")
         terminal.type("\n")
         terminal.see("ENDED 1")
         assert terminal.is_as_before
