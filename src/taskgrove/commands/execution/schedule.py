@@ -389,4 +389,6 @@ class Schedule:
         end = len(composite.task.steps)
         rest = composite.task.subtasks[composite.next_index : end]
         composite.next_index, composite.remaining = end, len(composite.task.subtasks) - end
-        end_steps(self._run.bus, composite, rest, verdict, self._is_recorded)
+        with self._run.lock:
+            left_out = dict(self.waiting.left_out)
+        end_steps(self._run.bus, composite, rest, verdict, self._is_recorded, left_out)

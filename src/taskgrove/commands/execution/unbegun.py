@@ -9,6 +9,7 @@ Threads: everything here runs on the thread that ends, or begins, the whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from taskgrove.commands.execution.composite import Composite
@@ -28,6 +29,8 @@ class Unbegun(NamedTuple):
     message: str
     skipped: bool
     cause: Cause | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    request: SteeringRequest | None = None
 
 
 def end_steps(
@@ -36,6 +39,7 @@ def end_steps(
     steps: Iterable[BaseTask],
     verdict: Unbegun,
     is_recorded: Callable[[str], bool],
+    left_out: Mapping[str, SteeringRequest] = MappingProxyType({}),
 ) -> None:
     """End the steps of a composite that will not begin, and all that is below them.
 
@@ -45,21 +49,42 @@ def end_steps(
         steps: The steps.
         verdict: How they end.
         is_recorded: Whether the end of a path is on record already.
+        left_out: The requests of operators to leave out nodes, by path: these end so.
     """
     composite.tracker.hold()  # the end of the whole comes after those of its steps
     try:
         for child in steps:
+            why = left_out.get(f"{composite.path}/{child.name}")
             if is_recorded(f"{composite.path}/{child.name}"):
                 continue
-            if isinstance(child, Task) and child.subtasks:
-                for path, node in child.walk():
-                    if not is_recorded(path):
-                        guarded(end_without_parent, bus, path, node, verdict)
-                continue
-            status, code, message, skipped, cause = verdict
-            end_child(child, composite, status, (code, message), skipped=skipped, cause=cause)
+            if why is not None:
+                leave_out(bus, composite, child, why)
+            elif isinstance(child, Task) and child.subtasks:
+                _end_below(bus, child, verdict, is_recorded, left_out)
+            else:
+                _end_as(child, composite, verdict)
     finally:
         guarded(composite.tracker.release)
+
+
+def _end_below(
+    bus: EventBus,
+    task: Task,
+    verdict: Unbegun,
+    is_recorded: Callable[[str], bool],
+    left_out: Mapping[str, SteeringRequest],
+) -> None:
+    """End a task that will not begin, and all that is below it, parents first."""
+    below: dict[str, Unbegun] = {}
+    for path, node in task.walk():
+        own, why = below.get(path.rpartition("/")[0], verdict), left_out.get(path)
+        if why is not None and not own.left_out:
+            own = _left_out_by(why, node, path)
+            below[path] = _below_left_out(own, path)
+        elif left_out:
+            below[path] = own
+        if not is_recorded(path):
+            guarded(end_without_parent, bus, path, node, own)
 
 
 def end_clean_up(
@@ -108,31 +133,50 @@ def _abort_unbegun(task: Task, reason: str, is_recorded: Callable[[str], bool]) 
             )
 
 
+def _left_out_by(why: SteeringRequest, node: BaseTask, path: str) -> Unbegun:
+    """Return how a node ends that an operator leaves out."""
+    reason = f"left out by {why.who or why.user}"
+    message = f"{reason}: {why.why}" if why.why else reason
+    device = node.device_name if isinstance(node, LeafTask) else None
+    told = LeftOut(node.name, device, "operator", reason, path, why.why)
+    return Unbegun(
+        TaskStatus.REJECTED, ResultCode.REJECTED, message,
+        skipped=True, left_out=(told,), request=why,
+    )  # fmt: skip
+
+
+def _below_left_out(verdict: Unbegun, path: str) -> Unbegun:
+    """Return how the nodes end that are below one that is left out."""
+    cause = Cause(kind="skipped", because_of=path)
+    return verdict._replace(cause=cause, left_out=(), request=None)
+
+
 def leave_out(bus: EventBus, composite: Composite, child: BaseTask, why: SteeringRequest) -> None:
     """End a step that an operator leaves out, and all that is below it."""
     path = f"{composite.path}/{child.name}"
-    reason = f"left out by {why.who or why.user}"
-    message = f"{reason}: {why.why}" if why.why else reason
-    device = child.device_name if isinstance(child, LeafTask) else None
-    told = LeftOut(child.name, device, "operator", reason, path, why.why)
-    rejected = TaskStatus.REJECTED, ResultCode.REJECTED, message
+    verdict = _left_out_by(why, child, path)
     composite.forgive(child)
     if not isinstance(child, Task) or not child.subtasks:
-        status, code, _ = rejected
-        end_child(
-            child, composite, status, (code, message),
-            skipped=True, left_out=(told,), request=why,
-        )  # fmt: skip
+        _end_as(child, composite, verdict)
         return
-    below = Unbegun(*rejected, skipped=True, cause=Cause(kind="skipped", because_of=path))
+    below = _below_left_out(verdict, path)
     child.tracker.hold()
     try:
-        child.tracker.conclude(*rejected, skipped=True, left_out=(told,), request=why)
+        guarded(end_without_parent, bus, path, child, verdict)
         for step_path, node in child.walk():
             if node is not child:
                 guarded(end_without_parent, bus, step_path, node, below)
     finally:
         guarded(child.tracker.release)
+
+
+def _end_as(child: BaseTask, composite: Composite, verdict: Unbegun) -> None:
+    """End a leaf, or a task without subtasks, by a verdict."""
+    status, code, message, skipped, cause, left_out, request = verdict
+    end_child(
+        child, composite, status, (code, message),
+        skipped=skipped, cause=cause, left_out=left_out, request=request,
+    )  # fmt: skip
 
 
 def end_child(
@@ -158,8 +202,11 @@ def end_child(
 def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegun) -> None:
     """End a node whose parent takes no more reports, and publish the end."""
     if isinstance(node, Task) and node.subtasks:
-        status, code, message, skipped, cause = verdict
-        node.tracker.conclude(status, code, message, skipped=skipped, cause=cause)
+        status, code, message, skipped, cause, left_out, request = verdict
+        node.tracker.conclude(
+            status, code, message,
+            skipped=skipped, cause=cause, left_out=left_out, request=request,
+        )  # fmt: skip
         return
     if isinstance(node, LeafTask) and verdict.skipped:
         node.tell_skipped(verdict.message)
@@ -170,7 +217,12 @@ def end_without_parent(bus: EventBus, path: str, node: BaseTask, verdict: Unbegu
             status=verdict.status,
             result_code=verdict.code,
             message=verdict.message,
-            detail=FinishedDetail(skipped=verdict.skipped, cause=verdict.cause),
+            detail=FinishedDetail(
+                skipped=verdict.skipped,
+                cause=verdict.cause,
+                left_out=verdict.left_out,
+                request=verdict.request,
+            ),
         )
 
 

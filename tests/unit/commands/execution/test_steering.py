@@ -159,6 +159,31 @@ def test_a_composite_that_has_not_begun_is_left_out_as_a_whole() -> None:
         run.fake.assert_calls(["scan", "end"])
 
 
+def test_steps_that_a_person_left_out_stay_so_where_the_sequence_breaks_before_their_turn() -> None:
+    inner = Task("inner", SEQUENTIAL, subtasks=[leaf("a"), leaf("b")])
+    whole = Task("whole", PARALLEL, subtasks=[leaf("c")])
+    task = tree(leaf("scan"), leaf("stow"), inner, whole, leaf("end"), skip_subtasks=True)
+    left_out = ("observe/stow", "observe/inner/b", "observe/whole")
+    with live(task, {"scan": HANGS}) as run:
+        run.fake.wait_for_call("scan")
+        for path in left_out:
+            assert run.handle.skip(path, "no wind", who="ann").fate == "done"
+        run.fake.release("scan", NO_LOCK)
+        assert run.ends()[0] is TaskStatus.FAILED
+        for path in left_out:
+            event, end = run.end_of(path)
+            assert event.message == "left out by ann: no wind"
+            assert [(item.kind, item.path) for item in end.left_out] == [("operator", path)]
+            assert end.request is not None
+        for path in ("observe/inner", "observe/inner/a", "observe/end"):
+            event, end = run.end_of(path)
+            assert (event.message, end.left_out) == ("skipped: scan failed", ())
+        below = run.end_of("observe/whole/c")[1].cause
+        assert below is not None
+        assert below.because_of == "observe/whole"
+        run.fake.assert_calls(["scan"])
+
+
 def test_a_group_is_judged_when_all_have_ended() -> None:
     task = tree(leaf("a"), leaf("b"), leaf("c"), task_type=PARALLEL, rule="any", hold="on_failure")
     with live(task, {"a": NO_LOCK, "b": NO_LOCK, "c": HANGS}) as run:
