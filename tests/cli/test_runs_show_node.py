@@ -56,7 +56,7 @@ def test_each_attempt_is_told_with_its_cause_and_its_exceptions(place: Path) -> 
         assert "exception: KeyError: 'distance'" in part
         assert "RuntimeError: frame 12 " in part
         assert "is not usable" in part
-    assert "retry: attempt 1 of 2 ended FAILED" in told
+    assert "retry: attempt 1 of 2 failed" in told
     assert "\x1b" not in told
 
 

@@ -247,9 +247,9 @@ def test_what_failed_is_shown_with_its_exceptions(site: Site) -> None:
     done = site.type(line)
     assert done.returncode == 0, done
     assert "RuntimeError: beam lost" in done.stdout
-    wrong = site.type(line.replace("go/measure", "go/mesure"))
+    wrong = site.type(line.replace("go/second", "go/secnd"))
     assert wrong.returncode == 2
-    assert "did you mean go/measure?" in wrong.stderr
+    assert "did you mean go/second?" in wrong.stderr
 
 
 # -- runners -----------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def steered(site: Site, choose: Callable[[Site], str]) -> tuple[int, str]:
         while "beam lost" not in process.stdout.readline():
             assert process.poll() is None
         site.why()
-        assert "waits for a decision on step measures_later" in site.told["sentence"]
+        assert "waits for a decision on step second" in site.told["sentence"]
         assert [group["how"] for group in site.told["held"]] == ["held"]
         done = site.type(choose(site))
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
@@ -307,15 +307,15 @@ def test_a_held_step_is_tried_again(site: Site) -> None:
 
     code, shown = steered(site, mended)
     assert code == 0
-    assert "had measures_later tried again" in shown
+    assert "had second tried again" in shown
 
 
 @pytest.mark.parametrize(
     ("verb", "code", "words"),
     [
-        ("accept", 3, "accepted measures_later: REASON"),
-        ("skip", 1, "skipped measures_later"),
-        ("fail", 1, "let the failure of measures_later stand"),
+        ("accept", 3, "accepted second: REASON"),
+        ("skip", 1, "skipped second"),
+        ("fail", 1, "let the failure of second stand"),
         ("abort", 5, "aborted the run"),
     ],
 )

@@ -551,7 +551,7 @@ def test_a_runner_that_is_killed(tmp_path: Path) -> None:
         ended,
         "observe lost its runner (last sign of life ",
         "2:05 min ago",
-        "while step until_aborted was running",
+        "while step second was running",
         "1 of 3 leaves had ended",
         "is gone",
         "taskgrove resume",

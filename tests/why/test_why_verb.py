@@ -34,9 +34,9 @@ def test_the_record_and_the_events_are_explained_alike(recorded: Path) -> None:
     done = taskgrove("why", cwd=recorded, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     first = " ".join(done.stdout.partition("\n\n")[0].split())
-    assert first.startswith('bad failed: step badly reported a failure: "no [red]lock')
+    assert first.startswith('bad failed: step first reported a failure: "no [red]lock')
     assert (
-        "it blocked well; next: fix the failure that Manager.badly reports, then taskgrove resume"
+        "it blocked second; next: fix the failure that Manager.badly reports, then taskgrove resume"
         in first
     )
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
@@ -50,10 +50,10 @@ def test_json_holds_the_same_as_data(recorded: Path) -> None:
     database = str(recorded / "runs.db")
     done = taskgrove("why", "last-failed", "--db", database, "--json", cwd=recorded)
     found = json.loads(done.stdout)
-    assert found["first"]["path"] == "bad/badly"
-    assert found["blocked"] == ["bad/well"]
-    assert [group["paths"] for group in found["groups"]] == [["bad/badly"]]
-    assert [item["path"] for item in found["casualties"]] == ["bad/well"]
+    assert found["first"]["path"] == "bad/first"
+    assert found["blocked"] == ["bad/second"]
+    assert [group["paths"] for group in found["groups"]] == [["bad/first"]]
+    assert [item["path"] for item in found["casualties"]] == ["bad/second"]
     assert found["next_step"].endswith(f"--db {database}")
     assert found["sentence"].endswith(found["next_step"])
 

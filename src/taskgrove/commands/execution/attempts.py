@@ -25,6 +25,15 @@ _MAY_GO_ON: Final[frozenset[CauseKind]] = frozenset(
 )
 
 
+#: How an attempt that did not go well ended, in words; the code of a completed one is a problem.
+_ENDED: Final = {
+    TaskStatus.COMPLETED: "failed",
+    TaskStatus.FAILED: "failed",
+    TaskStatus.REJECTED: "was rejected",
+    TaskStatus.ABORTED: "was aborted",
+}
+
+
 class Attempt(NamedTuple):
     """How one attempt ended.
 
@@ -82,7 +91,8 @@ class Attempt(NamedTuple):
             request: The request of an operator that led to it, or None.
             data: Small facts that belong to it.
         """
-        text = f"attempt {self.number} of {last} ended {self.status.name}: {self.words}"
+        of = f" of {last}" if last > 1 and last >= self.number else ""
+        text = f"attempt {self.number}{of} {_ENDED[self.status]}: {self.words}"
         facts = {**({"words": self.words} if self.words else {}), **(data or {})}
         return NoteDetail(topic=topic, cause=self.cause, data=facts, request=request), text
 

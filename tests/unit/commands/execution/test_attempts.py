@@ -101,7 +101,7 @@ def test_every_attempt_keeps_its_cause() -> None:
     assert [note.attempt for note in notes] == [1, 2]
     assert causes[1] == Cause(kind="not_started", said=NOT_SENT, attempt=2, device="x/pst/1")
     [last] = log.select(kind="note", path="root/beam", topic="attempt")
-    assert last.message == f"attempt 3 of 3 ended REJECTED: {NOT_SENT}"
+    assert last.message == f"attempt 3 of 3 was rejected: {NOT_SENT}"
     assert isinstance(last.detail, NoteDetail)
     assert last.detail.cause == Cause(
         kind="not_started", said=NOT_SENT, attempt=3, device="x/pst/1"

@@ -222,8 +222,8 @@ def test_retries_are_used_and_each_attempt_is_told():
     assert len(attempts) == 3
     notes = [event.message for event in log.select(kind="note", path="root/a")]
     assert notes == [
-        "attempt 1 of 3 ended FAILED: OSError: busy",
-        "attempt 2 of 3 ended FAILED: OSError: busy",
+        "attempt 1 of 3 failed: OSError: busy",
+        "attempt 2 of 3 failed: OSError: busy",
     ]
     assert log.assert_one_end("root/a").attempt == 3
 
