@@ -5,6 +5,7 @@ Pictures of the page are kept in the folder that ``PAGE_PICTURES`` names, to be 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -15,10 +16,14 @@ from typing import Any
 import pytest
 
 from taskgrove import LeafTask, MainTaskExecutor, Task, TaskExecutionType
+from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.events import ComposedDetail, NoteDetail
+from taskgrove.store import Recorder
 from tests.analysis.chromium import Chromium, Page, why_no_chromium
 from tests.cli.command_line import environment, start, taskgrove
 from tests.free_port import free_port
-from tests.store.recording import PATIENCE_S, new_recorder, run_recorded
+from tests.store.recording import PATIENCE_S, end_and_wait, event, new_recorder, run_recorded
 from tests.web.conftest import Site
 from tests.web.page_process import PageProcess, ask
 from tests.web.proxies import Proxy
@@ -331,6 +336,68 @@ def test_a_tab_that_slept_catches_up(
     chromium.call("Page.setWebLifecycleState", {"state": "active"}, page.session)
     page.wait_for("document.querySelector('[data-run=asleep]')")
     page.wait_for("document.querySelector('.badge.live')")
+
+
+def timed_run(recorder: Recorder) -> None:
+    """Record a sequence: a (1 s), two side by side (1 s and 5 s, tried twice), b (2 s)."""
+    numbers = itertools.count(1)
+    observe = recorder.begin_run("timed", RunAbout(command="timed"))
+    kinds: dict[str, tuple[Any, tuple[str, ...]]] = {
+        "timed": ("SEQUENTIAL", ("a", "both", "b")), "timed/a": ("INTERNAL", ()),
+        "timed/both": ("PARALLEL", ("short", "long")), "timed/both/short": ("INTERNAL", ()),
+        "timed/both/long": ("INTERNAL", ()), "timed/b": ("INTERNAL", ()),
+    }  # fmt: skip
+    base_ns = 1_700_000_000_000_000_000
+
+    def tell(path: str, at_s: float, **fields: Any) -> None:
+        made = {"path": path, "wall_ns": base_ns + int(at_s * 1e9), "progress": None, **fields}
+        observe(event("timed", next(numbers), **made))
+
+    for path, (kind, children) in kinds.items():
+        detail = ComposedDetail(kind, root="/" not in path, children=children)
+        tell(path, 0, kind="composed", status=None, detail=detail)
+    times = {
+        "timed": (0, 8), "timed/a": (0, 1), "timed/both": (1, 6), "timed/both/short": (1, 2),
+        "timed/both/long": (1, 6), "timed/b": (6, 8),
+    }  # fmt: skip
+    ends = {"status": TaskStatus.COMPLETED, "result_code": ResultCode.OK}
+    told = [(at[0], 0, path) for path, at in times.items()]
+    told += [(at[1], 1, path) for path, at in times.items()]
+    tell("timed/both/long", 3, kind="note", status=None, detail=NoteDetail("retry"))
+    for at_s, is_end, path in sorted(told):
+        kind = "finished" if is_end else "started"
+        tell(path, at_s, kind=kind, **(ends if is_end else {}))
+    end_and_wait(recorder, "timed")
+
+
+def test_the_timeline_shows_when_each_step_ran_and_which_ones_decided(
+    chromium: Chromium, opened: list[Page], site: Site, tmp_path: Path
+) -> None:
+    with new_recorder(site.record, tmp_path / "more") as recorder:
+        timed_run(recorder)
+    page = open_page(chromium, opened, site.server.new_link(), site.server.port)
+    go(page, "timed")
+    page.evaluate("document.querySelector('#timeline').click()")
+    page.evaluate("document.querySelector('[data-path=\"timed/both\"] .twist').click()")
+    page.wait_for("document.querySelectorAll('.tree .bar > .work').length === 6")
+    bars = page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('.tree .line')].map(line => {"
+        " const bar = line.querySelector('.work');"
+        " return [line.dataset.path, [parseFloat(bar.style.left), parseFloat(bar.style.width),"
+        " bar.classList.contains('critical')]]; }))"
+    )
+    assert bars == {
+        "timed": [0, 100, True],
+        "timed/a": [0, 12.5, True],
+        "timed/both": [12.5, 62.5, True],
+        "timed/both/short": [12.5, 12.5, False],
+        "timed/both/long": [12.5, 62.5, True],
+        "timed/b": [75, 25, True],
+    }
+    again = page.evaluate("document.querySelector('.again').style.left")
+    assert again == "37.5%"
+    keep_picture(page, "timeline")
+    assert page.errors == []
 
 
 def test_a_page_without_a_cookie_says_how_to_get_in(

@@ -12,6 +12,7 @@ import pytest
 from taskgrove.store.history import History
 from taskgrove.web.entrance import Entrance
 from tests.cli.command_line import taskgrove
+from tests.store.recording import new_recorder, run_recorded, tree
 from tests.web.conftest import Site
 from tests.web.page_process import ask
 
@@ -166,6 +167,16 @@ def test_one_node_is_told_whole(site: Site) -> None:
     assert told["state"] == "failed"
     assert told["node"]["finished"]["cause"]["kind"] == "raised"
     assert "no lock" in told["node"]["message"]
+
+
+def test_the_usual_duration_is_told_once_enough_runs_are_known(site: Site, tmp_path: Path) -> None:
+    assert site.get("/api/runs/good/rows").data["head"]["usual"] is None
+    with new_recorder(site.record, tmp_path / "more") as recorder:
+        for number in range(5):
+            run_recorded(recorder, f"other-{number}", tree(3))
+    usual = site.get("/api/runs/good/rows").data["head"]["usual"]
+    assert usual["run_count"] == 5
+    assert 0 < usual["low_s"] <= usual["high_s"]
 
 
 def test_a_verdict_is_added_to_the_record(site: Site) -> None:

@@ -23,7 +23,7 @@ from taskgrove.store.queries.run_rows import RunSummary
 from taskgrove.store.verdicts import VERDICTS
 from taskgrove.view.act_words import wait_summary
 from taskgrove.view.record_view import told_of_run
-from taskgrove.web.run_feed import head_of, why_of
+from taskgrove.web.run_feed import head_of, usual_of, why_of
 from taskgrove.web.tree_rows import looks, row_of_node
 
 #: How many runs a list shows, and at most.
@@ -139,7 +139,7 @@ def rows_of_run(history: History, run: str) -> dict[str, Any]:
     row, nodes, *_ = history.whole(run)
     return {
         "position": row.last_sequence,
-        "head": head_of(history, row.run_id, SYSTEM_CLOCK.wall_ns()),
+        "head": head_of(history, row.run_id, SYSTEM_CLOCK.wall_ns(), usual_of(history, row)),
         "nodes": [msgspec.to_builtins(row_of_node(it, at)) for at, it in enumerate(nodes)],
     }
 

@@ -85,6 +85,7 @@ class RunFeed:
         self._head_number = 0
         self._is_gone = False
         self._words_due_s = 0.0
+        self._usual = usual_of(history, self._row)
         self._make_head()
 
     # -- the watching thread --------------------------------------------------------------------
@@ -131,7 +132,7 @@ class RunFeed:
         now_s = time.monotonic()
         if now_s < self._words_due_s and self._row.state == "running":
             return False
-        head = _encode(head_of(self._history, self.run_id, self._clock.wall_ns()))
+        head = _encode(head_of(self._history, self.run_id, self._clock.wall_ns(), self._usual))
         took_s = time.monotonic() - now_s
         self._words_due_s = now_s + max(_WORDS_S, took_s / _WORDS_SHARE)
         with self._lock:
@@ -182,13 +183,28 @@ class RunFeed:
         return found
 
 
-def head_of(history: History, run_id: str, now_ns: int) -> dict[str, Any]:
+def usual_of(history: History, run: RunRow) -> dict[str, Any] | None:
+    """Return how long such runs usually take, in seconds; None where too little is known.
+
+    Raises:
+        StoreError: The record cannot be read.
+    """
+    found = history.estimate(run.command, leaf_count=run.leaf_count, but=run.run_id)
+    if found is None:
+        return None
+    return {"low_s": found.low_s, "high_s": found.high_s, "run_count": found.run_count}
+
+
+def head_of(
+    history: History, run_id: str, now_ns: int, usual: dict[str, Any] | None
+) -> dict[str, Any]:
     """Return what stands above the tree of a run: its facts, its state, the explanation.
 
     Args:
         history: The record.
         run_id: The run.
         now_ns: The time, UTC, nanoseconds since the epoch.
+        usual: As :func:`usual_of` gives it.
 
     Raises:
         UnknownRunError: The record has no such run.
@@ -204,6 +220,7 @@ def head_of(history: History, run_id: str, now_ns: int) -> dict[str, Any]:
         "is_living": row.state == "running" and gone is None,
         "is_paused": pause is not None,
         "state": state_words(row, now_ns, location),
+        "usual": usual,
         "shown_as": told.shown_as,
         "sentence": told.sentence,
         "lists": [{"title": title, "items": list(items)} for title, items in lists_of(told)],

@@ -26,9 +26,11 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
         is_leaf: Whether it is a leaf.
         is_open: Whether a decision of a person on it is awaited.
         is_finally: Whether it is the clean-up of a sequence.
+        is_sequence: Whether its children run one after the other.
         status: The name of its status; empty before anything was heard of it.
         progress: Percent done, 0..100.
         attempt: The last attempt, from 1.
+        retried_ms: When further attempts were decided on.
         queued_ms: When it was queued.
         started_ms: When it was first in progress.
         ended_ms: When it ended.
@@ -49,9 +51,11 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     is_leaf: bool = False
     is_open: bool = False
     is_finally: bool = False
+    is_sequence: bool = False
     status: str = ""
     progress: int = 0
     attempt: int = 1
+    retried_ms: tuple[int, ...] = ()
     queued_ms: int | None = None
     started_ms: int | None = None
     ended_ms: int | None = None
@@ -90,9 +94,11 @@ def row_of_node(node: RunNode, number: int) -> TreeRow:
         is_leaf=node.is_leaf,
         is_open=state in _OPEN,
         is_finally=composed is not None and composed.is_finally,
+        is_sequence=composed is not None and composed.execution == "SEQUENTIAL",
         status="" if node.status is None else node.status.name,
         progress=node.progress,
         attempt=node.attempt,
+        retried_ms=tuple(it.wall_ns // 1_000_000 for it in node.notes if it.topic == "retry"),
         queued_ms=_ms(node.queued_ns),
         started_ms=_ms(node.started_ns),
         ended_ms=_ms(node.ended_ns),

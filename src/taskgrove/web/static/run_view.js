@@ -23,6 +23,8 @@ export class RunView {
     this.scroll = 0;
     this.height = 400;
     this.due = false;
+    this.timeline = false;
+    this.span = null;
     this.live = new Live(
       () => `/api/runs/${encodeURIComponent(runId)}/stream?from=${this.position}`,
       {
@@ -133,10 +135,42 @@ export class RunView {
         : html`<span class="twist"></span>`}<bdi class=${row.is_leaf ? "" : "group"}>${line(node.name, 200)}</bdi></span>
       <span class="state tone-${look.tone}">${look.mark} ${row.state}${(row.attempt ?? 1) > 1 ? html` <span title="attempt ${row.attempt}">↻${row.attempt}</span>` : nothing}</span>
       <span class="took">${took}</span>
-      <span class="done">${row.state === "running" ? html`<progress max="100" .value=${row.progress} aria-label="percent done"></progress> ${row.progress} %` : nothing}</span>
+      ${this.timeline ? this.bar(row) : html`<span class="done">${row.state === "running" ? html`<progress max="100" .value=${row.progress} aria-label="percent done"></progress> ${row.progress} %` : nothing}</span>
       <span class="of"><bdi>${line([row.command, devices.join(", ") + more].filter(Boolean).join(" · "), 200)}</bdi></span>
-      <span class="said"><bdi>${line(words, 200)}</bdi></span>
+      <span class="said"><bdi>${line(words, 200)}</bdi></span>`}
     </div>`;
+  }
+
+  // The time that the timeline spans, and which nodes decided how long it took.
+  measure() {
+    const root = this.tree.root?.row;
+    if (!this.timeline || root?.started_ms === undefined) { this.span = null; return; }
+    const now = this.head?.is_living === false ? (root.last_ms ?? root.started_ms) : this.live.now();
+    const usual = this.head?.usual;
+    const end = Math.max(root.ended_ms ?? now, usual ? root.started_ms + usual.high_s * 1000 : 0);
+    this.span = { from: root.started_ms, length: Math.max(1, end - root.started_ms), now, usual, critical: this.tree.critical(now) };
+  }
+
+  bar(row) {
+    const span = this.span;
+    if (!span || (row.started_ms ?? row.queued_ms) === undefined) return html`<span class="bar"></span>`;
+    const at = (ms) => Math.min(100, Math.max(0, ((ms - span.from) / span.length) * 100));
+    const piece = (kind, from, to, words) => html`<i class=${kind} title=${words} .style=${`left: ${at(from)}%; width: ${Math.max(0.15, at(to) - at(from))}%`}></i>`;
+    const end = row.ended_ms ?? span.now;
+    const tone = this.about.looks[row.state].tone;
+    const critical = span.critical.has(row.path);
+    return html`<span class="bar">
+      ${row.queued_ms !== undefined && row.started_ms !== undefined && row.started_ms - row.queued_ms > 50 ? piece("queued", row.queued_ms, row.started_ms, "queued") : nothing}
+      ${row.started_ms === undefined ? nothing : piece(`work back-${tone}${critical ? " critical" : ""}`, row.started_ms, end, `${row.state}, ${duration(end - row.started_ms)}${critical ? ", on the critical path" : ""}`)}
+      ${row.waits_since_ms === undefined ? nothing : piece("waits", row.waits_since_ms, end, row.state)}
+      ${(row.retried_ms ?? []).map((ms, number) => piece("again", ms, ms, `attempt ${number + 2}`))}
+      ${span.usual ? piece("usual", span.from + span.usual.low_s * 1000, span.from + span.usual.high_s * 1000, `the run usually takes ${duration(span.usual.low_s * 1000)} to ${duration(span.usual.high_s * 1000)}`) : nothing}
+    </span>`;
+  }
+
+  axis() {
+    if (!this.span) return nothing;
+    return html`<div class="axis line" aria-hidden="true"><span></span><span></span><span></span><span class="bar">${[0, 25, 50, 75].map((part) => html`<b .style=${`left: ${part}%`}>${duration((this.span.length * part) / 100)}</b>`)}</span></div>`;
   }
 
   lines() {
@@ -147,7 +181,7 @@ export class RunView {
     for (let at = first; at < last; at++) drawn.push(this.row(lines[at], at));
     const chosen = this.tree.nodes.get(this.selected);
     const active = chosen && chosen.line >= first && chosen.line < last && lines[chosen.line] === chosen ? `line-${chosen.row.number}` : nothing;
-    return html`<div class="tree" role="tree" tabindex="0" aria-label="The steps of the run" aria-activedescendant=${active}
+    return html`<div class="tree ${this.timeline ? "timeline" : ""}" role="tree" tabindex="0" aria-label="The steps of the run" aria-activedescendant=${active}
         .style=${`--rows: ${lines.length * LINE + 4}px`}
         @keydown=${(event) => this.key(event)} @scroll=${(event) => { this.scroll = event.target.scrollTop; this.draw(); }}>
       <div class="room" .style=${`height: ${lines.length * LINE}px`}>${drawn}</div></div>`;
@@ -175,6 +209,7 @@ export class RunView {
         <span title=${utcText(msOf(run.created_ns))}>began ${timeText(msOf(run.created_ns))}</span>
         <span class="elapsed">${duration(end - msOf(run.created_ns))}</span>
         <span>${counted(run.leaf_count, "leaf", "leaves")}${busy.length ? html`: ${busy.map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ")}` : nothing}</span>
+        ${head.usual ? html`<span>usually ${duration(head.usual.low_s * 1000)} to ${duration(head.usual.high_s * 1000)} (${counted(head.usual.run_count, "run")})</span>` : nothing}
         ${run.user ? html`<span><bdi>${line(`${run.user}@${run.host}`)}</bdi></span>` : nothing}</p>
       ${head.state && !head.is_living ? html`<p class="tone-stop"><bdi>${shown(head.state)}</bdi></p>` : nothing}
       <p class="why" id="why"><bdi>${shown(head.sentence)}</bdi></p>
@@ -188,12 +223,14 @@ export class RunView {
     const chosen = this.tree.nodes.get(this.selected);
     if (chosen && this.told === null) this.ask();
     const head = this.head;
+    this.measure();
     document.title = head ? `${head.outcome}: ${line(head.run.command, 60)} – taskgrove` : "taskgrove";
     render(html`
       <nav><a href="/" @click=${this.go}>All runs</a>${this.badge(this.live)}</nav>
       <header>${this.top()}</header>
-      <p class="tools"><label><input type="checkbox" .checked=${this.tree.onlyBusy} @change=${(event) => { this.tree.onlyBusy = event.target.checked; this.tree.stale = true; this.draw(); }}> only what runs, waits for a decision or did not end well</label></p>
-      <div class="panes ${chosen ? "with-node" : ""}">${this.lines()}${chosen ? nodeView({ about: this.about, runId: this.runId, node: chosen, told: this.told, living: Boolean(head?.is_living), now: this.live.now(), close: () => this.select("") }) : nothing}</div>`,
+      <p class="tools"><label><input type="checkbox" .checked=${this.tree.onlyBusy} @change=${(event) => { this.tree.onlyBusy = event.target.checked; this.tree.stale = true; this.draw(); }}> only what runs, waits for a decision or did not end well</label>
+        <label><input type="checkbox" id="timeline" .checked=${this.timeline} @change=${(event) => { this.timeline = event.target.checked; this.draw(); }}> timeline</label></p>
+      <div class="panes ${chosen ? "with-node" : ""}"><div class=${this.timeline ? "timeline" : ""}>${this.axis()}${this.lines()}</div>${chosen ? nodeView({ about: this.about, runId: this.runId, node: chosen, told: this.told, living: Boolean(head?.is_living), now: this.live.now(), close: () => this.select("") }) : nothing}</div>`,
       this.page);
     const height = this.page.querySelector(".tree")?.clientHeight ?? 0;
     if (height && height !== this.height) { this.height = height; this.draw(); }

@@ -92,4 +92,18 @@ export class Tree {
     const node = this.nodes.get(path);
     return node && lines[node.line] === node ? node.line : -1;
   }
+
+  // The nodes that decided how long it took: every step of a sequence, of a group the one that ended last.
+  critical(now) {
+    const found = new Set();
+    const stack = this.root ? [this.root] : [];
+    while (stack.length) {
+      const node = stack.pop();
+      found.add(node.path);
+      const begun = node.children.filter((child) => child.row.started_ms !== undefined);
+      if (node.row.is_sequence) stack.push(...begun);
+      else if (begun.length) stack.push(begun.reduce((last, child) => ((child.row.ended_ms ?? now) > (last.row.ended_ms ?? now) ? child : last)));
+    }
+    return found;
+  }
 }
