@@ -405,6 +405,9 @@ def test_a_request_at_any_event_gets_one_answer_and_every_node_one_end(
         with live(sample(), SCRIPTS, hold=True, observers=[observer]) as run:
             observer.know(run.handle)
             came = _drive_to_the_end(run, observer.answers, number)
+            # The thread of a note may still be about to hand it over.
+            last = max(event.sequence for event in run.log.events)
+            run.log.wait_for(count=last, timeout_s=GUARD_S)
             run.log.assert_gapless()
             for path, _ in run.handle.task.walk():
                 run.log.assert_one_end(path)
