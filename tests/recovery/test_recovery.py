@@ -287,6 +287,16 @@ def test_a_plan_changes_nothing(store: Store) -> None:
     assert History(store).find("r1").state == "lost"
 
 
+def test_a_look_at_one_run_leaves_other_lost_runs_to_a_search_that_tells_of_them(
+    store: Store,
+) -> None:
+    record(store, "r2")
+    cut(store, "r2", 30)
+    lost(store, "b")
+    look_at_lost(store, "r1")
+    assert [found.run_id for found in find_lost(store)] == ["r2"]
+
+
 def test_a_leaf_is_not_tried_again_by_a_recovery(store: Store) -> None:
     root = Task("configure", subtasks=[LeafTask("a", "x/y/z", "On", retries=3)])
     record(store, "r1", root)

@@ -67,8 +67,10 @@ class Observe(Stream):
             path, "note", message=text, detail=NoteDetail(topic, {"words": said, **data}, cause)
         )
 
-    def told(self, path: str, topic: str, request: SteeringRequest | None = None) -> None:
-        self.add(path, "note", message=topic, detail=NoteDetail(topic, request=request))
+    def told(
+        self, path: str, topic: str, request: SteeringRequest | None = None, **data: str
+    ) -> None:
+        self.add(path, "note", message=topic, detail=NoteDetail(topic, data, request=request))
 
     def story(self, **changes: Any) -> RunStory:
         now_ns = self.events[-1].wall_ns + 60 * SECOND
@@ -174,7 +176,12 @@ def test_a_pause_that_is_to_come_is_told_until_it_came() -> None:
     run.told("observe/end", "pause-before", request)
     words = "it will pause when end is about to start, as ann (look at the beam) asked"
     assert words in run.why().sentence + "; ".join(run.why().also)
-    run.told("observe", "paused", request)
+    run.told("observe/scan", "pause-before")  # by the command line that started the run
+    told = run.why().sentence + "; ".join(run.why().also)
+    assert "it will pause when scan is about to start" in told
+    run.told("observe", "paused", before="observe/scan")
+    assert words in run.why().sentence + "; ".join(run.why().also)
+    run.told("observe", "paused", request, before="observe/end")
     assert words not in run.why().sentence + "; ".join(run.why().also)
 
 
@@ -207,6 +214,9 @@ def test_a_delayed_attempt_is_told_with_its_time() -> None:
     assert "the next attempt of scan begins at 09:00:00 UTC" in found.sentence
     assert "next attempt at 09:00:00 UTC: no lock" in run.tree
     assert found.held[0].until_ns == BEGAN + 3600 * SECOND
+    run.told("observe", "paused", asked("pause"))
+    told = "; ".join((run.why().sentence, *run.why().also))
+    assert "the next attempt of scan is due at 09:00:00 UTC, and begins when the pause ends" in told
 
 
 def test_a_run_without_a_record_is_decided_where_it_runs() -> None:

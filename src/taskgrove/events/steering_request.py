@@ -26,7 +26,7 @@ SteeringFate: TypeAlias = Literal["done", "refused", "too_late"]
 #:
 #: - ``no_such_node``: the run has no such node, or no node that the pattern matches.
 #: - ``not_held``: no decision on the node is open (its status says more).
-#: - ``has_begun``: the step runs already, so it cannot be left out.
+#: - ``has_begun``: the step runs already: it cannot be left out, and no pause can precede it.
 #: - ``may_be_at_work``: the earlier attempt may still be at work outside.
 #: - ``still_at_work``: the earlier attempt was asked to stop, and has not ended.
 #: - ``needed_later``: a later step refers to the result of the step.

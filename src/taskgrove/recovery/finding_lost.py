@@ -54,7 +54,7 @@ class LostRun:
         return f"{self.note}; last sign of life {moment_text(self.last_ns)}"
 
 
-def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
+def find_lost(store: Store, *, now_ns: int | None = None, run: str | None = None) -> list[LostRun]:
     """Mark the runs whose lease is expired, and return those that were newly found.
 
     The spills of processes that are gone are written into the record first. Cheap where there is
@@ -63,6 +63,8 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     Args:
         store: The record, open for writing.
         now_ns: The time, UTC, nanoseconds since the epoch; None asks the clock.
+        run: The id of the only run that is looked at; others are left for a search whose caller
+            tells of them. None: all are.
 
     Raises:
         StoreError: The record cannot be read or written.
@@ -80,7 +82,7 @@ def find_lost(store: Store, *, now_ns: int | None = None) -> list[LostRun]:
     aside = {run.run_id for file in left for run in file.runs}
     found: list[LostRun] = []
     for row in _leased(store):
-        if row.run_id in aside or why_expired(row, now) is None:
+        if run not in (None, row.run_id) or row.run_id in aside or why_expired(row, now) is None:
             continue
         with store.writing() as cursor:
             lost = _mark(cursor, row.run_key, now)

@@ -193,7 +193,7 @@ def look_at_lost(store: Store, run: str) -> tuple[RunRow, RecoveryPlan]:
     """
     history = History(store)
     known = history.find_to_act(run)
-    find_lost(store)
+    find_lost(store, run=known.run_id)
     row = history.find(known.run_id)
     if row.state == "final":
         raise UsageError(f"run {row.run_id} has ended: there is nothing to recover")

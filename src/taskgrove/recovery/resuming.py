@@ -241,7 +241,7 @@ def resume(
     own: Recorder | None = None
     try:
         known = History(used).find_to_act(run)
-        find_lost(used)
+        find_lost(used, run=known.run_id)
         ready = plan_resume(used, known.run_id, task, redo=redo, again=again)
         own = Recorder(used) if recorder is None else None
         with MainTaskExecutor(max_workers, runners, grace_s=grace_s) as executor:

@@ -116,14 +116,13 @@ def _began_after(failure: NodeNote, attempt: int, attempt_began_ns: int | None) 
     )
 
 
-def pause_ahead_in(notes: Sequence[NodeNote]) -> SteeringRequest | None:
-    """Return the request to pause the run when a node is about to start, or None.
+def pause_ahead_in(notes: Sequence[NodeNote]) -> NodeNote | None:
+    """Return the note that the run will pause when a node is about to start, or None.
 
     Args:
         notes: The notes on a node that has not begun.
     """
-    asked = (note.request for note in reversed(notes) if note.topic == "pause-before")
-    return next(filter(None, asked), None)
+    return next((note for note in reversed(notes) if note.topic == "pause-before"), None)
 
 
 def pause_in(notes: Sequence[NodeNote]) -> RunPause | None:

@@ -166,6 +166,12 @@ def _at_work(it: SteeringObjection) -> str:
     return f" (as {plain(it.outside_id)})" if it.outside_id else ""
 
 
+def _has_begun(_it: SteeringObjection, request: SteeringRequest) -> str:
+    if request.verb == "pause":
+        return "it has begun, so the run cannot pause before it"
+    return "it has begun, so it cannot be left out"
+
+
 def _may_be_at_work(it: SteeringObjection, _request: SteeringRequest) -> str:
     return f"its earlier attempt may still be at work{_at_work(it)}"
 
@@ -215,7 +221,7 @@ _WORDS: Final[
 ] = {
     "no_such_node": _no_such_node,
     "not_held": _not_held,
-    "has_begun": _fixed("it has begun, so it cannot be left out"),
+    "has_begun": _has_begun,
     "may_be_at_work": _may_be_at_work,
     "still_at_work": _still_at_work,
     "needed_later": _needed_later,

@@ -145,3 +145,9 @@ def test_command_lines_are_quoted_for_a_shell() -> None:
         f"taskgrove retry {RUN} 'a b'",
         f"taskgrove accept {RUN} 'a b' --why REASON",
     )
+
+
+def test_a_step_that_has_begun_is_told_by_the_request() -> None:
+    answer = refused("has_begun", path=SCAN)
+    assert "so it cannot be left out" in answer_line(asked("skip"), answer)
+    assert "so the run cannot pause before it" in answer_line(asked("pause"), answer)

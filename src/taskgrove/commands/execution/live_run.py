@@ -37,7 +37,7 @@ from taskgrove.commands.execution.run_machine import (
     RunState,
 )
 from taskgrove.commands.execution.schedule import Schedule
-from taskgrove.commands.execution.steering_acts import Steering
+from taskgrove.commands.execution.steering_acts import PAUSES_BEFORE, Steering
 from taskgrove.commands.execution.timeouts import begin_own_limit
 from taskgrove.commands.execution.unbegun import end_without_parent, missing_ends
 from taskgrove.commands.prior import Prior, take_over
@@ -120,7 +120,8 @@ class Run:
         self.schedule = Schedule(
             self, prior, start_nothing, holds=holds, start_clean_up=start_clean_up
         )
-        for path in pause_before:
+        self._pause_before = tuple(pause_before)
+        for path in self._pause_before:
             self.schedule.gate.pause_before(path)
         self.ended = self.schedule.ended
         self.take_failure = self.schedule.take_failure
@@ -193,6 +194,8 @@ class Run:
             return
         try:
             self._tell_what_is_known()
+            for path in self._pause_before:
+                self.tell(PAUSES_BEFORE, NoteDetail("pause-before"), path)
             self._steering.begin()
             self.root.tracker.when_closed(self._end)
             self.schedule.begin(self.root)

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 _OVER: Final = (ENDED, FINAL, WITHDRAWN)
 _STOPS: Final = (ABORTED_EARLY, ABORTING, ABORTING_ALL)
+#: The note on a node before which the run pauses.
+PAUSES_BEFORE: Final = "the run pauses when this is about to start"
 #: The kinds of ends after which a runner does not follow the work any more.
 _NOT_FOLLOWED: Final[frozenset[CauseKind]] = frozenset(("silent", "forgotten"))
 #: An act that follows from a move.
@@ -180,8 +182,7 @@ class Steering:
             ):
                 self._object_begun(reply, path, node)
             else:
-                text = "the run pauses when this is about to start"
-                self._run.tell(text, NoteDetail("pause-before", request=request), path)
+                self._run.tell(PAUSES_BEFORE, NoteDetail("pause-before", request=request), path)
                 reply.acted(path)
 
     def _continue(self, request: SteeringRequest, reply: SteeringReply) -> list[_Act]:

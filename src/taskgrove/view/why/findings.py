@@ -100,7 +100,8 @@ class Findings(msgspec.Struct):
         verdicts: Verdicts of operators, those of this run first.
         waiting: Leaves whose last attempt failed and that have not ended, by wait and cause.
         parked: Nodes that a pause keeps from starting.
-        pauses: Nodes before which the run will pause, each with the request.
+        pauses: Nodes before which the run will pause, each with the request; None: the run was
+            started so.
         acts: Acts of operators, in the order of their effects.
         signed: Leaves whose failure a person accepted.
         dropped: Nodes that an operator left out.
@@ -126,7 +127,7 @@ class Findings(msgspec.Struct):
     verdicts: tuple[OperatorVerdict, ...] = ()
     waiting: list[list[WaitingLeaf]] = []
     parked: list[RunNode] = []
-    pauses: list[tuple[RunNode, SteeringRequest]] = []
+    pauses: list[tuple[RunNode, SteeringRequest | None]] = []
     acts: tuple[OperatorAct, ...] = ()
     signed: list[RunNode] = []
     dropped: list[RunNode] = []
@@ -191,16 +192,17 @@ def find(story: RunStory) -> Findings:
     return found
 
 
-def _pauses_ahead(story: RunStory) -> list[tuple[RunNode, SteeringRequest]]:
+def _pauses_ahead(story: RunStory) -> list[tuple[RunNode, SteeringRequest | None]]:
     """Return the nodes before which a run will pause: that did not begin, and were not reached."""
     root = story.root
-    used = {note.request.id for note in root.notes if note.request} if root is not None else set()
+    paused = [note for note in root.notes if note.topic == "paused"] if root is not None else []
+    came = {note.data.get("before") for note in paused}
     ahead = (
         (node, pause_ahead_in(node.notes))
         for node in story.nodes
         if node.notes and node.started_ns is None and not node.is_final and node is not root
     )
-    return [(node, request) for node, request in ahead if request and request.id not in used]
+    return [(node, note.request) for node, note in ahead if note and node.path not in came]
 
 
 def order_of(node: RunNode) -> tuple[int, int]:

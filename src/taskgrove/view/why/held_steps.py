@@ -120,7 +120,12 @@ def decision_words(groups: Sequence[Sequence[WaitingLeaf]], now_ns: int, room: i
 
 
 def waiting_clauses(
-    groups: Sequence[Sequence[WaitingLeaf]], parked: Sequence[RunNode], now_ns: int, room: int
+    groups: Sequence[Sequence[WaitingLeaf]],
+    parked: Sequence[RunNode],
+    now_ns: int,
+    room: int,
+    *,
+    is_paused: bool,
 ) -> list[str]:
     """Return what else waits in a living run, besides the decisions."""
     told: list[str] = []
@@ -136,7 +141,11 @@ def waiting_clauses(
                 f" steps of {'its' if is_one else 'their'} group have ended"
             )
         else:
-            told.append(f"the next attempt of {listed(names)} begins{_at(items[0].wait, now_ns)}")
+            when = _at(items[0].wait, now_ns)
+            begins = (
+                f"is due{when}, and begins when the pause ends" if is_paused else f"begins{when}"
+            )
+            told.append(f"the next attempt of {listed(names)} {begins}")
     again = [item for group in groups if group[0].wait.how == "parked" for item in group]
     count = len(parked) + len(again)
     if count:

@@ -93,7 +93,7 @@ def running_words(found: Findings, waits: Sequence[Wait], command: str, room: in
     if waits:
         return f"{told} and waits for {wait_words(waits[0], story.now_ns, room)}"
     if found.waiting:
-        rest = waiting_clauses(found.waiting, found.parked, story.now_ns, room)
+        rest = _rest(found, room)
         told += f": {'; '.join(rest)}"
     elif found.open:
         told += f" and has not begun any of its {leaves(len(found.open))}"
@@ -117,10 +117,10 @@ def running_clauses(found: Findings, waits: Sequence[Wait], room: int) -> list[s
         if story.pause is not None:
             told[-1] += f", and {'its timeout counts' if is_one else 'their timeouts count'}"
     if waits or waiting:
-        told += waiting_clauses(found.waiting, found.parked, story.now_ns, room)
+        told += _rest(found, room)
     for node, request in found.pauses[:1]:
-        by = person(request, room)
-        told.append(f"it will pause when {name_of(node, room)} is about to start, as {by} asked")
+        by = "" if request is None else f", as {person(request, room)} asked"
+        told.append(f"it will pause when {name_of(node, room)} is about to start{by}")
     if found.failed:
         first, more = found.failed[0], len(found.failed) - 1
         others = f" ({leaves(more)} failed after it)" if more else ""
@@ -128,6 +128,13 @@ def running_clauses(found: Findings, waits: Sequence[Wait], room: int) -> list[s
     if len(waits) > 1 and not waiting:
         told.append(counted(len(waits) - 1, "more leaf runs", "more leaves run"))
     return told
+
+
+def _rest(found: Findings, room: int) -> list[str]:
+    """Return what waits besides the decisions."""
+    story = found.story
+    paused = story.pause is not None
+    return waiting_clauses(found.waiting, found.parked, story.now_ns, room, is_paused=paused)
 
 
 def _waiting_words(found: Findings, room: int) -> str:

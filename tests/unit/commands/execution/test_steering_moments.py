@@ -264,6 +264,12 @@ def test_a_node_before_which_to_pause_must_exist_and_not_have_begun() -> None:
     ):
         pass
     assert caught.value.hint == "did you mean 'observe/scan'?"
+    with live(tree(leaf("scan"), leaf("end")), pause_before=["observe/end"]) as run:
+        assert run.note("pause-before", "observe/end").request is None
+        run.note("parked", "observe/end")
+        assert run.note("paused", "observe").data == {"before": "observe/end"}
+        run.handle.continue_run()
+        assert run.ends() == OK
     with live(task, {"scan": HANGS}) as run:
         run.fake.wait_for_call("scan")
         assert why_not(run.handle.pause(before="observe/scan")) == ("refused", ["has_begun"])
