@@ -16,6 +16,7 @@ from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, TaskEvent
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
+from taskgrove.web.record_answers import one_node
 from taskgrove.web.run_feed import MESSAGE_NODES, RunFeed
 from tests.store.recording import (
     PATIENCE_S,
@@ -113,6 +114,23 @@ def test_a_feed_tells_each_node_once_however_often_it_changed(
         # One that has less gets more; one of another record gets all.
         assert paths_of(feed.since(first.position)) == ["root/leaf-0", "root/leaf-1"]
         assert paths_of(feed.since(10**9)) == ["root", "root/leaf-0", "root/leaf-1"]
+        end_and_wait(recorder, "live")
+
+
+def test_a_feed_stays_with_its_run_and_has_its_nodes_at_hand(
+    record: str, recorder: Recorder
+) -> None:
+    with Store.open(record) as store:
+        feed = RunFeed(History(store), "last")
+        assert feed.run_id == "good"
+        run = LiveRun(recorder)
+        kept_up_to(store, run)
+        assert not feed.refresh(has_news=True)
+        assert feed.node("root/other") is None
+        told = feed.node("root/group")
+        assert told is not None
+        assert (told["state"], told["run_id"]) == ("completed", "good")
+        assert told == one_node(History(store), "good", "root/group")
         end_and_wait(recorder, "live")
 
 

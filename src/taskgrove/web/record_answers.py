@@ -23,7 +23,7 @@ from taskgrove.store.queries.run_rows import RunSummary
 from taskgrove.store.verdicts import VERDICTS
 from taskgrove.view.act_words import wait_summary
 from taskgrove.view.record_view import told_of_run
-from taskgrove.web.run_feed import head_of, usual_of, why_of
+from taskgrove.web.run_feed import head_of, plain_node, usual_of, why_of
 from taskgrove.web.tree_rows import looks, row_of_node
 
 #: How many runs a list shows, and at most.
@@ -145,7 +145,7 @@ def rows_of_run(history: History, run: str) -> dict[str, Any]:
 
 
 def one_node(history: History, run: str, path: str) -> dict[str, Any]:
-    """Return all that is known of one node, and the requests that concern it.
+    """Return all that is known of one node.
 
     Raises:
         UnknownRunError: There is no such run.
@@ -157,7 +157,7 @@ def one_node(history: History, run: str, path: str) -> dict[str, Any]:
     if found is None:
         known = [node.path for node in nodes]
         raise UsageError(f"run {row.run_id} has no node {path!r}", hint=did_you_mean(path, known))
-    return {"node": plain_of(found), "state": found.state, "run_id": row.run_id}
+    return plain_node(found, row.run_id)
 
 
 def why_run(history: History, run: str) -> dict[str, Any]:

@@ -118,6 +118,10 @@ class RecordWatch:
         self._loop.post(self._begin, made)
         return made
 
+    def feed_of(self, run_id: str) -> RunFeed | None:
+        """Return the run if somebody looks at it, else None."""
+        return self._feeds.get(run_id)
+
     def forget(self, onlooker: Onlooker) -> None:
         """Tell somebody nothing more."""
         with self._lock:

@@ -25,6 +25,7 @@ from taskgrove.store.queries.listing import plain_of
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.store.queries.whole_run import WholeRun
 from taskgrove.story.node_wait import pause_in
+from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_tree import RunTree
 from taskgrove.view.record_view import runner_gone, state_words, story_of_record
 from taskgrove.view.snapshot import RunView
@@ -61,8 +62,11 @@ class RunFeed:
 
     Args:
         history: The record.
-        run_id: The run.
+        run_id: The run, as :meth:`taskgrove.store.history.History.find` takes it.
         clock: The wall clock.
+
+    Attributes:
+        run_id: Its id.
 
     Raises:
         UnknownRunError: The record has no such run.
@@ -70,11 +74,11 @@ class RunFeed:
     """
 
     def __init__(self, history: History, run_id: str, clock: Clock = SYSTEM_CLOCK) -> None:
-        self.run_id = run_id
         self._history = history
         self._clock = clock
         self._lock = threading.Lock()
         self._row, nodes, *_ = history.whole(run_id)
+        self.run_id = self._row.run_id  # a text such as "last" may mean another run later
         self._tree: RunTree = RunView.of(run_id, nodes)
         self._numbers = {node.path: number for number, node in enumerate(nodes)}
         self._position = self._row.last_sequence
@@ -154,6 +158,12 @@ class RunFeed:
         with self._lock:
             return None if seen == self._head_number else (self._head_number, self._head)
 
+    def node(self, path: str) -> dict[str, Any] | None:
+        """Return all that is known of one node, as plain data; None: there is no such node."""
+        with self._lock:
+            found = self._tree.nodes.get(path)
+            return None if found is None else plain_node(found, self.run_id)
+
     def since(self, position: int) -> NodeBatch:
         """Return the nodes that changed after a number; 0 returns all of them.
 
@@ -227,6 +237,11 @@ def head_of(
         "groups": [_plain_group(group) for group in told.groups],
         "verdicts": plain_of(verdicts),
     }
+
+
+def plain_node(node: RunNode, run_id: str) -> dict[str, Any]:
+    """Return a node of a run as plain data, and its state in one word."""
+    return {"node": plain_of(node), "state": node.state, "run_id": run_id}
 
 
 def why_of(whole: WholeRun, location: str, now_ns: int | None = None) -> Why:

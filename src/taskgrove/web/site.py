@@ -130,8 +130,11 @@ class _Site:
         return record_answers.list_of_runs(self._history, given)
 
     def _node(self, request: Request) -> Any:
-        path = request.query_params.get("path", "")
-        return record_answers.one_node(self._history, request.path_params["run"], path)
+        run, path = request.path_params["run"], request.query_params.get("path", "")
+        # A run that somebody looks at is at hand; reading all nodes of a large one takes a while.
+        feed = self._watch.feed_of(run)
+        known = None if feed is None else feed.node(path)
+        return known or record_answers.one_node(self._history, run, path)
 
     def _asked(self, function: Callable[[History, str, bytes], Any]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:

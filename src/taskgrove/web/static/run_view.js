@@ -9,6 +9,7 @@ import { counted, duration, line, msOf, read, shown, timeText, utcText } from ".
 
 const LINE = 26; // the height of a line of the tree, in pixels, as in style.css
 const SPARE = 6; // lines beyond the edges
+const ASK_MS = 500; // between two looks at the selected node
 const MOST = 200; // lines that may be elements at once
 
 export class RunView {
@@ -62,23 +63,30 @@ export class RunView {
     document.hidden ? setTimeout(now, 250) : requestAnimationFrame(now);
   }
 
+  // Read the selected node; however often it changes, one request is under way, twice a second at most.
   async ask() {
-    const path = this.selected;
-    if (!path || this.asking === path) return;
-    this.asking = path;
-    let told;
-    try {
-      told = await read(`/api/runs/${encodeURIComponent(this.runId)}/node?path=${encodeURIComponent(path)}`);
-    } catch (error) {
-      told = { error: error.message };
+    if (this.asking) { this.again = true; return; }
+    this.asking = true;
+    while (this.selected && !this.closed) {
+      this.again = false;
+      const path = this.selected;
+      let told;
+      try {
+        told = await read(`/api/runs/${encodeURIComponent(this.runId)}/node?path=${encodeURIComponent(path)}`);
+      } catch (error) {
+        told = { error: error.message };
+      }
+      if (path === this.selected) { this.told = told; this.draw(); }
+      await new Promise((done) => { this.wake = done; setTimeout(done, path === this.selected ? ASK_MS : 50); });
+      if (!this.again && path === this.selected) break;
     }
-    this.asking = "";
-    if (path === this.selected) { this.told = told; this.draw(); }
+    this.asking = false;
   }
 
   select(path) {
     this.selected = path;
     this.told = null;
+    this.wake?.();
     const address = new URL(location.href);
     path ? address.searchParams.set("node", path) : address.searchParams.delete("node");
     history.replaceState(null, "", address);
@@ -221,7 +229,7 @@ export class RunView {
 
   render() {
     const chosen = this.tree.nodes.get(this.selected);
-    if (chosen && this.told === null) this.ask();
+    if (chosen && this.told === null && !this.asking) this.ask();
     const head = this.head;
     this.measure();
     document.title = head ? `${head.outcome}: ${line(head.run.command, 60)} – taskgrove` : "taskgrove";
