@@ -375,7 +375,7 @@ def test_a_description_is_shown_beside_every_step() -> None:
     run = Observe()
     assert "x/y/z  The scan of the night" in run.tree
     run.failed("observe/scan")
-    assert "no lock  The scan of the night" in run.tree
+    assert "no lock  Scan x/y/z  The scan of the night" in run.tree
     page = render_html(RunView().apply_all(run.events))
     assert "<i>The scan of the night</i>" in page
 

@@ -5,6 +5,7 @@ The text of a line is harmless on a terminal; the HTML is escaped, and holds no 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Final, TypeAlias
@@ -18,6 +19,7 @@ from taskgrove.view.terminal_text import (
     UNICODE,
     Charset,
     clip,
+    clip_middle,
     duration_text,
     pad,
     safe_text,
@@ -29,11 +31,13 @@ _FOLD_ORDER: Final[tuple[NodeState, ...]] = (
     *PROBLEM_STATES, "left out", "skipped", "completed",
     *(state for state in OPEN_STATES if state not in PROBLEM_STATES),
 )  # fmt: skip
+#: The signs around a device or a command in the words of a failure.
+_WORD_ENDS: Final = re.compile(r"[\s:,;()\"']+")
 _STATE_WIDTH: Final = max(map(len, LOOKS))
 _BAR_WIDTH: Final = 8
 _TIME_WIDTH: Final = 9
-#: A description is not begun in less room, in columns.
-_LEAST_DESCRIPTION: Final = 12
+#: A target, or a description, is not begun in less room, in columns.
+_LEAST_ABOUT: Final = 12
 #: A level that is deeper than this is not indented further in HTML.
 _DEEPEST: Final = 40
 _CELL: Final = "padding:0 .8em 0 0;text-align:left;border:0;vertical-align:top"
@@ -60,6 +64,7 @@ class TreeLine(msgspec.Struct, frozen=True):
         is_leaf: Whether the node is a leaf.
         progress: Percent done, 0..100, where the tree shows it; else None.
         description: A sentence of the map about the node; may be empty.
+        target: The command and the device that neither its name nor its words tell; often empty.
     """
 
     ancestors: tuple[bool, ...]
@@ -73,6 +78,28 @@ class TreeLine(msgspec.Struct, frozen=True):
     is_leaf: bool = True
     progress: int | None = None
     description: str = ""
+    target: str = ""
+
+
+def target_of(node: RunNode) -> str:
+    """Return command and device of a leaf whose name does not tell its device, else nothing.
+
+    ``scan`` gives ``Scan low-cbf/subarray/01``; ``cbf-subarray-01`` gives an empty text.
+    """
+    composed = node.composed
+    if composed is None or composed.execution != "DEVICE" or not composed.target:
+        return ""
+    device = composed.target.lower().removeprefix("low-").removeprefix("mid-")
+    if device.replace("/", "-") in node.name.lower():
+        return ""
+    return safe_text(" ".join(filter(None, (composed.command_name, composed.target))))
+
+
+def untold_target(node: RunNode, words: str) -> str:
+    """Return the parts of :func:`target_of` that the words beside a node do not tell."""
+    target = target_of(node)
+    told = _WORD_ENDS.split(words.lower()) if target else []
+    return " ".join(part for part in target.split() if part.lower() not in told)
 
 
 def walk(
@@ -158,9 +185,16 @@ def format_line(
         words = clip(line.words.replace("…", charset.ellipsis), left, charset.ellipsis)
         pieces.append((words, state if state in PROBLEM_STATES else ""))
         left -= width_of(words) + 2
-    if line.description and left >= _LEAST_DESCRIPTION:
+    gap = "  " if line.words else ""
+    if line.target and left >= min(_LEAST_ABOUT, width_of(line.target)):
+        # Its end tells the device from others.
+        told = clip_middle(line.target, left, charset.ellipsis)
+        pieces.append((gap + told, "dim"))
+        left -= width_of(told) + 2
+        gap = "  "
+    if line.description and left >= _LEAST_ABOUT:
         told = clip(line.description.replace("…", charset.ellipsis), left, charset.ellipsis)
-        pieces.append((f"  {told}" if line.words else told, "dim"))
+        pieces.append((gap + told, "dim"))
     return _fit(pieces, width)
 
 
@@ -197,7 +231,7 @@ def _row_html(line: TreeLine) -> str:
         for text in (duration_text(line.elapsed_s), done)
     )
     about = f"<i>{html_text(line.description)}</i>" if line.description else ""
-    told = " ".join(filter(None, (html_text(line.words), about)))
+    told = " ".join(filter(None, (html_text(line.words), html_text(line.target), about)))
     cells += f'<td style="{_CELL}">{told}</td>'
     mark = f"{UNICODE.marks[line.state]} {line.state}"
     state = f'<td style="{_CELL};color:{colour_of(line.state)}">{html_text(mark)}</td>'

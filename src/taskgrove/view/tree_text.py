@@ -17,7 +17,15 @@ from taskgrove.view.act_words import pause_words
 from taskgrove.view.phrases import ago_text, day_text
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import UNICODE, Charset, safe_text
-from taskgrove.view.tree_lines import TreeLine, fold_line, fold_text, plain_lines, walk
+from taskgrove.view.tree_lines import (
+    TreeLine,
+    fold_line,
+    fold_text,
+    plain_lines,
+    target_of,
+    untold_target,
+    walk,
+)
 
 #: Groups of more children than this are folded by status, unless told otherwise.
 FOLD_OVER: Final = 40
@@ -109,21 +117,29 @@ def _collect(
     return [
         fold_line(ancestors, last, item)
         if isinstance(item, str)
-        else TreeLine(
-            ancestors,
-            last,
-            not item.parent_path,
-            item.path,
-            safe_text(item.name),
-            item.state,
-            item.elapsed_s(now_ns),
-            _words_of(view, item, now_ns),
-            view.is_leaf(item),
-            item.progress,
-            "" if item.composed is None else safe_text(item.composed.description),
-        )
+        else _line_of(view, item, now_ns, ancestors, last)
         for ancestors, last, item in walk(root, below, limit)
     ]
+
+
+def _line_of(
+    view: RunView, node: RunNode, now_ns: int | None, ancestors: tuple[bool, ...], last: bool
+) -> TreeLine:
+    words = _words_of(view, node, now_ns)
+    return TreeLine(
+        ancestors,
+        last,
+        not node.parent_path,
+        node.path,
+        safe_text(node.name),
+        node.state,
+        node.elapsed_s(now_ns),
+        words,
+        view.is_leaf(node),
+        node.progress,
+        "" if node.composed is None else safe_text(node.composed.description),
+        untold_target(node, words),
+    )
 
 
 def _shown_children(
@@ -201,7 +217,7 @@ def _clock(wall_ns: int) -> str:
 
 
 def _leaf_words(node: RunNode) -> str:
-    devices = node.shown_devices
+    devices = () if target_of(node) else node.shown_devices
     text = safe_text(devices[0]) if devices else ""
     if len(devices) > 1:
         text = f"{text} and {len(devices) - 1} more"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import ASCII, UNICODE, width_of
+from taskgrove.view.tree_html import render_html
 from taskgrove.view.tree_lines import format_line, name_width
 from taskgrove.view.tree_text import build_lines, render_plain
 from tests.unit.event_streams import Stream, beam_run
@@ -28,6 +29,56 @@ def test_the_whole_tree_at_80_columns() -> None:
         "   ├─ pst-beam-02  ✗ failed        0.0 s  mid-pst/beam/02: band 3 not locked",
         "   └─ pst-beam-03  ✓ completed     0.0 s  ████████ 100%  mid-pst/beam/03",
     ]
+
+
+def view_of_steps_on_one_device() -> RunView:
+    """A tree whose leaves have names of their own, as entries of a map give them."""
+    stream = Stream()
+    device, told = "low-cbf/subarray/01", "ends the scan"
+    stream.composed("observe", "SEQUENTIAL", ("conf", "scan", "cbf-subarray-01-2", "end", "lock"))
+    for name, command in {"conf": "Configure", "scan": "Scan", "cbf-subarray-01-2": "Go"}.items():
+        target = {"target": device, "command_name": command}
+        stream.composed(f"observe/{name}", "DEVICE", **target)
+    stream.composed("observe/end", "DEVICE", target=device, command_name="End", description=told)
+    stream.composed("observe/lock", "INTERNAL", target="Manager", command_name="check_lock")
+    stream.running("observe/conf", 30, devices=(device,))
+    failure = f"{device}: no lock"
+    stream.ended("observe/scan", TaskStatus.FAILED, ResultCode.FAILED, failure)
+    return RunView().apply_all(stream.events)
+
+
+def test_a_name_that_does_not_tell_the_device_has_command_and_device_beside_it() -> None:
+    lines = render_plain(view_of_steps_on_one_device(), width=100).splitlines()
+    assert [line[59:].strip() for line in lines[1:]] == [
+        "Configure low-cbf/subarray/01",
+        "y/01: no lock  Scan",  # the failure tells the device
+        "low-cbf/subarray/01",  # the name tells it
+        "End low-cbf/subarray/01  ends the scan",
+        "",
+    ]
+    assert "low-cbf/subarray/01: no lock  Scan" in lines[2]
+    html = render_html(view_of_steps_on_one_device())
+    assert ">Configure low-cbf/subarray/01<" in html
+    assert ">low-cbf/subarray/01: no lock Scan<" in html
+
+
+def test_command_and_device_lose_their_middle_on_a_narrow_terminal() -> None:
+    view = view_of_steps_on_one_device()
+    lines = render_plain(view, width=80).splitlines()
+    assert lines[1].endswith("Configure…ubarray/01")
+    assert lines[2].endswith("no lock  Scan")
+    for width in range(20, 100):
+        text = render_plain(view, width=width, charset=ASCII)
+        assert text.isascii()
+        assert all(width_of(line) <= width for line in text.splitlines())
+
+
+def test_a_command_is_told_although_another_word_holds_it() -> None:
+    stream = Stream()
+    stream.composed("go", "DEVICE", target="x/y/z", command_name="On")
+    stream.ended("go", TaskStatus.FAILED, ResultCode.FAILED, "x/y/z: wrong configuration")
+    text = render_plain(RunView().apply_all(stream.events))
+    assert text.endswith("x/y/z: wrong configuration  On")
 
 
 def test_ascii_signs_need_nothing_but_ascii() -> None:

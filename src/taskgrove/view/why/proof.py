@@ -13,7 +13,7 @@ from taskgrove.story.node_state import NodeState, state_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import counted, plain, seconds_between
 from taskgrove.view.terminal_text import safe_text
-from taskgrove.view.tree_lines import TreeLine, fold_line, fold_text, walk
+from taskgrove.view.tree_lines import TreeLine, fold_line, fold_text, untold_target, walk
 from taskgrove.view.why.findings import Findings
 from taskgrove.view.why.living_run import Wait
 from taskgrove.view.why.naming import device_of
@@ -60,6 +60,7 @@ def proof_of(found: Findings, waits: Sequence[Wait]) -> tuple[TreeLine, ...]:
             seconds_between(item.started_ns, item.ended_ns or now_ns),
             words.get(item.path) or safe_text(item.decision or ""),
             item.is_leaf,
+            target=untold_target(item, words.get(item.path, "")),
         )
         for ancestors, last, item in walk(root, below)
     )
