@@ -242,7 +242,7 @@ class AnalysisRunner:
             raise
         self._result_files.claim(leaf, parameters, self._folder(header))
         variables = tuple(header.environment.items())
-        launched = (settings, header.environment_file, header.work_dir, variables)
+        launched = (settings, entry.task, header.environment_file, header.work_dir, variables)
         if launched in self._checked:  # a hundred leaves have one launcher
             return
         self._executor(entry, parameters, header, settings).check_start()
@@ -351,6 +351,7 @@ class AnalysisRunner:
             grace_s=settings.grace_s,
             heartbeat_timeout_s=settings.heartbeat_s,
             launcher=settings.launcher,
+            python=settings.python,
             work_dir=self._work_dir,
             supervisor=self._supervisor,
             **others,
@@ -366,6 +367,12 @@ class AnalysisRunner:
                 f"analysis {entry.name} is a program: it has no heartbeat that could be missed",
                 path=leaf.path,
                 hint="a timeout ends a program that hangs",
+            )
+        if own.python is not None and not entry.is_first_party:
+            raise AnalysisError(
+                f"analysis {entry.name} is a program: no Python of ours runs it",
+                path=leaf.path,
+                hint="leave `python` out, or name the interpreter as the executable",
             )
         return own.over(entry.settings).over(self._settings)
 

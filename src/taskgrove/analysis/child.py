@@ -31,6 +31,7 @@ from taskgrove.analysis.channel.channel_messages import (
 )
 from taskgrove.analysis.channel.child_channel import ChildChannel
 from taskgrove.analysis.channel.frames import ChannelError
+from taskgrove.analysis.other_python import find_more
 from taskgrove.analysis.task import AnalysisCancelled, AnalysisTask
 from taskgrove.errors import AnalysisError
 from taskgrove.events import ChainLink, chain_of, exception_line, loggable
@@ -103,7 +104,7 @@ class _Child:
         self.channel.keep_watch(start.heartbeat_s, start.grace_s, self.on_lost, self.on_unheard)
         try:
             self._interruptible = True
-            task_class = _find_class(start.task)
+            task_class = find_class(start.task)
             task = self._task = task_class(_parameters(start, buffers))
             task.name = start.name
             task.reporter = self
@@ -222,7 +223,8 @@ def max_rss_bytes(pid: int) -> int | None:
     return None
 
 
-def _find_class(place: str) -> Any:
+def find_class(place: str) -> Any:
+    """Import the module of ``package.module:Class`` and return the class."""
     module_name, _, name = place.partition(":")
     found: Any = importlib.import_module(module_name)
     for part in name.split("."):
@@ -233,9 +235,15 @@ def _find_class(place: str) -> Any:
 def _parameters(start: Start, buffers: tuple[memoryview, ...]) -> Any:
     if not start.parameters_class:
         return None
-    from taskgrove.analysis.channel.parameter_transfer import receive_parameters  # noqa: PLC0415
+    from taskgrove.analysis.channel.parameter_transfer import (  # noqa: PLC0415
+        can_validate,
+        receive_parameters,
+        unchecked_parameters,
+    )
 
-    return receive_parameters(_find_class(start.parameters_class), start.parameters, buffers)
+    if not can_validate():
+        return unchecked_parameters(start.parameters, buffers)
+    return receive_parameters(find_class(start.parameters_class), start.parameters, buffers)
 
 
 def _log_to(child: _Child) -> None:
@@ -263,9 +271,7 @@ def main() -> int:
         return EXIT_NO_EXECUTOR
     try:
         start, buffers = channel.wait_for(Start)
-        for place in start.search_path:
-            if place not in sys.path:
-                sys.path.append(place)
+        find_more(start.search_path, start.carried)
         return _Child(channel).run(start, buffers)
     except (EOFError, BrokenPipeError, ConnectionError):
         return EXIT_NO_EXECUTOR

@@ -33,6 +33,7 @@ from taskgrove.analysis.running.analysis_events import EventDelivery
 from taskgrove.analysis.running.ending import AnalysisEnding
 from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.handle import AnalysisHandle
+from taskgrove.analysis.running.interpreter import check_interpreter, interpreter_of
 from taskgrove.analysis.running.launch import launch, plan_of
 from taskgrove.analysis.running.no_start import cause_of_no_start
 from taskgrove.analysis.running.outcome import ProcessEnd
@@ -93,6 +94,8 @@ class AnalysisExecutor:
         output_limit_bytes: How much of stdout and stderr together is kept on disk.
         launcher: What starts the program, such as ``("mpirun", "-n", "2")``; None: what the
             entry says; empty: nothing does.
+        python: The interpreter of a first-party analysis, a path or a name on the PATH; None: what
+            the entry says, else the one that a sourced script activates, else our own.
         publisher: Publishes summary plots of the result; references stand in their place then.
         logbook: Where the status of the analysis is posted, and a summary that is a dict.
         origin: Where the publisher and the logbook are told that all this comes from.
@@ -123,6 +126,7 @@ class AnalysisExecutor:
         after: Iterable[Tasklet] = (),
         output_limit_bytes: int = LIMIT_BYTES,
         launcher: Sequence[str] | None = None,
+        python: str | None = None,
         publisher: pages.PagePublisher | None = None,
         logbook: logbooks.Logbook | None = None,
         origin: PageOrigin | None = None,
@@ -136,7 +140,10 @@ class AnalysisExecutor:
         check_seconds("timeout_s", timeout_s)
         check_seconds("heartbeat_timeout_s", heartbeat_timeout_s)
         given = ProcessSettings(
-            None if launcher is None else tuple(launcher), heartbeat_timeout_s, grace_s
+            None if launcher is None else tuple(launcher),
+            heartbeat_timeout_s,
+            grace_s,
+            python=python,
         )
         settings = given.over(entry.settings)
         if output_limit_bytes < 0:
@@ -153,6 +160,7 @@ class AnalysisExecutor:
             parameters_class=_place(type(parameters)) if task and parameters else "",
             impl_schemas=schemas,
             launcher=settings.launcher or (),
+            python=settings.python,
             environment=_environment_of(environment, header, source),
             work_dir=None if work_dir is None else Path(os.path.expanduser(work_dir)).absolute(),
             template_dir=getattr(header, "template_dir", ""),
@@ -175,14 +183,21 @@ class AnalysisExecutor:
     def check_start(self) -> None:
         """See that its launcher is there, as far as that can be told before it is started.
 
-        A file that is sourced may change the PATH; then it cannot.
+        A file that is sourced may change the PATH; then it cannot. Another interpreter is asked
+        whether the analysis can run there; a file is sourced to know which one it activates.
 
         Raises:
-            AnalysisError: There is no such program, or it may not be executed.
+            AnalysisError: There is no such program, it may not be executed, or the analysis lacks
+                something in its interpreter.
         """
         spec = self.spec
         if spec.launcher and spec.environment.source is None:
             find_program(spec.launcher[0], spec.environment.build(), spec.folder, what="launcher")
+        if spec.task is not None and (spec.python or spec.environment.source is not None):
+            environment = spec.environment.build()
+            python = interpreter_of(spec, environment)
+            if python is not None:
+                check_interpreter(python, spec.task, environment, spec.folder)
 
     def start(self) -> AnalysisHandle:
         """Start the analysis; what stands in its way is its outcome, not an exception."""

@@ -44,11 +44,13 @@ class AnalysisEntry:
             a first-party one, and where the parameters name it.
         impl_schemas: The schemas that its result keeps to, separated by ``;``.
         description: What it does, in a sentence.
-        launcher: What starts it, such as ``"mpirun -n 4"`` or its words. This and the next two
+        launcher: What starts it, such as ``"mpirun -n 4"`` or its words. This and the next three
             hold where an operator says nothing else.
         heartbeat_s: How long a first-party analysis may be silent, in seconds; None: as long as
             it likes.
         grace_s: From SIGTERM to SIGKILL, in seconds; None: the executor's.
+        python: The interpreter of a first-party analysis, such as that of a facility's conda
+            environment; None: the one that a sourced script activates, else our own.
         before: Tasklets that run before its process starts, before those of the executor.
         after: Tasklets that run after it has COMPLETED, before those of the executor.
         hooks: Functions by the moment at which they are called, besides those of the executor.
@@ -67,6 +69,7 @@ class AnalysisEntry:
     launcher: str | Sequence[str] | None = field(default=None, kw_only=True)
     heartbeat_s: float | None = field(default=None, kw_only=True)
     grace_s: float | None = field(default=None, kw_only=True)
+    python: str | None = field(default=None, kw_only=True)
     before: Iterable[Tasklet] = field(default=(), kw_only=True)
     after: Iterable[Tasklet] = field(default=(), kw_only=True)
     hooks: HooksLike | None = field(default=None, kw_only=True, hash=False)
@@ -87,8 +90,13 @@ class AnalysisEntry:
                 f"analysis {self.name!r} is a program: it has no heartbeat",
                 hint="a timeout ends a program that hangs",
             )
+        if self.python is not None and not self.is_first_party:
+            raise AnalysisError(
+                f"analysis {self.name!r} is a program: no Python of ours runs it",
+                hint="name the interpreter as its executable",
+            )
         try:
-            said = ProcessSettings(self.launcher, self.heartbeat_s, self.grace_s)  # type: ignore[arg-type]
+            said = self.settings
             return {"launcher": said.launcher, "hooks": hooks_of(self.hooks), **tasklets}
         except UsageError as exc:
             raise AnalysisError(f"analysis {self.name!r}: {exc.message}", hint=exc.hint) from exc
@@ -96,7 +104,12 @@ class AnalysisEntry:
     @property
     def settings(self) -> ProcessSettings:
         """How its process is started and watched, as far as the entry says it."""
-        return ProcessSettings(self.launcher, self.heartbeat_s, self.grace_s)  # type: ignore[arg-type]
+        return ProcessSettings(
+            self.launcher,  # type: ignore[arg-type]
+            self.heartbeat_s,
+            self.grace_s,
+            python=self.python,
+        )
 
     def _check_name_and_program(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():

@@ -129,6 +129,7 @@ def analyse(
     heartbeat: opt.Heartbeat = None,
     grace: opt.AnalysisGrace = None,
     source: opt.SourcedScript = None,
+    python: opt.PythonOfAnalysis = None,
     json: opt.JsonDescription = False,
     no_live: opt.NoLive = False,
     listed: opt.ListAnalyses = False,
@@ -162,6 +163,7 @@ def analyse(
         "heartbeat_s": heartbeat,
         "grace_s": grace,
         "source": _absolute_file(source),
+        "python": _absolute_file(python) if python is not None and "/" in python else python,
     }
     settings = {name: value for name, value in said.items() if value is not None}
     job = checked_job(registry, config, task, given or [], timeout, settings, options)

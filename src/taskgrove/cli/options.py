@@ -141,6 +141,14 @@ SourcedScript = Annotated[
         "FILE",
     ),
 ]
+PythonOfAnalysis = Annotated[
+    str | None,
+    Option(
+        "--python",
+        "Run a first-party analysis in this Python interpreter.",
+        "PROGRAM",
+    ),
+]
 ListAnalyses = Annotated[bool, Option("--list", "List all analyses.")]
 HelpTask = Annotated[
     str | None, Option("--help-task", "Print the parameters of an analysis.", "TASK")

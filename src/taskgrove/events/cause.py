@@ -8,9 +8,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final, Literal, TypeAlias, get_args
 
-import msgspec
-
 from taskgrove.events.words import exception_text, exceptions_of, notes_of
+
+try:
+    import msgspec
+except ModuleNotFoundError:  # an analysis in an interpreter without our dependencies
+    from taskgrove import plain_structs as msgspec  # type: ignore[no-redef]
 
 #: The kinds of work that provably did nothing.
 NothingRan: TypeAlias = Literal[

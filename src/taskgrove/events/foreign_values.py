@@ -9,6 +9,7 @@ Pure, but for the code of the values; any thread may call these functions.
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import datetime
 import decimal
@@ -33,6 +34,10 @@ _ARRAY_LIMIT: Final = 64
 #: An integer of more bits, about 1,000 digits, is described.
 _BITS_LIMIT: Final = 3_300
 _CUT: Final = "…"
+#: Groups of exceptions; Python 3.10, in which an analysis may run, has none.
+EXCEPTION_GROUP: Final[type[BaseExceptionGroup[BaseException]]] = vars(builtins).get(
+    "BaseExceptionGroup", ()
+)
 #: Exceptions that a foreign object may raise; the one that cancels an analysis is not among them.
 RAISED: Final = (Exception, SystemExit, GeneratorExit, KeyboardInterrupt)
 
@@ -114,7 +119,7 @@ def is_large(value: Any) -> bool:
             parts = itertools.islice(value, left + 1)
         elif has_fields(type(value)):
             parts = [getattr(value, name, None) for name in field_names(type(value))]
-        elif isinstance(value, BaseException) and not isinstance(value, BaseExceptionGroup):
+        elif isinstance(value, BaseException) and not isinstance(value, EXCEPTION_GROUP):
             parts = _args_of(value)
         before = len(around)
         around.extend(parts)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from taskgrove.events.foreign_values import is_large, printed
+from taskgrove.events.foreign_values import EXCEPTION_GROUP, is_large, printed
 
 #: More exceptions of a group, or behind another, are counted and not told.
 _TOLD_LIMIT: Final = 20
@@ -29,7 +29,7 @@ _SEQUENCES: Final = re.compile(
 )
 #: One error of a DevFailed, as PyTango prints it; the first one is the innermost.
 _PRINTED_ERROR: Final = re.compile(
-    r"DevError\[\s*+desc = (?P<desc>.*?)\n[ \t]*+origin = .*?\n[ \t]*+reason = (?P<reason>[^\n]*)",
+    r"DevError\[\s*desc = (?P<desc>.*?)\n[ \t]*origin = .*?\n[ \t]*reason = (?P<reason>[^\n]*)",
     re.DOTALL,
 )
 _PRINTED_FAILURE: Final = re.compile(r"DevFailed\[.*\]", re.DOTALL)
@@ -150,7 +150,7 @@ def exceptions_of(exc: BaseException) -> Iterator[BaseException]:
         with contextlib.suppress(BaseException):  # its attributes are foreign
             behind = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
             left.extend([] if behind is None else [behind])
-            if isinstance(one, BaseExceptionGroup):
+            if isinstance(one, EXCEPTION_GROUP):
                 left.extend(reversed(one.exceptions))
 
 
@@ -166,7 +166,7 @@ def _exception_line(exc: BaseException, depth: int) -> str:
 
 def _own_words(exc: BaseException, depth: int) -> str:
     """Return the own words of an exception, without its class."""
-    if isinstance(exc, BaseExceptionGroup) and depth < _DEPTH_LIMIT:
+    if isinstance(exc, EXCEPTION_GROUP) and depth < _DEPTH_LIMIT:
         leaves = list(_leaves_of(exc, 0))
         told = [_exception_line(leaf, depth + 1) for leaf in leaves[:_TOLD_LIMIT]]
         if len(leaves) > _TOLD_LIMIT:
@@ -180,7 +180,7 @@ def _own_words(exc: BaseException, depth: int) -> str:
 
 def _leaves_of(group: BaseExceptionGroup[BaseException], depth: int) -> Iterator[BaseException]:
     for exc in group.exceptions:
-        if isinstance(exc, BaseExceptionGroup) and depth < _DEPTH_LIMIT:
+        if isinstance(exc, EXCEPTION_GROUP) and depth < _DEPTH_LIMIT:
             yield from _leaves_of(exc, depth + 1)
         else:
             yield exc

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
-import msgspec
-
 from taskgrove.analysis.channel.frames import Buffer, ChannelError, Frame, encode_frame
 from taskgrove.events import ChainLink
+
+try:
+    import msgspec
+except ModuleNotFoundError:  # an analysis in an interpreter without our dependencies
+    from taskgrove import plain_structs as msgspec  # type: ignore[no-redef]
 
 
 class Start(msgspec.Struct, frozen=True, array_like=True):
@@ -29,6 +32,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
         heartbeat_s: Period of the heartbeats in seconds; None: none are expected.
         grace_s: How long the program may take to end when its executor is gone, in seconds.
         search_path: Where the executor finds modules; the program looks there last.
+        carried: Packages that another interpreter finds by their files, by name.
     """
 
     task: str
@@ -39,6 +43,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     heartbeat_s: float | None
     grace_s: float
     search_path: list[str]
+    carried: dict[str, str]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):

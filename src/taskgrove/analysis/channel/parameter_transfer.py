@@ -3,18 +3,23 @@
 They cross as plain data, and are validated again on the other side. Classes of nested
 parameters (enums, dataclasses, models) are those that the annotations of the parameters' own
 class name: data name no class.
+
+An interpreter without pydantic 2, in which an analysis may run, cannot have those classes. There
+the analysis gets the values as they are: the executor has validated them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import typing
 from collections.abc import Sequence
 from enum import Enum
+from types import SimpleNamespace
 from typing import Any
 
 from taskgrove.analysis.plain.form import PlainTypes, from_plain, to_plain
-from taskgrove.analysis.plain.types import fields_of, make_object
+from taskgrove.analysis.plain.types import CLASS_KEY, fields_of, make_object
 
 
 def send_parameters(parameters: Any) -> tuple[Any, list[memoryview]]:
@@ -37,6 +42,33 @@ def receive_parameters(kind: type, plain: Any, buffers: Sequence[memoryview]) ->
     for found in classes_in(kind):
         types.register(found)
     return make_object(kind, from_plain(plain, buffers=buffers, types=types))
+
+
+def can_validate() -> bool:
+    """Return whether this interpreter has pydantic 2, of which classes of parameters are made."""
+    try:
+        return importlib.metadata.version("pydantic").partition(".")[0] not in {"0", "1"}
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def unchecked_parameters(plain: Any, buffers: Sequence[memoryview]) -> SimpleNamespace:
+    """Return parameters whose fields are attributes, nested ones too.
+
+    An object of an enum is its value there.
+    """
+    return SimpleNamespace(
+        **{key: _as_attributes(item) for key, item in from_plain(plain, buffers=buffers).items()}
+    )
+
+
+def _as_attributes(value: Any) -> Any:
+    if type(value) in {list, tuple}:
+        return type(value)(map(_as_attributes, value))
+    if not isinstance(value, dict):
+        return value
+    named = {key: _as_attributes(item) for key, item in value.items() if key != CLASS_KEY}
+    return SimpleNamespace(**named) if CLASS_KEY in value else named
 
 
 def classes_in(kind: type) -> set[type]:

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from taskgrove.analysis.channel.connection import (
     listen,
     open_channel,
 )
+from taskgrove.analysis.running.interpreter import child_command, interpreter_of, places_for
 from taskgrove.analysis.running.leftovers import MARK_VARIABLE, stat_fields
 from taskgrove.analysis.running.output import OutputBudget, OutputStream
 from taskgrove.analysis.running.process import find_program, mark_members, spawn
@@ -61,7 +61,12 @@ def plan_of(spec: AnalysisSpec, mark: str, environment: dict[str, str]) -> Plan:
     Raises:
         AnalysisError: A parameter cannot be sent, or a template cannot be rendered.
     """
-    start, buffers, argv = (None, (), _argv(spec)) if spec.task is None else _order(spec, spec.task)
+    start: Start | None = None
+    buffers: Sequence[memoryview] = ()
+    if spec.task is None:
+        argv = _argv(spec)
+    else:
+        start, buffers, argv = _order(spec, spec.task, interpreter_of(spec, environment))
     return Plan(
         spec=spec,
         mark=mark,
@@ -73,13 +78,16 @@ def plan_of(spec: AnalysisSpec, mark: str, environment: dict[str, str]) -> Plan:
     )
 
 
-def _order(spec: AnalysisSpec, task: str) -> tuple[Start, Sequence[memoryview], tuple[str, ...]]:
+def _order(
+    spec: AnalysisSpec, task: str, python: str | None
+) -> tuple[Start, Sequence[memoryview], tuple[str, ...]]:
     from taskgrove.analysis.channel.parameter_transfer import send_parameters  # noqa: PLC0415
 
     plain: Any = None
     buffers: Sequence[memoryview] = ()
     if spec.parameters is not None:
         plain, buffers = send_parameters(spec.parameters)
+    search_path, carried = places_for(python, task, spec.parameters_class)
     start = Start(
         task=task,
         parameters_class=spec.parameters_class,
@@ -88,9 +96,10 @@ def _order(spec: AnalysisSpec, task: str) -> tuple[Start, Sequence[memoryview], 
         impl_schemas=spec.impl_schemas,
         heartbeat_s=None if spec.heartbeat_s is None else spec.heartbeat_s / _BEATS,
         grace_s=spec.grace_s,
-        search_path=[os.path.abspath(place) for place in sys.path],
+        search_path=search_path,
+        carried=carried,
     )
-    return start, buffers, (sys.executable, "-P", "-m", "taskgrove.analysis.child", task)
+    return start, buffers, child_command(python, task)
 
 
 def _argv(spec: AnalysisSpec) -> tuple[str, ...]:

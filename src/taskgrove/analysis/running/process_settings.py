@@ -24,6 +24,7 @@ class ProcessSettings:
         heartbeat_s: How long a first-party analysis may be silent, in seconds.
         grace_s: From SIGTERM to SIGKILL, in seconds; 0 kills at once.
         source: A shell script that is sourced for its environment.
+        python: The interpreter of a first-party analysis, a path or a name on the PATH.
 
     Raises:
         UsageError: On creation: a value is none of these.
@@ -33,12 +34,15 @@ class ProcessSettings:
     heartbeat_s: float | None = None
     grace_s: float | None = None
     source: str | None = None
+    python: str | None = None
 
     def __post_init__(self) -> None:
         if self.launcher is not None:
             object.__setattr__(self, "launcher", launcher_words(self.launcher))
         check_seconds("heartbeat_s", self.heartbeat_s)
         check_seconds("grace_s", self.grace_s, zero=True)
+        if self.python is not None and (not isinstance(self.python, str) or not self.python):
+            raise UsageError(f"python is {self.python!r}; it is the path of an interpreter")
 
     @classmethod
     def of(cls, given: Mapping[str, Any] | None) -> ProcessSettings:

@@ -38,6 +38,7 @@ class AnalysisSpec:
         parameters_class: ``module:Class`` of the parameters of a first-party analysis, or empty.
         impl_schemas: The schemas that its result keeps to, separated by ``;``.
         launcher: The words of the launcher; empty: there is none.
+        python: The interpreter of a first-party analysis, as somebody named it; None: nobody did.
         environment: Where its environment comes from.
         work_dir: The folder in which it runs and where its output is kept, or None.
         template_dir: The folder of templates; empty: ``work_dir``.
@@ -60,6 +61,7 @@ class AnalysisSpec:
     parameters_class: str = ""
     impl_schemas: str | None = None
     launcher: tuple[str, ...] = ()
+    python: str | None = None
     environment: AnalysisEnvironment
     work_dir: Path | None = None
     template_dir: str = ""

@@ -285,6 +285,12 @@ class AnalysisEntry(HandlerEntry):
         description="A shell script that is sourced for its environment, in place of the"
         " configuration's environment_file; relative to the map's file.",
     )
+    python: str | None = Field(
+        None,
+        min_length=1,
+        description="The interpreter of a first-party analysis: a name on the PATH, or a path,"
+        " relative to the map's file.",
+    )
 
     @property
     def makes_group(self) -> bool:

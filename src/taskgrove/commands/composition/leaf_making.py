@@ -239,10 +239,15 @@ class LeafMaker:
             "heartbeat_s": entry.heartbeat,
             "grace_s": entry.grace,
             "source": self._beside_map(entry.source),
+            "python": self._interpreter(entry.python),
         }
         settings = {key: value for key, value in said.items() if value is not None}
         config, kind = self._beside_map(entry.config), TaskExecutionType.ANALYSIS
         return self._leaf(name, config, entry, argin, kind, places, settings=settings)
+
+    def _interpreter(self, name: str | None) -> str | None:
+        """Return an interpreter that the map names; a name without a slash is on the PATH."""
+        return self._beside_map(name) if name is not None and "/" in name else name
 
     def _beside_map(self, file: str | None) -> str | None:
         """Return the path of a file that the map names; a relative one stands beside the map."""
