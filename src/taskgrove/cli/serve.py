@@ -71,7 +71,7 @@ def serve(
                 )
             while server.is_alive:
                 if _was_entered():
-                    terminal.say(f"Another link: {server.new_link()}")
+                    terminal.say_line([(f"  {server.new_link()}", "")])
         except KeyboardInterrupt:
             terminal.say("The page is closed; runs go on.")
             return ExitCode.OK
@@ -92,7 +92,7 @@ def _history(database: str | None) -> History:
 
 def _say_where(terminal: Terminal, link: str, location: str) -> None:
     terminal.say(f"The page of {safe_text(location)}:")
-    terminal.say(f"  {link}")
+    terminal.say_line([(f"  {link}", "")])  # a line of its own, to be copied
     more = "Enter prints another one. " if sys.stdin.isatty() else ""
     terminal.say(f"The link lets one browser in. {more}Ctrl-C ends the server; runs go on.", "dim")
 
