@@ -29,6 +29,7 @@ from taskgrove.view.why.actions import RunCommand
 from taskgrove.view.why.rendering import render_why, render_why_html
 from tests.unit.event_streams import Stream
 
+ABORTED = TaskStatus.ABORTED
 SECOND = 1_000_000_000
 #: 2027-01-15 08:00:00 UTC.
 BEGAN = 1_800_000_000 * SECOND
@@ -234,6 +235,30 @@ def test_a_run_that_is_being_aborted_asks_for_no_decision() -> None:
     found = run.why()
     assert found.choices == ()
     assert "decision" not in found.sentence
+
+
+def test_an_abort_tells_which_steps_waited_and_which_were_running() -> None:
+    run = Observe()
+    run.failed("observe/configure/b1", "held")
+    run.failed("observe/configure/b2", "delayed")
+    run.running("observe/scan")
+    run.told("observe", "abort-asked", reason="interrupted by Ctrl-C")
+    cause = Cause(kind="reported", said="no lock", attempt=1)
+    for name in ("configure/b1", "configure/b2", "scan"):
+        detail = FinishedDetail(cause=None if name == "scan" else cause)
+        run.ended(f"observe/{name}", ABORTED, ResultCode.ABORTED, "no lock", detail=detail)
+    run.ended("observe", ABORTED, ResultCode.ABORTED, "aborted", detail=FinishedDetail())
+    told = run.why()
+    for words in (
+        "while scan on x/y/z was running",
+        "scan then stopped when asked",
+        "configure/b1 had failed and was held",
+        "configure/b2 had failed and waited for its next attempt",
+    ):
+        assert words in told.sentence, told.sentence
+    kinds = {item.path.rpartition("/")[2]: item.kind for item in told.casualties}
+    assert kinds == {"b1": "waiting", "b2": "waiting", "scan": "stopped"}
+    assert "2 had failed and waited (no lock): configure/b1 and configure/b2" in render_why(told)
 
 
 def decided() -> Observe:

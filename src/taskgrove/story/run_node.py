@@ -138,7 +138,12 @@ class RunNode:
     @property
     def wait(self) -> NodeWait | None:
         """Its wait for a decision, a delay or the end of a pause; None: it does not wait."""
-        if not self.notes or self.is_final:
+        return None if self.is_final else self.last_wait
+
+    @property
+    def last_wait(self) -> NodeWait | None:
+        """Its wait, also the one in which it ended."""
+        if not self.notes:
             return None
         began_ns = self.attempt_started_ns
         begun = self.started_ns is not None or self.outside_id is not None

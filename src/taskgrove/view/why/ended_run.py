@@ -9,6 +9,7 @@ from taskgrove.control_model import TaskStatus
 from taskgrove.events import FinishedDetail, RuleKind, one_line
 from taskgrove.story.legacy import rule_of
 from taskgrove.story.node_state import NodeState
+from taskgrove.story.node_wait import Waiting
 from taskgrove.story.own_words import own_words
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import person
@@ -42,6 +43,12 @@ _VERBS: Final[dict[NodeState, str]] = {
     "aborted": "was aborted",
 }
 _MOST_OF_IT: Final = 0.5
+#: How failed steps waited: for one of them, and for several.
+_WAITED: Final[dict[Waiting, tuple[str, str]]] = {
+    "held": ("was held", "were held"),
+    "undecided": ("was undecided", "were undecided"),
+    "delayed": ("waited for its next attempt", "waited for their next attempts"),
+}
 
 
 def with_failure(found: Findings, command: str, room: int) -> str:
@@ -114,9 +121,18 @@ def abort_clauses(abort: Abort) -> list[str]:
     stopped = [name_of(node) for node in abort.running if node not in abort.abandoned]
     if stopped:
         told.append(f"{listed(stopped)} then stopped when asked")
+    for how, words in _WAITED.items():
+        names = [name_of(node) for node in abort.waiting if _has_waited(node, how)]
+        if names:
+            told.append(f"{listed(names)} had failed and {words[len(names) > 1]}")
     if abort.not_started:
         told.append(f"{leaves(abort.not_started)} had not begun")
     return told
+
+
+def _has_waited(node: RunNode, how: Waiting) -> bool:
+    wait = node.last_wait
+    return wait is not None and wait.how == how
 
 
 def without_failure(found: Findings, command: str, room: int) -> str:

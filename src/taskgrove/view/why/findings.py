@@ -29,7 +29,9 @@ from taskgrove.view.why.failed_leaf import CauseReader, FailedLeaf, grouped
 from taskgrove.view.why.held_steps import WaitingLeaf, waiting_leaves
 from taskgrove.view.why.naming import device_of, is_below, note_of
 
-CasualtyKind: TypeAlias = Literal["skipped", "stopped", "abandoned", "not started", "same device"]
+CasualtyKind: TypeAlias = Literal[
+    "skipped", "stopped", "waiting", "abandoned", "not started", "same device"
+]
 
 _COMPLETED: Final = TaskStatus.COMPLETED
 _ABORTED: Final = TaskStatus.ABORTED
@@ -64,13 +66,15 @@ class Abort(msgspec.Struct):
         reason: The person, signal or program that asked for it, in words.
         wall_ns: When, UTC, nanoseconds since the epoch.
         running: Leaves that ran when it was asked for.
-        abandoned: Of those, the ones that did not stop in time.
+        waiting: Leaves that had failed, and were held or waited for a further attempt then.
+        abandoned: Of those that ran, the ones that did not stop in time.
         not_started: How many leaves had not begun.
     """
 
     reason: str
     wall_ns: int
     running: list[RunNode] = []
+    waiting: list[RunNode] = []
     abandoned: list[RunNode] = []
     not_started: int = 0
 
@@ -280,6 +284,10 @@ def _stopped(item: FailedLeaf, abort: Abort) -> Casualty | None:
     after = node.status is _ABORTED and (node.ended_ns or 0) >= abort.wall_ns
     if not after and note_of(node, "abort-asked") is None:
         return None
+    wait = node.last_wait
+    if kind != "abandoned" and wait is not None and wait.is_open:
+        abort.waiting.append(node)
+        return _casualty(item, "waiting", None, item.words)
     abort.running.append(node)
     if kind == "abandoned" or note_of(node, "abandoned") is not None:
         abort.abandoned.append(node)

@@ -45,6 +45,7 @@ _EXAMPLE: Final = 120
 _CASUALTIES: Final = {
     "skipped": "skipped",
     "stopped": "stopped when asked",
+    "waiting": "had failed and waited",
     "abandoned": "did not stop when asked",
     "not started": "not started",
     "same device": "of a device that had failed already",
