@@ -261,6 +261,18 @@ def test_an_abort_tells_which_steps_waited_and_which_were_running() -> None:
     assert "2 had failed and waited (no lock): configure/b1 and configure/b2" in render_why(told)
 
 
+def test_a_clean_up_that_a_second_abort_stopped_was_not_running_at_the_first() -> None:
+    run = Observe()
+    run.running("observe/scan")
+    run.told("observe", "abort-asked", reason="interrupted by Ctrl-C")
+    run.running("observe/end")
+    run.ended("observe/scan", ABORTED, ResultCode.ABORTED, "a", detail=FinishedDetail())
+    run.ended("observe/end", ABORTED, ResultCode.ABORTED, "a", detail=FinishedDetail())
+    run.ended("observe", ABORTED, ResultCode.ABORTED, "aborted", detail=FinishedDetail())
+    sentence = run.why().sentence
+    assert "while scan on x/y/z was running; scan and end then stopped when asked" in sentence
+
+
 def decided() -> Observe:
     run = Observe()
     run.failed("observe/scan")

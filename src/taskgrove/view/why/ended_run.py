@@ -122,9 +122,9 @@ def abort_clauses(abort: Abort) -> list[str]:
     if stopped:
         told.append(f"{listed(stopped)} then stopped when asked")
     for how, words in _WAITED.items():
-        names = [name_of(node) for node in abort.waiting if _has_waited(node, how)]
-        if names:
-            told.append(f"{listed(names)} had failed and {words[len(names) > 1]}")
+        waited = [name_of(node) for node in abort.waiting if _has_waited(node, how)]
+        if waited:
+            told.append(f"{listed(waited)} had failed and {words[len(waited) > 1]}")
     if abort.not_started:
         told.append(f"{leaves(abort.not_started)} had not begun")
     return told
@@ -248,7 +248,9 @@ def _aborted_words(abort: Abort, root: RunNode | None, room: int) -> str:
     after = None if root is None else seconds_between(root.started_ns, abort.wall_ns)
     if after is not None:
         told += f", {duration_text(after)} after it began"
-    running = _while_running(abort.running, room)
+    # A clean-up that a second abort stopped began after the first one.
+    begun = [node for node in abort.running if (node.started_ns or 0) <= abort.wall_ns]
+    running = _while_running(begun, room)
     return f"{told},{running}" if running else told
 
 
