@@ -14,15 +14,18 @@ from taskgrove import LeafTask, Task, TaskExecutionType
 from taskgrove.analysis.analysis_runner import AnalysisRunner
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.hooks import Hooks
+from taskgrove.analysis.parameters.base import TemplateConfig
 from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.process_settings import ProcessSettings
 from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.commands.command_map.launcher import launcher_words
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import AnalysisDetail, TaskEvent
+from tests.analysis import leaf_samples
 from tests.analysis import sample_tasks as tasks
 from tests.analysis.analysis_runs import GUARD_S, Runs, until
 from tests.analysis.leaf_samples import registry
@@ -332,3 +335,62 @@ def test_a_limit_gives_the_grace_of_the_leaf(tmp_path: Path) -> None:
             if ready.exists():
                 break
         until(done.exists)
+
+
+# -- by the author: environment and templates ----------------------------------------------------
+
+
+def _told(entry: AnalysisEntry, tmp_path: Path, **settings: Any) -> str:
+    """Return what a program says of its environment."""
+    parameters = leaf_samples.ShellParameters(c="echo $SITE,$COLOUR,$SIZE")
+    executor = AnalysisExecutor(entry, parameters, work_dir=tmp_path, **settings)
+    handle = executor.start()
+    assert handle.wait(GUARD_S)
+    [file] = tmp_path.glob("*.out")
+    text = file.read_text().strip()
+    file.unlink()
+    return text
+
+
+def test_an_entry_brings_its_environment(tmp_path: Path) -> None:
+    for name in ("entry", "header", "leaf"):
+        (tmp_path / f"{name}.sh").write_text(f"export SITE={name}\n")
+    entry = AnalysisEntry(
+        "Shell",
+        leaf_samples.ShellParameters,
+        source=str(tmp_path / "entry.sh"),
+        environment={"COLOUR": "blue", "SIZE": 4},  # type: ignore[dict-item]
+    )
+    header = AnalysisHeader(
+        environment={"COLOUR": "red"}, environment_file=str(tmp_path / "header.sh")
+    )
+    script = tmp_path / "leaf.sh"
+    assert _told(entry, tmp_path) == "entry,blue,4"
+    assert _told(entry, tmp_path, header=header) == "entry,red,4"
+    assert _told(entry, tmp_path, header=header, source=script) == "leaf,red,4"
+    assert _told(entry, tmp_path, environment={"SIZE": "5"}) == "entry,blue,5"
+    whole = AnalysisEnvironment({"COLOUR": "green"}, source=script)
+    assert _told(entry, tmp_path, environment=whole) == "leaf,green,"
+
+
+def test_an_environment_of_an_entry_that_cannot_be() -> None:
+    with pytest.raises(AnalysisError, match="A=B"):
+        AnalysisEntry("x", SampleParameters, executable="/bin/ls", environment={"A=B": "1"})
+
+
+def test_a_package_brings_the_folder_of_its_templates(tmp_path: Path) -> None:
+    package, work = tmp_path / "package", tmp_path / "work"
+    package.mkdir()
+    (package / "a.cfg").write_text("gain {{ gain }}\n")
+
+    class Templated(leaf_samples.ShellParameters):
+        c: str = "cat out.cfg"
+        gain: float = 1.5
+        lute_template_cfg: TemplateConfig = TemplateConfig(
+            template_name="a.cfg", output_path="out.cfg"
+        )
+
+    entry = AnalysisEntry("T", Templated, template_dir=package)
+    handle = AnalysisExecutor(entry, Templated(), work_dir=work).start()
+    assert handle.wait(GUARD_S)
+    assert (work / "out.cfg").read_text() == "gain 1.5\n"

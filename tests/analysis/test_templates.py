@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from taskgrove.analysis.parameters import (
     AnalysisHeader,
@@ -348,3 +349,82 @@ def test_what_was_cut_off_between_mark_and_file_is_ours(
         with pytest.raises(AnalysisError, match="No space left"):
             render(root, "gain={{ gain }}", gain=2)
     assert render(root, "gain={{ gain }}", gain=3) == "gain=3.0"
+
+
+def test_the_first_folder_that_has_the_template_counts(root: Path, tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "a.cfg").write_text("of the package\n")
+    (package / "b.cfg").write_text("b of the package\n")
+    (root / "a.cfg").write_text("of the header\n")
+    for name, made in (("a.cfg", "of the header\n"), ("b.cfg", "b of the package\n")):
+        file = render_template(
+            tool(name, f"{name}.out"), template_root=[root, package], output_root=tmp_path
+        )
+        assert file is not None
+        assert file.read_text() == made
+    with pytest.raises(AnalysisError, match=r"there is no template 'c\.cfg' in") as caught:
+        render_template(tool("c.cfg"), template_root=[root, package], output_root=tmp_path)
+    assert caught.value.file == str(root / "c.cfg")
+
+
+def test_a_file_may_lie_in_a_folder_that_is_named(root: Path, tmp_path: Path) -> None:
+    (root / "a.cfg").write_text("x\n")
+    work, shared, other = (tmp_path / name for name in ("work", "shared", "other"))
+    for folder in (work, shared, other):
+        folder.mkdir()
+
+    def rendered(output: str) -> Path | None:
+        return render_template(
+            tool(output=output), template_root=root, output_root=work, more_output_roots=[shared]
+        )
+
+    assert rendered(str(shared / "one.cfg")) == shared / "one.cfg"
+    assert rendered("../shared/two.cfg") == shared / "two.cfg"
+    assert rendered("three.cfg") == work / "three.cfg"
+    (shared / "away").symlink_to(other)
+    for output in (other / "no.cfg", shared / "away" / "no.cfg"):
+        with pytest.raises(AnalysisError, match="lies outside of") as caught:
+            rendered(str(output))
+        assert "output_roots" in str(caught.value.hint)
+    assert not list(other.iterdir())
+
+
+class Geometry(BaseModel):
+    distance: float = 0.2
+    panels: list[str] = ["q0", "q1"]
+
+
+class Typed(Tool):
+    geometry: Geometry | None = None
+
+
+def test_a_model_is_data_for_a_template(root: Path) -> None:
+    (root / "a.cfg").write_text("{{ geometry.distance }} {{ geometry.panels | join('+') }}")
+    config = TemplateConfig(template_name="a.cfg", output_path="out.cfg")
+    typed = Typed(lute_template_cfg=config, geometry=Geometry(distance=1.5))
+    made = render_template(typed, template_root=root, output_root=root.parent)
+    assert made is not None
+    assert made.read_text() == "1.5 q0+q1"
+
+
+class WithoutData(ThirdPartyParameters):
+    executable: str = "/bin/tool"
+    lute_template_cfg: TemplateConfig = TemplateConfig(template_name="a", output_path="out")
+    peaks: TemplateParameters | None = None
+
+
+def test_without_data_for_the_template_nothing_is_written(root: Path) -> None:
+    (root / "a").write_text("{{ peaks }}{{ own }}")
+    assert render_template(WithoutData(), template_root=root, output_root=root.parent) is None
+    assert not (root.parent / "out").exists()
+    (root / "a").write_text("{{ peaks }}")
+    full = WithoutData(peaks=TemplateParameters(3))
+    assert render_template(full, template_root=root, output_root=root.parent) is not None
+
+
+def test_a_name_that_is_not_there_tells_how_to_do_without(root: Path) -> None:
+    with pytest.raises(AnalysisError) as caught:
+        render(root, "{{ gian }}")
+    assert "| default(" in str(caught.value.hint)
+    assert "gain" in str(caught.value.hint)

@@ -242,7 +242,7 @@ class AnalysisRunner:
             raise
         self._result_files.claim(leaf, parameters, self._folder(header))
         variables = tuple(header.environment.items())
-        launched = (settings, entry.task, header.environment_file, header.work_dir, variables)
+        launched = (settings, entry.name, header.environment_file, header.work_dir, variables)
         if launched in self._checked:  # a hundred leaves have one launcher
             return
         self._executor(entry, parameters, header, settings).check_start()

@@ -74,9 +74,10 @@ class AnalysisExecutor:
         header: The header of the configuration: its ``work_dir`` and ``task_timeout`` hold where
             ``work_dir`` and ``timeout_s`` are None, its ``environment`` and ``environment_file``
             where ``environment`` does not say otherwise.
-        environment: Variables that are set above those of this process and of the header, or
-            where the whole environment comes from; None: those two.
-        source: A shell script that is sourced for the environment, in place of the header's.
+        environment: Variables that are set above those of this process, of the entry and of the
+            header, or where the whole environment comes from; None: those three.
+        source: A shell script that is sourced for the environment, in place of the entry's, which
+            comes before the header's.
         poll_interval: Period, in seconds, of the poll that reconciles what events may have
             missed.
         timeout_s: Limit, in seconds; None: the header's, or no limit. It is enforced: SIGTERM,
@@ -143,6 +144,7 @@ class AnalysisExecutor:
             None if launcher is None else tuple(launcher),
             heartbeat_timeout_s,
             grace_s,
+            source=None if source is None else str(source),
             python=python,
         )
         settings = given.over(entry.settings)
@@ -161,9 +163,14 @@ class AnalysisExecutor:
             impl_schemas=schemas,
             launcher=settings.launcher or (),
             python=settings.python,
-            environment=_environment_of(environment, header, source),
+            environment=_environment_of(environment, header, settings.source, entry),
             work_dir=None if work_dir is None else Path(os.path.expanduser(work_dir)).absolute(),
-            template_dir=getattr(header, "template_dir", ""),
+            template_dirs=tuple(
+                str(place)
+                for place in (getattr(header, "template_dir", ""), entry.template_dir)
+                if place
+            ),
+            output_roots=tuple(getattr(header, "output_roots", ())),
             output_limit_bytes=output_limit_bytes,
             timeout_s=timeout_s,
             grace_s=GRACE_S if settings.grace_s is None else settings.grace_s,
@@ -275,11 +282,15 @@ def _make_work_dir(folder: Path | None) -> None:
 def _environment_of(
     given: AnalysisEnvironment | Mapping[str, str | None] | None,
     header: AnalysisHeader | None,
-    source: str | Path | None,
+    source: str | None,
+    entry: AnalysisEntry,
 ) -> AnalysisEnvironment:
     if isinstance(given, AnalysisEnvironment):
-        return given if source is None else dataclasses.replace(given, source=source)
-    variables = {**(header.environment if header is not None else {}), **(given or {})}
+        if source is None or (given.source is not None and source == entry.source):
+            return given
+        return dataclasses.replace(given, source=source)
+    of_header = header.environment if header is not None else {}
+    variables = {**(entry.environment or {}), **of_header, **(given or {})}
     if source is None and header is not None:
         source = header.environment_file or None
     return AnalysisEnvironment(variables=variables, source=source)

@@ -16,8 +16,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from taskgrove.analysis.hooks import HooksLike, hooks_of
@@ -25,6 +26,7 @@ from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.plain.types import PlainTypes
 from taskgrove.analysis.running.process_settings import ProcessSettings
 from taskgrove.analysis.tasklets import Tasklet
+from taskgrove.analysis.variables import checked_variables
 from taskgrove.errors import AnalysisError, UsageError, nearest
 
 #: The group of entry points by which installed packages bring analyses.
@@ -51,6 +53,9 @@ class AnalysisEntry:
         grace_s: From SIGTERM to SIGKILL, in seconds; None: the executor's.
         python: The interpreter of a first-party analysis, such as that of a facility's conda
             environment; None: the one that a sourced script activates, else our own.
+        source: A shell script that is sourced for its environment, such as that of its program.
+        environment: Variables of its environment; those that an operator sets come before them.
+        template_dir: The folder of its templates, where the header's has none of that name.
         before: Tasklets that run before its process starts, before those of the executor.
         after: Tasklets that run after it has COMPLETED, before those of the executor.
         hooks: Functions by the moment at which they are called, besides those of the executor.
@@ -70,6 +75,9 @@ class AnalysisEntry:
     heartbeat_s: float | None = field(default=None, kw_only=True)
     grace_s: float | None = field(default=None, kw_only=True)
     python: str | None = field(default=None, kw_only=True)
+    source: str | None = field(default=None, kw_only=True)
+    environment: Mapping[str, str | None] | None = field(default=None, kw_only=True, hash=False)
+    template_dir: str | Path | None = field(default=None, kw_only=True)
     before: Iterable[Tasklet] = field(default=(), kw_only=True)
     after: Iterable[Tasklet] = field(default=(), kw_only=True)
     hooks: HooksLike | None = field(default=None, kw_only=True, hash=False)
@@ -97,7 +105,15 @@ class AnalysisEntry:
             )
         try:
             said = self.settings
-            return {"launcher": said.launcher, "hooks": hooks_of(self.hooks), **tasklets}
+            variables = None
+            if self.environment is not None:
+                variables = checked_variables(self.environment)
+            return {
+                "launcher": said.launcher,
+                "environment": variables,
+                "hooks": hooks_of(self.hooks),
+                **tasklets,
+            }
         except UsageError as exc:
             raise AnalysisError(f"analysis {self.name!r}: {exc.message}", hint=exc.hint) from exc
 
@@ -108,6 +124,7 @@ class AnalysisEntry:
             self.launcher,  # type: ignore[arg-type]
             self.heartbeat_s,
             self.grace_s,
+            source=self.source,
             python=self.python,
         )
 

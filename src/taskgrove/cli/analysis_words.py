@@ -89,6 +89,8 @@ def _start_of(entry: AnalysisEntry) -> list[str]:
         told.append(f"Between SIGTERM and SIGKILL: {said.grace_s:g} s")
     if said.python is not None:
         told.append(f"It runs in the Python: {said.python}")
+    if said.source is not None:
+        told.append(f"It sources: {said.source}")
     for word, tasklets in (("Before it runs", entry.before), ("After it runs", entry.after)):
         names = ", ".join(getattr(item, "__name__", repr(item)) for item in tasklets)
         told += [f"{word}: {names}"] if names else []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 #: Keys of a header that are paths: ``~`` is the user's home in them.
-FOLDERS_AND_FILES: Final = ("work_dir", "template_dir", "environment_file")
+FOLDERS_AND_FILES: Final = ("work_dir", "template_dir", "environment_file", "output_roots")
 
 
 class AnalysisHeader(BaseModel):
@@ -47,6 +47,10 @@ class AnalysisHeader(BaseModel):
     template_dir: str = Field(
         "", description="The folder of the templates of analyses; empty: work_dir."
     )
+    output_roots: list[str] = Field(
+        default_factory=list,
+        description="Folders in which a template may write its file, besides the working folder.",
+    )
     environment: dict[str, str | None] = Field(
         default_factory=dict,
         description="Variables of the environment of every analysis; null removes one.",
@@ -57,18 +61,23 @@ class AnalysisHeader(BaseModel):
 
     @field_validator(*FOLDERS_AND_FILES)
     @classmethod
-    def _at_home(cls, value: str) -> str:
-        expanded = os.path.expanduser(value)
-        if expanded.startswith("~"):
-            raise ValueError(f"{value!r} names no user's home; write './{value}' for such a name")
-        if "\0" in expanded:
-            raise ValueError("a path holds no zero byte")
-        return expanded
+    def _at_home(cls, value: str | list[str]) -> str | list[str]:
+        return _expanded(value) if isinstance(value, str) else list(map(_expanded, value))
 
     @property
     def variables(self) -> dict[str, Any]:
         """The keys that are no fields, with their values."""
         return dict(self.model_extra or {})
+
+
+def _expanded(value: str) -> str:
+    """Return a path with the user's home in place of ``~``."""
+    expanded = os.path.expanduser(value)
+    if expanded.startswith("~"):
+        raise ValueError(f"{value!r} names no user's home; write './{value}' for such a name")
+    if "\0" in expanded:
+        raise ValueError("a path holds no zero byte")
+    return expanded
 
 
 def is_header_field(field: FieldInfo) -> bool:

@@ -17,8 +17,9 @@ import os
 import shlex
 import traceback
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
@@ -39,8 +40,9 @@ _HASHES: Final = 100
 def render_template(
     parameters: TaskParameters,
     *,
-    template_root: str | Path,
+    template_root: str | Path | Sequence[str | Path],
     output_root: str | Path | None = None,
+    more_output_roots: Sequence[str | Path] = (),
 ) -> Path | None:
     """Write the configuration file that the parameters ask for.
 
@@ -48,12 +50,15 @@ def render_template(
 
     Args:
         parameters: The validated parameters; one of them is a :class:`TemplateConfig`.
-        template_root: The folder under which the template lies.
+        template_root: The folder under which the template lies, or several: the first one in
+            which a template of that name is.
         output_root: The folder under which the file may lie, and to which a relative
             ``output_path`` belongs. None: it may lie anywhere, and belongs to the working folder.
+        more_output_roots: Further folders under which the file may lie.
 
     Returns:
-        The file, or None where the parameters ask for none.
+        The file, or None where the parameters ask for none: they have no TemplateConfig, or all
+        their data for the template are None.
 
     Raises:
         AnalysisError: A path leads out of its folder; the template is not there, is wrong, or
@@ -63,17 +68,47 @@ def render_template(
     """
     values = {name: getattr(parameters, name) for name in type(parameters).model_fields}
     config = next((value for value in values.values() if isinstance(value, TemplateConfig)), None)
-    if config is None:
+    if config is None or _has_no_data(parameters):
         return None
-    source = _below(Path(template_root), config.template_name, "template_name")
+    root = _root_of(template_root, config.template_name)
+    source = _below(root, config.template_name, "template_name")
     if output_root is None:
         target = Path(config.output_path).absolute()
     else:
-        target = _below(Path(output_root), config.output_path, "output_path")
+        target = _output_below(config.output_path, Path(output_root), *map(Path, more_output_roots))
     variables = {name: _variable(value) for name, value in values.items()}
     variables |= parameters.model_extra or {}
-    _write(target, _rendered(source, Path(template_root), variables))
+    _write(target, _rendered(source, root, variables))
     return target
+
+
+def _has_no_data(parameters: TaskParameters) -> bool:
+    """Return whether fields are there for a template's data, and none of them has any."""
+    fields = type(parameters).model_fields
+    names = [
+        name
+        for name, field in fields.items()
+        if TemplateParameters in {field.annotation, *get_args(field.annotation)}
+    ]
+    has_data = any(getattr(parameters, name) is not None for name in names)
+    return bool(names) and not has_data and not parameters.model_extra
+
+
+def _root_of(given: str | Path | Sequence[str | Path], name: str) -> Path:
+    roots = [Path(given)] if isinstance(given, (str, Path)) else list(map(Path, given))
+    with contextlib.suppress(OSError, ValueError):  # the name is refused later
+        return next((root for root in roots if (root / name).is_file()), roots[0])
+    return roots[0]
+
+
+def _output_below(given: str, root: Path, *more: Path) -> Path:
+    """Return the place of a file below the first folder, or one of the others."""
+    for other in more:
+        with contextlib.suppress(AnalysisError, OSError):
+            return _below(other, str(root.resolve() / given), "output_path")
+    return _below(
+        root, given, "output_path", ", or name another folder in the header's output_roots"
+    )
 
 
 def _variable(value: Any) -> Any:
@@ -85,7 +120,7 @@ def _variable(value: Any) -> Any:
     return value
 
 
-def _below(root: Path, given: str, key: str) -> Path:
+def _below(root: Path, given: str, key: str, also: str = "") -> Path:
     """Return the place of ``given`` below ``root``."""
     base = root.resolve()
     try:
@@ -95,7 +130,7 @@ def _below(root: Path, given: str, key: str) -> Path:
     if place == base or not place.is_relative_to(base):
         raise AnalysisError(
             f"{key} {given!r} lies outside of {str(root)!r}", key=key,
-            hint="give a path below that folder",
+            hint=f"give a path below that folder{also}",
         )  # fmt: skip
     return place
 
@@ -139,7 +174,8 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
         raise _at(
             *_place_of(exc, base, source),
             f"the template uses a name that is no parameter: {exc.message}",
-            hint=f"parameters: {', '.join(sorted(variables))}",
+            hint=f"parameters: {', '.join(sorted(variables))}; for a name that may be missing:"
+            " {{ name | default('…') }}",
         ) from exc
     except AnalysisError:
         raise

@@ -110,8 +110,13 @@ def _argv(spec: AnalysisSpec) -> tuple[str, ...]:
     if not isinstance(spec.parameters, ThirdPartyParameters):
         return (spec.program,)
     folder = spec.folder or Path.cwd()
-    root = spec.template_dir or spec.work_dir or folder
-    render_template(spec.parameters, template_root=root, output_root=folder)
+    roots = spec.template_dirs or (spec.work_dir or folder,)
+    render_template(
+        spec.parameters,
+        template_root=roots,
+        output_root=folder,
+        more_output_roots=spec.output_roots,
+    )
     return tuple(render_argv(spec.parameters))
 
 

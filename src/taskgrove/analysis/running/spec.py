@@ -41,7 +41,8 @@ class AnalysisSpec:
         python: The interpreter of a first-party analysis, as somebody named it; None: nobody did.
         environment: Where its environment comes from.
         work_dir: The folder in which it runs and where its output is kept, or None.
-        template_dir: The folder of templates; empty: ``work_dir``.
+        template_dirs: The folders of templates; none: ``work_dir``.
+        output_roots: Where a template may write, besides the folder of the process.
         output_limit_bytes: How much of stdout and stderr together is kept on disk.
         timeout_s: Its limit, in seconds; None: none.
         grace_s: From SIGTERM to SIGKILL, in seconds.
@@ -64,7 +65,8 @@ class AnalysisSpec:
     python: str | None = None
     environment: AnalysisEnvironment
     work_dir: Path | None = None
-    template_dir: str = ""
+    template_dirs: tuple[str, ...] = ()
+    output_roots: tuple[str, ...] = ()
     output_limit_bytes: int = 0
     timeout_s: float | None = None
     grace_s: float = 5.0
