@@ -100,6 +100,8 @@ def test_a_clean_up_is_told_of_and_runs_when_it_is_asked_for(folder: Path) -> No
     found = re.search(r"taskgrove (recover \S+ --finally)", line)
     assert found is not None, listed
     words = (*found[1].split(), "--manager", "manager:Manager", "--no-live")
+    explained = " ".join(verb("why", "last").stdout.split())
+    assert f"run its clean-up, which has not run: taskgrove {' '.join(words[:-1])}" in explained
     # There is no terminal to ask at.
     refused = verb(*words)
     assert refused.returncode == 2

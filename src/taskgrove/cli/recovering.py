@@ -81,6 +81,7 @@ def say_recovery_plan(terminal: Terminal, plan: RecoveryPlan) -> None:
         names = ", ".join(safe_text(path) for path in pending[:20])
         more = f" and {len(pending) - 20} more" if len(pending) > 20 else ""
         terminal.say(f"The clean-up has not run: {names}{more}.", "yellow")
+        terminal.say("It runs when the run is resumed, after the steps before it.", "yellow")
 
 
 def ask_before_it_starts(terminal: Terminal, question: str, *, yes: bool, hint: str) -> None:

@@ -119,7 +119,7 @@ class Explanation(msgspec.Struct, frozen=True):
             their next attempt; those that wait for a decision come first.
         parked: Steps that the pause keeps from starting.
         pause: The pause of a living run, or None.
-        choices: What else can be asked of a run that is paused or waits for a decision.
+        choices: What else can be done about a run that is paused, waits, or was lost.
         acts: The acts of operators on it, in the order of their effects; of those on record also
             the ones that were refused.
     """

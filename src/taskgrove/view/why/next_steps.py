@@ -117,8 +117,10 @@ def _after_abort(found: Findings) -> list[Action]:
 
 
 def choices_of(found: Findings) -> tuple[Action, ...]:
-    """Return what else can be asked of a run that is paused, or waits for a decision."""
+    """Return what else can be done: a decision, an abort, or the clean-up of a lost run."""
     story = found.story
+    if story.state == "lost":
+        return _clean_up(found)
     if story.state != "running" or found.abort is not None or not story.recorded:
         return ()
     told: list[Action] = []
@@ -136,6 +138,23 @@ def choices_of(found: Findings) -> tuple[Action, ...]:
     if told or story.pause is not None:
         told.append(_ask(story, "abort", aim="abort the run"))
     return tuple(told)
+
+
+def _clean_up(found: Findings) -> tuple[Action, ...]:
+    """Return how to run the clean-up of a lost run that has not run, though it should."""
+    story = found.story
+    if not (story.can_resume and story.run_id):
+        return ()
+    begun = {node.path for node in story.nodes if node.started_ns is not None}
+    pending = any(
+        node.composed is not None and node.composed.is_finally and node.parent_path in begun
+        for node in story.nodes
+        if any(is_below(it.path, node.path) and it.queued_ns is None for it in found.open)
+    )
+    if not pending:
+        return ()
+    line = ("taskgrove", "recover", story.run_id, "--finally", *story.resume_options)
+    return (RunCommand((*line, *story.options), "run its clean-up, which has not run"),)
 
 
 def _decide(found: Findings) -> tuple[Action, ...]:
