@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from taskgrove import LeafTask, MainTaskExecutor, Task, TaskExecutionType
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, NoteDetail
-from taskgrove.store import Recorder
+from taskgrove.store import Recorder, Store
 from tests.analysis.chromium import Chromium, Page, why_no_chromium
 from tests.cli.command_line import environment, start, taskgrove
 from tests.free_port import free_port
 from tests.store.recording import PATIENCE_S, end_and_wait, event, new_recorder, run_recorded
 from tests.web.conftest import Site
+from tests.web.live_run import LiveRun, kept_up_to
 from tests.web.page_process import PageProcess, ask
 from tests.web.proxies import Proxy
 
@@ -291,33 +293,38 @@ def test_a_page_lives_on_after_its_server_was_killed_behind_a_proxy(
     chromium: Chromium, opened: list[Page], record: Path, tmp_path: Path
 ) -> None:
     port, place = free_port(), environment(XDG_STATE_HOME=str(tmp_path))
-    first = PageProcess(record, port, place)
+    server = PageProcess(record, port, place)
     proxy = Proxy(port)
-    server = first
+    elapsed = "document.querySelector('.elapsed').textContent"
     try:
-        link = first.link.replace(f":{port}/", f":{proxy.port}/")
-        page = open_page(chromium, opened, link, proxy.port)
-        go(page, "good")
-        page.wait_for("document.querySelector('.badge.live')")
-        page.evaluate("window.neverReloaded = true")
-        proxy.is_gone = True
-        first.kill()
-        page.wait_for(
-            "document.querySelector('.badge.broken')?.textContent.includes('not connected since')"
-        )
-        elapsed = "document.querySelector('.badge').textContent"
-        assert page.evaluate(elapsed)
-        keep_picture(page, "not-connected")
-        before = proxy.refused_count
-        while proxy.refused_count < before + 3:  # the page tries again after each 502
-            page.wait_for("document.querySelector('.badge.broken')")
         with new_recorder(record, tmp_path / "more") as recorder:
-            run_recorded(recorder, "meanwhile")
-        server = PageProcess(record, port, place)
-        proxy.is_gone = False
-        page.wait_for("document.querySelector('.badge.live')")
-        page.evaluate("document.querySelector('nav a').click()")
-        page.wait_for("document.querySelector('[data-run=meanwhile]')")
+            run = LiveRun(recorder, now_ns=time.time_ns())
+            link = server.link.replace(f":{port}/", f":{proxy.port}/")
+            page = open_page(chromium, opened, link, proxy.port)
+            go(page, "live")
+            page.wait_for("document.querySelector('.badge.live')")
+            before = page.evaluate(elapsed)
+            page.wait_for(f"{elapsed} !== {json.dumps(before)}")  # the time goes on
+            page.evaluate("window.neverReloaded = true")
+            proxy.is_gone = True
+            server.kill()
+            page.wait_for(
+                "document.querySelector('.badge.broken').textContent.includes('not connected')"
+            )
+            keep_picture(page, "not-connected")
+            stands, count = page.evaluate(elapsed), proxy.refused_count
+            while proxy.refused_count < count + 3:  # the page tries again after each 502
+                page.wait_for("document.querySelector('.badge.broken')")
+            assert page.evaluate(elapsed) == stands
+            run.end_leaf("leaf-0")
+            with Store.open(record) as store:
+                kept_up_to(store, run)
+            server = PageProcess(record, port, place)
+            proxy.is_gone = False
+            page.wait_for("document.querySelector('.badge.live')")
+            page.wait_for(f"{state_of(page, 'root/leaf-0')} === 'completed'")
+            page.wait_for(f"{elapsed} !== {json.dumps(stands)}")
+            end_and_wait(recorder, "live")
         assert page.evaluate("window.neverReloaded") is True
     finally:
         proxy.close()

@@ -11,9 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import ComposedDetail, TaskEvent
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
 from taskgrove.web.record_answers import one_node
@@ -21,44 +19,14 @@ from taskgrove.web.run_feed import MESSAGE_NODES, RunFeed
 from tests.store.recording import (
     PATIENCE_S,
     end_and_wait,
-    event,
-    eventually,
     new_recorder,
     run_recorded,
 )
 from tests.web.conftest import Site
+from tests.web.live_run import LiveRun, kept_up_to, last_sequence
 from tests.web.page_process import stream
 
-COMPOSED = {"kind": "composed", "status": None, "progress": None}
 LEAVES = MESSAGE_NODES + 500
-
-
-class LiveRun:
-    """A run whose events a test makes; they are kept before a method returns."""
-
-    def __init__(self, recorder: Recorder, run_id: str = "live", leaves: int = 2) -> None:
-        self.run_id, self.recorder = run_id, recorder
-        self.sequence = 0
-        self._observe = recorder.begin_run(run_id, RunAbout(command="root"))
-        names = tuple(f"leaf-{number}" for number in range(leaves))
-        detail = ComposedDetail("PARALLEL", root=True, children=names)
-        self.tell(path="root", detail=detail, **COMPOSED)
-        for name in names:
-            leaf = ComposedDetail("INTERNAL", command_name="work")
-            self.tell(path=f"root/{name}", detail=leaf, **COMPOSED)
-        self.tell(path="root", kind="started", progress=0)
-
-    def tell(self, **fields: Any) -> TaskEvent:
-        self.sequence += 1
-        made = event(self.run_id, self.sequence, **fields)
-        self._observe(made)
-        return made
-
-    def end_leaf(self, name: str) -> None:
-        self.tell(
-            path=f"root/{name}", kind="finished", status=TaskStatus.COMPLETED,
-            result_code=ResultCode.OK, progress=100,
-        )  # fmt: skip
 
 
 @pytest.fixture
@@ -73,16 +41,6 @@ def record(record_url: str, tmp_path: Path) -> str:
 def recorder(record: str, tmp_path: Path) -> Iterator[Recorder]:
     with new_recorder(record, tmp_path / "more") as made:
         yield made
-
-
-def kept_up_to(store: Store, run: LiveRun) -> None:
-    history = History(store)
-    eventually(lambda: _last(history, run.run_id) == run.sequence)
-
-
-def _last(history: History, run_id: str) -> int:
-    found = [row for row in history.runs() if row.run_id == run_id]
-    return found[0].last_sequence if found else -1
 
 
 def paths_of(batch: Any) -> list[str]:
@@ -207,7 +165,11 @@ def test_the_list_hears_of_a_new_run(site: Site, recorder: Recorder) -> None:
         first = next(data for kind, _, data in messages if kind == "changed")
         LiveRun(recorder)
         for kind, _, data in messages:
-            if kind == "changed" and data > first and _last(History(site.store), "live") >= 0:
+            if (
+                kind == "changed"
+                and data > first
+                and last_sequence(History(site.store), "live") >= 0
+            ):
                 break
         end_and_wait(recorder, "live")
 
