@@ -112,6 +112,7 @@ class SteeringAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
         acted_count: How many nodes it acted on.
         objections: Why it did not act on further nodes, or on the run, at most ``PATHS_KEPT``.
         answered_ns: When, UTC, nanoseconds since the epoch.
+        is_kept_by_pause: Whether a pause keeps the further attempts of a ``retry`` from starting.
     """
 
     request_id: str
@@ -120,6 +121,7 @@ class SteeringAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     acted_count: int = 0
     objections: tuple[SteeringObjection, ...] = ()
     answered_ns: int = 0
+    is_kept_by_pause: bool = False
 
 
 #: How many paths, and how many objections, an answer names.

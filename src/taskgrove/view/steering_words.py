@@ -123,7 +123,8 @@ def _done_lines(request: SteeringRequest, answer: SteeringAnswer) -> list[str]:
     if request.verb in _OF_RUN:
         more = ", and its clean-up is stopped" if request.stop_finally else ""
         return [f"done: {_OF_RUN[request.verb]}{more}"]
-    one, many = _EFFECTS[request.verb]
+    later = " when the pause ends" if answer.is_kept_by_pause else ""
+    one, many = (f"{words}{later}" for words in _EFFECTS[request.verb])
     if answer.acted_count <= 1:
         return [f"done: {plain(answer.paths[0] if answer.paths else request.path)} {one}"]
     paths = [f"  {plain(path)}" for path in answer.paths]

@@ -45,6 +45,11 @@ def refused(reason: SteeringReason, **facts: Any) -> SteeringAnswer:
     ("request_", "answer", "line"),
     [
         (asked("retry"), done(SCAN), "done: observe/scan is tried again"),
+        (
+            asked("retry"),
+            done(SCAN, is_kept_by_pause=True),
+            "done: observe/scan is tried again when the pause ends",
+        ),
         (asked("accept"), done(SCAN), "done: observe/scan is accepted"),
         (asked("skip"), done(SCAN), "done: observe/scan is skipped"),
         (asked("fail"), done(SCAN), "done: observe/scan fails: its failure stands"),

@@ -207,6 +207,7 @@ class Steering:
                 self._object_closed(reply, path, node, request)
         acts: list[_Act] = []
         holding = self._run.schedule.holding
+        reply.is_kept_by_pause = request.verb == "retry" and self._run.state is PAUSED
         for step in steps:
             if request.verb == "retry" and self._is_kept_from_retry(step, request, reply):
                 continue

@@ -27,6 +27,9 @@ class SteeringReply:
     Args:
         request: The request.
         give: Called once, with the answer.
+
+    Attributes:
+        is_kept_by_pause: Whether a pause keeps what is asked for from starting.
     """
 
     def __init__(self, request: SteeringRequest, give: Callable[[SteeringAnswer], object]) -> None:
@@ -38,6 +41,7 @@ class SteeringReply:
         self._objections: list[SteeringObjection] = []
         self._too_late = True
         self._parts = 1
+        self.is_kept_by_pause = False
 
     def acted(self, path: str) -> None:
         """Note that the request acts on a node."""
@@ -72,5 +76,6 @@ class SteeringReply:
             acted_count=self._acted_count,
             objections=tuple(self._objections),
             answered_ns=SYSTEM_CLOCK.wall_ns(),
+            is_kept_by_pause=self.is_kept_by_pause and bool(self._acted_count),
         )
         self._give(answer)

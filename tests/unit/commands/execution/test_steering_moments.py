@@ -160,7 +160,8 @@ def test_a_retry_during_a_pause_is_done_and_its_attempt_comes_after_the_pause() 
     with live(tree(leaf("scan")), {"scan": [NO_LOCK, GOOD]}, hold=True) as run:
         run.note("held", "observe/scan")
         assert run.handle.pause().fate == "done"
-        assert run.handle.retry("observe/scan", who="ann").fate == "done"
+        answer = run.handle.retry("observe/scan", who="ann")
+        assert (answer.fate, answer.is_kept_by_pause) == ("done", True)
         parked = run.note("parked", "observe/scan")
         assert parked.request is not None
         assert why_not(run.handle.retry("observe/scan")) == ("refused", ["already"])
