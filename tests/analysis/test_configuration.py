@@ -371,6 +371,23 @@ def test_results_of_earlier_runs() -> None:
     assert peaks(other, "{run: 99}", earlier=earlier).anything == [1, 2]
 
 
+def test_the_first_of_several_earlier_results_that_is_there() -> None:
+    section = (
+        "{anything: '{{ earlier.Missing.tag | earlier.Geometry.payload.rings.0 }}',"
+        " out_file: 'd{{ earlier.Geometry.distance | earlier.Missing.x:.2f }}'}"
+    )
+    found = peaks(section, "{experiment: mfx1, run: 12}", earlier=earlier)
+    assert (found.anything, found.out_file) == ([1, 2], "d0.10")
+    text = (
+        "header: {experiment: mfx1, run: 12}\n"
+        "FindPeaks:\n  n: '{{ earlier.Missing.n | earlier.Geometry.n }}'\n"
+    )
+    [told] = problems_of(text, earlier=earlier)
+    assert "{{ earlier.Missing.n | earlier.Geometry.n }}" in told
+    for wrong in ("{{ run | earlier.A.b }}", "{{ earlier.A.b | 3 }}", "{{ earlier.A.b | }}"):
+        assert "is no placeholder" in problems_of(f"FindPeaks: {{n: '{wrong}'}}")[0]
+
+
 def test_earlier_results_that_are_not_there() -> None:
     text = "header: {experiment: mfx1, run: 12}\nFindPeaks:\n  n: '{{ earlier.Geometry.dist }}'\n"
     assert problems_of(text, earlier=earlier) == [

@@ -82,6 +82,18 @@ def test_tabs_and_pages_are_listed_with_their_origin(tmp_path: Path) -> None:
         assert word in shown.text
 
 
+def test_the_newest_page_and_its_tab_come_first(tmp_path: Path) -> None:
+    clock = ManualClock()
+    publisher = PagePublisher(tmp_path, clock=clock)
+    for name in ("a/one", "b/one", "a/two", "b/two", "a/one"):
+        publisher.publish(plots(name))
+        clock.advance(60)
+    shown = index_page(tmp_path)
+    assert shown.headings == ["a", "b"]
+    pages = [text for address, text in shown.links if address.endswith("/report.html")]
+    assert pages == ["one", "two", "two", "one"]
+
+
 def test_the_index_needs_neither_script_nor_style_of_its_own(tmp_path: Path) -> None:
     PagePublisher(tmp_path).publish(plots("a/b"), origin=HOSTILE)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -174,7 +186,7 @@ def test_a_spoilt_index_is_mended_by_the_next_page(tmp_path: Path, spoilt: bytes
     else:
         (tmp_path / "index.json").write_bytes(spoilt)
     assert publisher.publish(plots("b")).index_trouble is None
-    assert [text for _, text in index_page(tmp_path).links] == ["a", "b"]
+    assert [text for _, text in index_page(tmp_path).links] == ["b", "a"]
 
 
 def test_pages_that_others_wrote_are_listed_as_such(tmp_path: Path) -> None:
@@ -239,7 +251,7 @@ def test_an_index_that_somebody_else_made_is_left_as_it_is(
     assert (tmp_path / name).read_text() == text
     (tmp_path / name).unlink()
     assert PagePublisher(tmp_path).publish(plots("b")).index_trouble is None
-    assert [text for _, text in index_page(tmp_path).links] == ["a", "b"]
+    assert [text for _, text in index_page(tmp_path).links] == ["b", "a"]
 
 
 def test_a_file_beside_a_page_that_somebody_else_made_is_left(tmp_path: Path) -> None:

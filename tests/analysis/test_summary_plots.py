@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -142,7 +143,22 @@ def test_a_figure_is_drawn_as_svg_and_told_by_its_title() -> None:
     assert image_types(page) == ["image/svg+xml"]
     (image,) = Outline(page).all("img")
     assert image["alt"] == "Rings & <peaks>"
-    assert image["width"] == "576"  # 6 inches of 96 pixels
+    # Without the white margin of its 6 inches of 96 pixels; the image says the same in points.
+    assert 400 < int(image["width"]) < 576
+    svg = base64.b64decode(str(image["src"]).partition(",")[2])
+    [points] = re.findall(rb'<svg[^>]* width="([0-9.]+)pt"', svg)
+    assert int(image["width"]) == round(float(points) * 96 / 72)
+
+
+def test_what_stands_outside_of_a_figure_is_not_cut_off() -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3, 2))
+    axes = figure.subplots()
+    axes.plot([0, 1], label="a long name of a curve " * 3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    (image,) = Outline(render_figures(figure)).all("img")
+    assert int(image["width"]) > 3 * 96
 
 
 def test_a_figure_of_very_many_points_is_drawn_as_png() -> None:

@@ -6,6 +6,7 @@ r"""Placeholders in texts: ``{{ name }}``, replaced by values; nothing is evalua
 ``{{ $HOME }}``                           an environment variable
 ``{{ earlier.FindPeaks.out_file }}``      a result of an earlier run
 ``{{ earlier(run=12).FindPeaks.tag }}``   the same, of another run or experiment
+``{{ earlier.A.tag | earlier.B.tag }}``   the first of these that is there
 ``{{ run:04d }}``                         a value, formatted: ``0012``
 ``\{{``                                    two braces
 ========================================  ====================================================
@@ -58,6 +59,7 @@ class Placeholder:
             an analysis, and the key of its result.
         selectors: ``run`` and ``experiment`` of an earlier run, where they are given.
         spec: How to format the value, or None.
+        otherwise: Of an earlier result: the one that is asked for where this one is not there.
     """
 
     source: str
@@ -65,6 +67,7 @@ class Placeholder:
     parts: tuple[str, ...]
     selectors: tuple[tuple[str, str], ...] = ()
     spec: str | None = None
+    otherwise: Placeholder | None = None
 
 
 Pieces: TypeAlias = Sequence[str | Placeholder]
@@ -108,18 +111,29 @@ def _placeholder(source: str, inner: str) -> Placeholder:
     wanted = spec if colon else None
     if match := _ENV.match(before):
         return Placeholder(source, "environment", (match[1],), spec=wanted)
-    if match := _EARLIER.match(before):
-        return Placeholder(
-            source, "earlier", match.group(2, 3), _selectors(source, match[1]), wanted
-        )
+    if earlier := _earlier(source, before, wanted):
+        return earlier
     if _PATH.match(before) and before.partition(".")[0] != EARLIER:
         return Placeholder(source, "name", tuple(before.split(".")), spec=wanted)
     raise AnalysisError(
         f"{_cut(source)} is no placeholder: it holds a name, such as {{{{ run }}}}, and is never"
         " evaluated",
-        hint=f"{EARLIER}.TASK.key asks for an earlier result" if before.startswith(EARLIER)
+        hint=f"{EARLIER}.TASK.key asks for an earlier result, {EARLIER}.A.key | {EARLIER}.B.key for"
+        " the first one that is there" if before.startswith(EARLIER)
         else _ESCAPE,
     )  # fmt: skip
+
+
+def _earlier(source: str, text: str, spec: str | None) -> Placeholder | None:
+    """Return the placeholder of an earlier result with its alternatives; None: it is none."""
+    found: Placeholder | None = None
+    for part in reversed(text.split("|")):
+        match = _EARLIER.match(part.strip())
+        if match is None:
+            return None
+        chosen = _selectors(source, match[1])
+        found = Placeholder(source, "earlier", match.group(2, 3), chosen, spec, found)
+    return found
 
 
 def _selectors(source: str, text: str | None) -> tuple[tuple[str, str], ...]:

@@ -226,6 +226,8 @@ class Resolver:
         try:
             return self.scope.earlier(experiment, run, task, key)
         except LookupError as exc:
+            if piece.otherwise is not None:
+                return self._earlier(piece.otherwise)
             said = str(exc.args[0]) if exc.args else "there is none"
             raise AnalysisError(
                 f"{piece.source}: no {EARLIER} result of {task} for experiment {experiment!r},"

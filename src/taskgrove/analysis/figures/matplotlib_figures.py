@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any, Final
 
@@ -19,6 +20,10 @@ MAX_SVG_BYTES: Final = 2_000_000
 #: Pixels of a page per inch, and pixels of the PNG for each of them: sharp on a good screen.
 _PAGE_DPI: Final = 96
 _PNG_SCALE: Final = 2
+#: Where an image says how wide it is: an SVG in points, a PNG in pixels.
+_SVG_WIDTH: Final = re.compile(rb'<svg\b[^>]*?\swidth="([0-9.]+)pt"')
+_SVG_DPI: Final = 72
+_PNG_WIDTH: Final = slice(16, 20)
 
 
 def render(obj: object, label: str) -> Part:
@@ -30,15 +35,18 @@ def render(obj: object, label: str) -> Part:
         figure = figure.figure
     if not isinstance(figure, Figure):
         raise unsupported(obj, "give the figure itself; an animation as text: .to_jshtml()")
-    width_px = round(figure.get_figwidth() * _PAGE_DPI)
     alt = _title_of(figure) or label
     if _point_count(figure) <= MAX_SVG_POINTS:
         svg = BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None}, bbox_inches="tight")
         if svg.tell() <= MAX_SVG_BYTES:
+            found = _SVG_WIDTH.search(svg.getvalue())
+            width = float(found[1]) if found else figure.get_figwidth() * _SVG_DPI
+            width_px = round(width * _PAGE_DPI / _SVG_DPI)
             return Part(image_tag(svg.getvalue(), "image/svg+xml", alt, width_px))
     png = BytesIO()
-    figure.savefig(png, format="png", dpi=_PAGE_DPI * _PNG_SCALE)
+    figure.savefig(png, format="png", dpi=_PAGE_DPI * _PNG_SCALE, bbox_inches="tight")
+    width_px = round(int.from_bytes(png.getvalue()[_PNG_WIDTH], "big") / _PNG_SCALE)
     return Part(image_tag(png.getvalue(), "image/png", alt, width_px))
 
 

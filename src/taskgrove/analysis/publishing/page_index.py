@@ -148,7 +148,13 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _page_of(index: Index, style: str) -> str:
-    pages = sorted(index.pages, key=lambda page: (_natural(_tab(page)), _natural(_name(page))))
+    # The newest first, the tabs by their newest page; of one instant in the order of names.
+    named = sorted(index.pages, key=lambda page: (_natural(_tab(page)), _natural(_name(page))))
+    newest: dict[str, int] = {}
+    for page in named:
+        newest[_tab(page)] = max(page.published_ns, newest.get(_tab(page), 0))
+    tabs = {tab: place for place, tab in enumerate(sorted(newest, key=lambda tab: -newest[tab]))}
+    pages = sorted(named, key=lambda page: (tabs[_tab(page)], -page.published_ns))
     sections = "".join(_section(tab, tuple(members)) for tab, members in groupby(pages, key=_tab))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
