@@ -48,6 +48,16 @@ def command_map_json_schema() -> dict[str, Any]:
         {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
         for name in EACH_SOURCES
     ]
+    definitions["EachValue"]["anyOf"] = [
+        {
+            "required": ["parameter"],
+            "properties": {"parameter": {"type": "string"}, "parameters": {"type": "null"}},
+        },
+        {
+            "required": ["parameters", "values"],
+            "properties": {"parameters": {"type": "array"}, "parameter": {"type": "null"}},
+        },
+    ]
     composite = definitions["CompositeEntry"]
     for key in ("tasks", FINALLY_KEY):
         composite["properties"][key] = {"$ref": "#/$defs/Tasks"}

@@ -215,7 +215,15 @@ class InternalEntry(HandlerEntry):
 class EachValue(_Model):
     """One leaf for each value of a parameter: ``count``, ``range`` or ``values`` says which."""
 
-    parameter: str = Field(pattern=NAME_PATTERN, description="The parameter that gets each value.")
+    parameter: str | None = Field(
+        None, pattern=NAME_PATTERN, description="The parameter that gets each value."
+    )
+    parameters: tuple[Annotated[str, Field(pattern=NAME_PATTERN)], ...] | None = Field(
+        None,
+        min_length=1,
+        strict=False,
+        description="Several parameters: each of the 'values' is a list with one value for each.",
+    )
     count: int | None = Field(
         None, ge=1, le=MAX_EACH, description="So many values, counted from 0."
     )
@@ -248,6 +256,24 @@ class EachValue(_Model):
             raise ValueError(f"one of {', '.join(EACH_SOURCES)} is given, not {said}")
         return self
 
+    @model_validator(mode="after")
+    def _one_or_several(self) -> EachValue:
+        if self.parameters is None:
+            if self.parameter is None:
+                raise ValueError("the key 'parameter' is missing, or 'parameters' for several")
+            return self
+        if self.parameter is not None:
+            raise ValueError("one of parameter and parameters is given, not both")
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError("a parameter is named twice")
+        if self.values is None:
+            raise ValueError("several parameters get their values from 'values'")
+        wanted = len(self.parameters)
+        for number, row in enumerate(self.values, 1):
+            if not isinstance(row, (list, tuple)) or len(row) != wanted:
+                raise ValueError(f"number {number} of the values is no list of {wanted} values")
+        return self
+
     def all_values(self) -> Sequence[Any]:
         """Return the values, in order."""
         if self.count is not None:
@@ -256,6 +282,13 @@ class EachValue(_Model):
             return _numbers(self.range[0], self.range[1] + 1)
         assert self.values is not None
         return self.values
+
+    def parameters_of(self, value: Any) -> dict[str, Any]:
+        """Return the parameters of one leaf, by name, for one of the values."""
+        if self.parameters is not None:
+            return dict(zip(self.parameters, value, strict=True))
+        assert self.parameter is not None  # it was checked
+        return {self.parameter: value}
 
 
 class AnalysisEntry(HandlerEntry):

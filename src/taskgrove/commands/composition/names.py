@@ -37,7 +37,7 @@ def analysis_leaf_name(analysis: str) -> str:
 
 
 def each_leaf(each: EachValue, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name of each leaf, and the parameter that is its own.
+    """Yield the name of each leaf, and the parameters that are its own.
 
     A whole number becomes part of the name with at least three digits, a short plain text as it
     is (``pyfai-integrate-012``, ``fit-agbh``); for any other value the name is numbered.
@@ -52,7 +52,7 @@ def each_leaf(each: EachValue, name: str) -> Iterator[tuple[str, dict[str, Any]]
     names = Names()
     for place, value in enumerate(values, 1):
         word = _word(value, digits) or f"{place:0{digits}d}"
-        yield names.unique(f"{name}-{word}"), {each.parameter: value}
+        yield names.unique(f"{name}-{word}"), each.parameters_of(value)
 
 
 def _is_whole(value: Any) -> bool:

@@ -89,6 +89,19 @@ def test_numbers_of_many_digits_stay_in_order() -> None:
     assert names[0] == "integrate-09998"
 
 
+def test_several_parameters_get_the_values_of_a_row() -> None:
+    each = {"parameters": ["frame", "gain"], "values": [[1, 0.5], [7, 2]]}
+    assert arguments(group(each=each, argin={"gain": 9, "bins": 3})) == {
+        "integrate-001": {"frame": 1, "gain": 0.5, "bins": 3},
+        "integrate-002": {"frame": 7, "gain": 2, "bins": 3},
+    }
+    assert accepts(command_map_json_schema(), a_map(each=each))
+    for wrong in ({"count": 2}, {"parameter": "bins", "values": [[1, 2]]}):
+        assert not accepts(
+            command_map_json_schema(), a_map(each={"parameters": ["frame", "gain"], **wrong})
+        )
+
+
 def test_the_value_of_each_wins_over_the_argument() -> None:
     made = group(each={"parameter": "frame", "count": 2}, argin={"frame": 9, "bins": 3})
     assert arguments(made)["integrate-001"] == {"frame": 1, "bins": 3}
@@ -102,6 +115,10 @@ def test_the_value_of_each_wins_over_the_argument() -> None:
         ({"each": {"parameter": "f"}}, "each", "not none of them"),
         ({"each": {"parameter": "f", "count": 1, "values": [1]}}, "each", "not count and values"),
         ({"each": {"count": 1}}, "each", "'parameter' is missing"),
+        ({"each": {"parameters": ["f", "f"], "values": [[1, 2]]}}, "each", "named twice"),
+        ({"each": {"parameters": ["f", "g"], "count": 2}}, "each", "from 'values'"),
+        ({"each": {"parameters": ["f", "g"], "values": [[1, 2], [3]]}}, "each", "number 2 of the"),
+        ({"each": {"parameters": ["f"], "parameter": "g", "values": [[1]]}}, "each", "not both"),
         ({"each": {"parameter": "f", "count": 0}}, "each.count", "whole number from 1"),
         ({"each": {"parameter": "f", "count": MAX_EACH + 1}}, "each.count", "whole number from 1"),
         ({"each": {"parameter": "f", "range": [3, 1]}}, "each.range", "not below the first"),
@@ -166,7 +183,9 @@ def test_the_schema_knows_each() -> None:
     for wrong in ({"parameter": "f"}, {"parameter": "f", "count": 2, "values": [1]}):
         assert not accepts(schema, a_map(each=wrong))
     definitions = schema["$defs"]
-    assert set(definitions["EachValue"]["properties"]) == {"parameter", "count", "range", "values"}
+    assert set(definitions["EachValue"]["properties"]) == {
+        "parameter", "parameters", "count", "range", "values",
+    }  # fmt: skip
     assert "each" in definitions["AnalysisEntry"]["properties"]
 
 
