@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import inspect
 import os
 import subprocess
 import sys
@@ -166,9 +167,57 @@ class Started(subprocess.Popen[str]):
         super().__exit__(exc_type, value, traceback)
 
 
-def start(*arguments: str, cwd: Path, env: dict[str, str] | None = None, **options: Any) -> Started:
-    """Start the command line; the caller waits for it, as its context or by itself."""
-    return Started(
+class Forked(Started):
+    """A command line that the warm interpreter forks, when it can.
+
+    Args:
+        words: Those of ``command``.
+        ignoring: As of ``WarmInterpreter.start``.
+        **options: As of a process, its environment and folder among them.
+    """
+
+    def __init__(
+        self, words: list[str], *, ignoring: tuple[int, ...] | None = None, **options: Any
+    ) -> None:
+        self._ignoring = ignoring
+        super().__init__(words, **options)
+
+    def _execute_child(self, *given: Any) -> None:
+        # In place of fork and exec; everything else is as of any other process.
+        start_child = subprocess.Popen._execute_child  # type: ignore[attr-defined]
+        named = inspect.signature(start_child).bind(self, *given).arguments
+        ends = [named[end] for end in ("p2cread", "c2pwrite", "errwrite")]
+        standard = tuple(number if end == -1 else int(end) for number, end in enumerate(ends))
+        place = Path(named["cwd"]).absolute()
+        words = tuple(named["args"][len(command()) :])
+        pid = _warm().start(words, place, named["env"], standard, self._ignoring)
+        if pid is None:
+            assert self._ignoring is None, "the interpreter is busy, and has the terminals"
+            start_child(self, *given)
+            return
+        self.pid, self._child_created = pid, True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(named[pipe] for pipe in pipes))  # type: ignore[attr-defined]
+
+
+def start(
+    *arguments: str,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    fresh: bool = False,
+    **options: Any,
+) -> Started:
+    """Start the command line; the caller waits for it, as its context or by itself.
+
+    Args:
+        *arguments: As of ``taskgrove``, and so are the next three.
+        cwd: Where.
+        env: The whole environment.
+        fresh: In an interpreter of its own.
+        **options: More of a process; any but ``stdin`` needs an interpreter of its own, too.
+    """
+    kind = Started if fresh or set(options) - {"stdin"} else Forked
+    return kind(
         command(*arguments),
         cwd=cwd,
         env=env or environment(),

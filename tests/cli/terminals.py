@@ -5,39 +5,26 @@ from __future__ import annotations
 import os
 import pty
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.command_line import PATIENCE_S, command, environment
-
-#: Takes the terminal on standard input, ignores the signals it is told to, and becomes the verb.
-TAKE_THE_TERMINAL = """
-import fcntl, os, signal, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-for number in filter(None, sys.argv[1].split(",")):
-    signal.signal(int(number), signal.SIG_IGN)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+from tests.cli.command_line import PATIENCE_S, Forked, Started, command, environment
 
 
 @contextmanager
-def on_a_terminal(
-    here: Path, *arguments: str, ignoring: str = ""
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def on_a_terminal(here: Path, *arguments: str, ignoring: str = "") -> Iterator[tuple[Started, int]]:
     """Run a verb as the owner of a terminal; give the process, and the terminal's other end."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", TAKE_THE_TERMINAL, ignoring, *command(*arguments)],
+    process = Forked(
+        command(*arguments),
+        ignoring=tuple(map(int, filter(None, ignoring.split(",")))),
         cwd=here,
         env=environment(TERM="xterm-256color", LINES="24"),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        start_new_session=True,
     )
     os.close(theirs)
     try:

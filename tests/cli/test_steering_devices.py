@@ -107,7 +107,7 @@ class Terminals:
         return shlex.split(line)[1:]
 
     def type(self, *words: str) -> CompletedProcess[str]:
-        return taskgrove(*words, cwd=self._place, fresh=True)
+        return taskgrove(*words, cwd=self._place)
 
     def ask_run(self, verb: str) -> CompletedProcess[str]:
         return self.type(verb, self._held["run"], "--db", self._record)

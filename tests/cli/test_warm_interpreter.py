@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.command_line import environment, taskgrove
+from tests.cli.command_line import PATIENCE_S, Forked, Started, environment, start, taskgrove
 
 MAP = """
 look: {type: sequential, tasks: {one: {handler: internal, command_name: look}}}
@@ -110,3 +111,21 @@ def test_a_traceback_is_told_as_by_a_fresh_one(here: Path) -> None:
     for done in (fresh, warm):
         assert "Traceback (most recent call last):\n" in done.stderr
     assert warm.stderr.splitlines()[-1] == fresh.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_is_started_is_a_child_that_runs_beside(here: Path, fresh: bool) -> None:
+    words, options = ("run", "map.yaml"), {"cwd": here, "fresh": fresh, "stdin": subprocess.PIPE}
+    with start(*words, "look", *OPTIONS, **options) as looks:
+        assert type(looks) is (Started if fresh else Forked)
+        assert f"PPid:\t{os.getpid()}\n" in Path(f"/proc/{looks.pid}/status").read_text()
+        with start(*words, "die", *OPTIONS, **options) as dies:
+            dies.communicate(timeout=PATIENCE_S)
+            assert dies.returncode == -signal.SIGKILL
+        done = taskgrove(*words, "nosuch", *OPTIONS, cwd=here)
+        assert done.returncode == 4
+        assert looks.poll() is None
+        output, errors = looks.communicate("given ü", timeout=PATIENCE_S)
+    assert (looks.returncode, errors) == (0, "")
+    assert "look completed" in output
+    assert json.loads((here / "seen.json").read_text())["input"] == "given ü"

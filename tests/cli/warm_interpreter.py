@@ -8,10 +8,15 @@ flags, its encoding) is the same for all: whoever tests that starts a fresh one.
 The orders come as lines of JSON. The answers are two lines: the process id, once the child holds
 its descriptors, and the exit code. Python ends the child as it ends every program: it waits for
 threads, runs ``atexit``, and tells a traceback.
+
+A process that a test starts, and goes on beside, is forked twice: the process between ends at
+once, and the system makes the test its parent. The second answer then tells only that.
 """
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -21,9 +26,11 @@ import selectors
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.leak_guard import SHARED_PROCESSES
 
@@ -31,15 +38,23 @@ from tests.leak_guard import SHARED_PROCESSES
 _PRELOADED = (
     *(f"taskgrove.cli.{name}" for name in ("app", "compose", "demo", "doctor", "recover")),
     *(f"taskgrove.cli.{name}" for name in ("resume", "run", "runs_list", "runs_show", "why")),
+    *(f"taskgrove.cli.{name}" for name in ("notifier", "steering_verbs", "watch")),
+    "taskgrove.analysis.configuration",
+    "taskgrove.steering.asking",
     "taskgrove.store.recorder",
     "taskgrove.recovery.lost_run_recovery",
     "taskgrove.recovery.resuming",
     "taskgrove.store.history",
+    "taskgrove.store.queries.estimate",
+    "taskgrove.store.record_desk",
     "alembic.command",
+    "platformdirs",
     "psutil",
     "rich.live",
     "sqlalchemy.dialects.sqlite",
 )
+#: Of ``prctl``: orphans among the descendants become children of this process.
+_SET_CHILD_SUBREAPER = 36
 #: So much input a pipe holds before anybody reads it, in bytes.
 PIPE_HOLDS = 65536
 
@@ -114,16 +129,7 @@ class WarmInterpreter:
             os.write(feed, given)
             os.close(feed)
         ours, theirs = zip(os.pipe(), os.pipe(), strict=True)
-        order = {
-            "arguments": arguments,
-            "cwd": str(cwd),
-            "env": env,
-            "umask": _umask(),
-            "descriptors": [stdin, *theirs],
-        }
-        self._orders.write(json.dumps(order).encode() + b"\n")
-        self._orders.flush()
-        pid = int(self._answers.readline())
+        pid = self._order(arguments, cwd, env, (stdin, *theirs))
         for descriptor in theirs if given is None else (stdin, *theirs):
             os.close(descriptor)
         try:
@@ -136,6 +142,59 @@ class WarmInterpreter:
             for descriptor in ours:
                 os.close(descriptor)
         return int(self._answers.readline()), *output
+
+    def start(
+        self,
+        arguments: tuple[str, ...],
+        cwd: Path,
+        env: dict[str, str],
+        descriptors: tuple[int, int, int],
+        ignoring: tuple[int, ...] | None = None,
+    ) -> int | None:
+        """Start ``python -m taskgrove`` as a child of this process, which waits for it.
+
+        Args:
+            arguments: The words behind it.
+            cwd: Where.
+            env: The whole environment.
+            descriptors: Those of this process that are its standard input, output and errors.
+            ignoring: None without a terminal; otherwise the descriptors are a terminal that
+                becomes its own, and these signals are ignored.
+
+        Returns:
+            Its process id; None as of ``run``.
+        """
+        if _heeded_at_start(env) != self._starts_with or not self._busy.acquire(blocking=False):
+            return None
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        try:
+            assert prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+            pid = self._order(arguments, cwd, env, descriptors, beside=True, ignoring=ignoring)
+            self._answers.readline()
+            return pid
+        finally:
+            prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+            self._busy.release()
+
+    def _order(
+        self,
+        arguments: tuple[str, ...],
+        cwd: Path,
+        env: dict[str, str],
+        descriptors: tuple[int, ...],
+        **more: Any,
+    ) -> int:
+        order = {
+            "arguments": arguments,
+            "cwd": str(cwd),
+            "env": env,
+            "umask": _umask(),
+            "descriptors": descriptors,
+            **more,
+        }
+        self._orders.write(json.dumps(order).encode() + b"\n")
+        self._orders.flush()
+        return int(self._answers.readline())
 
     def close(self) -> None:
         """End the server."""
@@ -184,12 +243,22 @@ def _serve() -> None:
             unread += data
         line, _, unread = unread.partition(b"\n")
         order = json.loads(line)
+        ignoring = order.get("ignoring")
         modes = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
+        if ignoring is not None:
+            modes = (os.O_RDWR | os.O_NOCTTY,) * 3
         descriptors = [
             os.open(f"/proc/{os.getppid()}/fd/{number}", mode)
             for number, mode in zip(order["descriptors"], modes, strict=True)
         ]
         pid = os.fork()
+        if pid == 0 and order.get("beside"):
+            between = os.getpid()
+            if (child := os.fork()) != 0:
+                os.write(1, f"{child}\n".encode())
+                os._exit(0)
+            while os.getppid() == between:
+                time.sleep(0.001)
         if pid == 0:
             for number, descriptor in enumerate(descriptors):
                 os.dup2(descriptor, number)
@@ -197,9 +266,15 @@ def _serve() -> None:
             os.close(descriptor)
         if pid == 0:
             break
-        os.write(1, f"{pid}\n".encode())
+        if not order.get("beside"):
+            os.write(1, f"{pid}\n".encode())
         _, status = os.waitpid(pid, 0)
         os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    if ignoring is not None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        for number in ignoring:
+            signal.signal(number, signal.SIG_IGN)
     os.chdir(order["cwd"])
     os.umask(order["umask"])
     os.environ.clear()
