@@ -194,6 +194,8 @@ def test_last_is_refused_without_a_terminal_and_names_the_command_to_type(desk: 
     assert not desk.asked
     assert f"'last' is run {RUN} (configure, ok)" in " ".join(found.stderr.split())
     assert f"taskgrove skip {RUN} 'configure/a b' --why 'no time'" in found.stderr
+    found = asked("skip", "last-ok", "configure/a", "--why", "no time")
+    assert f"'last-ok' is run {RUN} (configure, ok)" in " ".join(found.stderr.split())
 
 
 @pytest.mark.usefixtures("record")

@@ -215,6 +215,7 @@ def test_a_delayed_attempt_is_told_with_its_time() -> None:
     assert "the next attempt of scan begins at 09:00:00 UTC" in found.sentence
     assert "next attempt at 09:00:00 UTC: no lock" in run.tree
     assert found.held[0].until_ns == BEGAN + 3600 * SECOND
+    assert commands(found)[:2] == ["retry observe/scan", "accept observe/scan --why REASON"]
     run.told("observe", "paused", asked("pause"))
     told = "; ".join((run.why().sentence, *run.why().also))
     assert "the next attempt of scan is due at 09:00:00 UTC, and begins when the pause ends" in told

@@ -63,7 +63,7 @@ def ask_shown(request: SteeringRequest, how: Asked) -> ExitCode:
         row = desk.find(how.run)
         options = db_option(history.store.location)
         if is_vague(how.run, row.run_id) and not how.yes:
-            _confirm(terminal, request, row, options)
+            _confirm(terminal, request, row, options, how.run)
         answer = _answer(terminal, desk, row, request, how.wait_s)
     lines = [] if answer is None else answer_lines(request, answer, row.run_id, options)
     code, style = (ExitCode.NO_ANSWER, "") if answer is None else _CODES[answer.fate]
@@ -89,9 +89,13 @@ def is_vague(reference: str, run_id: str) -> bool:
 
 
 def _confirm(
-    terminal: Terminal, request: SteeringRequest, row: RunRow, options: tuple[str, ...]
+    terminal: Terminal,
+    request: SteeringRequest,
+    row: RunRow,
+    options: tuple[str, ...],
+    typed: str,
 ) -> None:
-    """Ask whether the newest run is meant.
+    """Ask whether the run is meant that a text such as ``last`` stands for.
 
     Raises:
         UsageError: There is no terminal to ask at.
@@ -99,7 +103,8 @@ def _confirm(
     shown = f"{safe_text(row.run_id)} ({safe_text(row.command)}, {row.outcome})"
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            f"nothing was asked for: 'last' is run {shown}, and there is no terminal to ask at",
+            f"nothing was asked for: {safe_text(typed.strip())!r} is run {shown}, and there is no"
+            " terminal to ask at",
             hint=request_line(request, row.run_id, options),
         )
     what = f"{request.verb} {safe_text(request.path)}".rstrip()

@@ -124,9 +124,11 @@ def choices_of(found: Findings) -> tuple[Action, ...]:
     if story.state != "running" or found.abort is not None or not story.recorded:
         return ()
     told: list[Action] = []
-    groups = [group for group in found.waiting if group[0].wait.how in ("held", "undecided")]
+    groups = [group for group in found.waiting if group[0].wait.how != "parked"]
     for group in groups[:_FIXED]:
         path = _selecting(group, found)
+        if group[0].wait.how == "delayed" and story.pause is None:
+            told.append(_ask(story, "retry", path, aim="start the next attempt now"))
         told += [
             _ask(story, "accept", path, "--why", "REASON", aim="count it as done"),
             _ask(story, "skip", path, aim="let the failure stand, and run the later steps"),
