@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import stat
@@ -394,3 +395,35 @@ def test_a_package_brings_the_folder_of_its_templates(tmp_path: Path) -> None:
     handle = AnalysisExecutor(entry, Templated(), work_dir=work).start()
     assert handle.wait(GUARD_S)
     assert (work / "out.cfg").read_text() == "gain 1.5\n"
+
+
+# -- standard input ------------------------------------------------------------------------------
+
+
+def test_a_program_reads_a_file_as_its_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "orders").write_text("first\n")
+    (tmp_path / "others").write_text("second\n")
+    entry = AnalysisEntry("cat", leaf_samples.ShellParameters, stdin="orders")
+    parameters = leaf_samples.ShellParameters(c="cat")
+    for given, text in ((None, "first"), (tmp_path / "others", "second")):
+        handle = AnalysisExecutor(entry, parameters, work_dir=tmp_path, stdin=given).start()
+        assert handle.wait(GUARD_S)
+        [file] = tmp_path.glob("*.out")
+        assert file.read_text().strip() == text
+        file.unlink()
+
+
+def test_a_standard_input_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    entry = AnalysisEntry("cat", leaf_samples.ShellParameters)
+    parameters = leaf_samples.ShellParameters(c="cat")
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (
+        ("missing", "No such file"),
+        (".", "no regular file"),
+        ("pipe", "no regular"),
+    ):
+        executor = AnalysisExecutor(entry, parameters, work_dir=tmp_path, stdin=name)
+        result = executor.start().result(GUARD_S).task_result
+        assert result.task_status is TaskStatus.FAILED
+        assert "for standard input cannot be read" in str(result.summary)
+        assert why in str(result.summary)

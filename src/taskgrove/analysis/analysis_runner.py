@@ -352,6 +352,7 @@ class AnalysisRunner:
             heartbeat_timeout_s=settings.heartbeat_s,
             launcher=settings.launcher,
             python=settings.python,
+            stdin=settings.stdin,
             work_dir=self._work_dir,
             supervisor=self._supervisor,
             **others,

@@ -97,6 +97,8 @@ class AnalysisExecutor:
             entry says; empty: nothing does.
         python: The interpreter of a first-party analysis, a path or a name on the PATH; None: what
             the entry says, else the one that a sourced script activates, else our own.
+        stdin: A file that is the standard input, relative to the folder in which it runs; None:
+            what the entry says, else there is none.
         publisher: Publishes summary plots of the result; references stand in their place then.
         logbook: Where the status of the analysis is posted, and a summary that is a dict.
         origin: Where the publisher and the logbook are told that all this comes from.
@@ -128,6 +130,7 @@ class AnalysisExecutor:
         output_limit_bytes: int = LIMIT_BYTES,
         launcher: Sequence[str] | None = None,
         python: str | None = None,
+        stdin: str | Path | None = None,
         publisher: pages.PagePublisher | None = None,
         logbook: logbooks.Logbook | None = None,
         origin: PageOrigin | None = None,
@@ -146,6 +149,7 @@ class AnalysisExecutor:
             grace_s,
             source=None if source is None else str(source),
             python=python,
+            stdin=None if stdin is None else str(stdin),
         )
         settings = given.over(entry.settings)
         if output_limit_bytes < 0:
@@ -163,6 +167,7 @@ class AnalysisExecutor:
             impl_schemas=schemas,
             launcher=settings.launcher or (),
             python=settings.python,
+            stdin=settings.stdin,
             environment=_environment_of(environment, header, settings.source, entry),
             work_dir=None if work_dir is None else Path(os.path.expanduser(work_dir)).absolute(),
             template_dirs=tuple(

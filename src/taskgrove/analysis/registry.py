@@ -54,6 +54,7 @@ class AnalysisEntry:
         python: The interpreter of a first-party analysis, such as that of a facility's conda
             environment; None: the one that a sourced script activates, else our own.
         source: A shell script that is sourced for its environment, such as that of its program.
+        stdin: A file that is its standard input, relative to the folder in which it runs.
         environment: Variables of its environment; those that an operator sets come before them.
         template_dir: The folder of its templates, where the header's has none of that name.
         before: Tasklets that run before its process starts, before those of the executor.
@@ -76,6 +77,7 @@ class AnalysisEntry:
     grace_s: float | None = field(default=None, kw_only=True)
     python: str | None = field(default=None, kw_only=True)
     source: str | None = field(default=None, kw_only=True)
+    stdin: str | None = field(default=None, kw_only=True)
     environment: Mapping[str, str | None] | None = field(default=None, kw_only=True, hash=False)
     template_dir: str | Path | None = field(default=None, kw_only=True)
     before: Iterable[Tasklet] = field(default=(), kw_only=True)
@@ -126,6 +128,7 @@ class AnalysisEntry:
             self.grace_s,
             source=self.source,
             python=self.python,
+            stdin=self.stdin,
         )
 
     def _check_name_and_program(self) -> None:

@@ -130,6 +130,7 @@ def analyse(
     grace: opt.AnalysisGrace = None,
     source: opt.SourcedScript = None,
     python: opt.PythonOfAnalysis = None,
+    stdin: opt.StandardInput = None,
     json: opt.JsonDescription = False,
     no_live: opt.NoLive = False,
     listed: opt.ListAnalyses = False,
@@ -163,6 +164,7 @@ def analyse(
         "heartbeat_s": heartbeat,
         "grace_s": grace,
         "source": _absolute_file(source),
+        "stdin": _absolute_file(stdin),
         "python": _absolute_file(python) if python is not None and "/" in python else python,
     }
     settings = {name: value for name, value in said.items() if value is not None}

@@ -141,6 +141,9 @@ SourcedScript = Annotated[
         "FILE",
     ),
 ]
+StandardInput = Annotated[
+    str | None, Option("--stdin", "The program reads this file as its standard input.", "FILE")
+]
 PythonOfAnalysis = Annotated[
     str | None,
     Option(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +29,7 @@ from taskgrove.analysis.running.leftovers import MARK_VARIABLE, stat_fields
 from taskgrove.analysis.running.output import OutputBudget, OutputStream
 from taskgrove.analysis.running.process import find_program, mark_members, spawn
 from taskgrove.analysis.running.spec import AnalysisSpec
+from taskgrove.errors import AnalysisError, errno_name
 
 #: Heartbeats in each period that an analysis may be silent.
 _BEATS: Final = 4
@@ -222,6 +225,7 @@ def _launch(plan: Plan, pieces: _Pieces) -> Launched:
         environment=environment,
         folder=plan.cwd,
         inherit=inherit,
+        stdin=_opened(plan, pieces),
         stdout=out_theirs,
         stderr=err_theirs,
     )
@@ -242,6 +246,26 @@ def _launch(plan: Plan, pieces: _Pieces) -> Launched:
         for name, descriptor, suffix in (("stdout", out, ".out"), ("stderr", err, ".err"))
     ]
     return Launched(process, pidfd, streams, connections, listener, argv, environment)
+
+
+def _opened(plan: Plan, pieces: _Pieces) -> int | None:
+    """Return the descriptor of the file that is the program's standard input, or None."""
+    if plan.spec.stdin is None:
+        return None
+    file = Path(plan.cwd or Path.cwd(), os.path.expanduser(plan.spec.stdin))
+    try:
+        # A named pipe without a writer would hold this thread up.
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        pieces.theirs.append(descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+    except OSError as exc:
+        raise AnalysisError(
+            f"the file {str(file)!r} for standard input cannot be read: {exc.strerror}",
+            file=file,
+            errno_name=errno_name(exc),
+        ) from exc
+    return descriptor
 
 
 def _file_stem(analysis: str, identity: str) -> str:

@@ -124,6 +124,7 @@ def spawn(
     environment: Mapping[str, str],
     folder: Path | None,
     inherit: Sequence[int],
+    stdin: int | None = None,
     stdout: int | IO[Any],
     stderr: int | IO[Any],
 ) -> subprocess.Popen[bytes]:
@@ -137,7 +138,7 @@ def spawn(
             list(argv),
             env=dict(environment),
             cwd=folder,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=stdout,
             stderr=stderr,
             pass_fds=tuple(inherit),

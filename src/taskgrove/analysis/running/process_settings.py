@@ -25,6 +25,7 @@ class ProcessSettings:
         grace_s: From SIGTERM to SIGKILL, in seconds; 0 kills at once.
         source: A shell script that is sourced for its environment.
         python: The interpreter of a first-party analysis, a path or a name on the PATH.
+        stdin: A file that is its standard input, relative to the folder in which it runs.
 
     Raises:
         UsageError: On creation: a value is none of these.
@@ -35,6 +36,7 @@ class ProcessSettings:
     grace_s: float | None = None
     source: str | None = None
     python: str | None = None
+    stdin: str | None = None
 
     def __post_init__(self) -> None:
         if self.launcher is not None:

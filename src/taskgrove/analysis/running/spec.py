@@ -35,6 +35,7 @@ class AnalysisSpec:
         task: ``module:Class`` of a first-party analysis; None: a third-party program.
         program: The program of a third-party analysis, where its parameters name none.
         parameters: Its validated parameters, or None.
+        stdin: The file that is its standard input; None: there is none.
         parameters_class: ``module:Class`` of the parameters of a first-party analysis, or empty.
         impl_schemas: The schemas that its result keeps to, separated by ``;``.
         launcher: The words of the launcher; empty: there is none.
@@ -63,6 +64,7 @@ class AnalysisSpec:
     impl_schemas: str | None = None
     launcher: tuple[str, ...] = ()
     python: str | None = None
+    stdin: str | None = None
     environment: AnalysisEnvironment
     work_dir: Path | None = None
     template_dirs: tuple[str, ...] = ()

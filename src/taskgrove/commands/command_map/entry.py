@@ -71,6 +71,7 @@ _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "heartbeat": _SECONDS,
     "grace": (f"seconds from 0, at most {MAX_TIMEOUT_S:g}",),
     "source": ("a file's name",),
+    "stdin": ("a file's name",),
     "python": ("a Python interpreter, such as /opt/conda/bin/python",),
     "tasks": ("a mapping of tasks by name",),
     FINALLY_KEY: ("a mapping of tasks by name",),

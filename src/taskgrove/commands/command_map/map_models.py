@@ -318,6 +318,11 @@ class AnalysisEntry(HandlerEntry):
         description="A shell script that is sourced for its environment, in place of the"
         " configuration's environment_file; relative to the map's file.",
     )
+    stdin: str | None = Field(
+        None,
+        min_length=1,
+        description="A file that is its standard input; relative to the map's file.",
+    )
     python: str | None = Field(
         None,
         min_length=1,

@@ -239,6 +239,7 @@ class LeafMaker:
             "heartbeat_s": entry.heartbeat,
             "grace_s": entry.grace,
             "source": self._beside_map(entry.source),
+            "stdin": self._beside_map(entry.stdin),
             "python": self._interpreter(entry.python),
         }
         settings = {key: value for key, value in said.items() if value is not None}
