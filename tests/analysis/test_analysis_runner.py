@@ -123,10 +123,10 @@ scan:
     assert outcome is not None
     assert (outcome.status, outcome.health_state) == (TaskStatus.COMPLETED, "DEGRADED")
     lines = outcome.message.splitlines()
-    assert "- shell - quorum 0.9 of 100: 93 succeeded, 90 needed" in lines
+    assert "- integrate - quorum 0.9 of 100: 93 succeeded, 90 needed" in lines
     failed = sorted(line for line in lines if "exit status 1" in line)
     assert len(failed) == 7
-    assert failed[0] == "- shell-012: exit status 1: no peaks above 5 sigma"
+    assert failed[0] == "- integrate-012: exit status 1: no peaks above 5 sigma"
     assert len(bench.details(AnalysisDetail)) == 100
     assert not any(runs(pid) for pid in bench.pids())
 
