@@ -171,7 +171,7 @@ class Forked(Started):
     """A command line that the warm interpreter forks, when it can.
 
     Args:
-        words: Those of ``command``.
+        words: Those of ``command``, or of another module in place of ``taskgrove``.
         ignoring: As of ``WarmInterpreter.start``.
         **options: As of a process, its environment and folder among them.
     """
@@ -189,8 +189,9 @@ class Forked(Started):
         ends = [named[end] for end in ("p2cread", "c2pwrite", "errwrite")]
         standard = tuple(number if end == -1 else int(end) for number, end in enumerate(ends))
         place = Path(named["cwd"]).absolute()
-        words = tuple(named["args"][len(command()) :])
-        pid = _warm().start(words, place, named["env"], standard, self._ignoring)
+        python, _, module, *words = named["args"]
+        assert python == sys.executable
+        pid = _warm().start(tuple(words), place, named["env"], standard, self._ignoring, module)
         if pid is None:
             assert self._ignoring is None, "the interpreter is busy, and has the terminals"
             start_child(self, *given)

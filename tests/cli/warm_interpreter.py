@@ -150,6 +150,7 @@ class WarmInterpreter:
         env: dict[str, str],
         descriptors: tuple[int, int, int],
         ignoring: tuple[int, ...] | None = None,
+        module: str = "taskgrove",
     ) -> int | None:
         """Start ``python -m taskgrove`` as a child of this process, which waits for it.
 
@@ -160,6 +161,7 @@ class WarmInterpreter:
             descriptors: Those of this process that are its standard input, output and errors.
             ignoring: None without a terminal; otherwise the descriptors are a terminal that
                 becomes its own, and these signals are ignored.
+            module: Another module to run.
 
         Returns:
             Its process id; None as of ``run``.
@@ -169,7 +171,8 @@ class WarmInterpreter:
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         try:
             assert prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-            pid = self._order(arguments, cwd, env, descriptors, beside=True, ignoring=ignoring)
+            more = {"beside": True, "ignoring": ignoring, "module": module}
+            pid = self._order(arguments, cwd, env, descriptors, **more)
             self._answers.readline()
             return pid
         finally:
@@ -231,8 +234,8 @@ def _read_to_end(descriptors: tuple[int, ...], limit_s: float) -> list[bytes]:
     return [b"".join(parts) for parts in read.values()]
 
 
-def _serve() -> None:
-    """Fork a process for each order; return in a child, with what it is to run in place."""
+def _serve() -> str:
+    """Fork a process for each order; return in a child the module that it is to run."""
     # Read and written without Python's own streams, which are the child's.
     unread = b""
     while True:
@@ -283,6 +286,7 @@ def _serve() -> None:
     sys.argv[1:] = order["arguments"]
     sys.path[0] = order["cwd"]  # as `python -m` does
     importlib.invalidate_caches()
+    return str(order.get("module", "taskgrove"))
 
 
 if __name__ == "__main__":
@@ -290,5 +294,5 @@ if __name__ == "__main__":
         importlib.import_module(_module)
     gc.collect()
     gc.freeze()  # or the collector would copy every page of every child
-    _serve()
-    runpy.run_module("taskgrove", run_name="__main__", alter_sys=True)
+    _ordered = _serve()
+    runpy.run_module(_ordered, run_name="__main__", alter_sys=True)

@@ -35,6 +35,7 @@ from taskgrove.store.recording.kept_aside import AsideRun, KeptAside
 from taskgrove.store.recording.request_rows import request_of
 from taskgrove.store.retention import prune
 from taskgrove.testing import EventLog
+from tests.cli.command_line import Forked, environment
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import (
     PATIENCE_S,
@@ -54,11 +55,11 @@ class Runner:
     """A process that records a run and takes requests; see ``scripted_run``."""
 
     def __init__(self, record: str, folder: Path, run_id: str = "run-1", host: str = "") -> None:
-        self.process = subprocess.Popen(
+        self.process = Forked(
             [sys.executable, "-m", "tests.store.scripted_run",
              record, str(folder / "spill"), run_id, host],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",

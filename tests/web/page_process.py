@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.cli.command_line import Forked
+
 #: A guard against hangs, in seconds.
 PATIENCE_S = 100
 
@@ -92,7 +94,7 @@ class PageProcess:
 
     def __init__(self, record: Path, port: int, environment: dict[str, str], *more: str) -> None:
         self.port = port
-        self._process = subprocess.Popen(
+        self._process = Forked(
             [
                 sys.executable, "-m", "taskgrove", "serve", "--db", str(record),
                 "--port", str(port), *more,
@@ -102,6 +104,7 @@ class PageProcess:
             stderr=subprocess.STDOUT,
             text=True,
             env=environment,
+            cwd=Path.cwd(),
         )  # fmt: skip
         assert self._process.stdout is not None
         self.told: list[str] = []

@@ -7,14 +7,14 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 
+import pytest
+
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.execution.waiting_steps import HELD
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import TaskStatus
 from tests.unit.commands.execution.live_steering import GUARD_S, PARALLEL
-
-COUNT = 10_000
 
 
 def grown(
@@ -40,13 +40,14 @@ def grown(
     return size
 
 
-def wide(step: Callable[[], object], first: Callable[[], object]) -> Task:
-    leaves = [LeafTask.from_callable(step, name=f"b{number}") for number in range(COUNT)]
+def wide(count: int, step: Callable[[], object], first: Callable[[], object]) -> Task:
+    leaves = [LeafTask.from_callable(step, name=f"b{number}") for number in range(count)]
     ends = LeafTask.from_callable(first, name="first")
     return Task("root", PARALLEL, is_root=True, subtasks=[ends, *leaves])
 
 
-def test_ten_thousand_held_steps_take_about_the_memory_of_queued_ones() -> None:
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.thorough)])
+def test_many_held_steps_take_about_the_memory_of_queued_ones(count: int) -> None:
     free = threading.Event()
 
     def keeps_the_thread() -> None:
@@ -56,13 +57,13 @@ def test_ten_thousand_held_steps_take_about_the_memory_of_queued_ones() -> None:
         raise ValueError("no lock")
 
     def all_queued(handle: RunHandle) -> bool:
-        return len(handle._run.schedule.active) > COUNT
+        return len(handle._run.schedule.active) > count
 
     def all_held(handle: RunHandle) -> bool:
-        return len(handle.held) == COUNT
+        return len(handle.held) == count
 
-    queued = grown(lambda: wide(lambda: None, keeps_the_thread), all_queued, free)
-    held = grown(lambda: wide(fails, lambda: None), all_held, threading.Event())
+    queued = grown(lambda: wide(count, lambda: None, keeps_the_thread), all_queued, free)
+    held = grown(lambda: wide(count, fails, lambda: None), all_held, threading.Event())
     assert held < 3 * queued  # a failure itself takes about as much as a queued step
 
 
