@@ -110,7 +110,8 @@ def check_interpreter(
         raise AnalysisError(
             f"{task} cannot run in {python} (Python {version}): {told['missing']}",
             file=python,
-            hint="install what is missing there, or name another interpreter with `python`",
+            hint="install what is missing there; of taskgrove, the module of the class may import"
+            " AnalysisTask and results, but neither entries nor parameters",
         )
 
 
