@@ -217,3 +217,13 @@ def test_a_tree_of_the_record_is_composed_as_it_was() -> None:
     assert {path: composed_detail(node) for path, node in again.walk()} == {
         path: composed_detail(node) for path, node in root.walk()
     }
+
+
+def test_a_step_that_a_person_left_out_before_its_turn_stays_left_out() -> None:
+    skip = SteeringRequest(id="q3", verb="skip", who="ann", why="wind")
+    told = Told(observe()).begin("observe/configure").note("asked", request=skip)
+    left_out = told.plan().prior[SCAN]
+    assert isinstance(left_out, PriorEnd)
+    assert left_out.result == (ResultCode.REJECTED, "left out by ann: wind")
+    assert [item.kind for item in left_out.fields["left_out"]] == ["operator"]
+    assert left_out.fields["request"] == skip

@@ -56,6 +56,11 @@ class PriorEnd:
         return self.status is TaskStatus.COMPLETED or not idle or bool(self.fields.get("begun"))
 
     @property
+    def is_left_out(self) -> bool:
+        """True where an operator left it out before it had begun."""
+        return bool(self.fields.get("left_out")) and self.is_skipped_over
+
+    @property
     def is_skipped_over(self) -> bool:
         """True where an operator wanted the later steps to run whatever became of this one."""
         request = self.fields.get("request")

@@ -17,7 +17,7 @@ from taskgrove.commands.replay import rebuild, recorded_prior
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
-from taskgrove.events import Cause, NoteDetail, SteeringRequest
+from taskgrove.events import Cause, LeftOut, NoteDetail, SteeringRequest
 from taskgrove.recovery.doubts import DOUBT, MAY_HAVE_BEGUN, WAS_HELD, doubt_of_lost
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.node_wait import NodeWait, Waiting, is_about_to_retry, pause_in
@@ -213,6 +213,16 @@ def _decide(
         outside_id = None if is_new else plan.nodes[path].outside_id
         return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"), outside_id)
     plan.fates[path] = "not_started"
+    return _not_started(plan, path, leaf, may_have_begun=may_have_begun)
+
+
+def _not_started(
+    plan: RecoveryPlan, path: str, leaf: LeafTask, *, may_have_begun: bool
+) -> PriorEnd | None:
+    """Return the end of a leaf of which nothing was heard; None: it has none yet."""
+    asked = _skip_of(plan.nodes, path)
+    if asked is not None:
+        return _left_out(leaf, path, asked)
     if not may_have_begun:
         return None
     text = f"not started according to the record: {plan.reason}; a start in its last moments"
@@ -224,6 +234,28 @@ def _decide(
         {"cause": Cause(kind="never_begun")},
         facts=NoteDetail(DOUBT),
     )
+
+
+def _skip_of(nodes: Mapping[str, RunNode], path: str) -> SteeringRequest | None:
+    """Return the request to leave out a node, or one above it, whose turn had not come."""
+    part = path
+    while part:
+        notes = nodes[part].notes if part in nodes else ()
+        asked = (note.request for note in notes if note.topic == "asked")
+        found = next((it for it in asked if it is not None and it.verb == "skip"), None)
+        if found is not None:
+            return found
+        part = part.rpartition("/")[0]
+    return None
+
+
+def _left_out(leaf: LeafTask, path: str, asked: SteeringRequest) -> PriorEnd:
+    """Return the end of a leaf that an operator left out: the runner had said that it would be."""
+    reason = f"left out by {asked.who or asked.user}"
+    told = LeftOut(leaf.name, leaf.device_name, "operator", reason, path, asked.why)
+    message = f"{reason}: {asked.why}" if asked.why else reason
+    fields = {"skipped": True, "left_out": (told,), "request": asked}
+    return PriorEnd(TaskStatus.REJECTED, (ResultCode.REJECTED, message), fields=fields)
 
 
 def _stands(

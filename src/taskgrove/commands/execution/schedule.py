@@ -391,4 +391,7 @@ class Schedule:
         composite.next_index, composite.remaining = end, len(composite.task.subtasks) - end
         with self._run.lock:
             left_out = dict(self.waiting.left_out)
+        for path, known in self._prior.items():
+            if isinstance(known, PriorEnd) and known.is_left_out and not known.recorded:
+                left_out[path] = known.fields["request"]
         end_steps(self._run.bus, composite, rest, verdict, self._is_recorded, left_out)

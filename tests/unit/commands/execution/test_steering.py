@@ -7,9 +7,10 @@ from queue import SimpleQueue
 
 import pytest
 
+from taskgrove.commands.prior import PriorEnd
 from taskgrove.commands.task import Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import NoteDetail
+from taskgrove.events import LeftOut, NoteDetail
 from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest, SteeringVerb
 from taskgrove.testing import Script
 from tests.unit.commands.execution.live_steering import (
@@ -182,6 +183,18 @@ def test_steps_that_a_person_left_out_stay_so_where_the_sequence_breaks_before_t
         assert below is not None
         assert below.because_of == "observe/whole"
         run.fake.assert_calls(["scan"])
+
+
+def test_a_step_left_out_in_the_record_stays_so_where_the_sequence_breaks() -> None:
+    request = SteeringRequest(id="q1", verb="skip", who="ann")
+    told = LeftOut("stow", None, "operator", "left out by ann", "observe/stow")
+    fields = {"skipped": True, "left_out": (told,), "request": request}
+    end = PriorEnd(TaskStatus.REJECTED, (ResultCode.REJECTED, told.reason), fields=fields)
+    task = tree(leaf("scan"), leaf("stow"), leaf("end"), skip_subtasks=True)
+    with live(task, {"scan": NO_LOCK}, prior={"observe/stow": end}) as run:
+        assert run.ends()[0] is TaskStatus.FAILED
+        assert [item.kind for item in run.end_of("observe/stow")[1].left_out] == ["operator"]
+        assert run.end_of("observe/end")[1].left_out == ()
 
 
 def test_a_group_is_judged_when_all_have_ended() -> None:
