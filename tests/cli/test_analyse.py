@@ -357,10 +357,10 @@ def test_a_map_runs_analyses_beside_other_steps(site: Path) -> None:
         "--no-record", "--processes", "1", cwd=site,
     )  # fmt: skip
     assert done.returncode == 1, done
-    assert "count/well: completed" in done.stdout
-    assert "fail-001: ValueError: frame 1: no peaks above 5 sigma" in done.stdout
+    assert "count/first: completed" in done.stdout
+    assert "frames-001: ValueError: frame 1: no peaks above 5 sigma" in done.stdout
     assert "any of 2: 0 succeeded" in done.stdout
-    assert "count/count-frames: completed" in done.stdout
+    assert "count/last: completed" in done.stdout
 
 
 def test_a_map_with_a_wrong_parameter_is_rejected_before_anything_runs(site: Path) -> None:
@@ -381,7 +381,7 @@ def test_compose_shows_the_leaves_and_that_an_abort_ends_them(site: Path) -> Non
     assert "--analyses PACKAGE.MODULE" in unknown.stderr
     done = taskgrove(*words, *SITE, cwd=site)
     assert done.returncode == 0, done
-    assert "fail-002" in done.stdout
+    assert "frames-002" in done.stdout
     assert "Fail on site.yaml" in done.stdout
     assert "on abort: it is killed" in done.stdout
 

@@ -54,7 +54,7 @@ def test_a_condition_that_is_not_met_rejects(place: Path) -> None:
 
 def test_casualties_and_advice_are_told(place: Path) -> None:
     done = taskgrove("run", "map.yaml", "bad", *MANAGER, cwd=place)
-    assert "\n  - 1 skipped (badly failed): well\n" in done.stdout
+    assert "\n  - 1 skipped (first failed): second\n" in done.stdout
     assert "next: fix the failure that Manager.badly reports, then taskgrove resume" in done.stdout
 
 
@@ -69,8 +69,8 @@ def test_piped_words_are_calm_lines(place: Path) -> None:
     *lines, outcome, recorded = done.stdout.splitlines()
     assert [line.split("  ")[-1].split(" after")[0] for line in lines] == [
         "good: started",
-        "good/well: completed",
-        "good/well-2: completed",
+        "good/first: completed",
+        "good/second: completed",
         "good: completed",
     ]
     assert outcome.startswith("good completed: nothing failed, 2 leaves in ")
@@ -84,7 +84,7 @@ def test_json_lines_are_the_run(place: Path) -> None:
     assert view.root is not None
     assert view.root.status is TaskStatus.FAILED
     assert view.last_sequence == len(done.stdout.splitlines())
-    assert "bad failed: step badly reported a failure" in done.stderr
+    assert "bad failed: step first reported a failure" in done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -171,8 +171,8 @@ def test_on_a_terminal_the_finished_tree_stays(
         os.close(theirs)
         shown = _read_all(ours)
     assert process.wait(PATIENCE_S) == 1
-    assert "├─ badly ✗ failed" in _plain(shown)
-    assert "bad failed: step badly reported a failure" in _plain(shown)
+    assert "├─ first  ✗ failed" in _plain(shown)
+    assert "bad failed: step first reported a failure" in _plain(shown)
     assert ("\x1b[31m" in shown or "\x1b[1;31m" in shown) is coloured
     assert "\x1b[31m here" not in shown
 
@@ -192,7 +192,7 @@ def test_a_dumb_terminal_gets_lines_that_fit_it(place: Path) -> None:
         os.close(theirs)
         shown = _read_all(ours)
     assert "\x1b" not in shown
-    assert "bad failed: step badly reported a" in shown.splitlines()
+    assert "bad failed: step first reported a" in shown.splitlines()
     assert all(len(line) <= 40 for line in shown.splitlines()), shown
 
 
