@@ -25,6 +25,8 @@ FRAMES_PER_SECOND: Final = 8
 TOLD_LEAVES: Final = 40
 #: How often plain lines report the progress of a long run, in seconds.
 CALM_PERIOD_S: Final = 10.0
+#: The longest silence of calm lines while nothing changes, as when a step is held overnight.
+LONGEST_CALM_S: Final = 640.0
 #: Notes that a person who follows a run wants to read, beside the abort of the whole.
 _TOLD_TOPICS: Final = frozenset(
     (
@@ -158,6 +160,8 @@ class CalmLines:
         self._clock = clock
         self._began_s: float | None = None
         self._told_s = time.monotonic()
+        self._told_tally = ""
+        self._period_s = CALM_PERIOD_S
 
     def show(self, events: Sequence[TaskEvent]) -> None:
         """Report new events."""
@@ -171,7 +175,7 @@ class CalmLines:
                 self._line(event.monotonic_s, self._expected.line())
                 self._expected = None
         if time.monotonic() - self._told_s >= CALM_PERIOD_S:
-            self._line(self._clock(), fold_text("leaves so far", self._view.leaf_tally))
+            self._tell_tally()
 
     def notice(self, text: str) -> None:
         """Tell it as a line of its own."""
@@ -179,6 +183,16 @@ class CalmLines:
 
     def close(self) -> None:
         """Nothing remains to be ended."""
+
+    def _tell_tally(self) -> None:
+        """Tell how far the leaves are; the same line again only after twice the silence."""
+        told = fold_text("leaves so far", self._view.leaf_tally)
+        if told != self._told_tally:
+            self._told_tally, self._period_s = told, CALM_PERIOD_S
+        elif time.monotonic() - self._told_s < self._period_s:
+            return
+        self._period_s = min(2 * self._period_s, LONGEST_CALM_S)
+        self._line(self._clock(), told)
 
     def _line(self, at_s: float, text: str) -> None:
         self._told_s = time.monotonic()
