@@ -9,6 +9,9 @@ COMPILE := --universal --python-version 3.11 --all-extras --no-annotate --custom
 # Further arguments for the tool that a target runs: make test ARGS="-k tracker"
 ARGS ?=
 
+# Without byte code on disk, each worker of the tests would compile every module, each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
