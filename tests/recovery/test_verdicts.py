@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.task import LeafTask, Task
 from taskgrove.errors import UnknownRunError, UsageError
 from taskgrove.provenance import user_name
 from taskgrove.store import Recorder, Store
@@ -38,6 +39,14 @@ def test_a_verdict_says_who_when_and_why(store: Store) -> None:
     assert given.wall_ns > before[0].created_ns
     assert list(History(store).verdicts("r1")) == [given, mine]
     assert (History(store).find("r1"), list(History(store).events("r1"))) == before
+
+
+def test_a_step_may_be_named_by_its_command(store: Store) -> None:
+    steps = [
+        LeafTask(name, f"x/y/{name}", command) for name, command in (("a", "Go"), ("b", "End"))
+    ]
+    record(store, "r1", Task("tune", is_root=True, subtasks=steps))
+    assert give_verdict(store, "r1", "tune/Go", "ok", why="seen").path == "tune/a"
 
 
 def test_what_cannot_be_is_refused(store: Store) -> None:

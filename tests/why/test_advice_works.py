@@ -454,14 +454,13 @@ def test_a_map_that_is_corrected_where_it_is_wrong(
 
 
 @pytest.mark.tango
-def test_an_argument_of_a_file_that_is_corrected(site: Site, fleet: Any) -> None:
+def test_a_command_that_takes_no_argument_of_a_file(site: Site, fleet: Any) -> None:
     device_map(site, fleet.trl(DEVICE), '{command_name: "Off", timeout: 10}')
     site.write("the arguments.yaml", "pss:\n  a: 1\n")
     site.run("go", "--argin", "the arguments.yaml")
     edit = site.advice("edit_file")
-    assert edit["place"]["file"] == "the arguments.yaml"
-    site.write("the arguments.yaml", "{}\n")
-    assert "--argin 'the arguments.yaml'" in site.lines()[-1]
+    assert "`argin: null`" in edit["what"]
+    site.edit(edit, "timeout: 10", "timeout: 10, argin: null")
     site.ends_well()
 
 

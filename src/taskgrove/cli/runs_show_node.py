@@ -9,6 +9,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.errors import UsageError, nearest
 from taskgrove.events import Cause, SteeringRequest
 from taskgrove.story.legacy import cause_of
+from taskgrove.story.path_globs import path_of_command
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import account
 from taskgrove.view.phrases import clock_text, seconds_between
@@ -29,8 +30,10 @@ def find_node(nodes: Sequence[RunNode], path: str) -> RunNode:
     Raises:
         UsageError: There is none; the hint names the nearest.
     """
+    commands = ((node.path, node.composed.command_name) for node in nodes if node.composed)
+    meant = {path, path_of_command(path, commands)}
     for node in nodes:
-        if node.path == path:
+        if node.path in meant:
             return node
     near = nearest(path, [node.path for node in nodes])
     raise UsageError(f"the run has no node {path}", hint=f"did you mean {near}?" if near else None)

@@ -8,7 +8,7 @@ Threads: any thread may call any function here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
@@ -20,6 +20,8 @@ from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.store.recording.lease import this_process
 from taskgrove.store.store import Store
+from taskgrove.story.path_globs import path_of_command
+from taskgrove.story.run_node import RunNode
 
 #: ``ok``: treat it as OK, in a resume; ``acknowledged``: it was seen; ``note``: words only.
 Verdict: TypeAlias = Literal["ok", "acknowledged", "note"]
@@ -72,7 +74,7 @@ def give_verdict(
     history = History(store)
     row = history.find_to_act(run)
     show = quoted_line(store.location, "runs", "show", row.run_id)
-    _check_path(path, [node.path for node in history.nodes(row)], row.run_id, show)
+    path = _known_path(path, history.nodes(row), row.run_id, show)
     teller = (who or "").strip() or user_name()
     data = {"verdict": verdict, "who": teller, "why": words, "host": this_process().host}
     with store.writing() as cursor:
@@ -113,9 +115,15 @@ def taken_as_ok(verdicts: Iterable[VerdictRow]) -> Mapping[str, VerdictRow]:
     return {path: row for path, row in decided.items() if row.verdict == "ok"}
 
 
-def _check_path(path: str, known: list[str], run_id: str, show: str) -> None:
+def _known_path(path: str, nodes: Sequence[RunNode], run_id: str, show: str) -> str:
+    """Return the path of the node that a person means."""
+    known = [node.path for node in nodes]
     if path in known:
-        return
+        return path
+    commands = [(node.path, node.composed.command_name) for node in nodes if node.composed]
+    meant = path_of_command(path, commands)
+    if meant is not None:
+        return meant
     ends = [other for other in known if other.endswith(f"/{path}")]
     close = ends[0] if len(ends) == 1 else nearest(path, known)
     raise UsageError(

@@ -42,6 +42,21 @@ def match_paths(
     return found
 
 
+def path_of_command(path: str, commands: Iterable[tuple[str, str | None]]) -> str | None:
+    """Return the path of the only step whose command a path names in place of the step's name.
+
+    Args:
+        path: A path that no node has, such as ``tune/phase`` of the step ``tune/a``.
+        commands: The path of each step, with its command.
+
+    Returns:
+        The path of the step; None where no step, or more than one, fits.
+    """
+    above, _, last = path.rpartition("/")
+    found = [step for step, name in commands if name == last and step.rpartition("/")[0] == above]
+    return found[0] if len(found) == 1 else None
+
+
 def path_regex(pattern: str) -> re.Pattern[str]:
     """Return the expression that a whole path must match.
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from taskgrove.errors import UsageError
-from taskgrove.story.path_globs import match_paths
+from taskgrove.story.path_globs import match_paths, path_of_command
 
 LEAVES = [
     "configure/check",
@@ -63,3 +63,11 @@ def test_a_pattern_that_matches_nothing_names_near_misses(pattern: str, hint: st
     with pytest.raises(UsageError, match="matches no leaf") as caught:
         match_paths([pattern], LEAVES, COMPOSITES)
     assert re.search(hint, caught.value.hint or ""), caught.value.hint
+
+
+def test_a_step_may_be_named_by_its_command_where_that_is_clear() -> None:
+    steps = [("tune/a", "phase"), ("tune/b", "gain"), ("tune/c", "gain"), ("tune/in/d", "lock")]
+    assert path_of_command("tune/phase", steps) == "tune/a"
+    assert path_of_command("tune/in/lock", steps) == "tune/in/d"
+    for other in ("tune/gain", "tune/lock", "phase", "tune/nothing"):
+        assert path_of_command(other, steps) is None

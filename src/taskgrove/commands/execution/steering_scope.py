@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from taskgrove.commands.execution.steering_reply import SteeringReply
 from taskgrove.commands.execution.waiting_steps import WaitingStep
-from taskgrove.commands.task import BaseTask, Task
+from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError, nearest
-from taskgrove.story.path_globs import path_regex
+from taskgrove.story.path_globs import path_of_command, path_regex
 
 if TYPE_CHECKING:
     from taskgrove.commands.execution.live_run import Run
@@ -81,6 +81,12 @@ def select_nodes(root: Task, path: str) -> list[tuple[str, BaseTask]]:
         return [(path, root.find(path))]
     except UsageError:
         pass
+    commands = (
+        (where, node.command_name) for where, node in root.walk() if isinstance(node, LeafTask)
+    )
+    meant = path_of_command(path, commands)
+    if meant is not None:
+        return [(meant, root.find(meant))]
     found: list[tuple[str, BaseTask]] = []
     if _SIGNS & set(path):
         regex = path_regex(path)

@@ -97,13 +97,22 @@ def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
             name = device_of(node) or node.name
             return [_edit(f"correct the name of device {name}{meant}", own, story)]
         case "wrong_argument":
-            place = cause.place or (None if composed is None else composed.argin_place or own)
-            return [_edit(f"correct the argument of {command_of(node)}", place, story, "argin")]
+            return [_argument(failed, story)]
         case "misconfigured":
             return [_configured(failed, meant, story)]
         case "not_launched" if cause.program is not None:
             return [_launchable(failed, cause.program, story)]
     return []
+
+
+def _argument(failed: FailedLeaf, story: RunStory) -> Action:
+    cause, composed, command = failed.cause, failed.node.composed, command_of(failed.node)
+    entry = None if composed is None else composed.place
+    place = cause.place or (None if composed is None else composed.argin_place or entry)
+    # Other commands of the device may need the argument that a file gives the device.
+    if cause.expected == "DevVoid" and place and entry and place.file != entry.file:
+        return _edit(f"write `argin: null` for {command}, which takes no argument,", entry, story)
+    return _edit(f"correct the argument of {command}", place, story, "argin")
 
 
 def _configured(failed: FailedLeaf, meant: str, story: RunStory) -> Action:

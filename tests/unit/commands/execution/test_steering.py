@@ -255,6 +255,13 @@ def test_a_request_is_carried_out_once_whatever_its_number() -> None:
         run.fake.assert_calls(["scan", "scan"])
 
 
+def test_a_request_may_name_the_command_of_a_step() -> None:
+    with live(tree(leaf("scan")), {"scan": NO_LOCK}, hold=True) as run:
+        run.note("held", "observe/scan")
+        answer = run.handle.accept("observe/Run", "by eye")
+        assert (answer.fate, answer.paths) == ("done", ("observe/scan",))
+
+
 def test_an_unknown_path_is_refused_with_the_near_one() -> None:
     with live(tree(leaf("scan")), {"scan": HANGS}) as run:
         answer = run.handle.retry("observe/scam")
