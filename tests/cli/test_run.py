@@ -140,7 +140,7 @@ def test_what_ignores_the_abort_is_abandoned_and_named(place: Path) -> None:
         process.send_signal(signal.SIGINT)
         words, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 5
-    assert "deaf did not stop when asked and may still be running" in words
+    assert "never did not stop when asked and may still be running" in words
 
 
 def test_a_second_ctrl_c_ends_at_once(place: Path) -> None:

@@ -197,7 +197,7 @@ def test_a_limit_that_is_raised_where_it_stands(site: Site) -> None:
     site.write("map.yaml", MAP.replace("STEP", "slow, timeout: 0.3"))
     site.run("go", *MANAGED, "--grace", "3")
     edit = site.advice("edit_file")
-    assert "increase `timeout` of go/slow" in edit["what"]
+    assert "increase `timeout` of go/second" in edit["what"]
     site.edit(edit, "timeout: 0.3", "timeout: 30")
     assert "--use-file" in site.lines()[-1]
     site.ends_well()

@@ -166,7 +166,7 @@ def a_slow_step(site: Site) -> Staged:
     body = "    def gain(self): time.sleep(0.8)\n    def phase(self): return 0, 'ok'\n"
     return Staged(
         bench(site, body, options=", timeout: 0.4"),
-        ("gain did not finish gain within 0.4 s",),
+        ("step a did not finish gain within 0.4 s",),
         ("map.yaml:5", "`timeout`"),
         lambda: site.edit("map.yaml", "timeout: 0.4", "timeout: 60"),
     )
