@@ -43,7 +43,7 @@ def lives(draw: st.DrawFn, path: str) -> Iterator[dict[str, Any]]:
             told = {"progress": draw(st.integers(0, 100)), "message": draw(WORDS)}
             yield {"kind": "progress", **running, **told}
         if draw(st.booleans()):
-            cause = Cause(kind="reported", said="no lock")
+            cause = Cause(kind="reported", said="no lock", attempt=attempt)
             yield {"kind": "note", "message": "again", "detail": NoteDetail("retry", {}, cause)}
         for topic in draw(st.lists(st.sampled_from(WAITS), max_size=2)):
             failure = Cause(kind="reported", said="no lock", attempt=attempt)
