@@ -128,8 +128,9 @@ def _quick_rows(history: History, connection: sqlite3.Connection) -> Iterator[Ro
         return connection.execute(_POINT, (newest,)).fetchall()
 
     def explain() -> object:
-        run, nodes, verdicts = history.whole(newest)
-        return why(story_of_record(run, nodes, now_ns=SYSTEM_CLOCK.wall_ns(), verdicts=verdicts))
+        run, nodes, verdicts, requests = history.whole(newest)
+        now_ns = SYSTEM_CLOCK.wall_ns()
+        return why(story_of_record(run, nodes, now_ns=now_ns, verdicts=verdicts, requests=requests))
 
     for name, call in (
         ("list of the newest 20 runs", lambda: history.runs(RunFilter(limit=20))),
