@@ -224,7 +224,7 @@ class CalmLines:
         words = safe_text(event.message)
         if topic in _WAITING_TOPICS:
             words = f"{topic}: {words}"
-        if request is not None:
+        if request is not None and topic != "abort-asked":  # whose words name the person
             words = f"{words} ({request.verb} asked by {safe_text(request.who)})"
         return f"{path}: {words}"
 

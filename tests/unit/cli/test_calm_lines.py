@@ -8,6 +8,10 @@ import pytest
 
 from taskgrove.cli import surfaces
 from taskgrove.cli.surfaces import CalmLines
+from taskgrove.commands.main_task_executor import MainTaskExecutor
+from taskgrove.commands.task import LeafTask, Task
+from taskgrove.events.new_request import new_request
+from taskgrove.testing import EventLog
 from taskgrove.view.snapshot import RunView
 from tests.unit.event_streams import Stream
 
@@ -45,3 +49,21 @@ def test_a_tally_that_does_not_change_is_told_less_and_less_often(
     view.apply_all(stream.events[seen:])
     calm.show(())
     assert "completed" in terminal.lines[-1]
+
+
+def test_an_abort_names_the_person_once() -> None:
+    log, view, terminal = EventLog(), RunView(), Lines()
+
+    def waits(task_abort_event: Any) -> None:
+        task_abort_event.wait()
+
+    with MainTaskExecutor() as executor:
+        tree = Task("go", is_root=True, subtasks=[LeafTask.from_callable(waits)])
+        handle = executor.submit_main_task(tree, observers=[log])
+        handle.steer(new_request("abort", why="storm", who="zed"), lambda _answer: None)
+        log.wait_for(topic="abort-asked", path="go")
+        assert handle.wait(100.0)
+    view.apply_all(log.events)
+    CalmLines(cast(Any, terminal), view).show(log.events)
+    (line,) = [line for line in terminal.lines if " go: asked to stop" in line]
+    assert line.endswith("go: asked to stop: storm (asked by zed)")
