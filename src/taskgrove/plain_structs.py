@@ -36,11 +36,13 @@ class Struct:
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
-        return tuple(cls.__annotations__)
+        return tuple(
+            getattr(cls, "__annotations__", ())
+        )  # Python 3.9: none where there is no field
 
     def __init__(self, *values: Any, **named: Any) -> None:
         names = self._names()
-        given = {**dict(zip(names, values)), **named}  # noqa: B905 - fewer values than names
+        given = {**dict(zip(names, values)), **named}
         if len(values) > len(names) or given.keys() - set(names):
             raise TypeError(f"{type(self).__name__} has the fields {', '.join(names)}")
         for name in names:
@@ -176,4 +178,4 @@ def _read_items(data: memoryview, at: int, size: int, *, pairs: bool) -> tuple[A
     for _ in range(2 * size if pairs else size):
         item, at = _read(data, at)
         items.append(item)
-    return (dict(zip(items[::2], items[1::2])) if pairs else items), at  # noqa: B905
+    return (dict(zip(items[::2], items[1::2])) if pairs else items), at

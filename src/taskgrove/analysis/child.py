@@ -183,12 +183,10 @@ class _Child:
         self.channel.wait_for(Acknowledged)
 
     def _tell_failure(self, exc: BaseException) -> None:
-        import traceback  # noqa: PLC0415
-
         # A signal from now on changes nothing: `on_cancel` must not be called in the midst of a
         # frame, and what it reports would wait for the end of that for ever.
         self._sending = True
-        story = "".join(traceback.format_exception(loggable(exc)))
+        story = _traceback_of(exc)
         cause = exception_line(exc)
         self.channel.send(Log(_LOG_ERROR, printable(story)))
         chain = tuple(ChainLink(printable(k.type), printable(k.text)) for k in chain_of(exc))
@@ -196,13 +194,18 @@ class _Child:
         self.channel.send(Failed(printable(cause), printable(story), rss, chain))
 
 
+def _traceback_of(exc: BaseException) -> str:
+    import traceback  # noqa: PLC0415
+
+    exc = loggable(exc)
+    return "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+
+
 def _end_fork() -> None:
     """End a fork that came out of ``run``: only the analysis itself has a result to send."""
     raised = sys.exc_info()[1]
     if raised is not None:
-        import traceback  # noqa: PLC0415
-
-        traceback.print_exception(loggable(raised))
+        sys.stderr.write(_traceback_of(raised))
     sys.stdout.flush()
     os._exit(EXIT_FAILED)
 

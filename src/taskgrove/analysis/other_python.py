@@ -16,7 +16,7 @@ import os
 import sys
 
 #: The oldest interpreter in which an analysis can run.
-OLDEST = (3, 10)
+OLDEST = (3, 9)
 #: What then runs the analysis. An old interpreter cannot read it.
 _CHILD = "taskgrove.analysis.child"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 PayloadKind: TypeAlias = Literal["npy", "json", "bytes"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PayloadReference:
     """A payload, or a part of one, that is kept in a file.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from taskgrove.analysis.figures.html_document import render_figures
 from taskgrove.analysis.plain.plain_words import MAX_DEPTH
@@ -63,6 +63,9 @@ def map_plots(payload: Any, change: Callable[[ElogSummaryPlots], Any]) -> Any:
     return _mapped(payload, change, 0, {})
 
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 #: By the id of each collection: itself, so that its id stays taken, and its changed form.
 _Done: TypeAlias = dict[int, tuple[Any, Any]]
 
@@ -71,7 +74,7 @@ def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], depth: int, d
     if isinstance(value, ElogSummaryPlots):
         return change(value)
     # Deeper values are refused when they are sent.
-    if not isinstance(value, list | tuple | dict) or depth >= MAX_DEPTH:
+    if not isinstance(value, (list, tuple, dict)) or depth >= MAX_DEPTH:
         return value
     if id(value) in done:
         return done[id(value)][1]
@@ -81,7 +84,7 @@ def _mapped(value: Any, change: Callable[[ElogSummaryPlots], Any], depth: int, d
     if any(map(operator.is_not, new, items)):
         made: Any = new
         if isinstance(value, dict):
-            made = dict(zip(value, new, strict=True))
+            made = dict(zip(value, new))
         elif isinstance(value, tuple):  # a named tuple is made from its fields, one by one
             made = type(value)(*new) if hasattr(value, "_fields") else tuple(new)
         done[id(value)] = (value, made)

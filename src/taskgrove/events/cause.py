@@ -5,12 +5,18 @@ Readers decide by the fields. The words of a message are for people, and no code
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from taskgrove.events.words import exception_text, exceptions_of, notes_of
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 try:
+    if sys.version_info < (3, 10):  # msgspec cannot read our annotations there
+        raise ModuleNotFoundError
     import msgspec
 except ModuleNotFoundError:  # an analysis in an interpreter without our dependencies
     from taskgrove import plain_structs as msgspec  # type: ignore[no-redef]

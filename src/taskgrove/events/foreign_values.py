@@ -34,7 +34,7 @@ _ARRAY_LIMIT: Final = 64
 #: An integer of more bits, about 1,000 digits, is described.
 _BITS_LIMIT: Final = 3_300
 _CUT: Final = "…"
-#: Groups of exceptions; Python 3.10, in which an analysis may run, has none.
+#: Groups of exceptions; Python 3.9 and 3.10, in which an analysis may run, have none.
 EXCEPTION_GROUP: Final[type[BaseExceptionGroup[BaseException]]] = vars(builtins).get(
     "BaseExceptionGroup", ()
 )

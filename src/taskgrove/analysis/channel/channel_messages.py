@@ -8,13 +8,19 @@ sent it loses its channel, the executor loses nothing.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Union
 
 from taskgrove.analysis.channel.frames import Buffer, ChannelError, Frame, encode_frame
 from taskgrove.events import ChainLink
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 try:
+    if sys.version_info < (3, 10):  # msgspec cannot read our annotations there
+        raise ModuleNotFoundError
     import msgspec
 except ModuleNotFoundError:  # an analysis in an interpreter without our dependencies
     from taskgrove import plain_structs as msgspec  # type: ignore[no-redef]
@@ -118,18 +124,9 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True):
     """To the program: the result has been received and read."""
 
 
-Message: TypeAlias = (
-    Start
-    | Hello
-    | Started
-    | Progress
-    | Log
-    | Result
-    | Failed
-    | Cancelled
-    | Heartbeat
-    | Acknowledged
-)
+Message: TypeAlias = Union[
+    Start, Hello, Started, Progress, Log, Result, Failed, Cancelled, Heartbeat, Acknowledged
+]
 
 _CLASSES: Final[tuple[type[msgspec.Struct], ...]] = (
     Start,

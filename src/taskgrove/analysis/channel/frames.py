@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Union
 
 from taskgrove.errors import AnalysisError
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Buffer: TypeAlias = Union[bytes, bytearray, memoryview]
 
 MAGIC: Final = b"TGF"
 #: Version of the layout; another one is refused.
@@ -86,14 +89,14 @@ def encode_frame(
         return [_HEAD.pack(MAGIC, VERSION, kind, 0, 0, len(header)) + header]
     sizes = [memoryview(buffer).nbytes for buffer in buffers]
     shared = [shared_from is not None and size >= shared_from for size in sizes]
-    inline = sum(size for size, away in zip(sizes, shared, strict=True) if not away)
+    inline = sum(size for size, away in zip(sizes, shared) if not away)
     _check_sizes(len(header), len(sizes), inline, sum(sizes) - inline)
-    lengths = [size | _SHARED if away else size for size, away in zip(sizes, shared, strict=True)]
+    lengths = [size | _SHARED if away else size for size, away in zip(sizes, shared)]
     head = _HEAD.pack(MAGIC, VERSION, kind, 0, len(lengths), len(header))
     pieces: list[Buffer] = [head + struct.pack(f"<{len(lengths)}Q", *lengths) + header]
     pieces += [
         memoryview(buffer).cast("B")
-        for buffer, away, size in zip(buffers, shared, sizes, strict=True)
+        for buffer, away, size in zip(buffers, shared, sizes)
         if size and not away
     ]
     return pieces

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import sys
 import typing
 from collections.abc import Sequence
 from enum import Enum
@@ -45,9 +46,14 @@ def receive_parameters(kind: type, plain: Any, buffers: Sequence[memoryview]) ->
 
 
 def can_validate() -> bool:
-    """Return whether this interpreter has pydantic 2, of which classes of parameters are made."""
+    """Return whether this interpreter has pydantic 2, of which classes of parameters are made.
+
+    Before Python 3.10 it cannot read our annotations.
+    """
     try:
-        return importlib.metadata.version("pydantic").partition(".")[0] not in {"0", "1"}
+        return sys.version_info >= (3, 10) and importlib.metadata.version("pydantic").partition(
+            "."
+        )[0] not in {"0", "1"}
     except importlib.metadata.PackageNotFoundError:
         return False
 

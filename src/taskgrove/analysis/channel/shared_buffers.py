@@ -36,7 +36,7 @@ def write_shared(buffers: Sequence[Buffer]) -> int:
         sizes = [memoryview(buffer).nbytes for buffer in buffers]
         starts, total = _layout(sizes)
         os.ftruncate(descriptor, total)
-        for buffer, start in zip(buffers, starts, strict=True):
+        for buffer, start in zip(buffers, starts):
             view = memoryview(buffer).cast("B")
             written = 0
             while written < len(view):
@@ -74,7 +74,7 @@ def map_shared(descriptor: int, sizes: Sequence[int]) -> list[memoryview]:
             raise ChannelError(f"{total} shared bytes cannot be mapped: {exc.strerror}") from exc
     finally:
         os.close(descriptor)
-    return [view[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+    return [view[start : start + size] for start, size in zip(starts, sizes)]
 
 
 def _map(descriptor: int, size: int) -> memoryview:

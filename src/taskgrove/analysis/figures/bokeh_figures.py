@@ -48,7 +48,7 @@ def render(obj: object, label: str) -> Part:
         script, divs = components(roots)
     placed = [
         in_place(div) if fills_height(partial(getattr, root)) else div
-        for root, div in zip(roots, divs, strict=True)
+        for root, div in zip(roots, divs)
     ]
     resources = Resources(mode="inline", components=_components_of(models, script))
     # Not Bokeh's own bundle: that would hold the scripts of every package that extends Bokeh

@@ -63,7 +63,7 @@ def render_figures(figures: Any, *, title: str = "Summary plots") -> bytes:
     Raises:
         AnalysisError: Something in it cannot be drawn; the error names its type.
     """
-    if not isinstance(figures, list | tuple | Mapping):
+    if not isinstance(figures, (list, tuple, Mapping)):
         alone = render_one(figures, title)
         if alone.document is not None:
             return alone.document
@@ -73,7 +73,7 @@ def render_figures(figures: Any, *, title: str = "Summary plots") -> bytes:
 
 
 def _compose(figures: Any, label: str, numbers: Iterator[int], inside: tuple[int, ...]) -> Part:
-    if not isinstance(figures, list | tuple | Mapping):
+    if not isinstance(figures, (list, tuple, Mapping)):
         part = render_one(figures, label)
         return Part(f"<figure>{part.body}</figure>", part.assets, part.head, part.raw)
     if not figures:
@@ -84,8 +84,7 @@ def _compose(figures: Any, label: str, numbers: Iterator[int], inside: tuple[int
     if isinstance(figures, Mapping):
         names = [str(key) for key in figures]
         parts = [
-            _compose(value, name, numbers, inside)
-            for name, value in zip(names, figures.values(), strict=True)
+            _compose(value, name, numbers, inside) for name, value in zip(names, figures.values())
         ]
         return _joined(_tabs(names, [part.body for part in parts], next(numbers)), parts)
     parts = [_compose(value, label, numbers, inside) for value in figures]
@@ -104,7 +103,7 @@ def _joined(body: str, parts: list[Part]) -> Part:
 def _tabs(names: list[str], bodies: list[str], number: int) -> str:
     group = f"taskgrove-tabs-{number}"
     heads, panels, rules = [], [], []
-    for index, (name, body) in enumerate(zip(names, bodies, strict=True)):
+    for index, (name, body) in enumerate(zip(names, bodies)):
         tab = f"{group}-{index}"
         checked = " checked" if index == 0 else ""
         heads.append(

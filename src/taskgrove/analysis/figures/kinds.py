@@ -30,7 +30,7 @@ def render_one(obj: object, label: str) -> Part:
     Raises:
         AnalysisError: It cannot be drawn on a page; the error names its type.
     """
-    if isinstance(obj, str | bytes | bytearray | memoryview):
+    if isinstance(obj, (str, bytes, bytearray, memoryview)):
         return html_text.render(obj, label)
     packages = (cls.__module__.partition(".")[0] for cls in type(obj).__mro__)
     package = next((name for name in packages if name in _RENDERERS), None)

@@ -13,7 +13,7 @@ SUPPORTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asset:
     """A script that several figures may share; a page holds it once, before its figures.
 
@@ -28,7 +28,7 @@ class Asset:
     attributes: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """One figure of a page.
 

@@ -71,5 +71,5 @@ def kept_from_collapsing(models: Iterable[Any]) -> Iterator[None]:
             plot.min_height = MIN_HEIGHT_PX
         yield
     finally:
-        for plot, height in zip(changed, before, strict=True):
+        for plot, height in zip(changed, before):
             plot.min_height = height
