@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 import pytest
 
 from taskgrove.cli.app import app
-from taskgrove.cli.compose import print_composition
+from taskgrove.cli.compose import composition_of, print_composition
 from taskgrove.cli.demo import say_where_it_is
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.terminal import Terminal
@@ -62,6 +63,47 @@ def test_compose_shows_rules_and_skipping(place: Path) -> None:
             "compose", "map.yaml", name, "--manager", "site_manager:Manager", cwd=place
         )
         assert words in done.stdout, done.stdout
+
+
+def test_compose_gives_the_tree_and_its_errors_as_data(place: Path) -> None:
+    done = taskgrove(
+        "compose", "map.yaml", "half", "--json", "--manager", "site_manager:Manager", cwd=place
+    )
+    told = json.loads(done.stdout)
+    assert [node["path"] for node in told["nodes"]] == ["half", "half/first", "half/second"]
+    assert told["nodes"][0]["terms"] == "rule quorum 1"
+    assert told["nodes"][1]["what"] == "badly on Manager"
+    assert told["leaf_count"] == 2
+    assert told["digest"] == hashlib.sha256((place / "map.yaml").read_bytes()).hexdigest()
+    (place / "wrong.yaml").write_text("go:\n  type: sideways\n  tasks: {}\n")
+    done = taskgrove("compose", "wrong.yaml", "go", "--json", cwd=place)
+    assert done.returncode == 2
+    told = json.loads(done.stdout)
+    assert (told["code"], told["file"], told["line"]) == ("map-invalid", "wrong.yaml", 2)
+    assert told["lines"][0] in done.stderr
+
+
+def test_a_run_gets_the_id_the_person_and_the_map_that_it_is_given(place: Path) -> None:
+    digest = hashlib.sha256((place / "map.yaml").read_bytes()).hexdigest()
+    run_id = "20261130T120000Z-0123abcd"
+    line = [
+        "run", "map.yaml", "good", "--manager", "site_manager:Manager", "--db", "own.db",
+        "--run-id", run_id, "--map-digest",
+    ]  # fmt: skip
+    done = taskgrove(*line, digest, "--by", "Ann", "--why", " after lunch ", cwd=place)
+    assert done.returncode == 0, done.stderr
+    shown = taskgrove("runs", "show", run_id, "--db", "own.db", "--json", cwd=place)
+    assert json.loads(shown.stdout)["run"]["labels"] == {"by": "Ann", "why": "after lunch"}
+
+    done = taskgrove(*line, digest, cwd=place)
+    assert done.returncode == 2
+    assert f"has a run {run_id} already" in done.stderr
+    done = taskgrove(*line, "0" * 64, cwd=place)
+    assert done.returncode == 2
+    assert "has changed since the dry run" in done.stderr
+    done = taskgrove(*(word if word != run_id else "../x" for word in line), digest, cwd=place)
+    assert done.returncode == 2
+    assert "'../x' is not the id of a run" in done.stderr
 
 
 def test_compose_shows_clean_ups_calls_holds_and_descriptions(place: Path) -> None:
@@ -118,7 +160,8 @@ def test_an_abort_is_promised_only_where_the_device_has_one(
     root = Task("go", is_root=True, subtasks=[leaf])
     runner = FakeDeviceRunner()
     runner.limits = lambda _leaf: LeafLimits("ask", "enforced")  # type: ignore[method-assign]
-    print_composition(Terminal(), root, {TaskExecutionType.DEVICE: runner}, aborts)
+    composed = composition_of(root, {TaskExecutionType.DEVICE: runner}, aborts)
+    print_composition(Terminal(), composed)
     line = next(line for line in capsys.readouterr().out.splitlines() if "low-cbf" in line)
     assert line.endswith(f"  {words}")
 

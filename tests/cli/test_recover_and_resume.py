@@ -192,6 +192,9 @@ def test_a_lost_run_is_recovered_before_it_is_resumed(verb: Verb, tmp_path: Path
     looked = verb("resume", "last", *AGAIN, "--dry-run")
     assert looked.returncode == 0
     assert "It is recovered before it is resumed" in looked.stdout
+    looked = verb("resume", "last", *AGAIN, "--dry-run", "--json")
+    assert json.loads(looked.stdout)["is_lost"] is True
+    assert "It is recovered before it is resumed" in looked.stderr
     assert verb("resume", "last", *AGAIN).returncode == 2  # nobody to ask
     done = verb("resume", "last", *AGAIN, "--yes")
     assert done.returncode == 0, done
@@ -227,6 +230,39 @@ def test_a_failed_run_is_resumed_with_what_completed(verb: Verb, tmp_path: Path)
     near = verb("resume", "last", *AGAIN, "--redo", "configure/part/**")
     assert near.returncode == 2
     assert "did you mean 'configure/parts'" in near.stderr
+
+
+def test_a_plan_is_given_as_data_and_only_that_plan_is_carried_out(
+    verb: Verb, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").touch()
+    first = run_id(run(verb).stdout)
+    words = ("resume", "last", *AGAIN)
+    told = json.loads(verb(*words, "--dry-run", "--json").stdout)
+    assert (told["run_id"], told["is_lost"], told["is_done"]) == (first, False, False)
+    actions = {leaf["path"]: leaf["action"] for leaf in told["leaves"]}
+    assert actions["configure/parts/one"] == "reuse"
+    assert actions["configure/parts/two"] == "redo"
+    [two] = [leaf for leaf in told["leaves"] if leaf["path"].endswith("two")]
+    assert 'reported a failure: "two is broken"' in two["why"]
+    wrong = verb(*words, "--dry-run", "--json", "--redo", "nothing/**")
+    assert json.loads(wrong.stdout)["code"] == "usage"
+
+    verb("verdict", first, "configure/parts/two", "ok", "--why", "seen it")
+    refused = verb(*words, "--yes", "--plan-digest", told["digest"])
+    assert refused.returncode == 2
+    assert "another one than the one that was shown" in refused.stderr
+    told = json.loads(verb(*words, "--dry-run", "--json").stdout)
+    new, asked = "20261130T120000Z-0123abcd", ("--plan-digest", told["digest"])
+    by = ("--by", "Ann", "--why", "once more")
+    done = verb(*words, "--yes", *asked, *by, "--run-id", new)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(verb("runs", "show", new, "--json").stdout)["run"]
+    assert (shown["parent_run_id"], shown["labels"]) == (first, {"by": "Ann", "why": "once more"})
+    (tmp_path / "broken").unlink()
+    verb("resume", new, *AGAIN, "--yes", "--redo", "configure/last")
+    shown = json.loads(verb("runs", "show", "last", "--json").stdout)["run"]
+    assert (shown["parent_run_id"], shown["labels"]) == (new, {})
 
 
 def test_a_second_resume_is_refused_and_both_runs_are_told(verb: Verb, tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from taskgrove.cli import options as opt
 from taskgrove.cli.analyses import AnalysisOptions
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.given import load_argin, load_manager
+from taskgrove.cli.given import digest_of, load_argin, load_manager
+from taskgrove.cli.recorded import errors_as_json, write_json
 from taskgrove.cli.run_session import MapSession, device_leaves
 from taskgrove.cli.simulator_section import check_simulator_section
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import load_command_map
@@ -46,37 +48,80 @@ def compose(
     db: opt.Database = None,
     analyses: opt.AnalysisModules = None,
     work_dir: opt.WorkDir = None,
+    json: opt.ComposedAsJson = False,
 ) -> int:
     """Show the tree that a command would run: a dry run that calls no command of a device.
 
     All is checked that 'run' checks before it starts anything. Devices are asked for attributes
     (allowed_states) and for their commands; nothing else is asked of them.
     """
-    command_map = load_command_map(map_file)
-    check_simulator_section(command_map)
-    resources = load_argin(argin)
-    terminal = Terminal()
-    reader = None
-    if command_map.components and not offline:
-        reader = DeviceReader("asking devices for their states ('--offline' asks none)")
-    with MapSession(
-        command_map,
-        load_manager(manager),
-        reader=reader,
-        offline=offline,
-        analyses=AnalysisOptions.given(analyses, None, work_dir, database=db),
-    ) as session:
-        try:
-            task = session.compose(command, resources)
-        except CommandError as exc:
-            exc.hint = exc.hint or session.hint  # nothing else tells it, as nothing is run
-            raise
-        session.preflight(task)
-        runners = _runners(terminal, session, task, offline=offline)
-        print_composition(terminal, task, runners, session.aborts_of(task))
-        if offline and any(True for _ in device_leaves(task)):
+    terminal = Terminal(json=json)
+    options = AnalysisOptions.given(analyses, None, work_dir, database=db)
+    with errors_as_json(terminal, wanted=json):
+        digest = digest_of(map_file) if json else ""
+        command_map = load_command_map(map_file)
+        check_simulator_section(command_map)
+        resources = load_argin(argin)
+        reader = None
+        if command_map.components and not offline:
+            reader = DeviceReader("asking devices for their states ('--offline' asks none)")
+        with MapSession(
+            command_map,
+            load_manager(manager),
+            reader=reader,
+            offline=offline,
+            analyses=options,
+        ) as session:
+            composed = _composed(terminal, session, command, resources, offline=offline)
+        if json:
+            facts = {"command": command, "file": map_file, "digest": digest, "offline": offline}
+            write_json(terminal, {**facts, **_plain(composed)})
+        else:
+            print_composition(terminal, composed)
+        if offline and any(True for _ in device_leaves(composed.task)):
             terminal.say_item(_NOT_ASKED)
     return ExitCode.OK
+
+
+class ComposedRow(NamedTuple):
+    """One node of a composed tree.
+
+    Attributes:
+        node: The node.
+        what: Its target, or how its children run.
+        terms: Its limits, its rule, and its description.
+    """
+
+    node: RunNode
+    what: str
+    terms: str
+
+
+class Composition(NamedTuple):
+    """A composed tree, and the words about its nodes.
+
+    Attributes:
+        task: The tree.
+        view: The same as nodes.
+        rows: Each node, parents before their children.
+    """
+
+    task: Task
+    view: RunView
+    rows: list[ComposedRow]
+
+
+def _composed(
+    terminal: Terminal, session: MapSession, command: str, resources: Any, *, offline: bool
+) -> Composition:
+    try:
+        task = session.compose(command, resources)
+    except CommandError as exc:
+        exc.hint = exc.hint or session.hint  # nothing else tells it, as nothing is run
+        raise
+    session.preflight(task)
+    runners = _runners(terminal, session, task, offline=offline)
+    return composition_of(task, runners, session.aborts_of(task))
 
 
 def _runners(
@@ -94,16 +139,14 @@ def _runners(
         return {}
 
 
-def print_composition(
-    terminal: Terminal,
+def composition_of(
     task: Task,
     runners: Mapping[TaskExecutionType, LeafRunner],
     aborts: Mapping[str, bool],
-) -> None:
-    """Print a composed tree: targets, limits and rules, and the parts that were left out.
+) -> Composition:
+    """Return a composed tree with the words about its targets, limits and rules.
 
     Args:
-        terminal: Where.
         task: The tree.
         runners: Know the limits of leaves.
         aborts: Whether the device of a leaf can be asked to abort, by path, where it was asked.
@@ -116,7 +159,20 @@ def print_composition(
         limits = runner.limits(leaf) if runner and isinstance(leaf, LeafTask) else None
         if limits is not None and aborts.get(node.path) is False:
             limits = LeafLimits("none", "reported", limits.note)
-        rows.append((_label(view, node, terminal), _what(node), _terms(node, leaf, limits, aborts)))
+        rows.append(ComposedRow(node, _what(node), _terms(node, leaf, limits, aborts)))
+    return Composition(task, view, rows)
+
+
+def print_composition(terminal: Terminal, composed: Composition) -> None:
+    """Print a composed tree, and the parts that were left out.
+
+    Args:
+        terminal: Where.
+        composed: The tree.
+    """
+    rows = [
+        (_label(composed.view, row.node, terminal), row.what, row.terms) for row in composed.rows
+    ]
     widths = [max(width_of(row[column]) for row in rows) for column in range(2)]
     for label, what, terms in rows:
         gap = " " * (widths[0] - width_of(label) + 2)
@@ -124,12 +180,32 @@ def print_composition(
         if terminal.words.is_terminal:
             line = clip(line, terminal.width, terminal.charset.ellipsis)
         terminal.say_line([(line, "")])
-    leaves = sum(1 for _, node in task.walk() if isinstance(node, LeafTask))
+    leaves = _leaf_count(composed.task)
     terminal.say(f"{leaves} {'leaf' if leaves == 1 else 'leaves'}; nothing was started.")
-    if task.composition_notes:
+    if composed.task.composition_notes:
         terminal.say("Left out, not checked, and limits:", "bold")
-        for note in task.composition_notes:
+        for note in composed.task.composition_notes:
             terminal.say_item(note)
+
+
+def _plain(composed: Composition) -> dict[str, Any]:
+    """Return a composed tree as plain data; secrets of the map are left out, as everywhere."""
+    rule = shown_rule()
+    nodes = [
+        {
+            "path": row.node.path,
+            "is_leaf": row.node.is_leaf,
+            "what": rule.said(row.what),
+            "terms": rule.said(row.terms),
+        }
+        for row in composed.rows
+    ]
+    notes = [rule.said(safe_text(note)) for note in composed.task.composition_notes]
+    return {"leaf_count": _leaf_count(composed.task), "nodes": nodes, "notes": notes}
+
+
+def _leaf_count(task: Task) -> int:
+    return sum(1 for _, node in task.walk() if isinstance(node, LeafTask))
 
 
 def _label(view: RunView, node: RunNode, terminal: Terminal) -> str:

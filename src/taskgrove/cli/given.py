@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import json
@@ -40,6 +41,34 @@ def load_argin(source: str | None) -> Any:
 def file_of_argin(source: str | None) -> str | None:
     """Return the file that ``--argin`` named; None for standard input, or without one."""
     return None if source == "-" else source
+
+
+def digest_of(map_file: str) -> str:
+    """Return what tells the content of a map from another: SHA-256, in hex; empty: not readable."""
+    try:
+        if not Path(map_file).is_file():  # a pipe may wait for ever
+            return ""
+        with Path(map_file).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # whoever reads the map says why
+        return ""
+
+
+def check_digest(map_file: str, expected: str | None) -> None:
+    """Refuse a map that has changed since its digest was taken.
+
+    Args:
+        map_file: The map.
+        expected: As :func:`digest_of` gave it; None: nothing is expected.
+
+    Raises:
+        UsageError: It has changed; nothing was started.
+    """
+    if expected is not None and digest_of(map_file) != expected:
+        raise UsageError(
+            f"{map_file} has changed since the dry run; nothing was started",
+            hint="look at a new dry run",
+        )
 
 
 def load_manager(name: str | None) -> Any:

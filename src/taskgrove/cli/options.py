@@ -42,6 +42,19 @@ PauseBefore = Annotated[
     list[str] | None,
     Option("--pause-before", "Pause when this step is about to start; may be repeated.", "PATH"),
 ]
+Starter = Annotated[str | None, Option("--by", "Who starts the run; default: this user.", "NAME")]
+StartWhy = Annotated[str | None, Option("--why", "The reason; kept with the run.", "TEXT")]
+RunId = Annotated[
+    str | None, Option("--run-id", "The id of the run, for a program that makes ids.", "ID")
+]
+MapDigest = Annotated[
+    str | None,
+    Option("--map-digest", "Refuse the map unless this is its SHA-256, as of compose.", "HEX"),
+]
+PlanDigest = Annotated[
+    str | None,
+    Option("--plan-digest", "Refuse another plan than that of --dry-run --json.", "HEX"),
+]
 Act = Annotated[int | None, Option("--act", "Run only this act.", min=1, max=4)]
 DemoSpeed = Annotated[
     float, Option("--speed", "How many times as fast the devices are.", min=0.01, max=1000)
@@ -162,6 +175,12 @@ HelpTask = Annotated[
 JsonEvents = Annotated[bool, Option("--json", "Print events as JSON lines; messages go to stderr.")]
 JsonDescription = Annotated[
     bool, Option("--json", "Print the description as JSON; messages go to stderr.")
+]
+ComposedAsJson = Annotated[
+    bool, Option("--json", "Print the tree, or the error, as one JSON document.")
+]
+PlanAsJson = Annotated[
+    bool, Option("--json", "Print events as JSON lines; with --dry-run the plan as one document.")
 ]
 AsJson = Annotated[bool, Option("--json", "Print plain data as JSON.")]
 NoLive = Annotated[bool, Option("--no-live", "Print plain lines instead of a live tree.")]

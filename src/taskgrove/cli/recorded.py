@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from taskgrove.cli.error_words import error_facts
 from taskgrove.cli.lost_runs import tell_lost
 from taskgrove.cli.terminal import Terminal
-from taskgrove.errors import UnknownRunError
+from taskgrove.errors import TaskgroveError, UnknownRunError
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.database.location import DB_VARIABLE, default_file
 from taskgrove.store.history import History
@@ -85,6 +88,22 @@ def say_nothing_there(terminal: Terminal, history: History | None, *, narrowed: 
     where = history.store.location
     line = quoted_line(where, "run", "MAP", "COMMAND")
     terminal.say(safe_text(f"No run has been recorded yet in {where}; {line} records one."))
+
+
+@contextmanager
+def errors_as_json(terminal: Terminal, *, wanted: bool) -> Iterator[None]:
+    """Write an error of the block as a JSON document, too, where its result would be one.
+
+    Args:
+        terminal: Where it is written.
+        wanted: Whether it is.
+    """
+    try:
+        yield
+    except TaskgroveError as exc:
+        if wanted:
+            write_json(terminal, error_facts(exc))
+        raise
 
 
 def write_json(terminal: Terminal, value: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +22,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.composition.refused import RefusedError
 from taskgrove.commands.execution.refused_run import record_refusal
-from taskgrove.commands.main_task_executor import new_run_id
+from taskgrove.commands.main_task_executor import is_run_id, new_run_id
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.errors import (
     CommandError,
@@ -30,6 +30,7 @@ from taskgrove.errors import (
     StoreError,
     TaskgroveError,
     UnknownRunError,
+    UsageError,
 )
 from taskgrove.events import Observer
 from taskgrove.story.run_story import RunStory, story_of_facts
@@ -66,8 +67,30 @@ class Recording:
         database: str | None = None,
     ) -> None:
         self.recorder = recorder
+        self._run_id: str | None = None
         self._database = database
         self._troubles = troubles
+
+    def take_id(self, run_id: str | None) -> None:
+        """Give the next run this id, which whoever started this process knows; None makes one.
+
+        Raises:
+            UsageError: It cannot be the id of a new run.
+        """
+        if run_id is None:
+            return
+        if not is_run_id(run_id):
+            raise UsageError(
+                f"{run_id!r} is not the id of a run", hint=f"an id looks like {new_run_id()}"
+            )
+        store = None if self.recorder is None else self.recorder.store
+        if store is not None:
+            from taskgrove.store.history import History  # noqa: PLC0415 - an extra
+
+            with suppress(UnknownRunError):
+                History(store).find(run_id)
+                raise UsageError(f"the record has a run {run_id} already; nothing was started")
+        self._run_id = run_id
 
     @property
     def db_option(self) -> tuple[str, ...]:
@@ -85,7 +108,7 @@ class Recording:
         Where the run is recorded, ``observer`` hears its events once they are kept, so that
         nothing is shown that a crash could make unseen.
         """
-        run_id = new_run_id()
+        run_id = self._run_id or new_run_id()
         if self.recorder is None:
             return run_id, [observer]
         self.recorder.forward(run_id, observer)
@@ -123,7 +146,7 @@ class Recording:
         if not error.reasons:
             raise error
         known = error if isinstance(error, RefusedError) else None
-        run_id, view = new_run_id(), RunView()
+        run_id, view = self._run_id or new_run_id(), RunView()
         outcome = record_refusal(
             self.recorder,
             run_id,
@@ -194,20 +217,25 @@ class Recording:
 
 @contextmanager
 def recording(
-    terminal: Terminal, database: str | None = None, *, no_record: bool = False
+    terminal: Terminal,
+    database: str | None = None,
+    *,
+    no_record: bool = False,
+    must_record: bool = False,
 ) -> Iterator[Recording]:
     """Give the record for the runs of a verb.
 
-    A record that was named on the command line must be usable. Otherwise the command goes on,
-    recorded or not, and the operator is told at once.
+    A record that was named on the command line, or is waited for by another process, must be
+    usable. Otherwise the command goes on, recorded or not, and the operator is told at once.
 
     Raises:
         StoreError: The record that was named cannot be used; nothing was started.
         MissingExtraError: A record was named, and its extra is not installed.
     """
     troubles: queue.SimpleQueue[str] = queue.SimpleQueue()
-    recorder = None if no_record else _recorder(terminal, database, troubles.put)
-    found = Recording(recorder, troubles, database)
+    must_open = must_record or database is not None
+    opened = None if no_record else _recorder(terminal, database, troubles.put, must_open=must_open)
+    found = Recording(opened, troubles, database)
 
     def say(text: str) -> None:
         terminal.say(safe_text(text), "yellow")
@@ -216,22 +244,39 @@ def recording(
         found.tell(say)
         yield found
     finally:
-        if recorder is not None:
-            recorder.close()
+        if opened is not None:
+            opened.close()
         found.tell(say)
 
 
+def labels_of_start(labels: Mapping[str, str], by: str | None, why: str | None) -> dict[str, str]:
+    """Return the labels of a run with who started it and why; those of an earlier run go.
+
+    Args:
+        labels: The labels, also those of a run that is resumed.
+        by: The value of ``--by``.
+        why: The value of ``--why``.
+    """
+    kept = {name: word for name, word in labels.items() if name not in ("by", "why")}
+    given = {"by": by, "why": why}
+    return kept | {name: word.strip() for name, word in given.items() if word and word.strip()}
+
+
 def _recorder(
-    terminal: Terminal, database: str | None, on_trouble: Callable[[str], object]
+    terminal: Terminal,
+    database: str | None,
+    on_trouble: Callable[[str], object],
+    *,
+    must_open: bool,
 ) -> Recorder | None:
     try:
         from taskgrove.store import Recorder  # noqa: PLC0415 - an extra
 
-        recorder = Recorder(database, on_trouble=on_trouble, must_open=database is not None)
+        recorder = Recorder(database, on_trouble=on_trouble, must_open=must_open)
         tell_lost(terminal, recorder.store)
         return recorder
     except TaskgroveError as exc:
-        if database is not None:
+        if must_open:
             raise
         style = "dim" if isinstance(exc, MissingExtraError) else "yellow"
         terminal.say(f"note: not recorded: {safe_text(exc)}", style)

@@ -16,7 +16,8 @@ from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
 from taskgrove.cli.holds import HoldOptions
 from taskgrove.cli.notifying import notify_with
-from taskgrove.cli.recording import Recording
+from taskgrove.cli.recorded import errors_as_json, write_json
+from taskgrove.cli.recording import Recording, labels_of_start
 from taskgrove.cli.recovering import (
     ask_before_it_starts,
     recover_shown,
@@ -30,7 +31,7 @@ from taskgrove.cli.resume_source import (
     map_of,
     say_whether_changed,
 )
-from taskgrove.cli.resume_words import say_plan
+from taskgrove.cli.resume_words import plan_facts, say_plan
 from taskgrove.cli.run import run_shown
 from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.terminal import Terminal
@@ -62,10 +63,14 @@ def resume(
     argin: opt.Argin = None,
     manager: opt.Manager = None,
     analyses: opt.AnalysisModules = None,
-    json: opt.JsonEvents = False,
+    json: opt.PlanAsJson = False,
     no_live: opt.NoLive = False,
     db: opt.Database = None,
     notify: opt.Notify = None,
+    by: opt.Starter = None,
+    why: opt.StartWhy = None,
+    run_id: opt.RunId = None,
+    plan_digest: opt.PlanDigest = None,
 ) -> int:
     """Resume a run: leaves that completed are not run again.
 
@@ -88,8 +93,15 @@ def resume(
         db,
         again,
         HoldOptions(hold, tuple(pause_before or ())),
+        by,
+        why,
+        plan_digest,
     )
-    with writable_record(terminal, db) as (store, record):
+    with (
+        errors_as_json(terminal, wanted=options.is_document),
+        writable_record(terminal, db) as (store, record),
+    ):
+        record.take_id(run_id)
         row = _settled(terminal, store, record, run, options)
         if row is None:
             return ExitCode.OK
@@ -107,7 +119,11 @@ def _settled(
     if row.state == "lost":
         if options.dry_run:
             terminal.say("The run was lost. It is recovered before it is resumed:")
-            say_recovery_plan(terminal, look_at_lost(store, row.run_id)[1])
+            plan = look_at_lost(store, row.run_id)[1]
+            say_recovery_plan(terminal, plan)
+            if options.json:
+                facts = {"run_id": row.run_id, "is_lost": True, "line": plan.line}
+                write_json(terminal, facts)
             return None
         _ask(terminal, f"Run {row.run_id} was lost. Recover it first?", options)
         recover_shown(terminal, store, record, row.run_id, json=options.json)
@@ -146,7 +162,8 @@ def _resume(
             task = session.compose(command, resources, file_of_argin(options.argin))
         except CommandError as exc:
             exc.hint = exc.hint or "--no-conditions leaves allowed_states unchecked"
-            again = RunAbout(row.command, source, tuple(sys.argv), row.run_id, row.labels)
+            labels = labels_of_start(row.labels, options.by, options.why)
+            again = RunAbout(row.command, source, tuple(sys.argv), row.run_id, labels)
             if options.dry_run:
                 raise
             return record.tell_refusal(terminal, exc, again)
@@ -163,6 +180,7 @@ def _resume(
         if about is not None or options.argin:
             changed = {**(about or source), "argin": resources}
             ready = replace(ready, about=replace(ready.about, source=changed))
+        ready = _started_by(ready, options)
         options.holds.check(ready.task, terminal, record)
         if not _agreed(terminal, row, ready, options):
             return ExitCode.OK
@@ -219,6 +237,7 @@ def _resume_analysis(
         argv=tuple(sys.argv),
         again=options.again,
     )
+    ready = _started_by(ready, options)
     about = replace(ready.about, source=job.about(how).source)
     if not _agreed(terminal, row, ready, options):
         return ExitCode.OK
@@ -226,9 +245,27 @@ def _resume_analysis(
     return run_job(terminal, job, how, record, json=options.json, resumed=resumed)
 
 
+def _started_by(ready: Resumption, options: ResumeOptions) -> Resumption:
+    labels = labels_of_start(ready.about.labels, options.by, options.why)
+    return replace(ready, about=replace(ready.about, labels=labels))
+
+
 def _agreed(terminal: Terminal, row: RunRow, ready: Resumption, options: ResumeOptions) -> bool:
-    """Show the plan and ask whether it is carried out; False: there is nothing to do."""
-    say_plan(terminal, ready.plan)
+    """Show the plan and ask whether it is carried out; False: there is nothing to do.
+
+    Raises:
+        UsageError: The plan is another one than the caller expects.
+    """
+    facts = plan_facts(ready.plan)
+    if options.is_document:
+        write_json(terminal, {**facts, "is_lost": False, "is_done": ready.is_done})
+    else:
+        say_plan(terminal, ready.plan)
+    if options.plan_digest not in (None, facts["digest"]):
+        raise UsageError(
+            "the plan is another one than the one that was shown; nothing was started",
+            hint="look at the plan once more",
+        )
     if ready.is_done and row.outcome == "ok":
         terminal.say(f"Nothing to do: run {safe_text(row.run_id)} ended OK.")
         return False

@@ -35,6 +35,9 @@ class ResumeOptions:
         database: The value of ``--db``.
         again: Whether a run that was resumed already is resumed once more.
         holds: How the new run waits for a person.
+        by: The value of ``--by``.
+        why: The value of ``--why``.
+        plan_digest: The plan that is expected, as ``plan_facts`` tells it; None: any.
     """
 
     redo: tuple[str, ...]
@@ -49,6 +52,14 @@ class ResumeOptions:
     database: str | None
     again: bool
     holds: HoldOptions
+    by: str | None = None
+    why: str | None = None
+    plan_digest: str | None = None
+
+    @property
+    def is_document(self) -> bool:
+        """Whether standard output carries the plan, or the error, as one document."""
+        return self.json and self.dry_run
 
 
 def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.recovery.finding_lost import moment_text
@@ -44,6 +47,19 @@ def say_plan(terminal: Terminal, plan: ResumePlan) -> None:
         terminal.say("Check before you continue: these leaves may run twice:", "bold yellow")
         for text in lines_of(doubts):
             terminal.say(f"  {safe_text(text)}", "yellow")
+
+
+def plan_facts(plan: ResumePlan) -> dict[str, Any]:
+    """Return a plan as plain data, and a digest that tells it from other plans of the run."""
+    words, rule = _Words(), shown_rule()
+    leaves = []
+    for leaf in plan.leaves:
+        told = words.of(leaf)
+        why = rule.said(safe_text(f"{told.device}{told.why}{told.moment}"))
+        leaves.append({"path": leaf.path, "action": leaf.action, "why": why, "doubt": leaf.doubt})
+    chosen = json.dumps([plan.run_id, *([it.path, it.action] for it in plan.leaves)])
+    digest = hashlib.sha256(chosen.encode()).hexdigest()
+    return {"run_id": plan.run_id, "line": plan.line, "leaves": leaves, "digest": digest}
 
 
 class _Words:

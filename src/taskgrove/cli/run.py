@@ -10,10 +10,10 @@ from taskgrove.cli.analyses import AnalysisOptions, labels_of
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.follow import EventQueue, surface_for
-from taskgrove.cli.given import file_of_argin, load_argin, load_manager
+from taskgrove.cli.given import check_digest, file_of_argin, load_argin, load_manager
 from taskgrove.cli.holds import HoldOptions
 from taskgrove.cli.notifying import notify_with
-from taskgrove.cli.recording import Recording, about_map, recording
+from taskgrove.cli.recording import Recording, about_map, labels_of_start, recording
 from taskgrove.cli.run_controls import RunControls
 from taskgrove.cli.run_session import MapSession
 from taskgrove.cli.showing import say_outcome, show_to_its_end
@@ -50,6 +50,10 @@ def run(
     work_dir: opt.WorkDir = None,
     processes: opt.Processes = None,
     notify: opt.Notify = None,
+    by: opt.Starter = None,
+    why: opt.StartWhy = None,
+    run_id: opt.RunId = None,
+    map_digest: opt.MapDigest = None,
 ) -> int:
     """Run a command of a map on its devices and tell the outcome.
 
@@ -60,6 +64,7 @@ def run(
     The exit code tells the outcome.
     """
     notify_with(notify)
+    check_digest(map_file, map_digest)
     command_map = load_command_map(map_file)
     check_simulator_section(command_map)
     resources = load_argin(argin)
@@ -78,8 +83,10 @@ def run(
         grace_s=grace,
         analyses=options.for_record(),
     )
+    about = dataclasses.replace(about, labels=labels_of_start({}, by, why))
+    check_digest(map_file, map_digest)  # again, because a map is replaced at any time
     with (
-        recording(terminal, db, no_record=no_record) as record,
+        recording(terminal, db, no_record=no_record, must_record=run_id is not None) as record,
         MapSession(
             command_map,
             load_manager(manager),
@@ -89,6 +96,7 @@ def run(
             analyses=options,
         ) as session,
     ):
+        record.take_id(run_id)
         task: Task | None = None
         try:
             task = session.compose(command, resources, file_of_argin(argin))

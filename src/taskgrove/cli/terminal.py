@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Final
 
+from taskgrove.cli.error_words import error_lines
 from taskgrove.cli.surroundings import shown_rule
-from taskgrove.errors import AnalysisError, CommandError, MapError, TaskgroveError
 from taskgrove.story.node_state import NodeState
 from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import (
@@ -32,8 +32,6 @@ from taskgrove.view.tree_lines import Segment
 if TYPE_CHECKING:
     from taskgrove.view.why import Explanation
 
-#: How many problems of a map, or reasons of a refusal, are listed.
-_LISTED = 20
 #: Our own signs, for streams that cannot show them; what devices say is written out instead.
 _IN_ASCII = str.maketrans({"…": "...", "→": "->", "·": "-", "\u00d7": "x"})
 
@@ -278,53 +276,3 @@ def flush_streams() -> None:
                 stream.flush()
         except OSError:
             silence(stream)
-
-
-def error_lines(error: BaseException) -> list[str]:
-    """Return an error as harmless lines: the problem, its place, allowed values, the next step.
-
-    Secrets are redacted: an error may quote a value that it does not like.
-    """
-    rule = shown_rule()
-    if isinstance(error, MapError) and error.map_path:
-        rule.remember({error.map_path.rpartition(".")[2]: error.found})
-    message = error.message if isinstance(error, TaskgroveError) else str(error)
-    if isinstance(error, MapError):
-        message = error.problem
-    elif isinstance(error, CommandError) and error.reasons:
-        message = error.summary  # the reasons get lines of their own
-    lines = [safe_text(message)]
-    if isinstance(error, MapError):
-        lines += _map_lines(error)
-    elif isinstance(error, TaskgroveError) and error.path:
-        lines.append(f"  at:      {safe_text(error.path)}")
-    if isinstance(error, AnalysisError):
-        lines += _also_lines(error.problems[1:])
-    if isinstance(error, CommandError):
-        lines += [f"  because: {safe_text(reason)}" for reason in error.reasons[:_LISTED]]
-    if isinstance(error, TaskgroveError) and error.hint:
-        lines.append(f"  hint:    {safe_text(error.hint)}")
-    return [rule.said(line) for line in lines]
-
-
-def _map_lines(error: MapError) -> list[str]:
-    lines = []
-    if error.file is not None:
-        line = "" if error.line is None else f", line {error.line}"
-        lines.append(f"  file:    {safe_text(error.file)}{line}")
-    if error.map_path:
-        lines.append(f"  at:      {safe_text(error.map_path)}")
-    if error.found is not None:
-        name = (error.map_path or "").rpartition(".")[2]
-        found = shown_rule().plain({name: error.found})[name]
-        lines.append(f"  found:   {safe_text(repr(found))[:200]}")
-    if error.allowed:
-        lines.append(f"  allowed: {', '.join(safe_text(item) for item in error.allowed)}")
-    return lines + _also_lines(error.problems[1:])
-
-
-def _also_lines(problems: Sequence[str]) -> list[str]:
-    lines = [f"  also:    {safe_text(problem)}" for problem in problems[:_LISTED]]
-    if len(problems) > _LISTED:
-        lines.append(f"  also:    {len(problems) - _LISTED} more")
-    return lines

@@ -13,11 +13,13 @@ thread. ``MainTaskExecutor._changed`` guards the set of runs.
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from logging import Logger
+from typing import Final
 
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.internal_runner import InternalRunner
@@ -34,6 +36,7 @@ from taskgrove.errors import ExecutorClosedError, MissingRunnerError, UsageError
 from taskgrove.events import EventBus, Observer
 
 _LOGGER = logging.getLogger(__name__)
+_RUN_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 class MainTaskExecutor:
@@ -305,3 +308,8 @@ def new_run_id() -> str:
     """Return an id for a run, unlike every other."""
     # The time first, so that ids sort as the runs began.
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(4)
+
+
+def is_run_id(text: str) -> bool:
+    """Return whether a text has the form of the ids that :func:`new_run_id` makes."""
+    return _RUN_ID.fullmatch(text) is not None
