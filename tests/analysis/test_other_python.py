@@ -31,6 +31,8 @@ _MODULE = """
 import sys, time
 from taskgrove.analysis import AnalysisTask, ElogSummaryPlots
 
+__version__ = "4.2"
+
 class There(AnalysisTask):
     def run(self):
         given = self.parameters
@@ -47,6 +49,7 @@ class There(AnalysisTask):
                 time.sleep(0.01)
         return self.result({
             "prefix": sys.prefix,
+            "version": sys.version.split()[0],
             "lows": [region.low for region in given.regions],
             "has": sorted({"msgspec", "pydantic"} & set(sys.modules)),
             "plots": ElogSummaryPlots("there/one", {"tab": "<p>drawn there</p>", "more": ["text"]}),
@@ -124,9 +127,14 @@ def test_an_analysis_in_an_interpreter_without_our_packages(
     heard = Heard()
     executor = _executor(module, tmp_path, python=program, hooks={"log": heard, "progress": heard})
     executor.check_start()
-    result = executor.start().result(GUARD_S).task_result
+    handle = executor.start()
+    result = handle.result(GUARD_S).task_result
 
     assert result.task_status is TaskStatus.COMPLETED, result
+    assert handle.outcome is not None
+    versions = handle.outcome.detail.versions
+    assert versions["python"] == result.payload["version"]
+    assert versions["runs_there"] == "4.2"
     assert result.summary == "done there"
     payload = result.payload
     assert payload["has"] == []
@@ -181,6 +189,16 @@ def test_a_sourced_script_that_activates_none(module: str, tmp_path: Path) -> No
     assert result.payload["prefix"] == sys.prefix
 
 
+def test_where_the_other_interpreter_told_nothing_no_version_of_python_is_known(
+    bare: Path, tmp_path: Path
+) -> None:
+    python = str(bare / "bin" / "python")
+    handle = _executor("tests.no_such:Thing", tmp_path, python=python).start()
+    assert handle.result(GUARD_S).task_result.task_status is TaskStatus.FAILED
+    assert handle.outcome is not None
+    assert "python" not in handle.outcome.detail.versions
+
+
 # -- what is told before anything starts ----------------------------------------------------------
 
 
@@ -188,6 +206,19 @@ def test_what_the_other_interpreter_lacks_is_told_before(bare: Path, tmp_path: P
     python = str(bare / "bin" / "python")
     executor = _executor("tests.analysis.sample_tasks:Returns", tmp_path, python=python)
     with pytest.raises(AnalysisError, match=r"cannot run in .*No module named 'pydantic'"):
+        executor.check_start()
+
+
+def test_a_class_of_parameters_that_cannot_be_had_there_is_told_before(
+    module: str, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "half", symlinks=True)
+    (packages,) = (tmp_path / "half" / "lib").glob("python3*/site-packages")
+    (packages / "pydantic-2.10.3.dist-info").mkdir()
+    metadata = packages / "pydantic-2.10.3.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: pydantic\nVersion: 2.10.3\n")
+    executor = _executor(module, tmp_path, python=str(tmp_path / "half" / "bin" / "python"))
+    with pytest.raises(AnalysisError, match=r"cannot run in .*No module named"):
         executor.check_start()
 
 

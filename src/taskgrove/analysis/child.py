@@ -109,7 +109,7 @@ class _Child:
             task.name = start.name
             task.reporter = self
             _log_to(self)
-            self._send(Started(os.getpid(), os.uname().nodename))
+            self._send(Started(os.getpid(), os.uname().nodename, _versions(start)))
             returned = self._run_stages(task)
             if self.channel.rank == 0:
                 self._send_result(start, returned)
@@ -235,18 +235,33 @@ def find_class(place: str) -> Any:
     return found
 
 
+def _versions(start: Start) -> dict[str, str]:
+    """Return the versions that our executor cannot know: those in another interpreter."""
+    if not start.package:
+        return {}
+    from taskgrove.provenance import versions  # noqa: PLC0415
+
+    return versions([start.package])
+
+
 def _parameters(start: Start, buffers: tuple[memoryview, ...]) -> Any:
     if not start.parameters_class:
         return None
-    from taskgrove.analysis.channel.parameter_transfer import (  # noqa: PLC0415
-        can_validate,
-        receive_parameters,
-        unchecked_parameters,
-    )
+    from taskgrove.analysis.channel import parameter_transfer  # noqa: PLC0415
 
-    if not can_validate():
-        return unchecked_parameters(start.parameters, buffers)
-    return receive_parameters(find_class(start.parameters_class), start.parameters, buffers)
+    if not parameter_transfer.can_validate():
+        return parameter_transfer.unchecked_parameters(start.parameters, buffers)
+    kind = find_class(start.parameters_class)
+    return parameter_transfer.receive_parameters(kind, start.parameters, buffers)
+
+
+def find_classes(task: str, parameters_class: str) -> None:
+    """Import what an analysis needs in this interpreter, to see whether that is possible."""
+    from taskgrove.analysis.channel.parameter_transfer import can_validate  # noqa: PLC0415
+
+    find_class(task)
+    if parameters_class and can_validate():
+        find_class(parameters_class)
 
 
 def _log_to(child: _Child) -> None:

@@ -209,7 +209,7 @@ class AnalysisExecutor:
             environment = spec.environment.build()
             python = interpreter_of(spec, environment)
             if python is not None:
-                check_interpreter(python, spec.task, environment, spec.folder)
+                check_interpreter(python, spec, environment)
 
     def start(self) -> AnalysisHandle:
         """Start the analysis; what stands in its way is its outcome, not an exception."""

@@ -68,7 +68,7 @@ def _probe(asked: dict) -> dict:  # type: ignore[type-arg]
         return told
     find_more(asked["search_path"], asked["carried"])
     try:
-        importlib.import_module(_CHILD).find_class(asked["task"])
+        importlib.import_module(_CHILD).find_classes(asked["task"], asked["parameters_class"])
     except BaseException as exc:  # noqa: BLE001 - foreign code; its trouble is told
         cause = exc.__cause__ if type(exc).__name__ == "MissingExtraError" else None
         told["missing"] = "%s: %s" % (type(cause or exc).__name__, cause or exc)  # noqa: UP031

@@ -39,6 +39,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
         grace_s: How long the program may take to end when its executor is gone, in seconds.
         search_path: Where the executor finds modules; the program looks there last.
         carried: Packages that another interpreter finds by their files, by name.
+        package: The package whose version another interpreter tells; empty: it is our own.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
     grace_s: float
     search_path: list[str]
     carried: dict[str, str]
+    package: str
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -60,10 +62,14 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Started(msgspec.Struct, frozen=True, array_like=True):
-    """From the program: the analysis begins to run."""
+    """From the program: the analysis begins to run.
+
+    Another interpreter tells its own versions, of Python and of the package of the analysis.
+    """
 
     pid: int
     host: str
+    versions: dict[str, str]
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

@@ -234,7 +234,7 @@ class AnalysisEnding:
             host=os.uname().nodename,
             user=user_name(),
             pid=self._handle.pid,
-            versions=versions([] if spec.package is None else [spec.package]),
+            versions=_versions(end, spec.package),
             communicators=tuple(spec.communicator_desc),
             poll_interval_s=spec.poll_interval_s,
             timeout_s=spec.timeout_s,
@@ -251,6 +251,14 @@ class AnalysisEnding:
             max_rss_bytes=end.max_rss_bytes,
             output_files=tuple(str(item.file) for item in end.output if item.file is not None),
         ), trouble
+
+
+def _versions(end: ProcessEnd, package: str | None) -> dict[str, str]:
+    """Return the versions of the code that ran; another interpreter has its own."""
+    found = versions([] if package is None else [package])
+    if end.plan is not None and end.plan.start is not None and end.plan.start.package:
+        del found["python"]  # known only where the analysis has told it
+    return found | dict(end.versions)
 
 
 def _last_words(end: ProcessEnd) -> LastWords:

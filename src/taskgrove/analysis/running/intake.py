@@ -22,6 +22,7 @@ from taskgrove.analysis.channel.channel_messages import (
     Message,
     Progress,
     Result,
+    Started,
 )
 from taskgrove.analysis.channel.connection import Connection
 from taskgrove.analysis.channel.frames import ChannelError
@@ -63,6 +64,7 @@ class Intake:
         trouble: What was wrong with the channel, or None.
         unfinished: Whether the channel ended in the midst of a message.
         max_rss_bytes: Most memory that it has told of.
+        versions: The versions that it has told of, by name.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Intake:
         self.trouble: str | None = None
         self.unfinished = False
         self.max_rss_bytes = 0
+        self.versions: dict[str, str] = {}
 
     @property
     def is_open(self) -> bool:
@@ -269,6 +272,8 @@ class Intake:
                 connection.send(Acknowledged())
             case Cancelled():
                 self.cancelled = True
+            case Started():
+                self.versions.update(message.versions)
             case _:
                 pass  # signs of life, and what only rank 0 may tell
 

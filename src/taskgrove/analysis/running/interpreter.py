@@ -85,16 +85,22 @@ def places_for(python: str | None, *classes: str) -> tuple[list[str], dict[str, 
     return [place for place in path if not _is_own(place, ours)], carried
 
 
-def check_interpreter(
-    python: str, task: str, environment: Mapping[str, str], folder: Path | None
-) -> None:
+def check_interpreter(python: str, spec: AnalysisSpec, environment: Mapping[str, str]) -> None:
     """See that an analysis can run in another interpreter, by importing it there.
+
+    The class of its parameters is imported where the interpreter has pydantic 2, as it will be.
 
     Raises:
         AnalysisError: It is no interpreter, an old one, or one in which the import fails.
     """
-    search_path, carried = places_for(python, task)
-    asked = {"task": task, "search_path": search_path, "carried": carried}
+    task, parameters_class, folder = spec.task or "", spec.parameters_class, spec.folder
+    search_path, carried = places_for(python, task, parameters_class)
+    asked = {
+        "task": task,
+        "parameters_class": parameters_class,
+        "search_path": search_path,
+        "carried": carried,
+    }
     items = tuple(sorted(environment.items()))
     where = str(folder) if folder is not None and folder.is_dir() else None
     told = _asked(python, json.dumps(asked, sort_keys=True), items, where)

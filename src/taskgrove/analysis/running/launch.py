@@ -101,6 +101,7 @@ def _order(
         grace_s=spec.grace_s,
         search_path=search_path,
         carried=carried,
+        package="" if python is None else spec.package or "",
     )
     return start, buffers, child_command(python, task)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ class ProcessEnd:
         output: What became of its streams.
         notes: What people should know besides, one sentence each.
         result: The message with its result, still plain, and its buffers; None: none came.
+        versions: The versions that another interpreter told, by name.
         cause: The cause where it never ran; then ``facts`` is None.
         why: The same as data.
         cancelled: Whether it never ran because it was called off.
@@ -42,6 +44,7 @@ class ProcessEnd:
     output: tuple[OutputSummary, ...] = ()
     notes: tuple[str, ...] = ()
     result: tuple[Any, tuple[memoryview, ...]] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
     cause: str = ""
     why: Cause | None = None
     cancelled: bool = False

@@ -363,6 +363,7 @@ class Supervision:
                 output=output,
                 notes=tuple(self._notes),
                 result=self._intake.result,
+                versions=self._intake.versions,
                 plan=self._plan,
                 launched=self._launched,
             )
