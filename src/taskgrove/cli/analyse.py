@@ -17,6 +17,7 @@ from taskgrove.cli.analyses import (
     analysis_leaves,
     load_registry,
     make_runner,
+    say_warnings,
 )
 from taskgrove.cli.analysis_surface import AnalysisFeed, AnalysisLines
 from taskgrove.cli.analysis_words import (
@@ -169,6 +170,7 @@ def analyse(
     }
     settings = {name: value for name, value in said.items() if value is not None}
     job = checked_job(registry, config, task, given or [], timeout, settings, options)
+    say_warnings(terminal, [job.configuration])
     with recording(terminal, db, no_record=no_record) as record:
         return run_job(terminal, job, options, record, json=json)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
+from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import TaskgroveError
+from taskgrove.view.terminal_text import safe_text
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
+    from taskgrove.analysis.configuration import Configuration
     from taskgrove.analysis.leaves.following import Listener
     from taskgrove.analysis.registry import AnalysisRegistry
 
@@ -122,19 +126,32 @@ def analysis_leaves(task: Task) -> list[LeafTask]:
     ]
 
 
-def labels_of(task: Task) -> Mapping[str, str]:
-    """Return the experiment and its run that a tree's configurations name, if they agree.
+def configurations_of(task: Task) -> list[Configuration]:
+    """Return the configurations that a tree names, as far as they can be read."""
+    from taskgrove.analysis.configuration import load_configuration  # noqa: PLC0415 - slow
+
+    found = []
+    targets = {leaf.target for leaf in analysis_leaves(task)}
+    for file in sorted(target for target in targets if isinstance(target, str)):
+        with suppress(TaskgroveError):  # the check before the run reports the problem
+            found.append(load_configuration(file))
+    return found
+
+
+def say_warnings(terminal: Terminal, configurations: Iterable[Configuration]) -> None:
+    """Say what is probably a mistake in configurations."""
+    for configuration in configurations:
+        for warning in configuration.warnings:
+            terminal.say(safe_text(f"warning: {warning}"), "yellow")
+
+
+def labels_of(configurations: Iterable[Configuration]) -> Mapping[str, str]:
+    """Return the experiment and its run that configurations name, if they agree.
 
     By these labels a later configuration finds the results of this run.
     """
-    from taskgrove.analysis.configuration import load_configuration  # noqa: PLC0415 - slow
-
     found: dict[str, set[str]] = {EXPERIMENT_LABEL: set(), RUN_LABEL: set()}
-    for file in {leaf.target for leaf in analysis_leaves(task) if isinstance(leaf.target, str)}:
-        try:
-            header = load_configuration(file).header
-        except TaskgroveError:
-            continue  # the check before the run reports the problem
+    for header in (configuration.header for configuration in configurations):
         found[EXPERIMENT_LABEL].add(header.experiment)
         found[RUN_LABEL].add(str(header.run))
     return {

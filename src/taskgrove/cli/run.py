@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from taskgrove.cli import options as opt
-from taskgrove.cli.analyses import AnalysisOptions, labels_of
+from taskgrove.cli.analyses import AnalysisOptions, configurations_of, labels_of, say_warnings
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.follow import EventQueue, surface_for
@@ -106,7 +106,9 @@ def run(
             session.preflight(task)
         except CommandError as exc:
             return record.tell_refusal(terminal, exc, about)
-        about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
+        configurations = configurations_of(task)
+        say_warnings(terminal, configurations)
+        about = dataclasses.replace(about, labels={**about.labels, **labels_of(configurations)})
         return run_shown(terminal, session, task, record, about, json=json, holds=holds)
 
 
