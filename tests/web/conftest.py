@@ -1,4 +1,4 @@
-"""A record with runs, and the server of its page in this process."""
+"""A record with runs, the server of its page in this process, and a browser."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from taskgrove.store import Store
 from taskgrove.store.history import History
 from taskgrove.web.entrance import Entrance
 from taskgrove.web.serving import PageServer
+from tests.analysis.chromium import Chromium, Page, why_no_chromium
 from tests.store.recording import new_recorder, run_recorded, tree
 from tests.web.page_process import Answer, ask, cookie_of
 
@@ -64,3 +65,23 @@ def site(record: Path, entrance: Entrance) -> Iterator[Site]:
             yield Site(server, cookie_of(server.port, server.new_link()), record, store)
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    if (reason := why_no_chromium()) is not None:
+        pytest.skip(reason)
+    browser = Chromium()
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Chromium) -> Iterator[list[Page]]:
+    """The pages that a test opens; each is closed."""
+    pages: list[Page] = []
+    yield pages
+    for page in pages:
+        page.close()

@@ -1,16 +1,10 @@
-"""The page in a real browser: live, true after every break, harmless, and as good as a terminal.
-
-Pictures of the page are kept in the folder that ``PAGE_PICTURES`` names, to be looked at.
-"""
+"""The page in a real browser: live, true after every break, harmless, and as good as a terminal."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,156 +14,74 @@ from taskgrove import LeafTask, MainTaskExecutor, Task, TaskExecutionType
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, NoteDetail
-from taskgrove.store import Recorder, Store
-from tests.analysis.chromium import Chromium, Page, why_no_chromium
+from taskgrove.store import Recorder
+from taskgrove.tango.simulator import SimulatedFleet, invocations_of
+from tests.analysis.chromium import Chromium, Page
 from tests.cli.command_line import environment, start, taskgrove
 from tests.free_port import free_port
 from tests.store.recording import PATIENCE_S, end_and_wait, event, new_recorder, run_recorded
+from tests.web.browsing import READ_ALL, go, keep_picture, open_page, state_of
 from tests.web.conftest import Site
-from tests.web.live_run import LiveRun, kept_up_to
 from tests.web.page_process import PageProcess, ask
-from tests.web.proxies import Proxy
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.leaks("the browser of all these tests starts and ends its helpers as it likes"),
 ]
-_PICTURES = os.environ.get("PAGE_PICTURES", "")
 
+#: The device of a map, and how its scan goes: it fails once.
+DEVICE = "low-cbf/subarray/01"
+FAULTS = {DEVICE: {"Scan": 'fail("no lock"),times=1'}}
 MAP = """
-steered:
+components: {cbf: %s}
+observe:
   type: sequential
-  skip_subtasks: true
   tasks:
-    first: {handler: internal, command_name: well}
-    middle: {handler: internal, command_name: badly_once, hold: on_failure}
-    last: {handler: internal, command_name: well}
-"""
-MANAGER = """
-class Manager:
-    calls = 0
-
-    def well(self):
-        return 0, "fine"
-
-    def badly_once(self):
-        Manager.calls += 1
-        return (0, "it went well now") if Manager.calls > 1 else (3, "no lock")
-"""
-#: Every line of the tree, read by scrolling through it; and the most that were there at once.
-READ_ALL = """
-(async () => {
-  const box = document.querySelector('.tree');
-  const states = {};
-  let most = 0;
-  const frame = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-  box.scrollTop = 0;
-  for (let before = -1; box.scrollTop !== before;) {
-    await frame();
-    const lines = [...document.querySelectorAll('.line')];
-    most = Math.max(most, lines.length);
-    for (const line of lines) states[line.dataset.path] = line.dataset.state;
-    before = box.scrollTop;
-    box.scrollTop = before + box.clientHeight;
-    if (box.scrollTop === before) break;
-    before = -1;
-  }
-  return {states, most};
-})()
+    configure: {handler: cbf, command_name: Configure, argin: {band: low}}
+    scan: {handler: cbf, command_name: Scan, argin: {id: 1}, hold: on_failure}
+    end: {handler: cbf, command_name: End}
 """
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    if (reason := why_no_chromium()) is not None:
-        pytest.skip(reason)
-    browser = Chromium()
-    try:
-        yield browser
-    finally:
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium: Chromium) -> Iterator[list[Page]]:
-    """The pages that a test opens; each is closed."""
-    pages: list[Page] = []
-    yield pages
-    for page in pages:
-        page.close()
-
-
-def open_page(chromium: Chromium, opened: list[Page], link: str, port: int) -> Page:
-    """Open the page by its link, and wait until it shows the runs."""
-    page = chromium.open(link)
-    opened.append(page)
-    shown = "location.pathname === '/' && document.querySelector('main table, main .filter + p')"
-    while True:
-        try:
-            page.wait_for(shown)
-            break
-        except AssertionError as exc:  # the link's page goes on to the page itself
-            if "navigated" not in str(exc):
-                raise
-    page.requests[:] = [url for url in page.requests if f"//127.0.0.1:{port}/" not in url]
-    return page
-
-
-def keep_picture(page: Page, name: str) -> None:
-    if _PICTURES:
-        (Path(_PICTURES) / f"{name}.png").write_bytes(page.picture())
-
-
-def go(page: Page, run_id: str) -> None:
-    page.wait_for(f"document.querySelector('[data-run={json.dumps(run_id)}] a')")
-    page.evaluate(f"document.querySelector('[data-run={json.dumps(run_id)}] a').click()")
-    page.wait_for("document.querySelector('.line') && document.querySelector('#why')")
-
-
-def state_of(page: Page, path: str) -> str:
-    return f"document.querySelector('[data-path={json.dumps(path)}]')?.dataset.state"
-
-
+@pytest.mark.tango
 def test_a_held_step_is_tried_again_on_the_page(
     chromium: Chromium, opened: list[Page], tmp_path: Path
 ) -> None:
-    (tmp_path / "map.yaml").write_text(MAP)
-    (tmp_path / "site_manager.py").write_text(MANAGER)
-    record = tmp_path / "runs.db"
+    record, log = tmp_path / "runs.db", tmp_path / "log.jsonl"
     server = PageProcess(record, free_port(), environment(XDG_STATE_HOME=str(tmp_path)))
+    fleet = SimulatedFleet([DEVICE], settings={"duration_s": 0.05}, faults=FAULTS, log=log)
     try:
         page = open_page(chromium, opened, server.link, server.port)
         page.wait_for("document.body.textContent.includes('No run has been recorded yet')")
         keep_picture(page, "empty")
-        words = ("run", "map.yaml", "steered", "--manager", "site_manager:Manager")
-        with start(*words, "--db", str(record), "--no-live", cwd=tmp_path) as run:
-            page.wait_for("document.querySelector('td.outcome')?.textContent.includes('running')")
-            run_id = page.evaluate("document.querySelector('[data-run]').dataset.run")
-            go(page, run_id)
-            page.wait_for("document.querySelector('.badge.live')")
-            page.wait_for("document.querySelector('[data-state=held]')")
-            page.evaluate("document.querySelector('[data-state=held]').click()")
-            page.wait_for("document.querySelector('[data-act=retry]')")
-            keep_picture(page, "held")
-            page.evaluate("document.querySelector('[data-act=retry]').click()")
-            page.wait_for("document.querySelector('dialog[open] textarea')")
-            page.evaluate(
-                "document.querySelector('dialog textarea').value = 'the lock is free';"
-                "document.querySelector('dialog [name=who]').value = 'ann'"
-            )
-            keep_picture(page, "retry")
-            page.evaluate("document.querySelector('dialog button.main').click()")
-            page.wait_for("document.querySelector('dialog .told.done')")
-            page.evaluate("document.querySelector('#dialog-close').click()")
-            page.wait_for("document.querySelector('h1').textContent.includes('ok')")
-            assert run.wait(PATIENCE_S) == 0
+        with fleet:
+            (tmp_path / "map.yaml").write_text(MAP % fleet.trls[DEVICE])
+            words = ("run", "map.yaml", "observe", "--db", str(record), "--no-live")
+            with start(*words, cwd=tmp_path) as run:
+                page.wait_for(
+                    "document.querySelector('td.outcome')?.textContent.includes('running')"
+                )
+                run_id = page.evaluate("document.querySelector('[data-run]').dataset.run")
+                go(page, run_id)
+                page.wait_for("document.querySelector('.badge.live')")
+                page.wait_for("document.querySelector('[data-state=held]')")
+                assert [item.command for item in invocations_of(log)] == ["Configure", "Scan"]
+                ask_on_page(page, "retry", why="the lock is free", who="ann")
+                page.wait_for("document.querySelector('h1').textContent.includes('ok')")
+                assert run.wait(PATIENCE_S) == 0
+        commands = [item.command for item in invocations_of(log)]
+        assert commands == ["Configure", "Scan", "Scan", "End"]
         read = page.evaluate(READ_ALL)
         shown = shown_of(record, run_id)
-        assert read["states"] == dict.fromkeys(shown, "completed")
-        told = ask_requests(server, record, run_id)
-        assert [(it["verb"], it["who"], it["why"]) for it in told] == [
-            ("retry", "ann", "the lock is free")
-        ]
+        assert read["states"] == dict.fromkeys(
+            (node["path"] for node in shown["nodes"]), "completed"
+        )
+        (asked,) = (it["request"] for it in shown["requests"])
+        assert (asked["verb"], asked["who"], asked["why"]) == ("retry", "ann", "the lock is free")
+        told = taskgrove("runs", "show", run_id, "--db", str(record), cwd=tmp_path).stdout
+        assert "ann" in told
+        assert "the lock is free" in told
+        assert ask(server.port, f"/api/runs/{run_id}").status == 403
         page.size(420, 800)
         page.dark()
         keep_picture(page, "narrow-dark")
@@ -180,18 +92,28 @@ def test_a_held_step_is_tried_again_on_the_page(
         assert server.stop() == 0
 
 
+def ask_on_page(page: Page, act: str, *, why: str, who: str) -> None:
+    """Ask something of the step that is held, as a person does, and wait for the answer."""
+    page.evaluate("document.querySelector('[data-state=held]').click()")
+    page.wait_for(f"document.querySelector('[data-act={act}]')")
+    keep_picture(page, "held")
+    page.evaluate(f"document.querySelector('[data-act={act}]').click()")
+    page.wait_for("document.querySelector('dialog[open] textarea')")
+    page.evaluate(
+        f"document.querySelector('dialog textarea').value = {json.dumps(why)};"
+        f"document.querySelector('dialog [name=who]').value = {json.dumps(who)}"
+    )
+    keep_picture(page, act)
+    page.evaluate("document.querySelector('dialog button.main').click()")
+    page.wait_for("document.querySelector('dialog .told.done')")
+    page.evaluate("document.querySelector('#dialog-close').click()")
+
+
 def shown_of(record: Path, run_id: str) -> dict[str, Any]:
+    """Return a run as ``runs show --json`` prints it."""
     done = taskgrove("runs", "show", run_id, "--db", str(record), "--json", cwd=record.parent)
-    return {node["path"]: node for node in json.loads(done.stdout)["nodes"]}
-
-
-def ask_requests(server: PageProcess, record: Path, run_id: str) -> list[dict[str, Any]]:
-    from taskgrove.store.history import History
-    from taskgrove.store.queries.listing import plain_of
-
-    assert ask(server.port, f"/api/runs/{run_id}").status == 403
-    with History.open(record) as history:
-        return [plain_of(row.request) for row in history.requests(run_id)]
+    shown: dict[str, Any] = json.loads(done.stdout)
+    return shown
 
 
 @pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.thorough)])
@@ -222,7 +144,7 @@ def test_every_leaf_of_a_large_run_is_shown_as_the_record_has_it(
     keep_picture(page, "large")
     read = page.evaluate(READ_ALL)
     nodes = site.get("/api/runs/large/rows").data["nodes"]
-    shown = shown_of(site.record, "large")
+    shown = {node["path"]: node for node in shown_of(site.record, "large")["nodes"]}
     assert read["states"] == {node["path"]: node["state"] for node in nodes}
     assert len(read["states"]) == len(shown) == count + 1
     for path, node in shown.items():
@@ -291,62 +213,6 @@ def test_what_others_say_is_text(
     page.wait_for("document.querySelector('table').textContent.includes('<h1>hostile')")
     assert page.errors == []
     assert [url for url in page.foreign() if f"127.0.0.1:{site.server.port}/" not in url] == []
-
-
-def test_a_page_lives_on_after_its_server_was_killed_behind_a_proxy(
-    chromium: Chromium, opened: list[Page], record: Path, tmp_path: Path
-) -> None:
-    port, place = free_port(), environment(XDG_STATE_HOME=str(tmp_path))
-    server = PageProcess(record, port, place)
-    proxy = Proxy(port)
-    elapsed = "document.querySelector('.elapsed').textContent"
-    try:
-        with new_recorder(record, tmp_path / "more") as recorder:
-            run = LiveRun(recorder, now_ns=time.time_ns())
-            link = server.link.replace(f":{port}/", f":{proxy.port}/")
-            page = open_page(chromium, opened, link, proxy.port)
-            go(page, "live")
-            page.wait_for("document.querySelector('.badge.live')")
-            before = page.evaluate(elapsed)
-            page.wait_for(f"{elapsed} !== {json.dumps(before)}")  # the time goes on
-            page.evaluate("window.neverReloaded = true")
-            proxy.is_gone = True
-            server.kill()
-            page.wait_for(
-                "document.querySelector('.badge.broken').textContent.includes('not connected')"
-            )
-            keep_picture(page, "not-connected")
-            stands, count = page.evaluate(elapsed), proxy.refused_count
-            while proxy.refused_count < count + 3:  # the page tries again after each 502
-                page.wait_for("document.querySelector('.badge.broken')")
-            assert page.evaluate(elapsed) == stands
-            run.end_leaf("leaf-0")
-            with Store.open(record) as store:
-                kept_up_to(store, run)
-            server = PageProcess(record, port, place)
-            proxy.is_gone = False
-            page.wait_for("document.querySelector('.badge.live')")
-            page.wait_for(f"{state_of(page, 'root/leaf-0')} === 'completed'")
-            page.wait_for(f"{elapsed} !== {json.dumps(stands)}")
-            end_and_wait(recorder, "live")
-        assert page.evaluate("window.neverReloaded") is True
-    finally:
-        proxy.close()
-        if server.is_alive:
-            server.stop()
-
-
-def test_a_tab_that_slept_catches_up(
-    chromium: Chromium, opened: list[Page], site: Site, tmp_path: Path
-) -> None:
-    page = open_page(chromium, opened, site.server.new_link(), site.server.port)
-    page.wait_for("document.querySelector('.badge.live')")
-    chromium.call("Page.setWebLifecycleState", {"state": "frozen"}, page.session)
-    with new_recorder(site.record, tmp_path / "more") as recorder:
-        run_recorded(recorder, "asleep")
-    chromium.call("Page.setWebLifecycleState", {"state": "active"}, page.session)
-    page.wait_for("document.querySelector('[data-run=asleep]')")
-    page.wait_for("document.querySelector('.badge.live')")
 
 
 def timed_run(recorder: Recorder) -> None:

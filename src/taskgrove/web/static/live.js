@@ -26,6 +26,7 @@ export class Live {
     this.serverMs = Date.now();
     this.readMs = this.serverMs;
     this.failures = 0;
+    this.attempt = 0;
     this.why = "";
     this.source = null;
     this.watch = setInterval(() => this.look(), 500);
@@ -62,17 +63,19 @@ export class Live {
   async connect() {
     if (this.source) this.source.close();
     this.triedAt = performance.now();
+    const attempt = ++this.attempt;
     if (this.failures > 0) {
       // What the server says is told; an EventSource does not tell it.
       try {
-        await read("/api/about");
+        await read("/api/about", SILENT_MS);
+        if (attempt !== this.attempt || this.state !== "connecting") return;
         this.why = "";
       } catch (error) {
+        if (attempt !== this.attempt) return;
         this.why = error instanceof Refusal && error.code === 403 ? error.message : "";
         this.move("failed");
         return;
       }
-      if (this.state !== "connecting") return;
     }
     const source = new EventSource(this.address());
     this.source = source;

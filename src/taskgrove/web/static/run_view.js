@@ -5,11 +5,12 @@ import { openAct } from "./acting.js";
 import { Live } from "./live.js";
 import { nodeView } from "./node_view.js";
 import { Tree } from "./tree.js";
-import { counted, duration, line, msOf, read, shown, timeText, utcText } from "./words.js";
+import { counted, duration, line, mayPass, msOf, read, shown, timeText, utcText } from "./words.js";
 
 const LINE = 26; // the height of a line of the tree, in pixels, as in style.css
 const SPARE = 6; // lines beyond the edges
 const ASK_MS = 500; // between two looks at the selected node
+const HIDDEN_MS = 250; // between two drawings while there are no frames
 const MOST = 200; // lines that may be elements at once
 
 export class RunView {
@@ -55,12 +56,19 @@ export class RunView {
     this.draw();
   }
 
-  // All drawing of one frame happens once; a hidden tab draws nothing until it is looked at.
+  // All drawing of one frame happens once. A hidden tab has no frames: its title is still kept true.
   draw() {
     if (this.due || this.closed) return;
     this.due = true;
-    const now = () => { this.due = false; if (!this.closed) this.render(); };
-    document.hidden ? setTimeout(now, 250) : requestAnimationFrame(now);
+    const now = () => {
+      if (!this.due) return;
+      this.due = false;
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+      if (!this.closed) this.render();
+    };
+    const frame = requestAnimationFrame(now);
+    const timer = setTimeout(now, HIDDEN_MS);
   }
 
   // Read the selected node; however often it changes, one request is under way, twice a second at most.
@@ -75,6 +83,7 @@ export class RunView {
         told = await read(`/api/runs/${encodeURIComponent(this.runId)}/node?path=${encodeURIComponent(path)}`);
       } catch (error) {
         told = { error: error.message };
+        this.again = mayPass(error);
       }
       if (path === this.selected) { this.told = told; this.draw(); }
       await new Promise((done) => { this.wake = done; setTimeout(done, path === this.selected ? ASK_MS : 50); });

@@ -2,7 +2,10 @@
 
 import { html, nothing, render } from "./vendor/lit-html.js";
 import { Live } from "./live.js";
-import { counted, duration, line, msOf, read, shown, timeText, utcText } from "./words.js";
+import { counted, duration, line, mayPass, msOf, read, shown, timeText, utcText } from "./words.js";
+
+const ASK_MS = 300; // between two looks at the record ...
+const FAILED_MS = 2000; // ... and after one that failed
 
 const FIELDS = [
   ["command", "Command", "configure*"], ["device", "Device", "low-cbf/*"], ["since", "Since", "2h, 7d, 2026-11-21"], ["label", "Label", "name=value"],
@@ -33,10 +36,11 @@ export class RunsView {
       this.error = null;
     } catch (error) {
       this.error = error;
+      this.again = mayPass(error);
     }
     this.asking = false;
     this.draw();
-    if (this.again) { this.again = false; setTimeout(() => this.ask(), 300); }
+    if (this.again) { this.again = false; setTimeout(() => this.ask(), this.error ? FAILED_MS : ASK_MS); }
   }
 
   narrow(name, value) {
@@ -61,12 +65,13 @@ export class RunsView {
 
   table() {
     const found = this.found;
-    if (this.error) return html`<p role="alert"><bdi>${shown(this.error.message)}</bdi> ${this.error.hint ? html`<bdi>${shown(this.error.hint)}</bdi>` : nothing}</p>`;
+    const trouble = this.error ? html`<p role="alert"><bdi>${shown(this.error.message)}</bdi> ${this.error.hint ? html`<bdi>${shown(this.error.hint)}</bdi>` : nothing}</p>` : nothing;
+    if (this.error && (!found || !mayPass(this.error))) return trouble;
     if (!found) return html`<p>Reading the record …</p>`;
     if (found.runs.length === 0) return found.is_narrow
       ? html`<p>No runs match. <a href="/" @click=${this.go}>Show all runs</a></p>`
       : html`<p>No run has been recorded yet. Type in a terminal: <code>taskgrove run MAP COMMAND</code>. The run appears here.</p>`;
-    return html`<div class="wide"><table><thead><tr><th>Outcome</th><th>Command</th><th>Began</th><th class="number">Took</th><th class="number">Leaves</th><th>Why</th><th>Run</th></tr></thead>
+    return html`${trouble}<div class="wide"><table><thead><tr><th>Outcome</th><th>Command</th><th>Began</th><th class="number">Took</th><th class="number">Leaves</th><th>Why</th><th>Run</th></tr></thead>
       <tbody>${found.runs.map((run) => this.row(run))}</tbody></table></div>
       ${found.has_more ? html`<p><button type="button" @click=${() => this.narrow("limit", String(Math.min(1000, found.runs.length * 4)))}>Show more</button></p>` : nothing}`;
   }

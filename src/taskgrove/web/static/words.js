@@ -53,11 +53,24 @@ async function told(answer) {
   return data;
 }
 
-export const read = async (path) => told(await fetch(path, { cache: "no-store" }));
+// An answer that has not come by then never comes: a connection may break without a sign.
+const PATIENCE_MS = 30_000;
 
-export const send = async (path, data) =>
-  told(await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(data),
-  }));
+async function asked(path, how, patience) {
+  try {
+    return await told(await fetch(path, { ...how, signal: AbortSignal.timeout(patience) }));
+  } catch (error) {
+    throw error instanceof Refusal ? error : new Error("the server does not answer");
+  }
+}
+
+// Whether the same question may be answered later.
+export const mayPass = (error) => !(error instanceof Refusal) || error.code >= 500;
+
+export const read = (path, patience = PATIENCE_MS) => asked(path, { cache: "no-store" }, patience);
+
+export const send = (path, data) => asked(path, {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(data),
+}, PATIENCE_MS);
