@@ -15,7 +15,6 @@ not exempt.
 from __future__ import annotations
 
 import gc
-import os
 import socket
 import threading
 import time
@@ -109,12 +108,11 @@ def _descendants() -> Iterator[psutil.Process]:
 
 
 def _socket_inodes() -> Iterator[tuple[str, int]]:
-    # Every test asks this twice: paths as objects would take most of the time.
-    for name in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the folder's own descriptor is gone again
-            target = os.readlink(f"/proc/self/fd/{name}")
+            target = str(entry.readlink())
             if target.startswith("socket:"):
-                yield target, int(name)
+                yield target, int(entry.name)
 
 
 def _describe_sockets(found: dict[str, int]) -> list[str]:

@@ -17,6 +17,8 @@ COMPONENTS = {
 DEVICE_KEYWORDS = ("cbf", "pss", "resource_manager", "pst", "csp_subs")
 #: What makes one leaf in the composite itself: there it stands once, where all run at once.
 SINGLE = ("cbf", "pss", "resource_manager")
+#: What a device step may name.
+DEVICES = ("cbf", "pst", "low-pss/subarray/01", "resource_manager")
 METHODS = ("check_lock", "check_all")
 
 # No characters that YAML writes in ways of its own, or not at all.
@@ -114,13 +116,64 @@ def _handler(draw: st.DrawFn, keyword: str, named: bool, in_clean_up: bool) -> d
     return {"handler": keyword, **entry} if named else entry
 
 
+_some_values = st.lists(
+    st.one_of(st.sampled_from(["ON", "FAULT"]), st.integers(0, 9), st.booleans()),
+    min_size=1,
+    max_size=3,
+)
+_conditions = st.fixed_dictionaries(
+    {"attribute": st.sampled_from(["State", "obsState", "_x"])}
+).flatmap(
+    lambda base: st.one_of(
+        _some_values.map(lambda some: {**base, "value": some[0]}),
+        _some_values.map(lambda some: {**base, "any_of": some}),
+        _some_values.map(lambda some: {**base, "none_of": some, "value": some}),
+        st.integers(-3, 3).map(lambda low: {**base, "min": low, "max": low + 1.5}),
+        st.integers(-3, 3).map(lambda number: {**base, "value": number, "within": 0.5}),
+    )
+)
+_kinds = st.one_of(
+    st.just({"command_name": "MoveTo"}),
+    plain_data.filter(lambda value: value is not None).map(
+        lambda value: {"write": {"attribute": "velocity", "value": value}}
+    ),
+    _conditions.map(lambda condition: {"expect": condition}),
+    st.tuples(_conditions, _some_values).map(lambda two: {"wait": {**two[0], "fail_on": two[1]}}),
+)
+
+
+@st.composite
+def _device_step(draw: st.DrawFn, in_clean_up: bool, reads: bool = False) -> dict[str, Any]:
+    kind = draw(_kinds.filter(lambda kind: not reads or bool({"wait", "expect"} & set(kind))))
+    named = st.one_of(
+        st.sampled_from(DEVICES),
+        st.lists(st.sampled_from(DEVICES[:3]), min_size=1, max_size=3, unique=True),
+    )
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "timeout": seconds,
+        "retries": st.integers(0, 3),
+        "allowed_states": guards,
+        "reject_missing": st.booleans(),
+        "skip_if": _conditions,
+        "rule": rules,
+        **_of_every_entry,
+    }
+    if "command_name" in kind:
+        optional |= {"argin": plain_data, "call_timeout": seconds}
+    fixed = draw(st.fixed_dictionaries({"device": named}, optional=optional))
+    return _unheld({**fixed, **kind}, in_clean_up)
+
+
 @st.composite
 def _tasks(draw: st.DrawFn, depth: int, least: int, in_clean_up: bool) -> dict[str, Any]:
     tasks: dict[str, Any] = {}
     for _ in range(draw(st.integers(least, 3))):
-        kind = draw(st.sampled_from(["keyword", "named", "composite"]))
+        kind = draw(st.sampled_from(["keyword", "named", "composite", "device"]))
         if kind == "composite" and depth > 0:
             tasks[draw(names)] = draw(_composite(depth - 1, in_clean_up=in_clean_up))
+            continue
+        if kind == "device":
+            tasks[draw(names)] = draw(_device_step(in_clean_up))
             continue
         keyword = draw(st.sampled_from(KEYWORDS))
         named = kind == "named"
@@ -145,6 +198,11 @@ def _composite(
     if fixed["type"] == "parallel":  # one device does two things in order only
         kept: dict[str, str] = {}
         for name, entry in tasks.items():
+            if not {"command_name", "write"} & set(entry) and "device" in entry:
+                kept[name] = name
+                continue
+            if isinstance(entry.get("device"), str):
+                continue
             keyword = entry.get("handler", name)
             kept.setdefault(keyword if keyword in SINGLE and "tasks" not in entry else name, name)
         tasks = {name: tasks[name] for name in kept.values()}

@@ -16,10 +16,11 @@ from taskgrove.commands.command_map import (
     GroupEntry,
     load_command_map,
 )
+from taskgrove.commands.command_map.map_base import AllowedStates
 from taskgrove.commands.command_map.map_models import (
     KEYWORDS,
-    AllowedStates,
     DeviceEntry,
+    DeviceStepEntry,
     HandlerEntry,
 )
 from taskgrove.commands.composition.context import ManagerView, leaf_name_of
@@ -93,12 +94,17 @@ def expected_of(
         return expected(view, command_map, entry, entry.allowed_states or guard)
     leaves: list[tuple[str, str]] = []
     left_out = 0
-    if isinstance(entry, DeviceEntry):
-        candidates = view.components(entry.handler)
+    if isinstance(entry, (DeviceEntry, DeviceStepEntry)):
+        if isinstance(entry, DeviceStepEntry):
+            candidates, operand = view.named(entry.devices), entry.operand
+            is_group = entry.makes_group
+        else:
+            candidates, operand = view.components(entry.handler), entry.command_name
+            is_group = isinstance(entry, GroupEntry)
         for item in candidates:
             if guard_objection(item.target, entry.allowed_states or guard) is None:
-                is_named = own and len(candidates) == 1 and not isinstance(entry, GroupEntry)
-                leaves.append((own if is_named else leaf_name_of(item.name), entry.command_name))
+                is_named = own and len(candidates) == 1 and not is_group
+                leaves.append((own if is_named else leaf_name_of(item.name), operand))
             else:
                 left_out += 1
         is_filled = bool(leaves) or (entry.reject_missing and left_out > 0)

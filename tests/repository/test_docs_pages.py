@@ -20,12 +20,14 @@ import taskgrove.testing
 from taskgrove import LeafTask, MainTaskComposer, ResultCode, Task, TaskExecutionType, TaskStatus
 from taskgrove.commands.command_map import DEFAULT_LIMITS, AllowedStates, parse_command_map
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH
+from taskgrove.commands.command_map.map_conditions import STEP_KEYS, WaitCondition
 from taskgrove.commands.command_map.map_models import (
     ENTRY_CLASSES,
     KEYWORDS,
     SECTIONS,
     SIMULATOR_KEYS,
     CompositeEntry,
+    DeviceStepEntry,
     keys_of,
 )
 from taskgrove.events import (
@@ -51,9 +53,9 @@ from taskgrove.tango.simulation.faults import Fault, FaultKind
 from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, SimulatorSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
-NAMES = ("command-map", "devices", "library")
+NAMES = ("command-map", "devices", "library", "ska-devices")
 PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in NAMES}
-MAPS, DEVICES, LIBRARY = PAGES.values()
+MAPS, DEVICES, LIBRARY, SKA = PAGES.values()
 LIMIT_S = 120
 _FENCED = re.compile(
     r"^```(?P<language>\w*)\n(?P<text>.*?)^```$(?:\n\n^```\n(?P<shown>.*?)^```$)?",
@@ -136,10 +138,10 @@ def test_the_arguments_are_bound_as_said() -> None:
     class Manager:
         def check_lock(self, argin: object) -> None: ...
 
-    command_map = parse_command_map(blocks(MAPS, "yaml")[0].text)
+    command_map = parse_command_map(blocks(SKA, "yaml")[0].text)
     manager = Manager()
     manager.components = command_map.components  # type: ignore[attr-defined]
-    (arguments,) = blocks(MAPS, "json")
+    (arguments,) = blocks(SKA, "json")
     root = MainTaskComposer(
         "configure", command_map, manager, None, json.loads(arguments.text)
     ).compose()
@@ -158,25 +160,29 @@ def test_the_arguments_are_bound_as_said() -> None:
 def test_every_key_of_a_map_is_explained() -> None:
     composite = set(table(MAPS.split("## Commands and composites")[1], "key"))
     assert composite == {f"`{key}`" for key in keys_of(CompositeEntry)}
-    handler = set(table(MAPS.split("## Handlers")[1], "key"))
-    fields = {key for cls in ENTRY_CLASSES.values() for key in keys_of(cls)}
-    assert handler == {f"`{key}`" for key in fields}
+    handler = words(table(MAPS.split("## Steps")[1], "key"))
+    fields = {key for cls in (*ENTRY_CLASSES.values(), DeviceStepEntry) for key in keys_of(cls)}
+    assert handler == fields
     assert words(table(MAPS, "keyword")) == set(KEYWORDS)
+    steps = MAPS.split("## Steps of devices")[1]
+    assert set(STEP_KEYS) == {key.strip("`").split(":")[0] for key in table(steps, "key")}
+    assert words(table(steps, "key of a condition")) == set(WaitCondition.model_fields)
     assert set(SECTIONS) < words(table(MAPS, "section"))
     assert set(AllowedStates.model_fields) < coded(MAPS)
 
 
 def test_the_keys_of_a_kind_are_those_of_its_entries() -> None:
     owners = {
-        key.strip("`"): cells[0]
-        for key, cells in table(MAPS.split("## Handlers")[1], "key").items()
+        key: cells[0]
+        for keys, cells in table(MAPS.split("## Steps")[1], "key").items()
+        for key in words([keys])
     }
-    for keyword, cls in ENTRY_CLASSES.items():
-        device = keyword not in ("internal", "analysis")
+    for keyword, cls in {**ENTRY_CLASSES, "device": DeviceStepEntry}.items():
+        kinds = {"all", "device steps" if keyword == "device" else "handlers"}
+        if keyword not in ("internal", "analysis"):
+            kinds.add("devices")
         told = {
-            key
-            for key, of in owners.items()
-            if of == "all" or f"`{keyword}`" in of or (of == "devices" and device)
+            key for key, of in owners.items() if kinds & set(of.split(", ")) or f"`{keyword}`" in of
         }
         assert told == set(keys_of(cls)), keyword
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,10 +30,10 @@ from taskgrove.analysis.configuration import EarlierResults
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.leaves.following import LeafFollower, Listener
 from taskgrove.analysis.leaves.parameters import LeafParameters, WaitsForEarlier
-from taskgrove.analysis.leaves.posting import LeafPosts
 from taskgrove.analysis.leaves.result_files import ResultFiles
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
 from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.no_start import cause_of_no_start
@@ -46,11 +47,10 @@ from taskgrove.events import Cause, exception_line
 from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
-    from taskgrove.analysis import logbook as logbooks
     from taskgrove.analysis import pages
     from taskgrove.analysis.leaves.attaching import AttachedProcess
-else:  # for the types of methods only
-    logbooks, pages = map(LaterModule, ("taskgrove.analysis.logbook", "taskgrove.analysis.pages"))
+else:
+    pages = LaterModule("taskgrove.analysis.pages")  # for the types of methods only
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,8 +65,6 @@ class AnalysisRunner:
         slots: How many processes run at once; None: as many as this process has processors.
         earlier: Finds results of earlier runs for configurations.
         publisher: Publishes summary plots: a folder, or a publisher; None: none are published.
-        logbook: Where the status of each analysis is posted, and the dicts of its summary; it
-            stays the caller's to close, after the runner.
         work_dir: Where analyses work, in place of the ``work_dir`` of their configurations.
         environment: See :class:`~taskgrove.analysis.executor.AnalysisExecutor`.
         poll_interval: As the executor's, in seconds.
@@ -80,9 +78,6 @@ class AnalysisRunner:
         listener: Called with the leaf's context and each event of its analysis; for surfaces
             that show every line of the log.
 
-    Attributes:
-        posts: Posts to the logbook.
-
     Raises:
         UsageError: ``slots`` or a limit is out of range.
     """
@@ -94,7 +89,6 @@ class AnalysisRunner:
         slots: int | None = None,
         earlier: EarlierResults | None = None,
         publisher: pages.PagePublisher | str | Path | None = None,
-        logbook: logbooks.Logbook | None = None,
         work_dir: str | Path | None = None,
         environment: AnalysisEnvironment | Mapping[str, str | None] | None = None,
         poll_interval: float = 0.5,
@@ -111,7 +105,6 @@ class AnalysisRunner:
         self.registry = default_registry() if registry is None else registry
         self.slots = slots
         self._publisher = _publisher_of(publisher)
-        self.posts = LeafPosts(logbook)
         self._work_dir = work_dir
         header = {} if work_dir is None else {"work_dir": str(work_dir)}
         self._parameters = LeafParameters(earlier, header)
@@ -160,7 +153,6 @@ class AnalysisRunner:
         except (AnalysisError, UsageError) as exc:
             result = (ResultCode.FAILED, exception_line(exc))
             cause = self._cause_of(context.leaf, exc)
-            self.posts.never_began(context, result[1])
             context.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
             return
         follower = LeafFollower(context, executor, self._ended, written, self._listener)
@@ -322,6 +314,14 @@ class AnalysisRunner:
         entry = self.registry.get(leaf.command_name)
         parameters, header = self._parameters.of(leaf, entry, self._parameters.earlier)
         self._result_files.claim(leaf, parameters, self._folder(header))
+        origin = PageOrigin(
+            run_id=context.run_id,
+            path=context.path,
+            analysis=entry.name,
+            wall_ns=time.time_ns(),
+            experiment=header.experiment,
+            experiment_run=header.run,
+        )
         return self._executor(
             entry,
             parameters,
@@ -330,8 +330,7 @@ class AnalysisRunner:
             # The leaf's own limit comes before the one that holds for the whole configuration.
             timeout_s=leaf.timeout,
             publisher=self._publisher,
-            logbook=self.posts.logbook,
-            origin=self.posts.origin_of(context, entry.name, header),
+            origin=origin,
         )
 
     def _executor(

@@ -15,9 +15,8 @@ from taskgrove.cli.analyses import (
     GRACE_S,
     AnalysisOptions,
     analysis_leaves,
-    analysis_runner,
     load_registry,
-    say_warnings,
+    make_runner,
 )
 from taskgrove.cli.analysis_surface import AnalysisFeed, AnalysisLines
 from taskgrove.cli.analysis_words import (
@@ -138,7 +137,6 @@ def analyse(
     help_task: opt.HelpTask = None,
     db: opt.Database = None,
     no_record: opt.NoRecord = False,
-    logbook: opt.LogbookAddress = None,
     notify: opt.Notify = None,
 ) -> int:
     """Run an analysis as a supervised process, show its log live, and describe its result.
@@ -159,13 +157,7 @@ def analyse(
         say_parameters(terminal, entry, described)
         return ExitCode.OK
     options = AnalysisOptions.given(
-        analyses,
-        pages,
-        work_dir,
-        1,
-        database=db,
-        read_record=not no_record,
-        logbook=logbook,
+        analyses, pages, work_dir, 1, database=db, read_record=not no_record
     )
     said = {
         "launcher": None if launcher is None else launcher_words(launcher),
@@ -177,7 +169,6 @@ def analyse(
     }
     settings = {name: value for name, value in said.items() if value is not None}
     job = checked_job(registry, config, task, given or [], timeout, settings, options)
-    say_warnings(terminal, [job.configuration])
     with recording(terminal, db, no_record=no_record) as record:
         return run_job(terminal, job, options, record, json=json)
 
@@ -286,7 +277,7 @@ def run_job(
     about, prior = resumed or (job.about(options), {})
     feed, events, view = AnalysisFeed(), EventQueue(), RunView()
     tree, grace_s = job.tree(), job.grace_s + GRACE_MARGIN_S
-    with analysis_runner(replace(options, processes=1, listener=feed), grace_s) as runner:
+    with make_runner(replace(options, processes=1, listener=feed), grace_s) as runner:
         for leaf in analysis_leaves(tree):
             runner.check(leaf)
         runners = {TaskExecutionType.ANALYSIS: runner}

@@ -16,11 +16,13 @@ from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.commands.attribute_condition import AttributeCondition, value_text
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError, MissingExtraError
 from taskgrove.story.run_node import RunNode
+from taskgrove.view.phrases import step_words
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.task_view import view_of
 from taskgrove.view.terminal_text import clip, safe_text, width_of
@@ -63,7 +65,7 @@ def compose(
         check_simulator_section(command_map)
         resources = load_argin(argin)
         reader = None
-        if command_map.components and not offline:
+        if command_map.devices and not offline:
             reader = DeviceReader("asking devices for their states ('--offline' asks none)")
         with MapSession(
             command_map,
@@ -232,7 +234,7 @@ def _what(node: RunNode) -> str:
             return f"{how}, however the steps before end"
         return f"{safe_text(composed.call)}, {how}" if composed.call else how
     target = f" on {safe_text(composed.target)}" if composed.target else ""
-    return f"{safe_text(composed.command_name)}{target}"
+    return f"{safe_text(step_words(composed))}{target}"
 
 
 def _hold_terms(task: BaseTask) -> Iterator[str]:
@@ -245,13 +247,27 @@ def _hold_terms(task: BaseTask) -> Iterator[str]:
         yield f"a failure that is held waits{limit}"
 
 
+def _step_terms(leaf: LeafTask) -> Iterator[str]:
+    """Yield what a step does with an attribute, and when it has nothing to do."""
+    if leaf.step == "write":
+        written = shown_rule().plain({leaf.command_name: leaf.argin})[leaf.command_name]
+        yield f"value {safe_text(value_text(written))}"
+    elif leaf.step != "command":
+        until = "until " if leaf.step == "wait" else ""
+        yield f"{until}{safe_text(AttributeCondition.of(leaf.argin).words)}"
+    if (condition := leaf.settings.get("skip_if")) is not None:
+        yield f"nothing to do if {safe_text(AttributeCondition.of(condition).words)}"
+    if (limit_s := leaf.settings.get("call_timeout_s")) is not None:
+        yield f"the call may take {limit_s:g} s"
+
+
 def _terms(
     node: RunNode, task: BaseTask, limits: LeafLimits | None, aborts: Mapping[str, bool]
 ) -> str:
     composed = node.composed
     assert composed is not None
     is_device = composed.execution == "DEVICE"
-    terms = []
+    terms = list(_step_terms(task)) if isinstance(task, LeafTask) else []
     if composed.rule:
         terms.append(f"rule {composed.rule}")
     elif composed.pst_group:

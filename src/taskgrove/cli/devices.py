@@ -8,6 +8,7 @@ Threads: a :class:`DeviceReader` may be called by any thread; ``_lock`` guards i
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -31,6 +32,9 @@ TIMEOUT_S: Final = 3.0
 _AT_ONCE: Final = 16
 _NO_HOST: Final = "API_TangoHostNotSet"
 _NO_DATABASE: Final = "TANGO_HOST is not set: there is no TANGO database to look up the name"
+
+_PATTERN: Final = "set TANGO_HOST, or list the devices by their names"
+_PATTERN_ADDRESS: Final = re.compile(r"(?:tango://[^/]*/)?")
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -133,6 +137,33 @@ class DeviceReader:
                 device=device,
                 hint=_hint(failure),
             ) from exc
+
+    def find(self, pattern: str) -> list[str]:
+        """Return the exported devices of the TANGO database whose names fit a pattern, sorted.
+
+        Args:
+            pattern: Such as ``mid-pst/beam/*``; ``tango://host:port/`` before it names a database.
+
+        Raises:
+            DeviceError: There is no database, or it does not answer.
+        """
+        address = _PATTERN_ADDRESS.match(pattern)
+        assert address is not None  # every text has at least an empty one
+        where, name = address[0], pattern[address.end() :]
+        if not where and not self._can_look_up(name):
+            problem, hint = f"{pattern} is a pattern of device names, and {_NO_DATABASE}", _PATTERN
+            raise DeviceError(problem, device=pattern, hint=hint)
+        try:
+            database = self._tango.Database(*where.split("/")[2].rsplit(":", 1)) if where else None
+            found = (database or self._tango.Database()).get_device_exported(name).value_string
+        except self._tango.DevFailed as exc:
+            failure = classify(exc)
+            raise DeviceError(
+                f"{pattern} cannot be looked up: {_words(failure)}",
+                device=pattern,
+                hint=_hint(failure),
+            ) from exc
+        return sorted(f"{where}{device}" for device in found)
 
     def ping(self, device: str) -> Reach:
         """Return whether a device answers, and how it was tried."""

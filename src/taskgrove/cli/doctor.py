@@ -13,6 +13,7 @@ from taskgrove.cli.extras import EXTRAS, installed_version
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap, load_command_map
+from taskgrove.commands.command_map.map_fields import is_pattern
 from taskgrove.view.terminal_text import pad, width_of
 
 
@@ -65,10 +66,10 @@ def _tell_tango_host(terminal: Terminal) -> None:
 
 
 def _tell_devices(terminal: Terminal, command_map: CommandMap) -> int:
-    names = list(dict.fromkeys(name for group in command_map.components.values() for name in group))
+    names = [name for name in command_map.devices if not is_pattern(name)]
     terminal.say("Devices", "bold")
     if not names:
-        terminal.say("  the map has no section 'components': there is nothing to ask")
+        terminal.say("  the map names no device: there is nothing to ask")
         return ExitCode.OK
     reached = DeviceReader("asking the map's devices").ping_all(names)
     columns = max(width_of(name) for name in names)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.cli.analyses import AnalysisOptions, analysis_leaves, analysis_runner
+from taskgrove.cli.analyses import AnalysisOptions, analysis_leaves, make_runner
 from taskgrove.cli.devices import DeviceReader, Reach, ask_each
 from taskgrove.commands.command_map import CommandMap
+from taskgrove.commands.command_map.map_fields import is_pattern
 from taskgrove.commands.composition.context import ComponentContext
 from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.composition.refused import RefusedError
@@ -99,6 +99,7 @@ class MapSession:
             addresses=self._addresses,
             absences={} if reader is None else self._absences(command, reader),
             ask_devices=not self._offline,
+            find_devices=None if reader is None else reader.find,
         )
         try:
             return MainTaskComposer(
@@ -118,7 +119,7 @@ class MapSession:
     def _absences(self, command: str, reader: DeviceReader) -> dict[str, Objection]:
         """Return why devices that the command could use do not answer, by name."""
         self.command_map.command(command)  # an unknown command asks no device
-        names = list(dict.fromkeys(chain.from_iterable(self.command_map.components.values())))
+        names = [name for name in self.command_map.devices if not is_pattern(name)]
         tried = [self._addresses.get(name, name) for name in names]
         silent = {
             name: reach
@@ -230,8 +231,8 @@ class MapSession:
 
     def _runner_of_analyses(self) -> AnalysisRunner:
         if self._analysis_runner is None:
-            made = analysis_runner(self._analyses, self.grace_s)
-            self._analysis_runner = self._stack.enter_context(made)
+            self._analysis_runner = make_runner(self._analyses, self.grace_s)
+            self._stack.callback(self._analysis_runner.close)
         return self._analysis_runner
 
     def __enter__(self) -> MapSession:

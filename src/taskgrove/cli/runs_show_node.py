@@ -12,7 +12,7 @@ from taskgrove.story.legacy import cause_of
 from taskgrove.story.path_globs import path_of_command
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import account
-from taskgrove.view.phrases import clock_text, seconds_between
+from taskgrove.view.phrases import clock_text, seconds_between, step_words
 from taskgrove.view.states import STATE_STYLES
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
 from taskgrove.view.why.actions import place_text
@@ -78,7 +78,7 @@ def _facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
         if composed.call is not None:
             yield "calls", composed.call
         if composed.command_name:
-            yield "command", composed.command_name
+            yield "command" if composed.step == "command" else "step", step_words(composed)
         if composed.place is not None:
             yield "place", place_text(composed.place)
         if composed.timeout_s is not None:

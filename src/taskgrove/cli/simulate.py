@@ -20,6 +20,7 @@ from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.commands.command_map import CommandMap, load_command_map
+from taskgrove.commands.command_map.map_fields import is_pattern
 from taskgrove.errors import UsageError
 from taskgrove.view.terminal_text import safe_text
 
@@ -43,9 +44,16 @@ def simulate(
     from taskgrove.tango.simulator import plan_simulator  # noqa: PLC0415 - an extra
 
     command_map = load_command_map(demo_map() if map_file is None else map_file)
-    if not command_map.components:
+    devices = command_map.devices
+    if not devices:
         raise UsageError(
-            "the map names no devices", hint="add a section 'components': keyword → TANGO name"
+            "the map names no devices", hint="add a section 'components': a name → a TANGO name"
+        )
+    pattern = next(filter(is_pattern, devices), None)
+    if pattern is not None:
+        raise UsageError(
+            f"{pattern} is a pattern, and there is no database of simulated devices",
+            hint="list the devices by their names",
         )
     check_simulator_section(command_map)
     if write_map is not None and (write_map.is_dir() or not write_map.parent.is_dir()):
@@ -55,7 +63,7 @@ def simulate(
     if write_map is not None and map_file is not None:
         _check_target(write_map, Path(map_file))
     planned = plan_simulator(
-        command_map.components, command_map.simulator, faults=fault or (), speed=speed, log=log
+        {"devices": devices}, command_map.simulator, faults=fault or (), speed=speed, log=log
     )
     terminal = Terminal()
     stop = _Stop()
@@ -115,9 +123,10 @@ def _tell(
     terminal.say(f"{len(fleet.devices)} devices run; Ctrl-C stops them.", "bold")
     for device, trl in fleet.trls.items():
         terminal.say(f"  {device}  {trl}")
-    whole = command_map.to_dict()
-    whole["components"] = fleet.components(whole["components"])
-    if write_map is None:
+    whole = command_map.to_dict({name: fleet.trl(name) for name in command_map.devices})
+    if write_map is None and "components" not in whole:
+        terminal.say("To run commands on them, name them so, or use '--write-map FILE'.", "bold")
+    elif write_map is None:
         terminal.say("To run commands on them, give a map these components:", "bold")
         terminal.say(yaml.safe_dump({"components": whole["components"]}, sort_keys=False).rstrip())
     else:

@@ -17,7 +17,7 @@ def check_simulator_section(command_map: CommandMap) -> None:
         return
     from taskgrove.tango.simulation.section import section_problems  # noqa: PLC0415 - slow
 
-    names = [name for listed in command_map.components.values() for name in listed]
+    names = command_map.devices
     # The section may go on naming devices by their names where the map has their addresses.
     devices = list(dict.fromkeys([*(device_name_of(name) or name for name in names), *names]))
     problems = Problems(command_map.file)

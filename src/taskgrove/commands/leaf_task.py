@@ -20,6 +20,7 @@ from taskgrove.commands.base_task import (
 from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
+from taskgrove.events.details import StepKind
 
 
 class LeafTask(BaseTask):
@@ -46,6 +47,9 @@ class LeafTask(BaseTask):
         description: See :class:`BaseTask`; so are hold and hold_timeout.
         hold: See :class:`BaseTask`.
         hold_timeout: See :class:`BaseTask`.
+        step: Of a device: ``command``, or what is done with the attribute whose name is in
+            ``command_name``: ``write`` writes ``argin``; ``wait`` and ``expect`` have a condition
+            there (:class:`~taskgrove.commands.attribute_condition.AttributeCondition`), as data.
 
     Raises:
         UsageError: A bad name, type, limit or number of retries, or ``is_root``.
@@ -61,6 +65,7 @@ class LeafTask(BaseTask):
         "retry_backoff",
         "retry_delay",
         "settings",
+        "step",
         "target",
         "timeout",
     )
@@ -86,6 +91,7 @@ class LeafTask(BaseTask):
         description: str = "",
         hold: HoldSetting | None = None,
         hold_timeout: float | None = None,
+        step: StepKind = "command",
     ) -> None:
         if is_root:
             raise UsageError(f"leaf {name!r} cannot be a root", hint="put it into a Task")
@@ -112,6 +118,9 @@ class LeafTask(BaseTask):
         self.retry_delay = _at_least(retry_delay, 0.0, "retry_delay", name)
         self.retry_backoff = _at_least(retry_backoff, 1.0, "retry_backoff", name)
         self.abort_on_timeout = abort_on_timeout
+        if step != "command" and self.task_type is not TaskExecutionType.DEVICE:
+            raise UsageError(f"a {self.task_type.name} leaf is no {step!r} of a device", path=name)
+        self.step: StepKind = step
         self.settings: Mapping[str, Any] = dict(settings or {})
         #: The device that updates are attributed to; None for a leaf that has no device.
         self.device_name: str | None = None

@@ -215,6 +215,7 @@ def _leaf(name: str, detail: ComposedDetail) -> LeafTask:
         description=detail.description,
         hold="on_failure" if detail.hold else None,
         hold_timeout=detail.hold_timeout_s,
+        step=detail.step,
     )
 
 

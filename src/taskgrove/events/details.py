@@ -11,6 +11,8 @@ from taskgrove.events.left_out import LeftOut
 from taskgrove.events.steering_request import SteeringRequest
 
 ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
+StepKind: TypeAlias = Literal["command", "write", "wait", "expect"]
+"""The kinds of steps of a device: a command is called, or an attribute is written or read."""
 #: Which rule decided an outcome. ``all``, ``any`` and ``quorum`` count successes; ``own`` is a
 #: class of the user; ``empty``, ``aborted`` and ``progress`` hold before every rule.
 RuleKind: TypeAlias = Literal[
@@ -48,6 +50,8 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
         hold_timeout_s: How long it waits before the failure stands, in seconds; None: for ever.
         retry_delay_s: The pause before an automatic further attempt, in seconds.
         retry_backoff: The factor by which each further pause is longer than the one before.
+        step: Of a leaf on a device: ``command``, or what is done with the attribute whose name is
+            in ``command_name``: ``write``, ``wait`` (until it has a value), ``expect`` (now).
     """
 
     execution: ExecutionKind
@@ -75,6 +79,7 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
     hold_timeout_s: float | None = None
     retry_delay_s: float = 0.0
     retry_backoff: float = 1.0
+    step: StepKind = "command"
 
 
 class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
@@ -137,9 +142,7 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
         topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-unheard``,
             ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``attempt``, ``late``,
             ``refused``, ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``,
-            ``recovered``, ``lost``, ``logbook`` (a logbook did not get an entry about an analysis:
-            the data ``entry`` and ``status`` say which, ``why``, ``words``, ``code`` and ``tries``
-            why), ``silent`` (the target has stopped answering, since
+            ``recovered``, ``lost``, ``silent`` (the target has stopped answering, since
             ``since_ns`` of the data), ``answers`` (it answers again), ``info``. Of steering:
             ``held`` (the last attempt failed, and a decision is awaited; ``cause`` says why, the
             data ``until_ns`` when the failure will stand), ``undecided`` (the same, once all other

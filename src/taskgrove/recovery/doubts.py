@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Final
 
+from taskgrove.commands.attribute_condition import READING_STEPS
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import TaskStatus
 from taskgrove.events.cause import CauseKind
@@ -49,7 +50,7 @@ def doubt_about(leaf: LeafTask, node: RunNode | None) -> str:
         leaf: The leaf, as it is to run again.
         node: The node with the end that it reached, or None.
     """
-    if node is None:
+    if node is None or leaf.step in READING_STEPS:
         return ""
     notes = {note.topic: note for note in node.notes}
     for note in node.notes:

@@ -268,8 +268,11 @@ def change_of(leaf: LeafTask, facts: RunNode) -> str:
         return ""
     if composed.execution != leaf.task_type.name:
         return f"it is {leaf.task_type.name} now, and was {composed.execution}"
+    if composed.step != leaf.step:
+        return f"it is a {leaf.step} now, and was a {composed.step}"
     if composed.command_name != leaf.command_name:
-        return f"its command is {leaf.command_name} now, and was {composed.command_name}"
+        what = "command" if leaf.step == "command" else "attribute"
+        return f"its {what} is {leaf.command_name} now, and was {composed.command_name}"
     if leaf.device_name is not None and composed.target != leaf.device_name:
         return f"its device is {leaf.device_name} now, and was {composed.target}"
     return ""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from taskgrove.events import LeftOut
+from taskgrove.events import ComposedDetail, LeftOut
 from taskgrove.view.terminal_text import clip_middle, duration_text, safe_text
 
 #: Names and foreign words are cut to so many columns, unless told otherwise.
@@ -22,6 +22,7 @@ _NAMED: Final = 3
 _NS: Final = 1_000_000_000
 #: From how many seconds on the day is told with the time.
 _HALF_A_DAY_S: Final = 43_200
+_STEP_VERBS: Final = {"write": "write", "wait": "wait for", "expect": "expect"}
 
 
 def plain(words: str, room: int = COLUMNS) -> str:
@@ -32,6 +33,14 @@ def plain(words: str, room: int = COLUMNS) -> str:
 def said(words: str, room: int = COLUMNS) -> str:
     """Return foreign words in quotation marks."""
     return f'"{plain(words, room)}"'
+
+
+def step_words(composed: ComposedDetail | None) -> str:
+    """Return the command of a leaf, or what it does with an attribute: ``wait for State``."""
+    if composed is None or not composed.command_name:
+        return ""
+    verb = _STEP_VERBS.get(composed.step, "")
+    return f"{verb} {composed.command_name}" if verb else composed.command_name
 
 
 def listed(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from taskgrove.story.node_state import OPEN_STATES, PROBLEM_STATES, NodeState
 from taskgrove.story.run_node import RunNode
+from taskgrove.view.phrases import step_words
 from taskgrove.view.states import LOOKS, colour_of
 from taskgrove.view.terminal_text import (
     UNICODE,
@@ -92,7 +93,7 @@ def target_of(node: RunNode) -> str:
     device = composed.target.lower().removeprefix("low-").removeprefix("mid-")
     if device.replace("/", "-") in node.name.lower():
         return ""
-    return safe_text(" ".join(filter(None, (composed.command_name, composed.target))))
+    return safe_text(" ".join(filter(None, (step_words(composed), composed.target))))
 
 
 def untold_target(node: RunNode, words: str) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from taskgrove.story.node_state import NodeState
 from taskgrove.story.run_node import RunNode
+from taskgrove.view.phrases import step_words
 from taskgrove.view.states import LOOKS
 
 #: So much of a message is sent with a row, in characters; the node itself has all of it.
@@ -105,7 +106,7 @@ def row_of_node(node: RunNode, number: int) -> TreeRow:
         last_ms=_ms(node.last_ns),
         waits_since_ms=None if wait is None else _ms(wait.since_ns),
         waits_until_ms=None if wait is None else _ms(wait.until_ns),
-        command=(composed.command_name or "") if composed is not None else "",
+        command=step_words(composed),
         devices=devices[:3],
         device_count=len(devices),
         message=said[:MESSAGE_LIMIT],

@@ -382,7 +382,7 @@ def test_a_device_that_the_database_does_not_know_is_told_as_such() -> None:
         def ping_all(self, names: list[str]) -> list[Reach]:
             return [Reach(name, name not in BEAMS, 0.0, unknown=name in BEAMS) for name in names]
 
-        read = None
+        read = find = None
 
     session = MapSession(load_command_map(data), reader=Reader())  # type: ignore[arg-type]
     root = session.compose("go")

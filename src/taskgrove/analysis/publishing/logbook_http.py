@@ -24,7 +24,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from taskgrove.analysis.publishing.logbook_trouble import TroubleKind
 from taskgrove.errors import UsageError
 
 #: Longest reason of an answer that is shown, in characters.
@@ -42,16 +41,12 @@ class PostAnswer:
         sent: True when the logbook accepted the post.
         again: True when another try may succeed.
         text: The outcome in words.
-        why: Why it was not sent.
-        code: The status code of the answer; None: there was none.
         wait_s: How long the logbook asked to wait before the next try, in seconds, or None.
     """
 
     sent: bool
     again: bool
     text: str
-    why: TroubleKind = "answered"
-    code: int | None = None
     wait_s: float | None = None
 
 
@@ -124,14 +119,13 @@ class HttpPoster:
                 connection.request("POST", self._target, body, headers)
                 return self._judged(_read_head(connection.sock, deadline))
         except TimeoutError:
-            return PostAnswer(False, True, f"no answer within {limit_s:.3g} s", "no_answer")
+            return PostAnswer(False, True, f"no answer within {limit_s:.3g} s")
         except UnicodeError:
-            words = f"{self._host!r} is not the name of a host"
-            return PostAnswer(False, False, words, "unreachable")
+            return PostAnswer(False, False, f"{self._host!r} is not the name of a host")
         except http.client.HTTPException:
-            return PostAnswer(False, True, "the answer is not HTTP", "garbage")
+            return PostAnswer(False, True, "the answer is not HTTP")
         except OSError as exc:
-            return PostAnswer(False, True, f"{type(exc).__name__}: {exc}", "unreachable")
+            return PostAnswer(False, True, f"{type(exc).__name__}: {exc}")
         finally:
             self._hold(None)
 
@@ -173,13 +167,11 @@ class HttpPoster:
         if self._token is not None:  # the logbook may echo the token
             text = text.replace(self._token, "…")
         if 200 <= status < 300:
-            return PostAnswer(True, False, text, code=status)
+            return PostAnswer(True, False, text)
         if 300 <= status < 400:
-            words = f"{text}: redirects are not followed"
-            return PostAnswer(False, False, words, code=status)
+            return PostAnswer(False, False, f"{text}: redirects are not followed")
         again = status >= 500 or status in _PASSING
-        wait_s = _asked_wait(response.headers["Retry-After"])
-        return PostAnswer(False, again, text, "answered", status, wait_s)
+        return PostAnswer(False, again, text, _asked_wait(response.headers["Retry-After"]))
 
 
 def _rest(deadline: float) -> float:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from taskgrove.commands.base_task import NodePlaces
 from taskgrove.commands.command_map.calls import CallCheck
 from taskgrove.commands.command_map.entry import EntryCheck, unknown_keys
+from taskgrove.commands.command_map.map_conditions import OTHER_STEPS, STEP_KEYS
 from taskgrove.commands.command_map.map_models import (
     ENTRY_CLASSES,
     EXTENSION_PREFIX,
@@ -20,12 +21,13 @@ from taskgrove.commands.command_map.map_models import (
     SECTIONS,
     CallEntry,
     CompositeEntry,
+    DeviceStepEntry,
     HandlerEntry,
     keys_of,
 )
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
-from taskgrove.commands.command_map.sections import SectionCheck
+from taskgrove.commands.command_map.sections import NamedDevice, SectionCheck
 from taskgrove.commands.command_map.typed_map import CommandMap
 from taskgrove.errors import nearest
 from taskgrove.events import Place
@@ -50,9 +52,11 @@ def check_map(root: Node | None, problems: Problems) -> CommandMap:
 
 
 _HANDLER_HINT: Final = (
-    "a composite has 'type' and 'tasks'; any other name takes 'handler: <keyword>'"
+    "a step has 'device: <component or TANGO name>' or 'handler: <keyword>';"
+    " a composite has 'type' and 'tasks'"
 )
 _FINALLY_TIMEOUT: Final = "finally_timeout"
+_ARGUMENT_KEYS: Final = ("argin", *OTHER_STEPS)
 
 
 class _Item(NamedTuple):
@@ -85,6 +89,8 @@ class _Checker:
         self._calls = CallCheck(problems)
         self._places: dict[tuple[str, ...], NodePlaces] = {}
         self._waiting: list[_Tasks] = []
+        #: The components that steps of devices name.
+        self._devices: list[NamedDevice] = []
 
     def map(self, root: Node) -> CommandMap:
         sections = {key: root.value[key] for key in SECTIONS if key in root.value}
@@ -103,9 +109,12 @@ class _Checker:
             self._problems.add_unknown("section", key, where, mark, SECTIONS, hint)
             del others[key]
         only_misspelt = bool(strangers) and not others and not prefix
+        components = sections.get("components")
+        checked = {} if only_misspelt else self._commands(commands, prefix)
+        self._sections.used(components, self._devices)
         return CommandMap(
-            {} if only_misspelt else self._commands(commands, prefix),
-            self._sections.components(sections.get("components")),
+            checked,
+            self._sections.components(components),
             self._sections.simulator(sections.get("simulator")),
             self._problems.file,
             self._sections.places,
@@ -157,8 +166,8 @@ class _Checker:
         if file is None or item.mark.line is None:
             return
         timeout, argin, command_name, limit = (
-            Place(file, marks[key].line, key) if key in marks else None
-            for key in ("timeout", "argin", "command_name", _FINALLY_TIMEOUT)
+            next((Place(file, marks[key].line, key) for key in keys if key in marks), None)
+            for keys in (("timeout",), _ARGUMENT_KEYS, STEP_KEYS, (_FINALLY_TIMEOUT,))
         )
         own = Place(file, item.mark.line, item.names[-1])
         self._places[item.names] = NodePlaces(own, timeout, argin, command_name)
@@ -171,6 +180,9 @@ class _Checker:
         self._check_hold(item)
         if "call" in keys:
             self._call(item)
+            return
+        if "device" in keys:
+            self._device_step(item)
             return
         if "tasks" in keys or ("type" in keys and "handler" not in keys):
             if name in KEYWORDS or "handler" in keys:
@@ -198,7 +210,10 @@ class _Checker:
         if given is None:
             if name in KEYWORDS:
                 return name
-            if not self._misspelt_form(item.node, item.path):
+            if any(key in item.node.value for key in OTHER_STEPS):
+                keys = keys_of(DeviceStepEntry)
+                self._check.missing("device", keys, item.node, item.path, item.mark)
+            elif not self._misspelt_form(item.node, item.path):
                 self._problems.add_unknown(
                     "handler keyword", name, item.path, item.mark, KEYWORDS, _HANDLER_HINT
                 )
@@ -230,6 +245,26 @@ class _Checker:
             into[names[-1]] = entry
             self._calls.add(names[0], entry.call, join_path(path, "call"), node.value["call"].mark)
 
+    def _device_step(self, item: _Item) -> None:
+        """Check an entry that is a step of a device."""
+        names, node, path, mark, into = item
+        if names[-1] in KEYWORDS:
+            said = f"{names[-1]!r} is a handler keyword, so this entry takes no 'device'"
+            self._problems.add(said, path, mark, hint="give the step another name")
+        entry = self._check.validated(DeviceStepEntry, node, path, mark, {})
+        if not isinstance(entry, DeviceStepEntry):
+            return
+        into[names[-1]] = entry
+        where, told = join_path(path, "device"), node.value["device"]
+        listed = told.kind == "sequence"
+        for index, device in enumerate(told.value if listed else [told]):
+            if "/" not in device.value:
+                at = join_path(where, index) if listed else where
+                self._devices.append(NamedDevice(device.value, at, device.mark))
+            elif self._problems.file is not None and device.mark.line is not None:
+                place = Place(self._problems.file, device.mark.line, "device")
+                self._sections.device_places.setdefault(device.value, place)
+
     def _check_hold(self, item: _Item) -> None:
         given = item.node.value.get("hold")
         if FINALLY_KEY in item.names[1:] and given is not None and given.value == "on_failure":
@@ -239,9 +274,11 @@ class _Checker:
     def _misspelt_form(self, node: Node, path: str) -> bool:
         """Add the misspelt keys that say which kind an entry is; return whether there are any."""
         composite, leaf, call = keys_of(CompositeEntry), keys_of(HandlerEntry), keys_of(CallEntry)
+        step = keys_of(DeviceStepEntry)
         handlers = (key for cls in ENTRY_CLASSES.values() for key in keys_of(cls))
-        known = {*composite, *call, *handlers}
+        known = {*composite, *call, *handlers, *step}
         forms = {"type": composite, "tasks": composite, "handler": leaf, "call": call}
+        forms |= dict.fromkeys(("device", *OTHER_STEPS), step)
         found = False
         for key, close in unknown_keys(node, sorted(known)).items():
             if close in forms:

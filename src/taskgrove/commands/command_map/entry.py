@@ -14,6 +14,16 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from taskgrove.commands.base_task import HOLD_SETTINGS
+from taskgrove.commands.command_map.map_base import AllowedStates, AnyEntry
+from taskgrove.commands.command_map.map_conditions import (
+    CONDITION_KEYS,
+    OTHER_STEPS,
+    STEP_KEYS,
+    ExpectCondition,
+    SkipCondition,
+    WaitCondition,
+    WriteValue,
+)
 from taskgrove.commands.command_map.map_fields import (
     MAX_BACKOFF,
     MAX_DESCRIPTION,
@@ -23,9 +33,7 @@ from taskgrove.commands.command_map.map_models import (
     FINALLY_KEY,
     KEYWORDS,
     MAX_EACH,
-    AllowedStates,
     AnalysisEntry,
-    AnyEntry,
     EachValue,
     keys_of,
 )
@@ -45,6 +53,7 @@ MAX_VALUE_DEPTH: Final = 64
 #: Begins a reference to a value that is put in its place.
 _REFERENCE: Final = "{{"
 
+_CONDITION: Final = (f"attribute with {', '.join(CONDITION_KEYS)}",)
 _SECONDS: Final = (f"seconds greater than 0, at most {MAX_TIMEOUT_S:g}",)
 _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "type": ("sequential", "parallel"),
@@ -77,6 +86,16 @@ _WANTED: Final[dict[str, tuple[str, ...]]] = {
     FINALLY_KEY: ("a mapping of tasks by name",),
     "argin": ("a mapping",),
     "each": ("parameter with count, range or values, or parameters with values",),
+    "": STEP_KEYS,
+    "device": ("a component, a TANGO name such as x01/motor/01, or a list of them",),
+    "call_timeout": _SECONDS,
+    "write": ("attribute with value",),
+    **dict.fromkeys(("wait", "expect", "skip_if"), _CONDITION),
+    "attribute": ("an attribute's name",),
+    "value": ("a text, a number, true, false, or a list of them",),
+    "within": ("a number above 0",),
+    **dict.fromkeys(("min", "max"), ("a number",)),
+    **dict.fromkeys(("any_of", "none_of", "fail_on"), ("a list of at least one value",)),
     "parameter": ("a parameter's name",),
     "parameters": ("a list of at least one parameter's name",),
     "count": (f"a whole number from 1 to {MAX_EACH}",),
@@ -84,7 +103,16 @@ _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "values": ("a list of at least one value",),
 }
 #: Mappings inside an entry, with their models.
-_INNER: Final[dict[str, type[BaseModel]]] = {"allowed_states": AllowedStates, "each": EachValue}
+_INNER: Final[dict[str, type[BaseModel]]] = {
+    "allowed_states": AllowedStates,
+    "each": EachValue,
+    "write": WriteValue,
+    "wait": WaitCondition,
+    "expect": ExpectCondition,
+    "skip_if": SkipCondition,
+}
+#: Keys whose values are plain data, and hold no references unless they say so.
+_PLAIN: Final = ("argin", "each", *OTHER_STEPS, "skip_if")
 
 
 def _wanted(key: str, error: Any) -> tuple[str, ...]:
@@ -162,9 +190,9 @@ class EntryCheck:
                 self._problems.add(said, where, child.mark)
                 sound = False
                 continue
-            if key in ("argin", "each"):
+            if key in _PLAIN:
                 self.plain(child, where)
-            if key == "argin" and not issubclass(cls, AnalysisEntry):
+            if key in _PLAIN and not issubclass(cls, AnalysisEntry):
                 self._no_references(child, where)
             values[key] = to_data(child)
         try:

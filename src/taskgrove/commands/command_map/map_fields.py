@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,14 @@ MAX_DESCRIPTION: Final = 1_000
 MAX_BACKOFF: Final = 100
 
 NAME_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_]*$"
+#: A name of a component, which is no TANGO name.
+COMPONENT_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]+$"
+#: A name of a TANGO device, alone or with the address of its server, or a pattern of such names.
+DEVICE_NAME_PATTERN: Final = (
+    r"^(?:tango://)?(?:[A-Za-z0-9_.\-]+:[0-9]+/)?"
+    r"[A-Za-z0-9_.\-*]+/[A-Za-z0-9_.\-*]+/[A-Za-z0-9_.\-*]+(?:#dbase=(?:no|yes))?$"
+)
+DEVICE_NAME: Final = re.compile(DEVICE_NAME_PATTERN)
 
 _QUORUM_SCHEMA: Final = {
     "anyOf": [
@@ -103,4 +112,36 @@ LauncherField = Annotated[
         }
     ),
     Field(description="Starts the program: mpirun -n 4. No shell reads it; empty: no launcher."),
+]
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a name of devices is a pattern, which a TANGO database resolves."""
+    return "*" in name
+
+
+def _checked_device(value: Any) -> Any:
+    names = value if isinstance(value, (list, tuple)) else [value]
+    for name in names:
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ValueError("a device is the name of a component, or a TANGO name")
+        if "/" in name and not DEVICE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no TANGO name")
+    if not names:
+        raise ValueError("the list is empty")
+    return value if isinstance(value, str) else tuple(names)
+
+
+DeviceField = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(_checked_device),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+            ]
+        }
+    ),
+    Field(description="A component, a TANGO name or a pattern of names; or a list of them."),
 ]

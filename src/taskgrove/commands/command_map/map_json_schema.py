@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from taskgrove.commands.command_map.map_conditions import (
+    CONDITION_KEYS,
+    STEP_KEYS,
+    ExpectCondition,
+    SkipCondition,
+    WaitCondition,
+)
+from taskgrove.commands.command_map.map_fields import (
+    COMPONENT_NAME_PATTERN,
+    DEVICE_NAME_PATTERN,
+)
 from taskgrove.commands.command_map.map_models import (
     COMMAND_NAME_PATTERN,
     COMPONENT_KEYWORDS,
-    DEVICE_NAME_PATTERN,
     EACH_SOURCES,
     ENTRY_CLASSES,
     EXTENSION_PREFIX,
@@ -20,6 +30,7 @@ from taskgrove.commands.command_map.map_models import (
     TASK_NAME_PATTERN,
     CallEntry,
     CompositeEntry,
+    DeviceStepEntry,
 )
 
 
@@ -30,7 +41,7 @@ def command_map_json_schema() -> dict[str, Any]:
     and big a map may be, is checked when a map is loaded.
     """
     handlers = list(dict.fromkeys(ENTRY_CLASSES.values()))
-    models: list[type[BaseModel]] = [CompositeEntry, CallEntry, *handlers]
+    models: list[type[BaseModel]] = [CompositeEntry, CallEntry, DeviceStepEntry, *handlers]
     _, document = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/$defs/{model}"
     )
@@ -58,6 +69,7 @@ def command_map_json_schema() -> dict[str, Any]:
             "properties": {"parameters": {"type": "array"}, "parameter": {"type": "null"}},
         },
     ]
+    _device_steps(definitions)
     composite = definitions["CompositeEntry"]
     for key in ("tasks", FINALLY_KEY):
         composite["properties"][key] = {"$ref": "#/$defs/Tasks"}
@@ -66,7 +78,7 @@ def command_map_json_schema() -> dict[str, Any]:
     composite["allOf"] = [{"not": at_once}, {"anyOf": [{"required": [FINALLY_KEY]}, without]}]
     definitions["Tasks"] = {
         "type": "object",
-        "description": "Tasks by name: a keyword, a composite, a call, or any name with 'handler'.",
+        "description": "Tasks by name: a step of a device, a composite, a call, or a keyword.",
         "propertyNames": {"pattern": TASK_NAME_PATTERN},
         "properties": {
             keyword: {
@@ -76,7 +88,12 @@ def command_map_json_schema() -> dict[str, Any]:
             for keyword, cls in ENTRY_CLASSES.items()
         },
         "additionalProperties": {
-            "oneOf": [{"$ref": "#/$defs/CompositeEntry"}, {"$ref": "#/$defs/CallEntry"}, *named]
+            "oneOf": [
+                {"$ref": "#/$defs/CompositeEntry"},
+                {"$ref": "#/$defs/CallEntry"},
+                {"$ref": "#/$defs/DeviceStepEntry"},
+                *named,
+            ]
         },
     }
     definitions["Commands"] = {
@@ -88,6 +105,30 @@ def command_map_json_schema() -> dict[str, Any]:
     return _top_level({**definitions, **_section_definitions()})
 
 
+def _device_steps(definitions: dict[str, Any]) -> None:
+    """Add what a schema of models does not tell of steps of devices: one kind, one condition."""
+
+    def given(*keys: str) -> dict[str, Any]:
+        no_null = {key: {"not": {"type": "null"}} for key in keys}
+        return {"required": list(keys), "properties": no_null}
+
+    step = definitions["DeviceStepEntry"]
+    step["oneOf"] = [given(key) for key in STEP_KEYS]
+    command = given("command_name")
+    step["allOf"] = [
+        {"anyOf": [command, {"not": {"required": [key]}}]} for key in ("argin", "call_timeout")
+    ]
+    definitions["WriteValue"]["properties"]["value"]["not"] = {"type": "null"}
+    for cls in (ExpectCondition, WaitCondition, SkipCondition):
+        condition = definitions[cls.__name__]
+        condition["anyOf"] = [given(key) for key in CONDITION_KEYS]
+        without = {"anyOf": [{"not": {"required": ["within"]}}, {"properties": {"within": _NULL}}]}
+        condition["allOf"] = [{"anyOf": [given("value"), without]}]
+
+
+_NULL: Final = {"type": "null"}
+
+
 def _section_definitions() -> dict[str, Any]:
     name = {"$ref": "#/$defs/DeviceName"}
     names = {"anyOf": [name, {"type": "array", "items": name, "uniqueItems": True}]}
@@ -96,9 +137,10 @@ def _section_definitions() -> dict[str, Any]:
         "DeviceName": {"type": "string", "pattern": DEVICE_NAME_PATTERN},
         "Components": {
             "type": "object",
-            "description": "The devices that each keyword stands for, by TANGO name.",
+            "description": "The devices that each component stands for, by TANGO name.",
+            "propertyNames": {"pattern": COMPONENT_NAME_PATTERN},
             "properties": dict.fromkeys(COMPONENT_KEYWORDS, names),
-            "additionalProperties": False,
+            "additionalProperties": names,
         },
         "Simulator": {
             "type": "object",

@@ -14,25 +14,31 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from taskgrove.commands.command_map.map_base import AllowedStates, AnyEntry, DeviceKeys, StepEntry
+from taskgrove.commands.command_map.map_conditions import (
+    OTHER_STEPS,
+    STEP_KEYS,
+    ExpectCondition,
+    MapModel,
+    WaitCondition,
+    WriteValue,
+)
 from taskgrove.commands.command_map.map_fields import (
-    MAX_BACKOFF,
     MAX_TIMEOUT_S,
     NAME_PATTERN,
-    Description,
-    HoldField,
-    HoldTimeout,
+    DeviceField,
     LauncherField,
     RuleField,
     Seconds,
-    State,
+    is_pattern,
 )
+from taskgrove.events.details import StepKind
 
 DeviceKeyword: TypeAlias = Literal["cbf", "pss", "resource_manager"]
 GroupKeyword: TypeAlias = Literal["pst", "csp_subs"]
@@ -62,11 +68,6 @@ EXTENSION_PREFIX: Final = "x-"
 #: Keys for the values of ``each``; one of them is given.
 EACH_SOURCES: Final[tuple[str, ...]] = ("count", "range", "values")
 
-#: A name of a TANGO device, alone or with the address of its server.
-DEVICE_NAME_PATTERN: Final = (
-    r"^(?:tango://)?(?:[A-Za-z0-9_.\-]+:[0-9]+/)?"
-    r"[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+(?:#dbase=(?:no|yes))?$"
-)
 #: The most leaves that ``each`` makes of one entry.
 MAX_EACH: Final = 100_000
 COMMAND_NAME_PATTERN: Final = r"^[^/\x00-\x1f\x7f]{1,255}$"
@@ -80,29 +81,6 @@ _numbers: Final = range
 
 def _enum_word(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True
-    )
-
-
-class AllowedStates(_Model):
-    """A guard: an attribute, and the values that let a command pass."""
-
-    attr_name: str = Field(pattern=NAME_PATTERN, description="The attribute that is looked at.")
-    attr_value: tuple[State, ...] = Field(
-        min_length=1, strict=False, description="Its allowed values, by name or number."
-    )
-
-
-class AnyEntry(_Model):
-    """The keys of every entry, and of every command."""
-
-    description: Description = ""
-    hold: HoldField = None
-    hold_timeout: HoldTimeout = None
 
 
 class CompositeEntry(AnyEntry):
@@ -140,8 +118,8 @@ class CallEntry(AnyEntry):
     )
 
 
-class HandlerEntry(AnyEntry):
-    """The keys of all leaves."""
+class HandlerEntry(StepEntry):
+    """The keys of the steps that have a keyword."""
 
     kinds: ClassVar[tuple[str, ...]] = ()
 
@@ -149,48 +127,22 @@ class HandlerEntry(AnyEntry):
     command_name: str = Field(
         pattern=NAME_PATTERN, description="The command, method or analysis to run."
     )
-    argin: Any = Field(None, description="Its argument; without it, the resources are asked.")
-    reject_missing: bool = Field(
-        False,
-        description="Whether a missing or unfit target rejects the whole command; "
-        "unless said otherwise one of the correlator does.",
-    )
-    timeout: Seconds = None
-    retries: int = Field(
-        0, ge=0, le=1000, description="How often it may be tried again, if it never started."
-    )
-    retry_delay: float = Field(
-        0, ge=0, le=MAX_TIMEOUT_S, description="The pause before a further attempt, in seconds."
-    )
-    retry_backoff: float = Field(
-        1, ge=1, le=MAX_BACKOFF, description="So many times as long is each pause after the first."
-    )
-    allowed_states: AllowedStates | None = Field(
-        None, description="Checked on each target, in place of the command's."
-    )
 
     @property
-    def makes_group(self) -> bool:
-        """Whether it becomes a parallel Task of several leaves."""
-        return False
-
-    @field_validator("retry_delay", "retry_backoff")
-    @classmethod
-    def _between_attempts(cls, value: float, info: ValidationInfo) -> float:
-        idle, needs = (0, "retries") if info.field_name == "retry_delay" else (1, "retry_delay")
-        if value > idle and not info.data.get(needs, True):
-            raise ValueError(f"it has no effect without {needs!r}")
-        return value
+    def subject(self) -> str:
+        """See :class:`StepEntry`."""
+        return self.command_name
 
 
-class DeviceEntry(HandlerEntry):
+class DeviceEntry(DeviceKeys, HandlerEntry):
     """A command of one component (cbf, pss, resource_manager)."""
 
     kinds = get_args(DeviceKeyword)
 
-    abort_on_timeout: bool = Field(
-        False, description="Whether an expired limit sends Abort, which stops all on the device."
-    )
+    @property
+    def subject(self) -> str:
+        """See :class:`StepEntry`."""
+        return self.handler
 
 
 class GroupEntry(DeviceEntry):
@@ -206,13 +158,72 @@ class GroupEntry(DeviceEntry):
         return True
 
 
+class DeviceStepEntry(DeviceKeys, StepEntry):
+    """A step of any device: a command, or an attribute that is written, awaited or expected."""
+
+    device: DeviceField
+    command_name: str | None = Field(None, pattern=NAME_PATTERN, description="The command to call.")
+    write: WriteValue | None = Field(None, description="Writes an attribute.")
+    wait: WaitCondition | None = Field(None, description="Waits until an attribute has a value.")
+    expect: ExpectCondition | None = Field(None, description="An attribute has a value now.")
+    reject_missing: bool = Field(
+        True, description="Whether a missing or unfit device rejects the whole command."
+    )
+    rule: RuleField = None
+
+    @property
+    def kind(self) -> StepKind:
+        """Whether it is a command, or which other step."""
+        return next((kind for kind in OTHER_STEPS if getattr(self, kind) is not None), "command")
+
+    @property
+    def operand(self) -> str:
+        """The command, or the attribute."""
+        attribute = self.write or self.wait or self.expect
+        return attribute.attribute if attribute is not None else str(self.command_name)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The components, TANGO names and patterns that it names."""
+        return (self.device,) if isinstance(self.device, str) else self.device
+
+    @property
+    def subject(self) -> str:
+        """See :class:`StepEntry`."""
+        return ", ".join(self.devices)
+
+    @property
+    def makes_group(self) -> bool:
+        """Whether it becomes a parallel Task, whatever its names stand for."""
+        return not isinstance(self.device, str) or is_pattern(self.device)
+
+    @property
+    def value(self) -> Any:
+        """The argument of the command, the value to write, or the condition as plain data."""
+        if self.write is not None:
+            return self.write.value
+        condition = self.wait or self.expect
+        return self.argin if condition is None else condition.data
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> DeviceStepEntry:
+        given = [key for key in STEP_KEYS if getattr(self, key) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) if given else "none of them"
+            raise ValueError(f"one of {', '.join(STEP_KEYS)} is given, not {said}")
+        for key in ("argin", "call_timeout"):
+            if "command_name" not in given and key in self.model_fields_set:
+                raise ValueError(f"{key!r} belongs to a command, and {given[0]!r} calls none")
+        return self
+
+
 class InternalEntry(HandlerEntry):
     """A public method of the component manager."""
 
     kinds = ("internal",)
 
 
-class EachValue(_Model):
+class EachValue(MapModel):
     """One leaf for each value of a parameter: ``count``, ``range`` or ``values`` says which."""
 
     parameter: str | None = Field(
@@ -351,7 +362,13 @@ class AnalysisEntry(HandlerEntry):
 
 
 Entry: TypeAlias = (
-    CompositeEntry | CallEntry | DeviceEntry | GroupEntry | InternalEntry | AnalysisEntry
+    CompositeEntry
+    | CallEntry
+    | DeviceStepEntry
+    | DeviceEntry
+    | GroupEntry
+    | InternalEntry
+    | AnalysisEntry
 )
 
 ENTRY_CLASSES: Final[dict[str, type[HandlerEntry]]] = {
@@ -364,5 +381,6 @@ ENTRY_CLASSES: Final[dict[str, type[HandlerEntry]]] = {
 def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
     """Return the keys that a mapping of this model may have, those of every entry last."""
     common = AnyEntry.model_fields
-    names = sorted(model.model_fields, key=lambda name: name in common)
+    first = ("device", "handler", *STEP_KEYS)
+    names = sorted(model.model_fields, key=lambda name: (name in common, name not in first))
     return tuple(model.model_fields[name].alias or name for name in names)

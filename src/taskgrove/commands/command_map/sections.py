@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH, EntryCheck
+from taskgrove.commands.command_map.map_fields import DEVICE_NAME
 from taskgrove.commands.command_map.map_models import (
     COMPONENT_KEYWORDS,
-    DEVICE_NAME_PATTERN,
+    KEYWORDS,
     SIMULATOR_KEYS,
     SIMULATOR_TABLES,
 )
 from taskgrove.commands.command_map.nodes import Node, to_data
-from taskgrove.commands.command_map.problems import Mark, Problems, join_path
+from taskgrove.commands.command_map.problems import Mark, Problems, join_path, shown
 from taskgrove.commands.device_names import device_key
+from taskgrove.errors import nearest
 from taskgrove.events import Place
 
-_DEVICE_NAME: Final = re.compile(DEVICE_NAME_PATTERN)
+_DEVICE_HINT: Final = "name a component of the map, or give the TANGO name of a device"
+
+
+class NamedDevice(NamedTuple):
+    """The name of a component, as a step has it.
+
+    Attributes:
+        name: The name.
+        path: Where it stands in the map.
+        mark: Where it stands in the file.
+    """
+
+    name: str
+    path: str
+    mark: Mark
 
 
 class SectionCheck:
@@ -33,24 +48,54 @@ class SectionCheck:
         self.device_places: dict[str, Place] = {}
 
     def components(self, node: Node | None) -> dict[str, tuple[str, ...]]:
-        """Return the TANGO names of each keyword."""
+        """Return the TANGO names of each component."""
         components: dict[str, tuple[str, ...]] = {}
         if node is None or not self._check.mapping(node, "components"):
             return components
-        for keyword, child in node.value.items():
-            path = join_path("components", keyword)
-            if keyword not in COMPONENT_KEYWORDS:
-                mark = node.key_marks[keyword]
-                self._problems.add_unknown("keyword", keyword, path, mark, COMPONENT_KEYWORDS)
+        for name, child in node.value.items():
+            path = join_path("components", name)
+            if not name or "/" in name or not name.isprintable():
+                allowed = ["a printable text without '/'"]
+                said, mark = f"{shown(name)} cannot be a name", node.key_marks[name]
+                self._problems.add(said, path, mark, found=name, allowed=allowed)
+                continue
+            if name in KEYWORDS and name not in COMPONENT_KEYWORDS:
+                mark = node.key_marks[name]
+                said = f"{name!r} is a handler keyword that has no devices"
+                self._problems.add(said, path, mark, found=name, hint="choose another name")
                 continue
             listed = child.kind == "sequence"
             first: dict[str, Node] = {}
             for index, item in enumerate(child.value if listed else [child]):
                 where = join_path(path, index) if listed else path
                 self._device_name(item, where, first)
-            components[keyword] = tuple(item.value for item in first.values())
-            self._remember_devices(keyword, first.values())
+            components[name] = tuple(item.value for item in first.values())
+            self._remember_devices(name, first.values())
         return components
+
+    def used(self, node: Node | None, named: Iterable[NamedDevice]) -> None:
+        """Check the components that steps name, where the map has the section.
+
+        Args:
+            node: The section, or None.
+            named: What the steps of devices name.
+        """
+        if node is None or node.kind != "mapping":
+            return
+        used = set(COMPONENT_KEYWORDS)
+        known = tuple(dict.fromkeys((*node.value, *COMPONENT_KEYWORDS)))
+        for item in named:
+            used.add(item.name)
+            if item.name not in known:
+                self._problems.add_unknown(
+                    "component", item.name, item.path, item.mark, known, _DEVICE_HINT
+                )
+        for name, mark in node.key_marks.items():
+            # A name of its own is free; one that nothing uses is a keyword that is misspelt.
+            meant = None if name in used else nearest(name, COMPONENT_KEYWORDS)
+            if meant is not None:
+                path = join_path("components", name)
+                self._problems.add_unknown("component", name, path, mark, COMPONENT_KEYWORDS)
 
     def _remember_devices(self, keyword: str, items: Iterable[Node]) -> None:
         file = self._problems.file
@@ -60,7 +105,7 @@ class SectionCheck:
 
     def _device_name(self, item: Node, path: str, first: dict[str, Node]) -> None:
         name = item.value
-        if item.kind != "scalar" or not isinstance(name, str) or not _DEVICE_NAME.fullmatch(name):
+        if item.kind != "scalar" or not isinstance(name, str) or not DEVICE_NAME.fullmatch(name):
             allowed = ["a TANGO name such as low-cbf/subarray/01, or a list of them"]
             self._problems.add(item.found, path, item.mark, found=item.scalar, allowed=allowed)
             return

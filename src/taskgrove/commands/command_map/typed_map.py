@@ -12,14 +12,16 @@ from msgspec.structs import replace
 
 from taskgrove.commands.aggregation.rules import AggregationRule
 from taskgrove.commands.base_task import NodePlaces
+from taskgrove.commands.command_map.map_base import StepEntry
 from taskgrove.commands.command_map.map_models import (
     FINALLY_KEY,
     CallEntry,
     CompositeEntry,
+    DeviceStepEntry,
     Entry,
-    HandlerEntry,
 )
 from taskgrove.commands.command_map.problems import Mark, shown
+from taskgrove.commands.device_names import device_key
 from taskgrove.errors import CommandError, nearest
 from taskgrove.events import Place
 
@@ -33,7 +35,7 @@ class CommandMap:
 
     Attributes:
         commands: The commands by name, each a composite of tasks.
-        components: For each keyword the TANGO names that it stands for, in order.
+        components: For each component the TANGO names that it stands for, in order.
         simulator: The settings and faults for the simulator, as plain data.
         file: The file that it was read from, or None.
         places: Where in the file the values of ``simulator`` stand, by their path: the simulator
@@ -76,7 +78,7 @@ class CommandMap:
             )
         return entry
 
-    def leaf_entries(self, name: str) -> Iterator[HandlerEntry]:
+    def leaf_entries(self, name: str) -> Iterator[StepEntry]:
         """Yield the entries of the leaves of a command, and of the commands that it calls."""
         todo: list[Entry] = [self.command(name)]
         while todo:
@@ -88,18 +90,44 @@ class CommandMap:
             else:
                 yield entry
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The TANGO names of all devices of the map, each once, as they are spelt; patterns too."""
+        found = [name for names in self.components.values() for name in names]
+        for command in self.commands:
+            for entry in self.leaf_entries(command):
+                if isinstance(entry, DeviceStepEntry):
+                    found.extend(name for name in entry.devices if "/" in name)
+        first: dict[str, str] = {}
+        for name in found:
+            first.setdefault(device_key(name), name)
+        return tuple(first.values())
+
+    def to_dict(self, addresses: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the map as plain data, in the form with sections; loading it gives this map.
 
         A rule that was given as an object is told by its label.
+
+        Args:
+            addresses: Names to put in the place of TANGO names, by these; None: none.
         """
+        by_key = {device_key(name): address for name, address in (addresses or {}).items()}
+
+        def placed(name: str) -> str:
+            return by_key.get(device_key(name), name) if "/" in name else name
+
         commands: dict[str, Any] = {}
         todo: list[tuple[Entry, str, dict[str, Any]]] = [
             (entry, name, commands) for name, entry in self.commands.items()
         ]
         for entry, name, into in todo:  # grows while it is walked
             given = entry.model_fields_set
-            values = into[name] = _jsonable(entry.model_dump(include=given - _BELOW))
+            values = into[name] = _jsonable(
+                entry.model_dump(include=given - _BELOW, exclude_unset=True)
+            )
+            if isinstance(entry, DeviceStepEntry):
+                names = [*map(placed, entry.devices)]
+                values["device"] = names[0] if isinstance(entry.device, str) else names
             if isinstance(entry, CompositeEntry):
                 for part, field, tasks in (
                     ("tasks", "tasks", entry.tasks),
@@ -111,7 +139,9 @@ class CommandMap:
                         todo.extend((child, key, below) for key, child in tasks.items())
         whole: dict[str, Any] = {"commands": commands}
         if self.components:
-            whole["components"] = {key: list(names) for key, names in self.components.items()}
+            whole["components"] = {
+                key: [*map(placed, names)] for key, names in self.components.items()
+            }
         if self.simulator:
             whole["simulator"] = dict(self.simulator)
         return whole

@@ -11,13 +11,15 @@ of the caller may block there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final, TypeAlias
 
-from taskgrove.commands.command_map.map_models import COMPONENT_KEYWORDS, AllowedStates
+from taskgrove.commands.command_map.map_base import AllowedStates
+from taskgrove.commands.command_map.map_fields import is_pattern
+from taskgrove.commands.command_map.map_models import COMPONENT_KEYWORDS
 from taskgrove.commands.command_map.problems import shown
 from taskgrove.commands.command_map.typed_map import CommandMap
 from taskgrove.commands.composition.guards import (
@@ -30,7 +32,16 @@ from taskgrove.commands.composition.guards import (
 )
 from taskgrove.commands.device_names import device_key
 from taskgrove.commands.task import device_name_of
-from taskgrove.errors import CommandError, did_you_mean
+from taskgrove.errors import CommandError, did_you_mean, nearest
+
+DeviceFactory: TypeAlias = Callable[[str], MapComponent]
+"""Makes the component of a TANGO name."""
+DeviceFinder: TypeAlias = Callable[[str], Sequence[str]]
+"""Returns the TANGO names of the database that fit a pattern; raises DeviceError without one."""
+
+_NO_DATABASE: Final = (
+    "a TANGO database resolves patterns: set TANGO_HOST, or list the devices by their names"
+)
 
 
 class ComponentContext:
@@ -42,6 +53,10 @@ class ComponentContext:
             of the command reads; None: there is none.
         ask_devices: False: no device is asked; conditions on states of devices, and the
             command's own condition without a manager, are noted as not checked, and hold.
+        device_of: Makes the component of a device that a step names by its TANGO name; None: it
+            is known by its name only.
+        find_devices: Returns the TANGO names that fit a pattern, in order; None: no database can
+            be asked.
     """
 
     def __init__(
@@ -50,8 +65,12 @@ class ComponentContext:
         manager: object | None = None,
         *,
         ask_devices: bool = True,
+        device_of: DeviceFactory | None = None,
+        find_devices: DeviceFinder | None = None,
     ) -> None:
         self.components = components
+        self.device_of: DeviceFactory = MapComponent if device_of is None else device_of
+        self.find_devices = find_devices
         self.manager = manager
         self.ask_devices = ask_devices
 
@@ -65,6 +84,7 @@ class ComponentContext:
         addresses: Mapping[str, str] | None = None,
         absences: Mapping[str, Objection | str] | None = None,
         ask_devices: bool = True,
+        find_devices: DeviceFinder | None = None,
     ) -> ComponentContext:
         """Return the context that the section ``components:`` of a map describes.
 
@@ -77,16 +97,24 @@ class ComponentContext:
             absences: Why devices cannot be used at all, by their name in the map: they are left
                 out, or reject the command, as the map says.
             ask_devices: See :class:`ComponentContext`.
+            find_devices: See :class:`ComponentContext`.
         """
         found, absent = addresses or {}, absences or {}
+
+        def device_of(name: str) -> MapComponent:
+            return MapComponent(found.get(name, name), read_attribute, absent.get(name))
+
         components = {
-            keyword: [
-                MapComponent(found.get(name, name), read_attribute, absent.get(name))
-                for name in names
-            ]
+            keyword: [name if is_pattern(name) else device_of(name) for name in names]
             for keyword, names in command_map.components.items()
         }
-        return cls(components, manager, ask_devices=ask_devices)
+        return cls(
+            components,
+            manager,
+            ask_devices=ask_devices,
+            device_of=device_of,
+            find_devices=find_devices,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +124,7 @@ class Component:
     Attributes:
         target: The target of a leaf.
         name: Its short TANGO name.
-        keyword: The keyword that it is listed under.
+        keyword: The keyword, or other name, that it is listed under; empty: under none.
         leaf_name: The name of a leaf on it.
         listed_name: Its name as it was given, with the address where one was.
         key: A text that is the same for every spelling of its name.
@@ -139,8 +167,12 @@ class ManagerView:
         self, component_manager: Any, map_components: Mapping[str, Any] | None = None
     ) -> None:
         self.ask_devices = True
+        self._device_of: DeviceFactory = MapComponent
+        self._find_devices: DeviceFinder | None = None
         if isinstance(component_manager, ComponentContext):
             self.ask_devices = component_manager.ask_devices
+            self._device_of = component_manager.device_of
+            self._find_devices = component_manager.find_devices
             self.owner = component_manager.manager
             listed: Any = component_manager.components
         elif isinstance(component_manager, Mapping):
@@ -165,6 +197,7 @@ class ManagerView:
         #: The component of each device, by the key of its name.
         self._devices: dict[str, Component] = {}
         self._known: dict[str, tuple[Component, ...]] = {}
+        self._by_key: dict[str, Component] = {}
 
     def components(self, keyword: str) -> tuple[Component, ...]:
         """Return the components of a keyword, in order; without one, none.
@@ -181,8 +214,68 @@ class ManagerView:
     @property
     def all_components(self) -> Iterator[Component]:
         """Every component of every keyword; one that is listed twice comes twice."""
-        for keyword in COMPONENT_KEYWORDS:
+        for keyword in dict.fromkeys((*COMPONENT_KEYWORDS, *self._listed)):
             yield from self.components(keyword)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the components: keywords and others."""
+        return tuple(map(str, self._listed))
+
+    def named(self, names: Iterable[str]) -> tuple[Component, ...]:
+        """Return the components that a step names.
+
+        Args:
+            names: Names of components, TANGO names and patterns.
+
+        Raises:
+            CommandError: There is no such component, a pattern cannot be resolved, or a device
+                is named twice.
+        """
+        first: dict[str, Component] = {}
+        for name in names:
+            for component in self._of_name(name):
+                if component.key in first:
+                    raise CommandError(
+                        f"{component.name} is named twice in one step",
+                        hint="a name knows no case, and one device may be spelt in several ways",
+                    )
+                first[component.key] = component
+        return tuple(first.values())
+
+    def _of_name(self, name: str) -> tuple[Component, ...]:
+        if "/" in name:
+            return tuple(self._by_device_name(it) for it in self._resolved(name))
+        if name not in self._listed and name not in COMPONENT_KEYWORDS:
+            known = f"there are: {', '.join(self.names) or 'none'}"
+            near = nearest(name, (*self.names, *COMPONENT_KEYWORDS))
+            raise CommandError(
+                f"there is no component {shown(name)}",
+                hint=f"did you mean {near!r}? {known}" if near else known,
+            )
+        return self.components(name)
+
+    def _by_device_name(self, name: str) -> Component:
+        """Return the component of a TANGO name; that of a listed device, where it is one."""
+        if not self._by_key:
+            for component in self.all_components:
+                self._by_key.setdefault(component.key, component)
+        made = _component(self._device_of(name), "")
+        return self._by_key.setdefault(made.key, made)
+
+    def _resolved(self, name: str) -> Sequence[str]:
+        """Return the TANGO names that a name stands for: itself, or those of a pattern."""
+        if not is_pattern(name):
+            return (name,)
+        if self._find_devices is None:
+            raise CommandError(f"{name} is a pattern of device names", hint=_NO_DATABASE)
+        found = self._find_devices(name)
+        if not found:
+            raise CommandError(
+                f"the TANGO database has no device that fits {name}",
+                hint="only devices that are exported count: start their servers",
+            )
+        return found
 
     def _found(self, keyword: str) -> Iterator[Component]:
         parts = ("cbf", "pss", "pst") if keyword == "csp_subs" else ()
@@ -193,9 +286,7 @@ class ManagerView:
             return
         kinds = {item.key: item.keyword for item in subsystems}
         first: dict[str, Component] = {}
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            if item is None:
-                continue
+        for item in self._items(value):
             component = _component(item, keyword)
             if isinstance(component.target, MapComponent):
                 known = self._devices.setdefault(component.key, component)
@@ -210,6 +301,14 @@ class ManagerView:
                     hint="a name knows no case, and one device may be spelt in several ways",
                 )
             yield component
+
+    def _items(self, value: Any) -> Iterator[Any]:
+        """Yield what a component lists, patterns resolved."""
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, str) and is_pattern(item):
+                yield from map(self._device_of, self._resolved(item))
+            elif item is not None:
+                yield item
 
     def own_guard(self, guard: AllowedStates | None) -> tuple[Objection | None, str]:
         """Return why a guard does not let the manager pass, and a note if it is unchecked."""

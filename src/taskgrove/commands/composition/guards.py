@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from taskgrove import control_model
-from taskgrove.commands.command_map.map_models import AllowedStates
+from taskgrove.commands.command_map.map_base import AllowedStates
 from taskgrove.commands.command_map.problems import shown
 from taskgrove.events import Cause, CauseKind, LeftOutKind, exception_line, exception_text
 from taskgrove.foreign_code import is_interrupt

@@ -6,21 +6,24 @@ Threads: a :class:`LeafMaker` belongs to the thread that composes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from logging import Logger
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from taskgrove.commands.attribute_condition import READING_STEPS
 from taskgrove.commands.command_map import (
     AllowedStates,
     AnalysisEntry,
     CommandMap,
     DeviceEntry,
+    DeviceStepEntry,
     GroupEntry,
     HandlerEntry,
+    StepEntry,
 )
 from taskgrove.commands.command_map.problems import shown
-from taskgrove.commands.composition.context import ManagerView
+from taskgrove.commands.composition.context import Component, ManagerView
 from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
 from taskgrove.commands.composition.omissions import Omissions
@@ -91,13 +94,15 @@ class LeafMaker:
         self.obs_mode = view.obs_mode()
         self.keys: dict[BaseTask, str] = {}
 
-    def made(self, entry: HandlerEntry, spot: Spot) -> Iterator[BaseTask]:
+    def made(self, entry: StepEntry, spot: Spot) -> Iterator[BaseTask]:
         """Yield the leaves of an entry, or their group.
 
         Raises:
             CommandError: A leaf cannot be made.
         """
-        if isinstance(entry, GroupEntry):
+        if isinstance(entry, DeviceStepEntry):
+            yield from self._device_step(entry, spot)
+        elif isinstance(entry, GroupEntry):
             name = spot.names.unique(spot.own_name or f"{spot.command}_{entry.handler}")
             path = f"{spot.path}/{name}"
             inner = spot._replace(path=path, names=Names(), own_name="")
@@ -108,13 +113,27 @@ class LeafMaker:
             )
         elif isinstance(entry, AnalysisEntry):
             yield from self._analysis(entry, spot)
-        else:
+        elif isinstance(entry, HandlerEntry):
             yield from self._method_leaf(entry, spot)
+
+    def _device_step(self, entry: DeviceStepEntry, spot: Spot) -> Iterator[BaseTask]:
+        """Yield the leaf of a step of a device, or the group of its leaves."""
+        components = self._view.named(entry.devices)
+        name = spot.own_name or entry.operand
+        if not components:
+            self._out.no_component(entry, f"{spot.path}/{name}")
+            return
+        if not entry.makes_group and len(components) == 1:
+            yield from self._leaves_on(entry, components, spot._replace(own_name=name))
+            return
+        name = spot.names.unique(name)
+        inner = spot._replace(path=f"{spot.path}/{name}", names=Names(), own_name="")
+        yield self._group(name, entry, self._leaves_on(entry, components, inner), spot)
 
     def _group(
         self,
         name: str,
-        entry: GroupEntry | AnalysisEntry,
+        entry: GroupEntry | AnalysisEntry | DeviceStepEntry,
         leaves: Iterable[LeafTask],
         spot: Spot,
     ) -> Task:
@@ -127,7 +146,7 @@ class LeafMaker:
             rule=entry.rule,
             operation=spot.command,
             obs_mode=self.obs_mode,
-            pst_group=True if entry.handler == "pst" else None,
+            pst_group=_is_pst_group(entry),
             description=entry.description,
             hold=entry.hold,
             hold_timeout=entry.hold_timeout,
@@ -139,18 +158,19 @@ class LeafMaker:
         self,
         name: str,
         target: Any,
-        entry: HandlerEntry,
+        entry: StepEntry,
+        command_name: str,
         argin: Any,
         kind: TaskExecutionType,
         places: NodePlaces,
         **fields: Any,
     ) -> LeafTask:
-        if not entry.makes_group:  # else the group has them
+        if not fields.pop("in_group", entry.makes_group):  # else the group has them
             fields |= {key: getattr(entry, key) for key in _OF_EVERY_ENTRY}
         leaf = LeafTask(
             name,
             target,
-            entry.command_name,
+            command_name,
             argin,
             kind,
             logger=self._logger,
@@ -168,6 +188,18 @@ class LeafMaker:
         components = self._view.components(entry.handler)
         if not components:
             self._out.no_component(entry, path)
+        yield from self._leaves_on(entry, components, spot)
+
+    def _leaves_on(
+        self,
+        entry: DeviceEntry | DeviceStepEntry,
+        components: Sequence[Component],
+        spot: Spot,
+    ) -> Iterator[LeafTask]:
+        """Yield a leaf for each component."""
+        step = entry.kind if isinstance(entry, DeviceStepEntry) else "command"
+        operand = entry.operand if isinstance(entry, DeviceStepEntry) else entry.command_name
+        in_group = isinstance(entry, (GroupEntry, DeviceStepEntry)) and not spot.own_name
         for component in components:
             binding = self._resources.for_component(entry, component)
             objection: Objection | None = _NOT_SELECTED
@@ -189,14 +221,19 @@ class LeafMaker:
                 name,
                 component.target,
                 entry,
+                operand,
                 self._plain(binding.argin, where),
                 TaskExecutionType.DEVICE,
                 self._places_with(spot.places, binding)._replace(
                     target=self._map.device_places.get(component.listed_name)
                 ),
                 abort_on_timeout=entry.abort_on_timeout,
+                settings=_device_settings(entry),
+                step=step,
+                in_group=in_group,
             )
-            self.keys[leaf] = component.key
+            if step not in READING_STEPS:
+                self.keys[leaf] = component.key
             yield leaf
 
     def _places_with(self, places: NodePlaces, binding: Binding) -> NodePlaces:
@@ -210,7 +247,8 @@ class LeafMaker:
         for name, binding in self._bound(entry, spot.own_name or entry.command_name, spot):
             self._view.check_method(entry.command_name, f"{spot.path}/{name}")
             places, kind = self._places_with(spot.places, binding), TaskExecutionType.INTERNAL
-            yield self._leaf(name, self._view.owner, entry, binding.argin, kind, places)
+            command, owner = entry.command_name, self._view.owner
+            yield self._leaf(name, owner, entry, command, binding.argin, kind, places)
 
     def _analysis(self, entry: AnalysisEntry, spot: Spot) -> Iterator[BaseTask]:
         """Yield the leaf of an analysis, or its group."""
@@ -244,7 +282,8 @@ class LeafMaker:
         }
         settings = {key: value for key, value in said.items() if value is not None}
         config, kind = self._beside_map(entry.config), TaskExecutionType.ANALYSIS
-        return self._leaf(name, config, entry, argin, kind, places, settings=settings)
+        command = entry.command_name
+        return self._leaf(name, config, entry, command, argin, kind, places, settings=settings)
 
     def _interpreter(self, name: str | None) -> str | None:
         """Return an interpreter that the map names; a name without a slash is on the PATH."""
@@ -282,3 +321,20 @@ class LeafMaker:
     ) -> CommandError:
         command = (path or summary).partition("/")[0]
         return refused_command(command, summary, reasons, path=path or command, hint=hint)
+
+
+def _is_pst_group(entry: GroupEntry | AnalysisEntry | DeviceStepEntry) -> bool | None:
+    """Return whether the leaves of an entry are judged as a group of PST beams; None: by name."""
+    if isinstance(entry, DeviceStepEntry):
+        return False
+    return True if entry.handler == "pst" else None
+
+
+def _device_settings(entry: DeviceEntry | DeviceStepEntry) -> dict[str, Any]:
+    """Return the settings that the runner of devices gets for a leaf."""
+    settings: dict[str, Any] = {}
+    if entry.call_timeout is not None:
+        settings["call_timeout_s"] = entry.call_timeout
+    if entry.skip_if is not None:
+        settings["skip_if"] = entry.skip_if.data
+    return settings

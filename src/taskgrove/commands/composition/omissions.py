@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from taskgrove.commands.aggregation.tally import device_kind
-from taskgrove.commands.command_map.map_models import DeviceEntry, HandlerEntry
+from taskgrove.commands.command_map.map_base import StepEntry
 from taskgrove.commands.composition.branches import tasks_with_leaves
 from taskgrove.commands.composition.context import Component
 from taskgrove.commands.composition.guards import Objection
@@ -47,7 +47,7 @@ class Omissions:
 
     def add(
         self,
-        entry: HandlerEntry,
+        entry: StepEntry,
         path: str,
         objection: Objection,
         component: Component | None = None,
@@ -62,9 +62,8 @@ class Omissions:
         """
         device = None if component is None else component.name
         if self.rejects(entry, objection, component):
-            own = entry.handler if isinstance(entry, DeviceEntry) else entry.command_name
             because = "" if entry.reject_missing else f"; {_CORRELATOR}"
-            self.refusals.append(f"{device or own}: {objection}{because}")
+            self.refusals.append(f"{device or entry.subject}: {objection}{because}")
             if component is not None:
                 self.refused.append(Refusal(str(objection), objection.cause(device), path))
             return
@@ -73,20 +72,18 @@ class Omissions:
         self._leave_out(path, objection, device)
 
     @staticmethod
-    def rejects(
-        entry: HandlerEntry, objection: Objection, component: Component | None = None
-    ) -> bool:
+    def rejects(entry: StepEntry, objection: Objection, component: Component | None = None) -> bool:
         """Return whether an objection rejects the command; the arguments are those of `add`."""
         if objection.kind == "selection":
             return False
         silent = _is_correlator(component) and "reject_missing" not in entry.model_fields_set
         return entry.reject_missing or silent
 
-    def no_component(self, entry: DeviceEntry, path: str) -> None:
+    def no_component(self, entry: StepEntry, path: str) -> None:
         """Leave out an entry for which the context has nothing."""
-        reason = f"the context has no component for {entry.handler}"
+        reason = f"the context has no component for {entry.subject}"
         if entry.reject_missing:
-            self.refusals.append(f"{entry.handler}: {reason}")
+            self.refusals.append(f"{entry.subject}: {reason}")
             return
         self._explained.add(path)
         self._leave_out(path, Objection("selection", reason), None)

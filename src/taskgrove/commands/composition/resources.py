@@ -16,7 +16,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH
-from taskgrove.commands.command_map.map_models import GROUP_KEYWORDS, KEYWORDS, HandlerEntry
+from taskgrove.commands.command_map.map_base import StepEntry
+from taskgrove.commands.command_map.map_models import (
+    GROUP_KEYWORDS,
+    KEYWORDS,
+    DeviceStepEntry,
+    HandlerEntry,
+)
 from taskgrove.commands.command_map.problems import join_path, shown
 from taskgrove.commands.composition.context import Component, ManagerView
 from taskgrove.commands.composition.refused import refused_command
@@ -84,13 +90,14 @@ class Resources:
             found[name] = key
         return found
 
-    def for_component(self, entry: HandlerEntry, component: Component) -> Binding:
+    def for_component(self, entry: HandlerEntry | DeviceStepEntry, component: Component) -> Binding:
         """Return the argument of the entry's leaf on a component.
 
         Raises:
             CommandError: The resources name a component that is not there.
         """
-        keywords = dict.fromkeys((entry.handler, component.keyword))
+        names = entry.devices if isinstance(entry, DeviceStepEntry) else (entry.handler,)
+        keywords = dict.fromkeys((*names, component.keyword))
         value, source, selected = self._own(component)
         for keyword in keywords:
             per = self._per(keyword)
@@ -104,6 +111,8 @@ class Resources:
                 value, source = found, keyword
         if not selected:
             return Binding(selected=False)
+        if isinstance(entry, DeviceStepEntry) and entry.kind != "command":
+            return Binding(entry.value)
         return self._chosen(entry, value, source)
 
     def for_method(self, entry: HandlerEntry) -> Binding:
@@ -118,7 +127,7 @@ class Resources:
         key = self._by_name.get(component.name.lower())
         return (_NOT_GIVEN, None, True) if key is None else (self._given[key], key, True)
 
-    def _chosen(self, entry: HandlerEntry, value: Any, source: str | None) -> Binding:
+    def _chosen(self, entry: StepEntry, value: Any, source: str | None) -> Binding:
         if source is not None:
             self._used.add(source)
         if "argin" in entry.model_fields_set:
@@ -195,11 +204,11 @@ class Resources:
         for key in self._given:
             if key in self._used:
                 continue
-            if key in KEYWORDS or key in named:
+            if key in KEYWORDS or key in named or key in self._view.names:
                 notes.append(f"resources[{key!r}] not used: nothing in {self._command} asks for it")
                 continue
             names = [item.name for item in self._view.all_components]
-            close = nearest(key, [*KEYWORDS, *names, *self._methods])
+            close = nearest(key, [*KEYWORDS, *self._view.names, *names, *self._methods])
             hint = f"; did you mean {close!r}?" if close else ""
             wrong.append(f"resources name {shown(key)}, which is no component or keyword{hint}")
         if wrong:

@@ -71,6 +71,7 @@ def composed_detail(
             hold_timeout_s=hold_timeout_of(node) if is_held else None,
             retry_delay_s=node.retry_delay,
             retry_backoff=node.retry_backoff,
+            step=node.step,
         )
     assert isinstance(node, Task)
     return ComposedDetail(

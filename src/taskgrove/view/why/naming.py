@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode
-from taskgrove.view.phrases import COLUMNS, plain
+from taskgrove.view.phrases import COLUMNS, plain, step_words
 from taskgrove.view.terminal_text import clip_middle, safe_text, width_of
 
 
@@ -67,8 +67,7 @@ def who(node: RunNode, room: int = COLUMNS) -> str:
 
 def command_of(node: RunNode, room: int = COLUMNS) -> str:
     """Return the command of a leaf, for the middle of a sentence."""
-    command = None if node.composed is None else node.composed.command_name
-    return plain(command, room) if command else "its command"
+    return plain(step_words(node.composed), room) or "its command"
 
 
 def method_of(node: RunNode, room: int = COLUMNS) -> str:
