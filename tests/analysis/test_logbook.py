@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import os
 import re
 import socket
 import ssl
@@ -11,9 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,101 +22,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.analysis.logbook import HttpLogbook, Logbook, LogbookCounts
-from taskgrove.analysis.publishing.logbook_entries import FINAL, flat_parameters, status_entry
+from taskgrove.analysis.logbook_posts import run_parameters
+from taskgrove.analysis.publishing.logbook_entries import (
+    FINAL,
+    MAX_FILE_BYTES,
+    flat_parameters,
+    status_entry,
+)
 from taskgrove.analysis.publishing.logbook_queue import LogbookQueue
+from taskgrove.analysis.publishing.logbook_trouble import LogbookTrouble
 from taskgrove.analysis.publishing.page_origin import PageOrigin
-from taskgrove.analysis.results import TaskStatus
+from taskgrove.analysis.results import ElogSummaryPlots, TaskStatus
 from taskgrove.errors import UsageError
+from tests.logbook_server import LIMIT_S, Handler, Server, StartServer, logbook_servers, silent
 
-LIMIT_S = 30.0
 ORIGIN = PageOrigin("run-1", "observe/fit", "fit-rings", 5, "exp1", 12)
 OTHER = PageOrigin("run-2", "observe/fit", "fit-rings")
 
 
-@dataclass
-class Post:
-    """What the server was sent."""
-
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-
-
-@dataclass
-class Server:
-    """A logbook on this machine, which answers as it is told: the last answer is kept."""
-
-    answers: list[Any] = field(default_factory=lambda: [200])
-    posts: list[Post] = field(default_factory=list)
-    changed: threading.Condition = field(default_factory=threading.Condition)
-    release: threading.Event = field(default_factory=threading.Event)
-    url: str = ""
-
-    def next_answer(self, post: Post) -> Any:
-        with self.changed:
-            self.posts.append(post)
-            self.changed.notify_all()
-            return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-    def wait_for(self, count: int) -> list[Post]:
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.posts) >= count, LIMIT_S), self.posts
-            return list(self.posts)
-
-    def told(self) -> list[tuple[str, str]]:
-        return [(post.body["run_id"], post.body.get("status", "-")) for post in self.posts]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Any
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        logbook: Server = self.server.logbook
-        answer = logbook.next_answer(Post(self.path, headers, body))
-        if callable(answer):
-            answer(self, logbook)
-        else:
-            self.send_response(answer)
-            self.end_headers()
-            self.wfile.write(b"\x00 not JSON")
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
-class QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is expected here."""
-
-
 @pytest.fixture
-def start() -> Iterator[Callable[..., Server]]:
-    running: list[tuple[ThreadingHTTPServer, threading.Thread, Server]] = []
-
-    def start_one(*answers: Any, context: ssl.SSLContext | None = None) -> Server:
-        http = QuietServer(("127.0.0.1", 0), Handler)
-        logbook = Server(list(answers) or [200])
-        http.logbook = logbook  # type: ignore[attr-defined]
-        scheme = "http"
-        if context is not None:
-            http.socket = context.wrap_socket(http.socket, server_side=True)
-            scheme = "https"
-        logbook.url = f"{scheme}://127.0.0.1:{http.server_address[1]}/api/runs?x=1"
-        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
-        thread.start()
-        running.append((http, thread, logbook))
-        return logbook
-
-    yield start_one
-    for http, thread, logbook in running:
-        logbook.release.set()
-        http.shutdown()
-        http.server_close()
-        thread.join(LIMIT_S)
+def start() -> Iterator[StartServer]:
+    with logbook_servers() as started:
+        yield started
 
 
 @pytest.fixture
@@ -191,6 +118,73 @@ def test_statuses_and_parameters_are_posted_as_documented(
     }  # fmt: skip
     assert parameters.body["parameters"] == {"distance": 0.1, "fit.rings": 5}
     assert troubles == []
+
+
+def test_a_message_takes_its_files_along(
+    tmp_path: Path,
+    start: StartServer,
+    connect: Callable[..., HttpLogbook],
+    troubles: list[LogbookTrouble],
+) -> None:
+    (tmp_path / "scan.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "map.ccp4").write_bytes(bytes(range(256)))
+    os.mkfifo(tmp_path / "pipe")  # opening it would block
+    with (tmp_path / "huge.bin").open("wb") as huge:
+        huge.truncate(MAX_FILE_BYTES)
+    names = ["scan.csv", "map.ccp4", "none.txt", "pipe", "huge.bin"]
+    server = start()
+    logbook = connect(server.url)
+    logbook.post_message(ORIGIN, "a map", tags=["density"], files=[tmp_path / it for it in names])
+    assert logbook.close(LIMIT_S)
+    (post,) = server.posts
+    assert (post.body["kind"], post.body["message"]) == ("message", "a map")
+    assert post.body["tags"] == ["density"]
+    first, second, *lacking = post.body["files"]
+    assert (first["name"], first["media_type"], first["size_bytes"]) == ("scan.csv", "text/csv", 8)
+    assert base64.b64decode(first["base64"]) == b"x,y\n1,2\n"
+    assert base64.b64decode(second["base64"]) == bytes(range(256))
+    assert lacking == [
+        {"name": "none.txt", "error": "No such file or directory"},
+        {"name": "pipe", "error": "it is not a regular file"},
+        {"name": "huge.bin", "error": "the files of a message are longer than 16 MiB"},
+    ]
+    assert {trouble.why for trouble in troubles} == {"file"}
+    assert len(troubles) == 3
+    assert f"a file of the message of observe/fit: {tmp_path}/none.txt: No such" in troubles[0]
+
+
+def test_a_trouble_has_its_parts_as_data(
+    start: StartServer, connect: Callable[..., HttpLogbook], troubles: list[LogbookTrouble]
+) -> None:
+    logbook = connect(start(403).url)
+    logbook.post_status(ORIGIN, TaskStatus.TIMEDOUT)
+    logbook.close(LIMIT_S)
+    (trouble,) = troubles
+    assert trouble.origin is ORIGIN
+    data = trouble.as_data()
+    assert data.pop("logbook") == logbook.shown
+    assert data == {
+        "entry": "status", "status": "TIMEDOUT", "why": "answered",
+        "words": "answered 403 Forbidden", "code": "403", "tries": "1",
+    }  # fmt: skip
+    logbook.post_message(ORIGIN, "too late")
+    assert (troubles[1].entry, troubles[1].why, troubles[1].code) == ("message", "closed", None)
+
+
+@pytest.mark.parametrize(
+    ("summary", "parameters"),
+    [
+        ("a text", {}),
+        ({"a": 1}, {"a": 1}),
+        ([{"a": 1}, "text", {"b": {"c": 2}}], {"a": 1, "b": {"c": 2}}),
+        (({"a": 1}, ElogSummaryPlots("scan", b"<p>")), {"a": 1}),
+        (None, {}),
+    ],
+)
+def test_the_dicts_of_a_summary_are_the_parameters_of_a_run(
+    summary: Any, parameters: dict[str, Any]
+) -> None:
+    assert run_parameters(summary) == parameters
 
 
 def test_the_final_statuses_are_those_after_which_none_follows() -> None:
@@ -396,10 +390,6 @@ def dripping(handler: Handler, server: Server) -> None:
     while not server.release.wait(0.02):
         handler.wfile.write(b"a")
         handler.wfile.flush()
-
-
-def silent(handler: Handler, server: Server) -> None:
-    server.release.wait(LIMIT_S)
 
 
 @pytest.mark.parametrize("answer", [dripping, silent])

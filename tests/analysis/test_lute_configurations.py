@@ -141,6 +141,20 @@ def test_further_keys_are_data_of_the_template(tmp_path: Path) -> None:
     assert render_argv(parameters) == ["cheetah"]
 
 
+def test_of_a_doubled_key_the_last_one_counts_with_a_warning() -> None:
+    text = "title: t\nrun: 1\nrun: 12\n...\n---\nA: {x: 1, y: {z: 2, z: 3}}\nA: {x: 5}\n"
+    found = parse_configuration(text, file="c.yaml")
+    assert (found.header.run, found.values_for("A")) == (12, {"x": 5})
+    places = [warning.split(": the key ")[0] for warning in found.warnings]
+    assert places == ["c.yaml:3:1: run", "c.yaml:6:21: A.y.z", "c.yaml:7:1: A"]
+    assert found.warnings[0].endswith("stands here twice (first in line 2); the last one counts")
+
+
+def test_a_doubled_key_in_our_form_is_an_error() -> None:
+    with pytest.raises(AnalysisError, match="the key 'x' stands here twice"):
+        parse_configuration("A: {x: 1, x: 2}")
+
+
 def test_the_batch_system_may_give_experiment_and_run() -> None:
     two = "title: x\nrun: \n...\n---\nA: {x: '{{ experiment }}-{{ run }}'}\n"
     environ = {"EXPERIMENT": "mfx9", "RUN_NUM": "12_2024-05-01T10:00"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import ElogSummaryPlots, TaskResult, TaskStatus
 from taskgrove.analysis.summary_plots import collect_plots
 from taskgrove.analysis.task import AnalysisTask
+from taskgrove.analysis.tasklets import TaskletContext
 from tests.analysis.analysis_runs import Heard, Runs
 from tests.analysis.drawings import matplotlib_figure
 from tests.analysis.sample_tasks import SampleParameters
@@ -55,6 +56,16 @@ class Notes:
 
     def post_parameters(self, origin: PageOrigin, parameters: Mapping[str, Any]) -> None:
         self.told.append(("parameters", dict(parameters)))
+
+    def post_message(
+        self,
+        origin: PageOrigin,
+        text: str,
+        *,
+        tags: Iterable[str] = (),
+        files: Iterable[str | Path] = (),
+    ) -> None:
+        self.told.append(("message", (text, list(tags), list(files))))
 
     def close(self, timeout_s: float = 10.0) -> bool:
         return True
@@ -143,3 +154,25 @@ def test_a_summary_that_is_a_dict_is_told_as_parameters(analyses: Runs) -> None:
     heard.wait_for("done")
     assert [status for status, _ in notes.told] == ["RUNNING", "COMPLETED", "parameters"]
     assert notes.told[-1][1] == {"distance": 0.1, "rings": 5}
+
+
+def test_a_tasklet_posts_messages_with_files(analyses: Runs, tmp_path: Path) -> None:
+    answers: list[bool] = []
+
+    def tell(context: TaskletContext) -> None:
+        text = "password=hunter2secret is kept out"
+        answers.append(context.post_message(text, tags=["fit"], files=["map.ccp4"]))
+
+    for logbook in (Notes(), None):
+        handle = analyses.run(
+            Draw, SampleParameters(text="dict"), logbook=logbook, origin=ORIGIN,
+            after=[tell], work_dir=tmp_path,
+        )  # fmt: skip
+        heard = Heard()
+        handle.on_event(heard)
+        heard.wait_for("done")
+        if logbook is not None:
+            (message,) = [told for kind, told in logbook.told if kind == "message"]
+            assert "hunter2secret" not in message[0]
+            assert message[1:] == (["fit"], [tmp_path / "map.ccp4"])
+    assert answers == [True, False]

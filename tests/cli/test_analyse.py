@@ -363,6 +363,23 @@ def test_a_map_runs_analyses_beside_other_steps(site: Path) -> None:
     assert "count/last: completed" in done.stdout
 
 
+def test_a_doubled_key_in_the_form_of_lute_is_a_warning(site: Path) -> None:
+    text = "title: t\n---\nCountFrames: {frames: 1, label: x,\n  frames: 2}\n"
+    (site / "lute.yaml").write_text(text)
+    said = "warning: lute.yaml:4:3: CountFrames.frames: the key 'frames' stands here twice"
+    done = analyse(site, "lute.yaml", "CountFrames")
+    assert done.returncode == 0, done
+    assert said in done.stderr + done.stdout
+    assert "2 frames counted" in done.stdout
+    (site / "twice.yaml").write_text(
+        "count:\n  type: sequential\n  tasks:\n"
+        "    first: {handler: analysis, command_name: CountFrames, config: lute.yaml}\n"
+    )
+    done = taskgrove("run", "twice.yaml", "count", *SITE, "--no-record", cwd=site)
+    assert done.returncode == 0, done
+    assert said in done.stderr + done.stdout
+
+
 def test_a_map_with_a_wrong_parameter_is_rejected_before_anything_runs(site: Path) -> None:
     done = taskgrove("run", "map.yaml", "wrong", *SITE, "--no-record", cwd=site)
     assert done.returncode == 4, done

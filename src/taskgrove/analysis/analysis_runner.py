@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,10 +29,10 @@ from taskgrove.analysis.configuration import EarlierResults
 from taskgrove.analysis.executor import AnalysisExecutor
 from taskgrove.analysis.leaves.following import LeafFollower, Listener
 from taskgrove.analysis.leaves.parameters import LeafParameters, WaitsForEarlier
+from taskgrove.analysis.leaves.posting import LeafPosts
 from taskgrove.analysis.leaves.result_files import ResultFiles
 from taskgrove.analysis.parameters.base import TaskParameters
 from taskgrove.analysis.parameters.header import AnalysisHeader
-from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import REGISTRY, AnalysisEntry, AnalysisRegistry
 from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.no_start import cause_of_no_start
@@ -47,10 +46,11 @@ from taskgrove.events import Cause, exception_line
 from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
+    from taskgrove.analysis import logbook as logbooks
     from taskgrove.analysis import pages
     from taskgrove.analysis.leaves.attaching import AttachedProcess
-else:
-    pages = LaterModule("taskgrove.analysis.pages")  # for the types of methods only
+else:  # for the types of methods only
+    logbooks, pages = map(LaterModule, ("taskgrove.analysis.logbook", "taskgrove.analysis.pages"))
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ class AnalysisRunner:
         slots: How many processes run at once; None: as many as this process has processors.
         earlier: Finds results of earlier runs for configurations.
         publisher: Publishes summary plots: a folder, or a publisher; None: none are published.
+        logbook: Where the status of each analysis is posted, and the dicts of its summary; it
+            stays the caller's to close, after the runner.
         work_dir: Where analyses work, in place of the ``work_dir`` of their configurations.
         environment: See :class:`~taskgrove.analysis.executor.AnalysisExecutor`.
         poll_interval: As the executor's, in seconds.
@@ -78,6 +80,9 @@ class AnalysisRunner:
         listener: Called with the leaf's context and each event of its analysis; for surfaces
             that show every line of the log.
 
+    Attributes:
+        posts: Posts to the logbook.
+
     Raises:
         UsageError: ``slots`` or a limit is out of range.
     """
@@ -89,6 +94,7 @@ class AnalysisRunner:
         slots: int | None = None,
         earlier: EarlierResults | None = None,
         publisher: pages.PagePublisher | str | Path | None = None,
+        logbook: logbooks.Logbook | None = None,
         work_dir: str | Path | None = None,
         environment: AnalysisEnvironment | Mapping[str, str | None] | None = None,
         poll_interval: float = 0.5,
@@ -105,6 +111,7 @@ class AnalysisRunner:
         self.registry = default_registry() if registry is None else registry
         self.slots = slots
         self._publisher = _publisher_of(publisher)
+        self.posts = LeafPosts(logbook)
         self._work_dir = work_dir
         header = {} if work_dir is None else {"work_dir": str(work_dir)}
         self._parameters = LeafParameters(earlier, header)
@@ -153,6 +160,7 @@ class AnalysisRunner:
         except (AnalysisError, UsageError) as exc:
             result = (ResultCode.FAILED, exception_line(exc))
             cause = self._cause_of(context.leaf, exc)
+            self.posts.never_began(context, result[1])
             context.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
             return
         follower = LeafFollower(context, executor, self._ended, written, self._listener)
@@ -314,14 +322,6 @@ class AnalysisRunner:
         entry = self.registry.get(leaf.command_name)
         parameters, header = self._parameters.of(leaf, entry, self._parameters.earlier)
         self._result_files.claim(leaf, parameters, self._folder(header))
-        origin = PageOrigin(
-            run_id=context.run_id,
-            path=context.path,
-            analysis=entry.name,
-            wall_ns=time.time_ns(),
-            experiment=header.experiment,
-            experiment_run=header.run,
-        )
         return self._executor(
             entry,
             parameters,
@@ -330,7 +330,8 @@ class AnalysisRunner:
             # The leaf's own limit comes before the one that holds for the whole configuration.
             timeout_s=leaf.timeout,
             publisher=self._publisher,
-            origin=origin,
+            logbook=self.posts.logbook,
+            origin=self.posts.origin_of(context, entry.name, header),
         )
 
     def _executor(

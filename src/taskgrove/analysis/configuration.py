@@ -70,11 +70,13 @@ class Configuration:
         file: The file it was read from, as text, or None.
         text: The whole text, for the record.
         header: The header.
+        warnings: What was read, but is probably a mistake: one line each, with its place.
     """
 
     file: str | None
     text: str
     header: AnalysisHeader
+    warnings: tuple[str, ...]
     _layout: Layout = field(repr=False)
     _scope: Scope = field(repr=False)
     _known: frozenset[str] | None = field(repr=False, default=None)
@@ -272,7 +274,11 @@ def _made(
     layout = dataclasses.replace(layout, header=at_home(layout.header))
     scope = dataclasses.replace(scope, header=layout.header)
     header = _header(layout.header, scope, problems)
-    return Configuration(problems.file, words, header, layout, _knowing_run(scope, header), known)
+    warnings = tuple(
+        f"{item.line_for(problems.file)}; the last one counts" for item in layout.warnings
+    )
+    scope = _knowing_run(scope, header)
+    return Configuration(problems.file, words, header, warnings, layout, scope, known)
 
 
 def _knowing_run(scope: Scope, header: AnalysisHeader) -> Scope:

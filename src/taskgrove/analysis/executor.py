@@ -100,7 +100,7 @@ class AnalysisExecutor:
         stdin: A file that is the standard input, relative to the folder in which it runs; None:
             what the entry says, else there is none.
         publisher: Publishes summary plots of the result; references stand in their place then.
-        logbook: Where the status of the analysis is posted, and a summary that is a dict.
+        logbook: Where the status of the analysis is posted, and the dicts of its summary.
         origin: Where the publisher and the logbook are told that all this comes from.
         supervisor: Who supervises; None: the one that all executors of this process share.
 
@@ -184,12 +184,12 @@ class AnalysisExecutor:
             before=(*entry.before, *before),
             after=(*entry.after, *after),
             publisher=publisher,
+            logbook=logbook,
             origin=origin,
             redaction=Redaction.from_environment(),
         )
         self.spec.environment.check()
         self._callbacks = (*hooks_of(entry.hooks).callbacks(), *hooks_of(hooks).callbacks())
-        self._logbook = logbook
         self._supervisor = supervisor
 
     def check_start(self) -> None:
@@ -214,10 +214,9 @@ class AnalysisExecutor:
     def start(self) -> AnalysisHandle:
         """Start the analysis; what stands in its way is its outcome, not an exception."""
         spec, callbacks = self.spec, self._callbacks
-        if self._logbook is not None:
+        if spec.logbook is not None:
             spec.redaction.remember([dict(os.environ), dict(spec.parameters or ())])
-            post = logbook_callback(self._logbook, spec.origin, spec.name, spec.redaction)
-            callbacks = (*callbacks, post)
+            callbacks = (*callbacks, logbook_callback(spec.logbook, spec))
         loop = (self._supervisor or default_supervisor()).lease()
         handle = AnalysisHandle(spec.name, EventDelivery(loop.callers.submit, callbacks))
         ending = AnalysisEnding(spec, loop, handle)
@@ -255,7 +254,9 @@ def _start(
 ) -> None:
     _make_work_dir(spec.work_dir)
     environment = spec.environment.build(called_off=lambda: supervision.is_called_off)
-    context = TaskletContext(spec.name, spec.parameters, environment, spec.work_dir)
+    context = TaskletContext(
+        spec.name, spec.parameters, environment, spec.work_dir, post=spec.post_message
+    )
     run_tasklets("before", spec.before, context)
     plan = supervision.plan = plan_of(spec, loop.next_mark(), context.environment)
     if supervision.is_called_off:

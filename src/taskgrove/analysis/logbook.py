@@ -2,7 +2,7 @@
 
 A logbook never delays an analysis and never fails one: each entry is put into a bounded queue
 and posted by another thread, with a timeout for each try and with retries. An entry that
-could not be posted is reported to a callback, and counted.
+could not be posted is counted, and reported to a callback, or else to the log.
 
 Threads: any thread may call the methods of a :class:`HttpLogbook`. Its thread is started by the
 first post and ends with :meth:`HttpLogbook.close`. ``_lock`` guards the queue, the counts and
@@ -19,11 +19,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
-from taskgrove.analysis.publishing.logbook_entries import Entry, parameters_entry, status_entry
+from taskgrove.analysis.publishing.logbook_entries import (
+    Entry,
+    message_entry,
+    parameters_entry,
+    status_entry,
+)
 from taskgrove.analysis.publishing.logbook_http import HttpPoster, PostAnswer
 from taskgrove.analysis.publishing.logbook_queue import LogbookQueue
+from taskgrove.analysis.publishing.logbook_trouble import LogbookTrouble, TroubleKind
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.clock import SYSTEM_CLOCK, Clock
@@ -49,6 +56,17 @@ class Logbook(Protocol):
 
     def post_parameters(self, origin: PageOrigin, parameters: Mapping[str, Any]) -> None:
         """Tell parameters of a run: a result's summary, when that is a dict."""
+        ...
+
+    def post_message(
+        self,
+        origin: PageOrigin,
+        text: str,
+        *,
+        tags: Iterable[str] = (),
+        files: Iterable[str | Path] = (),
+    ) -> None:
+        """Tell a message, with files."""
         ...
 
     def close(self, timeout_s: float = 10.0) -> bool:
@@ -93,8 +111,9 @@ class HttpLogbook:
             second, and so on, up to ``max_backoff_s``. A logbook's ``Retry-After`` counts when
             it asks for longer.
         capacity: How many entries may wait.
-        on_trouble: Called with a sentence for each entry that is given up or dropped, on the
-            logbook's thread or on one that posts or closes; it should not block.
+        on_trouble: Called for each entry that is given up or dropped, with a
+            :class:`LogbookTrouble`, which is a sentence and has its parts as attributes; on the
+            logbook's thread or on one that posts or closes. It should not block.
         ssl_context: How the logbook's certificate is checked; None: as the system does.
         allow_plain_token: Send the token over plain ``http`` to another machine too.
         clock: The source of wall-clock time.
@@ -113,7 +132,7 @@ class HttpLogbook:
         backoff_s: float = 0.5,
         max_backoff_s: float = 60.0,
         capacity: int = 1000,
-        on_trouble: Callable[[str], object] | None = None,
+        on_trouble: Callable[[LogbookTrouble], object] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         allow_plain_token: bool = False,
         clock: Clock = SYSTEM_CLOCK,
@@ -143,7 +162,7 @@ class HttpLogbook:
 
     @classmethod
     def from_environment(
-        cls, *, on_trouble: Callable[[str], object] | None = None
+        cls, *, on_trouble: Callable[[LogbookTrouble], object] | None = None
     ) -> HttpLogbook | None:
         """Return the logbook of ``TASKGROVE_LOGBOOK_URL``, or None when that is not set.
 
@@ -152,6 +171,11 @@ class HttpLogbook:
         """
         url = os.environ.get(URL_VARIABLE)
         return cls(url, on_trouble=on_trouble) if url else None
+
+    @property
+    def shown(self) -> str:
+        """The address without what may be secret."""
+        return self._poster.shown
 
     def __repr__(self) -> str:
         return f"<HttpLogbook {self._poster.shown}>"
@@ -169,6 +193,25 @@ class HttpLogbook:
     def post_parameters(self, origin: PageOrigin, parameters: Mapping[str, Any]) -> None:
         """Tell parameters of a run, as plain names and values; returns at once."""
         self._put(parameters_entry(origin, parameters, self._next_ns()))
+
+    def post_message(
+        self,
+        origin: PageOrigin,
+        text: str,
+        *,
+        tags: Iterable[str] = (),
+        files: Iterable[str | Path] = (),
+    ) -> None:
+        """Tell a message, with files; returns at once.
+
+        Args:
+            origin: The analysis that it is about.
+            text: The message.
+            tags: Words by which a logbook files it.
+            files: Files of at most 16 MiB together; they are read when the message is posted. One
+                that cannot be read is left out, and reported to ``on_trouble``.
+        """
+        self._put(message_entry(origin, text, self._next_ns(), tags, files))
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Try every waiting entry once more, ends first, and end the thread.
@@ -192,7 +235,7 @@ class HttpLogbook:
             left = self._queue.drain()
             self._counts.update(dropped=len(left))
             lost = self._counts["failed"] + self._counts["dropped"] - lost_before
-        self._tell(left, "the logbook was closed")
+        self._tell(left, "closed", "the logbook was closed")
         return lost == 0
 
     def __enter__(self) -> Self:
@@ -207,17 +250,18 @@ class HttpLogbook:
             return self._last_ns
 
     def _put(self, entry: Entry) -> None:
+        why: TroubleKind
         with self._lock:
             if self._close_by is not None:
-                dropped, why = [entry], "the logbook is closed"
+                dropped, why, words = [entry], "closed", "the logbook is closed"
             else:
                 entry.due = time.monotonic()
                 overtaken, dropped = self._queue.add(entry)
                 self._counts.update(overtaken=len(overtaken))
-                why = "too many entries wait"
+                why, words = "queue_full", "too many entries wait"
                 self._loop.post(self._post_due)
             self._counts.update(dropped=len(dropped))
-        self._tell(dropped, why)
+        self._tell(dropped, why, words)
 
     def _post_due(self) -> None:
         """Try the oldest entry that is due, if there is one."""
@@ -237,16 +281,27 @@ class HttpLogbook:
             self._try(entry, max(0.1, left_s))
 
     def _try(self, entry: Entry, limit_s: float | None) -> None:
+        lacking: list[str] = []
         try:
-            answer = self._poster.post(entry.body, entry.key, limit_s)
+            body, lacking = entry.with_files()
+            answer = self._poster.post(body, entry.key, limit_s)
         except Exception as exc:  # this entry is given up; the thread posts the next one
             _LOGGER.exception("an entry of the logbook could not be posted")
-            answer = PostAnswer(False, False, f"{type(exc).__name__}: {exc}")
+            answer = PostAnswer(False, False, f"{type(exc).__name__}: {exc}", "fault")
         entry.tries += 1
+        if not self._has_ended(entry, answer):
+            return
+        if not answer.sent:
+            self._tell([entry], answer.why, answer.text, answer.code)
+        for words in lacking if answer.sent else ():
+            self._tell([entry], "file", words)
+
+    def _has_ended(self, entry: Entry, answer: PostAnswer) -> bool:
+        """Count a try; False: the entry is tried again, or a later one replaces it."""
         with self._lock:
             if answer.sent:
                 self._counts.update(posted=1)
-                return
+                return True
             closing = self._close_by is not None
             if answer.again and entry.tries <= self._retries and not closing:
                 wait_s = max(self._backoff_s * 2 ** (entry.tries - 1), answer.wait_s or 0.0)
@@ -256,17 +311,19 @@ class HttpLogbook:
                     self._counts.update(retried=1)
                 else:
                     self._counts.update(overtaken=1)
-                return
+                return False
             self._counts.update(failed=1)
-        tries = f"{entry.tries} {'try' if entry.tries == 1 else 'tries'}"
-        self._tell([entry], f"{answer.text} ({tries})")
+        return True
 
-    def _tell(self, entries: Iterable[Entry], why: str) -> None:
+    def _tell(
+        self, entries: Iterable[Entry], why: TroubleKind, words: str, code: int | None = None
+    ) -> None:
         for entry in entries:
-            said = f"the logbook at {self._poster.shown} did not get the {entry.title}: {why}"
-            _LOGGER.warning("%s", said)
+            said = LogbookTrouble(entry, self.shown, why, words, code)
+            if self._on_trouble is None:
+                _LOGGER.warning("%s", said)
+                continue
             try:
-                if self._on_trouble is not None:
-                    self._on_trouble(said)
-            except Exception:
+                self._on_trouble(said)
+            except BaseException:
                 _LOGGER.exception("the callback for trouble with the logbook raised")

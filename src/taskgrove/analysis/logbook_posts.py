@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.running.analysis_events import AnalysisEvent, Callback
 
 if TYPE_CHECKING:
     from taskgrove.analysis.logbook import Logbook
-    from taskgrove.redaction import Redaction
+    from taskgrove.analysis.running.spec import AnalysisSpec
 
 _POSTED: Final = frozenset({"started", "stopped", "resumed", "result", "failed", "cancelled"})
 
 
-def logbook_callback(
-    logbook: Logbook, origin: PageOrigin | None, analysis: str, redaction: Redaction
-) -> Callback:
+def logbook_callback(logbook: Logbook, spec: AnalysisSpec) -> Callback:
     """Return a callback that posts the events of an analysis to a logbook.
 
-    A summary that is a dict is posted as parameters of the run. Secrets are redacted.
+    With the end goes the summary: a text, and its dicts as parameters of the run. Secrets are
+    redacted.
     """
-    where = origin if origin is not None else PageOrigin(analysis=analysis)
+    origin, redaction = spec.known_origin, spec.redaction
 
     def post(event: AnalysisEvent) -> None:
         if event.kind not in _POSTED:
             return
-        logbook.post_status(where, event.status, redaction.said(event.text))
-        if event.outcome is not None:
-            summary = event.outcome.result.summary
-            if isinstance(summary, Mapping):
-                logbook.post_parameters(where, redaction.plain(summary))
+        summary = None if event.outcome is None else event.outcome.result.summary
+        text = event.text or (summary if isinstance(summary, str) else "")
+        logbook.post_status(origin, event.status, redaction.said(text))
+        parameters = run_parameters(summary)
+        if parameters:
+            logbook.post_parameters(origin, redaction.plain(parameters))
 
     return post
+
+
+def run_parameters(summary: Any) -> dict[Any, Any]:
+    """Return the parameters of a run that a summary holds: its dicts, without plots.
+
+    A summary is a text, a dict, or a list of dicts and plots.
+    """
+    if isinstance(summary, Mapping):
+        return dict(summary)
+    if not isinstance(summary, (list, tuple)):
+        return {}
+    found: dict[Any, Any] = {}
+    for item in summary:
+        if isinstance(item, Mapping):
+            found.update(item)
+    return found

@@ -17,6 +17,9 @@ from taskgrove.analysis.variables import checked_variables
 from taskgrove.errors import AnalysisError
 from taskgrove.events.foreign_values import readable
 
+#: Posts a message: text, tags, files.
+PostMessage: TypeAlias = Callable[[str, Iterable[str], Iterable[Path]], object]
+
 
 @dataclass(slots=True)
 class TaskletContext:
@@ -29,6 +32,7 @@ class TaskletContext:
             None removes a variable.
         work_dir: Its working folder, or None.
         result: Its result, for an *after*; None for a *before*.
+        post: Posts a message to the logbook; None: there is no logbook.
     """
 
     analysis: str
@@ -36,6 +40,27 @@ class TaskletContext:
     environment: dict[str, str] = field(default_factory=dict)
     work_dir: Path | None = None
     result: TaskResult | None = None
+    post: PostMessage | None = None
+
+    def post_message(
+        self, text: str, *, tags: Iterable[str] = (), files: Iterable[str | Path] = ()
+    ) -> bool:
+        """Post a message to the logbook; returns at once.
+
+        Args:
+            text: The message.
+            tags: Words by which a logbook files it.
+            files: Files that go with it, relative to ``work_dir``; they are read when it is
+                posted.
+
+        Returns:
+            False when there is no logbook.
+        """
+        if self.post is None:
+            return False
+        folder = self.work_dir or Path()
+        self.post(text, tags, [folder / file for file in files])
+        return True
 
     def set_payload(self, payload: Any) -> None:
         """Replace the payload of the result; only after the analysis."""

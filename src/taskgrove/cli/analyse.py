@@ -15,8 +15,9 @@ from taskgrove.cli.analyses import (
     GRACE_S,
     AnalysisOptions,
     analysis_leaves,
+    analysis_runner,
     load_registry,
-    make_runner,
+    say_warnings,
 )
 from taskgrove.cli.analysis_surface import AnalysisFeed, AnalysisLines
 from taskgrove.cli.analysis_words import (
@@ -137,6 +138,7 @@ def analyse(
     help_task: opt.HelpTask = None,
     db: opt.Database = None,
     no_record: opt.NoRecord = False,
+    logbook: opt.LogbookAddress = None,
     notify: opt.Notify = None,
 ) -> int:
     """Run an analysis as a supervised process, show its log live, and describe its result.
@@ -157,7 +159,13 @@ def analyse(
         say_parameters(terminal, entry, described)
         return ExitCode.OK
     options = AnalysisOptions.given(
-        analyses, pages, work_dir, 1, database=db, read_record=not no_record
+        analyses,
+        pages,
+        work_dir,
+        1,
+        database=db,
+        read_record=not no_record,
+        logbook=logbook,
     )
     said = {
         "launcher": None if launcher is None else launcher_words(launcher),
@@ -169,6 +177,7 @@ def analyse(
     }
     settings = {name: value for name, value in said.items() if value is not None}
     job = checked_job(registry, config, task, given or [], timeout, settings, options)
+    say_warnings(terminal, [job.configuration])
     with recording(terminal, db, no_record=no_record) as record:
         return run_job(terminal, job, options, record, json=json)
 
@@ -277,7 +286,7 @@ def run_job(
     about, prior = resumed or (job.about(options), {})
     feed, events, view = AnalysisFeed(), EventQueue(), RunView()
     tree, grace_s = job.tree(), job.grace_s + GRACE_MARGIN_S
-    with make_runner(replace(options, processes=1, listener=feed), grace_s) as runner:
+    with analysis_runner(replace(options, processes=1, listener=feed), grace_s) as runner:
         for leaf in analysis_leaves(tree):
             runner.check(leaf)
         runners = {TaskExecutionType.ANALYSIS: runner}

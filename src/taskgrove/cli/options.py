@@ -114,6 +114,15 @@ Processes = Annotated[
     int | None,
     Option("--processes", "How many analyses run at once; default: one a CPU.", min=1, max=4096),
 ]
+LogbookAddress = Annotated[
+    str | None,
+    Option(
+        "--logbook",
+        "Post the status and the summary of analyses to this address; '': nowhere.",
+        "URL",
+        envvar="TASKGROVE_LOGBOOK_URL",
+    ),
+]
 Timeout = Annotated[
     float | None,
     Option(

@@ -15,6 +15,7 @@ from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import file_of_argin, load_argin, load_manager
 from taskgrove.cli.holds import HoldOptions
+from taskgrove.cli.logbook_posting import checked_address
 from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recorded import errors_as_json, write_json
 from taskgrove.cli.recording import Recording, labels_of_start
@@ -29,6 +30,7 @@ from taskgrove.cli.resume_source import (
     analysis_options,
     checked_source,
     map_of,
+    say_former_logbook,
     say_whether_changed,
 )
 from taskgrove.cli.resume_words import plan_facts, say_plan
@@ -66,6 +68,7 @@ def resume(
     json: opt.PlanAsJson = False,
     no_live: opt.NoLive = False,
     db: opt.Database = None,
+    logbook: opt.LogbookAddress = None,
     notify: opt.Notify = None,
     by: opt.Starter = None,
     why: opt.StartWhy = None,
@@ -96,6 +99,7 @@ def resume(
         by,
         why,
         plan_digest,
+        checked_address(logbook),
     )
     with (
         errors_as_json(terminal, wanted=options.is_document),
@@ -142,6 +146,7 @@ def _resume(
 ) -> int:
 
     source = checked_source(row, options)
+    say_former_logbook(terminal, source, options)
     if source["kind"] == "analysis":
         return _resume_analysis(terminal, store, record, row, options)
     command_map, about = map_of(terminal, source, options)

@@ -38,6 +38,7 @@ class ResumeOptions:
         by: The value of ``--by``.
         why: The value of ``--why``.
         plan_digest: The plan that is expected, as ``plan_facts`` tells it; None: any.
+        logbook: The address of the logbook; None: none.
     """
 
     redo: tuple[str, ...]
@@ -55,6 +56,7 @@ class ResumeOptions:
     by: str | None = None
     why: str | None = None
     plan_digest: str | None = None
+    logbook: str | None = None
 
     @property
     def is_document(self) -> bool:
@@ -107,8 +109,23 @@ def checked_source(row: RunRow, options: ResumeOptions) -> Mapping[str, Any]:
     return source
 
 
+def say_former_logbook(
+    terminal: Terminal, source: Mapping[str, Any], options: ResumeOptions
+) -> None:
+    """Say that a run posted to a logbook, where the resumed one does not."""
+    former = (source.get("analyses") or {}).get("logbook")
+    if former and options.logbook is None:
+        terminal.say(
+            safe_text(f"note: the run posted to a logbook; '--logbook {former}' does it again"),
+            "yellow",
+        )
+
+
 def analysis_options(source: Mapping[str, Any], options: ResumeOptions) -> AnalysisOptions:
-    """Return how analyses are run: as on record, but for modules, which the operator types."""
+    """Return how analyses are run: as on record, but for what the operator types.
+
+    Modules are imported, and a logbook gets a token: neither is taken from a record.
+    """
     kept = source.get("analyses") or {}
     return AnalysisOptions(
         modules=options.analyses,
@@ -116,6 +133,7 @@ def analysis_options(source: Mapping[str, Any], options: ResumeOptions) -> Analy
         work_dir=kept.get("work_dir"),
         processes=kept.get("processes"),
         database=options.database,
+        logbook=options.logbook,
     )
 
 

@@ -6,12 +6,19 @@ import dataclasses
 from collections.abc import Mapping
 
 from taskgrove.cli import options as opt
-from taskgrove.cli.analyses import AnalysisOptions, labels_of
+from taskgrove.cli.analyses import (
+    AnalysisOptions,
+    analysis_leaves,
+    configurations_of,
+    labels_of,
+    say_warnings,
+)
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.follow import EventQueue, surface_for
 from taskgrove.cli.given import check_digest, file_of_argin, load_argin, load_manager
 from taskgrove.cli.holds import HoldOptions
+from taskgrove.cli.logbook_posting import is_typed
 from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording, about_map, labels_of_start, recording
 from taskgrove.cli.run_controls import RunControls
@@ -49,6 +56,7 @@ def run(
     pages: opt.Pages = None,
     work_dir: opt.WorkDir = None,
     processes: opt.Processes = None,
+    logbook: opt.LogbookAddress = None,
     notify: opt.Notify = None,
     by: opt.Starter = None,
     why: opt.StartWhy = None,
@@ -72,7 +80,13 @@ def run(
     reader = DeviceReader("running a command on devices") if command_map.devices else None
     holds = HoldOptions(hold, tuple(pause_before or ()))
     options = AnalysisOptions.given(
-        analyses, pages, work_dir, processes, database=db, read_record=not no_record
+        analyses,
+        pages,
+        work_dir,
+        processes,
+        database=db,
+        read_record=not no_record,
+        logbook=logbook,
     )
     about = about_map(
         map_file,
@@ -102,11 +116,17 @@ def run(
             task = session.compose(command, resources, file_of_argin(argin))
             for note in task.composition_notes:
                 terminal.say(f"note: {safe_text(note)}", "dim")
+            if is_typed(options.logbook) and not analysis_leaves(task):
+                terminal.say(
+                    "note: nothing goes to the logbook: this command has no analysis", "dim"
+                )
             holds.check(task, terminal, record)
             session.preflight(task)
         except CommandError as exc:
             return record.tell_refusal(terminal, exc, about)
-        about = dataclasses.replace(about, labels={**about.labels, **labels_of(task)})
+        configurations = configurations_of(task)
+        say_warnings(terminal, configurations)
+        about = dataclasses.replace(about, labels={**about.labels, **labels_of(configurations)})
         return run_shown(terminal, session, task, record, about, json=json, holds=holds)
 
 

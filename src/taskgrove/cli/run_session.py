@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.cli.analyses import AnalysisOptions, analysis_leaves, make_runner
+from taskgrove.cli.analyses import AnalysisOptions, analysis_leaves, analysis_runner
 from taskgrove.cli.devices import DeviceReader, Reach, ask_each
 from taskgrove.commands.command_map import CommandMap
 from taskgrove.commands.command_map.map_fields import is_pattern
@@ -231,8 +231,8 @@ class MapSession:
 
     def _runner_of_analyses(self) -> AnalysisRunner:
         if self._analysis_runner is None:
-            self._analysis_runner = make_runner(self._analyses, self.grace_s)
-            self._stack.callback(self._analysis_runner.close)
+            made = analysis_runner(self._analyses, self.grace_s)
+            self._analysis_runner = self._stack.enter_context(made)
         return self._analysis_runner
 
     def __enter__(self) -> MapSession:

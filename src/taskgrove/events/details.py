@@ -142,7 +142,9 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
         topic: One of ``abort-asked``, ``abort-acknowledged``, ``abort-unheard``,
             ``abort-ended``, ``abandoned``, ``timeout``, ``retry``, ``attempt``, ``late``,
             ``refused``, ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``,
-            ``recovered``, ``lost``, ``silent`` (the target has stopped answering, since
+            ``recovered``, ``lost``, ``logbook`` (a logbook did not get an entry about an analysis:
+            the data ``entry`` and ``status`` say which, ``why``, ``words``, ``code`` and ``tries``
+            why), ``silent`` (the target has stopped answering, since
             ``since_ns`` of the data), ``answers`` (it answers again), ``info``. Of steering:
             ``held`` (the last attempt failed, and a decision is awaited; ``cause`` says why, the
             data ``until_ns`` when the failure will stand), ``undecided`` (the same, once all other

@@ -24,7 +24,7 @@ from taskgrove.analysis.substitution import EARLIER
 from taskgrove.analysis.written import as_written
 from taskgrove.commands.command_map.document import MapLimits, read_yaml_documents, too_big
 from taskgrove.commands.command_map.nodes import Node
-from taskgrove.commands.command_map.problems import Mark, Problems, join_path
+from taskgrove.commands.command_map.problems import MapProblem, Mark, Problems, join_path
 from taskgrove.errors import AnalysisError, MapError, errno_name
 
 #: How big a configuration may be.
@@ -79,11 +79,13 @@ class Layout:
         header: The header, a mapping.
         tasks: All else: a mapping of sections and of variables by name.
         is_two_documents: Whether it has LUTE's form.
+        warnings: Keys that stand twice, which LUTE's form allows: the last one counts.
     """
 
     header: Node
     tasks: Node
     is_two_documents: bool
+    warnings: tuple[MapProblem, ...] = ()
 
     @property
     def sections(self) -> dict[str, Node]:
@@ -137,7 +139,8 @@ def read_layout(text: str | bytes, problems: Problems) -> Layout:
     if not documents:
         raise problems.stop("there is nothing in it", hint=_HINT)
     if len(documents) == 2:
-        layout = Layout(documents[0], documents[1], True)
+        layout = Layout(documents[0], documents[1], True, tuple(problems.doubled))
+        problems.doubled.clear()
     else:
         layout = _single(documents[0], problems)
     if EARLIER in layout.tasks.value:

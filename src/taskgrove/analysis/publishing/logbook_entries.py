@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import mimetypes
+import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from taskgrove.analysis.publishing.page_names import iso_time
@@ -22,6 +26,8 @@ MAX_MESSAGE: Final = 4096
 MAX_TEXT: Final = 1000
 #: Most parameters in one post.
 MAX_PARAMETERS: Final = 500
+#: Most bytes of the files of one message.
+MAX_FILE_BYTES: Final = 16 << 20
 FINAL: Final = frozenset(
     status.name
     for status in (
@@ -30,6 +36,7 @@ FINAL: Final = frozenset(
 )  # fmt: skip
 _MAX_DEPTH: Final = 10
 
+EntryKind: TypeAlias = Literal["status", "parameters", "message"]
 Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -40,29 +47,55 @@ class Entry:
     Attributes:
         key: The idempotency key, the same for each try.
         at_ns: When it was made, nanoseconds since the epoch, UTC; grows with every entry.
-        kind: Whether it tells a status or parameters.
+        kind: Whether it tells a status or parameters, or is a message.
         origin: The analysis that it is about.
         final: True for a status after which none follows.
         body: The JSON that is sent.
         title: Its name for people.
+        status: The status that it tells, or None.
+        files: The files of a message; they are read when it is posted.
         due: When it may be tried, in seconds of the monotonic clock.
         tries: How often it was tried.
     """
 
     key: str
     at_ns: int
-    kind: Literal["status", "parameters"]
+    kind: EntryKind
     origin: PageOrigin
     final: bool
     body: bytes
     title: str
+    status: str | None = None
+    files: tuple[Path, ...] = ()
     due: float = 0.0
     tries: int = 0
 
     @property
     def rank(self) -> int:
-        """How much it matters: an end most, then parameters."""
-        return 2 if self.final else int(self.kind == "parameters")
+        """How much it matters: an end most, then parameters and messages."""
+        return 2 if self.final else int(self.kind != "status")
+
+    def with_files(self) -> tuple[bytes, list[str]]:
+        """Return its body with the content of its files, and why some of them are not in it."""
+        if not self.files:
+            return self.body, []
+        told: list[dict[str, Any]] = []
+        lacking: list[str] = []
+        left = MAX_FILE_BYTES
+        for file in self.files:
+            try:
+                content = _content_of(file, left)
+            except (OSError, ValueError) as exc:
+                why = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+                lacking.append(f"{file}: {why}")
+                told.append({"name": file.name, "error": why})
+                continue
+            left -= len(content)
+            kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+            text = base64.b64encode(content).decode()
+            told.append({"name": file.name, "media_type": kind, "size_bytes": len(content),
+                         "base64": text})  # fmt: skip
+        return json.dumps({**json.loads(self.body), "files": told}).encode(), lacking
 
     def overtakes(self, earlier: Entry) -> bool:
         """Return whether this status makes an earlier, passing status of its analysis idle."""
@@ -83,13 +116,26 @@ def status_entry(origin: PageOrigin, status: TaskStatus | str, message: str, at_
     name = status.name if isinstance(status, Enum) else str(status)
     final = name in FINAL
     content = {"status": name, "final": final, "message": readable(message, MAX_MESSAGE)}
-    return _entry("status", origin, at_ns, content, final=final, title=f"status {name}")
+    title = f"status {name}"
+    return _entry("status", origin, at_ns, content, final=final, title=title, status=name)
 
 
 def parameters_entry(origin: PageOrigin, parameters: Mapping[Any, Any], at_ns: int) -> Entry:
     """Return the entry that tells parameters of a run."""
     content = {"parameters": flat_parameters(parameters)}
     return _entry("parameters", origin, at_ns, content, final=False, title="parameters")
+
+
+def message_entry(
+    origin: PageOrigin, text: str, at_ns: int, tags: Iterable[str], files: Iterable[str | Path]
+) -> Entry:
+    """Return the entry of a message."""
+    content = {
+        "message": readable(text, MAX_MESSAGE),
+        "tags": [readable(tag, MAX_TEXT) for tag in tags],
+    }
+    paths = tuple(Path(file).absolute() for file in files)
+    return _entry("message", origin, at_ns, content, final=False, title="message", files=paths)
 
 
 def flat_parameters(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
@@ -112,13 +158,15 @@ def flat_parameters(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
 
 
 def _entry(
-    kind: Literal["status", "parameters"],
+    kind: EntryKind,
     origin: PageOrigin,
     at_ns: int,
     fields: dict[str, Any],
     *,
     final: bool,
     title: str,
+    status: str | None = None,
+    files: tuple[Path, ...] = (),
 ) -> Entry:
     key = uuid.uuid4().hex
     content = {
@@ -136,7 +184,20 @@ def _entry(
     }
     body = json.dumps(content, allow_nan=False).encode()
     about = origin.path or origin.analysis or origin.run_id
-    return Entry(key, at_ns, kind, origin, final, body, f"{title} of {about}")
+    title = f"{title} of {about}"
+    return Entry(key, at_ns, kind, origin, final, body, title, status, files)
+
+
+def _content_of(file: Path, most: int) -> bytes:
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):  # a pipe would block
+        raise ValueError("it is not a regular file")
+    if found.st_size <= most:
+        with file.open("rb") as stream:
+            content = stream.read(most + 1)
+        if len(content) <= most:
+            return content
+    raise ValueError(f"the files of a message are longer than {MAX_FILE_BYTES >> 20} MiB")
 
 
 def _leaves(parameters: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from taskgrove.analysis.publishing.logbook_trouble import TroubleKind
 from taskgrove.errors import UsageError
 
 #: Longest reason of an answer that is shown, in characters.
@@ -41,12 +42,16 @@ class PostAnswer:
         sent: True when the logbook accepted the post.
         again: True when another try may succeed.
         text: The outcome in words.
+        why: Why it was not sent.
+        code: The status code of the answer; None: there was none.
         wait_s: How long the logbook asked to wait before the next try, in seconds, or None.
     """
 
     sent: bool
     again: bool
     text: str
+    why: TroubleKind = "answered"
+    code: int | None = None
     wait_s: float | None = None
 
 
@@ -119,13 +124,14 @@ class HttpPoster:
                 connection.request("POST", self._target, body, headers)
                 return self._judged(_read_head(connection.sock, deadline))
         except TimeoutError:
-            return PostAnswer(False, True, f"no answer within {limit_s:.3g} s")
+            return PostAnswer(False, True, f"no answer within {limit_s:.3g} s", "no_answer")
         except UnicodeError:
-            return PostAnswer(False, False, f"{self._host!r} is not the name of a host")
+            words = f"{self._host!r} is not the name of a host"
+            return PostAnswer(False, False, words, "unreachable")
         except http.client.HTTPException:
-            return PostAnswer(False, True, "the answer is not HTTP")
+            return PostAnswer(False, True, "the answer is not HTTP", "garbage")
         except OSError as exc:
-            return PostAnswer(False, True, f"{type(exc).__name__}: {exc}")
+            return PostAnswer(False, True, f"{type(exc).__name__}: {exc}", "unreachable")
         finally:
             self._hold(None)
 
@@ -167,11 +173,13 @@ class HttpPoster:
         if self._token is not None:  # the logbook may echo the token
             text = text.replace(self._token, "…")
         if 200 <= status < 300:
-            return PostAnswer(True, False, text)
+            return PostAnswer(True, False, text, code=status)
         if 300 <= status < 400:
-            return PostAnswer(False, False, f"{text}: redirects are not followed")
+            words = f"{text}: redirects are not followed"
+            return PostAnswer(False, False, words, code=status)
         again = status >= 500 or status in _PASSING
-        return PostAnswer(False, again, text, _asked_wait(response.headers["Retry-After"]))
+        wait_s = _asked_wait(response.headers["Retry-After"])
+        return PostAnswer(False, again, text, "answered", status, wait_s)
 
 
 def _rest(deadline: float) -> float:

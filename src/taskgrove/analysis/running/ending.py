@@ -152,6 +152,7 @@ class AnalysisEnding:
                 dict(plan.environment) if plan is not None else {},
                 self._spec.work_dir,
                 result,
+                self._spec.post_message,
             )
             run_tasklets("after", self._spec.after, context)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.redaction import Redaction
 
 if TYPE_CHECKING:
+    from taskgrove.analysis.logbook import Logbook
     from taskgrove.analysis.pages import PagePublisher
     from taskgrove.analysis.parameters.base import TaskParameters
-    from taskgrove.analysis.publishing.page_origin import PageOrigin
-    from taskgrove.analysis.tasklets import Tasklet
+    from taskgrove.analysis.tasklets import PostMessage, Tasklet
 
 _OUTPUT = "Output: stdout and stderr, captured as text; the lines of the program's log"
 _BY_LAUNCHER = (
@@ -52,6 +54,7 @@ class AnalysisSpec:
         before: The tasklets before its process starts.
         after: The tasklets after it has COMPLETED.
         publisher: Publishes summary plots of its result; None: nobody does.
+        logbook: Where its status and the dicts of its summary are posted; None: nowhere.
         origin: Where the publisher and the logbook are told that all this comes from.
         redaction: Keeps secrets out of the record.
     """
@@ -77,6 +80,7 @@ class AnalysisSpec:
     before: tuple[Tasklet, ...] = ()
     after: tuple[Tasklet, ...] = ()
     publisher: PagePublisher | None = None
+    logbook: Logbook | None = None
     origin: PageOrigin | None = None
     redaction: Redaction
 
@@ -90,6 +94,24 @@ class AnalysisSpec:
     def package(self) -> str | None:
         """The package of a first-party analysis, whose version is recorded; else None."""
         return None if self.task is None else self.task.partition(":")[0].partition(".")[0]
+
+    @property
+    def known_origin(self) -> PageOrigin:
+        """Where its posts come from: at least from an analysis of this name."""
+        return PageOrigin(analysis=self.name) if self.origin is None else self.origin
+
+    @property
+    def post_message(self) -> PostMessage | None:
+        """Posts a message of a tasklet to the logbook; None: there is no logbook."""
+        logbook = self.logbook
+        if logbook is None:
+            return None
+
+        def post(text: str, tags: Iterable[str], files: Iterable[Path]) -> None:
+            said = self.redaction.said(text)
+            logbook.post_message(self.known_origin, said, tags=tags, files=files)
+
+        return post
 
     @property
     def communicator_desc(self) -> list[str]:

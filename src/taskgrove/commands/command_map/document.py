@@ -18,6 +18,7 @@ from taskgrove.commands.command_map.json_text import json_pieces
 from taskgrove.commands.command_map.nodes import Node, Piece
 from taskgrove.commands.command_map.problems import (
     NOWHERE,
+    MapProblem,
     Mark,
     Problems,
     can_be_written,
@@ -288,7 +289,8 @@ class _Builder:
                 f"the key {shown(key)} stands here twice{where}",
                 join_path(self._path, key),
             )
-            self._problems.add(said, path, mark, found=key, hint="names are unique")
+            problem = MapProblem(said, path, mark, found=key, hint="names are unique")
+            self._problems.doubled.append(problem)
         frame.key = key
         frame.node.key_marks[key] = mark
 

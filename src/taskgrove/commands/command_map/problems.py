@@ -123,11 +123,14 @@ class Problems:
     Attributes:
         file: The file that is read, or None.
         items: The problems, in the order in which they were met.
+        doubled: Those of keys that stand twice, of which the last one counts: a reader may take
+            them for warnings, and away from here.
         what: A noun for the document: other documents than maps are read by the same means.
     """
 
     file: str | None = None
     items: list[MapProblem] = field(default_factory=list)
+    doubled: list[MapProblem] = field(default_factory=list)
     what: str = "map"
 
     def add(
@@ -162,12 +165,12 @@ class Problems:
         Raises:
             MapError: There is at least one; it describes the first and lists all.
         """
-        if self.items:
+        if self.items or self.doubled:
             raise self.error()
 
     def error(self) -> MapError:
         """Return the MapError with all problems, in the order of their lines."""
-        ordered = sorted(self.items, key=lambda item: item.order)
+        ordered = sorted([*self.items, *self.doubled], key=lambda item: item.order)
         first = ordered[0]
         listed = ordered[:MAX_PROBLEMS]
         lines = [

@@ -37,7 +37,7 @@ from taskgrove.store.store import Store
 _LOGGER = logging.getLogger(__name__)
 
 #: How often a SQLite file is looked at, in seconds.
-LOOK_S: Final = 0.1
+LOOK_S: Final = 0.15
 #: How often a server is asked that has not notified, in seconds.
 SLOW_LOOK_S: Final = 2.0
 #: How long after a failure it is tried again, in seconds.
