@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import BaseModel, RootModel, SecretStr
 
 from taskgrove.analysis.parameters import (
     AnalysisHeader,
@@ -241,3 +241,37 @@ def test_there_are_as_many_arguments_as_values(values: list[Any]) -> None:
 
     argv = render_argv(Listed(p_arg1=values))
     assert argv[1:] == [str(value) for value in values]
+
+
+# -- structured values ----------------------------------------------------------------------------
+
+
+class Detector(BaseModel):
+    name: str = "jungfrau"
+
+
+class Gain(RootModel[float]):
+    pass
+
+
+class Structured(Tool):
+    lute_template_cfg: TemplateConfig | None = None
+    one: Detector = Detector()
+    many: list[Detector] = Parameter([Detector()])
+    by_name: dict[str, Detector] = Parameter({"a": Detector()})
+    gains: list[Gain] = Parameter([Gain(1.5)])
+    flag: str = "x"
+
+
+def test_structured_values_are_data_of_the_template() -> None:
+    config = TemplateConfig(template_name="a", output_path="b")
+    argv = render_argv(Structured(lute_template_cfg=config))
+    assert argv == ["/bin/tool", "--gains", "1.5", "--flag", "x"]
+
+
+@pytest.mark.parametrize("key", ["one", "many", "by_name"])
+def test_without_a_template_a_structured_value_is_an_error(key: str) -> None:
+    empty: dict[str, Any] = {"one": None, "many": [], "by_name": None}
+    params = Structured.model_construct(**{**empty, key: getattr(Structured(), key)})
+    with pytest.raises(AnalysisError, match=f"'{key}.* cannot be one argument"):
+        render_argv(params)

@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, RootModel, SecretBytes, SecretStr
 
 from taskgrove.analysis.parameters.base import (
     TemplateConfig,
@@ -65,17 +65,29 @@ def render_argv(params: ThirdPartyParameters) -> list[str]:
 
 
 def _given(params: ThirdPartyParameters) -> Iterator[_Given]:
-    """Yield the parameters that may be on the command line: declared fields, then other keys."""
-    has_template = False
-    for name, field in type(params).model_fields.items():
-        value = getattr(params, name)
-        has_template |= isinstance(value, TemplateConfig)
-        if name != "executable" and not isinstance(value, _NEVER_ARGUMENTS):
-            value = value.model_dump() if isinstance(value, BaseModel) else value
-            yield _Given(name, value, info_of(field))
+    """Yield the parameters that may be on the command line: declared fields, then other keys.
+
+    With a template, its data are not among them: structured fields, and keys that are not declared.
+    """
+    fields = {name: getattr(params, name) for name in type(params).model_fields}
+    has_template = any(isinstance(value, TemplateConfig) for value in fields.values())
+    for name, value in fields.items():
+        is_data = isinstance(value, _NEVER_ARGUMENTS) or (has_template and _is_structured(value))
+        if name != "executable" and not is_data:
+            value = value.model_dump() if isinstance(value, BaseModel) else value  # noqa: PLW2901
+            yield _Given(name, value, info_of(type(params).model_fields[name]))
     if not has_template:
         for name, value in (params.model_extra or {}).items():
             yield _Given(name, value, UNDECLARED)
+
+
+def _is_structured(value: Any) -> bool:
+    """Return whether a value is a model or a mapping, or a list that holds some."""
+    if isinstance(value, _LISTS):
+        return any(map(_is_structured, value))
+    if isinstance(value, RootModel):
+        return _is_structured(value.root)
+    return isinstance(value, (BaseModel, Mapping))
 
 
 def _is_left_out(params: ThirdPartyParameters, item: _Given) -> bool:
@@ -136,13 +148,15 @@ def _text(key: str, value: Any) -> str:
     """Return a single value as the text of one argument."""
     if isinstance(value, Enum):
         value = value.value
+    if isinstance(value, RootModel):
+        value = value.root
     if isinstance(value, (SecretStr, SecretBytes)):
         value = value.get_secret_value()
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, (dt.datetime, dt.date, dt.time)):
         value = value.isoformat()
-    if value is None or isinstance(value, (Mapping, *_LISTS)):
+    if value is None or isinstance(value, (BaseModel, Mapping, *_LISTS)):
         kind = "nothing" if value is None else f"a {type(value).__name__}"
         raise AnalysisError(
             f"the parameter {key!r} is {kind}, which cannot be one argument",
