@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskgrove.analysis.describing import summary_values
 from taskgrove.analysis.logbook import HttpLogbook, Logbook, LogbookCounts
-from taskgrove.analysis.logbook_posts import run_parameters
 from taskgrove.analysis.publishing.logbook_entries import (
     FINAL,
     MAX_FILE_BYTES,
@@ -184,7 +184,7 @@ def test_a_trouble_has_its_parts_as_data(
 def test_the_dicts_of_a_summary_are_the_parameters_of_a_run(
     summary: Any, parameters: dict[str, Any]
 ) -> None:
-    assert run_parameters(summary) == parameters
+    assert summary_values(summary) == parameters
 
 
 def test_the_final_statuses_are_those_after_which_none_follows() -> None:

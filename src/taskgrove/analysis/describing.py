@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,37 @@ def summary_text(summary: Any) -> str:
     return readable(map_plots(summary, lambda plots: {"page": plots.display_name}))
 
 
+def summary_values(summary: Any) -> dict[Any, Any]:
+    """Return the values that a summary holds by name: its dicts, merged.
+
+    A summary is a text, a dict, or a list of dicts and plots.
+    """
+    if isinstance(summary, Mapping):
+        return dict(summary)
+    if not isinstance(summary, (list, tuple)):
+        return {}
+    found: dict[Any, Any] = {}
+    for item in summary:
+        if isinstance(item, Mapping):
+            found.update(item)
+    return found
+
+
+def summary_json(summary: Any, redaction: Redaction) -> str:
+    """Return the values of a summary as one line of JSON, secrets redacted.
+
+    Plots are replaced by the name of their page, large values by their size.
+    """
+    values = summary_values(summary)
+    if not values:
+        return "{}"
+    from taskgrove.analysis.summary_plots import map_plots  # noqa: PLC0415 - seldom needed
+
+    values = map_plots(values, lambda plots: {"page": plots.display_name})
+    text = _json(redaction.plain({str(name): _plain(value) for name, value in values.items()}))
+    return text if len(text) <= 2 * INLINE_PAYLOAD_BYTES else _json(_too_large(len(text)))
+
+
 def payload_json(payload: Any, folder: Path | None) -> str:
     """Return a payload as one line of JSON, its large parts as references to files.
 
@@ -72,7 +104,11 @@ def payload_json(payload: Any, folder: Path | None) -> str:
         if len(text) <= 2 * INLINE_PAYLOAD_BYTES:
             return text
         size = len(text)
-    return _json({_NOT_KEPT: {"size_bytes": size}})
+    return _json(_too_large(size))
+
+
+def _too_large(size: int) -> dict[str, Any]:
+    return {_NOT_KEPT: {"size_bytes": size}}
 
 
 def read_payload(text: str, *, types: PlainTypes | None = None) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from taskgrove.analysis.describing import summary_values
 from taskgrove.analysis.running.analysis_events import AnalysisEvent, Callback
 
 if TYPE_CHECKING:
@@ -28,24 +28,8 @@ def logbook_callback(logbook: Logbook, spec: AnalysisSpec) -> Callback:
         summary = None if event.outcome is None else event.outcome.result.summary
         text = event.text or (summary if isinstance(summary, str) else "")
         logbook.post_status(origin, event.status, redaction.said(text))
-        parameters = run_parameters(summary)
+        parameters = summary_values(summary)
         if parameters:
             logbook.post_parameters(origin, redaction.plain(parameters))
 
     return post
-
-
-def run_parameters(summary: Any) -> dict[Any, Any]:
-    """Return the parameters of a run that a summary holds: its dicts, without plots.
-
-    A summary is a text, a dict, or a list of dicts and plots.
-    """
-    if isinstance(summary, Mapping):
-        return dict(summary)
-    if not isinstance(summary, (list, tuple)):
-        return {}
-    found: dict[Any, Any] = {}
-    for item in summary:
-        if isinstance(item, Mapping):
-            found.update(item)
-    return found

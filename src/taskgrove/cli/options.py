@@ -337,6 +337,18 @@ WithLabel = Annotated[
 ]
 Limit = Annotated[int | None, Option("--limit", "Only the newest N runs.", "N", min=1)]
 ListLimit = Annotated[int, Option("--limit", "Only the newest N runs.", "N", min=1)]
+OfAnalysis = Annotated[
+    str | None, Option("--analysis", "Only this analysis; * and ? as in a shell.", "NAME")
+]
+ResultColumns = Annotated[
+    list[str] | None,
+    Option(
+        "--column",
+        "Show this value, such as fit.distance or parameters.tag; may be repeated.",
+        "NAME",
+    ),
+]
+AsCsv = Annotated[bool, Option("--csv", "Print comma-separated values.")]
 #: The options that say which runs are meant, but for their number.
 Filters = Annotated[
     dict[str, Any],

@@ -12,6 +12,7 @@ RUNS_VERBS: Final[Table] = {
         "show": Verb("runs_show:show_run", "Show a run: its outcome, its tree, and the causes."),
         "diff": Verb("runs_diff:diff_runs", "Compare two runs."),
         "stats": Verb("runs_stats:runs_stats", "Add up many runs."),
+        "results": Verb("runs_results:runs_results", "Show results of analyses, over many runs."),
         "export": Verb("runs_export:export_runs", "Write runs to a file, for other programs."),
         "prune": Verb("runs_prune:prune_runs", "Remove old runs from the record."),
     }

@@ -196,6 +196,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
         source: The script that was sourced for its environment, or None.
         status: The name of the analysis' own status (``COMPLETED``, ``TIMEDOUT``, ...).
         summary: The result's short summary.
+        summary_values: The dicts that were given as the summary, merged, as one line of JSON.
         impl_schemas: The declared contracts of the result, or None.
         payload: The payload, or the reference to it (path, size, hash), as one line of JSON.
         return_code: The exit status of the process, negative for a signal; None: unknown.
@@ -222,6 +223,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
     source: str | None = None
     status: str = ""
     summary: str = ""
+    summary_values: str = "{}"
     impl_schemas: str | None = None
     payload: str = "null"
     return_code: int | None = None

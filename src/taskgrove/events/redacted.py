@@ -43,6 +43,7 @@ def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
                 parameters=redaction.json(detail.parameters),
                 communicators=tuple(map(said, detail.communicators)),
                 summary=said(detail.summary),
+                summary_values=redaction.json(detail.summary_values),
                 payload=redaction.json(detail.payload),
             )
         case FinishedDetail(

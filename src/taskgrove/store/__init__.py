@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from taskgrove.store.queries.run_diff import RunDiff as RunDiff
     from taskgrove.store.queries.run_filter import RunFilter as RunFilter
     from taskgrove.store.queries.run_filter import parse_filter as parse_filter
+    from taskgrove.store.queries.run_results import ResultRow as ResultRow
+    from taskgrove.store.queries.run_results import ResultTable as ResultTable
     from taskgrove.store.queries.run_rows import RequestRow as RequestRow
     from taskgrove.store.queries.run_rows import RunRow as RunRow
     from taskgrove.store.queries.run_rows import RunSummary as RunSummary
@@ -44,6 +46,8 @@ _LATER = {
     "RecordDesk": "taskgrove.store.record_desk",
     "Recorder": "taskgrove.store.recorder",
     "RequestRow": "taskgrove.store.queries.run_rows",
+    "ResultRow": "taskgrove.store.queries.run_results",
+    "ResultTable": "taskgrove.store.queries.run_results",
     "RunDiff": "taskgrove.store.queries.run_diff",
     "RunFilter": "taskgrove.store.queries.run_filter",
     "RunRow": "taskgrove.store.queries.run_rows",

@@ -48,11 +48,12 @@ from taskgrove.story.run_node import RunNode, RunNodes
 if TYPE_CHECKING:
     from taskgrove.store.queries import estimate as estimates
     from taskgrove.store.queries import run_diff as run_diffs
-    from taskgrove.store.queries import statistics
+    from taskgrove.store.queries import run_results, statistics
 else:
     # Imported when the types of a method are asked for, and not before.
     estimates = LaterModule("taskgrove.store.queries.estimate")
     run_diffs = LaterModule("taskgrove.store.queries.run_diff")
+    run_results = LaterModule("taskgrove.store.queries.run_results")
     statistics = LaterModule("taskgrove.store.queries.statistics")
 
 _LOGGER = logging.getLogger(__name__)
@@ -376,6 +377,20 @@ class History:
 
         self._look_aside()
         return statistics_of(self._reader, which)
+
+    def results(
+        self, which: RunFilter = ALL_RUNS, *, analysis: str | None = None
+    ) -> run_results.ResultTable:
+        """Return the results of analyses over many runs, newest first.
+
+        Args:
+            which: Which runs; its limit counts runs that have results.
+            analysis: Only of this analysis, with ``*`` and ``?`` as in a shell; None: of all.
+        """
+        from taskgrove.store.queries.run_results import results_of  # noqa: PLC0415 - slow
+
+        self._look_aside()
+        return results_of(self._reader, which, analysis)
 
     def estimate(
         self, command: str, *, leaf_count: int | None = None, but: str = ""

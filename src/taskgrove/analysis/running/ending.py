@@ -244,6 +244,7 @@ class AnalysisEnding:
             source=None if (source := spec.environment.source) is None else str(source),
             status=result.task_status.name,
             summary=describing.summary_text(result.summary),
+            summary_values=describing.summary_json(result.summary, redaction),
             impl_schemas=result.impl_schemas,
             payload=payload,
             return_code=end.facts.return_code if end.facts is not None else None,

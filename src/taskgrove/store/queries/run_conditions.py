@@ -9,6 +9,26 @@ from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.queries.run_outcome import OUTCOME_SQL
 
 
+def command_condition(reader: Reader, pattern: str) -> tuple[str, list[Any]]:
+    """Return a condition on ``runs r``, and its parameters: the command has a name.
+
+    The run of one analysis is also found by the names of the analysis and of its leaf.
+
+    Args:
+        reader: Reads the store.
+        pattern: The name, with signs as in a shell.
+    """
+    condition, parameter = reader.glob("r.command", pattern)
+    analysis, _ = reader.glob("a.analysis", pattern)
+    root, _ = reader.glob("p.path", pattern)
+    of_one_analysis = (
+        "r.leaf_count = 1 AND r.run_key IN (SELECT a.run_key FROM analyses a"  # noqa: S608
+        " JOIN nodes n ON n.run_key = a.run_key AND n.node_number = 0"
+        f" JOIN paths p ON p.path_key = n.path_key WHERE {analysis} OR {root})"
+    )
+    return f"({condition} OR ({of_one_analysis}))", [parameter] * 3
+
+
 def conditions_of(reader: Reader, which: RunFilter) -> tuple[str, list[Any]]:
     """Return a filter as a WHERE clause over ``runs r``, and its parameters.
 
@@ -19,9 +39,9 @@ def conditions_of(reader: Reader, which: RunFilter) -> tuple[str, list[Any]]:
     parts: list[str] = []
     parameters: list[Any] = []
     if which.command is not None:
-        condition, parameter = reader.glob("r.command", which.command)
+        condition, values = command_condition(reader, which.command)
         parts.append(condition)
-        parameters.append(parameter)
+        parameters += values
     if which.outcomes:
         parts.append(f"({' OR '.join(OUTCOME_SQL[word] for word in which.outcomes)})")
     if which.since_ns is not None:

@@ -43,7 +43,8 @@ class RunFilter:
 
     Attributes:
         command: The command, with ``*``, ``?``, ``[abc]`` and ``[!abc]`` as in a shell; it
-            distinguishes case.
+            distinguishes case. Of a run of one analysis also the name of the analysis or of its
+            leaf.
         outcomes: Their outcomes; empty means any.
         device: A device that a leaf of the run was for; signs as in ``command``.
         since: Runs that began at this instant or later; aware.

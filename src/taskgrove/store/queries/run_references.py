@@ -8,6 +8,7 @@ from taskgrove.errors import UnknownRunError, UsageError, nearest
 from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.queries.reading import Reader
+from taskgrove.store.queries.run_conditions import command_condition
 from taskgrove.store.queries.run_filter import parse_outcome
 from taskgrove.store.queries.run_outcome import NOT_WELL, OUTCOME_SQL, RunOutcome, outcome_word
 from taskgrove.store.queries.run_rows import (
@@ -73,14 +74,15 @@ def _resumed_by(cursor: Cursor, run_id: str) -> tuple[RunResumption, ...]:
 
 def _last(reader: Reader, cursor: Cursor, wanted: str) -> tuple[Any, ...]:
     head, _, command = wanted.partition(":")
-    conditions, parameters = [], []
+    conditions: list[str] = []
+    parameters: list[Any] = []
     outcomes = _outcomes_of(head)
     if outcomes:
         conditions.append(f"({' OR '.join(OUTCOME_SQL[outcome] for outcome in outcomes)})")
     if command:
-        condition, parameter = reader.glob("r.command", command)
+        condition, values = command_condition(reader, command)
         conditions.append(condition)
-        parameters.append(parameter)
+        parameters += values
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     row = cursor.row(newest_sql(ROW_COLUMNS, where, 1), parameters)
     if row is None:
