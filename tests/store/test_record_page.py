@@ -16,7 +16,9 @@ from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.cli.runs import runs
+from taskgrove.store.store import Store
 from tests.store.example_record import write_example
+from tests.store.test_run_results import LEAF, described, kept
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
@@ -36,15 +38,33 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three runs of one analysis, of which the first failed."""
+    file = tmp_path_factory.mktemp("results") / "runs.db"
+    given: list[tuple[str, Any]] = [
+        ("20261121T081200Z-5b20c9e1", None),
+        ("20261121T081500Z-93d1aa40", {"rings": 4, "fit": {"distance": 0.1029, "ok": True}}),
+        ("20261121T082000Z-1c0e77f2", {"rings": 5, "fit": {"distance": 0.1032, "ok": True}}),
+    ]
+    with Store.open(file) as store:
+        for minute, (run_id, payload) in enumerate(given):
+            status = "FAILED" if payload is None else "COMPLETED"
+            told = described(payload, analysis="FitRings", status=status)
+            kept(store, run_id, minute, (LEAF, told))
+    return str(file)
+
+
 def test_the_page_shows_every_verb_that_prints() -> None:
     shown = {words.split()[1] for words, _ in SHELL}
-    assert shown == {"list", "show", "diff", "stats", "prune"}
+    assert shown == {"list", "show", "diff", "stats", "results", "prune"}
     assert len(PYTHON) == 4
 
 
 @pytest.mark.parametrize(("words", "shown"), SHELL, ids=[words for words, _ in SHELL])
-def test_a_verb_prints_what_is_shown(example: str, words: str, shown: str) -> None:
-    done = CliRunner().invoke(app, shlex.split(words), env={"TASKGROVE_DB": example})
+def test_a_verb_prints_what_is_shown(example: str, results: str, words: str, shown: str) -> None:
+    db = results if words.startswith("runs results") else example
+    done = CliRunner().invoke(app, shlex.split(words), env={"TASKGROVE_DB": db})
     assert done.exit_code == 0, done.output
     assert done.stdout == shown
 
