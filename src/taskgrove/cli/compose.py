@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from json import dumps as to_json
 from typing import Any, Final, NamedTuple
 
 from taskgrove.cli import options as opt
@@ -182,6 +183,7 @@ def print_composition(terminal: Terminal, composed: Composition) -> None:
         if terminal.words.is_terminal:
             line = clip(line, terminal.width, terminal.charset.ellipsis)
         terminal.say_line([(line, "")])
+    _say_arguments(terminal, composed.view)
     leaves = _leaf_count(composed.task)
     terminal.say(f"{leaves} {'leaf' if leaves == 1 else 'leaves'}; nothing was started.")
     if composed.task.composition_notes:
@@ -199,6 +201,7 @@ def _plain(composed: Composition) -> dict[str, Any]:
             "is_leaf": row.node.is_leaf,
             "what": rule.said(row.what),
             "terms": rule.said(row.terms),
+            "argin": rule.plain(row.node.argin),
         }
         for row in composed.rows
     ]
@@ -208,6 +211,21 @@ def _plain(composed: Composition) -> dict[str, Any]:
 
 def _leaf_count(task: Task) -> int:
     return sum(1 for _, node in task.walk() if isinstance(node, LeafTask))
+
+
+def _say_arguments(terminal: Terminal, view: RunView) -> None:
+    """Print the arguments of the leaves; leaves with the same one share a line."""
+    given: dict[str, list[str]] = {}
+    for node in view.walk():
+        argin = None if node.composed is None else node.composed.argin
+        if argin is not None:
+            text = to_json(shown_rule().plain(argin), ensure_ascii=False)
+            given.setdefault(text, []).append(node.path)
+    if given:
+        terminal.say("Arguments:", "bold")
+    for text, paths in given.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        terminal.say_item(safe_text(f"{paths[0]}{more}: {text}"))
 
 
 def _label(view: RunView, node: RunNode, terminal: Terminal) -> str:

@@ -110,11 +110,20 @@ class MapSession:
                 resources,
                 resources_file=resources_file,
                 own_names=self._own_names,
+                earlier=self._earlier,
             ).compose()
         except CommandError as exc:
             if exc.hint is None and not isinstance(exc, RefusedError):  # whose causes say it
                 exc.hint = self.hint
             raise
+
+    def _earlier(self, analysis: str, key: str) -> Any:
+        """Return a value of the latest run in which an analysis completed (``{{ earlier… }}``)."""
+        if not self._analyses.read_record:
+            raise LookupError("the record is not read")
+        from taskgrove.cli.earlier import EarlierRecord  # noqa: PLC0415 - seldom
+
+        return EarlierRecord(self._analyses.database)("", "", analysis, key)
 
     def _absences(self, command: str, reader: DeviceReader) -> dict[str, Objection]:
         """Return why devices that the command could use do not answer, by name."""

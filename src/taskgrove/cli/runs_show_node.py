@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -79,6 +80,8 @@ def _facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
             yield "calls", composed.call
         if composed.command_name:
             yield "command" if composed.step == "command" else "step", step_words(composed)
+        if node.argin is not None:
+            yield "argument", json.dumps(node.argin, ensure_ascii=False)
         if composed.place is not None:
             yield "place", place_text(composed.place)
         if composed.timeout_s is not None:

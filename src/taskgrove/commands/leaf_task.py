@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from logging import Logger
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskgrove.commands.aggregation.default_rules import LeafRule
 from taskgrove.commands.base_task import (
@@ -21,6 +21,9 @@ from taskgrove.commands.task_tracker import TaskTracker
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events.details import StepKind
+
+if TYPE_CHECKING:
+    from taskgrove.commands.arguments.step_results import KeptResult, PendingArgument
 
 
 class LeafTask(BaseTask):
@@ -61,6 +64,8 @@ class LeafTask(BaseTask):
         "command_name",
         "device_name",
         "function",
+        "kept_result",
+        "pending_argument",
         "retries",
         "retry_backoff",
         "retry_delay",
@@ -128,6 +133,10 @@ class LeafTask(BaseTask):
             self.device_name = device_name_of(target)
         #: The function of a leaf made by :meth:`from_callable`, else None.
         self.function: Callable[..., Any] | None = None
+        #: The argument where it refers to results of earlier steps; ``argin`` is it once it starts.
+        self.pending_argument: PendingArgument | None = None
+        #: The result where a later step refers to it.
+        self.kept_result: KeptResult | None = None
 
     @classmethod
     def from_callable(

@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from taskgrove.commands.command_map import CommandMap, load_command_map
+from taskgrove.commands.composition.argument_references import (
+    Arguments,
+    EarlierValues,
+    has_document,
+)
 from taskgrove.commands.composition.branches import drop_empty_branches
 from taskgrove.commands.composition.context import ManagerView
 from taskgrove.commands.composition.leaf_making import LeafMaker
@@ -37,13 +42,15 @@ class MainTaskComposer:
             internal entries call, or a ComponentContext. A context without ``components`` takes
             the components from the section ``components:`` of the map.
         callback: The root's completion callback, or None.
-        resources: Arguments by component's name, keyword or method; see
-            :mod:`taskgrove.commands.composition.resources`.
+        resources: Arguments by component's name, keyword or method, or the document that arguments
+            of the map refer to; see :mod:`taskgrove.commands.composition.resources`.
         logger: A logger for the trackers; None takes the module's.
         resources_file: The file that the resources were read from; None: none.
         own_names: Whether an entry whose name is no keyword gives its name to its leaf, or to the
             group of its leaves; False names them by device, method and analysis, as the trees of
             older records.
+        earlier: Finds the values that ``{{ earlier… }}`` asks for: called with the name of an
+            analysis and a key; None: there are none.
     """
 
     def __init__(
@@ -57,8 +64,10 @@ class MainTaskComposer:
         logger: Logger | None = None,
         resources_file: str | None = None,
         own_names: bool = True,
+        earlier: EarlierValues | None = None,
     ) -> None:
         self.own_names = own_names
+        self.earlier = earlier
         self.name = name
         self.command_map = command_map
         self.component_manager = component_manager
@@ -83,9 +92,11 @@ class MainTaskComposer:
             raise self._error(f"{self.name} is not allowed", [str(objection)])
         out = Omissions()
         out.note(self.name, unchecked)
-        resources = Resources(self.name, self.resources, view)
+        is_document = has_document(command_map, self.name)
+        resources = Resources(self.name, self.resources, view, is_document=is_document)
+        arguments = Arguments(self.name, resources.document, self.earlier)
         leaves = LeafMaker(
-            command_map, view, resources, out,
+            command_map, view, resources, arguments, out,
             logger=self.logger, resources_file=self.resources_file,
         )  # fmt: skip
         builder = TreeBuilder(
@@ -104,6 +115,7 @@ class MainTaskComposer:
             raise self._rejected(root, out)
         if cleaned is None:
             raise self._error(f"{self.name} has nothing to run", out.notes)
+        arguments.bind(root)
         root.composition_notes.extend([*out.notes, *limit_notes(root)])
         return root
 

@@ -131,6 +131,9 @@ def take_over(root: Task, known: Mapping[str, Prior]) -> None:
 def report_end(leaf: LeafTask, end: PriorEnd) -> None:
     """Tell the trackers that a leaf ended, as ``end`` says."""
     fields = dict(end.fields)
+    kept, value = leaf.kept_result, fields.get("result_value")
+    if kept is not None and value is not None:
+        kept.take(None, value)
     if leaf.device_name is not None and not fields.get("skipped"):
         fields.setdefault("device_name", leaf.device_name)
     leaf.report(status=end.status, result=end.result, **fields)

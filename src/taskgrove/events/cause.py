@@ -24,7 +24,8 @@ except ModuleNotFoundError:  # an analysis in an interpreter without our depende
 #: The kinds of work that provably did nothing.
 NothingRan: TypeAlias = Literal[
     "refused", "not_allowed", "queue_full", "no_command", "no_device", "wrong_argument",
-    "misconfigured", "not_launched", "unreachable", "skipped", "not_started", "never_begun",
+    "misconfigured", "not_launched", "unreachable", "unresolved", "skipped", "not_started",
+    "never_begun",
 ]  # fmt: skip
 NOTHING_RAN: Final[frozenset[CauseKind]] = frozenset(get_args(NothingRan))
 #: The set grows by addition; :class:`Cause` explains each kind.
@@ -81,7 +82,8 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
       ``wrong_argument``: the command does not take the argument.
     - Nothing was executed, because it could not be: ``misconfigured``: the map or the
       configuration is wrong; ``not_launched``: a program cannot be started; ``unreachable``: the
-      target does not answer, and nothing was sent.
+      target does not answer, and nothing was sent; ``unresolved``: its argument refers to a
+      result that an earlier step has not given.
     - The target went away: ``died``: its server ended while the work ran; ``restarted``: the same,
       and it is back; ``silent``: it stopped answering; ``fate_unknown``: the answer to the call
       was lost; ``forgotten``: it does not know the work any more.

@@ -52,6 +52,8 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
         retry_backoff: The factor by which each further pause is longer than the one before.
         step: Of a leaf on a device: ``command``, or what is done with the attribute whose name is
             in ``command_name``: ``write``, ``wait`` (until it has a value), ``expect`` (now).
+        argin: The argument of a device or a method, as plain data; a reference to a result of an
+            earlier step stands in it as it is written. None: it has none.
     """
 
     execution: ExecutionKind
@@ -80,6 +82,7 @@ class ComposedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="compo
     retry_delay_s: float = 0.0
     retry_backoff: float = 1.0
     step: StepKind = "command"
+    argin: Any = None
 
 
 class StartedDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="started"):
@@ -145,7 +148,9 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             ``recovered``, ``lost``, ``logbook`` (a logbook did not get an entry about an analysis:
             the data ``entry`` and ``status`` say which, ``why``, ``words``, ``code`` and ``tries``
             why), ``silent`` (the target has stopped answering, since
-            ``since_ns`` of the data), ``answers`` (it answers again), ``info``. Of steering:
+            ``since_ns`` of the data), ``answers`` (it answers again), ``info``,
+            ``argument`` (the step starts with ``argin`` of the data, as one line of JSON: the
+            references to results in it have their values). Of steering:
             ``held`` (the last attempt failed, and a decision is awaited; ``cause`` says why, the
             data ``until_ns`` when the failure will stand), ``undecided`` (the same, once all other
             steps of its group have ended), ``delayed`` (the next attempt begins at ``until_ns`` of

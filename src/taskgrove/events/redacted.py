@@ -67,9 +67,12 @@ def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
                 cause=_cause(detail.cause, redaction),
                 request=_request(detail.request, redaction),
             )
-        case ComposedDetail(notes=notes, address=address) if notes or address:
+        case ComposedDetail(notes=notes, address=address, argin=argin) if (
+            notes or address or argin is not None
+        ):
             return replace(
                 detail,
+                argin=redaction.plain(argin),
                 notes=tuple(map(said, notes)),
                 address=None if address is None else said(address),
             )
@@ -97,4 +100,7 @@ def _cause(cause: Cause | None, redaction: Redaction) -> Cause | None:
 
 
 def _data(data: dict[str, str], redaction: Redaction) -> dict[str, Any]:
-    return {name: redaction.said(value) for name, value in redaction.environment(data).items()}
+    return {
+        name: redaction.json(value) if name == "argin" else redaction.said(value)
+        for name, value in redaction.environment(data).items()
+    }

@@ -9,7 +9,7 @@ out. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from taskgrove.commands.prior import Prior, PriorEnd
@@ -25,7 +25,8 @@ from taskgrove.recovery.earlier_runs import (
     went_well,
 )
 from taskgrove.recovery.finding_lost import moment_text
-from taskgrove.recovery.resume_order import demanded_by_order
+from taskgrove.recovery.resume_order import Demand, LeafPast, demanded_by_order
+from taskgrove.redaction import holds_redacted
 from taskgrove.store.queries.run_rows import VerdictRow
 from taskgrove.story.node_note import verdict_in
 from taskgrove.story.path_globs import match_paths
@@ -111,10 +112,9 @@ def plan_resume_of(
     wanted = match_paths(redo, [path for path, _ in leaves], composites)
     earlier = Earlier(run_id, family or [earlier_run(run_id, nodes, verdicts)])
     decided = {path: _decide(path, leaf, earlier, wanted) for path, leaf in leaves}
-    due = {path: it.why for path, it in decided.items() if it.end is None}
     pasts = {path: earlier.past_of(path) for path, _ in leaves}
     left_out = {path: it.left_out for path, it in decided.items() if it.left_out}
-    demands = demanded_by_order(task, due, pasts, left_out)
+    demands = _to_run_again(task, leaves, decided, earlier, pasts, left_out)
     planned: list[PlannedLeaf] = []
     prior: dict[str, Prior] = {}
     for path, leaf in leaves:
@@ -135,6 +135,35 @@ def plan_resume_of(
         if node.is_leaf and node.path not in there:
             planned.append(PlannedLeaf(node.path, "skip", "it is not part of the tree any more"))
     return ResumePlan(run_id, tuple(planned), prior)
+
+
+def _to_run_again(
+    task: Task,
+    leaves: Sequence[tuple[str, LeafTask]],
+    decided: dict[str, _Decision],
+    earlier: Earlier,
+    pasts: Mapping[str, LeafPast],
+    left_out: Mapping[str, str],
+) -> Mapping[str, Demand]:
+    """Return the leaves that run again because of others, and complete the decisions.
+
+    A leaf gives its result to a step that refers to it, or runs again with that step. Then the
+    order of the tree may demand more.
+    """
+    givers = [(path, leaf.kept_result) for path, leaf in reversed(leaves) if leaf.kept_result]
+    while True:
+        due = {path: it.why for path, it in decided.items() if it.end is None}
+        demands = demanded_by_order(task, due, pasts, left_out)
+        again = due.keys() | demands.keys()
+        before = len(again)
+        for path, kept in givers:
+            if path in again or path in left_out or again.isdisjoint(kept.needed_by):
+                continue
+            decided[path] = _with_result(decided[path], earlier.facts_of(path)[1])
+            if decided[path].end is None:
+                again |= {path}
+        if len(again) == before:
+            return demands
 
 
 class _Decision(NamedTuple):
@@ -167,6 +196,19 @@ def _decide(path: str, leaf: LeafTask, earlier: Earlier, wanted: Mapping[str, st
     if changed:
         return _Decision(None, changed)
     return _end_of(facts, run_id, earlier.verdict_on(path))
+
+
+def _with_result(decision: _Decision, facts: RunNode | None) -> _Decision:
+    """Take over the result of a leaf that a step refers to; a leaf without one runs again."""
+    finished = None if facts is None else facts.finished
+    value = None if finished is None else finished.result_value
+    if value is None:
+        return _Decision(None, "a later step refers to its result, which is not on record")
+    if holds_redacted(value):
+        return _Decision(None, "a later step refers to its result, which is redacted on record")
+    assert decision.end is not None
+    end = replace(decision.end, fields={**decision.end.fields, "result_value": value})
+    return decision._replace(end=end)
 
 
 def _end_of(facts: RunNode, run_id: str, verdict: VerdictRow | None) -> _Decision:

@@ -8,10 +8,11 @@ Threads: a :class:`RunNodes` belongs to one thread.
 
 from __future__ import annotations
 
+import json
 from bisect import insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from taskgrove.control_model import IS_FINAL, ResultCode, TaskStatus
 from taskgrove.events import (
@@ -134,6 +135,14 @@ class RunNode:
     def is_accepted(self) -> bool:
         """True where a person accepted its failure, or all failures below it."""
         return self.finished is not None and self.finished.accepted
+
+    @property
+    def argin(self) -> Any:
+        """The argument of a leaf: of its last attempt where that is known, else as composed."""
+        for note in reversed(self.notes):
+            if note.topic == "argument":
+                return json.loads(note.data["argin"])
+        return None if self.composed is None else self.composed.argin
 
     @property
     def wait(self) -> NodeWait | None:

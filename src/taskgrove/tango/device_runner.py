@@ -235,7 +235,12 @@ class DeviceRunner:
 
     def preflight(self, leaf: LeafTask) -> list[Refusal]:
         """Return why a leaf could not start, without calling its command; empty when it could."""
-        found = self.client.preflight(target_name(leaf), leaf.command_name, leaf.argin)
+        found = self.client.preflight(
+            target_name(leaf),
+            leaf.command_name,
+            leaf.argin,
+            check_argument=leaf.pending_argument is None,
+        )
         return [Refusal(item, replace(item.cause, device=leaf.device_name)) for item in found]
 
     def can_abort(self, leaf: LeafTask) -> bool:

@@ -165,7 +165,9 @@ class LrcClient:
         _LOGGER.info("%s: abort asked: %s", device, reason)
         session.dispatcher.post(session.abort, on_acknowledged)
 
-    def preflight(self, device: str, command_name: str, argin: Any = None) -> list[Refusal]:
+    def preflight(
+        self, device: str, command_name: str, argin: Any = None, *, check_argument: bool = True
+    ) -> list[Refusal]:
         """Return why a command could not be called, without calling it; empty when it could.
 
         Blocks for a connection to the device, where there is none yet.
@@ -174,6 +176,7 @@ class LrcClient:
             device: TANGO name of the device.
             command_name: The command.
             argin: Its argument.
+            check_argument: Whether the argument is known already.
 
         Raises:
             UsageError: The client is closed.
@@ -187,7 +190,7 @@ class LrcClient:
             except Exception as exc:  # noqa: BLE001 - every reason is a problem to report
                 why = self._why_not(session, command_name, classify(exc))
             else:
-                problem = check_argin(shape.in_type, argin).problem
+                problem = check_argin(shape.in_type, argin).problem if check_argument else None
                 why = wrong_argument(shape.name, problem, shape.in_type) if problem else None
         return [] if why is None else [Refusal(why.text, why.cause)]
 

@@ -251,7 +251,12 @@ class LeafFollower:
         self._tell_unpublished(outcome)
         status, code = _ENDS[outcome.status]
         if status is TaskStatus.COMPLETED:
-            context.finish(status, (code, _as_text(outcome.result.summary)))
+            fields: dict[str, Any] = {}
+            if context.leaf.kept_result is not None:
+                from taskgrove.analysis.describing import read_payload  # noqa: PLC0415 - seldom
+
+                fields["result_value"] = read_payload(outcome.detail.payload)
+            context.finish(status, (code, _as_text(outcome.result.summary)), **fields)
             return
         # Ended for certain once there is an exit status: then it may be tried again.
         may_retry = status is TaskStatus.FAILED and outcome.return_code is not None

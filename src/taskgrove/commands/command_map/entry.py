@@ -13,6 +13,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from taskgrove.commands.arguments.reference import (
+    Reference,
+    ReferenceProblemError,
+    holds_braces,
+    parse_text,
+)
+from taskgrove.commands.arguments.template import MERGE
 from taskgrove.commands.base_task import HOLD_SETTINGS
 from taskgrove.commands.command_map.map_base import AllowedStates, AnyEntry
 from taskgrove.commands.command_map.map_conditions import (
@@ -50,8 +57,6 @@ from taskgrove.errors import did_you_mean, nearest
 
 #: Levels of nesting inside an argument or another value of an entry.
 MAX_VALUE_DEPTH: Final = 64
-#: Begins a reference to a value that is put in its place.
-_REFERENCE: Final = "{{"
 
 _CONDITION: Final = (f"attribute with {', '.join(CONDITION_KEYS)}",)
 _SECONDS: Final = (f"seconds greater than 0, at most {MAX_TIMEOUT_S:g}",)
@@ -193,7 +198,7 @@ class EntryCheck:
             if key in _PLAIN:
                 self.plain(child, where)
             if key in _PLAIN and not issubclass(cls, AnalysisEntry):
-                self._no_references(child, where)
+                self._references(child, where, are_taken=key != "skip_if")
             values[key] = to_data(child)
         try:
             entry = cls.model_validate(values)
@@ -275,23 +280,41 @@ class EntryCheck:
                 continue
             self._problems.add(said, where, leaf.mark, found=value, allowed=[allowed])
 
-    def _no_references(self, node: Node, path: str) -> None:
-        """Add a problem for each text with ``{{``: only an analysis puts something in its place."""
+    def _references(self, node: Node, path: str, *, are_taken: bool = True) -> None:
+        """Add a problem for each text with double braces that is no reference."""
         for where, item in _nodes(node, path):
             texts = [(item.value, item.mark)] if item.kind == "scalar" else []
             if item.kind == "mapping":
                 texts = [(key, item.key_marks.get(key, item.mark)) for key in item.value]
             for text, mark in texts:
-                if isinstance(text, str) and _REFERENCE in text:
-                    self._problems.add(
-                        f"{shown(text)} holds {_REFERENCE!r}: nothing is put in its place here, "
-                        "only in arguments of analyses",
-                        where,
-                        mark,
-                        found=text,
-                        hint="write the value itself; a text with braces can be given by --argin,"
-                        " which is data",
-                    )
+                if isinstance(text, str) and holds_braces(text):
+                    if are_taken:
+                        self._reference(text, where, mark, is_key=item.kind == "mapping")
+                        continue
+                    said = f"{shown(text)}: no reference is replaced here"
+                    hint = "references stand in argin, write, wait and expect"
+                    self._problems.add(said, where, mark, found=text, hint=hint)
+            if item.kind == "mapping" and MERGE in item.value:
+                self._merge(item.value[MERGE], join_path(where, MERGE))
+
+    def _reference(self, text: str, where: str, mark: Mark, *, is_key: bool) -> None:
+        try:
+            pieces = parse_text(text)
+        except ReferenceProblemError as exc:
+            self._problems.add(exc.message, where, mark, found=text, hint=exc.hint)
+            return
+        if is_key and any(isinstance(piece, Reference) for piece in pieces):
+            said = f"the key {shown(text)} is a reference: only values are replaced"
+            self._problems.add(said, where, mark, found=text, hint="write the key itself")
+
+    def _merge(self, node: Node, path: str) -> None:
+        """Add a problem for each part of ``$merge`` that can be no mapping."""
+        parts = node.value if node.kind == "sequence" else [node]
+        for part in parts:
+            is_text = part.kind == "scalar" and isinstance(part.value, str)
+            if part.kind != "mapping" and not (is_text and holds_braces(part.value)):
+                allowed = ["a mapping, a reference to one, or a list of them"]
+                self._problems.add(part.found, path, part.mark, found=part.scalar, allowed=allowed)
 
     def mapping(self, node: Node, path: str) -> bool:
         """Return whether ``node`` is a mapping; else add the problem that it is not."""

@@ -59,7 +59,7 @@ SIMULATOR_TABLES: Final[tuple[str, ...]] = ("faults", "devices")
 #: All its keys. The simulator reads the values; a wrong key is found here, with its line.
 SIMULATOR_KEYS: Final[tuple[str, ...]] = (
     *SIMULATOR_TABLES,
-    *("speed", "devices_per_process", "duration_s", "durations_s", "spread", "steps"),
+    *("speed", "devices_per_process", "duration_s", "durations_s", "results", "spread", "steps"),
     *("bad_argin", "strict_states", "max_queued", "obs_state", "obs_mode", "admin_mode"),
     *("health_state", "dialect"),
 )

@@ -11,6 +11,7 @@ from logging import Logger
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from taskgrove.commands.arguments.template import holds_reference
 from taskgrove.commands.attribute_condition import READING_STEPS
 from taskgrove.commands.command_map import (
     AllowedStates,
@@ -23,6 +24,7 @@ from taskgrove.commands.command_map import (
     StepEntry,
 )
 from taskgrove.commands.command_map.problems import shown
+from taskgrove.commands.composition.argument_references import Arguments, ComposedArgument
 from taskgrove.commands.composition.context import Component, ManagerView
 from taskgrove.commands.composition.guards import Objection
 from taskgrove.commands.composition.names import Names, analysis_leaf_name, each_leaf
@@ -35,6 +37,7 @@ from taskgrove.events import Place
 
 #: The choice of the caller, which never rejects a command.
 _NOT_SELECTED: Final = Objection("selection", "not in the resources")
+_NOT_IN_DOCUMENT: Final = Objection("selection", "not in the document")
 #: The keys of every entry, which its Task has, too.
 _OF_EVERY_ENTRY: Final = ("description", "hold", "hold_timeout")
 
@@ -66,6 +69,7 @@ class LeafMaker:
         command_map: The map.
         view: The context.
         resources: The arguments.
+        arguments: The arguments with references.
         omissions: Takes the leaves that are left out.
         logger: A logger for the trackers; None takes the module's.
         resources_file: The file that the resources were read from; None: none.
@@ -80,6 +84,7 @@ class LeafMaker:
         command_map: CommandMap,
         view: ManagerView,
         resources: Resources,
+        arguments: Arguments,
         omissions: Omissions,
         *,
         logger: Logger | None,
@@ -88,6 +93,7 @@ class LeafMaker:
         self._map = command_map
         self._view = view
         self._resources = resources
+        self._arguments = arguments
         self._out = omissions
         self._logger = logger
         self._resources_file = resources_file
@@ -203,8 +209,11 @@ class LeafMaker:
         for component in components:
             binding = self._resources.for_component(entry, component)
             objection: Objection | None = _NOT_SELECTED
-            unchecked = ""
+            unchecked, argument = "", None
             if binding.selected:
+                argument = self._argument(entry, binding, component, spot)
+                objection = _NOT_IN_DOCUMENT
+            if argument is not None:
                 objection, unchecked = self._view.device_guard(component.target, spot.guard)
             is_out = objection is not None and not self._out.rejects(entry, objection, component)
             # The name of an entry stands for one leaf; several are told apart by their devices.
@@ -213,7 +222,7 @@ class LeafMaker:
             where = f"{spot.path}/{name}"
             if objection is not None:
                 self._out.add(entry, where, objection, component)
-            if is_out:
+            if is_out or argument is None:
                 continue
             self._out.note(f"{where} ({component.name})", unchecked)
             self._out.note(where, binding.note)
@@ -222,7 +231,7 @@ class LeafMaker:
                 component.target,
                 entry,
                 operand,
-                self._plain(binding.argin, where),
+                self._plain(argument.argin, where),
                 TaskExecutionType.DEVICE,
                 self._places_with(spot.places, binding)._replace(
                     target=self._map.device_places.get(component.listed_name)
@@ -232,9 +241,19 @@ class LeafMaker:
                 step=step,
                 in_group=in_group,
             )
+            leaf.pending_argument = argument.pending
             if step not in READING_STEPS:
                 self.keys[leaf] = component.key
             yield leaf
+
+    def _argument(
+        self, entry: StepEntry, binding: Binding, component: Component | None, spot: Spot
+    ) -> ComposedArgument | None:
+        """Return the argument of a leaf; None: the document of the command leaves it out."""
+        if binding.source is not None or not holds_reference(binding.argin):
+            return ComposedArgument(binding.argin)
+        path = f"{spot.path}/{spot.own_name or entry.subject}"
+        return self._arguments.of(binding.argin, component, path, spot.places)
 
     def _places_with(self, places: NodePlaces, binding: Binding) -> NodePlaces:
         """Return where an entry stands, with the place of the argument that it is given."""
@@ -245,10 +264,17 @@ class LeafMaker:
 
     def _method_leaf(self, entry: HandlerEntry, spot: Spot) -> Iterator[LeafTask]:
         for name, binding in self._bound(entry, spot.own_name or entry.command_name, spot):
-            self._view.check_method(entry.command_name, f"{spot.path}/{name}")
+            path = f"{spot.path}/{name}"
+            argument = self._argument(entry, binding, None, spot)
+            if argument is None:
+                self._out.add(entry, path, _NOT_IN_DOCUMENT)
+                continue
+            self._view.check_method(entry.command_name, path)
             places, kind = self._places_with(spot.places, binding), TaskExecutionType.INTERNAL
             command, owner = entry.command_name, self._view.owner
-            yield self._leaf(name, owner, entry, command, binding.argin, kind, places)
+            leaf = self._leaf(name, owner, entry, command, argument.argin, kind, places)
+            leaf.pending_argument = argument.pending
+            yield leaf
 
     def _analysis(self, entry: AnalysisEntry, spot: Spot) -> Iterator[BaseTask]:
         """Yield the leaf of an analysis, or its group."""

@@ -6,6 +6,9 @@ name of the leaf), handler keywords, or names of internal methods and analyses. 
 names a component or is its number, or reads like one, or when all its keys are numbers. Then each
 key must be a component, and the other components are not selected. A name that fits nothing is
 refused: nothing is silently lost.
+
+Where an argument of the map refers to ``{{ argin… }}``, they are the document of the command
+instead: the references choose from it, and its keys name nothing.
 """
 
 from __future__ import annotations
@@ -56,18 +59,25 @@ class Resources:
         command: The command's name, for messages.
         resources: See the module.
         view: The context whose components are named.
+        is_document: Whether arguments of the map refer to them as the command's document.
+
+    Attributes:
+        document: The document; None: there is none.
 
     Raises:
         CommandError: It is no mapping of names.
     """
 
-    def __init__(self, command: str, resources: Any, view: ManagerView) -> None:
+    def __init__(
+        self, command: str, resources: Any, view: ManagerView, *, is_document: bool = False
+    ) -> None:
+        self.document: Any = resources if is_document else None
         self._command = command
         self._view = view
         self._used: set[str] = set()
         self._methods: list[str] = []
         self._per_component: dict[str, dict[str, Any] | None] = {}
-        given = {} if resources is None else resources
+        given = {} if resources is None or is_document else resources
         if not isinstance(given, Mapping):
             raise self._refused([f"resources are a mapping by name, not {shown(resources)}"])
         wrong = [f"a name is a text, not {shown(key)}" for key in given if not isinstance(key, str)]

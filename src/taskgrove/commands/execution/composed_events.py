@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from taskgrove.commands.execution.hold_settings import hold_timeout_of, holds
 from taskgrove.commands.leaf_runner import LeafRunner, limits_of
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.events import ComposedDetail, EventBus, ExecutionKind, NoteDetail
+from taskgrove.events.foreign_values import plain_data
 
 
 def limit_note(leaf: LeafTask, runners: Mapping[TaskExecutionType, LeafRunner]) -> str | None:
@@ -37,6 +39,13 @@ def _address(leaf: LeafTask) -> str | None:
     except BaseException:  # noqa: BLE001 - the runner of the leaf meets and reports it
         return None
     return address if address != leaf.device_name else None
+
+
+def _argin(leaf: LeafTask) -> Any:
+    """Return the argument of a leaf as plain data; an analysis tells its parameters itself."""
+    if leaf.argin is None or leaf.task_type is TaskExecutionType.ANALYSIS:
+        return None
+    return plain_data(leaf.argin)
 
 
 def composed_detail(
@@ -72,6 +81,7 @@ def composed_detail(
             retry_delay_s=node.retry_delay,
             retry_backoff=node.retry_backoff,
             step=node.step,
+            argin=_argin(node),
         )
     assert isinstance(node, Task)
     return ComposedDetail(

@@ -6,12 +6,14 @@ Threads: every method may be called by any thread. The lock of the run guards th
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from taskgrove.commands.aggregation.outside_results import cause_of_result, outside_result
+from taskgrove.commands.arguments.template import UnresolvedError
 from taskgrove.commands.execution.attempts import (
     Attempt,
     is_problem,
@@ -227,6 +229,8 @@ class LeafRun(LeafMachine):
             ended = Attempt(self.attempt, known, result, fields)
             if self.run.take_failure(self, ended, exception):
                 return True
+        elif (kept := self.leaf.kept_result) is not None:
+            fields["result_value"] = kept.take(given, fields.get("result_value"))
         if exception is not None:
             self.run.remember(exception)
         self._report_end(known, result, fields)
@@ -292,7 +296,8 @@ class LeafRun(LeafMachine):
             ):
                 self.run.begin_own_limit(self)
             if self.outside_id is None:
-                self.runner.start(self)
+                if self.leaf.pending_argument is None or self._takes_argument():
+                    self.runner.start(self)
             else:
                 self.note("reconciled", f"picked up again: {self.outside_id}")
                 self.runner.attach(self, self.outside_id)
@@ -308,6 +313,28 @@ class LeafRun(LeafMachine):
             elif before is EXPIRED_IN_CALL:
                 self.sign("returned")
         AT_WORK.reset(at_work)
+
+    def _takes_argument(self) -> bool:
+        """Give the leaf its argument, from results of earlier steps; False: it has none, and ended.
+
+        Nothing else reads or writes the argument now: one attempt of a leaf is at work at a time.
+        """
+        pending = self.leaf.pending_argument
+        assert pending is not None
+        try:
+            self.leaf.argin = pending.resolve()
+        except UnresolvedError as exc:
+            cause = Cause(
+                kind="unresolved", said=str(exc), nearest=exc.nearest, because_of=exc.because_of
+            )
+            result = (ResultCode.REJECTED, str(exc))
+            self.finish(TaskStatus.REJECTED, result, cause=cause, begun=False)
+            return False
+        bus = self.run.bus
+        if bus.active:
+            text = json.dumps(self.leaf.argin, ensure_ascii=False)
+            self.tell(NoteDetail(topic="argument", data={"argin": text}), text)
+        return True
 
     def cut_off(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
         """End an attempt that is not launched: the run goes on by itself."""

@@ -209,12 +209,15 @@ class MethodCall:
             self._acknowledged(acknowledged, parsed.message)
             return
         status = TaskStatus.COMPLETED
+        fields: dict[str, Any] = {}
         if self.context.leaf.function is not None and not _is_meant_as_result(value):
             # A plain function may return any value: only some values are meant as results.
+            if self.context.leaf.kept_result is not None:
+                fields["result_value"] = value
             value = (ResultCode.OK, value if isinstance(value, str) else "")
         elif parsed.code is ResultCode.ABORTED and self.context.abort_event.is_set():
             status = TaskStatus.ABORTED
-        self.context.finish(status, value, may_retry=True)
+        self.context.finish(status, value, may_retry=True, **fields)
 
     def _acknowledged(self, status: TaskStatus, text: str) -> None:
         if IS_FINAL[status]:

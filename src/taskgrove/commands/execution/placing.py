@@ -22,7 +22,7 @@ def placed(cause: Cause, node: BaseTask) -> Cause:
         place = node.places.command
     elif cause.kind == "no_device":
         place = node.places.target
-    elif cause.kind == "wrong_argument":
+    elif cause.kind in ("wrong_argument", "unresolved"):
         place = node.places.argin
     return cause if place is None else replace(cause, place=place)
 

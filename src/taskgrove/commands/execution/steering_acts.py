@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from taskgrove.commands.arguments.step_results import step_in_need
 from taskgrove.commands.execution.aborts import call_abort
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run_machine import (
@@ -211,6 +212,9 @@ class Steering:
         for step in steps:
             if request.verb == "retry" and self._is_kept_from_retry(step, request, reply):
                 continue
+            if request.verb == "skip" and (later := step_in_need(step.node)) is not None:
+                reply.object("needed_later", step.path, because_of=later)
+                continue
             if holding.decide(step, request):
                 self._acts[step.path] = request
                 reply.acted(step.path)
@@ -292,6 +296,9 @@ class Steering:
         for path, node in nodes:
             if is_clean_up(node):
                 reply.object("in_finally", path)
+                continue
+            if (later := step_in_need(node)) is not None and not self._scope.has_begun(path, node):
+                reply.object("needed_later", path, because_of=later)
                 continue
             composite = schedule.gate.take_unbegun(path)
             if composite is not None:

@@ -6,6 +6,7 @@ Threads: command handlers run on TANGO's threads, commands on the device's worke
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -222,7 +223,8 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
             self.set_state(tango.DevState.ON if name == "On" else tango.DevState.OFF)
         garbage = faults.get(FaultKind.GARBAGE)
         if garbage is None:
-            return None
+            value = self._spec.settings.results.get(name)
+            return None if value is None else (ResultCode.OK, json.dumps(value))
         if garbage.broken:
             return _NOT_JSON
         return _NONSENSE if garbage.value is None else garbage.value

@@ -28,6 +28,7 @@ _NAME: Final = ("a name",)
 _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "duration_s": ("seconds from 0 to 3600",),
     "durations_s": ("seconds from 0 to 3600 by command, such as {Scan: 60}",),
+    "results": ("data by command, such as {Configure: {addresses: [10.0.0.1]}}",),
     "spread": ("a number from 0 to 0.9",),
     "steps": ("a whole number from 0 to 1000",),
     "bad_argin": ("reject", "raise"),
@@ -136,7 +137,7 @@ def _setting_problems(settings: Mapping[str, Any], path: str) -> Iterator[Sectio
     for name, value in settings.items():
         where = join_path(path, str(name))
         # Each value of a mapping by itself, so that it has its own place.
-        single = name in ("durations_s", "dialect") and isinstance(value, Mapping)
+        single = name in ("durations_s", "results", "dialect") and isinstance(value, Mapping)
         for key, item in value.items() if single else ((None, value),):
             place = join_path(where, str(key)) if single else where
             setting = {name: {key: item} if single else item}

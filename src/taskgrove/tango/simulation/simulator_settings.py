@@ -33,6 +33,8 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     Attributes:
         duration_s: How long a command takes, in seconds, 0 to 3,600.
         durations_s: The same for single commands.
+        results: The data that a command returns when it succeeds, by command: its message is the
+            JSON text of them.
         spread: Devices differ in speed by up to this part, 0 to 0.9, each always the same.
         steps: Progress reports of one command, 0 to 1,000.
         bad_argin: A command whose argument is no JSON object is refused by ``reject``
@@ -48,6 +50,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     duration_s: float = 2.0
     durations_s: dict[str, float] = {}
+    results: dict[str, Any] = {}
     spread: float = 0.0
     steps: int = 10
     bad_argin: Literal["reject", "raise"] = "reject"
@@ -70,9 +73,10 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name):g}, allowed is {low} to {high}")
-        for command in self.durations_s:
-            if command not in SIMULATED_COMMANDS:
-                raise ValueError(f"durations_s has no command {command!r}")
+        for setting in ("durations_s", "results"):
+            for command in getattr(self, setting):
+                if command not in SIMULATED_COMMANDS:
+                    raise ValueError(f"{setting} has no command {command!r}")
         for name, members in _STATES.items():
             if getattr(self, name) not in members.__members__:
                 allowed = ", ".join(members.__members__)

@@ -83,6 +83,7 @@ KINDS: Final[Mapping[CauseKind, Kind]] = {
     ),
     "wrong_argument": Kind("was not called, because {words}", by_message=True),
     "misconfigured": Kind("was not started, because its configuration is wrong: {words}"),
+    "unresolved": Kind("was not started, because its argument is not known: {words}"),
     "not_launched": Kind("could not be started: {words}{nearest}"),
     "unreachable": Kind(
         "could not be reached, so {command} was not sent: {words}", by_others=True, is_gone=True

@@ -90,12 +90,14 @@ def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
     node, cause, composed = failed.node, failed.cause, failed.node.composed
     own = cause.place or (None if composed is None else composed.place)
     meant = f" (did you mean {cause.nearest}?)" if cause.nearest else ""
+    wrong = {
+        "no_command": f"command_name {command_of(node)}",
+        "no_device": f"the name of device {device_of(node) or node.name}",
+        "unresolved": "" if cause.because_of else "the reference in its argument",
+    }.get(cause.kind)
+    if wrong:
+        return [_edit(f"correct {wrong}{meant}", own, story)]
     match cause.kind:
-        case "no_command":
-            return [_edit(f"correct command_name {command_of(node)}{meant}", own, story)]
-        case "no_device":
-            name = device_of(node) or node.name
-            return [_edit(f"correct the name of device {name}{meant}", own, story)]
         case "wrong_argument":
             return [_argument(failed, story)]
         case "misconfigured":

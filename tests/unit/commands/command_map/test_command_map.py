@@ -755,20 +755,54 @@ def test_a_key_that_is_no_text_is_refused_with_the_hint_to_quote_it(key: str) ->
 @pytest.mark.parametrize(
     ("argin", "path"),
     [
-        ('{id: "{{ earlier.Fit.payload.x }}"}', "go.tasks.cbf.argin.id"),
+        ('{id: "{{ earler.Fit.payload.x }}"}', "go.tasks.cbf.argin.id"),
+        ('"a {{ argin.x"', "go.tasks.cbf.argin"),
+        ('"{{ argin.x + 1 }}"', "go.tasks.cbf.argin"),
+        ('"{{ results }}"', "go.tasks.cbf.argin"),
+        ('"{{ results.a? }}"', "go.tasks.cbf.argin"),
+        ('"{{ earlier.Fit }}"', "go.tasks.cbf.argin"),
+        ("{$merge: [{a: 1}, 3]}", "go.tasks.cbf.argin.$merge"),
         ('["a", ["{{ run }}"]]', "go.tasks.cbf.argin[1][0]"),
         ('"{{x}}"', "go.tasks.cbf.argin"),
-        ('{"{{ key }}": 1}', "go.tasks.cbf.argin"),
+        ('{"{{ argin.key }}": 1}', "go.tasks.cbf.argin"),
     ],
 )
 @pytest.mark.parametrize("handler", ["cbf", "internal"])
-def test_a_reference_where_nothing_takes_its_place_is_refused_with_its_line(
+def test_text_in_braces_that_is_no_reference_is_refused_with_its_line(
     argin: str, path: str, handler: str
 ) -> None:
     error = problem(one(f"cbf: {{command_name: a, argin: {argin}}}".replace("cbf", handler)))
     assert error.map_path == path.replace("cbf", handler)
     assert error.line is not None
-    assert "only in arguments of analyses" in str(error)
+
+
+@pytest.mark.parametrize(
+    "argin",
+    [
+        '"{{ argin }}"',
+        '["{{ argin.a.b[0] }}", {x: "beam {{ argin.n }} of {{argin.m}}"}]',
+        '"{{ argin.pst.beam[beam_id]? }}"',
+        """ "{{ results['pst-beam-01'].x }}" """,
+        '"{{ earlier.Fit.payload.x }}"',
+        '{$merge: ["{{ argin.a }}", {b: 1}], c: 2}',
+        '"{{{{ braces }}"',
+    ],
+)
+def test_the_references_of_an_argument_stay_as_they_are_written(argin: str) -> None:
+    loaded = parse_command_map(one(f"cbf: {{command_name: a, argin: {argin}}}"))
+    assert load_command_map(loaded.to_dict()) == loaded
+
+
+def test_a_condition_to_skip_a_step_takes_no_reference() -> None:
+    skip = 'skip_if: {attribute: a, value: "{{ argin.x }}"}'
+    error = problem(one(f"m: {{device: a/b/c, command_name: Go, {skip}}}"))
+    assert error.map_path == "go.tasks.m.skip_if.value"
+    assert "no reference is replaced here" in str(error)
+
+
+def test_the_near_word_of_a_reference_is_named() -> None:
+    error = problem(one('cbf: {command_name: a, argin: "{{ result.a }}"}'))
+    assert "did you mean 'results'?" in str(error)
 
 
 def test_a_reference_in_an_argument_of_an_analysis_stays() -> None:
