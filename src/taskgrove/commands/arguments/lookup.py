@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from taskgrove.commands.arguments.reference import ItemNumber, Key, OwnItem, PathStep, Reference
 from taskgrove.commands.arguments.template import UnresolvedError
-from taskgrove.commands.command_map.nodes import type_word
+from taskgrove.commands.arguments.type_words import type_word
 from taskgrove.errors import nearest
 
 _TOLD_NAMES: Final = 10

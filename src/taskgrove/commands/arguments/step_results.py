@@ -13,14 +13,13 @@ keeps the two apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from taskgrove.commands.aggregation.result_parsing import parse_whole
 from taskgrove.commands.arguments.lookup import MissingPartError, value_at
-from taskgrove.commands.arguments.reference import Key, Reference
+from taskgrove.commands.arguments.reference import Key, PathStep, Reference
 from taskgrove.commands.arguments.template import filled, value_of
-from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.events.foreign_values import plain_data
 
 #: The largest result that a later step may refer to, in characters of JSON.
@@ -78,16 +77,34 @@ def _value_of_result(result: Any) -> Any:
     return message
 
 
+class StepResult(NamedTuple):
+    """The result of a step, when a later one asks for it.
+
+    Attributes:
+        name: The name of the step.
+        value: Its result; of a composite the results of its steps by name.
+        is_group: Whether it is a composite.
+    """
+
+    name: str
+    value: Any
+    is_group: bool = False
+
+
+#: Returns the result of a step; raises MissingPartError where it has none.
+StepLookup: TypeAlias = Callable[[Reference], StepResult]
+
+
 class PendingArgument:
     """The argument of a leaf that refers to results of earlier steps.
 
     Args:
         template: The argument, with the references that have no value yet.
         names: The names of the leaf's component, in small letters, and its number.
-        steps: The node that each reference names.
 
     Attributes:
-        steps: See above.
+        template: See above.
+        steps: For each reference the step that it names.
     """
 
     __slots__ = ("_names", "steps", "template")
@@ -95,7 +112,7 @@ class PendingArgument:
     def __init__(self, template: Any, names: frozenset[str]) -> None:
         self.template = template
         self._names = names
-        self.steps: dict[Reference, BaseTask] = {}
+        self.steps: dict[Reference, StepLookup] = {}
 
     def resolve(self) -> Any:
         """Return the argument, with the results that the earlier steps have given.
@@ -106,57 +123,24 @@ class PendingArgument:
         return value_of(filled(self.template, self._value))
 
     def _value(self, reference: Reference) -> Any:
-        node = self.steps[reference]
-        rest = reference.steps[1:]
-        if isinstance(node, LeafTask):
-            return value_at(reference, _result(reference, node), rest, at=node.name)
-        assert isinstance(node, Task)
-        results = _results(node)
-        if not rest or (isinstance(rest[0], Key) and rest[0].name in results):
-            return value_at(reference, results, rest, at=node.name, names=self._names)
+        step, rest = self.steps[reference](reference), reference.steps[1:]
+        if not step.is_group or _is_step_of(step, rest):
+            return value_at(reference, step.value, rest, at=step.name, names=self._names)
         # A key that is no step of the group is a key of each result.
         return {
-            name: value_at(reference, item, rest, at=f"{node.name}.{name}", names=self._names)
-            for name, item in results.items()
+            name: value_at(reference, item, rest, at=f"{step.name}.{name}", names=self._names)
+            for name, item in step.value.items()
         }
 
 
-def _result(reference: Reference, leaf: LeafTask) -> Any:
-    kept = leaf.kept_result
-    if kept is not None and kept.is_there:
-        return kept.value
+def _is_step_of(group: StepResult, rest: Sequence[PathStep]) -> bool:
+    return not rest or (isinstance(rest[0], Key) and rest[0].name in group.value)
+
+
+def missing_result(reference: Reference, path: str, kept: KeptResult | None) -> MissingPartError:
+    """Return the error of a reference to a leaf without a result."""
     if kept is not None and kept.too_large:
         why = f"its result has more than {MAX_RESULT:,} characters"
     else:
         why = "it did not succeed, so it has no result"
-    path = leaf.path
-    raise MissingPartError(f"{reference.source}: {path}: {why}", reference, because_of=path)
-
-
-def _results(group: Task) -> Mapping[str, Any]:
-    """Return the results of the steps of a composite that succeeded, by their names."""
-    found: dict[str, Any] = {}
-    for child in group.subtasks:
-        if isinstance(child, Task):
-            found[child.name] = _results(child)
-        elif isinstance(child, LeafTask) and (kept := child.kept_result) and kept.is_there:
-            found[child.name] = kept.value
-    return found
-
-
-def step_in_need(node: BaseTask) -> str | None:
-    """Return the path of a step that refers to the result of a node, or of a part of it, or None.
-
-    A step that refers to a composite is content with the results of those that succeed in it.
-    """
-    path = node.path
-    leaves = [node] if isinstance(node, LeafTask) else []
-    if isinstance(node, Task):
-        leaves = [it for _, it in node.walk() if isinstance(it, LeafTask)]
-    for leaf in leaves:
-        for needing, named in (
-            () if leaf.kept_result is None else leaf.kept_result.needed_by.items()
-        ):
-            if f"{named}/".startswith(f"{path}/") and not needing.startswith(f"{path}/"):
-                return needing
-    return None
+    return MissingPartError(f"{reference.source}: {path}: {why}", reference, because_of=path)

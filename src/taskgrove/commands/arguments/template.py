@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from taskgrove.commands.arguments.reference import Reference, holds_braces, parse_text
-from taskgrove.commands.command_map.nodes import type_word
+from taskgrove.commands.arguments.type_words import type_word
 
 #: The key of a mapping whose value is a list of mappings that are merged.
 MERGE: Final = "$merge"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from taskgrove.commands.arguments.type_words import type_word
 from taskgrove.commands.command_map.problems import NOWHERE, Mark, shown
 
 PieceKind: TypeAlias = Literal["document", "mapping", "sequence", "scalar", "end", "alias", "merge"]
@@ -59,25 +59,6 @@ class Node:
         """The value as a problem tells it: ``found a number 3``."""
         value = self.scalar
         return f"found {self.type_word}" + ("" if value is None else f" {shown(value)}")
-
-
-def type_word(value: Any) -> str:
-    """Return the type of a value, in words of a map."""
-    if value is None:
-        return "nothing"
-    for kinds, word in _TYPE_WORDS:
-        if isinstance(value, kinds):
-            return word
-    return f"a {type(value).__name__}"
-
-
-_TYPE_WORDS: Final[tuple[tuple[Any, str], ...]] = (
-    (bool, "a boolean"),
-    ((int, float), "a number"),
-    (str, "a text"),
-    (Mapping, "a mapping"),
-    ((list, tuple), "a list"),
-)
 
 
 def to_data(node: Node) -> Any:

@@ -8,12 +8,18 @@ Threads: an :class:`Arguments` belongs to the thread that composes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from taskgrove.commands.arguments.lookup import MissingPartError, value_at
 from taskgrove.commands.arguments.reference import ItemNumber, Key, Reference
-from taskgrove.commands.arguments.step_results import KeptResult, PendingArgument
+from taskgrove.commands.arguments.step_results import (
+    KeptResult,
+    PendingArgument,
+    StepResult,
+    missing_result,
+)
 from taskgrove.commands.arguments.template import (
     UnresolvedError,
     filled,
@@ -154,11 +160,37 @@ class Arguments:
                     node = steps.before(leaf, name, reference)
                 except UnresolvedError as exc:
                     raise self._error(exc, path, leaf.places) from exc
-                argument.steps[reference] = node
+                argument.steps[reference] = functools.partial(_result_of, node)
                 for giver in _leaves(node):
                     if giver.kept_result is None:
                         giver.kept_result = KeptResult()
                     giver.kept_result.needed_by[path] = node.path
+
+
+def _result_of(node: BaseTask, reference: Reference) -> StepResult:
+    """Return the result of a node.
+
+    Raises:
+        MissingPartError: It is a leaf that has none.
+    """
+    if isinstance(node, Task):
+        return StepResult(node.name, _results_of(node), is_group=True)
+    assert isinstance(node, LeafTask)
+    kept = node.kept_result
+    if kept is None or not kept.is_there:
+        raise missing_result(reference, node.path, kept)
+    return StepResult(node.name, kept.value)
+
+
+def _results_of(group: Task) -> dict[str, Any]:
+    """Return the results of the steps of a composite that succeeded, by their names."""
+    found: dict[str, Any] = {}
+    for child in group.subtasks:
+        if isinstance(child, Task):
+            found[child.name] = _results_of(child)
+        elif isinstance(child, LeafTask) and (kept := child.kept_result) and kept.is_there:
+            found[child.name] = kept.value
+    return found
 
 
 class _Steps:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from taskgrove.commands.arguments.step_results import step_in_need
 from taskgrove.commands.execution.aborts import call_abort
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run_machine import (
@@ -26,7 +25,7 @@ from taskgrove.commands.execution.run_machine import (
     WITHDRAWN,
 )
 from taskgrove.commands.execution.steering_reply import SteeringReply
-from taskgrove.commands.execution.steering_scope import SteeringScope, is_clean_up
+from taskgrove.commands.execution.steering_scope import SteeringScope, is_clean_up, step_in_need
 from taskgrove.commands.execution.waiting_steps import WaitingStep
 from taskgrove.commands.task import BaseTask
 from taskgrove.events import NoteDetail, exception_line

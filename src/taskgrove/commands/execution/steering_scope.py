@@ -116,3 +116,18 @@ def _is_in(path: str, tops: set[str]) -> bool:
             return True
         path = path.rpartition("/")[0]
     return False
+
+
+def step_in_need(node: BaseTask) -> str | None:
+    """Return the path of a step that refers to the result of a node, or of a part of it, or None.
+
+    A step that refers to a composite is content with the results of those that succeed in it.
+    """
+    path = node.path
+    nodes = node.walk() if isinstance(node, Task) else [(path, node)]
+    for _, leaf in nodes:
+        kept = leaf.kept_result if isinstance(leaf, LeafTask) else None
+        for needing, named in () if kept is None else kept.needed_by.items():
+            if f"{named}/".startswith(f"{path}/") and not needing.startswith(f"{path}/"):
+                return needing
+    return None

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from taskgrove.commands.command_map.nodes import type_word
+from taskgrove.commands.arguments.type_words import type_word
 from taskgrove.commands.command_map.problems import join_path, shown
 from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.tango.server.ledger import MAX_QUEUED
