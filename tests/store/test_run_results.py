@@ -25,7 +25,7 @@ from taskgrove.errors import UsageError
 from taskgrove.events import AnalysisDetail, TaskEvent
 from taskgrove.store import tables
 from taskgrove.store.history import History
-from taskgrove.store.queries.plain_values import MAX_ITEMS, MAX_VALUES, cell_of, flat_values
+from taskgrove.store.queries.flat_values import MAX_ITEMS, MAX_VALUES, cell_of, flat_values
 from taskgrove.store.queries.run_filter import RunFilter
 from taskgrove.store.queries.run_results import ValueColumn
 from taskgrove.store.store import Store

@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from taskgrove.errors import UsageError, nearest
+from taskgrove.store.queries.flat_values import flat_values, part_of
 from taskgrove.store.queries.listing import Listing, frame_of
-from taskgrove.store.queries.plain_values import flat_values, part_of
 from taskgrove.store.queries.reading import Reader
 from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import RunFilter, from_ns
