@@ -135,6 +135,11 @@ def read_end(status: Any, result: Any, cause: Any) -> tuple[TaskStatus, Any, Cau
     return known, result, cause if type(cause) is Cause else None, given
 
 
+def is_plain_result(result: Any) -> bool:
+    """Return True for an understood result: a code and a message."""
+    return type(result) is tuple and tuple(map(type, result)) == (ResultCode, str)
+
+
 def is_problem(result: Any) -> bool:
     """Return True for an understood result whose code is that of a problem."""
     return type(result) is tuple and len(result) == 2 and result[0] in PROBLEM_CODES

@@ -138,14 +138,14 @@ class Gate:
             for leaf_run in self._schedule.active
         )
 
-    def take_unbegun(self, path: str) -> Composite | None:
+    def take_unbegun(self, node: BaseTask) -> Composite | None:
         """Take back a step that is parked, or waits for a thread; None: there is none."""
-        step = self._waiting.find(path)
+        step = self._waiting.find(node)
         if step is not None:
             parked = step.stage is PARKED and self._waiting.move(step, SKIP) is not None
             return step.composite if parked else None
         with self._run.lock:
-            found = next((item for item in self._schedule.active if item.path == path), None)
+            found = next((item for item in self._schedule.active if item.leaf is node), None)
         if found is None or found.earlier or found.move(WITHDRAW) is None:
             return None
         self._schedule.idle(found)

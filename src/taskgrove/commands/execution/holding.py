@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from taskgrove.commands.execution.attempts import Attempt, told_of
+from taskgrove.commands.execution.attempts import Attempt, is_plain_result, told_of
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.hold_settings import hold_timeout_of, holds
 from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun
@@ -47,6 +47,8 @@ from taskgrove.events.steering_request import SteeringRequest, SteeringVerb
 
 #: The longest pause before a further attempt, in seconds.
 _LONGEST_DELAY_S: Final = 1e8
+#: How many different failures are remembered, to keep equal ones once.
+_FAILURES_KEPT: Final = 100
 _DECISIONS: Final[dict[SteeringVerb, StageRequest]] = {
     "accept": ACCEPT,
     "fail": FAIL,
@@ -84,7 +86,9 @@ class Holding:
         self._again = again
         self._idle = idle
         self._holds = holds
-        self._with_exception: WaitingStep | None = None
+        # An exception holds the frames of its traceback: only one of many is kept.
+        self._exception: tuple[WaitingStep, BaseException] | None = None
+        self._failures: dict[Any, tuple[Attempt, ...]] = {}
 
     # -- a failed attempt -------------------------------------------------------------------
 
@@ -121,17 +125,31 @@ class Holding:
     def _step(
         self, leaf_run: LeafRun, ended: Attempt, exception: BaseException | None
     ) -> WaitingStep:
+        failure = self._shared(ended)
         step = WaitingStep(
             leaf_run.leaf,
             leaf_run.composite,
             leaf_run=leaf_run,
-            attempts=(*leaf_run.earlier, ended),
+            attempts=(*leaf_run.earlier, *failure) if leaf_run.earlier else failure,
         )
-        first = self._with_exception
-        # An exception holds the frames of its traceback: only one of many is kept.
-        if exception is not None and (first is None or first.stage not in OPEN):
-            step.exception, self._with_exception = exception, step
+        kept = self._exception
+        if exception is not None and (kept is None or kept[0].stage not in OPEN):
+            self._exception = step, exception
         return step
+
+    def _shared(self, ended: Attempt) -> tuple[Attempt, ...]:
+        """Return a failure, or an equal one that is kept already: many leaves fail alike."""
+        _, _, result, fields = ended
+        others = [value for name, value in fields.items() if name != "cause"]
+        if not is_plain_result(result) or any(value is not None for value in others):
+            return (ended,)  # foreign values may not be comparable
+        known = self._failures.get(ended.words)
+        if known is not None and known[0] == ended:
+            return known
+        if len(self._failures) >= _FAILURES_KEPT:
+            self._failures.clear()
+        self._failures[ended.words] = failure = (ended,)
+        return failure
 
     def _is_held(self, leaf_run: LeafRun, ended: Attempt) -> bool:
         """Return whether a failure is held: not one by a limit from above."""
@@ -236,7 +254,7 @@ class Holding:
 
     def ended_late(self, leaf_run: LeafRun) -> None:
         """Take note that the work of an attempt has ended, after the end of the attempt."""
-        step = self._waiting.find(leaf_run.path)
+        step = self._waiting.find(leaf_run.leaf)
         if step is not None and step.leaf_run is leaf_run and step.on_late_end is not None:
             step.on_late_end()
 
@@ -289,8 +307,9 @@ class Holding:
     def _stand(self, step: WaitingStep, request: SteeringRequest | None) -> None:
         assert step.leaf_run is not None
         step.drop_timer()
-        if step.exception is not None:
-            self._run.remember(step.exception)
+        kept = self._exception
+        if kept is not None and kept[0] is step:
+            self._run.remember(kept[1])
         step.leaf_run.stand(step.attempts, request)
 
     def _accept(self, step: WaitingStep, request: SteeringRequest) -> None:

@@ -299,7 +299,7 @@ class Steering:
             if (later := step_in_need(node)) is not None and not self._scope.has_begun(path, node):
                 reply.object("needed_later", path, because_of=later)
                 continue
-            composite = schedule.gate.take_unbegun(path)
+            composite = schedule.gate.take_unbegun(node)
             if composite is not None:
                 acts.append(functools.partial(schedule.gate.leave_out, node, composite, request))
                 reply.acted(path)

@@ -108,15 +108,11 @@ class WaitingStep:
     """A step that waits for an operator, or for its next attempt.
 
     Attributes:
-        path: Its path.
         node: The leaf, or a composite that is parked.
         composite: The composite that holds it.
         stage: Where it is; only :meth:`WaitingSteps.move` changes it.
         leaf_run: The last attempt of a leaf that has failed; None for a step that is parked.
         attempts: How its attempts ended, in order; empty for a step that is parked.
-        exception: The exception that the last attempt ended with, where it is kept.
-        since_ns: Since when it waits, UTC, nanoseconds since the epoch.
-        is_of_group: Whether its failure is judged together with those of its siblings.
         is_due: Whether only the pause of the run keeps the next attempt from starting.
         request: The request of an operator for the next attempt, or None.
         timer: Ends the delay, or the hold; or None.
@@ -124,8 +120,8 @@ class WaitingStep:
     """
 
     __slots__ = (
-        "attempts", "composite", "exception", "is_due", "is_of_group", "leaf_run", "node",
-        "on_late_end", "path", "request", "since_ns", "stage", "timer",
+        "attempts", "composite", "is_due", "leaf_run", "node", "on_late_end", "request", "stage",
+        "timer",
     )  # fmt: skip
 
     def __init__(
@@ -136,15 +132,11 @@ class WaitingStep:
         leaf_run: LeafRun | None = None,
         attempts: tuple[Attempt, ...] = (),
     ) -> None:
-        self.path = f"{composite.path}/{node.name}"
         self.node = node
         self.composite = composite
         self.stage = UNBEGUN if leaf_run is None else ACTIVE
         self.leaf_run = leaf_run
         self.attempts = attempts
-        self.exception: BaseException | None = None
-        self.since_ns = SYSTEM_CLOCK.wall_ns()
-        self.is_of_group = leaf_run is not None and composite.decides_together
         self.is_due = False
         self.request: SteeringRequest | None = None
         self.timer: TimerEntry | None = None
@@ -155,6 +147,16 @@ class WaitingStep:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+    @property
+    def path(self) -> str:
+        """Its path."""
+        return f"{self.composite.path}/{self.node.name}"
+
+    @property
+    def is_of_group(self) -> bool:
+        """Whether its failure is judged together with those of its siblings."""
+        return self.leaf_run is not None and self.composite.decides_together
 
     @property
     def is_waiting(self) -> bool:
@@ -171,7 +173,7 @@ class WaitingStep:
 
 
 class WaitingSteps:
-    """The steps that wait, by path, and the marks on steps that have not begun.
+    """The steps that wait, and the marks on steps that have not begun.
 
     Args:
         lock: The lock of the run.
@@ -185,7 +187,7 @@ class WaitingSteps:
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
-        self._steps: dict[str, WaitingStep] = {}
+        self._steps: dict[BaseTask, WaitingStep] = {}
         self.is_paused = False
         self.left_out: dict[str, SteeringRequest] = {}
         self.pause_before: dict[str, SteeringRequest | None] = {}
@@ -210,14 +212,14 @@ class WaitingSteps:
     def has_begun(self, path: str) -> bool:
         """Return whether something waits that has begun, at a path or below (lock held)."""
         below = f"{path}/"
-        step = self._steps.get(path)
-        return bool(step is not None and step.attempts) or any(
-            item.startswith(below) for item in self._steps
+        return any(
+            bool(step.attempts) if step.path == path else step.path.startswith(below)
+            for step in self._steps.values()
         )
 
-    def find(self, path: str) -> WaitingStep | None:
-        """Return the step that waits at a path, or None."""
-        return self._steps.get(path)
+    def find(self, node: BaseTask) -> WaitingStep | None:
+        """Return the entry of a step that waits, or None."""
+        return self._steps.get(node)
 
     def all(self) -> list[WaitingStep]:
         """Return all steps that wait, in the order in which they came."""
@@ -292,9 +294,9 @@ class WaitingSteps:
         self._count(step, 1)
         waits = cell in _WAITS
         if waits:
-            self._steps[step.path] = step
+            self._steps[step.node] = step
         else:
-            self._steps.pop(step.path, None)
+            self._steps.pop(step.node, None)
         if step.is_of_group:
             if cell in (UNDECIDED, HELD):
                 step.composite.undecided[step.node.name] = step

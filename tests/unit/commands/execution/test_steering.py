@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from taskgrove.commands.prior import PriorEnd
-from taskgrove.commands.task import Task
+from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import LeftOut, NoteDetail
 from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest, SteeringVerb
@@ -274,6 +276,49 @@ def test_a_hold_ends_with_its_own_limit() -> None:
         assert "until_ns" in run.note("held", "observe/scan").data
         run.note("hold-expired", "observe/scan")
         assert run.ends()[1] is ResultCode.FAILED
+
+
+def test_steps_that_failed_alike_end_each_as_its_own() -> None:
+    free = threading.Event()
+
+    def fails() -> None:
+        raise ValueError("no lock")
+
+    steps = [LeafTask.from_callable(fails, name=name) for name in ("one", "two")]
+    last = LeafTask.from_callable(lambda: None if free.wait(GUARD_S) else fails(), name="last")
+    with live(tree(*steps, last, task_type=PARALLEL, rule="any"), hold=True) as run:
+        for name in ("one", "two"):
+            run.note("undecided", f"observe/{name}")
+        first, second = run.handle._run.schedule.waiting.all()
+        assert first.attempts is second.attempts
+        run.handle.fail("observe/one", who="ann")
+        free.set()  # the rule is met
+        run.ends()
+        assert run.end_of("observe/one")[1].request is not None
+        assert run.end_of("observe/two")[1].request is None
+
+
+class Incomparable:
+    """A foreign value that cannot be compared, as arrays cannot."""
+
+    __hash__ = None  # type: ignore[assignment] # on purpose
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value is ambiguous")
+
+
+@pytest.mark.parametrize("told", [{"error": True}, {"result": True}])
+def test_steps_that_failed_with_foreign_values_are_held(told: dict[str, bool]) -> None:
+    def step(task_callback: Any) -> None:
+        own = {"result": (ResultCode.FAILED, "no lock")}
+        odd = {name: (Incomparable(), "no lock") for name in told}
+        task_callback(status=TaskStatus.FAILED, **{**own, **odd})
+
+    steps = [LeafTask.from_callable(step, name=name) for name in ("one", "two")]
+    with live(tree(*steps, task_type=PARALLEL), hold=True) as run:
+        for name in ("one", "two"):
+            run.note("held", f"observe/{name}")
+        assert set(run.handle.held) == {"observe/one", "observe/two"}
 
 
 def test_who_asks_without_a_name_is_the_user_of_the_machine() -> None:

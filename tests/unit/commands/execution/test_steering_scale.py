@@ -64,7 +64,7 @@ def test_many_held_steps_take_about_the_memory_of_queued_ones(count: int) -> Non
 
     queued = grown(lambda: wide(count, lambda: None, keeps_the_thread), all_queued, free)
     held = grown(lambda: wide(count, fails, lambda: None), all_held, threading.Event())
-    assert held < 3 * queued  # a failure itself takes about as much as a queued step
+    assert held < 1.2 * queued  # failures that are alike are kept once
 
 
 def test_a_held_step_has_no_thread_and_one_entry() -> None:
@@ -85,6 +85,5 @@ def test_a_held_step_has_no_thread_and_one_entry() -> None:
         steps = schedule.waiting.all()
         assert {step.stage for step in steps} == {HELD}
         assert not schedule.active
-        assert sum(step.exception is not None for step in steps) == 1
         handle.abort()
         assert handle.wait(GUARD_S)

@@ -87,7 +87,7 @@ def test_only_steps_that_wait_have_an_entry(stage: Stage) -> None:
     machine = in_stage(stage)
     waits = stage in (Stage.PARKED, Stage.DELAYED, Stage.UNDECIDED, Stage.HELD)
     assert machine.steps.all() == ([machine.step] if waits else [])
-    assert (machine.steps.find("root/a") is machine.step) is waits
+    assert (machine.steps.find(machine.step.node) is machine.step) is waits
     is_open = stage in (Stage.DELAYED, Stage.UNDECIDED, Stage.HELD)
     assert machine.steps.open() == ([machine.step] if is_open else [])
     is_failed = stage in (Stage.UNDECIDED, Stage.HELD)
