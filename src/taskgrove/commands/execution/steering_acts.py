@@ -48,6 +48,8 @@ _STOPS: Final = (ABORTED_EARLY, ABORTING, ABORTING_ALL)
 PAUSES_BEFORE: Final = "the run pauses when this is about to start"
 #: The kinds of ends after which a runner does not follow the work any more.
 _NOT_FOLLOWED: Final[frozenset[CauseKind]] = frozenset(("silent", "forgotten"))
+#: How many answers are remembered, for requests that come again.
+_ANSWERS_KEPT: Final = 1000
 #: An act that follows from a move.
 _Act: TypeAlias = Callable[[], object]
 #: Makes the moves of a request, and returns the acts that follow.
@@ -65,8 +67,10 @@ class Steering:
         self._run = run
         self._scope = SteeringScope(run)
         self._lock = threading.Lock()
-        #: The answer to each request, or those who wait for it, by the request's id.
-        self._answers: dict[str, SteeringAnswer | list[TakeAnswer]] = {}
+        #: Those who wait for the answer to a request, by its id.
+        self._takers: dict[str, list[TakeAnswer]] = {}
+        #: The newest answers, by the request's id.
+        self._answers: dict[str, SteeringAnswer] = {}
         #: The requests that came before the run began; None from then on.
         self._early: list[SteeringRequest] | None = []
         #: What answers the requests that wait for the end of an earlier attempt.
@@ -83,20 +87,21 @@ class Steering:
     def steer(self, request: SteeringRequest, take_answer: TakeAnswer) -> None:
         """Carry out a request, and hand over its answer once, on any thread.
 
-        A request that comes again is not carried out again: it gets the same answer.
+        A request that comes again is not carried out again: it gets the same answer, unless
+        ``_ANSWERS_KEPT`` others were answered since.
         """
         with self._lock:
-            known = self._answers.get(request.id)
-            if known is None:
-                self._answers[request.id] = [take_answer]
+            answer = self._answers.get(request.id)
+            if answer is None:
+                takers = self._takers.setdefault(request.id, [])
+                takers.append(take_answer)
+                if len(takers) > 1:
+                    return
                 if self._early is not None and request.verb != "abort":
                     self._early.append(request)
                     return
-            elif isinstance(known, list):
-                known.append(take_answer)
-                return
-        if isinstance(known, SteeringAnswer):
-            guarded(take_answer, known)
+        if answer is not None:
+            guarded(take_answer, answer)
         else:
             self._carry_out(request)
 
@@ -138,9 +143,11 @@ class Steering:
 
     def _give(self, answer: SteeringAnswer) -> None:
         with self._lock:
-            takers = self._answers.get(answer.request_id)
+            takers = self._takers.pop(answer.request_id, [])
             self._answers[answer.request_id] = answer
-        for take_answer in takers if isinstance(takers, list) else ():
+            if len(self._answers) > _ANSWERS_KEPT:
+                del self._answers[next(iter(self._answers))]
+        for take_answer in takers:
             guarded(take_answer, answer)
 
     # -- the run as a whole -------------------------------------------------------------------

@@ -257,6 +257,18 @@ def test_a_request_is_carried_out_once_whatever_its_number() -> None:
         run.fake.assert_calls(["scan", "scan"])
 
 
+def test_the_newest_answers_are_remembered() -> None:
+    with live(tree(leaf("scan")), {"scan": HANGS}) as run:
+        assert why_not(run.handle.continue_run())[1] == ["not_paused"]  # the run has begun
+        answers: list[SteeringAnswer] = []
+        for number in range(1_200):
+            run.handle.steer(SteeringRequest(id=f"r{number}", verb="continue"), answers.append)
+        assert len(answers) == 1_200
+        run.handle.steer(SteeringRequest(id="r1199", verb="continue"), answers.append)
+        assert answers[-1] is answers[-2]
+        assert len(run.handle._run._steering._answers) == 1_000
+
+
 def test_a_request_may_name_the_command_of_a_step() -> None:
     with live(tree(leaf("scan")), {"scan": NO_LOCK}, hold=True) as run:
         run.note("held", "observe/scan")
