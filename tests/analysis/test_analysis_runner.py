@@ -371,6 +371,34 @@ def test_a_value_that_an_earlier_analysis_gives_is_taken_as_given_before_the_run
     assert '"frame":7' in detail.parameters
 
 
+@pytest.mark.parametrize("record", ["none", "late"])
+def test_a_value_of_the_same_tree_needs_no_record(record: str, tmp_path: Path) -> None:
+    file = tmp_path / "chain.yaml"
+    file.write_text(
+        "header: {experiment: demo, run: 1}\nCheckFrame: {frame: 7}\n"
+        "Draw: {frame: '{{ earlier.CheckFrame.payload.frame }}'}\n"
+    )
+
+    def late(*question: str) -> Any:
+        raise LookupError("it is not written yet")
+
+    bench = Bench(slots=1, earlier=late if record == "late" else None)
+    alone = LeafTask("alone", str(file), "Draw", None, ANALYSIS)
+    assert bench.runner.preflight(alone) == []
+    early = bench.run(alone).outcome
+    assert early is not None
+    assert early.message.count("no earlier result of CheckFrame") == 1
+    assert "MapError" not in early.message
+    leaves = [LeafTask(name, str(file), name, None, ANALYSIS) for name in ("CheckFrame", "Draw")]
+    tree = Task("root", subtasks=leaves, is_root=True)
+    handle = bench.executor.submit_main_task(tree, observers=bench.observers)
+    assert handle.wait(GUARD_S)
+    bench.close()
+    assert handle.outcome is not None
+    assert handle.outcome.result is ResultCode.OK, handle.outcome
+    assert '"frame":7' in bench.details(AnalysisDetail)[-1].parameters
+
+
 def test_slots_are_a_whole_number_from_1() -> None:
     for slots in (0, True, 1.5):
         with pytest.raises(UsageError, match="slots"):

@@ -74,7 +74,7 @@ class ThereParameters(TaskParameters):
     regions: tuple[Region, ...] = (Region(), Region(low=2))
 
 
-def _others() -> list[str]:
+def other_pythons() -> list[str]:
     """Return the interpreters of other versions that this machine has."""
     own = sys.version_info[1]
     root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
@@ -119,7 +119,7 @@ def _executor(
     )
 
 
-@pytest.mark.parametrize("python", ["bare", *_others()])
+@pytest.mark.parametrize("python", ["bare", *other_pythons()])
 def test_an_analysis_in_an_interpreter_without_our_packages(
     python: str, bare: Path, module: str, tmp_path: Path
 ) -> None:
@@ -149,7 +149,7 @@ def test_an_analysis_in_an_interpreter_without_our_packages(
     assert any("said there" in text for text in heard.texts("log"))
 
 
-@pytest.mark.parametrize("python", ["bare", *_others()])
+@pytest.mark.parametrize("python", ["bare", *other_pythons()])
 def test_a_failure_there_tells_its_exceptions(
     python: str, bare: Path, module: str, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from msgspec.structs import replace
 
 from taskgrove.analysis.configuration import EarlierResults
 from taskgrove.analysis.executor import AnalysisExecutor
+from taskgrove.analysis.leaves.earlier_values import RunnerResults
 from taskgrove.analysis.leaves.following import LeafFollower, Listener
 from taskgrove.analysis.leaves.parameters import LeafParameters, WaitsForEarlier
 from taskgrove.analysis.leaves.posting import LeafPosts
@@ -63,7 +64,8 @@ class AnalysisRunner:
     Args:
         registry: The analyses by name; None: those that :func:`default_registry` finds.
         slots: How many processes run at once; None: as many as this process has processors.
-        earlier: Finds results of earlier runs for configurations.
+        earlier: Finds results of earlier runs for configurations, besides those that this runner
+            has had itself.
         publisher: Publishes summary plots: a folder, or a publisher; None: none are published.
         logbook: Where the status of each analysis is posted, and the dicts of its summary; it
             stays the caller's to close, after the runner.
@@ -114,7 +116,8 @@ class AnalysisRunner:
         self.posts = LeafPosts(logbook)
         self._work_dir = work_dir
         header = {} if work_dir is None else {"work_dir": str(work_dir)}
-        self._parameters = LeafParameters(earlier, header)
+        self._results = RunnerResults(earlier)
+        self._parameters = LeafParameters(self._results, header)
         self._environment = environment
         self._poll_interval = poll_interval
         self._settings = ProcessSettings(launcher, heartbeat_timeout_s, grace_s)
@@ -163,7 +166,9 @@ class AnalysisRunner:
             self.posts.never_began(context, result[1])
             context.finish(TaskStatus.FAILED, result, exception=exc, cause=cause)
             return
-        follower = LeafFollower(context, executor, self._ended, written, self._listener)
+        follower = LeafFollower(
+            context, executor, self._ended, written, self._results, self._listener
+        )
         context.update(status=TaskStatus.QUEUED)
         with self._lock:
             if self._closed:

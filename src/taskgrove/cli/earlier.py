@@ -9,10 +9,9 @@ configuration asks seldom.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
-from taskgrove.errors import AnalysisError, StoreError
+from taskgrove.errors import StoreError
 
 if TYPE_CHECKING:
     from taskgrove.events import AnalysisDetail
@@ -42,6 +41,7 @@ class EarlierRecord:
         Raises:
             LookupError: There is none; the text names the values that exist.
         """
+        from taskgrove.analysis.leaves.earlier_values import value_of  # noqa: PLC0415 - slow
         from taskgrove.cli.recorded import open_history  # noqa: PLC0415 - slow
 
         try:
@@ -52,7 +52,7 @@ class EarlierRecord:
             raise LookupError("no run has been recorded yet")
         with history:
             detail = _latest(history, experiment, run, task)
-        return _value(detail, key)
+        return value_of(detail, key)
 
 
 def _latest(history: History, experiment: str, run: str, task: str) -> AnalysisDetail:
@@ -73,44 +73,3 @@ def _latest(history: History, experiment: str, run: str, task: str) -> AnalysisD
     where = ", ".join(f"{name} {word}" for name, word in labels.items()) or "any experiment"
     known = f"; there are: {', '.join(sorted(others))}" if others else ""
     raise LookupError(f"the record holds no completed {task} of {where}{known}")
-
-
-def _value(detail: AnalysisDetail, key: str) -> Any:
-    """Return ``summary``, ``payload`` or something inside it, else a parameter."""
-    from taskgrove.analysis.plain.form import from_plain  # noqa: PLC0415 - slow
-
-    first, _, rest = key.partition(".")
-    if key == "summary":
-        return detail.summary
-    value: Any
-    if first == "payload":
-        value, where = _payload(detail), "payload"
-    else:
-        parameters = json.loads(detail.parameters)
-        if first not in parameters:
-            known = ", ".join(["payload", "summary", *parameters])
-            raise LookupError(f"{detail.analysis} has no {first!r}; there are: {known}")
-        value, where = from_plain(parameters[first]), first
-    for part in rest.split(".") if rest else ():
-        value, where = _inside(value, part, where), f"{where}.{part}"
-    return value
-
-
-def _payload(detail: AnalysisDetail) -> Any:
-    from taskgrove.analysis.describing import read_payload  # noqa: PLC0415 - slow
-
-    try:
-        return read_payload(detail.payload)
-    except AnalysisError as exc:
-        raise LookupError(f"the payload of {detail.analysis}: {exc}") from exc
-
-
-def _inside(value: Any, part: str, where: str) -> Any:
-    if isinstance(value, dict) and part in value:
-        return value[part]
-    if isinstance(value, (list, tuple)) and part.isdecimal() and int(part) < len(value):
-        return value[int(part)]
-    if isinstance(value, dict):
-        known = ", ".join(str(item) for item in value) or "nothing"
-        raise LookupError(f"{where} has no {part!r}; there is: {known}")
-    raise LookupError(f"{where} has no {part!r}: it is {type(value).__name__}")

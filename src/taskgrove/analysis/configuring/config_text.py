@@ -235,4 +235,4 @@ def problems_of(file: str | None) -> Iterator[Problems]:
         raise AnalysisError(
             exc.message, file=exc.file, key=exc.path, line=exc.line, problems=exc.problems,
             nearest=exc.nearest, hint=exc.hint,
-        ) from exc  # fmt: skip
+        ) from None  # fmt: skip

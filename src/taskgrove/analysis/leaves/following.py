@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from taskgrove.analysis.channel.child_result import holds_plots
+from taskgrove.analysis.leaves.earlier_values import RunnerResults
 from taskgrove.analysis.leaves.parameters import WrittenParameters
 from taskgrove.analysis.results import TaskStatus as AnalysisStatus
 from taskgrove.analysis.running.analysis_events import AnalysisEvent
@@ -59,6 +60,7 @@ class LeafFollower:
         executor: What runs its analysis.
         ended: Called once, with the context, when its process is over.
         written: Where its program and its limit stand.
+        results: Keeps what it has completed with, for the analyses after it.
         listener: Hears every event.
 
     Attributes:
@@ -71,12 +73,14 @@ class LeafFollower:
         executor: AnalysisExecutor,
         ended: Callable[[LeafContext], object],
         written: WrittenParameters,
+        results: RunnerResults,
         listener: Listener | None = None,
     ) -> None:
         self.context = context
         self._executor = executor
         self._when_ended = ended
         self._written = written
+        self._results = results
         self._listener = listener
         self._lock = threading.Lock()
         self._handle: AnalysisHandle | None = None
@@ -251,6 +255,8 @@ class LeafFollower:
         self._tell_unpublished(outcome)
         status, code = _ENDS[outcome.status]
         if status is TaskStatus.COMPLETED:
+            if self._executor.spec.origin is not None:
+                self._results.keep(self._executor.spec.origin, outcome.detail)
             fields: dict[str, Any] = {}
             if context.leaf.kept_result is not None:
                 from taskgrove.analysis.describing import read_payload  # noqa: PLC0415 - seldom

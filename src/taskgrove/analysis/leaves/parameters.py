@@ -58,14 +58,14 @@ class LeafParameters:
         earlier: See above.
     """
 
-    def __init__(self, earlier: EarlierResults | None, header: Mapping[str, str]) -> None:
+    def __init__(self, earlier: EarlierResults, header: Mapping[str, str]) -> None:
         self.earlier = earlier
         self._header = dict(header)
         self._lock = threading.Lock()
         self._files: dict[str, tuple[tuple[int, int], Configuration]] = {}
 
     def of(
-        self, leaf: LeafTask, entry: AnalysisEntry, earlier: EarlierResults | None
+        self, leaf: LeafTask, entry: AnalysisEntry, earlier: EarlierResults
     ) -> tuple[TaskParameters, AnalysisHeader]:
         """Return the validated parameters of a leaf, and the header of its configuration.
 
@@ -104,7 +104,7 @@ class LeafParameters:
             limit = Place(configuration.file, key=_LIMIT)
         return WrittenParameters(program, limit)
 
-    def _configuration(self, target: Any, earlier: EarlierResults | None) -> Configuration:
+    def _configuration(self, target: Any, earlier: EarlierResults) -> Configuration:
         if isinstance(target, Configuration):
             return target.with_header(self._header)
         if target is None:
@@ -123,7 +123,7 @@ class LeafParameters:
         with self._lock:
             known = self._files.get(name)
         if known is None or known[0] != mark:  # a hundred leaves read their file once
-            known = mark, load_configuration(name, earlier=earlier, header=self._header)
+            known = mark, load_configuration(name, earlier=self.earlier, header=self._header)
             with self._lock:
                 self._files[name] = known
         return known[1] if earlier is self.earlier else known[1].with_earlier(earlier)
@@ -132,7 +132,7 @@ class LeafParameters:
 class WaitsForEarlier:
     """Stands for earlier results before a run, when its own analyses have not given theirs."""
 
-    def __init__(self, earlier: EarlierResults | None) -> None:
+    def __init__(self, earlier: EarlierResults) -> None:
         self._earlier = earlier
         self.asked = False
 
@@ -143,9 +143,7 @@ class WaitsForEarlier:
             LookupError: There is nothing yet.
         """
         try:
-            if self._earlier is not None:
-                return self._earlier(experiment, run, task, key)
+            return self._earlier(experiment, run, task, key)
         except LookupError:
-            pass
-        self.asked = True
-        raise LookupError(f"{task} has not run yet")
+            self.asked = True
+            raise
