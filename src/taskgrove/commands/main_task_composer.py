@@ -110,12 +110,14 @@ class MainTaskComposer:
         for note in resources.check_used():
             out.note(self.name, note)
         out.hand_over(root)
+        if not out.refusals:
+            # Before empty branches go: a group of which all is left out gives no results.
+            arguments.bind(root)
         cleaned = self._clean_task(root)
         if out.refusals:
             raise self._rejected(root, out)
         if cleaned is None:
             raise self._error(f"{self.name} has nothing to run", out.notes)
-        arguments.bind(root)
         root.composition_notes.extend([*out.notes, *limit_notes(root)])
         return root
 

@@ -298,6 +298,13 @@ def test_a_leaf_that_nobody_refers_to_keeps_nothing() -> None:
     assert finished.result_value is None
 
 
+def test_a_group_that_the_document_leaves_out_gives_no_results() -> None:
+    tasks = {"pst": step(MERGED, "pst"), "cbf": step({"x": "{{ results.configure_pst.x }}"})}
+    ran = Ran(composed(tasks, {"common": {}, "pst": {"beam": []}}))
+    assert ran.started() == ["cbf-subarray-01"]
+    assert ran.argin("cbf-subarray-01") == {"x": {}}
+
+
 def test_a_step_whose_result_is_needed_is_not_skipped() -> None:
     tasks = {
         "wait": step(),
