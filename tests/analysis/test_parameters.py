@@ -311,3 +311,12 @@ def test_what_lute_says_in_an_inner_class_is_refused_and_not_lost(name: str) -> 
         class Tool(ThirdPartyParameters):
             class Config:
                 locals().update(said)
+
+
+@pytest.mark.parametrize("annotation", [Method, Literal["fast", "good"]])
+def test_a_misspelt_choice_is_told_the_nearest(annotation: Any) -> None:
+    kind = type("Choice", (TaskParameters,), {"__annotations__": {"method": annotation}})
+    entry = AnalysisEntry("Choice", kind, task="m:C")
+    with pytest.raises(AnalysisError, match=r"'godo' should be 'fast' or 'good'") as caught:
+        parse_configuration("Choice: {method: godo}").parameters_for(entry)
+    assert caught.value.hint == "did you mean 'good'?"

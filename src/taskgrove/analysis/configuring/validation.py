@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
@@ -12,12 +13,15 @@ from taskgrove.analysis.parameters.header import is_header_field
 from taskgrove.analysis.written import written_text
 from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path, shown
+from taskgrove.errors import did_you_mean
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _DEFAULT_HINT: Final = "give the parameter a value, or correct its class"
 #: Errors of pydantic that say that a text was wanted.
 _TEXT_ERRORS: Final = frozenset({"string_type", "string_sub_type"})
+#: Those of a value that is none of some; the names are in their text, in quotes.
+_CHOICE_ERRORS: Final = frozenset({"literal_error", "enum"})
 
 
 def validate(
@@ -137,6 +141,8 @@ def _words(model: type[BaseModel], error: Any) -> tuple[str, str | None]:
     hint = None
     if error["type"] in _TEXT_ERRORS and isinstance(error.get("input"), bool):
         hint = "put it in quotes to make it a text: yes, no, on and off are booleans"
+    if error["type"] in _CHOICE_ERRORS and isinstance(error.get("input"), str):
+        hint = did_you_mean(error["input"], re.findall("'(.*?)'", error["ctx"]["expected"]))
     for prefix in ("Value error, ", "Assertion failed, "):
         if said.startswith(prefix):
             return said.removeprefix(prefix), hint
