@@ -30,6 +30,7 @@ from taskgrove.store.recording.recorded_run import RecordedRun
 from taskgrove.store.recording.run_writer import RunWriter
 from taskgrove.store.recording.writer import Writer
 from taskgrove.testing import EventLog
+from tests.cli.command_line import Forked, environment
 from tests.store.postgres_server import PostgresServer
 from tests.store.recording import (
     PATIENCE_S,
@@ -55,10 +56,10 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start a process that records."""
     words = [sys.executable, "-m", "tests.store.recording_process"]
-    return subprocess.Popen(
+    return Forked(
         [*words, str(record), str(folder / "spill"), prefix, str(runs), str(events)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env=environment(),
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
