@@ -13,6 +13,13 @@ from taskgrove.errors import UsageError, nearest
 
 #: How many near misses an error names.
 _NAMED = 3
+#: The signs of a pattern.
+_SIGNS = frozenset("*?[")
+
+
+def is_pattern(path: str) -> bool:
+    """Return whether a path has the signs of a pattern."""
+    return not _SIGNS.isdisjoint(path)
 
 
 def match_paths(
@@ -87,17 +94,35 @@ def path_regex(pattern: str) -> re.Pattern[str]:
         raise UsageError(f"{pattern!r} is no pattern of paths: {exc}") from exc
 
 
-def _matches_nothing(pattern: str, paths: Sequence[str]) -> UsageError:
+def near_miss(pattern: str, paths: Sequence[str]) -> str | None:
+    """Return the pattern or the path that was probably meant by a pattern without a match.
+
+    Args:
+        pattern: The pattern, or a path.
+        paths: The paths of all nodes.
+    """
     # The most frequent mistake is a path without its beginning.
     deeper = path_regex(f"**/{pattern}")
-    close = [path for path in paths if deeper.fullmatch(path)][:_NAMED]
+    close = [path for path in paths if deeper.fullmatch(path)]
     if close:
-        hint = f"did you mean '**/{pattern}'? It matches {', '.join(close)}"
-        return UsageError(f"--redo {pattern!r} matches no leaf", hint=hint)
+        return close[0] if len(close) == 1 else f"**/{pattern}"
     plain = pattern.replace("/**", "").replace("*", "")
     others = [path for path in paths if not plain.startswith(f"{path}/")]
-    near = nearest(plain, others) or nearest(
-        plain.rpartition("/")[2], list({path.rpartition("/")[2] for path in others})
-    )
-    hint = f"did you mean {near!r}?" if near else f"the paths begin with {paths[0]!r}"
-    return UsageError(f"--redo {pattern!r} matches no leaf", hint=hint if paths else None)
+    near = nearest(plain, others)
+    if near is None:
+        last = nearest(plain.rpartition("/")[2], [path.rpartition("/")[2] for path in others])
+        near = None if last is None else f"**/{last}"
+    return near
+
+
+def _matches_nothing(pattern: str, paths: Sequence[str]) -> UsageError:
+    near = near_miss(pattern, paths)
+    if near is None:
+        hint = f"the paths begin with {paths[0]!r}" if paths else None
+    else:
+        hint = f"did you mean {near!r}?"
+        if is_pattern(near):
+            regex = path_regex(near)
+            close = [path for path in paths if regex.fullmatch(path)][:_NAMED]
+            hint += f" It matches {', '.join(close)}"
+    return UsageError(f"--redo {pattern!r} matches no leaf", hint=hint)

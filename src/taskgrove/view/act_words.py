@@ -14,7 +14,7 @@ from taskgrove.story.node_wait import RunPause, Waiting, pause_in
 from taskgrove.story.operator_acts import OperatorAct
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import ago_text, clock_text, counted, day_text, listed, plain
-from taskgrove.view.steering_words import answer_lines
+from taskgrove.view.steering_words import answer_lines, asked_words
 from taskgrove.view.terminal_text import safe_text
 
 #: The act on nodes, with their names, and the act on the whole run.
@@ -87,13 +87,12 @@ def act_line(act: OperatorAct, now_ns: int) -> str:
 
 def _deed(act: OperatorAct) -> str:
     request, verb = act.request, act.request.verb
-    path = f" {plain(request.path)}" if request.path else ""
     if act.fate is None:
-        return f"asked to {verb}{path}, and has no answer yet"
+        return f"asked to {asked_words(request)}, and has no answer yet"
     if act.fate != "done":
         answer = SteeringAnswer(request_id=request.id, fate=act.fate, objections=act.objections)
         told = answer_lines(request, answer, "")[0]
-        return f"asked to {verb}{path}, which was {told}"
+        return f"asked to {asked_words(request)}, which was {told}"
     if verb in _ON_NODES and request.path:
         return _ON_NODES[verb].format(_names(act))
     more = ", and its clean-up" if request.stop_finally else ""

@@ -17,6 +17,7 @@ from taskgrove.events.steering_request import (
     SteeringRequest,
     SteeringVerb,
 )
+from taskgrove.story.path_globs import is_pattern
 from taskgrove.view.phrases import at_most, counted, day_text, plain
 
 #: The word of each fate.
@@ -62,7 +63,7 @@ def answer_lines(
     elif len(objections) == 1:
         lines = [f"{word}: {_named(objections[0], request)}"]
     else:
-        lines = [f"{word}: {request.verb} {plain(request.path)}".rstrip()]
+        lines = [f"{word}: {asked_words(request)}"]
         lines += [f"  {line}" for line in at_most([_named(it, request) for it in objections])]
     step = next(filter(None, (_next(it, request, run_id, options) for it in objections)), None)
     return lines if step is None else [*lines, f"Next: {step}"]
@@ -73,6 +74,12 @@ def answer_line(request: SteeringRequest, answer: SteeringAnswer) -> str:
     first = answer_lines(request, answer, "")[0]
     who = f" (asked by {plain(request.who)})" if request.who else ""
     return f"{request.verb}: {first}{who}"
+
+
+def asked_words(request: SteeringRequest) -> str:
+    """Return what a request asks for: ``retry observe/scan``, ``pause before observe/scan``."""
+    before = "before " if request.verb == "pause" and request.path else ""
+    return f"{request.verb} {before}{plain(request.path)}".rstrip()
 
 
 def request_line(
@@ -155,7 +162,10 @@ def _by(objection: SteeringObjection) -> str:
 
 def _no_such_node(it: SteeringObjection, request: SteeringRequest) -> str:
     near = f"; did you mean {it.nearest!r}?" if it.nearest else ""
-    return f"the run has no node {(it.path or request.path)!r}{near}"
+    path = it.path or request.path
+    if is_pattern(path):
+        return f"the pattern {path!r} matches no node of the run{near}"
+    return f"the run has no node {path!r}{near}"
 
 
 def _not_held(it: SteeringObjection, _request: SteeringRequest) -> str:

@@ -20,6 +20,8 @@ from taskgrove.events.steering_request import (
 from taskgrove.events.steering_request import (
     VERBS as VERBS_OF_RUNS,
 )
+from taskgrove.story.operator_acts import OperatorAct
+from taskgrove.view.act_words import act_line
 from taskgrove.view.steering_words import answer_line, answer_lines, decision_lines, request_line
 
 RUN = "20261130T150000Z-00000001"
@@ -121,6 +123,24 @@ def test_a_mistyped_path_is_asked_for_again_with_all_that_was_said() -> None:
         "refused: the run has no node 'observe/scn'; did you mean 'observe/scan'?",
         f"Next: taskgrove accept {RUN} observe/scan --why 'it'\"'\"'s done'",
     ]
+
+
+def test_a_pattern_without_a_match_is_named_as_one() -> None:
+    answer = refused("no_such_node", path="observe/scn/**", nearest=SCAN)
+    told = answer_lines(asked("skip", "observe/scn/**"), answer, RUN)
+    assert told == [
+        "refused: the pattern 'observe/scn/**' matches no node of the run; did you mean"
+        " 'observe/scan'?",
+        f"Next: taskgrove skip {RUN} observe/scan",
+    ]
+
+
+def test_a_pause_before_a_step_that_was_refused_is_told_as_one() -> None:
+    request = asked("pause", SCAN)
+    act = OperatorAct(request, "refused", objections=refused("has_begun", path=SCAN).objections)
+    assert "asked to pause before observe/scan, which was refused" in act_line(act, 0)
+    two = SteeringAnswer(request_id="r", fate="refused", objections=act.objections * 2)
+    assert answer_lines(request, two, RUN)[0] == "refused: pause before observe/scan"
 
 
 def test_a_pause_that_was_asked_for_before_names_who_and_when() -> None:

@@ -6,20 +6,17 @@ Threads: any thread may call any method.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from taskgrove.commands.execution.steering_reply import SteeringReply
 from taskgrove.commands.execution.waiting_steps import WaitingStep
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import TaskStatus
 from taskgrove.errors import UsageError, nearest
-from taskgrove.story.path_globs import path_of_command, path_regex
+from taskgrove.story.path_globs import is_pattern, near_miss, path_of_command, path_regex
 
 if TYPE_CHECKING:
     from taskgrove.commands.execution.live_run import Run
-
-#: The signs of a pattern.
-_SIGNS: Final = frozenset("*?[")
 
 
 class SteeringScope:
@@ -44,8 +41,9 @@ class SteeringScope:
             reply.object("no_such_node", path, said=str(exc))
             return []
         if not found:
-            near = nearest(path, [node_path for node_path, _ in root.walk()])
-            reply.object("no_such_node", path, nearest=near)
+            paths = [node_path for node_path, _ in root.walk()]
+            near = None if is_pattern(path) else nearest(path, paths)
+            reply.object("no_such_node", path, nearest=near or near_miss(path, paths))
         return found
 
     def open_steps(self, nodes: Iterable[tuple[str, BaseTask]]) -> list[WaitingStep]:
@@ -88,7 +86,7 @@ def select_nodes(root: Task, path: str) -> list[tuple[str, BaseTask]]:
     if meant is not None:
         return [(meant, root.find(meant))]
     found: list[tuple[str, BaseTask]] = []
-    if _SIGNS & set(path):
+    if is_pattern(path):
         regex = path_regex(path)
         above: str | None = None
         for node_path, node in root.walk():

@@ -276,11 +276,21 @@ def test_a_request_may_name_the_command_of_a_step() -> None:
         assert (answer.fate, answer.paths) == ("done", ("observe/scan",))
 
 
-def test_an_unknown_path_is_refused_with_the_near_one() -> None:
-    with live(tree(leaf("scan")), {"scan": HANGS}) as run:
-        answer = run.handle.retry("observe/scam")
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("observe/scam", "observe/scan"),
+        ("observe/scam/**", "observe/scan"),
+        ("sc*", "observe/scan"),
+        ("scan", "observe/scan"),
+        ("nothing/alike/at/all", None),
+    ],
+)
+def test_an_unknown_path_is_refused_with_the_near_one(path: str, near: str | None) -> None:
+    with live(tree(leaf("scan"), leaf("end")), {"scan": HANGS}) as run:
+        answer = run.handle.retry(path)
         assert why_not(answer) == ("refused", ["no_such_node"])
-        assert answer.objections[0].nearest == "observe/scan"
+        assert (answer.objections[0].path, answer.objections[0].nearest) == (path, near)
 
 
 def test_a_hold_ends_with_its_own_limit() -> None:
