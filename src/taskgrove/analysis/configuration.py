@@ -13,7 +13,7 @@
       in_file: "{{ FindPeaks.out_file }}"
 
 LUTE's form, a header document and a document of sections, is read as well. The differences
-are listed in ``docs/analysis-parameters.md``.
+are listed in ``docs/coming-from-lute.md``.
 
 Threads: a configuration never changes; any thread may ask it for parameters.
 """
