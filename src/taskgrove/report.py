@@ -18,8 +18,7 @@ from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.events import AnalysisDetail
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import wait_summary
-from taskgrove.view.phrases import left_out_words
-from taskgrove.view.record_view import state_words, story_of_record
+from taskgrove.view.record_view import end_words, state_words, story_of_record
 from taskgrove.view.report_style import STYLE
 from taskgrove.view.snapshot import RunView
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
@@ -84,16 +83,11 @@ def _contents(runs: Sequence[RunRow]) -> str:
         f'<tr><td><a href="#{_anchor(run)}">{_text(run.run_id)}</a></td>'
         f"<td>{_text(run.command)}</td>{_outcome_cell(run)}"
         f"<td>{_text(duration_text(run.duration_s))}</td>"
-        f"<td>{_text(_why_words(run))}</td></tr>"
+        f"<td>{_text(end_words(run))}</td></tr>"
         for run in runs
     )
     head = "".join(f"<th>{name}</th>" for name in ("Run", "Command", "Outcome", "Took", "Why"))
     return f"<h1>{len(runs):,} runs</h1><table><tr>{head}</tr>{rows}</table>"
-
-
-def _why_words(run: RunRow) -> str:
-    told = ["" if run.outcome == "ok" else run.headline, left_out_words(run.left_out)]
-    return "; ".join(part for part in told if part)
 
 
 def _article(history: store.History, run: RunRow, now_ns: int) -> str:

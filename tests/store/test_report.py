@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from taskgrove import LeafTask, MainTaskExecutor, Task
 from taskgrove.events import AnalysisDetail
 from taskgrove.report import render_report, write_report
+from taskgrove.store import Recorder
 from taskgrove.store.history import History
 from taskgrove.store.store import Store
 from taskgrove.testing import Script
+from taskgrove.view.record_view import told_of_run
 from tests.store.kept_runs import beams, every_minute, keep, keep_beams, ran, retimed
 
 EVIL = '<script>alert(1)</script><img src="http://x/y"> & \x1b[31m'
@@ -97,6 +101,24 @@ def test_it_says_what_matters(store: Store) -> None:
         "operator",
     ):
         assert words in page.text, words
+
+
+def test_a_step_that_an_operator_left_out_is_told_once(store: Store, tmp_path: Path) -> None:
+    go_on = threading.Event()
+    steps = [LeafTask.from_callable(lambda: None, name=name) for name in ("first", "second")]
+    waits = LeafTask.from_callable(lambda: None if go_on.wait(200.0) else 1, name="waits")
+    with (
+        Recorder(store, spill_folder=tmp_path) as recorder,
+        MainTaskExecutor() as executor,
+    ):
+        handle = executor.submit_main_task(
+            Task("go", subtasks=[waits, *steps]), recorder=recorder, run_id="one"
+        )
+        assert handle.skip("go/first", "not needed", who="ann").fate == "done"
+        go_on.set()
+        assert handle.wait(200.0)
+    (run,) = History(store).runs()
+    assert told_of_run(run) == "first - left out by ann: not needed"
 
 
 def test_several_runs_have_contents_that_lead_to_them(store: Store) -> None:

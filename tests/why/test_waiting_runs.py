@@ -196,6 +196,21 @@ def test_a_run_that_is_paused_and_held_tells_both() -> None:
     assert commands(found)[:2] == ["retry observe/scan", "continue"]
 
 
+def test_a_retry_that_a_pause_keeps_can_still_be_decided_otherwise() -> None:
+    run = Observe()
+    run.failed("observe/scan")
+    run.told("observe", "paused", asked("pause"))
+    run.told("observe/scan", "parked", asked("retry", "observe/scan"))
+    found = run.why()
+    assert commands(found) == [
+        "continue",
+        "accept observe/scan --why REASON",
+        "skip observe/scan",
+        "fail observe/scan",
+        "abort",
+    ]
+
+
 def test_a_step_without_a_decision_yet_is_told_beside_those_that_run() -> None:
     run = Observe()
     run.running("observe/configure/b2")

@@ -127,9 +127,15 @@ def told_of_run(run: RunSummary, waits: str = "") -> str:
         return run.state_note or f"last heard of at {run.last_at:%Y-%m-%d %H:%M:%S} UTC"
     if run.outcome == "running":
         return "; ".join(filter(None, (waits, f"{run.progress} % done")))
-    told = [
-        "" if run.resumed_by_run_id is None else f"resumed by {run.resumed_by_run_id}",
-        "" if run.outcome == "ok" else run.headline,
-        left_out_words(run.left_out),
-    ]
-    return "; ".join(part for part in told if part)
+    resumed = "" if run.resumed_by_run_id is None else f"resumed by {run.resumed_by_run_id}"
+    return "; ".join(filter(None, (resumed, end_words(run))))
+
+
+def end_words(run: RunRow | RunSummary) -> str:
+    """Return the first causes of a run, and the steps that were left out of it, each told once."""
+    if run.outcome == "ok":
+        return left_out_words(run.left_out)
+    left_out = run.left_out
+    if run.outcome == "degraded" and run.headline_is_whole:  # it names those by operators
+        left_out = tuple(it for it in left_out if not it.is_by_operator)
+    return "; ".join(filter(None, (run.headline, left_out_words(left_out))))

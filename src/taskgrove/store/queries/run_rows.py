@@ -197,8 +197,17 @@ class RunSummary(msgspec.Struct, frozen=True, eq=False):
     @property
     def headline(self) -> str:
         """Its first cause, of a DEGRADED run the first two; without causes, its summary."""
-        told = self.causes[: 2 if self.health_state == "DEGRADED" else 1]  # a sum comes first
+        told = self.causes[: self._headline_room]
         return "; ".join(told) or self.message.strip().partition("\n")[0]
+
+    @property
+    def headline_is_whole(self) -> bool:
+        """Whether the headline names every cause that the message names."""
+        return 0 < len(self.causes) <= self._headline_room
+
+    @property
+    def _headline_room(self) -> int:
+        return 2 if self.health_state == "DEGRADED" else 1  # a sum comes first
 
     @property
     def causes(self) -> tuple[str, ...]:

@@ -124,8 +124,7 @@ def choices_of(found: Findings) -> tuple[Action, ...]:
     if story.state != "running" or found.abort is not None or not story.recorded:
         return ()
     told: list[Action] = []
-    groups = [group for group in found.waiting if group[0].wait.how != "parked"]
-    for group in groups[:_FIXED]:
+    for group in found.waiting[:_FIXED]:
         path = _selecting(group, found)
         if group[0].wait.how == "delayed" and story.pause is None:
             told.append(_ask(story, "retry", path, aim="start the next attempt now"))

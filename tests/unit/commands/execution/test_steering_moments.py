@@ -171,6 +171,16 @@ def test_a_retry_during_a_pause_is_done_and_its_attempt_comes_after_the_pause() 
         run.fake.assert_calls(["scan", "scan"])
 
 
+def test_a_retry_that_a_pause_keeps_may_be_given_up() -> None:
+    with live(tree(leaf("scan")), {"scan": [NO_LOCK, GOOD]}, hold=True) as run:
+        run.note("held", "observe/scan")
+        run.handle.pause()
+        run.handle.retry("observe/scan")
+        assert run.handle.fail("observe/scan", who="ann").fate == "done"
+        run.ends()
+        run.fake.assert_calls(["scan"])
+
+
 def test_an_automatic_attempt_waits_for_the_end_of_the_pause() -> None:
     script = [Script(hangs=True, status=TaskStatus.FAILED, result="busy", may_retry=True), GOOD]
     with live(tree(leaf("scan", retries=1)), {"scan": script}) as run:
