@@ -12,7 +12,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,17 +146,21 @@ class Site:
         return action
 
     def type(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Type a line in a shell."""
-        extra = " --yes --no-live" if line.startswith("taskgrove resume ") else ""
-        return subprocess.run(
-            ["bash", "-c", f'taskgrove() {{ "$PYTHON" -m taskgrove "$@"; }}; {line}{extra}'],
+        """Type a line in a shell; taskgrove gets the words that the shell makes of it."""
+        done = subprocess.run(
+            ["bash", "-c", f"taskgrove() {{ printf '%s\\0' \"$@\"; }}; {line}"],
             cwd=self.folder,
-            env=environment(PYTHON=sys.executable),
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
             check=False,
         )
+        if not line.startswith("taskgrove "):
+            return done
+        words = done.stdout.split("\0")[:-1]
+        extra = ("--yes", "--no-live") if words[0] == "resume" else ()
+        return taskgrove(*words, *extra, cwd=self.folder)
 
     def ends_well(self) -> None:
         """Type the last command that is advised: the printed words end with it."""
