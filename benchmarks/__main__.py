@@ -8,7 +8,17 @@ import platform
 import sys
 import time
 
-PARTS = ("imports", "tracker", "executor", "device", "store", "history", "steering", "analysis")
+PARTS = (
+    "imports",
+    "tracker",
+    "executor",
+    "device",
+    "store",
+    "history",
+    "steering",
+    "analysis",
+    "page",
+)
 
 
 def main(arguments: list[str]) -> int:

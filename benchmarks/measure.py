@@ -24,6 +24,7 @@ class Row:
         ratio: Subject over baseline, median of the rounds; None where there is none.
         baseline: What the ratio is against.
         aim: The most that the ratio (or the value, without a ratio) should be; None: no aim.
+        least: The least that it should be; None: no aim of this kind.
     """
 
     name: str
@@ -32,13 +33,16 @@ class Row:
     ratio: float | None = None
     baseline: str = ""
     aim: float | None = None
+    least: float | None = None
 
     def line(self) -> str:
         """Return the row as text."""
         ratio = "" if self.ratio is None else f"× {self.ratio:.2f} of {self.baseline}"
         aim = ""
+        judged = self.value if self.ratio is None else self.ratio
+        if self.least is not None:
+            aim = f"(aim: at least {self.least:g}{', missed' if judged < self.least else ''})"
         if self.aim is not None:
-            judged = self.value if self.ratio is None else self.ratio
             aim = f"(aim: at most {self.aim:g}{', missed' if judged > self.aim else ''})"
         return f"  {self.name:<58} {self.value:>10.3f} {self.unit:<8} {ratio:<34} {aim}".rstrip()
 

@@ -142,6 +142,11 @@ class Chromium:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._in, selectors.EVENT_READ)
 
+    @property
+    def pid(self) -> int:
+        """The process that started all the others."""
+        return self._process.pid
+
     def open(self, url: str) -> Page:
         """Open an address and return its page when it is loaded."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]

@@ -145,5 +145,9 @@ class PageProcess:
         return self.wait()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         return self._process.poll() is None

@@ -136,11 +136,12 @@ def rows_of_run(history: History, run: str) -> dict[str, Any]:
         UnknownRunError: There is no such run.
         StoreError: The record cannot be read.
     """
-    row, nodes, *_ = history.whole(run)
+    whole = history.whole(run)
+    now_ns, usual = SYSTEM_CLOCK.wall_ns(), usual_of(history, whole.run)
     return {
-        "position": row.last_sequence,
-        "head": head_of(history, row.run_id, SYSTEM_CLOCK.wall_ns(), usual_of(history, row)),
-        "nodes": [msgspec.to_builtins(row_of_node(it, at)) for at, it in enumerate(nodes)],
+        "position": whole.run.last_sequence,
+        "head": head_of(whole, history.store.location, now_ns, usual),
+        "nodes": [msgspec.to_builtins(row_of_node(it, at)) for at, it in enumerate(whole.nodes)],
     }
 
 

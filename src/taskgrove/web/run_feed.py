@@ -32,6 +32,7 @@ from taskgrove.view.snapshot import RunView
 from taskgrove.view.why import Why, why
 from taskgrove.view.why.explanation import CauseGroup
 from taskgrove.view.why.rendering import lists_of
+from taskgrove.web.sent_events import message
 from taskgrove.web.tree_rows import row_of_node
 
 _encode = msgspec.json.Encoder().encode
@@ -41,6 +42,8 @@ MESSAGE_NODES: Final = 1_000
 _WORDS_S: Final = 1.0
 #: ... but take no more than this part of the time.
 _WORDS_SHARE: Final = 0.05
+#: So many different answers to :meth:`RunFeed.since` are kept until something changes.
+_BATCHES: Final = 4
 #: So many nodes of one cause are named above the tree.
 _PATHS: Final = 20
 
@@ -50,7 +53,8 @@ class NodeBatch(msgspec.Struct, frozen=True):
 
     Attributes:
         position: The number to ask with next.
-        messages: JSON arrays of rows, each of at most :data:`MESSAGE_NODES`.
+        messages: Server-sent events ``nodes``, each a JSON array of at most :data:`MESSAGE_NODES`
+            rows. Only the last one bears the number: with it everything is sent.
     """
 
     position: int
@@ -77,7 +81,8 @@ class RunFeed:
         self._history = history
         self._clock = clock
         self._lock = threading.Lock()
-        self._row, nodes, *_ = history.whole(run_id)
+        whole = history.whole(run_id)
+        self._row, nodes = whole.run, whole.nodes
         self.run_id = self._row.run_id  # a text such as "last" may mean another run later
         self._tree: RunTree = RunView.of(run_id, nodes)
         self._numbers = {node.path: number for number, node in enumerate(nodes)}
@@ -85,12 +90,13 @@ class RunFeed:
         # In the order in which they changed, the newest last.
         self._changed = dict.fromkeys(self._numbers, self._position)
         self._encoded: dict[str, bytes] = {}
+        self._batches: dict[int, NodeBatch] = {}
         self._head = b""
         self._head_number = 0
         self._is_gone = False
         self._words_due_s = 0.0
         self._usual = usual_of(history, self._row)
-        self._make_head()
+        self._make_head(whole)
 
     # -- the watching thread --------------------------------------------------------------------
 
@@ -126,17 +132,25 @@ class RunFeed:
                 self._changed[path] = self._position = event.sequence
                 self._encoded.pop(path, None)
                 told = True
+            if told:
+                self._batches.clear()
         return told
 
     def _may_have_aged(self) -> bool:
         return self._row.state == "running"
 
-    def _make_head(self) -> bool:
-        """Make the words about the run anew, where they are due; return whether they differ."""
+    def _make_head(self, whole: WholeRun | None = None) -> bool:
+        """Make the words about the run anew, where they are due; return whether they differ.
+
+        Args:
+            whole: The run, where it was read just now.
+        """
         now_s = time.monotonic()
         if now_s < self._words_due_s and self._row.state == "running":
             return False
-        head = _encode(head_of(self._history, self.run_id, self._clock.wall_ns(), self._usual))
+        whole = whole or self._history.whole(self.run_id)
+        location = self._history.store.location
+        head = _encode(head_of(whole, location, self._clock.wall_ns(), self._usual))
         took_s = time.monotonic() - now_s
         self._words_due_s = now_s + max(_WORDS_S, took_s / _WORDS_SHARE)
         with self._lock:
@@ -173,17 +187,28 @@ class RunFeed:
         """
         with self._lock:
             after = position if position <= self._position else 0
-            paths = []
-            for path in reversed(self._changed):
-                if self._changed[path] <= after:
-                    break
-                paths.append(path)
-            # Parents come before their children: so were they composed.
-            paths.sort(key=self._numbers.__getitem__)
-            rows = [self._row_of(path) for path in paths]
-            chunks = (rows[at : at + MESSAGE_NODES] for at in range(0, len(rows), MESSAGE_NODES))
-            messages = tuple(b"[" + b",".join(chunk) + b"]" for chunk in chunks)
-            return NodeBatch(self._position, messages)
+            found = self._batches.get(after)
+            if found is None:
+                if len(self._batches) >= _BATCHES:
+                    self._batches.clear()
+                found = self._batches[after] = NodeBatch(self._position, self._messages(after))
+            return found
+
+    def _messages(self, after: int) -> tuple[bytes, ...]:
+        paths = []
+        for path in reversed(self._changed):
+            if self._changed[path] <= after:
+                break
+            paths.append(path)
+        # Parents come before their children: so were they composed.
+        paths.sort(key=self._numbers.__getitem__)
+        rows = [self._row_of(path) for path in paths]
+        made = []
+        for at in range(0, len(rows), MESSAGE_NODES):
+            is_last = at + MESSAGE_NODES >= len(rows)
+            data = b"[" + b",".join(rows[at : at + MESSAGE_NODES]) + b"]"
+            made.append(message("nodes", data, self._position if is_last else None))
+        return tuple(made)
 
     def _row_of(self, path: str) -> bytes:
         found = self._encoded.get(path)
@@ -206,21 +231,16 @@ def usual_of(history: History, run: RunRow) -> dict[str, Any] | None:
 
 
 def head_of(
-    history: History, run_id: str, now_ns: int, usual: dict[str, Any] | None
+    whole: WholeRun, location: str, now_ns: int, usual: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Return what stands above the tree of a run: its facts, its state, the explanation.
 
     Args:
-        history: The record.
-        run_id: The run.
+        whole: The run, as one moment of the record has it.
+        location: The record.
         now_ns: The time, UTC, nanoseconds since the epoch.
         usual: As :func:`usual_of` gives it.
-
-    Raises:
-        UnknownRunError: The record has no such run.
-        StoreError: The record cannot be read.
     """
-    whole, location = history.whole(run_id), history.store.location
     row, nodes, verdicts, _ = whole
     told, gone = why_of(whole, location, now_ns), runner_gone(row, now_ns)
     pause = pause_in(nodes[0].notes) if nodes and row.state == "running" else None

@@ -21,6 +21,7 @@ from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.errors import TaskgroveError
 from taskgrove.web.record_watch import RecordWatch
 from taskgrove.web.run_feed import RunFeed
+from taskgrove.web.sent_events import message
 
 #: A sign of life is sent this often, in seconds.
 BEAT_S: Final = 1.0
@@ -53,18 +54,6 @@ class Waker:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), timeout_s)
         self._event.clear()
-
-
-def message(kind: str, data: bytes, number: int | None = None) -> bytes:
-    """Return one message of a stream.
-
-    Args:
-        kind: Its kind (``event``).
-        data: One line of JSON.
-        number: Its number (``id``), or None.
-    """
-    mark = b"" if number is None else b"id: %d\n" % number
-    return b"event: %s\n%sdata: %s\n\n" % (kind.encode(), mark, data)
 
 
 def beat_of(watch: RecordWatch) -> bytes:
@@ -131,12 +120,8 @@ async def run_stream(watch: RecordWatch, run_id: str, position: int) -> AsyncIte
 
 def _news(feed: RunFeed, position: int, seen: int) -> tuple[int, int, list[bytes]]:
     """Return the new number, the number of the words, and the messages in between."""
-    parts: list[bytes] = []
     batch = feed.since(position)
-    for data in batch.messages[:-1]:
-        parts.append(message("nodes", data))
-    for data in batch.messages[-1:]:  # only with the last one everything up to the number is sent
-        parts.append(message("nodes", data, batch.position))
+    parts = list(batch.messages)
     head = feed.head(seen)
     if head is not None:
         seen, data = head

@@ -49,6 +49,12 @@ def test_scripts_import_only_files_of_the_page() -> None:
             assert "unsafe" not in text, name
 
 
+def test_a_browser_asks_for_all_scripts_at_once() -> None:
+    text = (STATIC / "index.html").read_text("utf-8")
+    asked = set(re.findall(r"(?:href|src)=\"/static/([^\"]+\.js)\"", text))
+    assert asked == {name for name in FILES if name.endswith(".js")}
+
+
 def test_the_page_is_light() -> None:
     weight = sum(len(gzip.compress((STATIC / name).read_bytes())) for name in FILES)
     assert weight < WEIGHT
