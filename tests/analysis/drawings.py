@@ -50,3 +50,9 @@ def panel_tabs() -> Any:
         ("Figure", pn.pane.Matplotlib(matplotlib_figure("In a tab"))),
         ("Plot", pn.pane.Bokeh(bokeh_plot("In another"))),
     )
+
+
+def pandas_table() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"ring": [1, 2], "radius": [10.25, 20.5], "note": ["<script>", "b"]})

@@ -17,6 +17,7 @@ from taskgrove.analysis.publishing.logbook_entries import parameters_entry, stat
 from taskgrove.analysis.publishing.page_names import iso_time
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.results import ElogSummaryPlots, TaskStatus
+from tests.analysis.drawings import matplotlib_figure
 
 PAGE = (Path(__file__).parents[2] / "docs" / "summary-plots.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -32,7 +33,7 @@ def blocks(language: str) -> list[str]:
     return [text for name, text in BLOCKS if name == language]
 
 
-@pytest.mark.parametrize(("program", "shown"), SAMPLES, ids=["pages", "logbook"])
+@pytest.mark.parametrize(("program", "shown"), SAMPLES, ids=["pages", "files", "logbook"])
 def test_a_sample_prints_what_is_shown(program: str, shown: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
@@ -88,7 +89,7 @@ def test_the_json_is_what_is_sent() -> None:
 
 def test_the_reference_and_the_files_are_as_shown(tmp_path: Path) -> None:
     publisher = PagePublisher(tmp_path / "pages")
-    plots = ElogSummaryPlots("scans/my_motor_scan", "words")
+    plots = ElogSummaryPlots("scans/my_motor_scan", matplotlib_figure())
     publisher.publish(plots)
     published = publisher.publish_payload(plots)
     assert set(published.payload) == set(json.loads(blocks("json")[0]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from taskgrove.analysis.payload_store import load_payload, store_payload
-from taskgrove.analysis.plain.form import PlainTypes, to_plain
+from taskgrove.analysis.plain.form import PlainTypes, from_plain, to_plain
 from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.analysis.plain.types import fields_of
 from taskgrove.errors import AnalysisError
@@ -27,9 +27,29 @@ def parameters_json(parameters: Any, redaction: Redaction) -> str:
 
     A value that has no plain form becomes its text.
     """
+    return _json(_parameters(parameters, redaction))
+
+
+def parameters_in_words(parameters: Any, redaction: Redaction) -> dict[str, str]:
+    """Return the fields of parameters, each as a text for people, secrets redacted."""
+    plain = _parameters(parameters, redaction)
+    return {name: _words_of(value) for name, value in plain.items()}
+
+
+def _words_of(plain: Any) -> str:
+    try:
+        return readable(from_plain(plain))
+    except AnalysisError:  # a secret inside it was redacted
+        return readable(plain)
+
+
+def _parameters(parameters: Any, redaction: Redaction) -> dict[str, Any]:
     if parameters is None:
-        return "{}"
-    return _json(redaction.plain({n: _plain(v) for n, v in fields_of(parameters).items()}))
+        return {}
+    plain: dict[str, Any] = redaction.plain(
+        {name: _plain(value) for name, value in fields_of(parameters).items()}
+    )
+    return plain
 
 
 def _plain(value: Any) -> Any:

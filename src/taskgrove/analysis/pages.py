@@ -13,16 +13,24 @@ share a root. A page is converted and written to the disk outside the root's loc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from taskgrove.analysis.drawn_page import DrawnPage
 from taskgrove.analysis.publishing.page_assets import with_shared_scripts
+from taskgrove.analysis.publishing.page_files import (
+    Beside,
+    FileRecord,
+    picture_name,
+    remove_unnamed,
+)
 from taskgrove.analysis.publishing.page_folder import Folder
+from taskgrove.analysis.publishing.page_header import with_header
 from taskgrove.analysis.publishing.page_index import Index, rebuild_index, update_index
 from taskgrove.analysis.publishing.page_names import (
     LOCK_FILE,
@@ -40,11 +48,15 @@ from taskgrove.analysis.publishing.page_record import (
     write_record,
 )
 from taskgrove.analysis.publishing.page_references import foreign_addresses
+from taskgrove.analysis.publishing.page_thumbnail import kind_of, picture_of
 from taskgrove.analysis.results import ElogSummaryPlots
-from taskgrove.analysis.summary_plots import map_plots, render_figures
+from taskgrove.analysis.summary_plots import draw_page, map_plots, render_figures
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import AnalysisError, UsageError
 from taskgrove.events import PageDetail
+
+#: How large a file beside a page may be, unless the publisher says otherwise.
+FILE_LIMIT_BYTES: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class PublishedPage:
             is kept.
         foreign: Addresses on the network that its tags load something from; an author's own
             HTML may have such, figures have none.
+        files: The files beside it.
         index_trouble: Why the index could not be updated; None: it is up to date. The page is
             published all the same, and the next publication repairs the index.
     """
@@ -74,16 +87,24 @@ class PublishedPage:
     origin: PageOrigin | None
     former: Path | None = None
     foreign: tuple[str, ...] = ()
+    files: tuple[FileRecord, ...] = ()
     index_trouble: str | None = None
 
     def reference(self) -> dict[str, Any]:
         """Return the data that replace the plots in a result's payload."""
-        return {
+        told = {
             "page": self.display_name,
             "file": str(self.file),
             "size_bytes": self.size_bytes,
             "sha256": self.sha256,
         }
+        if self.files:
+            told["files"] = [str(self.place_of(file)) for file in self.files]
+        return told
+
+    def place_of(self, file: FileRecord) -> Path:
+        """Return where a file beside the page is, an absolute path."""
+        return self.file.parent / OWN_FOLDER / file.key / file.name
 
     def detail(self) -> PageDetail:
         """Return the page as the detail of a note of its run."""
@@ -117,6 +138,7 @@ class PagePublisher:
         share_scripts: Keep large scripts once for all pages, under the root. False: in each
             page, which can then be carried elsewhere alone.
         lock_timeout_s: How long to wait for another writer, in seconds.
+        file_limit_bytes: How large a file beside a page may be.
         clock: The source of wall-clock time.
 
     Raises:
@@ -130,6 +152,7 @@ class PagePublisher:
         keep_versions: int = 10,
         share_scripts: bool = True,
         lock_timeout_s: float = 30.0,
+        file_limit_bytes: int = FILE_LIMIT_BYTES,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if keep_versions < 0 or not lock_timeout_s >= 0:
@@ -138,10 +161,16 @@ class PagePublisher:
         self._keep_versions = keep_versions
         self._share_scripts = share_scripts
         self._lock_timeout_s = lock_timeout_s
+        self._file_limit_bytes = file_limit_bytes
         self._clock = clock
 
     def publish(
-        self, plots: ElogSummaryPlots, *, origin: PageOrigin | None = None
+        self,
+        plots: ElogSummaryPlots,
+        *,
+        origin: PageOrigin | None = None,
+        parameters: Mapping[str, str] | None = None,
+        folder: str | Path | None = None,
     ) -> PublishedPage:
         """Publish plots as their page, in place of the former page of that name.
 
@@ -149,31 +178,49 @@ class PagePublisher:
             plots: The plots, best converted already
                 (:func:`~taskgrove.analysis.summary_plots.convert_payload`).
             origin: Where they come from; None: not known.
+            parameters: The parameters of the analysis, in words, secrets redacted; they stand in
+                the head of the page. None: not known.
+            folder: To which relative paths of files belong; None: the current folder.
 
         Raises:
-            AnalysisError: The display name cannot be a page, the figures cannot be drawn, or
-                the page cannot be written; the former page is still there.
+            AnalysisError: The display name cannot be a page, the figures cannot be drawn, a file
+                cannot be read, or the page cannot be written; the former page is still there.
         """
         parts = page_parts(plots.display_name)
-        data = render_figures(plots.figures, title=plots.display_name)
-        with self._writing(plots.display_name), Folder.root(self.root) as root:
+        drawn = draw_page(plots, folder)
+        if isinstance(drawn, bytes):
+            drawn = DrawnPage(drawn, ())
+        html = render_figures(drawn.html, title=plots.display_name)
+        picture = picture_of(html)
+        with ExitStack() as stack:
+            stack.enter_context(self._writing(plots.display_name))
+            root = stack.enter_context(Folder.root(self.root))
+            page = stack.enter_context(root.enter(*parts))
+            beside = Beside(page, stack, self._file_limit_bytes)
+            files = tuple(map(beside.stage, drawn.files))
+            now_ns = self._clock.wall_ns()
+            data = with_header(html, plots.display_name, now_ns, origin, parameters, files)
             if self._share_scripts:
                 data = with_shared_scripts(data, len(parts), root)
-            with root.enter(*parts) as folder, root.enter(OWN_FOLDER) as own:
-                staged = folder.stage(data)
-                try:
-                    with own.locked(LOCK_FILE, self._lock_timeout_s):
-                        record = PageRecord(
-                            plots.display_name, self._clock.wall_ns(), len(data),
-                            hashlib.sha256(data).hexdigest(), origin,
-                            foreign=foreign_addresses(data),
-                        )  # fmt: skip
-                        return self._commit(root, folder, staged, record)
-                finally:
-                    folder.remove(staged)
+            record = PageRecord(
+                plots.display_name, now_ns, len(data), hashlib.sha256(data).hexdigest(), origin,
+                foreign=foreign_addresses(data), kind=kind_of(html), files=files,
+                picture="" if picture is None else picture_name(*picture),
+            )  # fmt: skip
+            staged = page.stage(data)
+            stack.callback(page.remove, staged)
+            own = stack.enter_context(root.enter(OWN_FOLDER))
+            with own.locked(LOCK_FILE, self._lock_timeout_s):
+                beside.keep(None if picture is None else picture.content, record.picture)
+                return self._commit(root, page, staged, record)
 
     def publish_payload(
-        self, payload: Any, *, origin: PageOrigin | None = None
+        self,
+        payload: Any,
+        *,
+        origin: PageOrigin | None = None,
+        parameters: Mapping[str, str] | None = None,
+        folder: str | Path | None = None,
     ) -> PublishedPayload:
         """Publish every summary plot of a payload; one that fails does not keep back another.
 
@@ -181,6 +228,8 @@ class PagePublisher:
             payload: The payload of a result; plots are found in it as by
                 :func:`~taskgrove.analysis.summary_plots.collect_plots`.
             origin: Where it comes from; None: not known.
+            parameters: As of :meth:`publish`.
+            folder: As of :meth:`publish`.
         """
         pages: list[PublishedPage] = []
         problems: list[str] = []
@@ -188,11 +237,12 @@ class PagePublisher:
 
         def publish(plots: ElogSummaryPlots) -> dict[str, Any]:
             figures = plots.figures
-            key = plots.display_name, figures if isinstance(figures, bytes) else id(figures)
+            is_drawn = isinstance(figures, (bytes, DrawnPage))
+            key = plots.display_name, figures if is_drawn else id(figures)
             if key in known:  # payload and summary may hold the same plots
                 return known[key]
             try:
-                page = self.publish(plots, origin=origin)
+                page = self.publish(plots, origin=origin, parameters=parameters, folder=folder)
             except AnalysisError as exc:
                 problems.append(str(exc))
                 known[key] = {"page": plots.display_name, "error": str(exc)}
@@ -235,6 +285,7 @@ class PagePublisher:
             write_record(folder, record)
             update_index(root, record, record.published_ns)
             folder.sweep()
+            remove_unnamed(folder, record.named())
         except (OSError, AnalysisError) as exc:
             trouble = f"the index of {self.root} is not up to date: {exc}"
         return PublishedPage(
@@ -246,6 +297,7 @@ class PagePublisher:
             origin=record.origin,
             former=None if kept is None else folder.path / kept.file,
             foreign=record.foreign,
+            files=record.files,
             index_trouble=trouble,
         )
 

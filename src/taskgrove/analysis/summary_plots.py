@@ -12,18 +12,38 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskgrove.analysis.drawn_page import DrawnPage
+from taskgrove.analysis.figures.attached_files import without_files
 from taskgrove.analysis.figures.html_document import render_figures
 from taskgrove.analysis.plain.plain_words import MAX_DEPTH
 from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.errors import AnalysisError
 
-__all__ = ["collect_plots", "convert_payload", "map_plots", "render_figures"]
+__all__ = ["collect_plots", "convert_payload", "draw_page", "map_plots", "render_figures"]
+
+
+def draw_page(plots: ElogSummaryPlots, folder: str | Path | None = None) -> bytes | DrawnPage:
+    """Return summary plots as a page; with the files that are named among its figures.
+
+    Args:
+        plots: The plots; drawn ones come back as they are.
+        folder: To which relative paths of files belong; None: the current folder.
+
+    Raises:
+        AnalysisError: A figure cannot be drawn, or a file is not there.
+    """
+    if isinstance(plots.figures, DrawnPage):
+        return plots.figures
+    figures, files = without_files(plots.figures, folder)
+    html = render_figures("" if figures is None else figures, title=plots.display_name)
+    return DrawnPage(html, files) if files else html
 
 
 def convert_payload(payload: Any) -> Any:
-    """Return ``payload`` with the figures of all its summary plots as HTML bytes.
+    """Return ``payload`` with the figures of all its summary plots as HTML bytes, or drawn pages.
 
     To be called in the process that drew the figures. Plots are found where the payload is one,
     and in the lists, tuples and dict values of it. A payload without plots comes back as it is.
@@ -37,7 +57,7 @@ def convert_payload(payload: Any) -> Any:
         if id(plots) in done:  # payload and summary may hold the same plots
             return done[id(plots)]
         try:
-            page = render_figures(plots.figures, title=plots.display_name)
+            page = draw_page(plots)
         except AnalysisError as exc:
             said = f"the page {plots.display_name}: {exc.message}"
             raise AnalysisError(said, hint=exc.hint) from exc

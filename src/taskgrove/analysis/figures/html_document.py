@@ -19,6 +19,8 @@ from taskgrove.errors import AnalysisError
 
 #: Lists and dicts of figures may be nested this deep.
 MAX_DEPTH: Final = 10
+#: Stands where a publisher tells the origin of a page: directly after ``<body>``.
+ORIGIN_MARK: Final = "<!--taskgrove:origin-->"
 #: An attribute in the tag of every script of a library, so that a publisher can share it.
 ASSET_ATTRIBUTE: Final = "data-taskgrove-asset"
 
@@ -34,6 +36,12 @@ body{margin:0;padding:12px;background:#fff;color:#1f2328;
 font:16px/1.4 system-ui,sans-serif;overflow-x:auto}
 figure{margin:0 0 20px}
 figure>img{max-width:100%;height:auto;display:block}
+.table{overflow-x:auto}
+figure table{border-collapse:collapse;border:0;font-size:15px;font-variant-numeric:tabular-nums}
+figure :is(th,td){border:0;border-bottom:1px solid #d0d7de;padding:4px 14px 4px 0;text-align:left;
+vertical-align:top}
+figure thead th{border-bottom:2px solid #59636e;position:sticky;top:0;background:#fff}
+figure tbody tr:hover>*{background:#f6f8fa}
 pre.text{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:14px/1.45 ui-monospace,monospace}
 .place{display:grid;grid-template-columns:minmax(0,1fr);min-height:85vh}
 iframe.document{width:100%;height:85vh;border:1px solid #d0d7de;box-sizing:border-box}
@@ -54,8 +62,8 @@ def render_figures(figures: Any, *, title: str = "Summary plots") -> bytes:
 
     Args:
         figures: A matplotlib figure, a HoloViews or Panel object, a Bokeh model, a plotly
-            figure, a PIL image; bytes, which are HTML or an image file; text, which is shown as
-            it stands, tags included, unless its class says that it is HTML
+            figure, a PIL image, a pandas table; bytes, which are HTML or an image file; text, which
+            is shown as it stands, tags included, unless its class says that it is HTML
             (``markupsafe.Markup``); a list of these, drawn one below the other; a dict of these,
             drawn as tabs. Lists and dicts nest.
         title: The title of the page's window.
@@ -130,7 +138,7 @@ def _document(whole: Part, title: str) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"{policy}<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n"
-        f"{whole.head}\n{scripts}\n</head>\n<body>\n{whole.body}\n</body>\n</html>\n"
+        f"{whole.head}\n{scripts}\n</head>\n<body>\n{ORIGIN_MARK}\n{whole.body}\n</body>\n</html>\n"
     )
 
 

@@ -17,6 +17,7 @@ _RENDERERS: Final = {
     "bokeh": "bokeh_figures",
     "plotly": "plotly_figures",
     "PIL": "pil_images",
+    "pandas": "pandas_tables",
 }
 
 

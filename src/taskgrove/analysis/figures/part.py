@@ -9,7 +9,8 @@ from taskgrove.errors import AnalysisError
 #: The figures that can be drawn, for errors.
 SUPPORTED = (
     "matplotlib figures, HoloViews objects, Panel objects, Bokeh models, plotly figures, "
-    "PIL images, HTML or image bytes, text, and lists or dicts of these"
+    "PIL images, pandas tables, HTML or image bytes, text, paths of files to publish beside the "
+    "page, and lists or dicts of these"
 )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
+from taskgrove.analysis.drawn_page import AttachedFile, DrawnPage
 from taskgrove.analysis.payload_reference import PayloadReference
 from taskgrove.analysis.results import (
     DescribedAnalysis,
@@ -69,7 +70,10 @@ class PlainTypes:
         return name in self._classes
 
 
-_BASIC: Final = (TaskStatus, TaskResult, DescribedAnalysis, ElogSummaryPlots, PayloadReference)
+_BASIC: Final = (
+    TaskStatus, TaskResult, DescribedAnalysis, ElogSummaryPlots, PayloadReference, DrawnPage,
+    AttachedFile,
+)  # fmt: skip
 
 
 def fields_of(value: Any) -> dict[str, Any]:

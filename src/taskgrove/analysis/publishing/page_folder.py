@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Final, Self
 
@@ -69,21 +70,25 @@ class Folder:
             raise
         return Folder(fd, path)
 
-    def stage(self, data: bytes, *, durable: bool = True) -> str:
-        """Write data under a name of its own, to the disk if ``durable``; return that name."""
+    @contextmanager
+    def staging(self, *, durable: bool = True) -> Iterator[tuple[str, FileIO]]:
+        """Give a new file with a name of its own; it is removed again where writing fails."""
         name = f".taskgrove-{secrets.token_hex(8)}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, 0o666, dir_fd=self.fd)
         try:
             with os.fdopen(fd, "wb", buffering=0) as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
+                yield name, file
                 if durable:
                     os.fsync(file.fileno())
         except BaseException:
             self.remove(name)
             raise
+
+    def stage(self, data: bytes, *, durable: bool = True) -> str:
+        """Write data under a name of its own, to the disk if ``durable``; return that name."""
+        with self.staging(durable=durable) as (name, file):
+            write_all(file, data)
         return name
 
     def commit(self, staged: str, name: str, *, durable: bool = True) -> None:
@@ -196,3 +201,10 @@ class Folder:
 
     def __exit__(self, *_raised: object) -> None:
         self.close()
+
+
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write all of the data, in as many pieces as the system takes."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]

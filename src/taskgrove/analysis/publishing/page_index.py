@@ -22,14 +22,15 @@ import msgspec
 
 from taskgrove.analysis.publishing.page_assets import keep_asset
 from taskgrove.analysis.publishing.page_folder import Folder
+from taskgrove.analysis.publishing.page_header import file_link
 from taskgrove.analysis.publishing.page_names import (
     ASSET_FOLDER,
     INDEX_FILE,
     INDEX_PAGE,
     OWN_FOLDER,
     PAGE_FILE,
+    PICTURE,
     VERSION,
-    iso_time,
     page_parts,
 )
 from taskgrove.analysis.publishing.page_origin import PageOrigin
@@ -40,6 +41,7 @@ from taskgrove.analysis.publishing.page_record import (
     decoded,
     read_record,
 )
+from taskgrove.analysis.publishing.page_words import counted, shown, size_text, time_tag
 from taskgrove.errors import AnalysisError
 
 _POLICY: Final = "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'"
@@ -55,8 +57,18 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; p
 h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; overflow-wrap: anywhere; }
 ul { list-style: none; margin: 0; padding: 0; }
-.pages > li { border-top: 1px solid var(--line); padding: .6rem 0; }
-.pages > li > a { font-weight: 600; }
+.pages > li { position: relative; border-top: 1px solid var(--line); padding: .6rem 0;
+  display: grid; gap: 0 .9rem;
+  grid-template-columns: 10rem minmax(0, 1fr); align-items: start; }
+.tile { display: flex; height: 6.5rem; align-items: center; justify-content: center;
+  border: 1px solid var(--line); border-radius: 6px; color: var(--quiet);
+  overflow: hidden; text-decoration: none; }
+.tile img { width: 100%; height: 100%; object-fit: contain; background: #fff; }
+.name { font-weight: 600; }
+.name::before { content: ""; position: absolute; left: 0; top: .6rem;
+  width: 10rem; height: 6.5rem; }
+@media (max-width: 30rem) { .pages > li { grid-template-columns: 6rem minmax(0, 1fr); }
+  .tile, .name::before { height: 4.5rem; } .name::before { width: 6rem; } }
 a { color: var(--link); overflow-wrap: anywhere; }
 p, summary, details li { color: var(--quiet); font-size: .875rem; margin: .1rem 0;
   overflow-wrap: anywhere; }
@@ -163,38 +175,54 @@ def _page_of(index: Index, style: str) -> str:
         "<title>Summary plots</title>\n"
         f'<link rel="stylesheet" href="{OWN_FOLDER}/{ASSET_FOLDER}/{style}">\n'
         "</head>\n<body>\n<h1>Summary plots</h1>\n"
-        f"<p>{_count(len(pages), 'page')}, as of {_time(index.updated_ns)}</p>\n"
+        f"<p>{counted(len(pages), 'page')}, as of {time_tag(index.updated_ns)}</p>\n"
         f"{sections}</body>\n</html>\n"
     )
 
 
 def _section(tab: str, pages: Iterable[PageRecord]) -> str:
-    head = f"<h2>{_shown(tab)}</h2>\n" if tab else ""
+    head = f"<h2>{shown(tab)}</h2>\n" if tab else ""
     return f'<section>\n{head}<ul class="pages">\n{"".join(map(_item, pages))}</ul>\n</section>\n'
 
 
 def _item(page: PageRecord) -> str:
     folder = _address(page.display_name)
     lines = [
-        f'<li><a href="{folder}/{PAGE_FILE}">{_shown(_name(page))}</a>\n',
-        f"<p>{_time(page.published_ns)} · {_size(page.size_bytes)}{_origin(page.origin)}</p>\n",
+        f'<li>{_tile(folder, page)}\n<div><a class="name" href="{folder}/{PAGE_FILE}">'
+        f"{shown(_name(page))}</a>\n",
+        f"<p>{time_tag(page.published_ns)} · {size_text(page.size_bytes)}"
+        f"{_origin(page.origin)}</p>\n",
     ]
     if page.foreign:
-        lines.append(f"<p>loads something from the network: {_shown(page.foreign[0])}</p>\n")
+        lines.append(f"<p>loads something from the network: {shown(page.foreign[0])}</p>\n")
+    files = [file for file in page.files if file.is_sound]
+    if files:
+        links = " · ".join(file_link(f"{folder}/{OWN_FOLDER}", file) for file in files)
+        lines.append(f"<p>{counted(len(files), 'file')}: {links}</p>\n")
     versions = [version for version in page.versions if VERSION.fullmatch(version.file)]
     if versions:
         lines.append(
-            f"<details><summary>{_count(len(versions), 'former version')}</summary>\n<ul>\n"
+            f"<details><summary>{counted(len(versions), 'former version')}</summary>\n<ul>\n"
             + "".join(_version(folder, version) for version in versions)
             + "</ul>\n</details>\n"
         )
-    return "".join([*lines, "</li>\n"])
+    return "".join([*lines, "</div></li>\n"])
+
+
+def _tile(folder: str, page: PageRecord) -> str:
+    """Return a small picture of a page, or its kind in a word; beside it stands the rest."""
+    if PICTURE.fullmatch(page.picture):
+        address = f"{folder}/{OWN_FOLDER}/{page.picture}"
+        inside = f'<img src="{address}" alt="" loading="lazy" width="160" height="104">'
+    else:
+        inside = shown(page.kind or "page")
+    return f'<span class="tile" aria-hidden="true">{inside}</span>'
 
 
 def _version(folder: str, version: VersionRecord) -> str:
     return (
-        f'<li><a href="{folder}/{quote(version.file)}">{_time(version.published_ns)}</a>'
-        f" · {_size(version.size_bytes)}{_origin(version.origin)}</li>\n"
+        f'<li><a href="{folder}/{quote(version.file)}">{time_tag(version.published_ns)}</a>'
+        f" · {size_text(version.size_bytes)}{_origin(version.origin)}</li>\n"
     )
 
 
@@ -203,12 +231,12 @@ def _origin(origin: PageOrigin | None) -> str:
         return " · origin not known"
     told = [
         ("analysis", origin.analysis),
-        ("run", origin.run_id),
-        ("as", origin.path),
         ("experiment", origin.experiment),
         ("experiment run", str(origin.experiment_run)),
+        ("run", origin.run_id),
+        ("as", origin.path),
     ]
-    return "".join(f" · {word} {_shown(value)}" for word, value in told if value)
+    return "".join(f" · {word} {shown(value)}" for word, value in told if value)
 
 
 def _tab(page: PageRecord) -> str:
@@ -222,23 +250,3 @@ def _name(page: PageRecord) -> str:
 def _address(display_name: str) -> str:
     # "./": a name such as "javascript:x" is a folder and not a scheme.
     return "./" + "/".join(quote(part, safe="") for part in display_name.split("/"))
-
-
-def _shown(text: str) -> str:
-    """Return text escaped; characters that hide or reorder text become visible codes."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-    return f"<bdi>{escape(text)}</bdi>"
-
-
-def _time(wall_ns: int) -> str:
-    instant = iso_time(wall_ns)
-    return f'<time datetime="{instant}">{instant[:10]} {instant[11:19]} UTC</time>'
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -7,6 +7,7 @@
     <root>/<display_name>/report.html          the page
     <root>/<display_name>/report-<time>.html   its former versions
     <root>/<display_name>/page.json            where it came from
+    <root>/<display_name>/_taskgrove/          its files, and small pictures of its versions
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LOCK_FILE: Final = "lock"
 TEMPORARY: Final = re.compile(r"\.taskgrove-[0-9a-f]+\.tmp")
 #: How a former version of a page is called, after the time when it was published.
 VERSION: Final = re.compile(r"report-\d{8}T\d{6}\.\d{6}Z(-\d+)?\.html")
+#: How the small picture of a page is called.
+PICTURE: Final = re.compile(r"[0-9a-f]{16}\.(png|svg|jpg|gif|webp)")
 
 _KEPT: Final = frozenset({PAGE_FILE, RECORD_FILE, INDEX_PAGE, INDEX_FILE, OWN_FOLDER})
 

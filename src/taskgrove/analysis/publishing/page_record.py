@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from taskgrove.analysis.publishing.page_files import FileRecord
 from taskgrove.analysis.publishing.page_folder import Folder
 from taskgrove.analysis.publishing.page_names import PAGE_FILE, RECORD_FILE, VERSION
 from taskgrove.analysis.publishing.page_origin import PageOrigin
@@ -29,6 +30,8 @@ class VersionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         sha256: The hash of its content, in hex.
         origin: Where it came from; None: not known.
         strange: It was not published by taskgrove, so it is never removed.
+        picture: A small picture of it, in the folder of the page's files; empty: none.
+        files: The files beside it.
     """
 
     file: str
@@ -37,6 +40,8 @@ class VersionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     sha256: str
     origin: PageOrigin | None = None
     strange: bool = False
+    picture: str = ""
+    files: tuple[FileRecord, ...] = ()
 
 
 class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,6 +56,9 @@ class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         versions: Its former versions, the latest first.
         foreign: Addresses on the network that it loads something from.
         strange: It was not published by taskgrove.
+        kind: What draws it, in a word; empty: not known.
+        picture: A small picture of it, in the folder of the page's files; empty: none.
+        files: The files beside it.
     """
 
     display_name: str
@@ -61,6 +69,14 @@ class PageRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     versions: tuple[VersionRecord, ...] = ()
     foreign: tuple[str, ...] = ()
     strange: bool = False
+    kind: str = ""
+    picture: str = ""
+    files: tuple[FileRecord, ...] = ()
+
+    def named(self) -> set[str]:
+        """Return the names, in the folder of the page's files, that it and its versions need."""
+        whole: tuple[PageRecord | VersionRecord, ...] = (self, *self.versions)
+        return {one.picture for one in whole} | {it.key for one in whole for it in one.files}
 
 
 def read_record(folder: Folder, display_name: str) -> PageRecord | None:
@@ -87,8 +103,9 @@ def read_record(folder: Folder, display_name: str) -> PageRecord | None:
 def as_version(record: PageRecord, file: str) -> VersionRecord:
     """Return the record of a page that a new one replaces."""
     return VersionRecord(
-        file, record.published_ns, record.size_bytes, record.sha256, record.origin, record.strange
-    )
+        file, record.published_ns, record.size_bytes, record.sha256, record.origin,
+        record.strange, record.picture, record.files,
+    )  # fmt: skip
 
 
 def write_record(folder: Folder, record: PageRecord) -> None:

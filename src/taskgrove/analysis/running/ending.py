@@ -87,7 +87,7 @@ class AnalysisEnding:
             else:
                 notes.append(str(exc))
         if status is TaskStatus.COMPLETED:
-            pages, problems = self._publish(result)
+            pages, problems = self._publish(end, result)
             notes += problems
         result.task_status = status
         if cause and _is_empty(result.summary):
@@ -156,14 +156,23 @@ class AnalysisEnding:
             )
             run_tasklets("after", self._spec.after, context)
 
-    def _publish(self, result: TaskResult) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    def _publish(
+        self, end: ProcessEnd, result: TaskResult
+    ) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         """Publish the plots of payload and summary, and leave references in their place."""
         publisher = self._spec.publisher
         if publisher is None or (result.payload is None and isinstance(result.summary, str)):
             return (), ()
-        both = (result.payload, result.summary)
+        from taskgrove.analysis import describing  # noqa: PLC0415 - not before the first end
+
+        both, spec = (result.payload, result.summary), self._spec
         try:
-            published = publisher.publish_payload(both, origin=self._spec.origin)
+            published = publisher.publish_payload(
+                both,
+                origin=spec.origin,
+                parameters=describing.parameters_in_words(spec.parameters, spec.redaction),
+                folder=end.plan.cwd if end.plan is not None else spec.work_dir,
+            )
         except Exception as exc:
             _LOGGER.exception("the plots of analysis %s were not published", result.task_name)
             return (), (f"its plots were not published: {readable(exc)}",)
