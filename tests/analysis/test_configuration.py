@@ -250,7 +250,7 @@ def test_what_is_given_wins_under_either_name_of_a_parameter() -> None:
 
 def test_a_header_that_refers_to_a_section_follows_what_is_given() -> None:
     text = "header: {work_dir: 'w{{ Needs.out_file }}', run: 1}\nNeeds: {out_file: a}"
-    found, header = parse(text).resolved(NEEDS, {"out_file": "b"})
+    found, header, _ = parse(text).resolved(NEEDS, {"out_file": "b"})
     assert header.work_dir == "wb"
     assert found.header == header  # type: ignore[attr-defined]
     assert parse(text).header.work_dir == "wa"

@@ -248,7 +248,7 @@ class AnalysisRunner:
         settings = self._settings_of(leaf, entry)
         waits_for_earlier = WaitsForEarlier(self._parameters.earlier)
         try:
-            parameters, header = self._parameters.of(leaf, entry, waits_for_earlier)
+            parameters, header, _ = self._parameters.of(leaf, entry, waits_for_earlier)
         except AnalysisError:
             if waits_for_earlier.asked:
                 return
@@ -325,7 +325,7 @@ class AnalysisRunner:
     def _executor_for(self, context: LeafContext) -> AnalysisExecutor:
         leaf = context.leaf
         entry = self.registry.get(leaf.command_name)
-        parameters, header = self._parameters.of(leaf, entry, self._parameters.earlier)
+        parameters, header, origins = self._parameters.of(leaf, entry, self._parameters.earlier)
         self._result_files.claim(leaf, parameters, self._folder(header))
         return self._executor(
             entry,
@@ -336,6 +336,7 @@ class AnalysisRunner:
             timeout_s=leaf.timeout,
             publisher=self._publisher,
             logbook=self.posts.logbook,
+            origins=origins,
             origin=self.posts.origin_of(context, entry.name, header),
         )
 

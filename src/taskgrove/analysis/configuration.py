@@ -26,7 +26,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskgrove.analysis.configuring.config_section import refers, section_of
 from taskgrove.analysis.configuring.config_text import (
@@ -37,11 +37,12 @@ from taskgrove.analysis.configuring.config_text import (
     read_file,
     read_layout,
 )
+from taskgrove.analysis.configuring.origins import OriginFinder
 from taskgrove.analysis.configuring.preparing import (
-    add_from_environment,
     at_home,
     check_placeholders,
     check_sections,
+    with_environment,
     with_values,
 )
 from taskgrove.analysis.configuring.resolver import EarlierResults, Resolver, Scope
@@ -52,6 +53,7 @@ from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError, nearest
 from taskgrove.events import Place
+from taskgrove.events.value_origin import ValueOrigin
 from taskgrove.lazy_exports import LaterModule
 
 if TYPE_CHECKING:
@@ -60,6 +62,20 @@ else:
     registry = LaterModule("taskgrove.analysis.registry")  # for the types of methods only
 
 __all__ = ["Configuration", "EarlierResults", "load_configuration", "parse_configuration"]
+
+
+class Resolved(NamedTuple):
+    """The parameters of one analysis.
+
+    Attributes:
+        parameters: The validated parameters.
+        header: The header, as it is for this analysis.
+        origins: Where each parameter came from, in their order; their ``value`` is empty.
+    """
+
+    parameters: TaskParameters
+    header: AnalysisHeader
+    origins: tuple[ValueOrigin, ...]
 
 
 @dataclass(frozen=True)
@@ -102,14 +118,14 @@ class Configuration:
             AnalysisError: They are not valid; ``problems`` lists all that is wrong, each with
                 file, key and line.
         """
-        return self.resolved(entry, overrides)[0]
+        return self.resolved(entry, overrides).parameters
 
     def resolved(
         self, entry: registry.AnalysisEntry, overrides: Mapping[str, Any] | None = None
-    ) -> tuple[TaskParameters, AnalysisHeader]:
-        """Return the parameters of an analysis, and the header as it is for that analysis.
+    ) -> Resolved:
+        """Return the parameters of an analysis, the header, and where the values came from.
 
-        The two differ from those of another analysis where the header refers to its section.
+        The header differs from that of another analysis where it refers to its section.
 
         Arguments and errors are those of :meth:`parameters_for`.
         """
@@ -117,6 +133,17 @@ class Configuration:
             made = self._resolved(entry, dict(overrides or {}), problems)
         assert made is not None  # else there would be a problem
         return made
+
+    def header_origins(self) -> tuple[ValueOrigin, ...]:
+        """Return where the values of the header came from, in the order of their keys."""
+        problems = Problems(self.file, what="configuration")
+        scope = dataclasses.replace(self._scope, which_run=None)
+        text = self._layout.header
+        resolver = Resolver(scope, problems, text, header_first=True)
+        resolver.resolve(text, HEADER)
+        from_environment = self._layout.from_environment
+        finder = OriginFinder(self.file, HEADER, text, resolver, from_environment)
+        return finder.of_header([*text.value, *AnalysisHeader.model_fields.keys() - text.value])
 
     def place_of(self, section: str, key: str) -> Place | None:
         """Return the place of a key in a section, or in the header; None: it is not there."""
@@ -158,7 +185,8 @@ class Configuration:
                 else f"sections: {', '.join(self.sections)}",
             )  # fmt: skip
         with problems_of(self.file) as problems:
-            return _resolve(self._mapping(name, problems), name, self._scope, problems)
+            section = self._mapping(name, problems)
+            return _resolve(Resolver(self._scope, problems, section), section, name)
 
     def _mapping(self, name: str, problems: Problems) -> Node:
         """Return a section of the text; an empty one where there is none."""
@@ -168,7 +196,7 @@ class Configuration:
 
     def _resolved(
         self, entry: registry.AnalysisEntry, overrides: dict[str, Any], problems: Problems
-    ) -> tuple[TaskParameters, AnalysisHeader] | None:
+    ) -> Resolved | None:
         if entry.name not in self._layout.tasks.value:
             self._check_near_miss(entry.name, problems)
         text = self._mapping(entry.name, problems)
@@ -179,7 +207,8 @@ class Configuration:
             header = _header(self._layout.header, scope, problems)
             section = section_of(entry, text, overrides, header)
             scope = _knowing_run(scope.with_section(entry.name, section), header)
-        values = _resolve(section.node, entry.name, scope, problems)
+        resolver = Resolver(scope, problems, section.node)
+        values = _resolve(resolver, section.node, entry.name)
         problems.raise_any()  # else a value that is not there would be reported as wrong
         values = {key: value for key, value in values.items() if key not in section.only_seen}
         for name, item in entry.parameters.model_fields.items():
@@ -191,7 +220,14 @@ class Configuration:
             entry.parameters, values, problems,
             node=text, path=entry.name, given=overrides,
         )  # fmt: skip
-        return None if made is None else (made, header)
+        if made is None:
+            return None
+        fields = entry.parameters.model_fields
+        finder = OriginFinder(
+            self.file, entry.name, text, resolver, self._layout.from_environment,
+            frozenset() if entry.executable is None else frozenset({"executable"}),
+        )  # fmt: skip
+        return Resolved(made, header, finder.of_section(section, _names_of(made), fields))
 
     def _check_near_miss(self, name: str, problems: Problems) -> None:
         """Refuse to run an analysis with its defaults when its section is only misspelt."""
@@ -256,8 +292,7 @@ def parse_configuration(
     environ = dict(os.environ) if environ is None else environ
     known = None if known_names is None else frozenset(known_names)
     with problems_of(None if file is None else str(file)) as problems:
-        layout = read_layout(text, problems)
-        add_from_environment(layout, environ)
+        layout = with_environment(read_layout(text, problems), environ)
         layout = dataclasses.replace(layout, header=with_values(layout.header, header or {}))
         check_placeholders(layout.tasks, "", problems)
         if known is not None:
@@ -285,19 +320,24 @@ def _knowing_run(scope: Scope, header: AnalysisHeader) -> Scope:
     return dataclasses.replace(scope, which_run=(header.experiment, str(header.run)))
 
 
-def _resolve(
-    node: Node, path: str, scope: Scope, problems: Problems, *, header_first: bool = False
-) -> dict[str, Any]:
+def _resolve(resolver: Resolver, node: Node, path: str) -> dict[str, Any]:
     try:
-        return dict(Resolver(scope, problems, node, header_first).resolve(node, path))
+        return dict(resolver.resolve(node, path))
     except AnalysisError as exc:
-        raise problems.stop(exc.message, path, node.mark, hint=exc.hint) from exc
+        raise resolver.problems.stop(exc.message, path, node.mark, hint=exc.hint) from exc
+
+
+def _names_of(parameters: TaskParameters) -> list[str]:
+    """Return the names of parameters, without those that hold the header."""
+    fields = type(parameters).model_fields
+    names = [name for name, item in fields.items() if not is_header_field(item)]
+    return [*names, *(parameters.model_extra or {})]
 
 
 def _header(header: Node, scope: Scope, problems: Problems) -> AnalysisHeader:
     scope = dataclasses.replace(scope, which_run=None)  # the header names the run
     before = len(problems.items)
-    values = _resolve(header, HEADER, scope, problems, header_first=True)
+    values = _resolve(Resolver(scope, problems, header, header_first=True), header, HEADER)
     fields = list(AnalysisHeader.model_fields)
     for key, mark in header.key_marks.items():
         close = difflib.get_close_matches(key, fields, n=1, cutoff=0.85)

@@ -49,6 +49,7 @@ from taskgrove.analysis.running.supervisor import (
 )
 from taskgrove.analysis.tasklets import Tasklet, TaskletContext, TaskletError, run_tasklets
 from taskgrove.errors import AnalysisError, UsageError, errno_name
+from taskgrove.events.value_origin import ValueOrigin
 from taskgrove.lazy_exports import LaterModule
 from taskgrove.private_files import make_private_folder
 from taskgrove.redaction import Redaction
@@ -102,6 +103,7 @@ class AnalysisExecutor:
         publisher: Publishes summary plots of the result; references stand in their place then.
         logbook: Where the status of the analysis is posted, and the dicts of its summary.
         origin: Where the publisher and the logbook are told that all this comes from.
+        origins: Where each parameter came from, for the record.
         supervisor: Who supervises; None: the one that all executors of this process share.
 
     Raises:
@@ -134,6 +136,7 @@ class AnalysisExecutor:
         publisher: pages.PagePublisher | None = None,
         logbook: logbooks.Logbook | None = None,
         origin: PageOrigin | None = None,
+        origins: Iterable[ValueOrigin] = (),
         supervisor: AnalysisSupervisor | None = None,
     ) -> None:
         if timeout_s is None and header is not None:
@@ -186,6 +189,7 @@ class AnalysisExecutor:
             publisher=publisher,
             logbook=logbook,
             origin=origin,
+            origins=tuple(origins),
             redaction=Redaction.from_environment(),
         )
         self.spec.environment.check()

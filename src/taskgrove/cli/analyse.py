@@ -28,6 +28,7 @@ from taskgrove.cli.analysis_words import (
 )
 from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
 from taskgrove.cli.exit_codes import ExitCode
+from taskgrove.cli.explained import Explanation
 from taskgrove.cli.follow import AbortWords, EventQueue
 from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording, recording
@@ -47,7 +48,7 @@ from taskgrove.view.snapshot import RunView
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
-    from taskgrove.analysis.configuration import Configuration
+    from taskgrove.analysis.configuration import Configuration, Resolved
     from taskgrove.analysis.registry import AnalysisRegistry
 
 _WORDS: Final = AbortWords(
@@ -64,6 +65,7 @@ class AnalysisJob:
     Attributes:
         name: The analysis.
         configuration: Where its parameters come from.
+        resolved: Its parameters, as they are before anything starts.
         given: Parameters from the command line.
         timeout_s: Its limit, in seconds, or None for the configuration's.
         settings: How its process is started and watched, as far as the command line says it.
@@ -73,6 +75,7 @@ class AnalysisJob:
 
     name: str
     configuration: Configuration
+    resolved: Resolved
     given: dict[str, Any]
     timeout_s: float | None
     settings: dict[str, Any]
@@ -136,6 +139,7 @@ def analyse(
     no_live: opt.NoLive = False,
     listed: opt.ListAnalyses = False,
     help_task: opt.HelpTask = None,
+    explain: opt.Explain = False,
     db: opt.Database = None,
     no_record: opt.NoRecord = False,
     logbook: opt.LogbookAddress = None,
@@ -178,6 +182,12 @@ def analyse(
     settings = {name: value for name, value in said.items() if value is not None}
     job = checked_job(registry, config, task, given or [], timeout, settings, options)
     say_warnings(terminal, [job.configuration])
+    if explain:
+        told = Explanation(
+            registry.get(job.name), job.configuration, job.resolved, settings, timeout
+        )
+        told.write(terminal) if json else told.say(terminal)
+        return ExitCode.OK
     with recording(terminal, db, no_record=no_record) as record:
         return run_job(terminal, job, options, record, json=json)
 
@@ -230,10 +240,10 @@ def checked_job(
     typed = dict(_assignment(item) for item in given)
     _check_names(typed, entry.parameters)
     values = {key: typed_value(entry.parameters, key, word) for key, word in typed.items()}
-    configuration.parameters_for(entry, values)
+    resolved = configuration.resolved(entry, values)
     own = settings.get("grace_s", entry.grace_s)
     grace_s = GRACE_S if own is None else own
-    return AnalysisJob(task, configuration, values, timeout_s, settings, grace_s, typed)
+    return AnalysisJob(task, configuration, resolved, values, timeout_s, settings, grace_s, typed)
 
 
 def _absolute_file(name: str | None) -> str | None:

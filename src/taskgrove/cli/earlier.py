@@ -34,6 +34,7 @@ class EarlierRecord:
 
     def __init__(self, database: str | None = None) -> None:
         self._database = database
+        self._runs: dict[tuple[str, str, str], str] = {}
 
     def __call__(self, experiment: str, run: str, task: str, key: str) -> Any:
         """Return a value of the latest completed run of an analysis.
@@ -51,11 +52,16 @@ class EarlierRecord:
         if history is None:
             raise LookupError("no run has been recorded yet")
         with history:
-            detail = _latest(history, experiment, run, task)
+            found, detail = _latest(history, experiment, run, task)
+        self._runs[experiment, run, task] = found
         return value_of(detail, key)
 
+    def run_of(self, experiment: str, run: str, task: str) -> str | None:
+        """Return the run whose result was found last; None: none was."""
+        return self._runs.get((experiment, run, task))
 
-def _latest(history: History, experiment: str, run: str, task: str) -> AnalysisDetail:
+
+def _latest(history: History, experiment: str, run: str, task: str) -> tuple[str, AnalysisDetail]:
     from taskgrove.store.queries.run_filter import RunFilter  # noqa: PLC0415 - an extra
 
     labels = {
@@ -68,7 +74,7 @@ def _latest(history: History, experiment: str, run: str, task: str) -> AnalysisD
         for node in ends:
             assert node.analysis is not None
             if node.analysis.analysis == task and node.analysis.status == "COMPLETED":
-                return node.analysis
+                return summary.run_id, node.analysis
             others.add(node.analysis.analysis)
     where = ", ".join(f"{name} {word}" for name, word in labels.items()) or "any experiment"
     known = f"; there are: {', '.join(sorted(others))}" if others else ""

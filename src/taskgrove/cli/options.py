@@ -174,6 +174,10 @@ PythonOfAnalysis = Annotated[
         "PROGRAM",
     ),
 ]
+Explain = Annotated[
+    bool,
+    Option("--explain", "Print each value that was read, and where it came from; start nothing."),
+]
 ListAnalyses = Annotated[bool, Option("--list", "List all analyses.")]
 HelpTask = Annotated[
     str | None, Option("--help-task", "Print the parameters of an analysis.", "TASK")

@@ -9,6 +9,7 @@ import msgspec
 from taskgrove.events.cause import Cause, Place
 from taskgrove.events.left_out import LeftOut
 from taskgrove.events.steering_request import SteeringRequest
+from taskgrove.events.value_origin import ValueOrigin
 
 ExecutionKind: TypeAlias = Literal["SEQUENTIAL", "PARALLEL", "INTERNAL", "DEVICE", "ANALYSIS"]
 StepKind: TypeAlias = Literal["command", "write", "wait", "expect"]
@@ -186,6 +187,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
     Attributes:
         analysis: The analysis' name.
         parameters: The validated parameters, as one line of JSON.
+        origins: Where each parameter came from; their ``value`` is empty.
         environment: The exact environment, secrets redacted.
         argv: The command line.
         cwd: The working folder.
@@ -213,6 +215,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
 
     analysis: str
     parameters: str = "{}"
+    origins: tuple[ValueOrigin, ...] = ()
     environment: dict[str, str] = {}
     argv: tuple[str, ...] = ()
     cwd: str = ""

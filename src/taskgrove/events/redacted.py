@@ -16,6 +16,7 @@ from taskgrove.events.details import (
 )
 from taskgrove.events.event import TaskEvent
 from taskgrove.events.steering_request import SteeringRequest
+from taskgrove.events.value_origin import ValueOrigin
 from taskgrove.redaction import Redaction
 
 
@@ -41,6 +42,7 @@ def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
                 environment=redaction.environment(detail.environment),
                 argv=redaction.argv(detail.argv),
                 parameters=redaction.json(detail.parameters),
+                origins=tuple(without_secret(it, redaction) for it in detail.origins),
                 communicators=tuple(map(said, detail.communicators)),
                 summary=said(detail.summary),
                 summary_values=redaction.json(detail.summary_values),
@@ -77,6 +79,17 @@ def _detail(detail: EventDetail, redaction: Redaction) -> EventDetail:
                 address=None if address is None else said(address),
             )
     return detail
+
+
+def without_secret(origin: ValueOrigin, redaction: Redaction) -> ValueOrigin:
+    """Return the origin of a value without secrets."""
+    if not (origin.value or origin.written or origin.used):
+        return origin
+    name = origin.name.strip("{} $").rpartition(".")[2]  # of a placeholder: what it names
+    data = {name: origin.value}, {name: origin.written}
+    value, written = (redaction.said(redaction.environment(item)[name]) for item in data)
+    used = tuple(without_secret(item, redaction) for item in origin.used)
+    return replace(origin, value=value, written=written, used=used)
 
 
 def _request(request: SteeringRequest | None, redaction: Redaction) -> SteeringRequest | None:

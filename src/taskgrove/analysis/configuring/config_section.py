@@ -47,12 +47,12 @@ def section_of(
     values = dict(text.value)
     given: dict[str, Node] = {}
     for key, value in overrides.items():
-        for spelling in _spellings(key, fields):  # else the value of the text would win
+        for spelling in spellings_of(key, fields):  # else the value of the text would win
             values.pop(spelling, None)
         given[key] = values[key] = to_node(value)
     only_seen = set()
     for name, field in fields.items():
-        spellings = _spellings(name, fields)
+        spellings = spellings_of(name, fields)
         if any(spelling in values for spelling in spellings):
             continue
         found, value = _default(entry, name, field, header)
@@ -65,7 +65,7 @@ def section_of(
     return Section(node, Node("mapping", given), frozenset(only_seen))
 
 
-def _spellings(key: str, fields: Mapping[str, FieldInfo]) -> set[str]:
+def spellings_of(key: str, fields: Mapping[str, FieldInfo]) -> set[str]:
     """Return all names under which a model takes the value of a key."""
     found = {key}
     for name, field in fields.items():

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,12 +80,14 @@ class Layout:
         tasks: All else: a mapping of sections and of variables by name.
         is_two_documents: Whether it has LUTE's form.
         warnings: Keys that stand twice, which LUTE's form allows: the last one counts.
+        from_environment: The variables that gave keys of the header, by key.
     """
 
     header: Node
     tasks: Node
     is_two_documents: bool
     warnings: tuple[MapProblem, ...] = ()
+    from_environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sections(self) -> dict[str, Node]:

@@ -18,16 +18,21 @@ from taskgrove.errors import AnalysisError
 _FROM_ENVIRONMENT: Final = {"experiment": "EXPERIMENT", "run": "RUN_NUM"}
 
 
-def add_from_environment(layout: Layout, environ: Mapping[str, str]) -> None:
-    """Fill the keys that a header of LUTE's form leaves to the batch system."""
+def with_environment(layout: Layout, environ: Mapping[str, str]) -> Layout:
+    """Return the layout with the keys filled that a header of LUTE's form leaves to the batch."""
     if not layout.is_two_documents:
-        return
+        return layout
+    found: dict[str, str] = {}
     for key, name in _FROM_ENVIRONMENT.items():
         node = layout.header.value.get(key)
         if environ.get(name) and (node is None or node.value in {None, ""}):
             text = environ[name]
-            value = text.partition("_")[0] if key == "run" else text
-            layout.header.value[key] = Node("scalar", value)
+            found[key] = text.partition("_")[0] if key == "run" else text
+    return dataclasses.replace(
+        layout,
+        header=with_values(layout.header, found),
+        from_environment={key: _FROM_ENVIRONMENT[key] for key in found},
+    )
 
 
 def check_placeholders(node: Node, path: str, problems: Problems) -> None:
@@ -60,7 +65,8 @@ def check_sections(layout: Layout, known: frozenset[str], problems: Problems) ->
 def with_values(header: Node, values: Mapping[str, str]) -> Node:
     """Return the header with values in place of those of the text."""
     nodes = {key: Node("scalar", text) for key, text in values.items()}
-    return dataclasses.replace(header, value={**header.value, **nodes})
+    marks = {key: mark for key, mark in header.key_marks.items() if key not in values}
+    return dataclasses.replace(header, value={**header.value, **nodes}, key_marks=marks)
 
 
 def at_home(header: Node) -> Node:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from taskgrove.analysis.configuring.config_section import Section
 from taskgrove.analysis.substitution import (
@@ -21,7 +21,7 @@ from taskgrove.analysis.substitution import (
     unknown,
 )
 from taskgrove.commands.command_map.nodes import Node
-from taskgrove.commands.command_map.problems import Mark, Problems, join_path
+from taskgrove.commands.command_map.problems import NOWHERE, Mark, Problems, join_path
 from taskgrove.errors import AnalysisError, nearest
 
 #: How deep values may lie in values, placeholders followed.
@@ -81,6 +81,30 @@ class _Value:
     size: int
 
 
+#: Where a placeholder found its value.
+Where: TypeAlias = Literal["given", "tasks", "header", "own", "environment", "earlier"]
+
+
+class Found(NamedTuple):
+    """The value of one placeholder, and where it was found.
+
+    Attributes:
+        piece: The placeholder; of alternatives the one that is there.
+        where: Where it was found.
+        value: The value.
+        keys: The keys that lead to it; of an earlier result its experiment, run, task and key.
+        node: The node that holds it, or None.
+        mark: Where it stands in the text.
+    """
+
+    piece: Placeholder
+    where: Where
+    value: Any
+    keys: tuple[str, ...]
+    node: Node | None = None
+    mark: Mark = NOWHERE
+
+
 @dataclass(slots=True)
 class Resolver:
     """Resolves nodes of one configuration; errors go to ``problems``.
@@ -92,12 +116,14 @@ class Resolver:
         problems: Takes the errors; a wrong value becomes None.
         own: The section that is resolved, a mapping.
         header_first: Whether names are looked up in the header first: for the header itself.
+        used: The placeholders of each text that was resolved, by the ``id`` of its node.
     """
 
     scope: Scope
     problems: Problems
     own: Node
     header_first: bool = False
+    used: dict[int, list[Found]] = field(default_factory=dict)
     _made: dict[int, _Value] = field(default_factory=dict)
     _open: dict[int, str] = field(default_factory=dict)  # the nodes around the present one
     _following: int = 0  # how many placeholders led to the present node
@@ -159,47 +185,60 @@ class Resolver:
             nonlocal size
             self._following += 1
             try:
-                found = self._find(piece)
+                made, found = self._find(piece)
             finally:
                 self._following -= 1
-            size += found.size
-            return found.value
+            self.used.setdefault(id(node), []).append(found)
+            size += made.size
+            return made.value
 
         value = evaluate(parse(node.value), lookup)
         return _Value(value, 1 if isinstance(value, str) else size)
 
-    def _find(self, piece: Placeholder) -> _Value:
+    def _find(self, piece: Placeholder) -> tuple[_Value, Found]:
         if piece.kind == "environment":
-            return _Value(self._environment(piece), 1)
+            text = self._environment(piece)
+            return _Value(text, 1), Found(piece, "environment", text, piece.parts)
         if piece.kind == "earlier":
-            return _Value(self._earlier(piece), 1)
-        roots = [(self.scope.tasks, ""), (self.scope.header, "header")]
+            found = self._earlier(piece)
+            return _Value(found.value, 1), found
+        roots: list[tuple[Where, Node, str]] = [
+            ("tasks", self.scope.tasks, ""),
+            ("header", self.scope.header, "header"),
+        ]
         if self.header_first:
             roots.reverse()
-        roots.append((self.own, ""))
+        roots.append(("own", self.own, ""))
         given = self.scope.given.value.get(piece.parts[0])
-        if given is not None and id(given) not in self._open:
-            return self._descend(self.scope.given, piece, "")  # it may name the replaced one
-        for root, path in roots:
+        if given is not None and id(given) not in self._open:  # it may name the replaced one
+            return self._descend("given", self.scope.given, piece, "")
+        for where, root, path in roots:
             if piece.parts[0] in root.value:
-                return self._descend(root, piece, path)
-        names = [name for root, _ in roots for name in root.value]
+                return self._descend(where, root, piece, path)
+        names = [name for _, root, _ in roots for name in root.value]
         raise unknown(piece.source, piece.parts[0], list(dict.fromkeys(names)))
 
-    def _descend(self, node: Node, piece: Placeholder, path: str) -> _Value:
+    def _descend(
+        self, where: Where, node: Node, piece: Placeholder, path: str
+    ) -> tuple[_Value, Found]:
         """Follow the keys of a placeholder from node to node, and inside a value from there."""
         parts: Sequence[str] = piece.parts
+        mark = NOWHERE
         for index, key in enumerate(parts):
             if node.kind == "mapping" and key in node.value:
+                mark = node.key_marks.get(key, NOWHERE)
                 node, path = node.value[key], join_path(path, key)
             elif node.kind == "sequence" and key.isdecimal() and int(key) < len(node.value):
                 node, path = node.value[int(key)], join_path(path, int(key))
+                mark = node.mark
             elif node.kind == "scalar":
                 made = self._value(node, path)
-                return _Value(dig(made.value, parts[index:], piece.source), made.size)
+                value = dig(made.value, parts[index:], piece.source)
+                return _Value(value, made.size), Found(piece, where, value, piece.parts, node, mark)
             else:
                 raise unknown(piece.source, key, list(node.value) if node.kind == "mapping" else [])
-        return self._value(node, path)
+        made = self._value(node, path)
+        return made, Found(piece, where, made.value, piece.parts, node, mark)
 
     def _environment(self, piece: Placeholder) -> str:
         name = piece.parts[0]
@@ -211,7 +250,7 @@ class Resolver:
             hint=f"did you mean ${close}?" if close else f"set {name} before taskgrove is started",
         )
 
-    def _earlier(self, piece: Placeholder) -> Any:
+    def _earlier(self, piece: Placeholder) -> Found:
         if self.scope.which_run is None:
             raise AnalysisError(f"{piece.source}: the header cannot ask for earlier results")
         if self.scope.earlier is None:
@@ -224,7 +263,8 @@ class Resolver:
         experiment, run = chosen.get("experiment", experiment), chosen.get("run", run)
         task, key = piece.parts
         try:
-            return self.scope.earlier(experiment, run, task, key)
+            value = self.scope.earlier(experiment, run, task, key)
+            return Found(piece, "earlier", value, (experiment, run, task, key))
         except LookupError as exc:
             if piece.otherwise is not None:
                 return self._earlier(piece.otherwise)

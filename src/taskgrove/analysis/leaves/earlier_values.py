@@ -35,14 +35,14 @@ class RunnerResults:
     def __init__(self, others: EarlierResults | None) -> None:
         self._others = others
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, str, str], AnalysisDetail] = {}
+        self._kept: dict[tuple[str, str, str], tuple[str, AnalysisDetail]] = {}
 
     def keep(self, origin: PageOrigin, detail: AnalysisDetail) -> None:
         """Keep what an analysis has completed with, in place of what it gave before."""
         key = (origin.experiment, str(origin.experiment_run), detail.analysis)
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = detail
+            self._kept[key] = origin.run_id, detail
             if len(self._kept) > MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
 
@@ -52,15 +52,29 @@ class RunnerResults:
         Raises:
             LookupError: There is none.
         """
-        with self._lock:
-            newest_first = list(reversed(self._kept.items()))
-        for (its_experiment, its_run, its_task), detail in newest_first:
-            is_asked = experiment in {"", its_experiment} and run in {"", its_run}
-            if its_task == task and is_asked:
-                return value_of(detail, key)
+        own = self._own(experiment, run, task)
+        if own is not None:
+            return value_of(own[1], key)
         if self._others is None:
             raise LookupError(f"{task} has not run yet, and no record is read")
         return self._others(experiment, run, task, key)
+
+    def run_of(self, experiment: str, run: str, task: str) -> str | None:
+        """Return the run of taskgrove whose value was found last; None: it is not known."""
+        own = self._own(experiment, run, task)
+        if own is not None:
+            return own[0]
+        run_of = getattr(self._others, "run_of", None)
+        return None if run_of is None else run_of(experiment, run, task)
+
+    def _own(self, experiment: str, run: str, task: str) -> tuple[str, AnalysisDetail] | None:
+        with self._lock:
+            newest_first = list(reversed(self._kept.items()))
+        for (its_experiment, its_run, its_task), found in newest_first:
+            is_asked = experiment in {"", its_experiment} and run in {"", its_run}
+            if its_task == task and is_asked:
+                return found
+        return None
 
 
 def value_of(detail: AnalysisDetail, key: str) -> Any:

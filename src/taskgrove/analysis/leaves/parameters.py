@@ -10,24 +10,22 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from taskgrove.analysis.configuration import (
     Configuration,
     EarlierResults,
+    Resolved,
     load_configuration,
     parse_configuration,
 )
 from taskgrove.analysis.configuring.config_text import HEADER
-from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.commands.task import LeafTask
 from taskgrove.errors import AnalysisError
 from taskgrove.events import Place
-
-if TYPE_CHECKING:
-    from taskgrove.analysis.parameters.base import TaskParameters
-
 
 #: The parameter that names the program of a third-party analysis.
 _PROGRAM: Final = "executable"
@@ -64,10 +62,8 @@ class LeafParameters:
         self._lock = threading.Lock()
         self._files: dict[str, tuple[tuple[int, int], Configuration]] = {}
 
-    def of(
-        self, leaf: LeafTask, entry: AnalysisEntry, earlier: EarlierResults
-    ) -> tuple[TaskParameters, AnalysisHeader]:
-        """Return the validated parameters of a leaf, and the header of its configuration.
+    def of(self, leaf: LeafTask, entry: AnalysisEntry, earlier: EarlierResults) -> Resolved:
+        """Return the parameters of a leaf, its header, and where the parameters came from.
 
         Args:
             leaf: The leaf.
@@ -84,7 +80,12 @@ class LeafParameters:
                 f" {type(given).__name__}",
                 path=leaf.path,
             )
-        return self._configuration(leaf.target, earlier).resolved(entry, given)
+        found = self._configuration(leaf.target, earlier).resolved(entry, given)
+        place = leaf.places.argin
+        if place is None:
+            return found
+        origins = (replace(it, place=place) if it.kind == "given" else it for it in found.origins)
+        return found._replace(origins=tuple(origins))
 
     def written(self, leaf: LeafTask) -> WrittenParameters:
         """Return where the files say what a leaf runs, and for how long it may.

@@ -238,6 +238,7 @@ class AnalysisEnding:
         return AnalysisDetail(
             analysis=self._handle.analysis,
             parameters=describing.parameters_json(spec.parameters, redaction),
+            origins=spec.origins,
             environment=redaction.environment(launched.environment) if launched else {},
             argv=redaction.argv(argv),
             cwd=str(folder),

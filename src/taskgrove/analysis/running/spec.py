@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from taskgrove.analysis.pages import PagePublisher
     from taskgrove.analysis.parameters.base import TaskParameters
     from taskgrove.analysis.tasklets import PostMessage, Tasklet
+    from taskgrove.events.value_origin import ValueOrigin
 
 _OUTPUT = "Output: stdout and stderr, captured as text; the lines of the program's log"
 _BY_LAUNCHER = (
@@ -56,6 +57,7 @@ class AnalysisSpec:
         publisher: Publishes summary plots of its result; None: nobody does.
         logbook: Where its status and the dicts of its summary are posted; None: nowhere.
         origin: Where the publisher and the logbook are told that all this comes from.
+        origins: Where each parameter came from, for the record.
         redaction: Keeps secrets out of the record.
     """
 
@@ -82,6 +84,7 @@ class AnalysisSpec:
     publisher: PagePublisher | None = None
     logbook: Logbook | None = None
     origin: PageOrigin | None = None
+    origins: tuple[ValueOrigin, ...] = ()
     redaction: Redaction
 
     @property
