@@ -40,7 +40,7 @@ class KeyStage(Enum):
     CONFIRMING = auto()
     """They confirm an abort."""
     CLOSED = auto()
-    """Nothing: the run has ended."""
+    """Nothing: the run has ended, or is being aborted."""
 
 
 class Press(Enum):
@@ -55,7 +55,7 @@ class Press(Enum):
     CANCEL = auto()
     """Leave the request."""
     CLOSE = auto()
-    """The run has ended."""
+    """The run has ended, or is being aborted: it takes no request of these keys."""
 
 
 _S, _P = KeyStage, Press
@@ -121,8 +121,12 @@ class Decisions:
                 self._choose(key)
 
     def settle(self) -> None:
-        """Leave a request whose step is not open any more; called after new events."""
-        if self.stage is KeyStage.GIVING_REASON and self._path not in self._steps.steps:
+        """Leave a request that nobody takes any more; called after new events."""
+        if self._steps.aborting:
+            if self.stage in (KeyStage.GIVING_REASON, KeyStage.CONFIRMING):
+                self._hint = "nothing was asked: the run is being aborted"
+            self.act(Press.CLOSE)
+        elif self.stage is KeyStage.GIVING_REASON and self._path not in self._steps.steps:
             self.act(Press.CANCEL)
             self._hint = f"{safe_text(self._path)} is not held any more"
 
@@ -182,7 +186,7 @@ class Decisions:
             now_ns: Now, on the clock of the run's events.
         """
         if self.stage is KeyStage.CLOSED:
-            return []
+            return [[(clip(self._hint, width, charset.ellipsis), "yellow")]] if self._hint else []
         told: list[Segment] = []
         pause, chosen = self._steps.pause, self.chosen
         if pause is not None:

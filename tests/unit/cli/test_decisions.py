@@ -99,6 +99,23 @@ def test_a_step_that_is_decided_on_elsewhere_is_not_asked_about_any_more() -> No
     assert shown.asked == [("retry", "o/b", "")]
 
 
+@pytest.mark.parametrize(
+    ("keys", "lines"),
+    [
+        ("", []),
+        ("r", ["nothing was asked: the run is being aborted"]),
+        ("x", ["nothing was asked: the run is being aborted"]),
+    ],
+)
+def test_a_run_that_is_being_aborted_has_no_keys(keys: str, lines: list[str]) -> None:
+    shown = Shown("o/a").press(*keys)
+    shown.steps.take([note("abort-asked", "o")])
+    shown.keys.settle()
+    assert shown.text() == lines
+    shown.press("y", "r", "enter", "p")
+    assert not shown.asked
+
+
 def test_with_nothing_held_only_the_run_can_be_paused_and_aborted() -> None:
     shown = Shown().press(*"rasfnN", "enter")
     assert not shown.asked
