@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis.parameters import ThirdPartyParameters
+from taskgrove.analysis.parameters import TemplateConfig, ThirdPartyParameters, render_template
 from taskgrove.analysis.registry import ENTRY_POINT_GROUP, AnalysisEntry
 from taskgrove.analysis.results import DescribedAnalysis, TaskStatus
 from taskgrove.analysis.running.analysis_events import KINDS
@@ -20,6 +20,7 @@ from taskgrove.analysis.task import AnalysisTask
 from taskgrove.analysis.tasklets import TaskletContext
 from taskgrove.cli.analyse import analyse
 from taskgrove.cli.app import VERBS
+from taskgrove.errors import AnalysisError
 from tests.cli.command_line import environment, taskgrove
 from tests.repository.test_docs_pages import DOCS, blocks
 
@@ -115,3 +116,30 @@ def test_the_results_have_the_fields_that_are_said() -> None:
         assert hasattr(ThirdPartyParameters, name)
     assert {"before_run", "run", "after_run"} <= set(dir(AnalysisTask))
     assert inspect.signature(AnalysisTask.result).parameters.keys() >= {"payload", "summary"}
+
+
+# -- the differences ------------------------------------------------------------------------------
+
+
+class Filled(ThirdPartyParameters):
+    executable: str = "x"
+    lute_template_cfg: TemplateConfig = TemplateConfig(template_name="t.txt", output_path="out.txt")
+
+
+def rendered(folder: Path, template: str, **data: object) -> str:
+    (folder / "t.txt").write_text(template, encoding="utf-8")
+    place = render_template(Filled.model_validate(data), template_root=folder, output_root=folder)
+    assert place is not None
+    return place.read_text(encoding="utf-8")
+
+
+def test_what_is_said_of_templates(tmp_path: Path) -> None:
+    sample = re.search(r"`({{ x .. default.*? }})`", PAGE)
+    assert sample is not None
+    assert rendered(tmp_path, sample[1].replace("\\|", "|") + "|\n", y=1) == "|\n"
+    kinds = set(re.findall(r"is (string|mapping|sequence)\b", PAGE))
+    for kind, value in {"string": "a", "mapping": {}, "sequence": []}.items():
+        assert kind in kinds
+        assert rendered(tmp_path, f"{{% if x is {kind} %}}yes{{% endif %}}", x=value) == "yes"
+    with pytest.raises(AnalysisError, match="__class__"):
+        rendered(tmp_path, "{{ x.__class__ }}", x="a")

@@ -100,13 +100,29 @@ def test_a_quiet_task_is_ended_by_its_limit_alone(site: Path) -> None:
     assert result.task_status is TaskStatus.TIMEDOUT
 
 
-def test_a_workflow_is_a_command_map(site: Path) -> None:
-    done = typed(site, "run", "chain.yaml", "chain", "--analyses", "lute_tests")
-    assert done.returncode == 1, done
-    for step in ("write", "both/read", "both/binary"):
-        assert f"chain/{step}: completed" in done.stdout
-    assert "chain/err: failed" in done.stdout
-    assert "chain/last: skipped - err failed" in done.stdout
+@pytest.mark.parametrize(
+    ("command", "exit_code", "said"),
+    [
+        (
+            "chain", 1,
+            ["write: completed", "both/read: completed", "both/binary: completed", "err: failed",
+             "last: skipped - err failed"],
+        ),
+        (
+            "tree", 1,
+            ["test: completed", "children/binary: completed", "children/err: failed",
+             "children/arrays/read: completed", "children/arrays: completed"],
+        ),
+        ("sweep", 0, [f"socket/socket-00{number}: completed" for number in (1, 2, 3, 4)]),
+    ],
+)  # fmt: skip
+def test_a_workflow_is_a_command_map(
+    site: Path, command: str, exit_code: int, said: list[str]
+) -> None:
+    done = typed(site, "run", "workflows.yaml", command, "--analyses", "lute_tests")
+    assert done.returncode == exit_code, done
+    for words in said:
+        assert f"{command}/{words}" in done.stdout
 
 
 # -- those of a facility --------------------------------------------------------------------------
