@@ -43,6 +43,7 @@ from taskgrove.events import (
     StartedDetail,
     TaskEvent,
 )
+from taskgrove.events.cause import Reading
 from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import LrcCommand
 from taskgrove.tango.client.doubt import Doubt, unknown_fate
@@ -226,7 +227,8 @@ def test_every_field_of_an_event_is_explained() -> None:
     for detail in (ComposedDetail, StartedDetail, FinishedDetail, AnalysisDetail, PageDetail):
         cell = rows[f"`detail`: `{detail.__struct_config__.tag}`"]
         assert words(cell) == set(detail.__struct_fields__)
-    fields = {*Cause.__struct_fields__, *ChainLink.__struct_fields__}
+    parts = (Cause, ChainLink, Reading)
+    fields = {field for part in parts for field in part.__struct_fields__}
     assert words(rows["`cause`"]) == fields | set(get_args(CauseKind))
     topics = set(re.findall(r"``([\w-]+)``", str(NoteDetail.__doc__)))
     assert words(rows["`detail`: `note`"]) == topics | set(NoteDetail.__struct_fields__)

@@ -27,6 +27,8 @@ class LrcServer:
         members: How many devices ``lrc/test/<n>`` it serves, from 1.
         protocol: 1 or 2.
         publish: Port that the server tells its clients to use in place of its own.
+        script: The server.
+        class_name: The class of its devices.
         environment: Further environment variables.
     """
 
@@ -36,6 +38,8 @@ class LrcServer:
         protocol: int = 2,
         *,
         publish: int | None = None,
+        script: Path = SCRIPT,
+        class_name: str = "",
         **environment: str,
     ) -> None:
         self.members = members
@@ -43,6 +47,8 @@ class LrcServer:
         self.port = 0
         self.publish = publish
         self.environment = environment
+        self.script = script
+        self.class_name = class_name or f"LrcDeviceV{protocol}"
         self.process: subprocess.Popen[bytes]
         #: One line for each command that this process has executed; no connection is needed.
         self.executions: list[bytes] = []
@@ -61,12 +67,12 @@ class LrcServer:
     def start(self) -> bool:
         """Start the process (again, on the same port); return whether it answers, or has ended."""
         names = ",".join(f"lrc/test/{n}" for n in range(1, self.members + 1))
-        arguments = ["lrc", f"LrcDeviceV{self.protocol}", "-nodb", "-dlist", names]
+        arguments = ["lrc", self.class_name, "-nodb", "-dlist", names]
         arguments += ["-ORBendPoint", f"giop:tcp:127.0.0.1:{self.port}"]
         if self.publish is not None:
             arguments += ["-ORBendPointPublish", f"giop:tcp:127.0.0.1:{self.publish}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-u", str(SCRIPT), *arguments],  # it tells when it is ready
+            [sys.executable, "-u", str(self.script), *arguments],  # it tells when it is ready
             stdout=subprocess.PIPE,
             env={**os.environ, **self.environment},
         )

@@ -217,8 +217,9 @@ def _say_arguments(terminal: Terminal, view: RunView) -> None:
     """Print the arguments of the leaves; leaves with the same one share a line."""
     given: dict[str, list[str]] = {}
     for node in view.walk():
-        argin = None if node.composed is None else node.composed.argin
-        if argin is not None:
+        composed = node.composed
+        argin = None if composed is None or composed.step != "command" else composed.argin
+        if argin is not None:  # what is done with an attribute stands beside the step
             text = to_json(shown_rule().plain(argin), ensure_ascii=False)
             given.setdefault(text, []).append(node.path)
     if given:

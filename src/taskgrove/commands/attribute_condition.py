@@ -53,9 +53,12 @@ class AttributeCondition(msgspec.Struct, frozen=True, omit_defaults=True, kw_onl
             ValueError: It is no condition.
         """
         try:
-            return msgspec.convert(dict(data), cls)
+            made = msgspec.convert(dict(data), cls)
         except msgspec.ValidationError as exc:
             raise ValueError(str(exc)) from exc
+        if made == cls(attribute=made.attribute, fail_on=made.fail_on, within=made.within):
+            raise ValueError("it tells no value")
+        return made
 
     def holds(self, value: Any) -> bool:
         """Return whether a value meets the condition."""

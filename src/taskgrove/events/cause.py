@@ -23,16 +23,16 @@ except ModuleNotFoundError:  # an analysis in an interpreter without our depende
 
 #: The kinds of work that provably did nothing.
 NothingRan: TypeAlias = Literal[
-    "refused", "not_allowed", "queue_full", "no_command", "no_device", "wrong_argument",
-    "misconfigured", "not_launched", "unreachable", "unresolved", "skipped", "not_started",
-    "never_begun",
+    "refused", "not_allowed", "queue_full", "no_command", "no_attribute", "no_device",
+    "wrong_argument", "misconfigured", "not_launched", "unreachable", "unresolved", "skipped",
+    "not_started", "never_begun",
 ]  # fmt: skip
 NOTHING_RAN: Final[frozenset[CauseKind]] = frozenset(get_args(NothingRan))
 #: The set grows by addition; :class:`Cause` explains each kind.
 CauseKind: TypeAlias = Literal[
     NothingRan, "reported", "raised", "promised", "unreadable", "died", "restarted", "silent",
     "fate_unknown", "forgotten", "timed_out", "aborted", "abandoned", "lost", "exited",
-    "signalled", "unresponsive", "no_result",
+    "signalled", "unresponsive", "no_result", "unmet",
 ]  # fmt: skip
 
 #: The fate of an Abort that an expired limit asked for.
@@ -53,6 +53,20 @@ class ChainLink(msgspec.Struct, frozen=True, omit_defaults=True):
 
     type: str
     text: str = ""
+
+
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value of an attribute.
+
+    Attributes:
+        attribute: The attribute.
+        value: Its value, as text.
+        read_ns: When it was read, or an event told it, UTC, nanoseconds since the epoch.
+    """
+
+    attribute: str
+    value: str
+    read_ns: int
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,8 +92,9 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
       ``promised``: a method gave a promise of work in place of its end; ``unreadable``: it ended
       with a result that cannot be understood.
     - Nothing was executed, because the target said so: ``refused``; ``not_allowed`` in its state;
-      ``queue_full``; ``no_command`` of that name; ``no_device`` of that name on the server;
-      ``wrong_argument``: the command does not take the argument.
+      ``queue_full``; ``no_command`` or ``no_attribute`` of that name; ``no_device`` of that name on
+      the server; ``wrong_argument``: the command does not take the argument, or the attribute the
+      value.
     - Nothing was executed, because it could not be: ``misconfigured``: the map or the
       configuration is wrong; ``not_launched``: a program cannot be started; ``unreachable``: the
       target does not answer, and nothing was sent; ``unresolved``: its argument refers to a
@@ -95,6 +110,8 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     - A program: ``exited``: with a status that tells a failure; ``signalled``: a signal ended it;
       ``unresponsive``: it gave no sign of life for too long; ``no_result``: it ended without its
       result.
+    - ``unmet``: an attribute has a value that ends a step: not the expected one, or one at which
+      waiting is of no use.
 
     Attributes:
         kind: The kind.
@@ -121,6 +138,8 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         errno_name: Why a program cannot be started, a file cannot be opened (``ENOENT``,
             ``EACCES``) or a target cannot be reached (``ECONNREFUSED``; ``ETIMEDOUT`` where it
             takes connections and does not answer); or None.
+        reading: The last value of the attribute that a step waited for, or expected something
+            of; None: there is none. ``expected`` tells the condition.
     """
 
     kind: CauseKind
@@ -143,6 +162,12 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     expected: str | None = None
     program: str | None = None
     errno_name: str | None = None
+    reading: Reading | None = None
+
+
+def with_device(cause: Cause, device: str | None) -> Cause:
+    """Return a cause that speaks of a device."""
+    return msgspec.structs.replace(cause, device=device)
 
 
 def cause_of(exc: BaseException) -> Cause:

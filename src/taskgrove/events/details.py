@@ -148,7 +148,8 @@ class NoteDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="note"):
             ``refused``, ``reconciled``, ``limit``, ``observer``, ``operator``, ``reused``,
             ``recovered``, ``lost``, ``logbook`` (a logbook did not get an entry about an analysis:
             the data ``entry`` and ``status`` say which, ``why``, ``words``, ``code`` and ``tries``
-            why), ``silent`` (the target has stopped answering, since
+            why), ``nothing-to-do`` (the condition of ``skip_if`` held: ``found`` of the data),
+            ``silent`` (the target has stopped answering, since
             ``since_ns`` of the data), ``answers`` (it answers again), ``info``,
             ``argument`` (the step starts with ``argin`` of the data, as one line of JSON: the
             references to results in it have their values). Of steering:

@@ -25,6 +25,7 @@ from taskgrove.events import Cause, NoteDetail
 from taskgrove.moves import IGNORE, REFUSE, row_of, step, table_of
 from taskgrove.story.node_note import OUTSIDE_END
 from taskgrove.tango._pytango import require_pytango
+from taskgrove.tango.attribute_runner import AttributeRunner
 from taskgrove.tango.client.abort import AbortAnswer
 from taskgrove.tango.client.command import LrcUpdate
 from taskgrove.tango.lrc_client import LrcClient
@@ -123,6 +124,7 @@ class DeviceRunner:
         self._closed = False
         self._lock = threading.Lock()
         self._calls_lock = threading.Lock()
+        self._attributes = AttributeRunner()
         #: Leaves whose command may have been sent and has not ended.
         self._followers: dict[int, _Follower] = {}
 
@@ -151,14 +153,21 @@ class DeviceRunner:
 
     def limits(self, leaf: LeafTask) -> LeafLimits:
         """Return which limits can be enforced: a device is asked to abort, and as a whole."""
+        if leaf.step != "command":
+            return self._attributes.limits(leaf)
         if leaf.abort_on_timeout:
             return LeafLimits("ask", "enforced", _DEVICE_WIDE)
         note = f"{_DEVICE_WIDE}; {_NOT_SENT}" if leaf.timeout is not None else _DEVICE_WIDE
         return LeafLimits("ask", "reported", note)
 
     def start(self, context: LeafContext) -> None:
-        """Call the leaf's command; return when the device has answered the call."""
+        """Call the leaf's command, or do its step; return when the device has answered."""
         leaf = context.leaf
+        if self._attributes.has_nothing_to_do(self.client, target_name(leaf), context):
+            return
+        if leaf.step != "command":
+            self._attributes.start(self.client, target_name(leaf), context)
+            return
         follower = _Follower(context, self._ended)
         deadline = context.deadline
         self.client.invoke(
@@ -168,6 +177,7 @@ class DeviceRunner:
             on_update=follower,
             # A little longer than the limit, so that the leaf ends by its limit.
             call_until=None if deadline is None else deadline + _AFTER_LIMIT_S,
+            call_timeout_s=leaf.settings.get("call_timeout_s"),
             may_call=lambda: self._may_call(follower),
         )
         self._returned(follower, "asked while the command was being called")
@@ -213,6 +223,9 @@ class DeviceRunner:
 
         A device whose command was never sent is left alone.
         """
+        if context.leaf.step != "command":
+            self._attributes.abort(context)
+            return
         with self._calls_lock:
             follower = self._followers.get(id(context))
             if follower is not None:
@@ -235,16 +248,24 @@ class DeviceRunner:
 
     def preflight(self, leaf: LeafTask) -> list[Refusal]:
         """Return why a leaf could not start, without calling its command; empty when it could."""
-        found = self.client.preflight(
-            target_name(leaf),
-            leaf.command_name,
-            leaf.argin,
-            check_argument=leaf.pending_argument is None,
-        )
-        return [Refusal(item, replace(item.cause, device=leaf.device_name)) for item in found]
+        device, others = target_name(leaf), self._attributes.preflight
+        if leaf.step != "command":
+            return others(self.client, device, leaf)
+        found = [
+            Refusal(item, replace(item.cause, device=leaf.device_name))
+            for item in self.client.preflight(
+                device,
+                leaf.command_name,
+                leaf.argin,
+                check_argument=leaf.pending_argument is None,
+            )
+        ]
+        return found or others(self.client, device, leaf)
 
     def can_abort(self, leaf: LeafTask) -> bool:
         """Return whether the leaf's device has a command that aborts, without calling it."""
+        if leaf.step != "command":
+            return True  # none is needed
         return self.client.can_abort(target_name(leaf))
 
     def close(self) -> None:

@@ -23,11 +23,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from taskgrove.commands.attribute_condition import AttributeCondition
 from taskgrove.commands.leaf_runner import Refusal
 from taskgrove.errors import UsageError
 from taskgrove.tango._pytango import load_pytango
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, abort_command
 from taskgrove.tango.client.argin import check_argin
+from taskgrove.tango.client.attribute_steps import AttributeSteps, StepEnd
+from taskgrove.tango.client.attribute_wait import AttributeWait
 from taskgrove.tango.client.call import Call
 from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import LrcCommand, UpdateCallback
@@ -82,6 +85,7 @@ class LrcClient:
         on_update: UpdateCallback,
         deadline: float | None = None,
         call_until: float | None = None,
+        call_timeout_s: float | None = None,
         may_call: Callable[[], bool] | None = None,
     ) -> LrcCommand:
         """Call a command and follow it to its end; returns when the call has been answered.
@@ -99,6 +103,7 @@ class LrcClient:
             call_until: Instant (``time.monotonic()``, seconds) until which the reply of a command
                 is waited for whose reply is its end; None means ``rpc_timeout_s``, and no call
                 has less.
+            call_timeout_s: Limit of the call itself, in seconds, in place of these two.
             may_call: Asked once, right before the command is sent, because connecting may
                 take seconds: when it answers False nothing is sent, and the command ends
                 ABORTED.
@@ -108,7 +113,7 @@ class LrcClient:
         """
         command, session = self._new_command(device, command_name, on_update, deadline)
         try:
-            Call(session, command, self._why_not).make(argin, may_call, call_until)
+            Call(session, command, self._why_not).make(argin, may_call, call_until, call_timeout_s)
         finally:
             # After the outcome of the call: until then the session counts the call as out.
             session.dispatcher.post(session.calling.discard, command)
@@ -212,6 +217,48 @@ class LrcClient:
             return abort_command(session.link) is not None
         except Exception:  # noqa: BLE001 - a later request for an abort gets the reason
             return True
+
+    def attribute_steps(self, device: str) -> AttributeSteps:
+        """Return what writes and reads the attributes of a device.
+
+        Args:
+            device: TANGO name of the device.
+
+        Raises:
+            UsageError: The client is closed.
+        """
+        return AttributeSteps(self._session(device), self._near_device)
+
+    def wait_for(
+        self,
+        device: str,
+        condition: AttributeCondition,
+        on_end: Callable[[StepEnd], object],
+        *,
+        has_limit: bool,
+    ) -> AttributeWait:
+        """Wait until an attribute has a value; returns at once.
+
+        Args:
+            device: TANGO name of the device.
+            condition: The condition.
+            on_end: Called once with the end, on the dispatcher thread.
+            has_limit: Whether the caller stops it in the end: then a device that does not answer
+                is waited for until that.
+
+        Raises:
+            UsageError: The client is closed.
+        """
+        settings = self._settings
+        wait = AttributeWait(
+            self.attribute_steps(device),
+            condition,
+            on_end,
+            interval_s=settings.poll_interval_s,
+            give_up_after_s=None if has_limit else settings.lost_after_s,
+        )
+        wait.start()
+        return wait
 
     def close(self) -> None:
         """End every command, subscription and thread; calling it twice does no harm.

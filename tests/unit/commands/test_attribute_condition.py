@@ -99,6 +99,8 @@ def test_a_condition_is_told_in_words(data: dict[str, Any], words: str) -> None:
 def test_what_is_no_condition_is_refused() -> None:
     with pytest.raises(ValueError, match="min"):
         AttributeCondition.of({"attribute": "x", "min": "{}"})
+    with pytest.raises(ValueError, match="it tells no value"):
+        AttributeCondition.of({"attribute": "x", "value": None, "fail_on": [1]})
 
 
 def test_a_long_value_is_cut() -> None:

@@ -14,6 +14,7 @@ import functools
 import time
 from typing import Final
 
+from taskgrove.clock import SYSTEM_CLOCK
 from taskgrove.commands.execution.aborts import call_abort, give_up
 from taskgrove.commands.execution.leaf_machine import LeafRequest, LeafState
 from taskgrove.commands.execution.leaf_run import LeafRun
@@ -76,6 +77,8 @@ def limit_cause(leaf_run: LeafRun, kind: CauseKind, abort: AbortFate | None = No
         program=late.program,
         return_code=late.return_code,
         signal=late.signal,
+        expected=late.expected,
+        reading=late.reading,
     )
 
 
@@ -134,7 +137,21 @@ def _settle(leaf_run: LeafRun, text: str, sign: str, before: LeafState) -> None:
         grace_s = leaf_run.run.engine.grace_s
         give_up(leaf_run, f"it goes on {grace_s:g} s after its limit expired{replaced}", in_call)
     fate = _FATES.get(sign) if asked else None
-    _end(leaf_run, text + _FATE_WORDS.get(fate, ""), "timed_out", fate)
+    text += _FATE_WORDS.get(fate, "") + reading_words(leaf_run.late_cause)
+    _end(leaf_run, text, "timed_out", fate)
+
+
+def reading_words(cause: Cause | None) -> str:
+    """Return the last value that a step waited with, and its age, as the end of a sentence."""
+    if cause is None or cause.expected is None:
+        return ""
+    reading = cause.reading
+    if reading is None:
+        why = f" ({cause.chain[-1].text})" if cause.chain else ""
+        return f": the attribute was never read{why}; expected: {cause.expected}"
+    age_s = max(0, SYSTEM_CLOCK.wall_ns() - reading.read_ns) / 1e9
+    told = f"{reading.attribute} was {reading.value} {age_s:.1f} s ago"
+    return f": {told}; expected: {cause.expected}"
 
 
 def _end(leaf_run: LeafRun, text: str, kind: CauseKind, fate: AbortFate | None = None) -> None:

@@ -69,7 +69,7 @@ def check_argin(in_type: str, argin: Any) -> CheckedArgin:
         argin: The argument; None means none.
     """
     if in_type == "DevVoid":
-        problem = None if argin is None else f"takes no argument, but was given {_shown(argin)}"
+        problem = None if argin is None else f"takes no argument, but was given {given(argin)}"
         return CheckedArgin(problem=problem)
     if argin is None:
         return CheckedArgin(problem=f"takes {in_type}, but was given no argument")
@@ -79,7 +79,7 @@ def check_argin(in_type: str, argin: Any) -> CheckedArgin:
         return _pair(in_type, argin)
     if in_type in _ELEMENTS:
         return _array(in_type, argin)
-    return CheckedArgin(argin, _scalar_problem(in_type, argin))
+    return CheckedArgin(argin, scalar_problem(in_type, argin))
 
 
 def text_problem(text: str) -> str | None:
@@ -105,7 +105,7 @@ def _string(argin: Any) -> CheckedArgin:
             return CheckedArgin(json.dumps(argin, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as exc:
             return CheckedArgin(problem=f"takes DevString, and this is not JSON: {exc}")
-    return CheckedArgin(problem=f"takes DevString (text, or data as JSON), not {_shown(argin)}")
+    return CheckedArgin(problem=f"takes DevString (text, or data as JSON), not {given(argin)}")
 
 
 def _array(in_type: str, argin: Any) -> CheckedArgin:
@@ -113,9 +113,9 @@ def _array(in_type: str, argin: Any) -> CheckedArgin:
     if in_type == "DevVarCharArray" and isinstance(items, (bytes, bytearray)):
         return CheckedArgin(list(items))
     if not isinstance(items, (list, tuple)):
-        return CheckedArgin(problem=f"takes {in_type} (a list), not {_shown(argin)}")
+        return CheckedArgin(problem=f"takes {in_type} (a list), not {given(argin)}")
     for index, item in enumerate(items):
-        problem = _scalar_problem(_ELEMENTS[in_type], item)
+        problem = scalar_problem(_ELEMENTS[in_type], item)
         if problem:
             return CheckedArgin(problem=f"takes {in_type}, and its item {index} {problem}")
     return CheckedArgin(list(items))
@@ -123,7 +123,7 @@ def _array(in_type: str, argin: Any) -> CheckedArgin:
 
 def _pair(in_type: str, argin: Any) -> CheckedArgin:
     if not isinstance(argin, (list, tuple)) or len(argin) != 2:
-        problem = f"takes {in_type} (a list of numbers and a list of texts), not {_shown(argin)}"
+        problem = f"takes {in_type} (a list of numbers and a list of texts), not {given(argin)}"
         return CheckedArgin(problem=problem)
     figures = _array(_PAIRS[in_type], argin[0])
     texts = _array("DevVarStringArray", argin[1])
@@ -133,14 +133,14 @@ def _pair(in_type: str, argin: Any) -> CheckedArgin:
     return CheckedArgin([figures.value, texts.value])
 
 
-def _scalar_problem(in_type: str, value: Any) -> str | None:
+def scalar_problem(in_type: str, value: Any) -> str | None:
     """Return why a value is not one of a type, or None when it is or the type is not known."""
     is_bool = isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
     if in_type in _INTEGERS:
         wanted, fits = "a whole number", isinstance(value, numbers.Integral) and not is_bool
         low, high = _INTEGERS[in_type]
         if fits and not low <= int(value) <= high:
-            return f"takes {in_type} ({low} to {high}), and {_shown(int(value))} is out of range"
+            return f"takes {in_type} ({low} to {high}), and {given(int(value))} is out of range"
     elif in_type in _LARGEST:
         wanted, fits = "a number", isinstance(value, numbers.Real) and not is_bool
         if fits:
@@ -153,7 +153,7 @@ def _scalar_problem(in_type: str, value: Any) -> str | None:
         wanted, fits = "text", isinstance(value, str)
     else:
         return None
-    return None if fits else f"takes {in_type} ({wanted}), not {_shown(value)}"
+    return None if fits else f"takes {in_type} ({wanted}), not {given(value)}"
 
 
 def _range_problem(in_type: str, value: numbers.Real) -> str | None:
@@ -163,14 +163,15 @@ def _range_problem(in_type: str, value: numbers.Real) -> str | None:
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):
-        return f"takes {in_type} (a number), not {_shown(value)}"
-    given = isinstance(value, float) and math.isinf(value)
-    if given or math.isnan(number) or abs(number) <= _LARGEST[in_type]:
+        return f"takes {in_type} (a number), not {given(value)}"
+    is_infinite = isinstance(value, float) and math.isinf(value)
+    if is_infinite or math.isnan(number) or abs(number) <= _LARGEST[in_type]:
         return None
-    return f"takes {in_type}, and {_shown(value)} is out of range"
+    return f"takes {in_type}, and {given(value)} is out of range"
 
 
-def _shown(value: Any) -> str:
+def given(value: Any) -> str:
+    """Return a value and its type, for a message; not long."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - an integer of 5,000 digits, or foreign code

@@ -46,7 +46,11 @@ class Call:
         self._why_not = why_not
 
     def make(
-        self, argin: Any, may_call: Callable[[], bool] | None, call_until: float | None
+        self,
+        argin: Any,
+        may_call: Callable[[], bool] | None,
+        call_until: float | None,
+        call_timeout_s: float | None = None,
     ) -> None:
         """Make the call; see :meth:`~taskgrove.tango.lrc_client.LrcClient.invoke`."""
         ready = self._prepare(argin)
@@ -61,7 +65,7 @@ class Call:
         is_end = is_mute or not shape.is_coded
         within_s = 0.0 if call_until is None or not is_end else call_until - sent_at
         try:
-            answer = link.call(shape.name, value, within_s=within_s)
+            answer = link.call(shape.name, value, within_s=within_s, limit_s=call_timeout_s)
         except Exception as exc:  # noqa: BLE001 - the final update tells the failure
             self._post(self.failed, shape, sent_at, classify(exc))
         else:

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from taskgrove.errors import DeviceError, nearest
 from taskgrove.moves import IGNORE, REFUSE, row_of, step, table_of
+from taskgrove.tango.client.attributes import DeviceAttributes
 from taskgrove.tango.client.dispatcher import call_out
 from taskgrove.tango.client.failure import FailureKind, classify
 from taskgrove.tango.client.lists import CHECK_COMMAND, CommandLists, Snapshot
@@ -112,6 +113,7 @@ class DeviceLink:
             not block. Devices of one server share a connection, and only one of them is told.
 
     Attributes:
+        attributes: The attributes of the device.
         device: The device's TANGO name.
         state: Whether the connection can be used.
         protocol: Version of the protocol that the device serves; 0 for none, or not known yet.
@@ -141,6 +143,7 @@ class DeviceLink:
         self._admin: Any = None
         self._heartbeat = ""
         self._shapes: dict[str, CommandShape] = {}
+        self.attributes = DeviceAttributes(tango, lambda: self._proxy)
         self._mute: bool | None = None
         self._sure_at = 0.0
         self.state = LinkState.STALE
@@ -210,7 +213,9 @@ class DeviceLink:
         self.state = step(MOVES, before, request, self.device)
         return self.state is not before
 
-    def call(self, name: str, argin: Any, *, within_s: float = 0.0) -> Any:
+    def call(
+        self, name: str, argin: Any, *, within_s: float = 0.0, limit_s: float | None = None
+    ) -> Any:
         """Call a command once and return its reply; the call is never repeated.
 
         Args:
@@ -218,9 +223,12 @@ class DeviceLink:
             argin: Its argument, checked.
             within_s: How long the reply may take, in seconds, where that is more than the limit
                 of each call.
+            limit_s: How long the reply may take at most, in seconds, in place of both; or None.
         """
-        limit_ms = min(int(within_s * 1000), _LONGEST_CALL_MS)
-        proxy = self._proxy if limit_ms <= self._timeout_ms else self._new_proxy(limit_ms)
+        limit_ms = max(self._timeout_ms, min(int(within_s * 1000), _LONGEST_CALL_MS))
+        if limit_s is not None:
+            limit_ms = max(1, min(int(limit_s * 1000), _LONGEST_CALL_MS))
+        proxy = self._proxy if limit_ms == self._timeout_ms else self._new_proxy(limit_ms)
         with call_out():
             return proxy.command_inout(name, self._packed(name, argin))
 
@@ -314,6 +322,7 @@ class DeviceLink:
         if sound and unbroken and same and silent_s < _EVENTS_AGAIN_S:
             return
         self._shapes.clear()
+        self.attributes.forget()
         self._mute = None
         self._lists.forget()
         self.subscribed_at = time.monotonic()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, CauseKind
@@ -41,6 +41,14 @@ _FIRST_READ_S: Final = 2.0
 _POLLS_FOR_RESULT: Final = 2
 
 
+class Closable(Protocol):
+    """Something of a client that ends with it."""
+
+    def client_closed(self) -> None:
+        """End, because the client is closed."""
+        ...
+
+
 class DeviceSession:
     """The commands of one device.
 
@@ -58,6 +66,8 @@ class DeviceSession:
         #: By id; more than one follows an id that was attached to as well.
         self.commands: dict[str, list[LrcCommand]] = {}
         self.doubts: list[Doubt] = []
+        #: The waits for values of attributes.
+        self.waits: set[Closable] = set()
         #: The commands whose call is out.
         self.calling: set[LrcCommand] = set()
         #: False until the ids that were there before were looked at.
@@ -139,6 +149,8 @@ class DeviceSession:
         """End every command, because the client is closed."""
         self.contact.move(ContactNews.CLOSE)
         self.abort_desk.close()
+        for wait in tuple(self.waits):
+            wait.client_closed()
         for command in (*self.calling, *self.in_flight()):
             text = "the client was closed; the command may go on"
             command.fail(text, Cause(kind="abandoned"), may_retry=False)

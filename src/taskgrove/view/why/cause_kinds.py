@@ -78,6 +78,7 @@ KINDS: Final[Mapping[CauseKind, Kind]] = {
         "bring {device} into a state that allows {command}",
     ),
     "no_command": Kind("has no command {command}{nearest}"),
+    "no_attribute": Kind("has no attribute {attribute}{nearest}"),
     "no_device": Kind(
         "does not exist: its server answers, but has no device of that name{nearest}"
     ),
@@ -157,6 +158,29 @@ KINDS: Final[Mapping[CauseKind, Kind]] = {
     "no_result": Kind(
         "gave no result: {words}", analysis="find out why {method} ends before it has a result"
     ),
+    "unmet": Kind(
+        "found that {words}",
+        "see to {device}: it has another value of {attribute}",
+        by_message=True,
+    ),
+}
+#: The words for a step on an attribute, where they differ from those for a command.
+STEP_KINDS: Final[Mapping[CauseKind, Kind]] = {
+    "refused": Kind("refused {command}: {said}", "fix the cause on {device}"),
+    "raised": Kind("could not {command}: {said}"),
+    "wrong_argument": Kind("was not done, because {words}", by_message=True),
+    "unreachable": Kind("could not be reached: {words}", by_others=True, is_gone=True),
+    "fate_unknown": Kind(
+        "gave no answer, so it is not known whether {attribute} was written: {words}",
+        "check on {device} whether {attribute} was written",
+        by_others=True,
+    ),
+    "timed_out": Kind(
+        "waited {limit} ({setter}) in vain: {expected}",
+        "find out why {attribute} of {device} did not change",
+        by_fields=True,
+        by_message=True,
+    ),
 }
 _FAILED: Final = "failed: {said}"
 _DEGRADED: Final = "completed {command} degraded: {said}"
@@ -188,7 +212,7 @@ def deed(node: RunNode, cause: Cause, told: str, now_ns: int, room: int = COLUMN
         room: How many columns each name and each foreign text may take.
     """
     template = _template(node, cause)
-    words = _system_words(cause) or (cause.said if KINDS[cause.kind].by_others else told)
+    words = _system_words(cause) or (cause.said if kind_of(node, cause).by_others else told)
     if not words:
         rest = _NO_REASON.get(cause.kind, "")
         template = template.replace(": {said}", rest).replace(": {words}", "")
@@ -210,9 +234,38 @@ def deed(node: RunNode, cause: Cause, told: str, now_ns: int, room: int = COLUMN
         setter="its own timeout"
         if is_own
         else f"the timeout set by {plain(cause.limit_owner or '', room)}",
+        attribute=plain(_attribute_of(node), room),
+        expected=_expected_words(node, cause, room),
         code="unknown" if cause.return_code is None else cause.return_code,
         signal=plain(cause.signal or "a signal"),
     )
+
+
+def kind_of(node: RunNode, cause: Cause) -> Kind:
+    """Return the words for the cause of a leaf."""
+    composed = node.composed
+    if composed is None or composed.step == "command" or cause.kind not in STEP_KINDS:
+        return KINDS[cause.kind]
+    # A write waits for nothing: its limit is one as of a command.
+    waits = cause.kind != "timed_out" or cause.expected is not None
+    return (STEP_KINDS if waits else KINDS)[cause.kind]
+
+
+def _attribute_of(node: RunNode) -> str:
+    composed = node.composed
+    return "the attribute" if composed is None else composed.command_name or "the attribute"
+
+
+def _expected_words(node: RunNode, cause: Cause, room: int) -> str:
+    """Return the last value of an attribute that was awaited, and the expected one."""
+    expected = f"expected: {plain(cause.expected or '', room)}"
+    reading = cause.reading
+    if reading is None:
+        return f"it was never read; {expected}"
+    age_s = seconds_between(reading.read_ns, node.ended_ns)
+    ago = "" if age_s is None else f" {age_s:.1f} s before"
+    told = f"{plain(reading.attribute, room)} was {plain(reading.value, room)}"
+    return f"{told}{ago}; {expected}"
 
 
 def late_end(node: RunNode) -> str | None:
@@ -233,7 +286,7 @@ def has_no_host(cause: Cause) -> bool:
 
 
 def _template(node: RunNode, cause: Cause) -> str:
-    kind = KINDS[cause.kind]
+    kind = kind_of(node, cause)
     if cause.kind == "reported":
         if node.state == "degraded":
             return _DEGRADED

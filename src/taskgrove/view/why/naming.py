@@ -70,6 +70,12 @@ def command_of(node: RunNode, room: int = COLUMNS) -> str:
     return plain(step_words(node.composed), room) or "its command"
 
 
+def operand_of(node: RunNode, room: int = COLUMNS) -> str:
+    """Return the command of a leaf, or the attribute of a step on one, without its verb."""
+    command = None if node.composed is None else node.composed.command_name
+    return plain(command or "its attribute", room)
+
+
 def method_of(node: RunNode, room: int = COLUMNS) -> str:
     """Return the method of a step: ``Manager.check_lock``; a plain function by its name."""
     target = None if node.composed is None else node.composed.target

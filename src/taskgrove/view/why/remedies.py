@@ -20,9 +20,16 @@ from taskgrove.view.why.actions import (
     SeeTo,
     StartServer,
 )
-from taskgrove.view.why.cause_kinds import KINDS, REPORTS, Kind, has_no_host, late_end
+from taskgrove.view.why.cause_kinds import (
+    KINDS,
+    REPORTS,
+    Kind,
+    has_no_host,
+    kind_of,
+    late_end,
+)
 from taskgrove.view.why.failed_leaf import FailedLeaf
-from taskgrove.view.why.naming import command_of, device_of, execution_of, method_of
+from taskgrove.view.why.naming import command_of, device_of, execution_of, method_of, operand_of
 
 _NO_REASON: Final = "find the reason in {method}: it reports none"
 _KILLED: Final = "find out who killed it: the system kills programs that use too much memory"
@@ -69,8 +76,11 @@ def _of_device(failed: FailedLeaf, story: RunStory, more: int) -> list[Action]:
         return [StartServer(device, again=cause.kind == "died", more=more), *doctor]
     if cause.kind in ("unreachable", "silent") or (cause.kind == "timed_out" and since):
         return [RestartServer(device, since, more), *doctor]
-    kind = KINDS["reported" if cause.kind == "refused" and not failed.words else cause.kind]
+    kind = kind_of(failed.node, cause)
+    if cause.kind == "refused" and not failed.words:
+        kind = KINDS["reported"]
     what = kind.device.replace("{command}", command_of(failed.node))
+    what = what.replace("{attribute}", operand_of(failed.node))
     return [LookAtDevice(what, device, more), *_longer(failed, story)]
 
 
@@ -91,7 +101,8 @@ def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
     own = cause.place or (None if composed is None else composed.place)
     meant = f" (did you mean {cause.nearest}?)" if cause.nearest else ""
     wrong = {
-        "no_command": f"command_name {command_of(node)}",
+        "no_command": f"command_name {operand_of(node)}",
+        "no_attribute": f"attribute {operand_of(node)}",
         "no_device": f"the name of device {device_of(node) or node.name}",
         "unresolved": "" if cause.because_of else "the reference in its argument",
     }.get(cause.kind)
@@ -114,6 +125,8 @@ def _argument(failed: FailedLeaf, story: RunStory) -> Action:
     # Other commands of the device may need the argument that a file gives the device.
     if cause.expected == "DevVoid" and place and entry and place.file != entry.file:
         return _edit(f"write `argin: null` for {command}, which takes no argument,", entry, story)
+    if composed is not None and composed.step != "command":
+        return _edit(f"correct `{composed.step}` of {plain(failed.node.path)}", place, story)
     return _edit(f"correct the argument of {command}", place, story, "argin")
 
 

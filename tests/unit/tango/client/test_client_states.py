@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from taskgrove.commands.attribute_condition import AttributeCondition
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause
 from taskgrove.moves import Answer, Table
 from taskgrove.tango import device_runner
-from taskgrove.tango.client import abort, command, contact, link
+from taskgrove.tango.client import abort, attribute_wait, command, contact, link
 from taskgrove.tango.client.abort import AbortAnswer, AbortDesk, DeskNews
+from taskgrove.tango.client.attribute_shape import AttributeShape
+from taskgrove.tango.client.attribute_steps import AttributeSteps, StepEnd
+from taskgrove.tango.client.attribute_wait import AttributeWait, Seen, WaitNews
 from taskgrove.tango.client.command import CommandNews, LrcCommand
 from taskgrove.tango.client.contact import Contact, ContactNews
 from taskgrove.tango.client.failure import Failure, FailureKind
@@ -91,6 +95,33 @@ def test_the_contact_with_a_device_does_what_its_table_says(
         acts.get(news, lambda: machine.move(news))()
 
     walk(caplog, contact.MOVES, lambda: Contact("a/b/1"), tell)
+
+
+def test_a_wait_for_an_attribute_does_what_its_table_says(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shape = AttributeShape("x", "DevLong")
+    ends: list[StepEnd] = []
+
+    def new() -> AttributeWait:
+        nothing = SimpleNamespace(submit=lambda *_a, **_k: None, after=lambda *_a: None)
+        session: Any = SimpleNamespace(
+            dispatcher=nothing, waits=set(), link=SimpleNamespace(device="a/b/1")
+        )
+        condition = AttributeCondition(attribute="x", value=1)
+        steps = AttributeSteps(session, lambda _device: None)
+        return AttributeWait(steps, condition, ends.append, interval_s=1.0, give_up_after_s=None)
+
+    def tell(wait: AttributeWait, news: WaitNews) -> None:
+        acts: dict[WaitNews, Callable[[], object]] = {
+            WaitNews.LOOK: wait._look,
+            WaitNews.LOOKED: lambda: wait._back(Seen(shape, 2, 1), None),
+            WaitNews.END: lambda: wait._take(Seen(shape, 1, 1)),
+        }
+        acts[news]()
+
+    walk(caplog, attribute_wait.MOVES, new, tell)
+    assert {end.text for end in ends} == {"x is 1"}
 
 
 def test_the_abort_of_a_device_does_what_its_table_says(caplog: pytest.LogCaptureFixture) -> None:
