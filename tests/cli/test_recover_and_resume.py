@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from taskgrove.cli.app import app
 from taskgrove.recovery import lost_run_recovery as recovery
+from taskgrove.store import History
 from tests.cli.command_line import PATIENCE_S, command, environment, taskgrove
 
 MANAGER = """
@@ -298,6 +299,23 @@ def test_what_was_typed_is_typed_again_and_never_imported_from_a_record(verb: Ve
     done = verb("resume", "last", "--yes")
     assert done.returncode == 2
     assert "give it again: --manager manager:Manager" in done.stderr
+
+
+def test_how_a_run_was_to_wait_for_a_person_is_told_and_given_anew(
+    verb: Verb, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").touch()
+    pauses = ("--pause-before", "configure/last")
+    assert verb("run", "map.yaml", "configure", *AGAIN, *pauses).returncode == 1
+    note = "note: the run was to wait for a person; '--pause-before configure/last' does it again"
+    assert note in verb("resume", "last", *AGAIN, "--dry-run").stdout
+    assert note not in verb("resume", "last", *AGAIN, *pauses, "--dry-run").stdout
+    assert verb("resume", "last", *AGAIN, *pauses, "--yes").returncode == 1
+    assert verb("resume", "last", *AGAIN, "--yes").returncode == 1
+    with History.open("runs.db") as history:
+        found = [history.find(run.run_id) for run in history.runs()]
+    kept = [run.source.get("pause_before") for run in found]
+    assert kept == [None, ["configure/last"], ["configure/last"]]
 
 
 def test_the_map_on_record_is_used_and_a_changed_file_is_told(verb: Verb, tmp_path: Path) -> None:

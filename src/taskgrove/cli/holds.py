@@ -57,6 +57,22 @@ class HoldOptions:
                 hint="--db FILE records the run",
             )
 
+    @classmethod
+    def of_record(cls, source: Mapping[str, Any]) -> HoldOptions:
+        """Return how a recorded run waited, by its source."""
+        return cls(source.get("hold") is True, tuple(map(str, source.get("pause_before") or ())))
+
+    def for_record(self) -> dict[str, Any]:
+        """Return what the record keeps of it: nothing where it was not given."""
+        kept = {"hold": self.hold, "pause_before": list(self.pause_before)}
+        return {name: value for name, value in kept.items() if value}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options, as they are typed."""
+        pauses = (word for path in self.pause_before for word in ("--pause-before", path))
+        return (*(("--hold",) if self.hold else ()), *pauses)
+
     def for_run(self) -> Mapping[str, Any]:
         """Return the arguments of ``submit_main_task``."""
         return {"hold": self.hold, "pause_before": self.pause_before}

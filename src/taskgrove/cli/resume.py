@@ -30,8 +30,10 @@ from taskgrove.cli.resume_source import (
     analysis_options,
     checked_source,
     map_of,
+    say_former_holds,
     say_former_logbook,
     say_whether_changed,
+    with_holds,
 )
 from taskgrove.cli.resume_words import plan_facts, say_plan
 from taskgrove.cli.run import run_shown
@@ -147,6 +149,7 @@ def _resume(
 
     source = checked_source(row, options)
     say_former_logbook(terminal, source, options)
+    say_former_holds(terminal, source, options)
     if source["kind"] == "analysis":
         return _resume_analysis(terminal, store, record, row, options)
     command_map, about = map_of(terminal, source, options)
@@ -182,9 +185,8 @@ def _resume(
             argv=tuple(sys.argv),
             again=options.again,
         )
-        if about is not None or options.argin:
-            changed = {**(about or source), "argin": resources}
-            ready = replace(ready, about=replace(ready.about, source=changed))
+        changed = {**with_holds(about or source, options.holds), "argin": resources}
+        ready = replace(ready, about=replace(ready.about, source=changed))
         ready = _started_by(ready, options)
         options.holds.check(ready.task, terminal, record)
         if not _agreed(terminal, row, ready, options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,23 @@ def say_former_logbook(
             safe_text(f"note: the run posted to a logbook; '--logbook {former}' does it again"),
             "yellow",
         )
+
+
+def say_former_holds(terminal: Terminal, source: Mapping[str, Any], options: ResumeOptions) -> None:
+    """Say that a run was started to wait for a person, where the resumed one does not."""
+    former = HoldOptions.of_record(source)
+    if former.is_given and not options.holds.is_given:
+        words = shlex.join(former.words)
+        terminal.say(
+            safe_text(f"note: the run was to wait for a person; '{words}' does it again"), "yellow"
+        )
+
+
+def with_holds(source: Mapping[str, Any], holds: HoldOptions) -> dict[str, Any]:
+    """Return the source of a run that waits for a person in another way than before."""
+    former = HoldOptions.of_record(source).for_record()
+    kept = {name: value for name, value in source.items() if name not in former}
+    return {**kept, **holds.for_record()}
 
 
 def analysis_options(source: Mapping[str, Any], options: ResumeOptions) -> AnalysisOptions:

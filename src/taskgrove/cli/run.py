@@ -96,6 +96,7 @@ def run(
         max_workers=max_workers,
         grace_s=grace,
         analyses=options.for_record(),
+        **holds.for_record(),
     )
     about = dataclasses.replace(about, labels=labels_of_start({}, by, why))
     check_digest(map_file, map_digest)  # again, because a map is replaced at any time
