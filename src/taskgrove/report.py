@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove import store
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.events import AnalysisDetail
+from taskgrove.store.queries.flat_values import cell_of
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import wait_summary
 from taskgrove.view.record_view import end_words, state_words, story_of_record
@@ -197,7 +198,9 @@ def _flat(parameters: str) -> dict[str, Any]:
         values = json.loads(parameters)
     except ValueError:
         return {"parameters": parameters}
-    return values if isinstance(values, dict) else {"parameters": values}
+    if not isinstance(values, dict):
+        return {"parameters": values}
+    return {name: cell_of(value) for name, value in values.items()}
 
 
 def _run_with(run: RunRow) -> str:

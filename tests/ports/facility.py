@@ -106,11 +106,12 @@ class DimpleSolveParameters(ThirdPartyParameters):
 
 
 def density_page(context: TaskletContext) -> None:
-    """Publish a page about the structure."""
+    """Publish a page about the structure, with the density map and the model beside it."""
     assert context.result is not None
     folder = (context.work_dir or Path.cwd()) / context.parameters.out_dir
     words = (folder / "dimple.log").read_text().splitlines()[-1]
-    page = ElogSummaryPlots("structures/lyso", words)
+    files = {"density map": folder / "final.mtz", "model": folder / "final.pdb"}
+    page = ElogSummaryPlots("structures/lyso", {"result": words, "files": files})
     context.set_payload([context.result.payload, page])
     context.set_summary(words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import venv
@@ -163,14 +164,25 @@ def test_a_wrong_parameter_of_partialator(site: Path, given: str, why: str) -> N
     assert not (site / "work").exists()
 
 
-def test_dimple_with_two_results_and_a_page(site: Path) -> None:
+def test_dimple_with_two_results_and_files_beside_its_page(site: Path) -> None:
     files, page = of_facility(site, "DimpleSolve").task_result.payload
     assert files == "solved/final.mtz;solved/final.pdb"
-    assert "R/Rfree 0.19/0.23" in Path(page["file"]).read_text(encoding="utf-8")
+    file = Path(page["file"])
+    words = file.read_text(encoding="utf-8")
+    assert "R/Rfree 0.19/0.23" in words
+    linked = [file.parent / link for link in re.findall(r'href="([^"]*final[^"]*)"', words)]
+    assert [place.name for place in linked] == ["final.mtz", "final.pdb"]
+    for place in linked:
+        assert place.read_bytes() == (site / "work" / "solved" / place.name).read_bytes()
 
 
 def test_a_program_whose_file_a_template_makes(site: Path) -> None:
-    of_facility(site, "RunCheetah")
+    words = ("analyse", "facility.yaml", "RunCheetah", "--analyses", "facility")
+    told = '[{"name": "jungfrau", "adc": 35.5}, {"name": "epix 1", "adc": 40.0}]'
+    assert told in typed(site, *words, "--explain").stdout
+    done = typed(site, *words)
+    assert done.returncode == 0, done
+    assert f"  detectors: {told}\n" in done.stdout
     assert "adc=35.5" in (site / "work" / "cheetah.ini").read_text()
 
 

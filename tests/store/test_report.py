@@ -138,7 +138,9 @@ def test_everything_is_escaped(store: Store) -> None:
     number = events[-1].sequence + 1
     detail = AnalysisDetail(
         analysis=EVIL,
-        parameters=msgspec.json.encode({EVIL: EVIL, "list": [EVIL]}).decode(),
+        parameters=msgspec.json.encode(
+            {EVIL: EVIL, "list": [EVIL], "object": {"$": "object", "c": "m.C", "v": {"n": 5}}}
+        ).decode(),
         environment={EVIL: EVIL},
         versions={EVIL: EVIL},
         argv=(EVIL,),
@@ -163,6 +165,7 @@ def test_everything_is_escaped(store: Store) -> None:
     assert not {"script", "img"} & set(page.tags)
     assert "\x1b" not in text
     assert "<script" not in text
+    assert "m.C" not in text  # of an object its fields are told
     assert page.text.count("<script>alert(1)</script>") > 10
 
 

@@ -160,12 +160,13 @@ def _result_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
 def _parameters_of(parameters: Any) -> list[tuple[str, str]]:
     from taskgrove.analysis.describing import parameters_json  # noqa: PLC0415 - slow
     from taskgrove.analysis.parameters.header import AnalysisHeader  # noqa: PLC0415 - slow
+    from taskgrove.store.queries.flat_values import cell_of  # noqa: PLC0415 - seldom
 
     if parameters is None:
         return []
     told = json.loads(parameters_json(parameters, shown_rule()))
     return [
-        (name, json.dumps(told[name], ensure_ascii=False))
+        (name, json.dumps(cell_of(told[name]), ensure_ascii=False))
         for name, value in parameters
         if not isinstance(value, AnalysisHeader)
     ]

@@ -138,9 +138,10 @@ def _limit(given_s: float | None, header_s: float, origin: ValueOrigin | None) -
 
 def _plain(model: Any) -> dict[str, Any]:
     from taskgrove.analysis.describing import parameters_json  # noqa: PLC0415 - slow
+    from taskgrove.store.queries.flat_values import cell_of  # noqa: PLC0415 - seldom
 
     found: dict[str, Any] = json.loads(parameters_json(model, shown_rule()))
-    return found
+    return {name: cell_of(value) for name, value in found.items()}
 
 
 def _safe(told: _Told) -> _Told:
