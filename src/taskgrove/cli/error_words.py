@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ def error_lines(error: BaseException) -> list[str]:
     if isinstance(error, AnalysisError):
         lines += _also_lines(error.problems[1:])
     if isinstance(error, CommandError):
-        lines += [f"  because: {safe_text(reason)}" for reason in error.reasons[:_LISTED]]
+        lines += _reason_lines(error.reasons)
     if isinstance(error, TaskgroveError) and error.hint:
         lines.append(f"  hint:    {safe_text(error.hint)}")
     return [rule.said(line) for line in lines]
@@ -73,8 +74,21 @@ def _map_lines(error: MapError) -> list[str]:
     return lines + _also_lines(error.problems[1:])
 
 
+def _reason_lines(reasons: Sequence[str]) -> list[str]:
+    """Return a line for each reason; one that several steps have is told once."""
+    told = [
+        f"{safe_text(reason)}{f' ({count:,} steps)' if count > 1 else ''}"
+        for reason, count in Counter(reasons).items()
+    ]
+    return _labelled("because:", told)
+
+
 def _also_lines(problems: Sequence[str]) -> list[str]:
-    lines = [f"  also:    {safe_text(problem)}" for problem in problems[:_LISTED]]
-    if len(problems) > _LISTED:
-        lines.append(f"  also:    {len(problems) - _LISTED} more")
+    return _labelled("also:", [safe_text(problem) for problem in problems])
+
+
+def _labelled(label: str, told: Sequence[str]) -> list[str]:
+    lines = [f"  {label:8} {words}" for words in told[:_LISTED]]
+    if len(told) > _LISTED:
+        lines.append(f"  {label:8} {len(told) - _LISTED} more")
     return lines

@@ -22,6 +22,7 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import Observer
+from taskgrove.view.phrases import listed
 
 if TYPE_CHECKING:
     from taskgrove.analysis.analysis_runner import AnalysisRunner
@@ -157,7 +158,7 @@ class MapSession:
                 task=task,
                 refused=refusals,
                 command=task.name,
-                reasons=[f"{item.path}: {item}" for item in refusals],
+                reasons=_reasons(refusals),
                 path=task.path,
                 hint=_ARGUMENTS
                 if any(_lacks_argument(task, item) for item in refusals)
@@ -255,6 +256,14 @@ class MapSession:
     ) -> None:
         # With the error: an executor that is left by one aborts what it runs.
         self._stack.__exit__(kind, error, trace)
+
+
+def _reasons(refusals: Iterable[Refusal]) -> list[str]:
+    """Return each refusal with its leaves: one dead device may stand in the way of many."""
+    paths: dict[str, list[str]] = {}
+    for item in refusals:
+        paths.setdefault(str(item), []).append(item.path)
+    return [f"{listed(leaves)}: {reason}" for reason, leaves in paths.items()]
 
 
 def _lacks_argument(task: Task, refusal: Refusal) -> bool:

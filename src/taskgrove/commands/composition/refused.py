@@ -13,9 +13,10 @@ _TOLD_REASONS = 20
 
 
 def joined(reasons: Sequence[str]) -> str:
-    """Return the first reasons as one line, with the number of the others."""
-    told = "; ".join(reasons[:_TOLD_REASONS])
-    more = len(reasons) - _TOLD_REASONS
+    """Return the first reasons as one line, each once, with the number of the others."""
+    different = list(dict.fromkeys(reasons))
+    told = "; ".join(different[:_TOLD_REASONS])
+    more = len(different) - _TOLD_REASONS
     return f"{told}; and {more} more" if more > 0 else told
 
 
