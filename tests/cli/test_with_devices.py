@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -18,6 +20,8 @@ import pytest
 from taskgrove.events import decode_event
 from taskgrove.view.snapshot import RunView
 from tests.cli.command_line import PATIENCE_S, ROOT, environment, read_until, start, taskgrove
+from tests.cli.terminals import on_a_terminal, see
+from tests.web.page_process import ask, cookie_of
 
 pytest.importorskip("tango")
 pytestmark = pytest.mark.tango
@@ -224,6 +228,37 @@ def test_the_demo_ends_as_it_should(tmp_path: Path) -> None:
     # Either beam may be the first.
     assert said.partition("): ")[0] == head.partition("): ")[0]
     assert sorted(rest[: len(lines)]) == sorted(lines), "the README shows what the demo says"
+    end = fourth[fourth.index("Why, and what next") :]
+    assert "configure failed: subsystems/cbf-subarray-01 on low-cbf/subarray/01" in end
+    typed = re.findall(
+        r"^(?:\$|  )? *(taskgrove .*)$", end[end.index("Type next:") :], re.MULTILINE
+    )
+    assert [line.split()[1] for line in typed] == ["runs", "runs", "serve"]
+    typed.append(re.search(r"^\$ (.*)$", end, re.MULTILINE)[1])  # type: ignore[index]
+    for line in typed:
+        if line != "taskgrove serve":
+            again = taskgrove(*shlex.split(line)[1:], cwd=tmp_path)
+            assert again.returncode == 0, again
+            assert "configure" in again.stdout or "powder_scan" in again.stdout
+
+
+def test_the_demo_serves_its_page_on_a_terminal_until_a_key_is_pressed(tmp_path: Path) -> None:
+    # In a folder with spaces in its name, and with a record of its own.
+    place = tmp_path / "a folder"
+    place.mkdir()
+    words = ("demo", "--act", "2", "--speed", "20", "--no-live", "--db", "my runs.db")
+    with on_a_terminal(place, *words) as (process, terminal):
+        told = see(terminal, "until a key is pressed")
+        link = re.search(r"http://127\.0\.0\.1:(\d+)/enter/[\w-]+", told)
+        assert link is not None
+        port = int(link[1])
+        (run,) = ask(port, "/api/runs", cookie=cookie_of(port, link[0])).data["runs"]
+        assert run["outcome"] == "degraded"
+        assert f"taskgrove runs show {run['run_id']} --db '{place}/my runs.db'" in told
+        os.write(terminal, b"q")
+        assert process.wait(PATIENCE_S) == 0
+    with pytest.raises(OSError, match="refused"):
+        ask(port, "/api/runs")
 
 
 @pytest.mark.thorough  # it waits for seconds; its neighbours test the rule sooner

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from taskgrove.cli import options as opt
 from taskgrove.cli.devices import import_tango
+from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
+from taskgrove.clock import SYSTEM_CLOCK
 
 
 @verb
@@ -24,6 +27,8 @@ def demo(
     """Run a telescope command three times on eighteen simulated devices, then a scan.
 
     The command ends well, degraded, failed; the scan's file is analysed, and a page published.
+    Then it is explained why a run failed. On a terminal all runs are shown on a page in the
+    browser, until a key is pressed.
     Exit code 0: the runs ended as they should; 1: one did not, and it says how.
     """
     import_tango("the demo")
@@ -39,8 +44,15 @@ def demo(
         *(["--no-record"] if no_record else []),
         *([] if db is None else ["--db", db]),
     ]
+    began_ns = SYSTEM_CLOCK.wall_ns()
     code = Demo(command_line, say, speed=speed, options=tuple(options)).play(act)
-    say_where_it_is(terminal)
+    tell_shell = partial(say_where_it_is, terminal)
+    if no_record or code == ExitCode.ABORTED:
+        tell_shell()
+        return code
+    from taskgrove.cli.demo_end import end_demo  # noqa: PLC0415 - slow
+
+    end_demo(terminal, command_line, db, began_ns, tell_shell)
     return code
 
 

@@ -44,17 +44,12 @@ def serve(
     accepted, skipped, and runs aborted or paused there as with the verbs of the same names.
     Runs go on when the server ends. Ctrl-C ends it.
     """
-    from taskgrove.web.entrance import Entrance, kept_key, known_names  # noqa: PLC0415 - slow
+    from taskgrove.web.entrance import Entrance, known_names  # noqa: PLC0415 - slow
     from taskgrove.web.serving import PageServer  # noqa: PLC0415 - slow, and an extra
 
     terminal = Terminal()
-    file = user_folder("state") / "page.key"
-    try:
-        key = kept_key(file)
-    except OSError as exc:
-        raise StoreError(f"the key of the page cannot be kept in {file}: {exc}") from exc
     names = known_names([*(known_host or ()), *(() if host in ("0.0.0.0", "::") else (host,))])  # noqa: S104
-    entrance = Entrance(key, names, open_reading=open_reading, read_only=read_only)
+    entrance = Entrance(page_key(), names, open_reading=open_reading, read_only=read_only)
     with _history(db) as history:
         warnings = Terminal(json=True)
         server = PageServer(
@@ -62,7 +57,11 @@ def serve(
         )
         server.start()
         try:
-            _say_where(terminal, server.new_link(), history.store.location)
+            say_where(terminal, server.new_link(), history.store.location)
+            more = "Enter prints another one. " if sys.stdin.isatty() else ""
+            terminal.say(
+                f"The link lets one browser in. {more}Ctrl-C ends the server; runs go on.", "dim"
+            )
             if host not in _OWN:
                 terminal.say(
                     f"Whoever reaches {safe_text(host)}:{server.port} can try to read along:"
@@ -81,6 +80,21 @@ def serve(
     return ExitCode.FAILED
 
 
+def page_key() -> bytes:
+    """Return the key of this user's pages.
+
+    Raises:
+        StoreError: It cannot be kept.
+    """
+    from taskgrove.web.entrance import kept_key  # noqa: PLC0415 - slow
+
+    file = user_folder("state") / "page.key"
+    try:
+        return kept_key(file)
+    except OSError as exc:
+        raise StoreError(f"the key of the page cannot be kept in {file}: {exc}") from exc
+
+
 def _history(database: str | None) -> History:
     """Open the record; a file that is not there yet is made, so that the first run shows."""
     where = find_location(database)
@@ -90,11 +104,10 @@ def _history(database: str | None) -> History:
     return History.open(database) if history is None else history
 
 
-def _say_where(terminal: Terminal, link: str, location: str) -> None:
+def say_where(terminal: Terminal, link: str, location: str) -> None:
+    """Print the link to the page of a record, on a line of its own, to be copied."""
     terminal.say(f"The page of {safe_text(location)}:")
-    terminal.say_line([(f"  {link}", "")])  # a line of its own, to be copied
-    more = "Enter prints another one. " if sys.stdin.isatty() else ""
-    terminal.say(f"The link lets one browser in. {more}Ctrl-C ends the server; runs go on.", "dim")
+    terminal.say_line([(f"  {link}", "")])
 
 
 def _was_entered() -> bool:

@@ -39,7 +39,7 @@ _IN_ASCII = str.maketrans({"…": "...", "→": "->", "·": "-", "\u00d7": "x"})
 #: Words of a style, as a terminal takes them (ECMA-48, SGR).
 _SGR: Final = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35",
-    "cyan": "36",
+    "cyan": "36", "underline": "4",
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ class Terminal:
         """Print one line of styled pieces, which are harmless already."""
         if self.gone:
             return
-        for line in self._fitting(self.words, self._shown(segments)):
+        for line in self._fitting(self.words, self._shown(segments), fold=self.above is not None):
             text = self.words.coded(line)
             with self.ends_when_gone(self.words):
                 (self.above or self.words.print)(text)
@@ -155,14 +155,23 @@ class Terminal:
         ]
 
     @staticmethod
-    def _fitting(stream: Stream, segments: list[Segment]) -> list[list[Segment]]:
-        """Return a line as lines that are no wider than the terminal."""
+    def _fitting(stream: Stream, segments: list[Segment], *, fold: bool) -> list[list[Segment]]:
+        """Return a line as lines that are no wider than the terminal.
+
+        Args:
+            stream: Where it is shown.
+            segments: The line.
+            fold: Whether parts that cannot be broken, such as command lines, are folded, too. Those
+                that the terminal folds are still one line when they are copied.
+        """
         if not stream.is_terminal:
             return [segments]
         text, width = "".join(piece for piece, _ in segments), max(20, stream.size[0])
         if width_of(text) <= width:
             return [segments]
-        lines = [part for line in wrapped(text, width) for part in _folded(line, width)]
+        lines = wrapped(text, width)
+        if fold:
+            lines = [part for line in lines for part in _folded(line, width)]
         return [[(line, segments[-1][1])] for line in lines]
 
     def say_explanation(self, words: Explanation) -> None:
@@ -209,7 +218,7 @@ class Terminal:
         block = [("error: ", "bold red"), (first, "bold")]
         for segments in [block, *[[(line, "")] for line in rest]]:
             known = [(encodable(piece, self._err.encoding), style) for piece, style in segments]
-            for line in self._fitting(self._err, known):
+            for line in self._fitting(self._err, known, fold=False):
                 if not (self.gone and self._err is self.words):
                     with self.ends_when_gone(self._err):
                         self._err.print(self._err.coded(line))
