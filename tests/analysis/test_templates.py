@@ -423,6 +423,25 @@ def test_without_data_for_the_template_nothing_is_written(root: Path) -> None:
     assert render_template(full, template_root=root, output_root=root.parent) is not None
 
 
+class WithoutTyped(ThirdPartyParameters):
+    executable: str = "/bin/tool"
+    lute_template_cfg: TemplateConfig = TemplateConfig(template_name="a", output_path="out")
+    geometry: Geometry | None = None
+    more: list[Geometry] | None = None
+    by_name: dict[str, float] | None = None
+    threads: int | None = 2
+
+
+@pytest.mark.parametrize(
+    "given", [{"geometry": Geometry(distance=1)}, {"more": []}, {"by_name": {}}, {"extra": 1}]
+)
+def test_typed_data_for_the_template_are_data(root: Path, given: dict[str, Any]) -> None:
+    (root / "a").write_text("{{ threads }}")
+    assert render_template(WithoutTyped(), template_root=root, output_root=root.parent) is None
+    full = WithoutTyped(**given)
+    assert render_template(full, template_root=root, output_root=root.parent) is not None
+
+
 def test_a_name_that_is_not_there_tells_how_to_do_without(root: Path) -> None:
     with pytest.raises(AnalysisError) as caught:
         render(root, "{{ gian }}")

@@ -135,6 +135,23 @@ class RunCheetahParameters(ThirdPartyParameters):
     detectors: list[Detector] = Parameter(description="The detectors, for the template.")
 
 
+class PhilParameters(BaseModel):
+    dispatch_index: bool = True
+    spotfinder_d_min: PositiveFloat = 3.0
+
+
+class IndexCCTBXXFELParameters(ThirdPartyParameters):
+    """A program that works with the file as it is, where no ``phil_parameters`` are given."""
+
+    executable: str = "cctbx.xfel.process"
+    in_file: str = Parameter(flag_type="")
+    phil_file: str = Parameter("index.phil", flag_type="")
+    lute_template_cfg: TemplateConfig = TemplateConfig(
+        template_name="index.phil", output_path="index.phil"
+    )
+    phil_parameters: PhilParameters | None = None
+
+
 # -- a page with plots that stretch, and an analysis in another interpreter -----------------------
 
 
@@ -159,6 +176,9 @@ ENTRIES = [
         environment={"OMP_NUM_THREADS": "1"}, template_dir=HERE / "templates",
     ),
     AnalysisEntry("CompareHKL", CompareHKLParameters, source=SETUP),
+    AnalysisEntry(
+        "IndexCCTBXXFEL", IndexCCTBXXFELParameters, source=SETUP, template_dir=HERE / "templates"
+    ),
     AnalysisEntry("DimpleSolve", DimpleSolveParameters, source=SETUP, after=[density_page]),
     AnalysisEntry(
         "RunCheetah", RunCheetahParameters, source=SETUP, template_dir=HERE / "templates"

@@ -176,6 +176,16 @@ def test_dimple_with_two_results_and_files_beside_its_page(site: Path) -> None:
         assert place.read_bytes() == (site / "work" / "solved" / place.name).read_bytes()
 
 
+def test_a_program_with_a_nested_model_for_its_template(site: Path) -> None:
+    of_facility(site, "IndexCCTBXXFEL")
+    written = (site / "work" / "index.phil").read_text()
+    assert written == "dispatch.index=True\nspotfinder.filter.d_min=2.5\n"
+    (site / "work" / "index.phil").write_text("by hand\n")
+    done = of_facility(site, "IndexCCTBXXFEL", "--set", "phil_parameters=null")
+    assert done.task_result.task_status is TaskStatus.COMPLETED
+    assert (site / "work" / "index.phil").read_text() == "by hand\n"
+
+
 def test_a_program_whose_file_a_template_makes(site: Path) -> None:
     words = ("analyse", "facility.yaml", "RunCheetah", "--analyses", "facility")
     told = '[{"name": "jungfrau", "adc": 35.5}, {"name": "epix 1", "adc": 40.0}]'

@@ -17,11 +17,11 @@ import os
 import shlex
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from taskgrove.analysis.parameters.base import (
     TaskParameters,
@@ -85,13 +85,20 @@ def render_template(
 def _has_no_data(parameters: TaskParameters) -> bool:
     """Return whether fields are there for a template's data, and none of them has any."""
     fields = type(parameters).model_fields
-    names = [
-        name
-        for name, field in fields.items()
-        if TemplateParameters in {field.annotation, *get_args(field.annotation)}
-    ]
+    names = [name for name, field in fields.items() if _is_for_template(field.annotation)]
     has_data = any(getattr(parameters, name) is not None for name in names)
     return bool(names) and not has_data and not parameters.model_extra
+
+
+def _is_for_template(annotation: Any) -> bool:
+    """Return whether an annotation names a model or a mapping, perhaps inside a union or a list."""
+    if any(map(_is_for_template, get_args(annotation))):
+        return True
+    kind = get_origin(annotation) or annotation
+    if not isinstance(kind, type) or issubclass(kind, (AnalysisHeader, TemplateConfig)):
+        return False
+    is_plain = issubclass(kind, RootModel) and not issubclass(kind, TemplateParameters)
+    return issubclass(kind, (BaseModel, Mapping)) and not is_plain
 
 
 def _root_of(given: str | Path | Sequence[str | Path], name: str) -> Path:
