@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from taskgrove.cli import options as opt
 from taskgrove.cli.analyses import AnalysisOptions
+from taskgrove.cli.compose_check import check_command
 from taskgrove.cli.devices import DeviceReader
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.given import digest_of, load_argin, load_manager
@@ -21,7 +22,7 @@ from taskgrove.commands.attribute_condition import AttributeCondition, value_tex
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
-from taskgrove.errors import CommandError, MissingExtraError
+from taskgrove.errors import CommandError, MissingExtraError, UsageError
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import step_words
 from taskgrove.view.snapshot import RunView
@@ -52,12 +53,18 @@ def compose(
     analyses: opt.AnalysisModules = None,
     work_dir: opt.WorkDir = None,
     json: opt.ComposedAsJson = False,
+    check: opt.Check = False,
 ) -> int:
     """Show the tree that a command would run: a dry run that calls no command of a device.
 
     All is checked that 'run' checks before it starts anything. Devices are asked for attributes
     (allowed_states) and for their commands; nothing else is asked of them.
+
+    --check tells in one line each all that does not fit between the command and the devices, and
+    exits as a run would begin: 0, 3 with steps left out because of a fault, 4 rejected.
     """
+    if check and offline:
+        raise UsageError("--check asks devices, and --offline asks none", hint="leave one out")
     terminal = Terminal(json=json)
     options = AnalysisOptions.given(analyses, None, work_dir, database=db)
     with errors_as_json(terminal, wanted=json):
@@ -75,9 +82,23 @@ def compose(
             offline=offline,
             analyses=options,
         ) as session:
+            facts = {"command": command, "file": map_file, "digest": digest, "offline": offline}
+            if check:
+                with MapSession(
+                    command_map,
+                    load_manager(manager),
+                    reader=reader,
+                    offline=True,
+                    analyses=options,
+                ) as whole:
+                    checked = check_command(session, whole, command, resources)
+                if json:
+                    write_json(terminal, {**facts, **checked.as_plain()})
+                else:
+                    checked.tell(terminal)
+                return checked.exit_code
             composed = _composed(terminal, session, command, resources, offline=offline)
         if json:
-            facts = {"command": command, "file": map_file, "digest": digest, "offline": offline}
             write_json(terminal, {**facts, **_plain(composed)})
         else:
             print_composition(terminal, composed)

@@ -189,6 +189,9 @@ JsonEvents = Annotated[bool, Option("--json", "Print events as JSON lines; messa
 JsonDescription = Annotated[
     bool, Option("--json", "Print the description as JSON; messages go to stderr.")
 ]
+Check = Annotated[
+    bool, Option("--check", "Check the command against the devices; call and write nothing.")
+]
 ComposedAsJson = Annotated[
     bool, Option("--json", "Print the tree, or the error, as one JSON document.")
 ]

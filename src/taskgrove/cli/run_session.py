@@ -98,7 +98,7 @@ class MapSession:
             self._manager,
             None if reader is None else reader.read,
             addresses=self._addresses,
-            absences={} if reader is None else self._absences(command, reader),
+            absences={} if reader is None or self._offline else self._absences(command, reader),
             ask_devices=not self._offline,
             find_devices=None if reader is None else reader.find,
         )
@@ -151,7 +151,7 @@ class MapSession:
                 command, or does not answer; or an analysis is not known, or its parameters are
                 not valid; nothing was started.
         """
-        refusals = [*self._device_refusals(task, known), *self._analysis_refusals(task, known)]
+        refusals = self.refusals(task, known=known)
         if refusals:
             raise RefusedError(
                 f"{task.name} is rejected before anything was started",
@@ -164,6 +164,10 @@ class MapSession:
                 if any(_lacks_argument(task, item) for item in refusals)
                 else self._modules_hint(task),
             )
+
+    def refusals(self, task: Task, *, known: Collection[str] = ()) -> list[Refusal]:
+        """Return why leaves could not start; the arguments are those of :meth:`preflight`."""
+        return [*self._device_refusals(task, known), *self._analysis_refusals(task, known)]
 
     def _modules_hint(self, task: Task) -> str | None:
         """Return how to bring analyses, where one of the tree is not known."""

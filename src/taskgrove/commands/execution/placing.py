@@ -18,7 +18,7 @@ def placed(cause: Cause, node: BaseTask) -> Cause:
     if cause.place is not None:
         return cause
     place: Place | None = None
-    if cause.kind == "no_command":
+    if cause.kind in ("no_command", "no_attribute"):
         place = node.places.command
     elif cause.kind == "no_device":
         place = node.places.target
