@@ -6,6 +6,7 @@ of its own, which only queues what it hears.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -25,6 +26,8 @@ from taskgrove.events.steering_request import SteeringRequest, TakeAnswer
 from taskgrove.loops.threads import spawn
 from taskgrove.store import RecordDesk
 from taskgrove.store.database.advice import command_line, db_option
+from taskgrove.store.database.changes import ANSWERED, Changes
+from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.view.record_view import runner_gone, state_words, story_of_record
@@ -36,6 +39,8 @@ from taskgrove.view.why import why
 _FRAME_S: Final = 1.0 / FRAMES_PER_SECOND
 #: How often the runner's sign of life is looked at, in seconds.
 _LOOK_S: Final = 1.0
+#: How often a server is asked for new events, in seconds: it does not tell of them.
+_SERVER_READ_S: Final = 0.3
 #: How long a record that cannot be read is tried again, in seconds.
 _OUTAGE_S: Final = 60.0
 #: The exit code of each outcome; those of any other are failures.
@@ -92,6 +97,8 @@ class _Watched:
         live = terminal.is_live
         self._controls = RunControls(self._steer, self._advice) if live else RunControls()
         self._looked_s = time.monotonic()
+        self._read_s = -math.inf
+        self._changes: Changes | None = None
         self._outage_s: float | None = None
         self._unshown: list[TaskEvent] = []  # an outage may come while events are read
 
@@ -139,6 +146,7 @@ class _Watched:
                 time.sleep(_FRAME_S)
             controls.take(self._view.settle())
         finally:
+            self._drop_changes()
             controls.close()
             surface.close()
 
@@ -150,8 +158,11 @@ class _Watched:
         """
         try:
             lives = self._lives()  # looked at before the events: the end is among them then
+            if not lives:
+                self._drop_changes()
             self._show(surface)
         except StoreError as exc:
+            self._drop_changes()
             now_s = time.monotonic()
             if self._outage_s is None:
                 self._outage_s = now_s
@@ -165,12 +176,39 @@ class _Watched:
 
     def _show(self, surface: Surface) -> None:
         view = self._view
-        # An event may be kept a little later than the one after it.
-        for event in self._history.events(self._row, first_sequence=view.next_sequence):
-            self._unshown += view.apply(event)
+        if self._has_changed():
+            # An event may be kept a little later than the one after it.
+            for event in self._history.events(self._row, first_sequence=view.next_sequence):
+                self._unshown += view.apply(event)
         new, self._unshown = self._unshown + view.settle(time.monotonic()), []
         self._controls.take(new)
         surface.show(new)
+
+    def _has_changed(self) -> bool:
+        """Return whether there may be new events in the record.
+
+        Raises:
+            StoreError: The record cannot be read.
+        """
+        connections = self._history.store.connections
+        if connections.dialect != "sqlite" or connections.alone:
+            is_due = time.monotonic() - self._read_s >= _SERVER_READ_S
+            self._read_s = time.monotonic() if is_due else self._read_s
+            return is_due
+        try:
+            if self._changes is None:  # nothing is known of the time before
+                self._changes = Changes(connections, ANSWERED)
+                return True
+            return self._changes.look()
+        except connections.error as exc:
+            raise store_error(exc, self._history.store.location) from exc
+
+    def _drop_changes(self) -> None:
+        """Read all that is new at the next look; called after a read that failed, too."""
+        self._read_s = -math.inf
+        if self._changes is not None:
+            self._changes.close()
+        self._changes = None
 
     def _lives(self) -> bool:
         """Return whether the run goes on, as its row and its runner's sign of life say."""
