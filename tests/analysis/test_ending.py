@@ -109,7 +109,7 @@ def test_a_publisher_that_fails_costs_no_analysis(analyses: Runs, tmp_path: Path
     """Fact W6: a figure that cannot be drawn destroys the page that was there."""
 
     class Broken:
-        def publish_payload(self, payload: Any, *, origin: Any) -> Any:
+        def publish_payload(self, payload: Any, **about: Any) -> Any:
             raise OSError("the web server's disk is full")
 
     handle = analyses.run(tasks.Payload, SampleParameters(text="plots"), publisher=Broken())

@@ -30,6 +30,7 @@ from taskgrove.analysis.parameters.header import AnalysisHeader
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.registry import AnalysisEntry
 from taskgrove.analysis.running.analysis_events import EventDelivery
+from taskgrove.analysis.running.code_look import CodeLook
 from taskgrove.analysis.running.ending import AnalysisEnding
 from taskgrove.analysis.running.environment import AnalysisEnvironment
 from taskgrove.analysis.running.handle import AnalysisHandle
@@ -223,7 +224,9 @@ class AnalysisExecutor:
             callbacks = (*callbacks, logbook_callback(spec.logbook, spec))
         loop = (self._supervisor or default_supervisor()).lease()
         handle = AnalysisHandle(spec.name, EventDelivery(loop.callers.submit, callbacks))
-        ending = AnalysisEnding(spec, loop, handle)
+        code = CodeLook(spec)
+        loop.callers.submit(code.look)
+        ending = AnalysisEnding(spec, loop, handle, code)
         supervision = handle.controls = Supervision(loop, spec, handle, ending.ended)
         loop.post(loop.add, supervision)
         if spec.before or spec.environment.source is not None:

@@ -103,13 +103,13 @@ def say_described(terminal: Terminal, outcome: AnalysisOutcome) -> None:
     said = outcome.cause or _line_of(outcome.result.summary)
     headline = f"{status}: {safe_text(said)}" if said else status
     terminal.say_headline(headline, _STATES.get(status, "failed"))
-    _section(terminal, "Result", _result_of(outcome))
-    _section(terminal, "Parameters", _parameters_of(outcome.described.task_parameters))
-    _section(terminal, "Process", _process_of(outcome))
+    say_section(terminal, "Result", _result_of(outcome))
+    say_section(terminal, "Parameters", _parameters_of(outcome.described.task_parameters))
+    say_section(terminal, "Process", _process_of(outcome))
     told = outcome.described.communicator_desc
-    _section(terminal, "Communicators", [("", text) for text in told])
-    _section(terminal, "Pages", [(page.display_name, str(page.file)) for page in outcome.pages])
-    _section(terminal, "Notes", [("", text) for text in outcome.notes])
+    say_section(terminal, "Communicators", [("", text) for text in told])
+    say_section(terminal, "Pages", [(page.display_name, str(page.file)) for page in outcome.pages])
+    say_section(terminal, "Notes", [("", text) for text in outcome.notes])
 
 
 def described_json(outcome: AnalysisOutcome) -> bytes:
@@ -120,7 +120,8 @@ def described_json(outcome: AnalysisOutcome) -> bytes:
     return shown_rule().json(text, indent=2).encode() + b"\n"
 
 
-def _section(terminal: Terminal, title: str, facts: Iterable[tuple[str, str]]) -> None:
+def say_section(terminal: Terminal, title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Print facts below a title, if there are any: names and texts; a name may be empty."""
     rows = list(facts)
     if rows:
         terminal.say(f"{title}:", "bold")
@@ -184,15 +185,16 @@ def _process_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
     if outcome.cpu_s is not None:
         told.append(f"CPU {duration_text(outcome.cpu_s)}")
     if outcome.max_rss_bytes is not None:
-        told.append(f"{outcome.max_rss_bytes / _MEBIBYTE:.0f} MiB")
+        told.append(mebibytes_text(outcome.max_rss_bytes))
     rows = [("process", ", ".join(told)), ("command", " ".join(detail.argv)), ("in", detail.cwd)]
     rows += [(item.name, str(item.file)) for item in outcome.output if item.file is not None]
-    rows.append(("limits", _limits_of(detail)))
+    rows.append(("limits", limits_text(detail)))
     rows.append(("environment", f"{len(outcome.described.task_env)} variables"))
     return rows
 
 
-def _limits_of(detail: AnalysisDetail) -> str:
+def limits_text(detail: AnalysisDetail) -> str:
+    """Return how long an analysis was allowed to take."""
     told = ["no limit" if detail.timeout_s is None else f"{detail.timeout_s:g} s"]
     if detail.heartbeat_s is not None:
         told.append(f"{detail.heartbeat_s:g} s of silence")
@@ -200,6 +202,11 @@ def _limits_of(detail: AnalysisDetail) -> str:
         told.append(f"{detail.grace_s:g} s from SIGTERM to SIGKILL")
     sourced = "" if detail.source is None else f"; sourced {detail.source}"
     return ", ".join(told) + sourced
+
+
+def mebibytes_text(count: int) -> str:
+    """Return a number of bytes in MiB."""
+    return f"{count / _MEBIBYTE:.0f} MiB"
 
 
 def _payload_word(payload: Any) -> str:

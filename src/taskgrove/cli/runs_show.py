@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from taskgrove.cli import options as opt
+from taskgrove.cli.analysis_recorded import say_analysis
 from taskgrove.cli.exit_codes import ExitCode
 from taskgrove.cli.recorded import history_of_runs, write_json
 from taskgrove.cli.runs_list import OUTCOME_STYLES, took_text
@@ -13,6 +14,7 @@ from taskgrove.cli.surfaces import print_tree
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.clock import SYSTEM_CLOCK
+from taskgrove.store.database.advice import quoted_line
 from taskgrove.store.queries.run_rows import RunRow
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import wait_summary
@@ -49,6 +51,9 @@ def show_run(
                 write_json(terminal, chosen)
             else:
                 say_node(terminal, chosen, SYSTEM_CLOCK.wall_ns())
+                if chosen.analysis is not None:
+                    own = [page for page in pages if page.path == chosen.path]
+                    say_analysis(terminal, chosen.analysis, own, given_words(found))
             return ExitCode.OK
         if json:
             told = {"run": found, "nodes": nodes, "pages": pages, "verdicts": verdicts}
@@ -68,9 +73,23 @@ def show_run(
         print_tree(terminal, RunView.of(found.run_id, nodes), keep)
     terminal.say()
     terminal.say_explanation(words)
+    for note in (note for item in nodes for note in item.notes if note.topic == "logbook"):
+        terminal.say_item(note.text)
+    described = [item.analysis for item in nodes if item.analysis is not None]
+    if len(described) == 1:
+        say_analysis(terminal, described[0], pages, given_words(found))
+        return ExitCode.OK
     for page in pages:
         terminal.say_item(f"page {page.display_name}: {page.file}")
+    if described:
+        line = quoted_line(location, "runs", "show", found.run_id, "--node", "PATH")
+        terminal.say(safe_text(f"{line} shows an analysis: its result, parameters and output."))
     return ExitCode.OK
+
+
+def given_words(run: RunRow) -> str:
+    """Return what a parameter is called that stands in no file."""
+    return "command line" if run.source.get("kind") == "analysis" else "argument of the step"
 
 
 def _say_head(terminal: Terminal, run: RunRow, location: str, nodes: Sequence[RunNode]) -> None:
@@ -98,6 +117,7 @@ def head_lines(run: RunRow, now_ns: int, location: str, waits: str = "") -> list
         leaves += f", {run.failed_leaf_count} not OK"
     if run.retry_count:
         leaves += f", {run.retry_count} retried"
+    kind = "config" if run.source.get("kind") == "analysis" else "map"
     where = "@".join(part for part in (run.user, run.host) if part)
     lines = [
         ("run", run.run_id),
@@ -109,7 +129,7 @@ def head_lines(run: RunRow, now_ns: int, location: str, waits: str = "") -> list
         ("resumed", _resumed_text(run)),
         ("by", where),
         ("labels", ", ".join(f"{name}={value}" for name, value in run.labels.items())),
-        ("map", _text(run.source.get("file"))),
+        (kind, _text(run.source.get("file"))),
         ("record", _lost_words(run.lost_event_count)),
     ]
     return [(name, text) for name, text in lines if text]

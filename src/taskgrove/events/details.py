@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from taskgrove.events.cause import Cause, Place
+from taskgrove.events.code_revision import CodeRevision
 from taskgrove.events.left_out import LeftOut
 from taskgrove.events.steering_request import SteeringRequest
 from taskgrove.events.value_origin import ValueOrigin
@@ -196,6 +197,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
         user: As whom.
         pid: Its process.
         versions: The versions of the code and of the packages, by name.
+        code: The revision of its code, where that is kept in git; None: it is not.
         communicators: Each communicator, described, in order.
         poll_interval_s: Period of the reconciling poll, in seconds.
         timeout_s: Its limit, in seconds, or None.
@@ -224,6 +226,7 @@ class AnalysisDetail(msgspec.Struct, frozen=True, omit_defaults=True, tag="analy
     user: str = ""
     pid: int | None = None
     versions: dict[str, str] = {}
+    code: CodeRevision | None = None
     communicators: tuple[str, ...] = ()
     poll_interval_s: float | None = None
     timeout_s: float | None = None

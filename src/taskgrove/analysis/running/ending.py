@@ -27,6 +27,7 @@ from taskgrove.events.foreign_values import readable
 from taskgrove.provenance import user_name, versions
 
 if TYPE_CHECKING:
+    from taskgrove.analysis.running.code_look import CodeLook
     from taskgrove.analysis.running.spec import AnalysisSpec
     from taskgrove.analysis.running.supervisor import SupervisorLoop
 
@@ -40,10 +41,14 @@ class AnalysisEnding:
         spec: The analysis.
         loop: The supervisor's loop, leased for it.
         handle: Gets the outcome.
+        code: Knows the revision of the code.
     """
 
-    def __init__(self, spec: AnalysisSpec, loop: SupervisorLoop, handle: AnalysisHandle) -> None:
+    def __init__(
+        self, spec: AnalysisSpec, loop: SupervisorLoop, handle: AnalysisHandle, code: CodeLook
+    ) -> None:
         self._spec = spec
+        self._code = code
         self._loop = loop
         self._handle = handle
 
@@ -246,6 +251,7 @@ class AnalysisEnding:
             user=user_name(),
             pid=self._handle.pid,
             versions=_versions(end, spec.package),
+            code=self._code.result(),
             communicators=tuple(spec.communicator_desc),
             poll_interval_s=spec.poll_interval_s,
             timeout_s=spec.timeout_s,
