@@ -28,7 +28,7 @@ from taskgrove.cli.analysis_words import (
 )
 from taskgrove.cli.earlier import EXPERIMENT_LABEL, RUN_LABEL, EarlierRecord
 from taskgrove.cli.exit_codes import ExitCode
-from taskgrove.cli.explained import Explanation
+from taskgrove.cli.explained import ValuesExplained
 from taskgrove.cli.follow import AbortWords, EventQueue
 from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording, recording
@@ -183,7 +183,7 @@ def analyse(
     job = checked_job(registry, config, task, given or [], timeout, settings, options)
     say_warnings(terminal, [job.configuration])
     if explain:
-        told = Explanation(
+        told = ValuesExplained(
             registry.get(job.name), job.configuration, job.resolved, settings, timeout
         )
         told.write(terminal) if json else told.say(terminal)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _COLUMNS: Final = (Column("NAME", cut=True), Column("VALUE", cut=True), Column("FROM", cut=True))
 
 
-class _Told(NamedTuple):
+class _ReadValue(NamedTuple):
     """A value, as plain data, and where it came from."""
 
     name: str
@@ -36,7 +36,7 @@ class _Told(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Explanation:
+class ValuesExplained:
     """The values of one analysis.
 
     Attributes:
@@ -82,24 +82,24 @@ class Explanation:
         document["command"] = self._command()
         write_json(terminal, document)
 
-    def _parts(self) -> Iterator[tuple[str, list[_Told]]]:
+    def _parts(self) -> Iterator[tuple[str, list[_ReadValue]]]:
         yield "Header", list(self._header())
         yield "Parameters", list(self._parameters())
         yield "Process", list(self._process())
 
-    def _header(self) -> Iterator[_Told]:
+    def _header(self) -> Iterator[_ReadValue]:
         header = self.resolved.header
         values = _plain(header)
         for origin in self.configuration.header_origins():
             if origin.kind != "default":
-                yield _Told(origin.name, values.get(origin.name), origin)
+                yield _ReadValue(origin.name, values.get(origin.name), origin)
 
-    def _parameters(self) -> Iterator[_Told]:
+    def _parameters(self) -> Iterator[_ReadValue]:
         values = _plain(self.resolved.parameters)
         for origin in self.resolved.origins:
-            yield _Told(origin.name, values.get(origin.name), origin)
+            yield _ReadValue(origin.name, values.get(origin.name), origin)
 
-    def _process(self) -> Iterator[_Told]:
+    def _process(self) -> Iterator[_ReadValue]:
         """Yield who says how its process is started and watched."""
         of_header = {origin.name: origin for origin in self.configuration.header_origins()}
         header, of_entry = self.resolved.header, self.entry.settings
@@ -107,18 +107,18 @@ class Explanation:
         for field in dataclasses.fields(of_entry):
             name, value = field.name, getattr(of_entry, field.name)
             if name in self.settings:
-                yield _Told(name, self.settings[name], ValueOrigin(name, "given"))
+                yield _ReadValue(name, self.settings[name], ValueOrigin(name, "given"))
             elif value is not None:
-                yield _Told(name, value, ValueOrigin(name, "entry"))
+                yield _ReadValue(name, value, ValueOrigin(name, "entry"))
             elif name == "source" and header.environment_file:
                 origin = of_header.get("environment_file") or ValueOrigin(name, "header")
-                yield _Told(name, header.environment_file, origin)
+                yield _ReadValue(name, header.environment_file, origin)
         for variable, value in (self.entry.environment or {}).items():
             if variable not in header.environment:
-                yield _Told(f"${variable}", value, ValueOrigin(variable, "entry"))
+                yield _ReadValue(f"${variable}", value, ValueOrigin(variable, "entry"))
         for variable, value in header.environment.items():
             origin = of_header.get("environment") or ValueOrigin(variable, "header")
-            yield _Told(f"${variable}", value, origin)
+            yield _ReadValue(f"${variable}", value, origin)
 
     def _command(self) -> list[str]:
         """Return the command line of a program."""
@@ -130,10 +130,10 @@ class Explanation:
         return list(shown_rule().argv(render_argv(parameters)))
 
 
-def _limit(given_s: float | None, header_s: float, origin: ValueOrigin | None) -> _Told:
+def _limit(given_s: float | None, header_s: float, origin: ValueOrigin | None) -> _ReadValue:
     if given_s is not None:
-        return _Told("timeout_s", given_s, ValueOrigin("timeout_s", "given"))
-    return _Told("timeout_s", header_s, origin or ValueOrigin("timeout_s", "default"))
+        return _ReadValue("timeout_s", given_s, ValueOrigin("timeout_s", "given"))
+    return _ReadValue("timeout_s", header_s, origin or ValueOrigin("timeout_s", "default"))
 
 
 def _plain(model: Any) -> dict[str, Any]:
@@ -144,21 +144,21 @@ def _plain(model: Any) -> dict[str, Any]:
     return {name: cell_of(value) for name, value in found.items()}
 
 
-def _safe(told: _Told) -> _Told:
+def _safe(told: _ReadValue) -> _ReadValue:
     """Return a value and its origin without secrets."""
     rule = shown_rule()
     name = told.name.removeprefix("$")
     value = rule.plain({name: told.value})[name]
-    return _Told(told.name, value, without_secret(told.origin, rule))
+    return _ReadValue(told.name, value, without_secret(told.origin, rule))
 
 
-def _rows(told: _Told) -> Iterable[tuple[str, str, str]]:
+def _rows(told: _ReadValue) -> Iterable[tuple[str, str, str]]:
     name, value, origin = _safe(told)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return origin_rows(name, text, origin, "command line")
 
 
-def _as_data(told: _Told) -> dict[str, Any]:
+def _as_data(told: _ReadValue) -> dict[str, Any]:
     name, value, origin = _safe(told)
     return {**_origin_data(origin), "name": name, "value": value}
 
