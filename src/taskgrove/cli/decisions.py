@@ -190,8 +190,9 @@ class Decisions:
         told: list[Segment] = []
         pause, chosen = self._steps.pause, self.chosen
         if pause is not None:
-            by = f" by {safe_text(pause.who)}" if pause.who else ""
-            why = f": {safe_text(pause.why)}" if pause.why else ""
+            request = pause.request
+            by = f" by {safe_text(request.who)}" if request is not None and request.who else ""
+            why = f": {safe_text(request.why)}" if request is not None and request.why else ""
             told.append((f"paused{by} for {_time(pause.since_ns, now_ns)}{why}", "bold yellow"))
         if chosen is not None:
             told += self._about(chosen, now_ns)
@@ -203,12 +204,11 @@ class Decisions:
     def _about(self, chosen: OpenStep, now_ns: int) -> list[Segment]:
         paths = list(self._steps.steps)
         number = f" {paths.index(chosen.path) + 1:,}/{len(paths):,}" if len(paths) > 1 else ""
-        since = _time(chosen.since_ns, now_ns)
-        head = f"{chosen.topic}{number} for {since}: {safe_text(chosen.path)}"
+        wait = chosen.wait
+        since = _time(wait.since_ns, now_ns)
         attempt = f", attempt {chosen.attempt}" if chosen.attempt > 1 else ""
-        if chosen.until_ns is not None:
-            until = clock_text(chosen.until_ns, now_ns)
-            head = f"{chosen.topic}{number} for {since}, until {until}: {safe_text(chosen.path)}"
+        until = "" if wait.until_ns is None else f", until {clock_text(wait.until_ns, now_ns)}"
+        head = f"{wait.how}{number} for {since}{until}: {safe_text(chosen.path)}"
         return [(head + attempt, "bold yellow"), (f"  {safe_text(chosen.words)}", "")]
 
     def _key_line(self, chosen: OpenStep | None, width: int) -> str:

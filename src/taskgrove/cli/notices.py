@@ -193,10 +193,10 @@ class HoldWatch:
 
     @property
     def _is_held(self) -> bool:
-        return any(step.topic == "held" for step in self._steps.steps.values())
+        return any(step.is_held for step in self._steps.steps.values())
 
     def _tell(self, wave: int) -> None:
-        held = [step for step in self._steps.steps.values() if step.topic == "held"]
+        held = [step for step in self._steps.steps.values() if step.is_held]
         if wave != self._wave or not held:  # the decisions were quick
             return
         first = held[0]
@@ -208,7 +208,9 @@ class HoldWatch:
             command=command,
             why=f"{command} waits for a decision on {first.path}{more}: {first.words}",
             held_count=len(held),
-            held=tuple(HeldStep(step.path, step.words, step.since_ns) for step in held[:MAX_HELD]),
+            held=tuple(
+                HeldStep(step.path, step.words, step.wait.since_ns) for step in held[:MAX_HELD]
+            ),
             commands=self._commands(first.path),
         )
         self._to.send(notice.kind, _encoded(notice))

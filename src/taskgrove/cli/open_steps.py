@@ -6,53 +6,45 @@ Threads: an :class:`OpenSteps` belongs to one thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import NamedTuple
 
 from taskgrove.commands.task import Task
 from taskgrove.events import ComposedDetail, NoteDetail, TaskEvent
+from taskgrove.story.node_wait import TURNING_TOPICS, NodeWait, RunPause, pause_in
 from taskgrove.story.run_node import RunNode
 
-#: The notes by which a decision on a step is open.
-_OPEN: Final = frozenset(("held", "undecided", "delayed"))
-_ENDS_PAUSE: Final = frozenset(("continued", "abort-asked"))
 
-
-@dataclass(frozen=True, slots=True)
-class OpenStep:
+class OpenStep(NamedTuple):
     """A step on which a decision is open.
 
     Attributes:
         path: Its path.
-        topic: ``held``, ``undecided`` or ``delayed``.
-        words: Why its last attempt failed.
-        attempt: The number of that attempt.
-        since_ns: Since when, UTC, nanoseconds since the epoch.
-        until_ns: When its failure will stand, or its next attempt begins, likewise; None: never
-            by itself.
+        wait: Its wait.
     """
 
     path: str
-    topic: str
-    words: str
-    attempt: int
-    since_ns: int
-    until_ns: int | None = None
+    wait: NodeWait
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a decision is awaited."""
+        return self.wait.how == "held"
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """A pause of a run.
+    @property
+    def words(self) -> str:
+        """Why its last attempt failed."""
+        return "" if self.wait.failure is None else self.wait.failure.words
 
-    Attributes:
-        who: Who asked for it; empty where nobody said so.
-        why: The reason; may be empty.
-        since_ns: Since when, UTC, nanoseconds since the epoch.
-    """
+    @property
+    def attempt(self) -> int:
+        """The number of that attempt, from 1."""
+        failure = self.wait.failure
+        cause = None if failure is None else failure.cause
+        return (None if cause is None else cause.attempt) or 1
 
-    who: str
-    why: str
-    since_ns: int
+    def is_same(self, wait: NodeWait) -> bool:
+        """Return whether a later look at the step finds no other wait."""
+        return self.wait.how == wait.how and self.wait.failure is wait.failure
 
 
 class OpenSteps:
@@ -66,9 +58,11 @@ class OpenSteps:
 
     def __init__(self) -> None:
         self.steps: dict[str, OpenStep] = {}
-        self.pause: Pause | None = None
+        self.pause: RunPause | None = None
         self.aborting = False
         self._clean_up: set[str] = set()
+        #: The root, and the steps that waited and have not ended, with what was heard since.
+        self._nodes: dict[str, RunNode] = {}
 
     @property
     def has_clean_up(self) -> bool:
@@ -95,47 +89,40 @@ class OpenSteps:
         """Take in further events; return the steps on which a decision is newly open."""
         new: dict[str, OpenStep] = {}
         for event in events:
-            kind = event.kind
-            if kind == "progress":
+            if event.kind == "progress":
                 continue
-            if kind == "note":
-                step = self._take_note(event)
-                if step is not None:
-                    new[step.path] = step
-            elif kind == "composed":
+            if event.kind == "composed":
                 if isinstance(event.detail, ComposedDetail) and event.detail.is_finally:
                     self._clean_up.add(event.path)
-            else:
+                continue
+            if event.kind == "finished":
+                self._clean_up.discard(event.path)
+                self._nodes.pop(event.path, None)
                 self.steps.pop(event.path, None)
-                if kind == "finished":
-                    self._clean_up.discard(event.path)
+                continue
+            step = self._heard(event)
+            if step is not None:
+                new[step.path] = step
         return [step for step in new.values() if self.steps.get(step.path) is step]
 
-    def _take_note(self, event: TaskEvent) -> OpenStep | None:
-        detail = event.detail
-        if not isinstance(detail, NoteDetail):
-            return None
-        topic, path, request = detail.topic, event.path, detail.request
-        if topic in _OPEN:
-            said = "" if detail.cause is None else detail.cause.said
-            until = detail.data.get("until_ns", "")
-            step = OpenStep(
-                path,
-                topic,
-                detail.data.get("words") or said or event.message,
-                event.attempt,
-                event.wall_ns,
-                int(until) if until.isascii() and until.isdecimal() else None,
-            )
-            self.steps[path] = step
-            return step
-        if topic == "retry" or (topic == "parked" and request is not None):
+    def _heard(self, event: TaskEvent) -> OpenStep | None:
+        """Take in an event of a node; return the step where it is newly open."""
+        path, is_root = event.path, "/" not in event.path
+        topic = event.detail.topic if isinstance(event.detail, NoteDetail) else ""
+        node = self._nodes.get(path)
+        if node is None:
+            if topic not in TURNING_TOPICS and not (is_root and topic):
+                return None
+            node = self._nodes[path] = RunNode(path)
+        node.apply(event)
+        if is_root:
+            self.pause = pause_in(node.notes)
+            self.aborting = self.aborting or topic == "abort-asked"
+        before, wait = self.steps.get(path), node.wait
+        if wait is None or not wait.is_open:
             self.steps.pop(path, None)
-        elif "/" not in path:
-            if topic == "paused":
-                who, why = (request.who, request.why) if request else ("", "")
-                self.pause = Pause(who, why, event.wall_ns)
-            elif topic in _ENDS_PAUSE:
-                self.pause = None
-                self.aborting = self.aborting or topic == "abort-asked"
-        return None
+            return None
+        if before is not None and before.is_same(wait):
+            return None
+        self.steps[path] = step = OpenStep(path, wait)
+        return step

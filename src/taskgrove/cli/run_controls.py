@@ -73,7 +73,7 @@ class RunControls:
         new = self.steps.take(events)
         self._decisions.settle()
         if self._keys is None and self._advice is not None:
-            held = [step for step in new if step.topic == "held"]
+            held = [step for step in new if step.is_held]
             words = [held_words(step.path, step.words, self._advice) for step in held[:LINES_SHOWN]]
             if len(held) > LINES_SHOWN:
                 words.append(f"… and {len(held) - LINES_SHOWN:,} more are held")

@@ -30,6 +30,8 @@ def event(kind: str, path: str, message: str = "", **more: Any) -> TaskEvent:
 
 
 def note(topic: str, path: str, message: str = "", **more: Any) -> TaskEvent:
+    if topic in ("held", "undecided", "delayed"):
+        more = {"cause": Cause(kind="reported", said=message, attempt=1), **more}
     return event("note", path, message, detail=NoteDetail(topic, **more))
 
 
@@ -154,9 +156,8 @@ def test_what_is_shown_fits_80_columns() -> None:
 
 def test_a_hold_with_a_limit_says_until_when_and_the_cause_is_the_work_s_own_words() -> None:
     shown = Shown("o/a")
-    cause = Cause(kind="reported", said="no clock")
-    data = {"until_ns": str(60 * SECOND_NS)}
-    shown.steps.take([note("held", "o/a", "attempt 1 ended: no clock", data=data, cause=cause)])
+    data = {"until_ns": str(60 * SECOND_NS), "words": "no clock"}
+    shown.steps.take([note("held", "o/a", "attempt 1 ended: no clock", data=data)])
     assert shown.text()[:2] == ["held for 12.0 s, until 00:01:00 UTC: o/a", "  no clock"]
 
 
@@ -179,11 +180,37 @@ def test_a_step_is_open_until_its_next_attempt_or_its_end(after: TaskEvent) -> N
     for topic in ("delayed", "undecided", "held"):
         steps = OpenSteps()
         [new] = steps.take([note(topic, "o/a", "no lock", )])  # fmt: skip
-        assert (new.path, new.topic, new.words) == ("o/a", topic, "no lock")
+        assert (new.path, new.wait.how, new.words) == ("o/a", topic, "no lock")
         assert steps.take([event("progress", "o/a"), note("info", "o/a")]) == []
         assert list(steps.steps) == ["o/a"]
         steps.take([after])
         assert not steps.steps
+
+
+def test_a_retry_that_a_pause_keeps_can_still_be_decided_otherwise() -> None:
+    steps = OpenSteps()
+    steps.take([note("held", "o/a", "no lock"), note("paused", "o")])
+    [parked] = steps.take([note("parked", "o/a", request=SteeringRequest(id="1", verb="retry"))])
+    assert (parked.wait.how, parked.is_held, parked.words) == ("parked", False, "no lock")
+    assert list(steps.steps) == ["o/a"]
+
+
+def test_a_step_that_never_began_is_parked_and_not_open() -> None:
+    steps = OpenSteps()
+    assert steps.take([note("paused", "o"), note("parked", "o/a")]) == []
+    assert not steps.steps
+
+
+def test_the_oldest_is_first_whatever_is_told_of_it_later() -> None:
+    steps = OpenSteps()
+    notes = [note("held", "o/a"), note("held", "o/b"), note("info", "o/a")]
+    assert [step.path for step in steps.take(notes)] == list(steps.steps) == ["o/a", "o/b"]
+
+
+def test_the_limit_of_a_hold_tells_no_second_hold() -> None:
+    steps = OpenSteps()
+    assert len(steps.take([note("held", "o/a", "no lock")])) == 1
+    assert steps.take([note("hold-expired", "o/a")]) == []
 
 
 def test_a_step_that_is_open_no_more_is_not_told_as_new() -> None:

@@ -11,7 +11,7 @@ import pytest
 from taskgrove.cli.notices import MAX_HELD, HoldWatch
 from taskgrove.cli.notifier import Notifier
 from taskgrove.control_model import TaskStatus
-from taskgrove.events import EventKind, NoteDetail, TaskEvent
+from taskgrove.events import Cause, EventKind, NoteDetail, TaskEvent
 from taskgrove.loops.loop import Loop
 
 
@@ -69,7 +69,8 @@ class Run:
         )
 
     def note(self, path: str, topic: str, message: str = "no lock") -> None:
-        self._tell(path, "note", message, NoteDetail(topic))
+        cause = Cause(kind="reported", said=message) if topic == "held" else None
+        self._tell(path, "note", message, NoteDetail(topic, cause=cause))
 
     def finish(self, path: str) -> None:
         self._tell(path, "finished", "", None)
