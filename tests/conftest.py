@@ -21,6 +21,7 @@ from taskgrove import events
 from taskgrove.events import bus
 from tests.examples import register_profiles
 from tests.store.postgres_server import PostgresServer, why_no_postgres
+from tests.store.ready_tables import use_ready_tables
 
 pytest_plugins = ["pytester", "tests.leak_guard", "tests.failures_at_once"]
 
@@ -59,6 +60,7 @@ for _number, _default in (
         signal.signal(_number, _default)
 
 register_profiles()
+use_ready_tables()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -228,7 +228,7 @@ class Given:
 def test_no_secret_goes_out_and_no_ordinary_value_is_hidden(tmp_path: Path) -> None:
     given = Given()
     given.write(tmp_path)
-    record = {"TASKGROVE_DB": str(tmp_path / "record.db"), "PYTHONPATH": str(tmp_path)}
+    record = {"TASKGROVE_DB": str(tmp_path / "record.db")}
     surroundings = {**environment(), **given.variables(), **record}
     shown = {}
 

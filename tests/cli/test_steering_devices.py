@@ -40,6 +40,12 @@ plain:
     scan: {handler: cbf, command_name: Scan, argin: {id: 1}}
     end: {handler: cbf, command_name: End}
 """
+#: Requests by way of a server are proved by the first test; these are its other courses.
+RARELY_BY_A_SERVER = pytest.mark.parametrize(
+    "record_url",
+    ["sqlite", pytest.param("postgresql", marks=[pytest.mark.postgres, pytest.mark.thorough])],
+    indirect=True,
+)
 FAILS_ONCE = {"kind": "fail", "at": 0, "times": 1, "message": "no lock"}
 HANGS_THEN = [FAILS_ONCE, {"kind": "hang"}]
 
@@ -138,6 +144,7 @@ def test_a_step_that_failed_once_is_tried_again_and_all_is_well(
     assert overlapping(terminals.invocations()) == []
 
 
+@RARELY_BY_A_SERVER
 def test_an_abort_of_a_held_run_cleans_up_once(
     tmp_path: Path, record_url: str, telescope: Path
 ) -> None:
@@ -157,6 +164,7 @@ def test_an_abort_of_a_held_run_cleans_up_once(
     assert overlapping(terminals.invocations()) == []
 
 
+@RARELY_BY_A_SERVER
 def test_of_two_retries_at_once_one_is_done_and_one_refused(
     tmp_path: Path, record_url: str, telescope: Path
 ) -> None:

@@ -28,13 +28,16 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from taskgrove.store import Store
 from tests.leak_guard import SHARED_PROCESSES
+from tests.store.ready_tables import use_ready_tables
 
 #: What verbs import when they need it, and no import of which has an effect of its own.
 _PRELOADED = (
@@ -291,6 +294,13 @@ def _serve() -> str:
     return str(order.get("module", "taskgrove"))
 
 
+def _prepare_new_records() -> None:
+    """Make a record once, so that no child needs Alembic for one."""
+    use_ready_tables()
+    with tempfile.TemporaryDirectory(prefix="taskgrove-tests-") as folder:
+        Store.open(Path(folder) / "runs.db").close()
+
+
 def _end(code: object) -> None:
     """End this child at once, where nothing but its memory is left; otherwise return."""
     if not isinstance(code, int | None) or "tango" in sys.modules:  # which ends its own threads
@@ -309,6 +319,7 @@ def _end(code: object) -> None:
 if __name__ == "__main__":
     for _module in _PRELOADED:
         importlib.import_module(_module)
+    _prepare_new_records()
     gc.collect()
     gc.freeze()  # or the collector would copy every page of every child
     _ordered = _serve()

@@ -37,6 +37,7 @@ from taskgrove.store.tables import metadata
 from tests.cli.command_line import MANAGER, MAP
 from tests.store.by_sqlalchemy import engine_of, tables_of
 from tests.store.kept_runs import beams, keep, keep_beams, ran
+from tests.store.ready_tables import by_alembic
 from tests.store.recording import PATIENCE_S, kept, new_recorder, run_recorded
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,12 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("weather", sa.Text()))
     {more}
 """
+
+
+@pytest.fixture(autouse=True)
+def real_migrations() -> Iterator[None]:
+    with by_alembic():
+        yield
 
 
 @pytest.fixture
@@ -180,7 +187,7 @@ def test_processes_that_open_a_new_record_at_once_make_it_once(record_url: str) 
     code = f"from taskgrove.store import Store; Store.open({record_url!r}).close()"
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-        for _ in range(4)
+        for _ in range(3)
     ]
     for process in processes:
         with process:
