@@ -54,9 +54,14 @@ class There(AnalysisTask):
             "has": sorted({"msgspec", "pydantic"} & set(sys.modules)),
             "plots": ElogSummaryPlots("there/one", {"tab": "<p>drawn there</p>", "more": ["text"]}),
             "long": "x" * 300_000,
+            "blob": given.blob[::-1],
             "numbers": [-1, -40, 300, 70_000, 2**40, -2**40, 1.5, None, True],
         }, "done there")
 """
+
+
+#: So large that it goes by shared memory.
+_BLOB = bytes(2 << 20) + b"end"
 
 
 class Mode(Enum):
@@ -72,6 +77,7 @@ class Region(BaseModel):
 class ThereParameters(TaskParameters):
     mode: Mode = Mode.FINE
     regions: tuple[Region, ...] = (Region(), Region(low=2))
+    blob: bytes = b""
 
 
 def other_pythons() -> list[str]:
@@ -115,7 +121,7 @@ def _executor(
 ) -> AnalysisExecutor:
     entry = AnalysisEntry("There", ThereParameters, task=module)
     return AnalysisExecutor(
-        entry, ThereParameters(mode=mode), work_dir=tmp_path / "work", **settings
+        entry, ThereParameters(mode=mode, blob=_BLOB), work_dir=tmp_path / "work", **settings
     )
 
 
@@ -141,6 +147,7 @@ def test_an_analysis_in_an_interpreter_without_our_packages(
     assert payload["lows"] == [0.5, 2.0]
     assert payload["numbers"] == [-1, -40, 300, 70_000, 2**40, -(2**40), 1.5, None, True]
     assert len(payload["long"]) == 300_000
+    assert payload["blob"] == _BLOB[::-1]
     assert isinstance(payload["plots"], ElogSummaryPlots)
     assert b"drawn there" in payload["plots"].figures
     if python == "bare":
@@ -160,11 +167,11 @@ def test_a_failure_there_tells_its_exceptions(
     assert result.summary == "ValueError: bad frame, because ZeroDivisionError: division by zero"
 
 
-def test_a_cancelled_analysis_there(bare: Path, module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", ["bare", *other_pythons()[:1]])
+def test_a_cancelled_analysis_there(python: str, bare: Path, module: str, tmp_path: Path) -> None:
+    program = str(bare / "bin" / "python") if python == "bare" else python
     heard = Heard()
-    executor = _executor(
-        module, tmp_path, Mode.WAIT, python=str(bare / "bin" / "python"), hooks={"log": heard}
-    )
+    executor = _executor(module, tmp_path, Mode.WAIT, python=program, hooks={"log": heard})
     handle = executor.start()
     heard.wait_for("log", "said there")
     handle.cancel("enough")
