@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,31 @@ def test_code_that_git_ignores_or_that_is_installed_has_no_revision(
         program = repository / folder / "fit.sh"
         program.write_text("#!/bin/sh\n")
         assert looked(parameters=ThirdPartyParameters(executable=str(program))) is None
+
+
+def test_a_look_holds_for_a_moment(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_look, "_SHARED_S", 600.0)
+    asked: list[object] = []
+
+    def begun() -> CodeRevision | None:
+        look = CodeLook(spec(task=TASK))
+
+        def run(function: Callable[[], None]) -> None:
+            asked.append(look)
+            function()
+
+        look.begin(run)
+        return look.result()
+
+    first = begun()
+    (repository / "fit.sh").write_text("changed")
+    assert begun() == first
+    assert len(asked) == 1
+    monkeypatch.setattr(code_look, "_shared", {})
+    changed = begun()
+    assert changed is not None
+    assert changed.dirty is True
+    assert len(asked) == 2
 
 
 def test_code_in_no_repository_has_no_revision() -> None:

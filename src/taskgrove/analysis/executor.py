@@ -225,7 +225,7 @@ class AnalysisExecutor:
         loop = (self._supervisor or default_supervisor()).lease()
         handle = AnalysisHandle(spec.name, EventDelivery(loop.callers.submit, callbacks))
         code = CodeLook(spec)
-        loop.callers.submit(code.look)
+        code.begin(loop.callers.submit)
         ending = AnalysisEnding(spec, loop, handle, code)
         supervision = handle.controls = Supervision(loop, spec, handle, ending.ended)
         loop.post(loop.add, supervision)

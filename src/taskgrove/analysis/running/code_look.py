@@ -4,8 +4,8 @@ The commit is read from the files of the repository; git itself is asked only wh
 differ from it. Without git, or where git refuses the folder of somebody else, that is not known.
 Nothing is looked for where the code lies in no repository.
 
-Threads: :meth:`CodeLook.look` is called by one thread of a pool; any thread may ask for the
-result. ``_lock`` guards the answers of git that are shared for a moment.
+Threads: one thread begins a look, one thread of a pool makes it, and any thread may ask for its
+result. ``_lock`` guards the revisions that are shared for a moment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -33,14 +34,17 @@ _LOGGER = logging.getLogger(__name__)
 #: How long git may take, and how long the end of an analysis waits for it, in seconds.
 _GIT_LIMIT_S: Final = 2.0
 _WAIT_S: Final = 0.5
-#: How long an answer of git holds for other analyses of the same code, in seconds.
+#: How long a revision holds for other analyses of the same code, and how long it holds that code
+#: is in no repository, in seconds; and how many looks are remembered.
 _SHARED_S: Final = 2.0
+_NOWHERE_S: Final = 60.0
+_MOST_SHARED: Final = 1000
 _State: TypeAlias = Literal["clean", "dirty", "ignored", "unknown"]
 _DIRTY: Final[dict[str, bool | None]] = {"clean": False, "dirty": True, "unknown": None}
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 
 _lock = threading.Lock()
-_shared: dict[str, tuple[float, _State]] = {}
+_shared: dict[tuple[str | None, ...], tuple[float, CodeRevision | None]] = {}
 
 
 class CodeLook:
@@ -55,6 +59,26 @@ class CodeLook:
         self._found: CodeRevision | None = None
         self._done = threading.Event()
 
+    def begin(self, submit: Callable[[Callable[[], None]], object]) -> None:
+        """Have the look made on another thread, unless there was one a moment ago.
+
+        Args:
+            submit: Runs a function on a thread of a pool.
+        """
+        with _lock:
+            known = _shared.get(self._key)
+        if known is not None and time.monotonic() < known[0]:
+            self._found = known[1]
+            self._done.set()
+        else:
+            submit(self.look)
+
+    @property
+    def _key(self) -> tuple[str | None, ...]:
+        spec = self._spec
+        program = getattr(spec.parameters, "executable", None) or spec.program
+        return spec.task, str(program), str(spec.folder)
+
     def look(self) -> None:
         """Find the revision; this may take as long as git does."""
         try:
@@ -64,6 +88,11 @@ class CodeLook:
                 found = self._found = CodeRevision(str(file), str(root), _commit_of(root))
                 state = _state_of(root, file)
                 self._found = None if state == "ignored" else replace(found, dirty=_DIRTY[state])
+            until = time.monotonic() + (_NOWHERE_S if self._found is None else _SHARED_S)
+            with _lock:
+                if len(_shared) >= _MOST_SHARED:
+                    _shared.clear()
+                _shared[self._key] = until, self._found
         except Exception:
             _LOGGER.exception("the revision of analysis %s cannot be found", self._spec.name)
         finally:
@@ -144,18 +173,6 @@ def _text(file: Path) -> str:
 
 def _state_of(root: Path, file: Path) -> _State:
     """Return whether files of a repository differ from its commit, or a file is not in it."""
-    key = str(file)
-    with _lock:
-        known = _shared.get(key)
-    if known is not None and time.monotonic() - known[0] < _SHARED_S:
-        return known[1]
-    state = _asked(root, file)
-    with _lock:
-        _shared[key] = time.monotonic(), state
-    return state
-
-
-def _asked(root: Path, file: Path) -> _State:
     own = _git(root, "ls-files", "--", str(file))
     if own == "" and _git(root, "ls-files", "-o", "-i", "--exclude-standard", "--", str(file)):
         return "ignored"
