@@ -316,6 +316,10 @@ KnownHosts = Annotated[
 OpenReading = Annotated[
     bool, Option("--open-reading", "Let whoever reaches the port read; acting needs the link.")
 ]
+MapsToStart = Annotated[
+    list[str] | None,
+    Option("--map", "Let commands of this map be started from the page; repeatable.", "MAP"),
+]
 ReadOnly = Annotated[bool, Option("--read-only", "Let nobody act through the page.")]
 
 # -- which runs -----------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import select
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from taskgrove.cli import options as opt
 from taskgrove.cli.exit_codes import ExitCode
@@ -21,6 +22,9 @@ from taskgrove.store.history import History
 from taskgrove.store.recording.spill import orphans_of
 from taskgrove.store.store import Store
 from taskgrove.view.terminal_text import safe_text
+
+if TYPE_CHECKING:
+    from taskgrove.web.start_settings import Starts
 
 #: The port unless another is given.
 PORT: Final = 8642
@@ -37,23 +41,36 @@ def serve(
     known_host: opt.KnownHosts = None,
     open_reading: opt.OpenReading = False,
     read_only: opt.ReadOnly = False,
+    maps: opt.MapsToStart = None,
+    manager: opt.Manager = None,
+    analyses: opt.AnalysisModules = None,
+    pages: opt.Pages = None,
+    work_dir: opt.WorkDir = None,
+    processes: opt.Processes = None,
 ) -> int:
     """Show runs on a page: live ones as they go on, past ones, and why they ended so.
 
     The link that is printed lets one browser in, once; Enter prints another one. Steps are retried,
-    accepted, skipped, and runs aborted or paused there as with the verbs of the same names.
+    accepted, skipped, and runs aborted or paused there as with the verbs of the same names. With
+    --map commands are started there; the options after it are those of 'run', for such runs.
     Runs go on when the server ends. Ctrl-C ends it.
     """
     from taskgrove.web.entrance import Entrance, known_names  # noqa: PLC0415 - slow
     from taskgrove.web.serving import PageServer  # noqa: PLC0415 - slow, and an extra
 
     terminal = Terminal()
+    starts = _starts(maps or (), db, manager, tuple(analyses or ()), pages, work_dir, processes)
     names = known_names([*(known_host or ()), *(() if host in ("0.0.0.0", "::") else (host,))])  # noqa: S104
     entrance = Entrance(page_key(), names, open_reading=open_reading, read_only=read_only)
     with _history(db) as history:
         warnings = Terminal(json=True)
         server = PageServer(
-            history, entrance, host, port, lambda: tell_lost(warnings, history.store, history)
+            history,
+            entrance,
+            host,
+            port,
+            lambda: tell_lost(warnings, history.store, history),
+            starts,
         )
         server.start()
         try:
@@ -93,6 +110,32 @@ def page_key() -> bytes:
         return kept_key(file)
     except OSError as exc:
         raise StoreError(f"the key of the page cannot be kept in {file}: {exc}") from exc
+
+
+def _starts(
+    maps: Sequence[str],
+    database: str | None,
+    manager: str | None,
+    analyses: tuple[str, ...],
+    pages: str | None,
+    work_dir: str | None,
+    processes: int | None,
+) -> Starts:
+    """Return how runs are started from the page.
+
+    Raises:
+        MapError: A map cannot be read, or is not valid.
+    """
+    from taskgrove.commands.command_map import load_command_map  # noqa: PLC0415 - slow
+    from taskgrove.web.runner_processes import RunnerProcesses  # noqa: PLC0415 - slow
+    from taskgrove.web.start_settings import Starts, StartSettings, absolute  # noqa: PLC0415
+
+    for file in maps:
+        load_command_map(file)
+    settings = StartSettings(
+        absolute(maps), database, manager, analyses, pages, work_dir, processes
+    )
+    return Starts(settings, RunnerProcesses(user_folder("state") / "started"))
 
 
 def _history(database: str | None) -> History:

@@ -5,7 +5,7 @@ Threads: any thread may call any function; one that asks a run waits for the ans
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -19,6 +19,7 @@ from taskgrove.store.record_desk import RecordDesk
 from taskgrove.store.verdicts import Verdict, give_verdict, verdict_text
 from taskgrove.view.steering_words import answer_lines
 
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 #: How long a browser waits for the answer of a run, in seconds.
 WAIT_S: Final = 10.0
 #: How large a request may be, in bytes.
@@ -67,7 +68,7 @@ def ask(history: History, run: str, body: bytes) -> dict[str, Any]:
         UnknownRunError: There is no such run.
         StoreError: The record cannot be read, or takes no request.
     """
-    asked = _read(body, AskedInPage)
+    asked = read_request(body, AskedInPage)
     if asked.verb == "accept" and not asked.why.strip():
         raise UsageError("accept needs a reason")
     request = new_request(
@@ -100,7 +101,7 @@ def say(history: History, run: str, body: bytes) -> dict[str, Any]:
         UnknownRunError: There is no such run.
         StoreError: The record cannot be read or written.
     """
-    said = _read(body, SaidInPage)
+    said = read_request(body, SaidInPage)
     given = give_verdict(
         history.store, run, said.path, cast(Verdict, said.verdict), why=said.why, who=said.who
     )
@@ -108,7 +109,12 @@ def say(history: History, run: str, body: bytes) -> dict[str, Any]:
     return {"fate": "done", "words": [words], "verdict": plain_of(given)}
 
 
-def _read(body: bytes, kind: type[Any]) -> Any:
+def read_request(body: bytes, kind: type[_Kind]) -> _Kind:
+    """Return the body of a request as the struct that describes it.
+
+    Raises:
+        UsageError: It cannot be read so; the hint names the fields.
+    """
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:

@@ -19,6 +19,7 @@ from taskgrove.store.history import History
 from taskgrove.web.entrance import Entrance
 from taskgrove.web.record_watch import RecordWatch
 from taskgrove.web.site import ENTER, make_site
+from taskgrove.web.start_settings import Starts
 
 #: How long open streams may take to end, in seconds.
 _GRACE_S: Final = 2
@@ -35,6 +36,7 @@ class PageServer:
         host: The address that is listened at.
         port: The port; 0: any that is free.
         look_for_lost: As of :class:`taskgrove.web.record_watch.RecordWatch`.
+        starts: How runs are started; they go on after ``stop``. None: none is.
 
     Raises:
         UsageError: Nobody can listen there.
@@ -47,14 +49,16 @@ class PageServer:
         host: str = "127.0.0.1",
         port: int = 0,
         look_for_lost: Callable[[], object] | None = None,
+        starts: Starts | None = None,
     ) -> None:
+        self._starts = starts
         self._entrance = entrance
         self._socket = _listening(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._host = host
         self._watch = RecordWatch(history, look_for_lost)
         config = uvicorn.Config(
-            make_site(history, self._watch, entrance),
+            make_site(history, self._watch, entrance, starts),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -88,6 +92,8 @@ class PageServer:
     def stop(self) -> None:
         """End open streams, then the server; calling it twice does no harm."""
         self._watch.close()
+        if self._starts is not None:
+            self._starts.runners.close()
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(_GRACE_S + _START_S)
