@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from queue import SimpleQueue
 
 import pytest
 import tango
@@ -30,6 +31,7 @@ DEVICES = [f"low-pst/beam/{number:02d}" for number in range(1, 5)]
 V1, OLD, RAISES, STRICT, SLOW_PUSH = (
     f"sim/{word}/01" for word in ("v1", "old", "raises", "strict", "flush")
 )
+MOTOR = "x01/motor/01"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,10 @@ def fleet():
         RAISES: {"bad_argin": "raise"},
         STRICT: {"strict_states": True, "obs_state": "EMPTY", "health_state": "DEGRADED"},
         SLOW_PUSH: {"dialect": {"flush_s": 0.3}},
+        MOTOR: {
+            "attributes": {"position": 0.0, "names": ["a"], "grid": [[1, 2]], "busy": False},
+            "commands": {"MoveTo": {"takes": "DevDouble", "sets": "position"}, "Park": {}},
+        },
     }
     with SimulatedFleet(
         [*DEVICES, *special],
@@ -385,3 +391,30 @@ def test_restart_brings_the_device_back_without_its_memory():
         assert again.command_inout("SimFaults") == "{}"  # it has struck once
         _, uid = invoke(again, "Configure")
         assert wait_status(again, uid, "COMPLETED") == "COMPLETED"
+
+
+def test_a_device_stands_in_for_any_other(fleet):
+    proxy = tango.DeviceProxy(fleet.trl(MOTOR))
+    told = SimpleQueue()
+    number = proxy.subscribe_event("position", tango.EventType.CHANGE_EVENT, told.put)
+    log = EventLog(fleet.trl(MOTOR), "_lrcEvent")
+    try:
+        assert told.get(timeout=GUARD_S).attr_value.value == 0.0
+        _, uid = invoke(proxy, "MoveTo", 3.2)
+        assert log.wait_final(uid)["status"] == 5
+        assert told.get(timeout=GUARD_S).attr_value.value == 3.2
+        _, uid = invoke(proxy, "Park", None)
+        assert log.wait_final(uid)["status"] == 5
+    finally:
+        proxy.unsubscribe_event(number)
+        log.close()
+    assert proxy.position == 3.2
+    for name, value in (("names", ["x", "y"]), ("grid", [[3, 4], [5, 6]]), ("busy", True)):
+        proxy.write_attribute(name, value)
+        read = proxy.read_attribute(name).value
+        read = read.tolist() if hasattr(read, "tolist") else read
+        assert (list(read) if isinstance(read, tuple) else read) == value
+    proxy.command_inout("SimSetFault", json.dumps({"MoveTo": "fail,message=stuck"}))
+    _, uid = invoke(proxy, "MoveTo", 1.0)
+    eventually(lambda: "stuck" in str(proxy.lrcFinished), "it failed")
+    assert proxy.position == 3.2

@@ -41,7 +41,7 @@ def simulate(
     They are real TANGO device servers, without a database; their addresses are printed.
     """
     import_tango("the simulator")
-    from taskgrove.tango.simulator import plan_simulator  # noqa: PLC0415 - an extra
+    from taskgrove.tango.simulator import plan_simulator, stand_ins_of  # noqa: PLC0415 - an extra
 
     command_map = load_command_map(demo_map() if map_file is None else map_file)
     devices = command_map.devices
@@ -63,7 +63,12 @@ def simulate(
     if write_map is not None and map_file is not None:
         _check_target(write_map, Path(map_file))
     planned = plan_simulator(
-        {"devices": devices}, command_map.simulator, faults=fault or (), speed=speed, log=log
+        {"devices": devices},
+        command_map.simulator,
+        faults=fault or (),
+        speed=speed,
+        log=log,
+        stand_ins=stand_ins_of(command_map),
     )
     terminal = Terminal()
     stop = _Stop()

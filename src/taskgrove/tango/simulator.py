@@ -24,6 +24,7 @@ from taskgrove.tango.simulation.fleet import SimulatedFleet
 from taskgrove.tango.simulation.invocations import Invocation, invocations_of, overlapping
 from taskgrove.tango.simulation.section import SectionProblem, section_problems
 from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, SimulatorSettings
+from taskgrove.tango.simulation.stand_ins import stand_ins_of
 
 __all__ = [
     "OLD_DEVICE",
@@ -44,6 +45,7 @@ __all__ = [
     "plan_simulator",
     "run_simulator",
     "section_problems",
+    "stand_ins_of",
 ]
 
 
@@ -69,6 +71,7 @@ def plan_simulator(
     devices_per_process: int | None = None,
     host: str = "127.0.0.1",
     log: str | Path | None = None,
+    stand_ins: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> SimulatedFleet:
     """Return the fleet of a command map's devices, not yet started; it is a context manager.
 
@@ -82,13 +85,17 @@ def plan_simulator(
         devices_per_process: Devices that share a process; None: as the section says, else 1.
         host: Address to listen on.
         log: A file that every invocation is appended to; :func:`invocations_of` reads it.
+        stand_ins: device → ``attributes`` and ``commands`` that it has, where the section says
+            nothing else (:func:`stand_ins_of`).
 
     Raises:
         UsageError: The section, a fault or a name is not valid. For the section, its ``path``
             is the place (``simulator.speed``); :func:`section_problems` tells all at once.
     """
     devices = device_names(components)
-    for problem in section_problems(simulator or {}, devices):
+    given = stand_ins or {}
+    commands = {name for item in given.values() for name in item["commands"]}
+    for problem in section_problems(simulator or {}, devices, commands):
         raise UsageError(
             f"{problem.path}: {problem.sentence}", path=problem.path, hint=problem.hint
         )
@@ -101,12 +108,26 @@ def plan_simulator(
         devices,
         faults=plan,
         speed=own["speed"] if speed is None else speed,
-        device_settings=own["devices"],
+        device_settings=_with_stand_ins(section, own["devices"] or {}, given),
         devices_per_process=devices_per_process or own["devices_per_process"],
         settings=section,
         host=host,
         log=log,
     )
+
+
+def _with_stand_ins(
+    section: Mapping[str, Any],
+    devices: Mapping[str, Mapping[str, Any]],
+    stand_ins: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Return the settings of devices, with what they stand in for below them."""
+    made = {name.lower(): dict(settings) for name, settings in devices.items()}
+    for name, needed in stand_ins.items():
+        own = made.setdefault(name.lower(), {})
+        for part in ("attributes", "commands"):
+            own[part] = {**needed[part], **section.get(part, {}), **own.get(part, {})}
+    return made
 
 
 def run_simulator(

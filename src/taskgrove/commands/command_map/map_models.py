@@ -61,7 +61,7 @@ SIMULATOR_KEYS: Final[tuple[str, ...]] = (
     *SIMULATOR_TABLES,
     *("speed", "devices_per_process", "duration_s", "durations_s", "results", "spread", "steps"),
     *("bad_argin", "strict_states", "max_queued", "obs_state", "obs_mode", "admin_mode"),
-    *("health_state", "dialect"),
+    *("health_state", "dialect", "attributes", "commands"),
 )
 #: Keys that begin so are left alone at the top of a map: a place for YAML anchors.
 EXTENSION_PREFIX: Final = "x-"

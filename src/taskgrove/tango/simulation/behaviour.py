@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from taskgrove.control_model import ObsState
 from taskgrove.tango.simulation.faults import DEADLY_FAULTS, Fault, FaultKind
@@ -61,6 +61,9 @@ BEHAVIOUR: Final = {
 }
 
 
+_ANY: Final = Behaviour()
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """A moment of a running command.
@@ -99,9 +102,14 @@ def plan_marks(duration_s: float, steps: int, faults: Iterable[Fault]) -> list[M
     ]
 
 
-def argin_problem(command: str, argin: str | None) -> str | None:
+def behaviour_of(command: str) -> Behaviour:
+    """Return the behaviour in a command; in one that a device has beside these, it shows none."""
+    return BEHAVIOUR.get(command, _ANY)
+
+
+def argin_problem(command: str, argin: Any) -> str | None:
     """Return why ``argin`` is no argument for ``command``, None when it is one."""
-    if argin is None:
+    if argin is None or command not in BEHAVIOUR:
         return None
     try:
         value = json.loads(argin)

@@ -19,7 +19,7 @@ import msgspec
 from taskgrove.errors import MissingExtraError, UsageError
 from taskgrove.tango.simulation.fault_text import parse_command_faults
 from taskgrove.tango.simulation.faults import FaultTable
-from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, DeviceSpec
+from taskgrove.tango.simulation.simulator_settings import DeviceSpec
 
 try:
     import tango
@@ -70,7 +70,7 @@ class SimulatorControls:
         """Set the faults of commands; those of other commands stay as they are."""
         try:
             table = parse_command_faults(json.loads(argin), self._spec.name)
-            unknown = [name for name in table if name not in (*SIMULATED_COMMANDS, "*")]
+            unknown = [name for name in table if name not in (*self._spec.commands, "*")]
             if unknown:
                 raise UsageError(f"there is no simulated command {unknown[0]!r}")
         except ValueError as error:

@@ -28,12 +28,18 @@ from taskgrove.errors import MissingExtraError
 from taskgrove.tango.lrc_server import LrcServerMixin
 from taskgrove.tango.server.dialect import RawText
 from taskgrove.tango.server.job import Job, LrcAbortedError, TaskCallback
-from taskgrove.tango.simulation.behaviour import BEHAVIOUR, argin_problem, plan_marks
+from taskgrove.tango.simulation.behaviour import (
+    BEHAVIOUR,
+    argin_problem,
+    behaviour_of,
+    plan_marks,
+)
 from taskgrove.tango.simulation.controls import HOST, SimulatorControls
 from taskgrove.tango.simulation.events import EventScrambler
 from taskgrove.tango.simulation.faults import Fault, FaultKind, FaultTable
 from taskgrove.tango.simulation.invocations import DeviceInvocations
 from taskgrove.tango.simulation.simulator_settings import SIMULATED_COMMANDS, DeviceSpec
+from taskgrove.tango.simulation.stand_in_attributes import StandInAttributes
 
 try:
     import tango
@@ -48,11 +54,9 @@ _NONSENSE: Final = [42, "?"]
 _NOT_JSON: Final = RawText('{"result": [0, ')
 
 
-def _simulated(name: str) -> Any:
+def _simulated(name: str, takes: str) -> Any:
     """Return the TANGO command that starts the simulated long-running command ``name``."""
-    takes_json = BEHAVIOUR[name].takes_json
-
-    if takes_json:
+    if takes != "DevVoid":
 
         def handler(self: Any, argin: Any) -> Any:
             return self._sim_invoke(name, argin)
@@ -64,7 +68,7 @@ def _simulated(name: str) -> Any:
     handler.__annotations__ = {}
     handler.__name__ = name
     handler.__doc__ = f"Start {name}; answers a code and the command's id."
-    types = {"dtype_in": str, "doc_in": "a JSON object"} if takes_json else {}
+    types = {} if takes == "DevVoid" else {"dtype_in": takes}
     return command(f=handler, dtype_out="DevVarLongStringArray", **types)
 
 
@@ -73,7 +77,8 @@ class _SimulatedCommands:
 
 
 for _name in SIMULATED_COMMANDS:
-    setattr(_SimulatedCommands, _name, _simulated(_name))
+    _takes = "DevString" if BEHAVIOUR[_name].takes_json else "DevVoid"
+    setattr(_SimulatedCommands, _name, _simulated(_name, _takes))
 
 
 def _shown(name: str, states: type[Enum], **more: Any) -> Any:
@@ -118,7 +123,23 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
         super().init_device()
         for name in self._shown:
             self.set_change_event(name, True, False)
+        for name, own in spec.settings.commands.items():
+            if not hasattr(self, name):
+                # Bound, because TANGO calls the command of one device as it is.
+                self.add_command(_simulated(name, own.takes).__get__(self))
         self.set_state(tango.DevState.ON)
+
+    def initialize_dynamic_attributes(self) -> None:
+        """Add the attributes that this device stands in for."""
+        self._attributes = StandInAttributes(self, self._spec.settings.attributes)
+
+    def read_stand_in(self, attr):  # type: ignore[no-untyped-def]
+        """Read an attribute that this device stands in for."""
+        self._attributes.read(attr)
+
+    def write_stand_in(self, attr):  # type: ignore[no-untyped-def]
+        """Write one."""
+        self._attributes.write(attr)
 
     def _write_admin_mode(self, value):  # type: ignore[no-untyped-def]
         self._show("adminMode", AdminMode(value))
@@ -145,7 +166,8 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
 
     # A command, from its call to its end.
 
-    def _sim_invoke(self, name: str, argin: str | None) -> Any:
+    def _sim_invoke(self, name: str, argin: Any) -> Any:
+        argin = argin.tolist() if hasattr(argin, "tolist") else argin
         with self._sim_lock:
             self._calls[name] += 1
             faults = self._faults.take(name)
@@ -159,7 +181,7 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
         scrambler = EventScrambler(faults)
         reply = self.lrc_submit(
             name,
-            lambda callback, event: self._run(name, by_kind, callback, event),
+            lambda callback, event: self._run(name, argin, by_kind, callback, event),
             refusal=refusal,
             is_allowed=lambda: self._allows(name, late=reject is not None),
             shape=scrambler if scrambler else None,
@@ -192,17 +214,18 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
         if late:
             return False
         return not self._spec.settings.strict_states or (
-            self._shown["obsState"] in BEHAVIOUR[name].allowed_in
+            self._shown["obsState"] in behaviour_of(name).allowed_in
         )
 
     def _run(
         self,
         name: str,
+        argin: Any,
         faults: dict[FaultKind, Fault],
         callback: TaskCallback,
         abort_event: threading.Event,
     ) -> Any:
-        behaviour = BEHAVIOUR[name]
+        behaviour, own = behaviour_of(name), self._spec.settings.commands.get(name)
         before = self._shown["obsState"]
         self._show("obsState", before if behaviour.during is None else behaviour.during)
         ended_well = False
@@ -219,6 +242,8 @@ class SimulatedDevice(_SimulatedCommands, SimulatorControls, LrcServerMixin, Dev
             if not abort_event.is_set():
                 moved = ended_well and behaviour.after is not None
                 self._show("obsState", behaviour.after if moved else before)
+        if own is not None and own.sets:
+            self._attributes.change(own.sets, argin)
         if name in {"On", "Off"}:
             self.set_state(tango.DevState.ON if name == "On" else tango.DevState.OFF)
         garbage = faults.get(FaultKind.GARBAGE)

@@ -91,16 +91,17 @@ class SimulatedFleet:
         if devices_per_process < 1:
             raise UsageError(f"devices_per_process is {devices_per_process}, it must be at least 1")
         plan = parse_faults(faults)
-        check_plan(plan, self.devices, SIMULATED_COMMANDS)
-        base = parse_settings(settings)
         special = {name.lower(): value for name, value in (device_settings or {}).items()}
+        own = {str(key) for value in special.values() for key in value.get("commands", ())}
+        base = parse_settings(settings, None, own)
+        check_plan(plan, self.devices, (*SIMULATED_COMMANDS, *base.commands, *own))
         for name in special:
             self._check_known(name)
         log_file = None if log is None else prepare_log(log)
         specs = [
             DeviceSpec(
                 name=name,
-                settings=parse_settings(special.get(name), base),
+                settings=parse_settings(special.get(name), base, own),
                 faults=select_faults(plan, name),
                 speed=speed,
                 log=log_file,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.arguments.type_words import type_word
@@ -34,9 +34,13 @@ _WANTED: Final[dict[str, tuple[str, ...]]] = {
     "bad_argin": ("reject", "raise"),
     "strict_states": ("true", "false"),
     "max_queued": (f"a whole number from 1 to {MAX_QUEUED}",),
+    "attributes": ("values by attribute, such as {position: 0.0}",),
+    "commands": ("commands such as {MoveTo: {takes: DevDouble, sets: position}}",),
     "dialect": ("a mapping such as {protocol: v1, flush_s: 0.1}",),
     **dict.fromkeys(("obs_state", "obs_mode", "admin_mode", "health_state"), _NAME),
 }
+#: Settings of which each value has a place of its own.
+_BY_KEY: Final = ("durations_s", "results", "dialect", "commands")
 #: How msgspec tells that a value is of another type or none of several words.
 _WRONG_TYPE: Final = ("Expected ", "Invalid enum")
 #: How msgspec ends a message: with the place, which has a path already.
@@ -67,14 +71,16 @@ class SectionProblem(NamedTuple):
 
 
 def section_problems(
-    section: Mapping[str, Any], devices: Sequence[str]
+    section: Mapping[str, Any], devices: Sequence[str], commands: Collection[str] = ()
 ) -> Iterator[SectionProblem]:
     """Yield all that is wrong with a ``simulator:`` section.
 
     Args:
         section: The section, as plain data.
         devices: The TANGO names of the devices that there are.
+        commands: Commands that there are beside those that every simulated device has.
     """
+    commands = (*SIMULATED_COMMANDS, *commands, *_own_commands(section))
     known = [device.lower() for device in devices]
     allowed = (*_SECTION_KEYS, *SimulatorSettings.__struct_fields__)
     for key, value in section.items():
@@ -89,13 +95,13 @@ def section_problems(
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 yield _wrong(path, value, "a whole number from 1")
         elif key in ("faults", "devices"):
-            yield from _table_problems(key, value, path, known)
+            yield from _table_problems(key, value, path, known, commands)
         else:
-            yield from _setting_problems({key: value}, "simulator")
+            yield from _setting_problems({key: value}, "simulator", commands)
 
 
 def _table_problems(
-    key: str, table: Any, path: str, known: Sequence[str]
+    key: str, table: Any, path: str, known: Sequence[str], commands: tuple[str, ...]
 ) -> Iterator[SectionProblem]:
     if table is None and key == "faults":
         return
@@ -113,37 +119,53 @@ def _table_problems(
         if not isinstance(values, Mapping):
             yield _wrong(where, values, "a mapping")
         elif key == "faults":
-            yield from _fault_problems(values, where, str(device).lower(), known)
+            yield from _fault_problems(values, where, str(device).lower(), known, commands)
         else:
-            yield from _setting_problems(values, where)
+            yield from _setting_problems(values, where, commands)
 
 
 def _fault_problems(
-    commands: Mapping[str, Any], path: str, device: str, known: Sequence[str]
+    table: Mapping[str, Any],
+    path: str,
+    device: str,
+    known: Sequence[str],
+    commands: tuple[str, ...],
 ) -> Iterator[SectionProblem]:
-    for command, faults in commands.items():
+    for command, faults in table.items():
         where = join_path(path, str(command))
         plan = {device: {str(command): ()}}
         # An unknown device is told by itself, so here it counts as known.
         names = [*known, device]
-        yield from _objections(where, command, check_plan, plan, names, SIMULATED_COMMANDS)
+        yield from _objections(where, command, check_plan, plan, names, commands)
         listed = isinstance(faults, list | tuple)
         for index, fault in enumerate(faults if listed else [faults]):
             place = join_path(where, index) if listed else where
             yield from _objections(place, fault, parse_fault, fault, device)
 
 
-def _setting_problems(settings: Mapping[str, Any], path: str) -> Iterator[SectionProblem]:
+def _own_commands(section: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the commands that the section gives its devices."""
+    devices = section.get("devices")
+    own = devices.values() if isinstance(devices, Mapping) else ()
+    for settings in (section, *own):
+        commands = settings.get("commands") if isinstance(settings, Mapping) else None
+        if isinstance(commands, Mapping):
+            yield from map(str, commands)
+
+
+def _setting_problems(
+    settings: Mapping[str, Any], path: str, commands: Collection[str]
+) -> Iterator[SectionProblem]:
     for name, value in settings.items():
         where = join_path(path, str(name))
         # Each value of a mapping by itself, so that it has its own place.
-        single = name in ("durations_s", "results", "dialect") and isinstance(value, Mapping)
+        single = name in _BY_KEY and isinstance(value, Mapping)
         for key, item in value.items() if single else ((None, value),):
             place = join_path(where, str(key)) if single else where
             setting = {name: {key: item} if single else item}
-            for problem in _objections(place, item, parse_settings, setting):
+            for problem in _objections(place, item, parse_settings, setting, None, commands):
                 if problem.message.startswith(_WRONG_TYPE) and (not single or name != "dialect"):
-                    allowed = _WANTED["duration_s"] if single else _WANTED.get(name, ())
+                    allowed = _WANTED["duration_s" if name == "durations_s" and single else name]
                     yield _wrong(place, item, *allowed)
                 else:
                     yield problem

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any, Final, Literal
 
@@ -15,6 +15,7 @@ from taskgrove.tango.server.dialect import Dialect
 from taskgrove.tango.server.ledger import MAX_QUEUED
 from taskgrove.tango.simulation.behaviour import BEHAVIOUR
 from taskgrove.tango.simulation.faults import Fault
+from taskgrove.tango.simulation.stand_ins import SimulatedCommand
 
 #: Commands that a simulated device runs as long-running commands, beside Abort.
 SIMULATED_COMMANDS: Final = tuple(BEHAVIOUR)
@@ -46,6 +47,8 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         admin_mode: The adminMode to start in, a name.
         health_state: The healthState to start in, a name.
         dialect: Protocol version and quirks.
+        attributes: Further attributes, each with its value at the start, which tells its type.
+        commands: Further commands, which run as long-running ones.
     """
 
     duration_s: float = 2.0
@@ -61,6 +64,8 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     admin_mode: str = "ONLINE"
     health_state: str = "OK"
     dialect: Dialect = Dialect()
+    attributes: dict[str, Any] = {}
+    commands: dict[str, SimulatedCommand] = {}
 
     def __post_init__(self) -> None:
         for name, duration in [("duration_s", self.duration_s), *self.durations_s.items()]:
@@ -73,10 +78,6 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name):g}, allowed is {low} to {high}")
-        for setting in ("durations_s", "results"):
-            for command in getattr(self, setting):
-                if command not in SIMULATED_COMMANDS:
-                    raise ValueError(f"{setting} has no command {command!r}")
         for name, members in _STATES.items():
             if getattr(self, name) not in members.__members__:
                 allowed = ", ".join(members.__members__)
@@ -84,9 +85,16 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 def parse_settings(
-    value: SimulatorSettings | Mapping[str, Any] | None, base: SimulatorSettings | None = None
+    value: SimulatorSettings | Mapping[str, Any] | None,
+    base: SimulatorSettings | None = None,
+    commands: Collection[str] = (),
 ) -> SimulatorSettings:
     """Return the settings written as a mapping, laid over ``base``.
+
+    Args:
+        value: The settings.
+        base: Settings that hold where ``value`` says nothing.
+        commands: Commands that there are beside those that every simulated device has.
 
     Raises:
         UsageError: A setting is unknown or out of its range.
@@ -105,9 +113,18 @@ def parse_settings(
     if isinstance(merged["dialect"], Dialect):
         merged["dialect"] = msgspec.to_builtins(merged["dialect"])
     try:
-        return msgspec.convert(merged, SimulatorSettings)
+        made = msgspec.convert(merged, SimulatorSettings)
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"simulator settings: {error}") from error
+    known = {*SIMULATED_COMMANDS, *made.commands, *commands}
+    for setting in ("durations_s", "results"):
+        for command in getattr(made, setting):
+            if command not in known:
+                raise UsageError(
+                    f"simulator settings: {setting} has no command {command!r}",
+                    hint=did_you_mean(command, known),
+                )
+    return made
 
 
 class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +143,11 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, tuple[Fault, ...]] = {}
     speed: float = 1.0
     log: str | None = None
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that it runs as long-running ones, beside Abort."""
+        return (*SIMULATED_COMMANDS, *self.settings.commands)
 
     def duration_s_of(self, command: str) -> float:
         """Return how long a command takes without faults, in seconds."""

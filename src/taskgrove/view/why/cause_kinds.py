@@ -167,7 +167,7 @@ KINDS: Final[Mapping[CauseKind, Kind]] = {
 #: The words for a step on an attribute, where they differ from those for a command.
 STEP_KINDS: Final[Mapping[CauseKind, Kind]] = {
     "refused": Kind("refused {command}: {said}", "fix the cause on {device}"),
-    "raised": Kind("could not {command}: {said}"),
+    "raised": Kind("could not read {attribute}: {said}"),
     "wrong_argument": Kind("was not done, because {words}", by_message=True),
     "unreachable": Kind("could not be reached: {words}", by_others=True, is_gone=True),
     "fate_unknown": Kind(
