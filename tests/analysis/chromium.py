@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class Page:
     errors: list[str] = field(default_factory=list)
     loaded: bool = False
     closed: bool = False
+    #: The frames that have a process of their own, as a frame without an origin has.
+    frames: list[Page] = field(default_factory=list)
 
     def foreign(self) -> list[str]:
         """Return the addresses that are neither files nor part of the page itself."""
@@ -92,6 +95,16 @@ class Page:
             self.session,
         )
         return base64.b64decode(answer["data"])
+
+    def frame(self) -> Page:
+        """Return the newest frame that has a process of its own, once there is one."""
+        attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": True}
+        self.browser.call("Target.setAutoAttach", attach, self.session)
+        self.browser.read_until(lambda: bool(self.frames))
+        frame = self.frames[-1]
+        for domain in ("Network", "Runtime", "Log"):
+            self.browser.call(f"{domain}.enable", {}, frame.session)
+        return frame
 
     def close(self) -> None:
         """Close the page; closing it twice does no harm."""
@@ -159,22 +172,20 @@ class Chromium:
         self.call("Page.bringToFront", {}, session)
         page.loaded = False
         self.call("Page.navigate", {"url": url}, session)
-        deadline = time.monotonic() + LIMIT_S
-        while not page.loaded:
-            self._read(deadline)
+        self.read_until(lambda: page.loaded)
         return page
+
+    def read_until(self, is_met: Callable[[], bool]) -> None:
+        """Read what the browser tells until a condition holds."""
+        deadline = time.monotonic() + LIMIT_S
+        while not is_met():
+            self._read(deadline)
 
     def call(
         self, method: str, params: dict[str, Any], session: str | None = None
     ) -> dict[str, Any]:
         """Send one command and return its answer; what happens meanwhile is noted."""
-        number = next(self._numbers)
-        message: dict[str, Any] = {"id": number, "method": method, "params": params}
-        if session is not None:
-            message["sessionId"] = session
-        data = json.dumps(message).encode() + b"\0"
-        while data:
-            data = data[os.write(self._out, data) :]
+        number = self._write(method, params, session)
         deadline = time.monotonic() + LIMIT_S
         while number not in self._answers:
             self._read(deadline)
@@ -182,6 +193,16 @@ class Chromium:
         assert "error" not in answer, f"{method}: {answer['error']}"
         result: dict[str, Any] = answer["result"]
         return result
+
+    def _write(self, method: str, params: dict[str, Any], session: str | None) -> int:
+        number = next(self._numbers)
+        message: dict[str, Any] = {"id": number, "method": method, "params": params}
+        if session is not None:
+            message["sessionId"] = session
+        data = json.dumps(message).encode() + b"\0"
+        while data:
+            data = data[os.write(self._out, data) :]
+        return number
 
     def close(self) -> None:
         """End the browser and everything that it started."""
@@ -215,6 +236,13 @@ class Chromium:
             return
         params = message["params"]
         match message["method"]:
+            case "Target.attachedToTarget" if params["targetInfo"]["type"] == "iframe":
+                session, target = params["sessionId"], params["targetInfo"]["targetId"]
+                frame = self._pages[session] = Page(self, session, target)
+                page.frames.append(frame)
+            case "Page.javascriptDialogOpening":
+                page.errors.append(f"a dialog: {params['message'][:200]}")
+                self._write("Page.handleJavaScriptDialog", {"accept": False}, page.session)
             case "Page.loadEventFired":
                 page.loaded = True
             case "Network.requestWillBeSent":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -236,6 +237,42 @@ def test_analyses_and_pages(store: Store, history: History) -> None:
     assert (analysis.analysis, analysis.path, analysis.detail) == ("FindPeaks", leaf, described)
     (kept,) = history.pages("r")
     assert (kept.display_name, kept.size_bytes, kept.path) == ("scans/one", 12, leaf)
+
+
+def test_pages_of_all_runs_are_listed_with_their_analyses(store: Store, history: History) -> None:
+    leaf = "configure/cbf-subarray-01"
+    for run, named in (("a", ("scans/one", "100%")), ("b", ("Scans/two",))):
+        events = retimed(ran(beams(), run_id=run))
+        details: list[AnalysisDetail | PageDetail] = []
+        for number, name in enumerate(named):
+            details.append(AnalysisDetail(analysis=f"Find{number}", status="COMPLETED"))
+            details.append(PageDetail(name, f"/pages/{name}/report.html", 12, "ab" * 32))
+        last = events[-1]
+        for number, detail in enumerate(details, 1):
+            events.append(
+                msgspec.structs.replace(
+                    last, sequence=last.sequence + number, path=leaf, kind="note", detail=detail,
+                    wall_ns=last.wall_ns + number + (run == "b"),
+                )
+            )  # fmt: skip
+        keep(store, events)
+
+    def told(**which: Any) -> list[tuple[str, str, str | None]]:
+        rows = history.newest_pages(**which)
+        return [(row.run_id, row.display_name, row.analysis) for row in rows]
+
+    one, percent, two = (
+        ("a", "scans/one", "Find0"), ("a", "100%", "Find1"), ("b", "Scans/two", "Find0"),
+    )  # fmt: skip
+    assert told() == [percent, two, one]
+    assert told(limit=2) == [percent, two]
+    assert told(run="a") == [percent, one]
+    assert told(named="sCANS") == [two, one]
+    assert told(named="%") == [percent]
+    assert told(named="find1") == [percent]
+    assert told(named="_") == []
+    with pytest.raises(UnknownRunError):
+        history.newest_pages("none")
 
 
 def test_a_node_of_an_analysis_has_its_last_description(store: Store, history: History) -> None:

@@ -36,6 +36,19 @@ def parameters_in_words(parameters: Any, redaction: Redaction) -> dict[str, str]
     return {name: _words_of(value) for name, value in plain.items()}
 
 
+def words_of_parameters(text: str) -> dict[str, str]:
+    """Return the parameters that :attr:`taskgrove.events.AnalysisDetail.parameters` describes.
+
+    Args:
+        text: The JSON of the detail; what cannot be read gives no parameters.
+    """
+    try:
+        plain = json.loads(text)
+    except ValueError:
+        return {}
+    return {name: _words_of(value) for name, value in plain.items()}
+
+
 def _words_of(plain: Any) -> str:
     try:
         return readable(from_plain(plain))

@@ -47,12 +47,13 @@ from taskgrove.story.run_node import RunNode, RunNodes
 
 if TYPE_CHECKING:
     from taskgrove.store.queries import estimate as estimates
+    from taskgrove.store.queries import published_pages, run_results, statistics
     from taskgrove.store.queries import run_diff as run_diffs
-    from taskgrove.store.queries import run_results, statistics
 else:
     # Imported when the types of a method are asked for, and not before.
     estimates = LaterModule("taskgrove.store.queries.estimate")
     run_diffs = LaterModule("taskgrove.store.queries.run_diff")
+    published_pages = LaterModule("taskgrove.store.queries.published_pages")
     run_results = LaterModule("taskgrove.store.queries.run_results")
     statistics = LaterModule("taskgrove.store.queries.statistics")
 
@@ -364,6 +365,21 @@ class History:
         return Listing(
             PageRow(row.run_id, *found) for found in self._reader.rows(_PAGES, (row.run_key,))
         )
+
+    def newest_pages(
+        self, run: RunSummary | str | None = None, *, named: str = "", limit: int = 100
+    ) -> Listing[published_pages.PublishedPageRow]:
+        """Return published pages, the newest first, each with its run and analysis.
+
+        Args:
+            run: Of this run only; None: of all runs.
+            named: A part of the page's place, or of the name of its analysis; empty: any.
+            limit: How many at most.
+        """
+        from taskgrove.store.queries.published_pages import newest_pages  # noqa: PLC0415 - seldom
+
+        key = None if run is None else self.run(run).run_key
+        return newest_pages(self._reader, run_key=key, named=named, limit=limit)
 
     def diff(self, first: RunSummary | str, second: RunSummary | str) -> run_diffs.RunDiff:
         """Return the differences between two runs; see :mod:`taskgrove.store.queries.run_diff`."""

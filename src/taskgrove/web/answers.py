@@ -57,6 +57,12 @@ def asked_endpoint(function: Callable[[Request, bytes], Any], limit: int = BODY_
     return endpoint
 
 
+def given_in(request: Request) -> dict[str, list[str]]:
+    """Return the parameters of a request's address, each with its values."""
+    names = request.query_params.keys()
+    return {name: request.query_params.getlist(name) for name in names}
+
+
 def answer_of(call: Callable[[], Any]) -> Response:
     """Return what a function returns as JSON, or its error with the status that fits."""
     try:

@@ -251,6 +251,7 @@ def head_of(
         "is_paused": pause is not None,
         "state": state_words(row, now_ns, location),
         "usual": usual,
+        "plots": sum(len(node.pages) for node in nodes),
         "shown_as": told.shown_as,
         "sentence": told.sentence,
         "lists": [{"title": title, "items": list(items)} for title, items in lists_of(told)],

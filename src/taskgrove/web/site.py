@@ -7,6 +7,7 @@ Threads: the server's asyncio loop; functions that read the record run on thread
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -24,12 +25,15 @@ from taskgrove.web import page_requests, record_answers
 from taskgrove.web.answers import (
     asked_endpoint,
     file_answer,
+    given_in,
     plain_page,
     refusal,
     told_endpoint,
 )
 from taskgrove.web.entrance import COOKIE, COOKIE_S, Caller, Entrance, cookie_of
 from taskgrove.web.page_files import HEADERS
+from taskgrove.web.page_keys import PageKeys
+from taskgrove.web.plot_site import SHOWN, plot_routes
 from taskgrove.web.record_watch import RecordWatch
 from taskgrove.web.start_settings import Starts
 from taskgrove.web.start_site import start_routes
@@ -78,6 +82,8 @@ class _Site:
             get("/", self._page),
             get("/runs/{run:str}", self._page),
             get("/start", self._page),
+            get("/plots", self._page),
+            get("/plots/{run:str}/{sequence:int}", self._page),
             get("/static/{name:path}", self._file),
             get("/favicon.ico", self._icon),
             get("/api/about", told_endpoint(self._about)),
@@ -91,6 +97,7 @@ class _Site:
             post(f"{run}/requests", asked_endpoint(self._to_run(page_requests.ask))),
             post(f"{run}/verdicts", asked_endpoint(self._to_run(page_requests.say))),
             *start_routes(self._starts, self._history),
+            *plot_routes(self._history, PageKeys(self._entrance.key, self._entrance.clock)),
         ]
 
     # -- the page -------------------------------------------------------------------------------
@@ -128,9 +135,7 @@ class _Site:
         return {**told, "may_start": may_act and bool(maps), "may_resume": may_resume}
 
     def _list(self, request: Request) -> Any:
-        names = request.query_params.keys()
-        given = {name: request.query_params.getlist(name) for name in names}
-        return record_answers.list_of_runs(self._history, given)
+        return record_answers.list_of_runs(self._history, given_in(request))
 
     def _node(self, request: Request) -> Any:
         run, path = request.path_params["run"], request.query_params.get("path", "")
@@ -189,7 +194,7 @@ class _Guard:
                 ]
             await send(message)
 
-        why_not = self._entrance.objection(caller_of(scope))
+        why_not = self._objection(scope)
         if why_not is None or (
             scope["path"].startswith(ENTER) and scope["method"] == "GET" and self._may_enter(scope)
         ):
@@ -198,6 +203,15 @@ class _Guard:
         is_data = scope["path"].startswith("/api/")
         answer = refusal(why_not, 403) if is_data else plain_page(why_not, 403)
         await answer(scope, receive, send_guarded)
+
+    def _objection(self, scope: Scope) -> str | None:
+        caller = caller_of(scope)
+        if scope["path"].startswith(SHOWN) and caller.is_reading:
+            # A frame without an origin has no cookie; the key in the address decides.
+            caller = dataclasses.replace(caller, origin=None)
+            if self._entrance.is_known_place(caller):
+                return None
+        return self._entrance.objection(caller)
 
     def _may_enter(self, scope: Scope) -> bool:
         """Return whether only the cookie is missing, which the link gives."""

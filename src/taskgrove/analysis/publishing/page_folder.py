@@ -25,6 +25,7 @@ from taskgrove.errors import AnalysisError
 
 #: A file that was left half written is removed when it is older than this, in seconds.
 STALE_S: Final = 3600.0
+_PIECE_BYTES: Final = 1 << 18
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: File systems without hard links say so in one of these ways.
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
@@ -41,6 +42,16 @@ class Folder:
     def root(cls, path: Path) -> Folder:
         """Open a root, made when it is missing; the root itself may be a link."""
         path.mkdir(parents=True, exist_ok=True)
+        real = path.resolve()
+        return cls(os.open(real, _FOLDER_FLAGS), real)
+
+    @classmethod
+    def existing(cls, path: Path) -> Folder:
+        """Open a root that is there; the root itself may be a link.
+
+        Raises:
+            OSError: There is none.
+        """
         real = path.resolve()
         return cls(os.open(real, _FOLDER_FLAGS), real)
 
@@ -146,6 +157,23 @@ class Folder:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(name, flags, dir_fd=self.fd), "rb") as file:
             return file.read()
+
+    def pieces(self, name: str) -> tuple[int, Iterator[bytes]] | None:
+        """Return the size of a regular file and its content in pieces; None: there is none."""
+        if self.look(name) is None:
+            return None
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.fdopen(os.open(name, flags, dir_fd=self.fd), "rb")
+        size = os.fstat(file.fileno()).st_size
+
+        def content() -> Iterator[bytes]:
+            with file:
+                left = size
+                while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+                    left -= len(piece)
+                    yield piece
+
+        return size, content()
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""

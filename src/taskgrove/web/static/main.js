@@ -1,6 +1,7 @@
 // The page: which view the address means.
 
 import { html, nothing, render } from "./vendor/lit-html.js";
+import { PlotsView, PlotView } from "./plots_view.js";
 import { RunView } from "./run_view.js";
 import { RunsView } from "./runs_view.js";
 import { read, shown, timeText, utcText } from "./words.js";
@@ -30,8 +31,10 @@ function go(event) {
 function show() {
   view?.close();
   const found = /^\/runs\/([^/]+)$/.exec(location.pathname);
-  view = found
-    ? new RunView(page, about, decodeURIComponent(found[1]), badge, go)
+  const plot = /^\/plots\/([^/]+)\/(\d+)$/.exec(location.pathname);
+  view = found ? new RunView(page, about, decodeURIComponent(found[1]), badge, go)
+    : plot ? new PlotView(page, about, badge, go, decodeURIComponent(plot[1]), plot[2]).begin()
+    : location.pathname === "/plots" ? new PlotsView(page, about, badge, go, visit).begin()
     : new RunsView(page, about, badge, go, visit);
 }
 

@@ -243,7 +243,7 @@ export class RunView {
     this.measure();
     document.title = head ? `${head.outcome}: ${line(head.run.command, 60)} – taskgrove` : "taskgrove";
     render(html`
-      <nav><a href="/" @click=${this.go}>All runs</a>${this.badge(this.live)}</nav>
+      <nav><span class="ways"><a href="/" @click=${this.go}>All runs</a> ${head?.plots ? html`<a href=${`/plots?run=${encodeURIComponent(this.runId)}`} @click=${this.go}>${counted(head.plots, "plot")} of this run</a>` : nothing}</span>${this.badge(this.live)}</nav>
       <header>${this.top()}</header>
       <p class="tools"><label><input type="checkbox" .checked=${this.tree.onlyBusy} @change=${(event) => { this.tree.onlyBusy = event.target.checked; this.tree.stale = true; this.draw(); }}> only what runs, waits for a decision or did not end well</label>
         <label><input type="checkbox" id="timeline" .checked=${this.timeline} @change=${(event) => { this.timeline = event.target.checked; this.draw(); }}> timeline</label></p>

@@ -82,7 +82,7 @@ export class RunsView {
     const given = new URLSearchParams(location.search);
     const wanted = given.get("outcome") ?? "";
     render(html`
-      <nav><b>taskgrove</b>${this.badge(this.live)}</nav>
+      <nav><span class="ways"><b>taskgrove</b> <a href="/plots" @click=${this.go}>Plots</a></span>${this.badge(this.live)}</nav>
       <header><h1>Runs</h1><p class="facts"><span>record: <bdi>${line(this.about.record)}</bdi></span></p></header>
       <form class="filter" role="search" @submit=${(event) => event.preventDefault()}>
         ${FIELDS.map(([name, label, example]) => html`<label>${label}<input .value=${given.get(name) ?? ""} placeholder=${example} @change=${(event) => this.narrow(name, event.target.value.trim())}></label>`)}
