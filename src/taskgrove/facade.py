@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.run_handle import RunHandle
@@ -16,6 +18,12 @@ from taskgrove.errors import UsageError, WaitTimeoutError
 from taskgrove.events import Observer
 from taskgrove.store import Store
 
+if TYPE_CHECKING:
+    from taskgrove.analysis.analysis_runner import AnalysisRunner
+    from taskgrove.analysis.publishing.logbook_trouble import LogbookTrouble
+
+_LOGGER = logging.getLogger(__name__)
+
 
 def run(
     task: BaseTask,
@@ -26,6 +34,7 @@ def run(
     observers: Iterable[Observer] = (),
     record: bool | str | Path | Store | RunRecorder = False,
     pages: str | Path | None = None,
+    logbook: str | None = None,
     hold: bool = False,
     pause_before: Iterable[str] = (),
 ) -> AggregationOutcome:
@@ -46,13 +55,16 @@ def run(
             a file, a URL or an open store says where; a recorder is used, and left open.
             Needs the extra ``store``.
         pages: The folder in which summary plots of analyses are published; None: they are not.
+        logbook: The address of a logbook that is told the status and the summary of analyses; its
+            token is that of ``TASKGROVE_LOGBOOK_TOKEN``. What it did not get is logged, and noted
+            on the leaf; the outcome stays as it is. None: there is none.
         hold: Whether a leaf that fails waits for a decision, where no setting of the tree says so.
             Decisions come from other processes, through the record, or from an observer.
         pause_before: Nodes, or patterns that select nodes: the run pauses when one of them is about
             to start.
 
     Raises:
-        UsageError: The tree cannot be submitted.
+        UsageError: The tree cannot be submitted, or the logbook has no such address.
         StoreError: The record cannot be opened; nothing was started.
         MissingExtraError: It holds device leaves and PyTango is not installed.
         WaitTimeoutError: ``timeout_s`` expired; the run was aborted.
@@ -67,10 +79,7 @@ def run(
 
             runners[TaskExecutionType.DEVICE] = stack.enter_context(DeviceRunner())
         if TaskExecutionType.ANALYSIS in kinds:
-            from taskgrove.analysis.analysis_runner import AnalysisRunner  # noqa: PLC0415 - slow
-
-            analyses = AnalysisRunner(publisher=pages)
-            runners[TaskExecutionType.ANALYSIS] = stack.enter_context(analyses)
+            runners[TaskExecutionType.ANALYSIS] = _analysis_runner(pages, logbook, stack)
         with MainTaskExecutor(max_workers, runners, grace_s=grace_s) as executor:
             handle = executor.submit_main_task(
                 task,
@@ -80,6 +89,25 @@ def run(
                 pause_before=pause_before,
             )
             return _outcome_of(handle, timeout_s, grace_s)
+
+
+def _analysis_runner(
+    pages: str | Path | None, address: str | None, stack: ExitStack
+) -> AnalysisRunner:
+    """Return a runner of analyses; it is closed with the stack, and the logbook after it."""
+    from taskgrove.analysis.analysis_runner import AnalysisRunner  # noqa: PLC0415 - slow
+
+    if address is None:
+        return stack.enter_context(AnalysisRunner(publisher=pages))
+    from taskgrove.analysis.logbook import HttpLogbook  # noqa: PLC0415 - slow
+
+    def tell(trouble: LogbookTrouble) -> None:
+        _LOGGER.warning("%s", trouble)
+        runner.posts.note_trouble(trouble)
+
+    logbook = stack.enter_context(HttpLogbook(address, on_trouble=tell))
+    runner = AnalysisRunner(publisher=pages, logbook=logbook)
+    return stack.enter_context(runner)
 
 
 def _recorder_for(

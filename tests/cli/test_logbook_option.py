@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import taskgrove
+from taskgrove import LeafTask, Task, TaskExecutionType, TaskStatus
 from taskgrove.analysis import analysis_runner
 from taskgrove.analysis.plain.json_form import load_json
 from taskgrove.analysis.registry import AnalysisRegistry
 from taskgrove.analysis.results import DescribedAnalysis
 from taskgrove.cli import logbook_posting
 from taskgrove.cli.app import app
+from taskgrove.errors import UsageError
 from taskgrove.store.history import History
 from tests.logbook_server import Handler, Server, StartServer, logbook_servers, silent
 
@@ -180,6 +183,29 @@ def test_a_command_without_analyses_says_that_nothing_is_posted(
     monkeypatch.setenv("TASKGROVE_LOGBOOK_URL", "http://127.0.0.1:9/api")
     done = call(*NONE)
     assert "logbook" not in done.stderr + done.stdout
+
+
+def test_a_tree_of_a_program_posts_too(
+    call: Call, start: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    analysis_runner.REGISTRY.load_module("logbook_analyses")
+    file = str(tmp_path / "site.yaml")
+
+    def tree() -> Task:
+        leaf = LeafTask("fit", file, "Shell", None, TaskExecutionType.ANALYSIS)
+        return Task("root", subtasks=[leaf])
+
+    server = start()
+    for logbook in (server.url, server.url.replace("?x=1", "?y=2")):
+        server.posts.clear()
+        outcome = taskgrove.run(tree(), logbook=logbook, record=True)
+        assert outcome.status is TaskStatus.COMPLETED
+        assert server.posts[-1].body["status"] == "COMPLETED"
+        server.answers[:] = [403]
+    assert notes_of("last")["root/fit"]["code"] == "403"
+    assert "did not get the status COMPLETED of root/fit: answered 403 Forbidden" in caplog.text
+    with pytest.raises(UsageError, match="not the address of a logbook"):
+        taskgrove.run(tree(), logbook="logbook.example.org")
 
 
 @pytest.mark.parametrize(
