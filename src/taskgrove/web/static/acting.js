@@ -1,6 +1,7 @@
 // What a person may ask of a run. Every request goes the way of the command line's verbs.
 
 import { html, nothing, render } from "./vendor/lit-html.js";
+import { rememberName, rememberedName } from "./starting.js";
 import { line, send, shown } from "./words.js";
 
 export const ACTS = {
@@ -15,9 +16,6 @@ export const ACTS = {
   verdict: { title: "Give a verdict", effect: "A verdict stands beside the record; the outcome stays as it is.", needsWhy: true },
 };
 
-const NAME = "taskgrove-name";
-const remembered = () => { try { return localStorage.getItem(NAME) ?? ""; } catch { return ""; } };
-
 export function openAct(about, runId, act, path = "") {
   const dialog = document.getElementById("dialog");
   const known = ACTS[act];
@@ -28,7 +26,7 @@ export function openAct(about, runId, act, path = "") {
     if (state.busy) return;
     const form = new FormData(event.target);
     const who = String(form.get("who") ?? "").trim();
-    try { localStorage.setItem(NAME, who); } catch { /* a browser that keeps nothing */ }
+    rememberName(who);
     const data = { path, why: String(form.get("why") ?? ""), who };
     if (act === "verdict") data.verdict = String(form.get("verdict"));
     else data.verb = known.verb ?? act;
@@ -55,7 +53,7 @@ export function openAct(about, runId, act, path = "") {
           <option value="ok">treat as OK when the run is resumed</option>
           <option value="acknowledged">acknowledged</option><option value="note" selected>a note</option></select></label>` : nothing}
         <label>Reason${known.needsWhy ? " (needed)" : ""}<textarea name="why" rows="3" maxlength="4096" ?required=${known.needsWhy}></textarea></label>
-        <label>Your name<input name="who" maxlength="200" .defaultValue=${remembered()} placeholder=${about.who} autocomplete="name"></label>
+        <label>Your name<input name="who" maxlength="200" .defaultValue=${rememberedName()} placeholder=${about.who} autocomplete="name"></label>
         ${known.option ? html`<label class="option"><input type="checkbox" name="option"> ${known.option[1]}</label>` : nothing}
         ${state.error ? html`<p role="alert" class="told refused"><bdi>${shown(state.error.message)}</bdi>${state.error.hint ? html`<br><bdi>${shown(state.error.hint)}</bdi>` : nothing}</p>` : nothing}`}
       <p class="buttons">

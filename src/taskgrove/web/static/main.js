@@ -4,6 +4,7 @@ import { html, nothing, render } from "./vendor/lit-html.js";
 import { PlotsView, PlotView } from "./plots_view.js";
 import { RunView } from "./run_view.js";
 import { RunsView } from "./runs_view.js";
+import { StartView } from "./start_view.js";
 import { read, shown, timeText, utcText } from "./words.js";
 
 const page = document.getElementById("page");
@@ -32,9 +33,10 @@ function show() {
   view?.close();
   const found = /^\/runs\/([^/]+)$/.exec(location.pathname);
   const plot = /^\/plots\/([^/]+)\/(\d+)$/.exec(location.pathname);
-  view = found ? new RunView(page, about, decodeURIComponent(found[1]), badge, go)
+  view = found ? new RunView(page, about, decodeURIComponent(found[1]), badge, go, visit)
     : plot ? new PlotView(page, about, badge, go, decodeURIComponent(plot[1]), plot[2]).begin()
     : location.pathname === "/plots" ? new PlotsView(page, about, badge, go, visit).begin()
+    : location.pathname === "/start" ? new StartView(page, about, badge, go, visit)
     : new RunsView(page, about, badge, go, visit);
 }
 

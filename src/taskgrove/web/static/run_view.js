@@ -3,6 +3,7 @@
 import { html, nothing, render } from "./vendor/lit-html.js";
 import { openAct } from "./acting.js";
 import { Live } from "./live.js";
+import { openResume } from "./resuming.js";
 import { nodeView } from "./node_view.js";
 import { Tree } from "./tree.js";
 import { counted, duration, line, mayPass, msOf, read, shown, timeText, utcText } from "./words.js";
@@ -14,8 +15,8 @@ const HIDDEN_MS = 250; // between two drawings while there are no frames
 const MOST = 200; // lines that may be elements at once
 
 export class RunView {
-  constructor(page, about, runId, badge, go) {
-    Object.assign(this, { page, about, runId, badge, go });
+  constructor(page, about, runId, badge, go, visit) {
+    Object.assign(this, { page, about, runId, badge, go, visit });
     this.tree = new Tree();
     this.head = null;
     this.gone = "";
@@ -206,7 +207,11 @@ export class RunView {
 
   buttons() {
     const head = this.head;
-    if (!head?.is_living || !this.about.may_act) return nothing;
+    if (!head || !this.about.may_act) return nothing;
+    if (!head.is_living) {
+      const left = this.about.may_resume && head.outcome !== "ok" && !head.run.resumed_by_run_id;
+      return left ? html`<span class="buttons"><button type="button" id="resume" @click=${() => openResume(this.about, head.run.run_id, this.visit)}>Resume …</button></span>` : nothing;
+    }
     const act = (name, words) => html`<button type="button" data-act=${name} @click=${() => openAct(this.about, this.runId, name)}>${words}</button>`;
     return html`<span class="buttons" role="group" aria-label="Actions on the run">
       ${head.is_paused ? act("continue", "Continue") : act("pause", "Pause")} ${act("abort", "Abort")}</span>`;
@@ -227,6 +232,8 @@ export class RunView {
         <span class="elapsed">${duration(end - msOf(run.created_ns))}</span>
         <span>${counted(run.leaf_count, "leaf", "leaves")}${busy.length ? html`: ${busy.map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ")}` : nothing}</span>
         ${head.usual ? html`<span>usually ${duration(head.usual.low_s * 1000)} to ${duration(head.usual.high_s * 1000)} (${counted(head.usual.run_count, "run")})</span>` : nothing}
+        ${run.labels.by || run.labels.why ? html`<span>started by <bdi>${line(run.labels.by || run.user)}</bdi>${run.labels.why ? html`: <bdi>${line(run.labels.why)}</bdi>` : nothing}</span>` : nothing}
+        ${[["resumes", run.parent_run_id], ["resumed by", run.resumed_by_run_id]].map(([words, id]) => (id ? html`<span>${words} <a href="/runs/${encodeURIComponent(id)}" @click=${this.go}><bdi>${line(id)}</bdi></a></span>` : nothing))}
         ${run.user ? html`<span><bdi>${line(`${run.user}@${run.host}`)}</bdi></span>` : nothing}</p>
       ${head.state && !head.is_living ? html`<p class="tone-stop"><bdi>${shown(head.state)}</bdi></p>` : nothing}
       <p class="why" id="why"><bdi>${shown(head.sentence)}</bdi></p>

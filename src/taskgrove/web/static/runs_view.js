@@ -70,7 +70,7 @@ export class RunsView {
     if (!found) return html`<p>Reading the record …</p>`;
     if (found.runs.length === 0) return found.is_narrow
       ? html`<p>No runs match. <a href="/" @click=${this.go}>Show all runs</a></p>`
-      : html`<p>No run has been recorded yet. Type in a terminal: <code>taskgrove run MAP COMMAND</code>. The run appears here.</p>`;
+      : html`<p>No run has been recorded yet. Type in a terminal: <code>taskgrove run MAP COMMAND</code>. The run appears here.${this.about.may_start ? html` Or <a href="/start" @click=${this.go}>start a command</a>.` : nothing}</p>`;
     return html`${trouble}<div class="wide"><table><thead><tr><th>Outcome</th><th>Command</th><th>Began</th><th class="number">Took</th><th class="number">Leaves</th><th>Why</th><th>Run</th></tr></thead>
       <tbody>${found.runs.map((run) => this.row(run))}</tbody></table></div>
       ${found.has_more ? html`<p><button type="button" @click=${() => this.narrow("limit", String(Math.min(1000, found.runs.length * 4)))}>Show more</button></p>` : nothing}`;
@@ -83,7 +83,7 @@ export class RunsView {
     const wanted = given.get("outcome") ?? "";
     render(html`
       <nav><span class="ways"><b>taskgrove</b> <a href="/plots" @click=${this.go}>Plots</a></span>${this.badge(this.live)}</nav>
-      <header><h1>Runs</h1><p class="facts"><span>record: <bdi>${line(this.about.record)}</bdi></span></p></header>
+      <header><h1>Runs${this.about.may_start ? html` <a class="button main" id="start-link" href="/start" @click=${this.go}>Start a command</a>` : nothing}</h1><p class="facts"><span>record: <bdi>${line(this.about.record)}</bdi></span></p></header>
       <form class="filter" role="search" @submit=${(event) => event.preventDefault()}>
         ${FIELDS.map(([name, label, example]) => html`<label>${label}<input .value=${given.get(name) ?? ""} placeholder=${example} @change=${(event) => this.narrow(name, event.target.value.trim())}></label>`)}
         <label>Outcome<select @change=${(event) => this.narrow("outcome", event.target.value)}>

@@ -43,6 +43,7 @@ export class Refusal extends Error {
   constructor(code, told) {
     super(told.error ?? `the server answered ${code}`);
     this.code = code;
+    this.told = told;
     this.hint = told.hint ?? "";
   }
 }
@@ -69,8 +70,8 @@ export const mayPass = (error) => !(error instanceof Refusal) || error.code >= 5
 
 export const read = (path, patience = PATIENCE_MS) => asked(path, { cache: "no-store" }, patience);
 
-export const send = (path, data) => asked(path, {
+export const send = (path, data, patience = PATIENCE_MS) => asked(path, {
   method: "POST",
   headers: { "Content-Type": "application/json" },
   body: JSON.stringify(data),
-}, PATIENCE_MS);
+}, patience);

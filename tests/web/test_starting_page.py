@@ -1,0 +1,125 @@
+"""A run that is started on the page in a real browser, and that its server does not outlive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+
+from taskgrove.store import Store
+from taskgrove.store.history import History
+from tests.analysis.chromium import Chromium, Page
+from tests.cli.command_line import environment
+from tests.free_port import free_port
+from tests.store.recording import eventually
+from tests.web.browsing import keep_picture, open_page, state_of
+from tests.web.page_process import PageProcess
+from tests.web.test_starting import MANAGER, MAP
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.leaks("the browser of all these tests starts and ends its helpers as it likes"),
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "map.yaml").write_text(MAP)
+    (tmp_path / "site_manager.py").write_text(MANAGER)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def serve(place: Path) -> PageProcess:
+    return PageProcess(
+        place / "runs.db", free_port(), environment(XDG_STATE_HOME=str(place)),
+        "--map", "map.yaml", "--manager", "site_manager:Manager",
+    )  # fmt: skip
+
+
+def choose(page: Page, command: str) -> None:
+    page.wait_for("document.querySelector('#command')")
+    page.evaluate(f"""(() => {{
+        const select = document.querySelector('#command');
+        select.value = [...select.options].find(
+          (option) => JSON.parse(option.value)[1] === {json.dumps(command)}).value;
+        select.dispatchEvent(new Event('change'));
+    }})()""")
+
+
+def type_in(page: Page, selector: str, text: str) -> None:
+    page.evaluate(f"""(() => {{
+        const field = document.querySelector({json.dumps(selector)});
+        field.value = {json.dumps(text)};
+        field.dispatchEvent(new Event('input'));
+    }})()""")
+
+
+def press(page: Page, selector: str) -> None:
+    page.wait_for(f"document.querySelector({json.dumps(selector)})")
+    page.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def test_a_run_that_is_started_on_the_page_outlives_the_server_and_its_resume_too(
+    chromium: Chromium, opened: list[Page], place: Path
+) -> None:
+    server = serve(place)
+    try:
+        page = open_page(chromium, opened, server.link, server.port)
+        press(page, "#start-link")
+        choose(page, "waits")
+        type_in(page, "#argin", '{"a": ')
+        press(page, "#dry")
+        page.wait_for("document.querySelector('[role=alert]')")
+        assert "line 1" in page.evaluate("document.querySelector('[role=alert]').innerText")
+        keep_picture(page, "start-refused")
+        type_in(page, "#argin", "")
+        press(page, "#dry")
+        page.wait_for("document.querySelector('#start')")
+        assert "until_told on Manager" in page.evaluate("document.querySelector('.tree').innerText")
+        keep_picture(page, "start-checked")
+        type_in(page, "[name=why]", "after <b>lunch</b>")
+        type_in(page, "[name=who]", "Ann")
+        press(page, "#start")
+        page.wait_for(f"{state_of(page, 'waits/first')} === 'running'")
+        assert "after <b>lunch</b>" in page.evaluate("document.querySelector('.facts').innerText")
+        keep_picture(page, "started")
+        runner = psutil.Process(int((place / "begun").read_text()))
+    finally:
+        server.kill()
+    assert runner.is_running()
+    (place / "go").touch()
+    with Store.open(place / "runs.db") as store:
+        history = History(store)
+        eventually(lambda: history.find("last").ended_ns is not None)
+        run = history.find("last")
+        assert run.outcome == "ok"
+        assert run.labels == {"by": "Ann", "why": "after <b>lunch</b>"}
+
+
+def test_a_failed_run_is_resumed_on_the_page_after_its_plan(
+    chromium: Chromium, opened: list[Page], place: Path
+) -> None:
+    (place / "broken").touch()
+    server = serve(place)
+    try:
+        page = open_page(chromium, opened, server.link, server.port)
+        press(page, "#start-link")
+        choose(page, "good")
+        press(page, "#dry")
+        press(page, "#start")
+        press(page, "#resume")
+        page.wait_for("document.querySelector('li[data-action=redo]')")
+        redone = "document.querySelector('li[data-action=redo]').dataset.path"
+        assert page.evaluate(redone) == "good/second"
+        keep_picture(page, "resume-plan")
+        (place / "broken").unlink()
+        first = page.evaluate("location.pathname")
+        page.evaluate("document.querySelector('#dialog button.main').click()")
+        page.wait_for(f"location.pathname !== {json.dumps(first)}")
+        page.wait_for("document.querySelector('h1')?.innerText.includes('ok')")
+        assert "resumes" in page.evaluate("document.querySelector('.facts').innerText")
+    finally:
+        server.stop()
