@@ -251,16 +251,40 @@ def test_what_is_given_wins_under_either_name_of_a_parameter() -> None:
 def test_a_header_that_refers_to_a_section_follows_what_is_given() -> None:
     text = "header: {work_dir: 'w{{ Needs.out_file }}', run: 1}\nNeeds: {out_file: a}"
     found, header, _ = parse(text).resolved(NEEDS, {"out_file": "b"})
-    assert header.work_dir == "wb"
+    assert header.work_dir == os.path.abspath("wb")
     assert found.header == header  # type: ignore[attr-defined]
-    assert parse(text).header.work_dir == "wa"
+    assert parse(text).header.work_dir == os.path.abspath("wa")
+
+
+@pytest.mark.parametrize(
+    ("folder", "here"),
+    [("work", "/work"), ("./a/../b", "/./a/../b"), ("''", ""), ("/abs", None)],
+)
+def test_the_folder_of_the_header_is_where_analyses_run(
+    folder: str, here: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a{{ b").mkdir()
+    monkeypatch.chdir(tmp_path / "a{{ b")
+    text = f"header:\n  work_dir: {folder}\nFindPeaks: {{out_file: '{{{{ work_dir }}}}/x'}}"
+    found = parse(text)
+    place = "/abs" if here is None else f"{Path.cwd()}{here}"
+    assert found.parameters_for(PEAKS).out_file == f"{place}/x"  # type: ignore[attr-defined]
+    assert found.header.work_dir == ("" if here == "" else place)
+
+
+def test_a_folder_that_is_gone_leaves_the_header_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert parse("header: {work_dir: work}").header.work_dir == "work"
 
 
 def test_values_of_the_header_can_be_replaced_later() -> None:
     found = parse("header: {work_dir: a, run: 1}\nFindPeaks: {out_file: '{{ work_dir }}/x'}")
-    assert found.with_header({"work_dir": "b"}).parameters_for(PEAKS).model_dump()["out_file"] == (
-        "b/x"
-    )
+    later = found.with_header({"work_dir": "/b"}).parameters_for(PEAKS)
+    assert later.model_dump()["out_file"] == "/b/x"
     assert found.with_header({}) is found
 
 

@@ -39,11 +39,12 @@ from taskgrove.analysis.configuring.config_text import (
 )
 from taskgrove.analysis.configuring.origins import OriginFinder
 from taskgrove.analysis.configuring.preparing import (
-    at_home,
     check_placeholders,
     check_sections,
+    placed,
     with_environment,
     with_values,
+    with_work_dir,
 )
 from taskgrove.analysis.configuring.resolver import EarlierResults, Resolver, Scope
 from taskgrove.analysis.configuring.validation import validate
@@ -306,8 +307,8 @@ def _made(
     layout: Layout, scope: Scope, known: frozenset[str] | None, words: str, problems: Problems
 ) -> Configuration:
     """Return the configuration that was read, with a valid header."""
-    layout = dataclasses.replace(layout, header=at_home(layout.header))
-    scope = dataclasses.replace(scope, header=layout.header)
+    layout = dataclasses.replace(layout, header=placed(layout.header))
+    scope = dataclasses.replace(scope, header=with_work_dir(layout.header))
     header = _header(layout.header, scope, problems)
     warnings = tuple(
         f"{item.line_for(problems.file)}; the last one counts" for item in layout.warnings

@@ -14,6 +14,7 @@ from taskgrove.commands.command_map.nodes import Node
 from taskgrove.commands.command_map.problems import Problems, join_path
 from taskgrove.errors import AnalysisError
 
+_WORK_DIR: Final = "work_dir"
 #: Keys that a header of LUTE's form may take from these variables of the environment.
 _FROM_ENVIRONMENT: Final = {"experiment": "EXPERIMENT", "run": "RUN_NUM"}
 
@@ -69,8 +70,40 @@ def with_values(header: Node, values: Mapping[str, str]) -> Node:
     return dataclasses.replace(header, value={**header.value, **nodes}, key_marks=marks)
 
 
-def at_home(header: Node) -> Node:
-    """Return the header with the user's home in place of ``~``, for placeholders too."""
+def placed(header: Node) -> Node:
+    """Return the header with the user's home in place of ``~``, and an absolute ``work_dir``.
+
+    An analysis runs in its ``work_dir``: there a relative one would lead somewhere else.
+    """
+    header = _at_home(header)
+    node = header.value.get(_WORK_DIR)
+    here = _here()
+    if node is None or here is None or not isinstance(node.value, str):
+        return header
+    if not node.value or node.value.startswith(("/", "~", "{{")):
+        return header
+    folder = dataclasses.replace(node, value=os.path.join(here, node.value))
+    return dataclasses.replace(header, value={**header.value, _WORK_DIR: folder})
+
+
+def with_work_dir(header: Node) -> Node:
+    """Return the header for placeholders: with an empty ``work_dir`` an analysis runs here."""
+    node, here = header.value.get(_WORK_DIR), _here()
+    if node is None or here is None or node.value != "":
+        return header
+    folder = dataclasses.replace(node, value=here)
+    return dataclasses.replace(header, value={**header.value, _WORK_DIR: folder})
+
+
+def _here() -> str | None:
+    """Return the present folder, without placeholders; None where it is gone."""
+    try:
+        return os.getcwd().replace("{{", r"\{{")
+    except OSError:
+        return None
+
+
+def _at_home(header: Node) -> Node:
     found = {key: header.value[key] for key in FOLDERS_AND_FILES if key in header.value}
     homes = {
         key: dataclasses.replace(node, value=os.path.expanduser(node.value))
