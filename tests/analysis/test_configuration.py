@@ -258,7 +258,7 @@ def test_a_header_that_refers_to_a_section_follows_what_is_given() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "here"),
-    [("work", "/work"), ("./a/../b", "/./a/../b"), ("''", ""), ("/abs", None)],
+    [("work", "/work"), ("./a/../b", "/a/../b"), (".", ""), ("''", ""), ("/abs", None)],
 )
 def test_the_folder_of_the_header_is_where_analyses_run(
     folder: str, here: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -269,7 +269,7 @@ def test_the_folder_of_the_header_is_where_analyses_run(
     found = parse(text)
     place = "/abs" if here is None else f"{Path.cwd()}{here}"
     assert found.parameters_for(PEAKS).out_file == f"{place}/x"  # type: ignore[attr-defined]
-    assert found.header.work_dir == ("" if here == "" else place)
+    assert found.header.work_dir == ("" if folder == "''" else place)
 
 
 def test_a_folder_that_is_gone_leaves_the_header_as_it_is(

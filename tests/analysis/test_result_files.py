@@ -184,9 +184,9 @@ def test_the_folder_of_the_runner_reaches_a_configuration_that_was_loaded(
         'header: {work_dir: elsewhere}\nMade: {out: "{{ work_dir }}/{{ frame }}"}\n'
     )
     target = load_configuration(tmp_path / "c.yaml")
-    assert target.header.work_dir == "elsewhere"
+    assert target.header.work_dir == str(Path("elsewhere").absolute())
     one = leaf("Made", {"frame": 3}, target)
-    found, header = runner._parameters.of(one, ENTRIES[1], None)
+    found, header, _ = runner._parameters.of(one, ENTRIES[1], runner._parameters.earlier)
     assert header.work_dir == str(tmp_path / "work")
     assert found.named_results() == [f"{tmp_path}/work/3"]
 

@@ -82,7 +82,8 @@ def placed(header: Node) -> Node:
         return header
     if not node.value or node.value.startswith(("/", "~", "{{")):
         return header
-    folder = dataclasses.replace(node, value=os.path.join(here, node.value))
+    inside = "" if node.value == "." else node.value.removeprefix("./")
+    folder = dataclasses.replace(node, value=os.path.join(here, inside) if inside else here)
     return dataclasses.replace(header, value={**header.value, _WORK_DIR: folder})
 
 
