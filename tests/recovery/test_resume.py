@@ -16,8 +16,9 @@ from taskgrove.control_model import PROBLEM_CODES, ResultCode, TaskStatus
 from taskgrove.errors import UsageError
 from taskgrove.events import Cause, ComposedDetail, FinishedDetail
 from taskgrove.events.cause import CauseKind
+from taskgrove.recovery.doubts import doubt_about, doubt_of_lost
 from taskgrove.recovery.finding_lost import find_lost
-from taskgrove.recovery.resume_plan import plan_resume_of
+from taskgrove.recovery.resume_plan import change_of, plan_resume_of
 from taskgrove.recovery.resuming import plan_resume, resume
 from taskgrove.store import Store
 from taskgrove.store.database.advice import command_line
@@ -326,3 +327,32 @@ def test_a_plan_says_what_may_be_done_twice() -> None:
         assert redone("reported", last) == "its end is not known"
         other = NodeNote(topic, "", 2, {}, Cause(kind="silent", attempt=2))
         assert redone("reported", other) == ""
+
+
+def test_a_step_that_only_reads_leaves_no_doubt() -> None:
+    node = RunNode("go/x")
+    node.notes = [NodeNote("lost", "it began when the runner was lost", 2)]
+    said = {}
+    for step in ("command", "write", "wait", "expect"):
+        leaf = LeafTask("x", "a/b/1", "velocity", step=step)
+        said[step] = (doubt_of_lost(leaf, "it began"), doubt_about(leaf, node))
+    reads = "it began when the runner was lost: it only reads, and changed nothing"
+    assert said["wait"] == said["expect"] == (reads, "")
+    assert said["write"] == (
+        "it began when the runner was lost: whether velocity of a/b/1 was written is not known",
+        "it began when the runner was lost",
+    )
+    assert said["command"][1] == "it began when the runner was lost"
+
+
+def test_a_leaf_that_is_another_step_now_is_done_again() -> None:
+    node = RunNode("go/x")
+    node.composed = ComposedDetail("DEVICE", target="a/b/1", command_name="velocity", step="write")
+    same = LeafTask("x", "a/b/1", "velocity", step="write")
+    assert change_of(same, node) == ""
+    assert change_of(LeafTask("x", "a/b/1", "velocity", step="wait"), node) == (
+        "it is a wait now, and was a write"
+    )
+    assert change_of(LeafTask("x", "a/b/1", "speed", step="write"), node) == (
+        "its attribute is speed now, and was velocity"
+    )

@@ -38,4 +38,4 @@ def test_the_maps_are_valid(tmp_path: Path) -> None:
         path = tmp_path / "map.yaml"
         path.write_text(text, encoding="utf-8")
         commands += load_command_map(path).commands
-    assert commands == ["configure", "powder_scan"]
+    assert commands == ["measure", "powder_scan"]

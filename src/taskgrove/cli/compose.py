@@ -18,7 +18,7 @@ from taskgrove.cli.simulator_section import check_simulator_section
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
-from taskgrove.commands.attribute_condition import AttributeCondition, value_text
+from taskgrove.commands.attribute_condition import READING_STEPS, AttributeCondition, value_text
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.leaf_runner import LeafLimits, LeafRunner
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
@@ -327,7 +327,9 @@ def _terms(
         terms.append(f"{composed.retry_delay_s:g} s between attempts{longer}")
     if limits is not None:
         word = "Abort is sent" if is_device and limits.abort == "ask" else _ABORTS[limits.abort]
-        unknown = " if the device has it" if is_device and node.path not in aborts else ""
+        word = "it ends" if composed.step in READING_STEPS else word
+        is_asked = is_device and composed.step == "command"
+        unknown = " if the device has it" if is_asked and node.path not in aborts else ""
         terms.append(f"on abort: {word}{unknown}")
     terms.extend(_hold_terms(task))
     if composed.description:

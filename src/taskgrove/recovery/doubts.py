@@ -39,7 +39,11 @@ def doubt_of_lost(leaf: LeafTask, since: str) -> str:
         leaf: The leaf.
         since: How far the leaf had come, as words.
     """
+    if leaf.step in READING_STEPS:
+        return f"{since} when the runner was lost: it only reads, and changed nothing"
     what = f"{leaf.command_name} reached {leaf.device_name}" if leaf.device_name else "it ran"
+    if leaf.step == "write":
+        what = f"{leaf.command_name} of {leaf.device_name} was written"
     return f"{since} when the runner was lost: whether {what} is not known"
 
 
