@@ -70,7 +70,9 @@ class Link:
     def describe(self, name: str) -> CommandShape:
         return CommandShape(name, "DevString", self.out_type)
 
-    def call(self, name: str, _argin: Any, *, within_s: float = 0.0) -> Any:
+    def call(
+        self, name: str, _argin: Any, *, within_s: float = 0.0, limit_s: float | None = None
+    ) -> Any:
         self.within_s = within_s
         self._do("call")
         return self.reply
