@@ -18,8 +18,9 @@ from taskgrove.analysis import analysis_runner
 from taskgrove.analysis.plain.json_form import load_json
 from taskgrove.analysis.registry import AnalysisRegistry
 from taskgrove.analysis.results import DescribedAnalysis
-from taskgrove.cli import logbook_posting
+from taskgrove.cli import analyse, logbook_posting
 from taskgrove.cli.app import app
+from taskgrove.cli.logbook_posting import LogbookPosting
 from taskgrove.errors import UsageError
 from taskgrove.store.history import History
 from tests.logbook_server import Handler, Server, StartServer, logbook_servers, silent
@@ -163,6 +164,23 @@ def test_whatever_the_logbook_does_the_outcome_stays(
     assert (noted["entry"], noted["status"]) == ("status", "COMPLETED")
     assert noted["why"] in (why, "closed")
     assert words in noted["words"] or noted["why"] == "closed"
+
+
+def test_the_result_is_told_before_the_logbook_is_waited_for(
+    call: Call, start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook_posting, "CLOSE_WITHIN_S", 0.3)
+    told: list[str] = []
+    monkeypatch.setattr(analyse, "say_described", lambda *_: told.append("result"))
+    close = LogbookPosting.close
+
+    def closed(posting: LogbookPosting) -> None:
+        told.append("close")
+        close(posting)
+
+    monkeypatch.setattr(LogbookPosting, "close", closed)
+    call("analyse", "site.yaml", "Shell", *SITE, "--logbook", start(silent).url)
+    assert told == ["result", "close"]
 
 
 def test_a_logbook_that_is_not_there_changes_nothing(call: Call) -> None:

@@ -32,7 +32,7 @@ from taskgrove.cli.explained import ValuesExplained
 from taskgrove.cli.follow import AbortWords, EventQueue
 from taskgrove.cli.notifying import notify_with
 from taskgrove.cli.recording import Recording, recording
-from taskgrove.cli.showing import say_outcome, show_to_its_end
+from taskgrove.cli.showing import Shown, say_outcome, show_to_its_end
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
@@ -321,6 +321,13 @@ def run_job(
                 followed=lambda handle: _Ended(handle, runner),
                 words=_WORDS,
             )
+        # Told before the logbook is waited for.
+        return _say_end(terminal, record, feed, shown, json=json)
+
+
+def _say_end(
+    terminal: Terminal, record: Recording, feed: AnalysisFeed, shown: Shown, *, json: bool
+) -> int:
     if feed.outcome is None:  # it never began: the run's own words are all there is
         return say_outcome(terminal, record, shown)
     if json:
@@ -329,7 +336,7 @@ def run_job(
         say_described(terminal, feed.outcome)
         if shown.words.next_step:
             terminal.say(f"Next: {shown.words.next_step}")
-    record.say_how_to_see(terminal, run_id, well=shown.words.outcome == "completed")
+    record.say_how_to_see(terminal, shown.run_id, well=shown.words.outcome == "completed")
     return shown.exit_code
 
 
