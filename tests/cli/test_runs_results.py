@@ -61,6 +61,15 @@ def test_a_table_for_programs_is_whole(db: str) -> None:
     assert (plain[1]["distance"], plain[1]["bad"]) == (0.2, "nan")
 
 
+def test_each_run_can_have_one_row(db: str) -> None:
+    head, first, *_ = ask("--db", db, "--by-run", "--column", "distance").splitlines()
+    assert head.split() == ["RUN", "COMMAND", "OUTCOME", "distance"]
+    assert first.split()[:2] == ["20260101T000009Z-bbbb", "configure"]
+    rows = json.loads(ask("--db", db, "--by-run", "--json", "--column", "distance"))
+    assert [row["distance"] for row in rows] == [None, 0.2, 0.1, 0]
+    assert ask("--db", db, "--by-run", "--csv").startswith("run_id,command,outcome,created_at,")
+
+
 def test_what_is_wrong_is_said(db: str, tmp_path: Path) -> None:
     told = ask("--db", db, "--column", "distanse", code=2)
     assert "no result has a value 'distanse'" in told

@@ -133,6 +133,22 @@ def test_the_run_of_one_analysis_is_found_by_each_of_its_names(
     assert history.find(f"last:{name}").run_id == "single"
 
 
+def test_a_run_of_several_analyses_can_have_one_row(store: Store, history: History) -> None:
+    other = "configure/cbf-subarray-01"
+    kept(store, "r1", 0, (other, described({"n": 7})), (LEAF, described({"n": 1, "a": 2})))
+    kept(store, "r2", 1, (LEAF, described({"n": 5})))
+    (second, first) = history.results().by_run()
+    step = LEAF.partition("/")[2]
+    assert list(first) == list(second) == [
+        "run_id", "command", "outcome", "created_at",
+        f"{step}.n", "cbf-subarray-01.n", f"{step}.a",
+    ]  # fmt: skip
+    assert (first["cbf-subarray-01.n"], first[f"{step}.n"], first[f"{step}.a"]) == (7, 1, 2)
+    assert (second["cbf-subarray-01.n"], second[f"{step}.n"]) == (None, 5)
+    (only,) = history.results(RunFilter(limit=1)).by_run(["n"])
+    assert only["n"] == 5  # one analysis a run: no step
+
+
 def test_filters_choose_runs_and_the_limit_counts_those_with_results(
     store: Store, history: History
 ) -> None:

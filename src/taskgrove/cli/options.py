@@ -359,6 +359,9 @@ ResultColumns = Annotated[
         "NAME",
     ),
 ]
+ByRun = Annotated[
+    bool, Option("--by-run", "One row for each run; columns of several analyses name their step.")
+]
 AsCsv = Annotated[bool, Option("--csv", "Print comma-separated values.")]
 #: The options that say which runs are meant, but for their number.
 Filters = Annotated[

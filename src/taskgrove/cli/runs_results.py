@@ -6,7 +6,8 @@ import csv
 import io
 import json as jsons
 import math
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from taskgrove.cli import options as opt
 from taskgrove.cli.columns import Column, print_table
@@ -17,7 +18,7 @@ from taskgrove.cli.terminal import Terminal
 from taskgrove.cli.verb import verb
 from taskgrove.errors import UsageError
 from taskgrove.store.queries.run_filter import parse_filter
-from taskgrove.store.queries.run_results import ResultTable, ValueColumn
+from taskgrove.store.queries.run_results import RUN_FACTS, ResultTable
 from taskgrove.view.phrases import counted
 from taskgrove.view.terminal_text import width_of
 
@@ -31,6 +32,7 @@ def runs_results(
     filters: opt.Filters,
     analysis: opt.OfAnalysis = None,
     column: opt.ResultColumns = None,
+    by_run: opt.ByRun = False,
     db: opt.Database = None,
     limit: opt.ListLimit = 100,
     csv: opt.AsCsv = False,
@@ -52,14 +54,16 @@ def runs_results(
             if not (table or csv or json):
                 narrowed = which.is_narrow or analysis is not None
                 _say_none(terminal, narrowed=narrowed)
-    if csv:
-        terminal.write(_as_csv(table, wanted))
-    elif json:
-        write_json(terminal, [_finite(row) for row in table.records(wanted)])
+    if csv or json:
+        rows = table.by_run(wanted) if by_run else table.records(wanted)
+        if csv:
+            terminal.write(_as_csv(rows))
+        else:
+            write_json(terminal, [_finite(row) for row in rows])
     elif history is None:
         say_nothing_there(terminal, None, narrowed=False)
     elif table:
-        _say_table(terminal, table, table.columns(wanted))
+        _say_grid(terminal, (_grid_by_run if by_run else _grid)(terminal, table, wanted))
         if len({row.run_id for row in table}) == limit:
             terminal.say(f"The newest {counted(limit, 'run')}; '--limit' shows more.", "dim")
     return ExitCode.OK
@@ -70,30 +74,28 @@ def _say_none(terminal: Terminal, *, narrowed: bool) -> None:
     terminal.say(f"The record holds no results of analyses{where}.")
 
 
-def _say_table(terminal: Terminal, table: ResultTable, columns: list[ValueColumn]) -> None:
-    heads, facts = _heads(terminal, table)
-    cells = [[_cell(row.value(column.name)) for column in columns] for row in table]
-    shown = columns
-    if terminal.words.is_terminal:
-        shown = columns[: _fitting(terminal, heads, facts, columns, cells)]
-    print_table(
-        terminal,
-        [*heads, *(Column(it.title, right=_is_numeric(table, it)) for it in shown)],
-        [[*fact, *cell[: len(shown)]] for fact, cell in zip(facts, cells, strict=True)],
-    )
-    left = columns[len(shown) :]
-    if left:
-        names = ", ".join(column.title for column in left)
-        more = counted(len(left), "further column")
-        terminal.say_paragraph(f"{more}, which '--column' or '--csv' shows: {names}")
+class _Grid(NamedTuple):
+    """A table as it is printed.
+
+    Attributes:
+        heads: The columns that say which result a row is.
+        facts: Their texts, for each row.
+        titles: The titles of the columns of values.
+        values: The values, for each row.
+    """
+
+    heads: list[Column]
+    facts: list[list[str]]
+    titles: list[str]
+    values: list[list[Any]]
 
 
-def _heads(terminal: Terminal, table: ResultTable) -> tuple[list[Column], list[list[str]]]:
-    """Return the columns that say which result a row is, and their texts."""
+def _grid(terminal: Terminal, table: ResultTable, wanted: tuple[str, ...]) -> _Grid:
+    """Return a grid with a row for each result."""
+    columns = table.columns(wanted)
     ids = shown_ids(terminal, [row.run_id for row in table])
-    heads, facts = [Column("RUN"), Column("ANALYSIS", cut=True)], [[it] for it in ids]
-    for row, fact in zip(table, facts, strict=True):
-        fact.append(row.analysis)
+    heads = [Column("RUN"), Column("ANALYSIS", cut=True)]
+    facts = [[shown_id, row.analysis] for shown_id, row in zip(ids, table, strict=True)]
     if len({row.run_id for row in table}) < len(table):  # some runs have several
         heads.append(Column("STEP", cut=True))
         for row, fact in zip(table, facts, strict=True):
@@ -101,31 +103,52 @@ def _heads(terminal: Terminal, table: ResultTable) -> tuple[list[Column], list[l
     heads.append(Column("STATUS"))
     for row, fact in zip(table, facts, strict=True):
         fact.append(row.status.lower())
-    return heads, facts
+    titles = [column.title for column in columns]
+    return _Grid(heads, facts, titles, [[row.value(it.name) for it in columns] for row in table])
 
 
-def _fitting(
-    terminal: Terminal,
-    heads: list[Column],
-    facts: list[list[str]],
-    columns: list[ValueColumn],
-    cells: list[list[str]],
-) -> int:
+def _grid_by_run(terminal: Terminal, table: ResultTable, wanted: tuple[str, ...]) -> _Grid:
+    """Return a grid with a row for each run."""
+    runs = table.by_run(wanted)
+    ids = shown_ids(terminal, [run["run_id"] for run in runs])
+    facts = [
+        [shown_id, run["command"], run["outcome"]] for shown_id, run in zip(ids, runs, strict=True)
+    ]
+    titles = [name for name in (runs[0] if runs else {}) if name not in RUN_FACTS]
+    heads = [Column("RUN"), Column("COMMAND", cut=True), Column("OUTCOME")]
+    return _Grid(heads, facts, titles, [[run[name] for name in titles] for run in runs])
+
+
+def _say_grid(terminal: Terminal, grid: _Grid) -> None:
+    cells = [[_cell(value) for value in row] for row in grid.values]
+    count = _fitting(terminal, grid, cells) if terminal.words.is_terminal else len(grid.titles)
+    shown = [
+        Column(title, right=_is_numeric(row[index] for row in grid.values))
+        for index, title in enumerate(grid.titles[:count])
+    ]
+    rows = [[*fact, *cell[:count]] for fact, cell in zip(grid.facts, cells, strict=True)]
+    print_table(terminal, [*grid.heads, *shown], rows)
+    left = grid.titles[count:]
+    if left:
+        more = counted(len(left), "further column")
+        terminal.say_paragraph(f"{more}, which '--column' or '--csv' shows: {', '.join(left)}")
+
+
+def _fitting(terminal: Terminal, grid: _Grid, cells: list[list[str]]) -> int:
     """Return how many columns of values a terminal has room for, at least one."""
     used = sum(
-        _GAP + max([width_of(head.title), *(width_of(fact[index]) for fact in facts)])
-        for index, head in enumerate(heads)
+        _GAP + max([width_of(head.title), *(width_of(fact[index]) for fact in grid.facts)])
+        for index, head in enumerate(grid.heads)
     )
-    for number, column in enumerate(columns):
-        used += _GAP + max([width_of(column.title), *(width_of(row[number]) for row in cells)])
+    for number, title in enumerate(grid.titles):
+        used += _GAP + max([width_of(title), *(width_of(row[number]) for row in cells)])
         if number and used - _GAP > terminal.width:
             return number
-    return len(columns)
+    return len(grid.titles)
 
 
-def _is_numeric(table: ResultTable, column: ValueColumn) -> bool:
-    found = (row.value(column.name) for row in table)
-    return all(type(value) in (int, float) for value in found if value is not None)
+def _is_numeric(values: Iterable[Any]) -> bool:
+    return all(type(value) in (int, float) for value in values if value is not None)
 
 
 def _cell(value: Any) -> str:
@@ -140,11 +163,10 @@ def _cell(value: Any) -> str:
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
 
 
-def _as_csv(table: ResultTable, wanted: tuple[str, ...]) -> bytes:
-    """Return a table as comma-separated values; numbers whole, lists and dicts as JSON."""
+def _as_csv(rows: list[dict[str, Any]]) -> bytes:
+    """Return rows as comma-separated values; numbers whole, lists and dicts as JSON."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = table.records(wanted)
     if rows:
         writer.writerow(list(rows[0]))
     for row in rows:

@@ -153,17 +153,48 @@ class ResultTable(Listing[ResultRow]):
             for row in self
         ]
 
-    def to_frame(self, wanted: Iterable[str] = ()) -> Any:
-        """Return a pandas DataFrame, a line for each row; see :meth:`records`.
+    def by_run(self, wanted: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """Return a mapping for each run: its facts, then the values of all of its analyses.
+
+        Where a run has several analyses, the name of a value begins with the step of its analysis:
+        its path below the root.
+
+        Arguments and errors are those of :meth:`columns`.
+        """
+        columns = self.columns(wanted)
+        has_steps = len({row.run_id for row in self}) < len(self)
+        found: dict[str, dict[str, Any]] = {}
+        names: dict[str, None] = {}
+        for row in self:
+            step = f"{row.path.partition('/')[2]}." if has_steps else ""
+            run = found.setdefault(row.run_id, {name: getattr(row, name) for name in RUN_FACTS})
+            for column in columns:
+                value = row.value(column.name)
+                if value is not None:
+                    run[f"{step}{column.title}"] = value
+                    names[f"{step}{column.title}"] = None
+        whole = dict.fromkeys([*RUN_FACTS, *names])
+        return [{**whole, **run} for run in found.values()]
+
+    def to_frame(self, wanted: Iterable[str] = (), *, by_run: bool = False) -> Any:
+        """Return a pandas DataFrame, a line for each row of :meth:`records`.
+
+        Args:
+            wanted: As :meth:`columns`.
+            by_run: Whether it has a line for each run, as :meth:`by_run`.
 
         Raises:
             MissingExtraError: pandas is not installed.
             UsageError: No row has a value that is asked for.
         """
+        if by_run:
+            return frame_of(self.by_run(wanted), None if self else RUN_FACTS)
         columns = [*FACTS, *(column.title for column in self.columns(wanted))]
         return frame_of(self.records(wanted), columns)
 
 
+#: The facts of a run besides the values of its analyses.
+RUN_FACTS: Final = ("run_id", "command", "outcome", "created_at")
 #: The facts of each row besides its values.
 FACTS: Final = (
     "run_id", "command", "outcome", "created_at", "path", "analysis", "status", "duration_s",
