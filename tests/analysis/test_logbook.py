@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgrove.analysis.describing import summary_values
+from taskgrove.analysis.drawn_page import PageReference
 from taskgrove.analysis.logbook import HttpLogbook, Logbook, LogbookCounts
 from taskgrove.analysis.publishing.logbook_entries import (
     FINAL,
@@ -178,6 +179,8 @@ def test_a_trouble_has_its_parts_as_data(
         ({"a": 1}, {"a": 1}),
         ([{"a": 1}, "text", {"b": {"c": 2}}], {"a": 1, "b": {"c": 2}}),
         (({"a": 1}, ElogSummaryPlots("scan", b"<p>")), {"a": 1}),
+        ([{"a": 1, "b": ElogSummaryPlots("scan", b"<p>")}], {"a": 1}),
+        ([{"a": 1, "b": PageReference(page="scan")}, PageReference(page="scan")], {"a": 1}),
         (None, {}),
     ],
 )

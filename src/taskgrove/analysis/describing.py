@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from taskgrove.analysis.drawn_page import PageReference
 from taskgrove.analysis.payload_store import load_payload, store_payload
 from taskgrove.analysis.plain.form import PlainTypes, from_plain, to_plain
 from taskgrove.analysis.plain.json_form import dump_json, load_json
 from taskgrove.analysis.plain.types import fields_of
+from taskgrove.analysis.results import ElogSummaryPlots
 from taskgrove.errors import AnalysisError
 from taskgrove.events.foreign_values import readable
 from taskgrove.redaction import Redaction
@@ -85,18 +87,19 @@ def summary_text(summary: Any) -> str:
 
 
 def summary_values(summary: Any) -> dict[Any, Any]:
-    """Return the values that a summary holds by name: its dicts, merged.
+    """Return the values that a summary holds by name: its dicts, merged, without its plots.
 
     A summary is a text, a dict, or a list of dicts and plots.
     """
-    if isinstance(summary, Mapping):
-        return dict(summary)
-    if not isinstance(summary, (list, tuple)):
-        return {}
+    parts = summary if isinstance(summary, (list, tuple)) else (summary,)
     found: dict[Any, Any] = {}
-    for item in summary:
-        if isinstance(item, Mapping):
-            found.update(item)
+    for part in parts:
+        if isinstance(part, Mapping) and not isinstance(part, PageReference):
+            found.update(
+                (name, value)
+                for name, value in part.items()
+                if not isinstance(value, (PageReference, ElogSummaryPlots))
+            )
     return found
 
 

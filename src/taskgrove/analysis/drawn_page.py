@@ -6,6 +6,7 @@ Pure data: it crosses from the process that drew the page to the one that publis
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,7 @@ class DrawnPage:
 
     html: bytes
     files: tuple[AttachedFile, ...]
+
+
+class PageReference(dict[str, Any]):
+    """What stands in a result where its plots were: the data of a published page."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from taskgrove.analysis.drawn_page import DrawnPage
+from taskgrove.analysis.drawn_page import DrawnPage, PageReference
 from taskgrove.analysis.publishing.page_assets import with_shared_scripts
 from taskgrove.analysis.publishing.page_files import (
     Beside,
@@ -92,12 +92,12 @@ class PublishedPage:
 
     def reference(self) -> dict[str, Any]:
         """Return the data that replace the plots in a result's payload."""
-        told = {
-            "page": self.display_name,
-            "file": str(self.file),
-            "size_bytes": self.size_bytes,
-            "sha256": self.sha256,
-        }
+        told = PageReference(
+            page=self.display_name,
+            file=str(self.file),
+            size_bytes=self.size_bytes,
+            sha256=self.sha256,
+        )
         if self.files:
             told["files"] = [str(self.place_of(file)) for file in self.files]
         return told
@@ -245,7 +245,7 @@ class PagePublisher:
                 page = self.publish(plots, origin=origin, parameters=parameters, folder=folder)
             except AnalysisError as exc:
                 problems.append(str(exc))
-                known[key] = {"page": plots.display_name, "error": str(exc)}
+                known[key] = PageReference(page=plots.display_name, error=str(exc))
             else:
                 pages.append(page)
                 problems.extend(filter(None, (page.index_trouble,)))
