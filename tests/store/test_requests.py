@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import os
 import signal
@@ -33,6 +34,7 @@ from taskgrove.store.recording import inbox as inbox_module
 from taskgrove.store.recording.kept_aside import AsideRun, KeptAside
 from taskgrove.store.recording.request_rows import request_of
 from taskgrove.store.retention import prune
+from taskgrove.story.run_node import RunNodes
 from taskgrove.testing import EventLog
 from tests.cli.command_line import Forked, environment
 from tests.store.postgres_server import PostgresServer
@@ -519,12 +521,49 @@ def test_a_held_step_is_tried_again_on_request(recorder: Recorder, store: Store)
     assert good_duration_s(node) is None  # it waited for a person
     with History(store).reader.cursor() as cursor:
         assert past_durations_s(cursor, "observe/scan", (0, 0)) == []
+        assert past_durations_s(cursor, "observe", (0, 0)) == []  # so did all above it
+        assert len(past_durations_s(cursor, "observe/end", (0, 0))) == 1
     counted = {found.path: found for found in History(store).stats().nodes}
     assert (counted["observe/scan"].ok_count, counted["observe/scan"].p50_s) == (1, None)
+    assert counted["observe"].p50_s is None
     asked = [row for row in History(store).requests("run-1") if row.request.verb == "retry"]
     done = {row.request.id for row in asked if row.answer is not None and row.answer.fate == "done"}
     assert len(done) == 2
     assert done <= {request_of(event) for event in History(store).events("run-1")}
+
+
+def test_the_time_of_a_pause_is_no_usual_duration(recorder: Recorder, store: Store) -> None:
+    history, run_ids = History(store), [f"run-{number}" for number in range(6)]
+    for run_id in run_ids:
+        go_on = threading.Event()
+        steps = [
+            LeafTask.from_callable(functools.partial(go_on.wait, PATIENCE_S), name="scan"),
+            LeafTask.from_callable(list, name="end"),
+        ]
+        log = EventLog()
+        with MainTaskExecutor(max_workers=2) as executor:
+            handle = executor.submit_main_task(
+                Task("observe", subtasks=steps), run_id=run_id, recorder=recorder, observers=[log]
+            )
+            if run_id == "run-0":
+                log.wait_for(kind="started", path="observe/scan")
+                handle.pause("wind")
+                go_on.set()
+                log.wait_for(topic="parked", path="observe/end")
+                handle.continue_run()
+            go_on.set()
+            assert handle.wait(PATIENCE_S)
+    with history.reader.cursor() as cursor:
+        assert len(past_durations_s(cursor, "observe", (0, 0))) == 5
+    estimate = history.estimate("observe")
+    assert estimate is not None
+    assert estimate.run_count == 5
+    assert history.estimate("observe", but="run-1") is None
+    kept = {node.path: node.has_waited for node in history.nodes("run-0")}
+    assert kept == {"observe": True, "observe/scan": False, "observe/end": True}
+    told = RunNodes(history.events("run-0")).nodes
+    assert {path: node.has_waited for path, node in told.items()} == kept
+    assert good_duration_s(told["observe"]) is None
 
 
 def test_the_last_step_of_a_run_is_accepted_on_request(recorder: Recorder, store: Store) -> None:

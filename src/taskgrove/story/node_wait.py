@@ -26,6 +26,8 @@ _WAITS: Final[dict[str, Waiting]] = {
 }
 #: Topics of the notes after which a node may be in another state.
 TURNING_TOPICS: Final = frozenset((*_WAITS, "retry"))
+#: Topics of the notes after which time passes that a person takes, and not the work.
+PERSON_TOPICS: Final = frozenset(("held", "parked", "paused"))
 #: The fact of a note (UTC, nanoseconds since the epoch): when the wait ends by itself.
 _UNTIL: Final = "until_ns"
 

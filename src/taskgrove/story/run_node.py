@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from taskgrove.story.node_note import (
     outside_end_of,
 )
 from taskgrove.story.node_state import PROBLEM_STATES, NodeState, state_of
-from taskgrove.story.node_wait import NodeWait, wait_in
+from taskgrove.story.node_wait import PERSON_TOPICS, NodeWait, wait_in
 
 _RUNNING: Final = TaskStatus.IN_PROGRESS
 
@@ -66,6 +66,7 @@ class RunNode:
         pages: The pages that it published.
         attempt_started_ns: When the last attempt began, or None; from events only, a row of the
             record does not hold it.
+        has_waited: Whether it, or a step below it, waited for a person: held, or kept by a pause.
     """
 
     path: str
@@ -90,6 +91,7 @@ class RunNode:
     analysis: AnalysisDetail | None = None
     pages: list[PageDetail] = field(default_factory=list)
     attempt_started_ns: int | None = field(default=None, compare=False)
+    has_waited: bool = field(default=False, compare=False)
     _outside_end_ns: int | None = field(default=None, compare=False, repr=False)
     _told_end_ns: int | None = field(default=None, compare=False, repr=False)
     # The numbers of the newest event that changed it, and of the newest note on it.
@@ -380,6 +382,26 @@ class RunNode:
         self._find_end()
 
 
+def mark_waits(nodes: Mapping[str, RunNode], event: TaskEvent) -> list[RunNode]:
+    """Mark the nodes that waited for a person, as a note tells; return those newly marked.
+
+    Args:
+        nodes: The nodes of the run, by path.
+        event: The event; it was taken in already.
+    """
+    marked: list[RunNode] = []
+    detail, path = event.detail, event.path
+    if type(detail) is not NoteDetail or detail.topic not in PERSON_TOPICS:
+        return marked
+    while path:
+        node = nodes.get(path)
+        if node is not None and not node.has_waited:
+            node.has_waited = True
+            marked.append(node)
+        path = path.rpartition("/")[0]
+    return marked
+
+
 class RunNodes:
     """The nodes of one run.
 
@@ -402,6 +424,8 @@ class RunNodes:
         if node is None:
             node = self.nodes[event.path] = RunNode(event.path)
         node.apply(event)
+        if event.kind == "note":
+            mark_waits(self.nodes, event)
         self.last_sequence = max(self.last_sequence, event.sequence)
         if self.last_ns is None or event.wall_ns > self.last_ns:
             self.last_ns = event.wall_ns

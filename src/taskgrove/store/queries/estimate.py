@@ -1,9 +1,9 @@
 """How long a command usually takes, from past runs of it: a range, or nothing.
 
-Only runs that ended OK or degraded count, and that were neither resumed nor recovered, the
-newest fifty of them; fewer than five are no history. The range is that of the 10th to the 90th
-percentile by nearest rank, so about one run in five is outside it, and the words say so:
-"usually".
+Only runs that ended OK or degraded count, that were neither resumed nor recovered, and in which no
+step waited for a person: the newest fifty of them; fewer than five are no history. The range is
+that of the 10th to the 90th percentile by nearest rank, so about one run in five is outside it,
+and the words say so: "usually".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from taskgrove.store.queries.percentiles import percentile
 from taskgrove.store.queries.reading import Reader
-from taskgrove.store.queries.run_outcome import BROKEN_SQL, OUTCOME_SQL
+from taskgrove.store.queries.run_outcome import BROKEN_SQL, OUTCOME_SQL, run_waited_sql
 
 #: Fewer past runs are no history.
 ENOUGH_RUNS: Final = 5
@@ -95,7 +95,7 @@ def estimate_of(
     rows = reader.rows(
         "SELECT r.ended_ns - r.created_ns, r.leaf_count FROM runs r"  # noqa: S608
         f" WHERE r.command = ? AND r.run_id <> ? AND r.ended_ns >= r.created_ns AND {ended_well}"
-        f" AND NOT {BROKEN_SQL}"
+        f" AND NOT {BROKEN_SQL} AND NOT {run_waited_sql(reader.dialect)}"
         f" ORDER BY r.created_ns DESC LIMIT {4 * NEWEST_RUNS}",
         (command, but),
     )

@@ -46,13 +46,24 @@ def accepted_sql(dialect: str) -> str:
 
 
 def waited_sql(dialect: str) -> str:
-    """Return as SQL that ``nodes n`` waited for the decision of a person.
+    """Return as SQL that ``nodes n``, or a step below it, waited for a person.
 
     Args:
         dialect: As :func:`accepted_sql`.
     """
-    held = _in_facts(dialect, '{"topic":"held",')  # as NodeNote is encoded
+    # As node_rows marks it, and as NodeNote is encoded, which is all that older versions tell.
+    held = _in_facts(dialect, '{"topic":"held",')
     return f"({accepted_sql(dialect)} OR {held})"
+
+
+def run_waited_sql(dialect: str) -> str:
+    """Return as SQL that a step of ``runs r`` waited for a person.
+
+    Args:
+        dialect: As :func:`accepted_sql`.
+    """
+    root = "SELECT 1 FROM nodes n WHERE n.run_key = r.run_key AND n.node_number = 0"
+    return f"EXISTS ({root} AND {waited_sql(dialect)})"
 
 
 def _in_facts(dialect: str, mark: str) -> str:

@@ -13,7 +13,8 @@ How it is counted:
   (a step that was not run because an earlier one failed) has none, and neither has a node
   that was aborted: whoever aborts it says nothing about it. A failure is an end that is FAILED,
   REJECTED, or COMPLETED with a code other than OK and no degraded health; a failure that a
-  person accepted is one, too. A step that waited for a decision has no duration.
+  person accepted is one, too.
+- What waited for a person, held or kept by a pause, has no duration; neither has what is above.
 - A device spoils a run when a leaf of it ended in a failure, or degraded, in that run.
 """
 
@@ -35,6 +36,7 @@ from taskgrove.store.queries.run_outcome import (
     accepted_sql,
     good_code_sql,
     outcome_word,
+    run_waited_sql,
     waited_sql,
 )
 
@@ -292,7 +294,8 @@ def _commands(
     durations: dict[str, list[int]] = {}
     for command, state, status, code, health, took in cursor.each(
         "SELECT r.command, r.state, r.status, r.result_code, r.health_state,"  # noqa: S608
-        f" CASE WHEN {BROKEN_SQL} THEN NULL ELSE r.ended_ns - r.created_ns END"
+        f" CASE WHEN {BROKEN_SQL} OR {run_waited_sql(cursor.dialect)} THEN NULL"
+        " ELSE r.ended_ns - r.created_ns END"
         f" FROM runs r{where}{newest}",
         parameters,
     ):

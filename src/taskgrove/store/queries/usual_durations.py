@@ -93,7 +93,8 @@ def past_durations_s(cursor: Cursor, path: str, but: tuple[int, int]) -> list[fl
 def good_duration_s(node: RunNode) -> float | None:
     """Return how long a node took that completed well or degraded, in seconds; else None."""
     good = node.result_code not in PROBLEM_CODES or node.health_state == "DEGRADED"
-    waited = node.is_accepted or any(note.topic == "held" for note in node.notes)
+    held = any(note.topic == "held" for note in node.notes)  # older versions tell only this
+    waited = node.has_waited or node.is_accepted or held
     if node.status is not TaskStatus.COMPLETED or not good or waited:
         return None
     if node.started_ns is None or node.ended_ns is None or node.ended_ns < node.started_ns:

@@ -28,6 +28,13 @@ _LONG: Final = PATH_LIMIT_BYTES // 4
 _COMPOSED = msgspec.json.Decoder(ComposedDetail)
 
 
+class _Waited(msgspec.Struct):
+    """The mark of a node that waited for a person: what finds notes of a hold finds it, too."""
+
+    topic: str = "held"
+    below: bool = True
+
+
 class _Rest(msgspec.Struct, omit_defaults=True):
     """The facts without a column of their own."""
 
@@ -41,6 +48,7 @@ class _Rest(msgspec.Struct, omit_defaults=True):
     notes: list[NodeNote] = []
     pages: list[PageDetail] = []
     whole_path: str | None = None
+    waited: _Waited | None = None
 
 
 _REST = msgspec.json.Decoder(_Rest)
@@ -127,6 +135,7 @@ def change_of(node: RunNode) -> Change:
                 node.notes,
                 node.pages,
                 node.path if len(node.path) > _LONG and kept_path(node.path) != node.path else None,
+                _Waited() if node.has_waited else None,
             )
         ),
     )
@@ -184,4 +193,5 @@ def facts_of(row: tuple[Any, ...]) -> RunNode:
         rest.notes,
         None,
         rest.pages,
+        has_waited=rest.waited is not None,
     )

@@ -26,7 +26,7 @@ from taskgrove.moves import IGNORE, Answer, table_of
 from taskgrove.store.recording.coalescing import coalesce, in_order
 from taskgrove.store.recording.writable import writable
 from taskgrove.story.reorder import ReorderBuffer, begin_of
-from taskgrove.story.run_node import RunNode, RunNodes
+from taskgrove.story.run_node import RunNode, RunNodes, mark_waits
 
 
 class RunStage(Enum):
@@ -345,6 +345,8 @@ class RecordedRun:
                 self.leaf_count += node.is_leaf
             elif node.is_final:
                 self.failed_leaf_count += is_failed_leaf(node)
+            if event.kind == "note":
+                self._mark_waits(event)
             return
         status, attempt = node.status, node.attempt
         node.apply(event)
@@ -353,6 +355,11 @@ class RecordedRun:
         if node.status is not status and node.is_final:  # a final node stays as it is
             self.failed_leaf_count += is_failed_leaf(node)
         self.changed[path] = node
+        if event.kind == "note":
+            self._mark_waits(event)
+
+    def _mark_waits(self, event: TaskEvent) -> None:
+        self.changed.update({node.path: node for node in mark_waits(self.facts.nodes, event)})
 
     def refold(self, events: Iterable[TaskEvent]) -> None:
         """Fold the whole log: the run goes on, or events came too late to be folded in order."""
