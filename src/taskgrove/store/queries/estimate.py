@@ -8,12 +8,14 @@ and the words say so: "usually".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.queries.percentiles import percentile
 from taskgrove.store.queries.reading import Reader
-from taskgrove.store.queries.run_outcome import BROKEN_SQL, OUTCOME_SQL, run_waited_sql
+from taskgrove.store.queries.run_outcome import BROKEN_SQL, OUTCOME_SQL, waited_sql
 
 #: Fewer past runs are no history.
 ENOUGH_RUNS: Final = 5
@@ -92,19 +94,45 @@ def estimate_of(
         but: The id of a run that does not count: the one at hand, which may be over already.
     """
     ended_well = f"({OUTCOME_SQL['ok']} OR {OUTCOME_SQL['degraded']})"
-    rows = reader.rows(
-        "SELECT r.ended_ns - r.created_ns, r.leaf_count FROM runs r"  # noqa: S608
-        f" WHERE r.command = ? AND r.run_id <> ? AND r.ended_ns >= r.created_ns AND {ended_well}"
-        f" AND NOT {BROKEN_SQL} AND NOT {run_waited_sql(reader.dialect)}"
-        f" ORDER BY r.created_ns DESC LIMIT {4 * NEWEST_RUNS}",
-        (command, but),
-    )
-    same = [took for took, leaves in rows if leaves == leaf_count]
-    same_size = len(same) >= ENOUGH_RUNS
-    taken = (same if same_size else [took for took, _ in rows])[:NEWEST_RUNS]
+    with reader.cursor() as cursor:
+        rows = cursor.rows(
+            "SELECT r.run_key, r.ended_ns - r.created_ns, r.leaf_count FROM runs r"  # noqa: S608
+            " WHERE r.command = ? AND r.run_id <> ? AND r.ended_ns >= r.created_ns"
+            f" AND {ended_well} AND NOT {BROKEN_SQL}"
+            f" ORDER BY r.created_ns DESC LIMIT {4 * NEWEST_RUNS}",
+            (command, but),
+        )
+        taken = _newest(cursor, [(key, took) for key, took, leaves in rows if leaves == leaf_count])
+        same_size = len(taken) >= ENOUGH_RUNS
+        if not same_size:
+            taken = _newest(cursor, [(key, took) for key, took, _ in rows])
     if len(taken) < ENOUGH_RUNS:
         return None
     return Estimate(command, tuple(sorted(took / 1e9 for took in taken)), same_size)
+
+
+def _newest(cursor: Cursor, rows: Sequence[tuple[int, int]]) -> list[int]:
+    """Return how long the newest runs took in which no step waited for a person.
+
+    Args:
+        cursor: Reads the record.
+        rows: The keys of runs and how long each took, the newest first.
+    """
+    taken: list[int] = []
+    for first in range(0, len(rows), NEWEST_RUNS):
+        part = rows[first : first + NEWEST_RUNS]
+        waited = {
+            key
+            for (key,) in cursor.rows(
+                "SELECT n.run_key FROM nodes n WHERE n.node_number = 0"  # noqa: S608 - numbers
+                f" AND n.run_key IN ({', '.join(str(int(key)) for key, _ in part)})"
+                f" AND {waited_sql(cursor.dialect)}"
+            )
+        }
+        taken += [took for key, took in part if key not in waited]
+        if len(taken) >= NEWEST_RUNS:
+            break
+    return taken[:NEWEST_RUNS]
 
 
 def range_text(low_s: float, high_s: float) -> str:
