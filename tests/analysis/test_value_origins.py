@@ -151,6 +151,22 @@ def test_secrets_are_not_told() -> None:
     assert "abc" not in repr(without_secret(hidden, Redaction()))
 
 
+def test_values_that_refer_to_many_others_are_told_within_a_bound() -> None:
+    wide = range(12)
+    lines = [
+        f"v{level}_{n}: '{' '.join(f'{{{{ v{level + 1}_{m} }}}}' for m in wide)}'"
+        for level in range(3)
+        for n in wide
+    ]
+    ends = [f"v3_{n}: x" for n in wide]
+    text = "\n".join(["header: {}", *lines, *ends, "Fit: {out_file: '{{ v0_0 }}{{ v0_1 }}'}"])
+    todo, count = list(origins(parsed(text))["out_file"].used), 0
+    while todo:
+        count += 1
+        todo += todo.pop().used
+    assert count == 50
+
+
 @pytest.mark.parametrize("count", [1, 40])
 def test_what_is_told_of_one_value_has_a_bound(count: int) -> None:
     chain = "\n".join(f'v{n}: "{{{{ v{n + 1} }}}}"' for n in range(count))

@@ -139,7 +139,7 @@ def garbage(handler: Handler, server: Server) -> None:
     [
         (403, "answered", "answered 403 Forbidden"),
         (503, "answered", "answered 503"),
-        (silent, "no_answer", "no answer within"),
+        (silent, "no_answer", "no answer"),
         (garbage, "garbage", "the answer is not HTTP"),
     ],
 )

@@ -32,9 +32,22 @@ _ELSEWHERE: Final[dict[Where, OriginKind]] = {
     "earlier": "earlier",
     "given": "given",
 }
-#: How deep placeholders are followed, and how many of one value are told.
+#: How deep placeholders are followed, and how many of one value are told, all levels together.
 _MOST_DEPTH: Final = 8
-_MOST_USED: Final = 20
+_MOST_USED: Final = 50
+
+
+class _Budget:
+    """How many placeholders of one value may still be told."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_USED
+
+    def taken(self, found: list[Found]) -> list[Found]:
+        """Return as many of some placeholders as may be told."""
+        taken = found[: self._left]
+        self._left -= len(taken)
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +106,20 @@ class OriginFinder:
             kind,
             place=self._place(mark, key),
             written=_written(node),
-            used=() if node is None else self._used(node, 0),
+            used=() if node is None else self._used(node, 0, _Budget()),
         )
 
-    def _used(self, node: Node, depth: int) -> tuple[ValueOrigin, ...]:
+    def _used(self, node: Node, depth: int, budget: _Budget) -> tuple[ValueOrigin, ...]:
         if depth == _MOST_DEPTH:
             return ()
         found = {item.piece.source: item for text in _texts(node) for item in self._of(text)}
-        return tuple(self._from(item, depth) for item in list(found.values())[:_MOST_USED])
+        items = budget.taken(list(found.values()))
+        return tuple(self._from(item, depth, budget) for item in items)
 
     def _of(self, text: Node) -> list[Found]:
         return self.resolver.used.get(id(text), [])
 
-    def _from(self, found: Found, depth: int) -> ValueOrigin:
+    def _from(self, found: Found, depth: int, budget: _Budget) -> ValueOrigin:
         kind, key = self._kind_of(found)
         node, written = found.node, _written(found.node)
         if kind == "environment" and found.where == "header":
@@ -117,7 +131,7 @@ class OriginFinder:
             self._place(found.mark, key) if key else None,
             written,
             _run_of(self.resolver.scope.earlier, found.keys) if kind == "earlier" else None,
-            () if node is None else self._used(node, depth + 1),
+            () if node is None else self._used(node, depth + 1, budget),
         )
 
     def _kind_of(self, found: Found) -> tuple[OriginKind, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from taskgrove.analysis.publishing.logbook_trouble import LOGBOOK_TOPIC, LogbookTrouble
 from taskgrove.analysis.publishing.page_origin import PageOrigin
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from taskgrove.analysis.logbook import Logbook
     from taskgrove.analysis.parameters.header import AnalysisHeader
     from taskgrove.commands.leaf_runner import LeafContext
+
+
+#: The leaves that were begun last: what a logbook does not get of others is noted nowhere.
+_MOST_LEAVES: Final = 1000
 
 
 class LeafPosts:
@@ -42,8 +46,12 @@ class LeafPosts:
     ) -> PageOrigin:
         """Return where pages and posts of an attempt at a leaf come from."""
         if self.logbook is not None:
+            key = context.run_id, context.path
             with self._lock:
-                self._contexts[context.run_id, context.path] = context
+                self._contexts.pop(key, None)
+                self._contexts[key] = context
+                if len(self._contexts) > _MOST_LEAVES:
+                    del self._contexts[next(iter(self._contexts))]
         return PageOrigin(
             run_id=context.run_id,
             path=context.path,

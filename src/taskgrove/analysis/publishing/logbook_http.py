@@ -4,7 +4,8 @@ Redirects are not followed: a post that carries a token goes to the given host a
 Environment variables for proxies are not read. The body of the answer is not read.
 
 Threads: :meth:`HttpPoster.post` is called by one thread at a time; any thread may call
-:meth:`HttpPoster.abort`, which ends a post that is under way. ``_lock`` guards ``_open``.
+:meth:`HttpPoster.abort`, which ends a post that is under way. ``_lock`` guards ``_open`` and
+``_aborted``.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class HttpPoster:
         self.shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
         self._lock = threading.Lock()
         self._open: socket.socket | None = None
+        self._aborted = False
 
     def post(self, body: bytes, key: str, limit_s: float | None = None) -> PostAnswer:
         """Send one body and return the outcome; errors of the other side are never raised.
@@ -131,6 +133,8 @@ class HttpPoster:
         except http.client.HTTPException:
             return PostAnswer(False, True, "the answer is not HTTP", "garbage")
         except OSError as exc:
+            if self._aborted:
+                return PostAnswer(False, True, "no answer before it was closed", "no_answer")
             return PostAnswer(False, True, f"{type(exc).__name__}: {exc}", "unreachable")
         finally:
             self._hold(None)
@@ -138,6 +142,7 @@ class HttpPoster:
     def abort(self) -> None:
         """End a post that is under way; it counts as a try without an answer."""
         with self._lock, suppress(OSError):
+            self._aborted = True
             if self._open is not None:
                 self._open.shutdown(socket.SHUT_RDWR)
 
