@@ -88,3 +88,18 @@ def test_what_remains_comes_from_the_runs_that_took_longer() -> None:
 )
 def test_ranges_in_words(low: float, high: float, text: str) -> None:
     assert range_text(low, high) == text
+
+
+def test_the_usual_duration_of_a_node_is_the_median_of_its_good_ends(store: Store) -> None:
+    keep_runs(store, [20, 30, 22, 28])
+    history = History(store)
+    assert history.usual_durations("configure", node_count=4) == {}
+    keep_runs(store, [24], count=3)
+    keep_beams(store, "lost", state="lost", durations={"configure": 900})
+    keep_beams(store, "resumed", durations={"configure": 0.1}, parent_run_id="bad")
+    found = history.usual_durations("configure", node_count=4)
+    assert found["configure"] == 24
+    assert set(found) == {"configure", *(node.path for node in history.nodes("r000")[1:])}
+    but = history.usual_durations("configure", node_count=4, but="r000")
+    assert but == {}
+    assert history.usual_durations("configure", node_count=1_000_000) == {}

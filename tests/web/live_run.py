@@ -7,6 +7,7 @@ from typing import Any
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import ComposedDetail, TaskEvent
+from taskgrove.events.details import ExecutionKind
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
 from tests.store.recording import event, eventually
@@ -22,10 +23,16 @@ class LiveRun:
         run_id: Its id.
         leaves: How many leaves it has, side by side.
         now_ns: The time of its events, UTC, nanoseconds since the epoch; None: long ago.
+        kind: How its leaves are executed.
     """
 
     def __init__(
-        self, recorder: Recorder, run_id: str = "live", leaves: int = 2, now_ns: int | None = None
+        self,
+        recorder: Recorder,
+        run_id: str = "live",
+        leaves: int = 2,
+        now_ns: int | None = None,
+        kind: ExecutionKind = "INTERNAL",
     ) -> None:
         self.run_id, self.recorder = run_id, recorder
         self.sequence = 0
@@ -35,7 +42,7 @@ class LiveRun:
         detail = ComposedDetail("PARALLEL", root=True, children=names)
         self.tell(path="root", detail=detail, **COMPOSED)
         for name in names:
-            leaf = ComposedDetail("INTERNAL", command_name="work")
+            leaf = ComposedDetail(kind, command_name="work")
             self.tell(path=f"root/{name}", detail=leaf, **COMPOSED)
         self.tell(path="root", kind="started", progress=0)
 

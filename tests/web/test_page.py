@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ import pytest
 from taskgrove import LeafTask, MainTaskExecutor, Task, TaskExecutionType
 from taskgrove.commands.run_recorder import RunAbout
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import ComposedDetail, NoteDetail
+from taskgrove.events import AnalysisDetail, Cause, ComposedDetail, NoteDetail
 from taskgrove.store import Recorder
 from taskgrove.tango.simulator import SimulatedFleet, invocations_of
 from tests.analysis.chromium import Chromium, Page
 from tests.cli.command_line import environment, start, taskgrove
 from tests.free_port import free_port
-from tests.store.recording import PATIENCE_S, end_and_wait, event, new_recorder, run_recorded
+from tests.store.recording import PATIENCE_S, end_and_wait, event, new_recorder, run_recorded, tree
 from tests.web.browsing import READ_ALL, go, keep_picture, open_page, state_of
 from tests.web.conftest import Site
+from tests.web.live_run import LiveRun, kept_up_to
 from tests.web.page_process import PageProcess, ask
 
 pytestmark = [
@@ -275,6 +277,42 @@ def test_the_timeline_shows_when_each_step_ran_and_which_ones_decided(
     assert again == "37.5%"
     keep_picture(page, "timeline")
     assert page.errors == []
+
+
+def test_lines_tell_waits_silences_and_usual_durations(
+    chromium: Chromium, opened: list[Page], site: Site, tmp_path: Path
+) -> None:
+    log = tmp_path / "fit.log"
+    log.write_text("<b>41 %</b>\n")
+    with new_recorder(site.record, tmp_path / "more") as recorder:
+        for number in range(5):
+            run_recorded(recorder, f"other-{number}", tree(3))
+        now_ns = time.time_ns()
+        run = LiveRun(recorder, "waiting", 3, now_ns, "ANALYSIS")
+        for number in range(3):
+            run.tell(path=f"root/leaf-{number}", kind="started", progress=0)
+        note: dict[str, Any] = {"kind": "note", "status": None, "progress": None}
+        silent = NoteDetail("silent", {"since_ns": str(now_ns - 61_000_000_000)})
+        run.tell(path="root/leaf-0", detail=silent, **note)
+        held = NoteDetail("held", cause=Cause(kind="reported", said="no lock"))
+        run.tell(path="root/leaf-1", message="no lock", detail=held, **note)
+        detail = AnalysisDetail("FitRings", '{"gain": 2}', output_files=(str(log),))
+        run.tell(path="root/leaf-2", detail=detail, **note)
+        kept_up_to(site.store, run)
+        page = open_page(chromium, opened, site.server.new_link(), site.server.port)
+        go(page, "waiting")
+        said = "document.querySelector('[data-path=\"%s\"]').innerText"
+        page.wait_for(f"/no answer for 1:0\\d min, since/.test({said % 'root/leaf-0'})")
+        assert "held since" in page.evaluate(said % "root/leaf-1")
+        assert "waits for leaf-0, leaf-1 and 1 more since" in page.evaluate(said % "root")
+        page.wait_for(f"{said % 'root'}.includes('usual 0.')")
+        page.evaluate("document.querySelector('[data-path=\"root/leaf-2\"]').click()")
+        page.wait_for("document.querySelector('.output summary')")
+        assert '"gain": 2' in page.evaluate("document.querySelector('.node').innerText")
+        page.evaluate("document.querySelector('.output summary').click()")
+        page.wait_for("document.querySelector('.output pre').textContent === '<b>41 %</b>'")
+        keep_picture(page, "waits")
+        assert page.errors == []
 
 
 def test_a_page_without_a_cookie_says_how_to_get_in(

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from taskgrove.events import AnalysisDetail
 from taskgrove.store.history import History
+from taskgrove.web import record_answers
 from taskgrove.web.entrance import Entrance
 from tests.cli.command_line import taskgrove
 from tests.store.recording import new_recorder, run_recorded, tree
 from tests.web.conftest import Site
+from tests.web.live_run import LiveRun, kept_up_to
 from tests.web.page_process import ask
 
 PAGES = ("/", "/runs/bad", "/static/main.js", "/api/about", "/api/runs", "/api/stream")
@@ -177,6 +180,53 @@ def test_the_usual_duration_is_told_once_enough_runs_are_known(site: Site, tmp_p
     usual = site.get("/api/runs/good/rows").data["head"]["usual"]
     assert usual["run_count"] == 5
     assert 0 < usual["low_s"] <= usual["high_s"]
+    of_nodes = site.get("/api/runs/other-0/usual").data["usual_s"]
+    assert of_nodes.keys() == {"root", "root/group", *(f"root/group/leaf-{n}" for n in range(3))}
+    assert all(took >= 0 for took in of_nodes.values())
+    assert site.get("/api/runs/nothing/usual").status == 404
+
+
+def keep_output(site: Site, folder: Path, *files: Path) -> None:
+    """Keep a run with an analysis that wrote files."""
+    with new_recorder(site.record, folder / "more") as recorder:
+        run = LiveRun(recorder, "analysed", 1, kind="ANALYSIS")
+        detail = AnalysisDetail("FitRings", output_files=tuple(map(str, files)))
+        run.tell(path="root/leaf-0", kind="note", status=None, detail=detail)
+        kept_up_to(site.store, run)
+
+
+def test_the_last_lines_of_the_output_are_told_to_whom_the_link_let_in(
+    site: Site, entrance: Entrance, tmp_path: Path
+) -> None:
+    log, link, gone = tmp_path / "fit.log", tmp_path / "link", tmp_path / "gone"
+    log.write_text("".join(f"line {number}\n" for number in range(1_000)) + "10 %\r\n\n")
+    link.symlink_to("/etc/passwd")
+    keep_output(site, tmp_path, log, link, gone)
+    where = "/api/runs/analysed/output?path=root/leaf-0&file="
+    told = site.get(f"{where}{log}").data
+    assert told["lines"][-2:] == ["line 999", "10 %"]
+    assert len(told["lines"]) == 100
+    for file, words in (
+        (link, "cannot be read"), (gone, "cannot be read"), ("/etc/passwd", "has no output"),
+    ):  # fmt: skip
+        answer = site.get(f"{where}{file}")
+        assert answer.status == 400
+        assert words in answer.data["error"]
+    entrance.open_reading = True
+    assert ask(site.server.port, "/api/runs/analysed/usual").status == 200
+    assert ask(site.server.port, f"{where}{log}").status == 400
+
+
+def test_the_output_of_another_user_is_not_read(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "fit.log"
+    log.write_text("secret")
+    keep_output(site, tmp_path, log)
+    monkeypatch.setattr(record_answers, "user_name", lambda: "somebody else")
+    answer = site.get(f"/api/runs/analysed/output?path=root/leaf-0&file={log}")
+    assert answer.status == 400
+    assert "is not read from here" in answer.data["error"]
 
 
 def test_a_verdict_is_added_to_the_record(site: Site) -> None:

@@ -17,13 +17,13 @@ from taskgrove.events.code_revision import CodeRevision
 from taskgrove.events.value_origin import ValueOrigin
 from taskgrove.store.queries.flat_values import cell_of, flat_values
 from taskgrove.store.queries.run_rows import PageRow
+from taskgrove.view.output_end import last_lines_of
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
 
 #: How many values of a result are shown.
 _MOST_VALUES: Final = 20
-#: So many lines of the output are shown, of so many bytes at its end.
+#: So many lines at the end of the output are shown.
 _LAST_LINES: Final = 10
-_LAST_BYTES: Final = 16 << 10
 _LONG: Final = 200
 
 
@@ -119,17 +119,11 @@ def _code_text(code: CodeRevision) -> str:
 
 def _say_last_lines(terminal: Terminal, file: str) -> None:
     """Print the end of a file of output, where it is still there."""
-    from taskgrove.analysis.running.error_line import plain_lines  # noqa: PLC0415 - seldom
-
     try:
-        with open(file, "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            stream.seek(max(0, size - _LAST_BYTES))
-            text = stream.read(_LAST_BYTES).decode("utf-8", "replace")
+        lines = last_lines_of(file, _LAST_LINES)
     except OSError as exc:
-        terminal.say_item(f"{file} cannot be read: {exc.strerror}")
+        terminal.say_item(f"{file} cannot be read: {exc.strerror or exc}")
         return
-    lines = [line for line in plain_lines(text) if line.strip()][-_LAST_LINES:]
     if lines:
         terminal.say(f"Last lines of {safe_text(os.path.basename(file))}:", "bold")
         for line in lines:

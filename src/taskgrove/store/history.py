@@ -422,6 +422,18 @@ class History:
 
         return estimate_of(self._reader, command, leaf_count=leaf_count, but=but)
 
+    def usual_durations(self, command: str, *, node_count: int, but: str = "") -> dict[str, float]:
+        """Return how long the nodes of a command usually take, in seconds by path.
+
+        Args:
+            command: The command.
+            node_count: How many nodes the run at hand has; of large runs fewer are read.
+            but: The id of a run that does not count, such as the one at hand.
+        """
+        from taskgrove.store.queries.usual_durations import usual_durations  # noqa: PLC0415 - slow
+
+        return usual_durations(self._reader, command, node_count=node_count, but=but)
+
     def export_jsonl(self, file: str | Path, which: RunFilter = ALL_RUNS) -> int:
         """Write runs and their events as JSON lines; return how many runs there were."""
         from taskgrove.store.queries.export_jsonl import export_jsonl  # noqa: PLC0415 - slow

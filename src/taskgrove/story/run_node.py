@@ -198,6 +198,19 @@ class RunNode:
         return (composed.target,) if composed.target else ()
 
     @property
+    def silent_since_ns(self) -> int | None:
+        """Since when its target does not answer, UTC, nanoseconds since the epoch, or None."""
+        if self.is_final:
+            return None
+        for note in reversed(self.notes):
+            if note.topic == "silent":
+                since = note.data.get("since_ns", "")
+                return int(since) if since.isdecimal() else note.wall_ns
+            if note.topic in ("answers", "retry"):
+                return None
+        return None
+
+    @property
     def abort_ladder(self) -> dict[str, int]:
         """When an abort was ``asked``, ``acknowledged``, ``ended``, ``abandoned``.
 

@@ -27,6 +27,7 @@ FILES: Final = (
     "node_view.js",
     "plots_view.js",
     "resuming.js",
+    "row_words.js",
     "run_view.js",
     "runs_view.js",
     "start_view.js",

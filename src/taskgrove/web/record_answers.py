@@ -5,8 +5,9 @@ Threads: any thread may call any function; each reads the record anew.
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,17 +16,22 @@ import msgspec
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.events.steering_request import VERBS
+from taskgrove.provenance import user_name
 from taskgrove.store.history import History
 from taskgrove.store.queries.listing import plain_of
 from taskgrove.store.queries.run_filter import RunFilter, parse_filter
 from taskgrove.store.queries.run_outcome import RUN_OUTCOMES
 from taskgrove.store.queries.run_rows import RunSummary
 from taskgrove.store.verdicts import VERDICTS
+from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import wait_summary
+from taskgrove.view.output_end import last_lines_of
 from taskgrove.view.record_view import told_of_run
 from taskgrove.web.run_feed import head_of, plain_node, usual_of, why_of
 from taskgrove.web.tree_rows import looks, row_of_node
 
+#: So many lines at the end of a file of output are told.
+OUTPUT_LINES: Final = 100
 #: How many runs a list shows, and at most.
 LIST_RUNS: Final = 50
 MOST_RUNS: Final = 1_000
@@ -154,11 +160,55 @@ def one_node(history: History, run: str, path: str) -> dict[str, Any]:
         StoreError: The record cannot be read.
     """
     row, nodes, *_ = history.whole(run)
+    return plain_node(_node_at(row.run_id, nodes, path), row.run_id)
+
+
+def _node_at(run_id: str, nodes: Sequence[RunNode], path: str) -> RunNode:
     found = next((node for node in nodes if node.path == path), None)
     if found is None:
         known = [node.path for node in nodes]
-        raise UsageError(f"run {row.run_id} has no node {path!r}", hint=did_you_mean(path, known))
-    return plain_node(found, row.run_id)
+        raise UsageError(f"run {run_id} has no node {path!r}", hint=did_you_mean(path, known))
+    return found
+
+
+def usual_of_nodes(history: History, run: str) -> dict[str, Any]:
+    """Return how long the nodes of a run usually take, in seconds by path.
+
+    Raises:
+        UnknownRunError: There is no such run.
+        StoreError: The record cannot be read.
+    """
+    row = history.find(run)
+    found = history.usual_durations(row.command, node_count=row.leaf_count, but=row.run_id)
+    return {"run_id": row.run_id, "usual_s": found}
+
+
+def output_of_node(history: History, run: str, path: str, file: str) -> dict[str, Any]:
+    """Return the last lines of a file of output of a node.
+
+    Args:
+        history: The record.
+        run: The run.
+        path: The node.
+        file: The file, as the record names it.
+
+    Raises:
+        UnknownRunError: There is no such run.
+        UsageError: The node has no such output; or another user, or another machine, made it.
+        StoreError: The record cannot be read.
+    """
+    row, nodes, *_ = history.whole(run)
+    found = _node_at(row.run_id, nodes, path)
+    files = () if found.analysis is None else found.analysis.output_files
+    if file not in files:
+        raise UsageError(f"{path!r} has no output {file!r}", hint=did_you_mean(file, files))
+    # A record that others can write must not make this server show files of its own user.
+    if (row.user, row.host) != (user_name(), socket.gethostname()):
+        raise UsageError(f"{file} was written by {row.user}@{row.host}, and is not read from here")
+    try:
+        return {"file": file, "lines": last_lines_of(file, OUTPUT_LINES)}
+    except OSError as exc:
+        raise UsageError(f"{file} cannot be read: {exc.strerror or exc}") from exc
 
 
 def why_run(history: History, run: str) -> dict[str, Any]:

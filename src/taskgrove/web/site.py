@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from taskgrove.errors import UsageError
 from taskgrove.provenance import user_name, version_of
 from taskgrove.store.history import History
 from taskgrove.web import page_requests, record_answers
@@ -93,6 +94,8 @@ class _Site:
             get(f"{run}/rows", told_endpoint(self._of_run(record_answers.rows_of_run))),
             get(f"{run}/why", told_endpoint(self._of_run(record_answers.why_run))),
             get(f"{run}/node", told_endpoint(self._node)),
+            get(f"{run}/usual", told_endpoint(self._of_run(record_answers.usual_of_nodes))),
+            get(f"{run}/output", told_endpoint(self._output)),
             get(f"{run}/stream", self._run_stream),
             post(f"{run}/requests", asked_endpoint(self._to_run(page_requests.ask))),
             post(f"{run}/verdicts", asked_endpoint(self._to_run(page_requests.say))),
@@ -148,6 +151,13 @@ class _Site:
         self, function: Callable[[History, str, bytes], Any]
     ) -> Callable[[Request, bytes], Any]:
         return lambda request, body: function(self._history, request.path_params["run"], body)
+
+    def _output(self, request: Request) -> Any:
+        if not self._entrance.knows(caller_of(request.scope).cookie):  # files are not for all
+            raise UsageError("the output is for those whom the link let in")
+        run, given = request.path_params["run"], request.query_params
+        path, file = given.get("path", ""), given.get("file", "")
+        return record_answers.output_of_node(self._history, run, path, file)
 
     # -- streams --------------------------------------------------------------------------------
 

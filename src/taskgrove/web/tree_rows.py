@@ -38,6 +38,7 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
         last_ms: When it was last heard of.
         waits_since_ms: Since when it waits for a decision, a delay or the end of a pause.
         waits_until_ms: When that wait ends by itself.
+        silent_since_ms: Since when its device does not answer; None: it does.
         command: Its command or method.
         devices: Its devices, at most three.
         device_count: How many devices it has.
@@ -63,6 +64,7 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     last_ms: int | None = None
     waits_since_ms: int | None = None
     waits_until_ms: int | None = None
+    silent_since_ms: int | None = None
     command: str = ""
     devices: tuple[str, ...] = ()
     device_count: int = 0
@@ -106,6 +108,7 @@ def row_of_node(node: RunNode, number: int) -> TreeRow:
         last_ms=_ms(node.last_ns),
         waits_since_ms=None if wait is None else _ms(wait.since_ns),
         waits_until_ms=None if wait is None else _ms(wait.until_ns),
+        silent_since_ms=_ms(node.silent_since_ns) if node.notes else None,
         command=step_words(composed),
         devices=devices[:3],
         device_count=len(devices),

@@ -64,3 +64,29 @@ def test_each_attempt_begins_anew() -> None:
     )  # fmt: skip
     facts.apply(second)
     assert (facts.started_ns, facts.attempt_started_ns) == (STARTED, STARTED + 5)
+
+
+def test_a_silent_target_is_silent_until_it_answers_or_the_node_ends() -> None:
+    def told_of(*topics: str, since: str = "") -> int | None:
+        facts = RunNode("a")
+        for number, topic in enumerate(topics, 1):
+            data = {"since_ns": since} if topic == "silent" and since else {}
+            ended = topic == "finished"
+            facts.apply(
+                TaskEvent(
+                    run_id="r1", path="a", sequence=number, wall_ns=number * SECOND,
+                    monotonic_s=float(number), kind="finished" if ended else "note",
+                    status=TaskStatus.FAILED if ended else None,
+                    detail=None if ended else NoteDetail(topic, data),
+                )
+            )  # fmt: skip
+        return facts.silent_since_ns
+
+    assert told_of() is None
+    assert told_of("silent") == SECOND
+    assert told_of("silent", since=str(7 * SECOND)) == 7 * SECOND
+    assert told_of("silent", since="soon") == SECOND
+    assert told_of("silent", "info", since=str(7 * SECOND)) == 7 * SECOND
+    assert told_of("silent", "answers") is None
+    assert told_of("silent", "retry") is None
+    assert told_of("silent", "finished") is None

@@ -17,7 +17,12 @@ from taskgrove.control_model import PROBLEM_CODES, TaskStatus
 from taskgrove.store.database.cursor import Cursor
 from taskgrove.store.queries.percentiles import percentile
 from taskgrove.store.queries.reading import Reader
-from taskgrove.store.queries.run_outcome import BROKEN_SQL, good_code_sql, waited_sql
+from taskgrove.store.queries.run_outcome import (
+    BROKEN_SQL,
+    OUTCOME_SQL,
+    good_code_sql,
+    waited_sql,
+)
 from taskgrove.story.run_node import RunNode
 
 #: Fewer past ends give no spread.
@@ -38,6 +43,61 @@ _PAST: Final = (
     f" AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.run_key = n.run_key AND {BROKEN_SQL})"
     f" ORDER BY n.run_key DESC LIMIT {NEWEST_ENDS}"
 )
+
+
+#: Past ends of the nodes of one command; ``{runs}`` are the keys of the runs that count.
+_PAST_OF_RUNS: Final = (
+    "SELECT p.path, n.ended_ns - n.started_ns FROM nodes n"  # noqa: S608 - our own constants
+    " JOIN paths p ON p.path_key = n.path_key"
+    " WHERE n.run_key IN ({runs}) AND n.status = 5 AND n.ended_ns >= n.started_ns"
+    f" AND ({good_code_sql('n.result_code')} OR n.health_state = 'DEGRADED') AND NOT {{waited}}"
+)
+#: Fewer past ends of a node tell nothing of it.
+_ENOUGH_OF_NODE: Final = 5
+#: No more than the newest so many runs count, and so many of their nodes.
+_NEWEST_RUNS: Final = 50
+_MOST_NODES: Final = 60_000
+
+
+def usual_durations(
+    reader: Reader, command: str, *, node_count: int, but: str = ""
+) -> dict[str, float]:
+    """Return how long the nodes of a command usually take: the median, in seconds, by path.
+
+    The newest runs of the command count that ended OK or degraded and were neither resumed nor
+    recovered; of them the good ends that waited for no person. A node with fewer than five such
+    ends is missing.
+
+    Args:
+        reader: Reads the record.
+        command: The command.
+        node_count: How many nodes the run at hand has: of large runs fewer are read.
+        but: The id of a run that does not count: the one at hand.
+    """
+    many = min(_NEWEST_RUNS, _MOST_NODES // max(1, node_count))
+    if many < _ENOUGH_OF_NODE:
+        return {}
+    ended_well = f"({OUTCOME_SQL['ok']} OR {OUTCOME_SQL['degraded']})"
+    with reader.cursor() as cursor:
+        found = cursor.rows(
+            "SELECT r.run_key FROM runs r"  # noqa: S608 - our own constants
+            f" WHERE r.command = ? AND r.run_id <> ? AND {ended_well} AND NOT {BROKEN_SQL}"
+            f" ORDER BY r.created_ns DESC LIMIT {many}",
+            (command, but),
+        )
+        keys = [key for (key,) in found]
+        if len(keys) < _ENOUGH_OF_NODE:
+            return {}
+        past = _PAST_OF_RUNS.replace("{waited}", waited_sql(cursor.dialect))
+        past = past.replace("{runs}", ", ".join("?" for _ in keys))
+        taken: dict[str, list[int]] = {}
+        for path, took_ns in cursor.rows(past, tuple(keys)):
+            taken.setdefault(path, []).append(took_ns)
+    return {
+        path: percentile(sorted(took), 50) / 1e9
+        for path, took in taken.items()
+        if len(took) >= _ENOUGH_OF_NODE
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 import { html, nothing } from "./vendor/lit-html.js";
 import { openAct } from "./acting.js";
-import { duration, line, msOf, shown, timeText, utcText } from "./words.js";
+import { duration, line, msOf, read, shown, timeText, utcText } from "./words.js";
 
 const NAMES = {
-  command_name: "command", target: "device", timeout_s: "timeout", retries: "automatic retries", rule: "rule",
+  command_name: "command", target: "device", argin: "argument", timeout_s: "timeout", retries: "automatic retries", rule: "rule",
   description: "description", address: "address", call: "runs the command", outside_id: "id outside",
 };
 
@@ -32,7 +32,35 @@ export function buttonsOf(about, runId, node, living) {
     <button type="button" data-act=${act} @click=${() => openAct(about, runId, act, node.path)}>${words[act]}</button>`)}</p>`;
 }
 
-export function nodeView({ about, runId, node, told, living, now, close }) {
+// What an analysis was given, and what it left: its process, its values and its output.
+function analysisOf(runId, path, analysis) {
+  const parsed = (value) => { try { return JSON.parse(value); } catch { return value; } };
+  const values = (value) => (value && typeof value === "object" && Object.keys(value).length ? html`<pre>${shown(JSON.stringify(value, null, 1))}</pre>` : value === null ? "" : text(value));
+  return html`<h3>Analysis</h3><dl>
+    ${fact("analysis", text(analysis.analysis))}
+    ${fact("parameters", values(parsed(analysis.parameters)))}
+    ${fact("summary", analysis.summary ? text(analysis.summary) : "")}
+    ${fact("payload", analysis.payload === "null" ? "" : values(parsed(analysis.payload)))}
+    ${fact("exit status", analysis.return_code)}
+    ${fact("process", analysis.pid == null ? "" : text(`${analysis.pid} of ${analysis.user}@${analysis.host}`))}
+    ${fact("command line", analysis.argv?.length ? text(analysis.argv.join(" ")) : "")}
+    ${fact("folder", analysis.cwd ? text(analysis.cwd) : "")}</dl>
+    ${analysis.output_files?.length ? html`<h3>Output</h3>${analysis.output_files.map((file) => html`<details class="output" @toggle=${(event) => event.target.open && readOutput(event.target, runId, path, file)}>
+      <summary><bdi>${line(file)}</bdi></summary><pre aria-live="polite">Reading …</pre></details>`)}` : nothing}`;
+}
+
+// The last lines of a file of output, read anew whenever it is unfolded.
+async function readOutput(box, runId, path, file) {
+  const place = box.querySelector("pre");
+  try {
+    const told = await read(`/api/runs/${encodeURIComponent(runId)}/output?path=${encodeURIComponent(path)}&file=${encodeURIComponent(file)}`);
+    place.textContent = told.lines.length ? told.lines.map((text) => shown(text)).join("\n") : "(nothing was written)";
+  } catch (error) {
+    place.textContent = shown(error.message);
+  }
+}
+
+export function nodeView({ about, runId, node, told, living, now, usual, close }) {
   const row = node.row;
   const whole = told?.node;
   const composed = whole?.composed ?? {};
@@ -56,10 +84,14 @@ export function nodeView({ about, runId, node, told, living, now, close }) {
       ${fact("began", row.started_ms === undefined ? "" : instant(row.started_ms * 1e6))}
       ${fact("ended", row.ended_ms === undefined ? "" : instant(row.ended_ms * 1e6))}
       ${fact("took", took === null ? "" : duration(took))}
+      ${fact("usually", usual === undefined ? "" : duration(usual))}
+      ${fact("no answer since", row.silent_since_ms === undefined || !living ? "" : html`${instant(row.silent_since_ms * 1e6)}, ${duration(now - row.silent_since_ms)}`)}
+      ${fact("waits since", row.waits_since_ms === undefined ? "" : html`${instant(row.waits_since_ms * 1e6)}, ${duration(now - row.waits_since_ms)}`)}
       ${fact("last heard of", row.last_ms === undefined ? "" : instant(row.last_ms * 1e6))}
       ${fact("cause", whole?.finished?.cause ? causeOf(whole.finished.cause) : "")}
       ${fact("result", whole?.finished?.result_value != null ? html`<pre>${shown(JSON.stringify(whole.finished.result_value, null, 1))}</pre>` : "")}
     </dl>
+    ${whole?.analysis ? analysisOf(runId, row.path, whole.analysis) : nothing}
     ${whole?.notes?.length ? html`<h3>Attempts and notes</h3><ol class="notes">${whole.notes.map((note) => html`<li>
       ${instant(note.wall_ns)} <b>${line(note.topic)}</b> <bdi>${shown(note.text)}</bdi>
       ${note.request ? html`<br>asked by <bdi>${line(note.request.who)}</bdi>${note.request.why ? html`: <bdi>${shown(note.request.why)}</bdi>` : nothing}` : nothing}

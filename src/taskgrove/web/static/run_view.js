@@ -5,6 +5,7 @@ import { openAct } from "./acting.js";
 import { Live } from "./live.js";
 import { openResume } from "./resuming.js";
 import { nodeView } from "./node_view.js";
+import { usualWords, waitWords } from "./row_words.js";
 import { Tree } from "./tree.js";
 import { counted, duration, line, mayPass, msOf, read, shown, timeText, utcText } from "./words.js";
 
@@ -12,6 +13,7 @@ const LINE = 26; // the height of a line of the tree, in pixels, as in style.css
 const SPARE = 6; // lines beyond the edges
 const ASK_MS = 500; // between two looks at the selected node
 const HIDDEN_MS = 250; // between two drawings while there are no frames
+const USUAL_MS = 5000; // until usual durations that could not be read are asked for again
 const MOST = 200; // lines that may be elements at once
 
 export class RunView {
@@ -23,6 +25,7 @@ export class RunView {
     this.position = 0;
     this.selected = new URLSearchParams(location.search).get("node") ?? "";
     this.told = null;
+    this.usual = new Map();
     this.scroll = 0;
     this.height = 400;
     this.due = false;
@@ -52,9 +55,23 @@ export class RunView {
 
   takeRows(rows, id) {
     this.tree.apply(rows);
+    this.askUsual();
     if (id) this.position = Number(id);
     if (this.selected && rows.some((row) => row.path === this.selected)) this.ask();
     this.draw();
+  }
+
+  // The usual durations of the steps, in milliseconds by path, are read once.
+  async askUsual() {
+    if (this.usualAsked) return;
+    this.usualAsked = true;
+    try {
+      const told = await read(`/api/runs/${encodeURIComponent(this.runId)}/usual`);
+      this.usual = new Map(Object.entries(told.usual_s).map(([path, s]) => [path, s * 1000]));
+      this.draw();
+    } catch {
+      setTimeout(() => { this.usualAsked = false; }, USUAL_MS);
+    }
   }
 
   // All drawing of one frame happens once. A hidden tab has no frames: its title is still kept true.
@@ -138,7 +155,9 @@ export class RunView {
     const look = this.about.looks[row.state];
     const folded = this.tree.isFolded(node);
     const now = this.live.now();
-    const took = row.started_ms === undefined ? "" : duration((row.ended_ms ?? (this.head?.is_living === false ? row.last_ms : now)) - row.started_ms);
+    const took = row.started_ms === undefined ? null : (row.ended_ms ?? (this.head?.is_living === false ? row.last_ms : now)) - row.started_ms;
+    const usual = usualWords(row, took, this.usual.get(row.path));
+    const wait = waitWords(node, now, this.head?.is_living !== false);
     const devices = row.devices ?? [];
     const more = (row.device_count ?? 0) > devices.length ? ` +${row.device_count - devices.length}` : "";
     const inside = folded ? [...node.tally].filter(([, count]) => count).map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ") : "";
@@ -146,16 +165,16 @@ export class RunView {
     return html`<div class="line" role="treeitem" id=${`line-${row.number}`} data-path=${row.path} data-state=${row.state}
       aria-level=${node.depth + 1} aria-setsize=${node.parent ? node.parent.children.length : 1} aria-posinset=${(node.place ?? 0) + 1}
       aria-expanded=${node.children.length ? String(!folded) : nothing} aria-selected=${String(row.path === this.selected)}
-      aria-label=${`${line(node.name)}, ${row.state}`}
+      aria-label=${[line(node.name), row.state, wait?.words, usual?.words].filter(Boolean).join(", ")}
       .style=${`transform: translateY(${at * LINE}px)`} @click=${() => this.select(row.path)}>
       <span class="name" .style=${`padding-left: ${Math.min(node.depth, 30) * 16}px`}>${node.children.length
         ? html`<span class="twist" aria-hidden="true" @click=${(event) => { event.stopPropagation(); this.tree.fold(node, !folded); this.draw(); }}>${folded ? "▸" : "▾"}</span>`
         : html`<span class="twist"></span>`}<bdi class=${row.is_leaf ? "" : "group"}>${line(node.name, 200)}</bdi></span>
       <span class="state tone-${look.tone}">${look.mark} ${row.state}${(row.attempt ?? 1) > 1 ? html` <span title="attempt ${row.attempt}">↻${row.attempt}</span>` : nothing}</span>
-      <span class="took">${took}</span>
-      ${this.timeline ? this.bar(row) : html`<span class="done">${row.state === "running" ? html`<progress max="100" .value=${row.progress} aria-label="percent done"></progress> ${row.progress} %` : nothing}</span>
+      <span class=${`took ${usual?.long ? "tone-warn" : ""}`}>${took === null ? "" : duration(took)}</span>
+      ${this.timeline ? this.bar(row) : html`<span class="done">${row.state === "running" ? html`<progress max="100" .value=${row.progress} aria-label="percent done"></progress> ${row.progress} %` : nothing}${usual ? html` <span class=${usual.long ? "tone-warn" : ""}>${usual.words}</span>` : nothing}</span>
       <span class="of"><bdi>${line([row.command, devices.join(", ") + more].filter(Boolean).join(" · "), 200)}</bdi></span>
-      <span class="said"><bdi>${line(words, 200)}</bdi></span>`}
+      <span class="said" title=${[wait?.words, line(words, 400)].filter(Boolean).join("; ")}>${wait ? html`<span class=${`wait tone-${wait.tone}`}>${wait.words}</span> ` : nothing}<bdi>${line(words, 200)}</bdi></span>`}
     </div>`;
   }
 
@@ -182,6 +201,7 @@ export class RunView {
       ${row.started_ms === undefined ? nothing : piece(`work back-${tone}${critical ? " critical" : ""}`, row.started_ms, end, `${row.state}, ${duration(end - row.started_ms)}${critical ? ", on the critical path" : ""}`)}
       ${row.waits_since_ms === undefined ? nothing : piece("waits", row.waits_since_ms, end, row.state)}
       ${(row.retried_ms ?? []).map((ms, number) => piece("again", ms, ms, `attempt ${number + 2}`))}
+      ${row.started_ms !== undefined && this.usual.has(row.path) ? piece("own-usual", row.started_ms + this.usual.get(row.path), row.started_ms + this.usual.get(row.path), `usually takes ${duration(this.usual.get(row.path))}`) : nothing}
       ${span.usual ? piece("usual", span.from + span.usual.low_s * 1000, span.from + span.usual.high_s * 1000, `the run usually takes ${duration(span.usual.low_s * 1000)} to ${duration(span.usual.high_s * 1000)}`) : nothing}
     </span>`;
   }
@@ -254,7 +274,7 @@ export class RunView {
       <header>${this.top()}</header>
       <p class="tools"><label><input type="checkbox" .checked=${this.tree.onlyBusy} @change=${(event) => { this.tree.onlyBusy = event.target.checked; this.tree.stale = true; this.draw(); }}> only what runs, waits for a decision or did not end well</label>
         <label><input type="checkbox" id="timeline" .checked=${this.timeline} @change=${(event) => { this.timeline = event.target.checked; this.draw(); }}> timeline</label></p>
-      <div class="panes ${chosen ? "with-node" : ""}"><div class=${this.timeline ? "timeline" : ""}>${this.axis()}${this.lines()}</div>${chosen ? nodeView({ about: this.about, runId: this.runId, node: chosen, told: this.told, living: Boolean(head?.is_living), now: this.live.now(), close: () => this.select("") }) : nothing}</div>`,
+      <div class="panes ${chosen ? "with-node" : ""}"><div class=${this.timeline ? "timeline" : ""}>${this.axis()}${this.lines()}</div>${chosen ? nodeView({ about: this.about, runId: this.runId, node: chosen, told: this.told, living: Boolean(head?.is_living), now: this.live.now(), usual: this.usual.get(this.selected), close: () => this.select("") }) : nothing}</div>`,
       this.page);
     const height = this.page.querySelector(".tree")?.clientHeight ?? 0;
     if (height && height !== this.height) { this.height = height; this.draw(); }
