@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from taskgrove.errors import MapError, StoreError, TaskgroveError, UnknownRunError
-from taskgrove.web.page_files import page_file
 from taskgrove.web.page_requests import BODY_LIMIT
 from taskgrove.web.runner_processes import RunnerError
+from taskgrove.web.static_files import page_file
 
 _LOGGER = logging.getLogger(__name__)
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]

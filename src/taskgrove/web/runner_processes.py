@@ -69,7 +69,7 @@ class Dried(NamedTuple):
     said: list[str]
 
 
-class _Process(subprocess.Popen[bytes]):
+class _StartedRunner(subprocess.Popen[bytes]):
     """A process that may outlive this one on purpose, which Popen would warn of."""
 
     def __del__(self) -> None:
@@ -78,7 +78,7 @@ class _Process(subprocess.Popen[bytes]):
 
 @dataclass(slots=True)
 class _Runner:
-    process: _Process
+    process: _StartedRunner
     exit_code: int | None = None
 
 
@@ -95,7 +95,7 @@ class RunnerProcesses:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(_DRY_RUNS)
         self._runners: dict[str, _Runner] = {}
-        self._drying: set[_Process] = set()
+        self._drying: set[_StartedRunner] = set()
         self._is_looking = False
         self._is_closed = False
 
@@ -244,7 +244,9 @@ def _ended(runner: _Runner) -> int | None:
     return runner.exit_code
 
 
-def _started(words: Sequence[str], stdin: int | IO[bytes], stdout: int, stderr: int) -> _Process:
+def _started(
+    words: Sequence[str], stdin: int | IO[bytes], stdout: int, stderr: int
+) -> _StartedRunner:
     """Start a command line in a session of its own.
 
     Raises:
@@ -255,7 +257,7 @@ def _started(words: Sequence[str], stdin: int | IO[bytes], stdout: int, stderr: 
     }
     here = os.getcwd()
     is_here = any(place in ("", here) for place in sys.path)  # else no module of this folder
-    return _Process(
+    return _StartedRunner(
         [sys.executable, *(() if is_here else ("-P",)), "-m", "taskgrove", *words],
         stdin=stdin,
         stdout=stdout,

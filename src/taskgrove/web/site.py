@@ -32,12 +32,12 @@ from taskgrove.web.answers import (
     told_endpoint,
 )
 from taskgrove.web.entrance import COOKIE, COOKIE_S, Caller, Entrance, cookie_of
-from taskgrove.web.page_files import HEADERS
 from taskgrove.web.page_keys import PageKeys
 from taskgrove.web.plot_site import SHOWN, plot_routes
 from taskgrove.web.record_watch import RecordWatch
 from taskgrove.web.start_settings import Starts
 from taskgrove.web.start_site import start_routes
+from taskgrove.web.static_files import HEADERS
 from taskgrove.web.streams import STREAMS, list_stream, run_stream
 
 _LOGGER = logging.getLogger(__name__)

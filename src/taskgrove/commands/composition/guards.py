@@ -85,28 +85,30 @@ class MapComponent:
         return f"<MapComponent {self.name}>"
 
 
-class Reading(NamedTuple):
+class AttributeRead(NamedTuple):
     """The value of an attribute, or why there is none."""
 
     value: Any = None
     missing: Objection | None = None
 
 
-def read_attribute(thing: Any, name: str) -> Reading:
+def read_attribute(thing: Any, name: str) -> AttributeRead:
     """Read an attribute; one that cannot be read counts as missing, with the reason."""
     try:
         if isinstance(thing, MapComponent):
-            return Reading(thing.read(name))
-        return Reading(getattr(thing, name))
+            return AttributeRead(thing.read(name))
+        return AttributeRead(getattr(thing, name))
     except AttributeError as exc:
         text = exception_text(exc)
         reason = "" if "has no attribute" in text else f": {text}"
         known = Cause(kind="misconfigured")
-        return Reading(missing=Objection("guard", f"it has no attribute {name}{reason}", "", known))
+        return AttributeRead(
+            missing=Objection("guard", f"it has no attribute {name}{reason}", "", known)
+        )
     except BaseException as exc:
         if is_interrupt(exc):  # composing runs on the thread of the caller
             raise
-        return Reading(missing=_raised(f"reading {name}", exc))
+        return AttributeRead(missing=_raised(f"reading {name}", exc))
 
 
 _KNOWN_ENUMS: Final[dict[str, type[Enum]]] = {

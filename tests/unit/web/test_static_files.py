@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import taskgrove.web
-from taskgrove.web.page_files import FILES, page_file
+from taskgrove.web.static_files import FILES, page_file
 
 STATIC = Path(taskgrove.web.__file__).parent / "static"
 #: lit-html 3.3.3 as the package registry has it: `npm pack lit-html@3.3.3`.
