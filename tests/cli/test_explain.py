@@ -127,6 +127,19 @@ def test_a_doubled_key_is_a_warning_there_too(call: Call) -> None:
     assert next(it for it in told["parameters"] if it["name"] == "tag")["value"] == "second"
 
 
+def test_a_command_line_that_cannot_be_made_is_told_beside_the_rest(
+    call: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "odd.yaml").write_text("header: {}\nShell: {more: {a: 1}}\n")
+    done = call("odd.yaml", "Shell", "--explain", "--json")
+    told = json.loads(done.stdout)
+    assert (done.code, told["command"]) == (0, [])
+    assert "'more' is a dict, which cannot be one argument" in told["problem"]
+    done = call("odd.yaml", "Shell", "--explain")
+    assert "'more' is a dict, which cannot be one argument" in done.stdout
+    assert "Nothing was started." in done.stdout
+
+
 def test_secrets_are_shown_nowhere(call: Call) -> None:
     for how in (("--json",), ()):
         done = call("site.yaml", "Shell", "--explain", *how, "--set", "api_token=hunter2secret")

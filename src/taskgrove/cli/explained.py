@@ -16,6 +16,7 @@ from taskgrove.cli.origin_words import origin_rows
 from taskgrove.cli.recorded import write_json
 from taskgrove.cli.surroundings import shown_rule
 from taskgrove.cli.terminal import Terminal
+from taskgrove.errors import AnalysisError
 from taskgrove.events.redacted import without_secret
 from taskgrove.events.value_origin import ValueOrigin
 from taskgrove.view.terminal_text import safe_text
@@ -62,11 +63,11 @@ class ValuesExplained:
                 terminal.say()
                 terminal.say(f"{title}:", "bold")
                 print_table(terminal, _COLUMNS, [row for item in told for row in _rows(item)])
-        command = self._command()
-        if command:
+        command, problem = self._command()
+        if command or problem:
             terminal.say()
             terminal.say("Command line:", "bold")
-            terminal.say_paragraph(safe_text(shlex.join(command)))
+            terminal.say_paragraph(safe_text(problem or shlex.join(command)))
         terminal.say()
         terminal.say("Nothing was started.", "dim")
 
@@ -79,7 +80,7 @@ class ValuesExplained:
         }
         for title, told in self._parts():
             document[title.lower()] = [_as_data(item) for item in told]
-        document["command"] = self._command()
+        document["command"], document["problem"] = self._command()
         write_json(terminal, document)
 
     def _parts(self) -> Iterator[tuple[str, list[_ReadValue]]]:
@@ -120,14 +121,17 @@ class ValuesExplained:
             origin = of_header.get("environment") or ValueOrigin(variable, "header")
             yield _ReadValue(f"${variable}", value, origin)
 
-    def _command(self) -> list[str]:
-        """Return the command line of a program."""
+    def _command(self) -> tuple[list[str], str | None]:
+        """Return the command line of a program, and why there is none."""
         if self.entry.is_first_party:
-            return []
+            return [], None
         from taskgrove.analysis.parameters import render_argv  # noqa: PLC0415 - slow
 
         parameters: Any = self.resolved.parameters
-        return list(shown_rule().argv(render_argv(parameters)))
+        try:
+            return list(shown_rule().argv(render_argv(parameters))), None
+        except AnalysisError as exc:
+            return [], str(exc)
 
 
 def _limit(given_s: float | None, header_s: float, origin: ValueOrigin | None) -> _ReadValue:
