@@ -112,8 +112,8 @@ def test_the_last_attempt_counts_and_every_leaf_has_a_row(store: Store, history:
     assert [(row.path, row.values["payload.n"]) for row in history.results()] == [
         (other, 7), (LEAF, 2),
     ]  # fmt: skip
-    assert [row.path for row in history.results(analysis="M*")] == [other]
-    assert history.results(analysis="None") == []
+    assert [row.path for row in history.results(RunFilter(analysis="M*"))] == [other]
+    assert history.results(RunFilter(analysis="None")) == []
 
 
 @pytest.mark.parametrize("name", ["PyfaiIntegrate", "Integrate", "pyfai-integrate", "*ntegrate"])
@@ -156,8 +156,10 @@ def test_filters_choose_runs_and_the_limit_counts_those_with_results(
         kept(store, run_id, minute, (LEAF, described({"n": minute})))
     kept(store, "r4", 3)
     assert [row.run_id for row in history.results(RunFilter(limit=2))] == ["r3", "r2"]
-    labelled = RunFilter(labels={"shift": "night"})
-    assert [row.run_id for row in history.results(labelled, analysis="Fit")] == ["r3", "r2"]
+    labelled = RunFilter(labels={"shift": "night"}, analysis="Fit")
+    assert [row.run_id for row in history.results(labelled)] == ["r3", "r2"]
+    assert [run.run_id for run in history.runs(RunFilter(analysis="F?t"))] == ["r3", "r2", "r1"]
+    assert history.runs(RunFilter(analysis="Merge")) == []
     assert history.results(RunFilter(command="none")) == []
 
 
@@ -180,7 +182,7 @@ def test_what_is_asked_for_may_lie_in_a_list(store: Store, history: History) -> 
     assert told.value.hint == "did you mean 'rings'?"
     with pytest.raises(UsageError):
         history.results().columns(["none*"])
-    assert history.results(analysis="none").columns(["whatever"]) == []
+    assert history.results(RunFilter(analysis="none")).columns(["whatever"]) == []
 
 
 def test_a_frame_has_a_line_for_each_row(store: Store, history: History) -> None:
@@ -190,7 +192,10 @@ def test_a_frame_has_a_line_for_each_row(store: Store, history: History) -> None
     frame = history.results().to_frame()
     assert frame["n"].tolist() == [4, 1]
     assert frame["run_id"].tolist() == ["r2", "r1"]
-    assert list(history.results(analysis="none").to_frame().columns)[:2] == ["run_id", "command"]
+    assert list(history.results(RunFilter(analysis="none")).to_frame().columns)[:2] == [
+        "run_id",
+        "command",
+    ]
 
 
 def test_a_row_that_cannot_be_read_says_so(store: Store, history: History) -> None:

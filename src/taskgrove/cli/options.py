@@ -338,6 +338,10 @@ OfOutcome = Annotated[
 OfDevice = Annotated[
     str | None, Option("--device", "Only runs with a leaf for this device.", "NAME")
 ]
+OfAnalysis = Annotated[
+    str | None,
+    Option("--analysis", "Only runs with this analysis; * and ? as in a shell.", "NAME"),
+]
 Since = Annotated[
     str | None,
     Option("--since", "Only runs since 2h, 7d, today, or 2026-11-21 (UTC).", "TIME"),
@@ -348,9 +352,6 @@ WithLabel = Annotated[
 ]
 Limit = Annotated[int | None, Option("--limit", "Only the newest N runs.", "N", min=1)]
 ListLimit = Annotated[int, Option("--limit", "Only the newest N runs.", "N", min=1)]
-OfAnalysis = Annotated[
-    str | None, Option("--analysis", "Only this analysis; * and ? as in a shell.", "NAME")
-]
 ResultColumns = Annotated[
     list[str] | None,
     Option(
@@ -371,6 +372,7 @@ Filters = Annotated[
             "command": OfCommand,
             "outcomes": OfOutcome,
             "device": OfDevice,
+            "analysis": OfAnalysis,
             "since": Since,
             "until": Until,
             "labels": WithLabel,

@@ -30,7 +30,6 @@ _GAP: Final = 2
 @verb
 def runs_results(
     filters: opt.Filters,
-    analysis: opt.OfAnalysis = None,
     column: opt.ResultColumns = None,
     by_run: opt.ByRun = False,
     db: opt.Database = None,
@@ -50,10 +49,9 @@ def runs_results(
     table = ResultTable()
     if history is not None:
         with history:
-            table = history.results(which, analysis=analysis)
+            table = history.results(which)
             if not (table or csv or json):
-                narrowed = which.is_narrow or analysis is not None
-                _say_none(terminal, narrowed=narrowed)
+                _say_none(terminal, narrowed=which.is_narrow)
     if csv or json:
         rows = table.by_run(wanted) if by_run else table.records(wanted)
         if csv:

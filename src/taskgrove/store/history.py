@@ -394,19 +394,17 @@ class History:
         self._look_aside()
         return statistics_of(self._reader, which)
 
-    def results(
-        self, which: RunFilter = ALL_RUNS, *, analysis: str | None = None
-    ) -> run_results.ResultTable:
+    def results(self, which: RunFilter = ALL_RUNS) -> run_results.ResultTable:
         """Return the results of analyses over many runs, newest first.
 
         Args:
-            which: Which runs; its limit counts runs that have results.
-            analysis: Only of this analysis, with ``*`` and ``?`` as in a shell; None: of all.
+            which: Which runs; its limit counts runs that have results. Where it names an
+                analysis, only results of that one are returned.
         """
         from taskgrove.store.queries.run_results import results_of  # noqa: PLC0415 - slow
 
         self._look_aside()
-        return results_of(self._reader, which, analysis)
+        return results_of(self._reader, which)
 
     def estimate(
         self, command: str, *, leaf_count: int | None = None, but: str = ""

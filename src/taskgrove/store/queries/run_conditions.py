@@ -57,6 +57,13 @@ def conditions_of(reader: Reader, which: RunFilter) -> tuple[str, list[Any]]:
             f" AND {condition})"
         )
         parameters.append(parameter)
+    if which.analysis is not None:
+        condition, parameter = reader.glob("a.analysis", which.analysis)
+        parts.append(
+            "EXISTS (SELECT 1 FROM analyses a WHERE a.run_key = r.run_key"  # noqa: S608
+            f" AND {condition})"
+        )
+        parameters.append(parameter)
     for name, value in which.labels.items():
         if reader.dialect == "postgresql":
             parts.append("(r.labels::json ->> ?::text) = ?")

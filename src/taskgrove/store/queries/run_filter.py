@@ -47,6 +47,7 @@ class RunFilter:
             leaf.
         outcomes: Their outcomes; empty means any.
         device: A device that a leaf of the run was for; signs as in ``command``.
+        analysis: An analysis that the run has told the end of; signs as in ``command``.
         since: Runs that began at this instant or later; aware.
         until: Runs that began before this instant; aware.
         labels: Labels that the run must have, each with its value.
@@ -59,6 +60,7 @@ class RunFilter:
     command: str | None = None
     outcomes: tuple[RunOutcome, ...] = ()
     device: str | None = None
+    analysis: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +80,8 @@ class RunFilter:
     @property
     def is_narrow(self) -> bool:
         """True where it has a condition besides the limit."""
-        return any((self.command, self.outcomes, self.device, self.since, self.until, self.labels))
+        own = (self.command, self.outcomes, self.device, self.analysis)
+        return any((*own, self.since, self.until, self.labels))
 
     @property
     def since_ns(self) -> int | None:
@@ -100,6 +103,7 @@ def parse_filter(
     command: str | None = None,
     outcomes: Iterable[str] = (),
     device: str | None = None,
+    analysis: str | None = None,
     since: str | None = None,
     until: str | None = None,
     labels: Iterable[str] = (),
@@ -112,6 +116,7 @@ def parse_filter(
         command: As :class:`RunFilter`.
         outcomes: Words for outcomes; each may be several, with commas between them.
         device: As :class:`RunFilter`.
+        analysis: As :class:`RunFilter`.
         since: An instant; see :func:`parse_instant`.
         until: An instant.
         labels: ``name=value`` each.
@@ -126,6 +131,7 @@ def parse_filter(
         command=command,
         outcomes=tuple(parse_outcome(word) for word in words),
         device=device,
+        analysis=analysis,
         since=None if since is None else parse_instant(since, what="--since", clock=clock),
         until=None if until is None else parse_instant(until, what="--until", clock=clock),
         labels=dict(parse_label(text) for text in labels),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -215,18 +215,18 @@ def _unasked(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.startswith("parameters")]
 
 
-def results_of(reader: Reader, which: RunFilter, analysis: str | None = None) -> ResultTable:
+def results_of(reader: Reader, which: RunFilter) -> ResultTable:
     """Return the results of analyses of the runs that a filter lets through.
 
     Args:
         reader: Reads the store.
-        which: The filter; its limit counts runs that have results.
-        analysis: Only of this analysis, with signs as in a shell; None: of all.
+        which: The filter; its limit counts runs that have results, and where it names an analysis,
+            only the results of that one are returned.
     """
+    if which.analysis is None:  # those that have any
+        which = replace(which, analysis="*")
     where, parameters = conditions_of(reader, which)
-    name_is, name = ("", []) if analysis is None else _named(reader, analysis)
-    has_results = f"EXISTS (SELECT 1 FROM analyses a WHERE a.run_key = r.run_key{name_is})"  # noqa: S608
-    where = f"{where} AND {has_results}" if where else f" WHERE {has_results}"
+    condition, name = reader.glob("a.analysis", which.analysis or "*")
     limit = "" if which.limit is None else f" LIMIT {int(which.limit)}"
     rows = reader.rows(
         "SELECT r.run_id, r.command, r.state, r.status, r.result_code, r.health_state,"  # noqa: S608
@@ -234,9 +234,9 @@ def results_of(reader: Reader, which: RunFilter, analysis: str | None = None) ->
         f" FROM (SELECT r.run_key AS chosen FROM runs r{where}"
         f" ORDER BY r.created_ns DESC, r.run_key DESC{limit}) AS c"
         " JOIN runs r ON r.run_key = c.chosen JOIN analyses a ON a.run_key = r.run_key"
-        f"{name_is} JOIN paths p ON p.path_key = a.path_key"
+        f" AND {condition} JOIN paths p ON p.path_key = a.path_key"
         " ORDER BY r.created_ns DESC, r.run_key DESC, a.sequence",
-        [*parameters, *name, *name],
+        [*parameters, name],
     )
     last: dict[tuple[str, str], ResultRow] = {}
     for run_id, command, *outcome, created_ns, path, of, status, detail in rows:
@@ -245,11 +245,6 @@ def results_of(reader: Reader, which: RunFilter, analysis: str | None = None) ->
             run_id, command, outcome_word(*outcome), created_ns, path, of, status, detail
         )
     return ResultTable(last.values())
-
-
-def _named(reader: Reader, analysis: str) -> tuple[str, list[str]]:
-    condition, parameter = reader.glob("a.analysis", analysis)
-    return f" AND {condition}", [parameter]
 
 
 def _row_of(
