@@ -15,12 +15,12 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format bench newest clean FORCE
+.PHONY: help demo test test-all lint format bench screenshots newest clean FORCE
 
 help: ## Say what each target does
 	@echo "make <target> [ARGS='...'] [PYTHON=python3.12]   (PYTHON counts when $(VENV) is made)"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile \
-	  | while IFS='|' read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
+	  | while IFS='|' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.ready-demo ## Run a telescope command on 18 simulated TANGO devices, three times, then analyses of a scan
 	@"$(PY)" -m taskgrove demo $(ARGS)
@@ -43,6 +43,9 @@ format: $(VENV)/.ready-dev ## Put the code into the house style
 
 bench: $(VENV)/.ready-test ## Measure speed and memory, as ratios within one run
 	"$(PY)" -m benchmarks $(ARGS)
+
+screenshots: $(VENV)/.ready-test ## Take pictures of the page and of the terminal, in build/screenshots and docs/images
+	"$(PY)" docs/make_pictures.py $(ARGS)
 
 newest: $(VENV)/.ready-dev ## Take the newest versions of all packages into constraints.txt, and say what changed
 	@cp constraints.txt $(VENV)/constraints.before

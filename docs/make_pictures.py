@@ -1,8 +1,9 @@
-"""Makes the pictures of the documentation from a real run of the demo.
+"""Makes the pictures of the documentation from real runs of the demo: ``make screenshots``.
 
-Run it with ``python docs/make_pictures.py``; it starts the demo's eighteen simulated
-devices, waits until two beams have failed while others still run, and writes what the
-terminal shows at that moment to ``docs/images/live-tree.svg``.
+It starts the demo's eighteen simulated devices, waits until two beams have failed while others
+still run, and writes what the terminal shows at that moment to ``docs/images/live-tree.svg``. Then
+it takes pictures of every view of the page, in ``build/screenshots``; the best go to
+``docs/images``, too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,10 +34,11 @@ from taskgrove_demo.acts import CONFIGURATION, TELESCOPE_ACTS
 from taskgrove_demo.managers import Telescope
 
 PICTURE = Path(__file__).parent / "images" / "live-tree.svg"
+SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 WIDTH = 96
 
 
-def main() -> None:
+def picture_tree() -> None:
     """Run the second act of the demo and keep one moment of it."""
     command_map = load_command_map(demo_map())
     settings = {"duration_s": 4.0, "spread": 0.4}
@@ -61,6 +65,15 @@ def main() -> None:
     PICTURE.write_text(picture, "utf-8")
 
 
+def picture_page() -> None:
+    """Take the pictures of the page."""
+    from page_pictures import keep, take_pictures  # noqa: PLC0415 - needs the root in the path
+
+    with tempfile.TemporaryDirectory(prefix="taskgrove-") as folder:
+        take_pictures(Path(folder), SCREENSHOTS)
+    keep(SCREENSHOTS, PICTURE.parent)
+
+
 def draw(view: RunView, now_s: float) -> str:
     """Return the tree as an SVG that loads nothing from elsewhere."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
@@ -77,4 +90,6 @@ def draw(view: RunView, now_s: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # the browser is that of the tests
+    picture_tree()
+    picture_page()

@@ -82,9 +82,9 @@ class Page:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.call("Emulation.setDeviceMetricsOverride", metrics, self.session)
 
-    def dark(self) -> None:
-        """Have the page drawn for somebody who prefers dark colours."""
-        features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    def dark(self, dark: bool = True) -> None:
+        """Have the page drawn for somebody who prefers dark colours, or light ones."""
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.browser.call("Emulation.setEmulatedMedia", {"features": features}, self.session)
 
     def picture(self) -> bytes:

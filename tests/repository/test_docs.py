@@ -84,3 +84,10 @@ def test_every_status_is_explained() -> None:
         for name in re.findall(r"[A-Z_]{3,}", row.split("|")[1])
     }
     assert said == {status.name: status.is_final for status in TaskStatus}
+
+
+def test_pictures_are_small_and_each_is_shown() -> None:
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size < 150_000, picture.name
+        assert f"images/{picture.name})" in pages, picture.name

@@ -163,6 +163,21 @@ def test_every_leaf_of_a_large_run_is_shown_as_the_record_has_it(
     assert page.errors == []
 
 
+def test_a_narrow_window_hides_nothing_beside_it(
+    chromium: Chromium, opened: list[Page], site: Site
+) -> None:
+    page = open_page(chromium, opened, site.server.new_link(), site.server.port)
+    page.size(420, 700)
+    page.wait_for("document.querySelector('.wide')?.textContent.includes('no lock')")
+    for box in ("document.documentElement", "document.querySelector('.wide')"):
+        page.wait_for(f"{box}.scrollWidth <= {box}.clientWidth")
+    go(page, "bad")
+    page.wait_for("document.documentElement.scrollWidth <= innerWidth")
+    page.evaluate("document.querySelector('.line[data-state=failed]').click()")
+    # The step is shown below the tree, and comes into sight.
+    page.wait_for("document.querySelector('.node h2').getBoundingClientRect().top < innerHeight")
+
+
 HOSTILE = {
     "<script>alert(1)": "<img src=x onerror=alert(1)>",
     "<b onclick=alert(1)>bold": "javascript:alert(1)",

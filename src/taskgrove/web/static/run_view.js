@@ -12,6 +12,7 @@ import { counted, duration, line, mayPass, msOf, read, shown, timeText, utcText 
 const LINE = 26; // the height of a line of the tree, in pixels, as in style.css
 const SPARE = 6; // lines beyond the edges
 const ASK_MS = 500; // between two looks at the selected node
+const STACKED = "(max-width: 900px)"; // as in style.css
 const HIDDEN_MS = 250; // between two drawings while there are no frames
 const USUAL_MS = 5000; // until usual durations that could not be read are asked for again
 const MOST = 200; // lines that may be elements at once
@@ -121,6 +122,13 @@ export class RunView {
     this.draw();
   }
 
+  // Select by the pointer: where the step is shown below the tree, bring it into sight.
+  choose(path) {
+    this.select(path);
+    this.render();
+    if (matchMedia(STACKED).matches) this.page.querySelector(".node")?.scrollIntoView({ block: "nearest" });
+  }
+
   see() {
     const at = this.tree.lineOf(this.selected);
     const box = this.page.querySelector(".tree");
@@ -161,12 +169,13 @@ export class RunView {
     const devices = row.devices ?? [];
     const more = (row.device_count ?? 0) > devices.length ? ` +${row.device_count - devices.length}` : "";
     const inside = folded ? [...node.tally].filter(([, count]) => count).map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ") : "";
-    const words = folded ? inside : (row.message ?? "") || (row.rule ?? "");
+    const said = row.is_leaf ? [row.message, row.rule] : [row.rule, row.message]; // of a group its sum
+    const words = folded ? inside : said.find(Boolean) ?? "";
     return html`<div class="line" role="treeitem" id=${`line-${row.number}`} data-path=${row.path} data-state=${row.state}
       aria-level=${node.depth + 1} aria-setsize=${node.parent ? node.parent.children.length : 1} aria-posinset=${(node.place ?? 0) + 1}
       aria-expanded=${node.children.length ? String(!folded) : nothing} aria-selected=${String(row.path === this.selected)}
       aria-label=${[line(node.name), row.state, wait?.words, usual?.words].filter(Boolean).join(", ")}
-      .style=${`transform: translateY(${at * LINE}px)`} @click=${() => this.select(row.path)}>
+      .style=${`transform: translateY(${at * LINE}px)`} @click=${() => this.choose(row.path)}>
       <span class="name" .style=${`padding-left: ${Math.min(node.depth, 30) * 16}px`}>${node.children.length
         ? html`<span class="twist" aria-hidden="true" @click=${(event) => { event.stopPropagation(); this.tree.fold(node, !folded); this.draw(); }}>${folded ? "▸" : "▾"}</span>`
         : html`<span class="twist"></span>`}<bdi class=${row.is_leaf ? "" : "group"}>${line(node.name, 200)}</bdi></span>
@@ -246,7 +255,7 @@ export class RunView {
     const end = msOf(run.ended_ns) ?? (head.is_living ? this.live.now() : msOf(run.last_ns));
     const busy = [...(this.tree.root?.tally ?? [])].filter(([, count]) => count);
     return html`
-      <h1><bdi>${line(run.command)}</bdi> <span class="outcome tone-${look.tone}">${look.mark} ${head.outcome}${head.is_paused ? ", paused" : ""}</span> ${this.buttons()}</h1>
+      <h1><bdi>${line(run.command)}</bdi> <span class="outcome tone-${look.tone}">${look.mark} ${head.outcome}${head.is_paused ? ", paused" : ""}</span>${head.is_living && this.tree.root?.tally.get("held") ? html` <span class="tone-warn">${this.about.looks.held.mark} waits for a decision</span>` : nothing} ${this.buttons()}</h1>
       <p class="facts"><span><bdi>${line(run.run_id)}</bdi></span>
         <span title=${utcText(msOf(run.created_ns))}>began ${timeText(msOf(run.created_ns))}</span>
         <span class="elapsed">${duration(end - msOf(run.created_ns))}</span>
@@ -259,8 +268,8 @@ export class RunView {
       <p class="why" id="why"><bdi>${shown(head.sentence)}</bdi></p>
       ${head.groups.length ? html`<details open><summary>${counted(head.groups.length, "cause")}</summary><ul class="causes">${head.groups.slice(0, 10).map((group) => html`<li>
         <bdi>${line(group.cause)}</bdi> <span class="calm">(${counted(group.count, "leaf", "leaves")})</span>
-        ${group.paths.slice(0, 5).map((path) => html` <button type="button" class="link" @click=${() => this.select(path)}><bdi>${line(path, 120)}</bdi></button>`)}</li>`)}</ul></details>` : nothing}
-      ${head.lists.map((list) => html`<details><summary><bdi>${line(list.title)}</bdi></summary><ul>${list.items.slice(0, 30).map((item) => html`<li><bdi>${shown(item)}</bdi></li>`)}</ul></details>`)}`;
+        ${group.paths.slice(0, 5).map((path) => html` <button type="button" class="link" @click=${() => this.choose(path)}><bdi>${line(path, 120)}</bdi></button>`)}</li>`)}</ul></details>` : nothing}
+      <div class="lists">${head.lists.map((list) => html`<details><summary><bdi>${line(list.title)}</bdi></summary><ul>${list.items.slice(0, 30).map((item) => html`<li><bdi>${shown(item)}</bdi></li>`)}</ul></details>`)}</div>`;
   }
 
   render() {

@@ -71,7 +71,7 @@ export class RunsView {
     if (found.runs.length === 0) return found.is_narrow
       ? html`<p>No runs match. <a href="/" @click=${this.go}>Show all runs</a></p>`
       : html`<p>No run has been recorded yet. Type in a terminal: <code>taskgrove run MAP COMMAND</code>. The run appears here.${this.about.may_start ? html` Or <a href="/start" @click=${this.go}>start a command</a>.` : nothing}</p>`;
-    return html`${trouble}<div class="wide"><table><thead><tr><th>Outcome</th><th>Command</th><th>Began</th><th class="number">Took</th><th class="number">Leaves</th><th>Why</th><th>Run</th></tr></thead>
+    return html`${trouble}<div class="wide"><table class="runs"><thead><tr><th>Outcome</th><th>Command</th><th>Began</th><th class="number">Took</th><th class="number">Leaves</th><th>Why</th><th>Run</th></tr></thead>
       <tbody>${found.runs.map((run) => this.row(run))}</tbody></table></div>
       ${found.has_more ? html`<p><button type="button" @click=${() => this.narrow("limit", String(Math.min(1000, found.runs.length * 4)))}>Show more</button></p>` : nothing}`;
   }
