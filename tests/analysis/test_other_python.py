@@ -26,6 +26,7 @@ from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.errors import AnalysisError, UsageError
 from tests.analysis.analysis_runs import GUARD_S, Heard
+from tests.repository.test_old_python import old_modules
 
 _MODULE = """
 import sys, time
@@ -51,6 +52,10 @@ class There(AnalysisTask):
             "prefix": sys.prefix,
             "version": sys.version.split()[0],
             "lows": [region.low for region in given.regions],
+            "ours": sorted(
+                module.__file__ for name, module in sys.modules.items()
+                if name.partition(".")[0] == "taskgrove"
+            ),
             "has": sorted({"msgspec", "pydantic"} & set(sys.modules)),
             "plots": ElogSummaryPlots("there/one", {"tab": "<p>drawn there</p>", "more": ["text"]}),
             "long": "x" * 300_000,
@@ -144,6 +149,8 @@ def test_an_analysis_in_an_interpreter_without_our_packages(
     assert result.summary == "done there"
     payload = result.payload
     assert payload["has"] == []
+    unread = set(map(Path, payload["ours"])) - set(old_modules())
+    assert {file.name for file in unread} <= {"foreign_values.py", "words.py"}  # see pyproject.toml
     assert payload["lows"] == [0.5, 2.0]
     assert payload["numbers"] == [-1, -40, 300, 70_000, 2**40, -(2**40), 1.5, None, True]
     assert len(payload["long"]) == 300_000
