@@ -149,6 +149,21 @@ def test_files_among_figures_are_published_beside_the_page(tmp_path: Path, work:
     assert content.count('type="radio"') == 1  # the only tab is that of the figure
 
 
+def test_a_document_of_an_author_reads_the_files_beside_it(tmp_path: Path, work: Path) -> None:
+    (work / "final map.ccp4.gz").write_bytes(b"packed")
+    html = (
+        b"<!doctype html><a href='taskgrove-file:final map.ccp4.gz'>x</a>"
+        b"<script>fetch('taskgrove-file:final map.ccp4')</script>taskgrove-file:other"
+    )
+    figures = [html, work / "final map.ccp4", work / "final map.ccp4.gz"]
+    page = PagePublisher(tmp_path / "pages").publish(ElogSummaryPlots("a", figures))
+    plain, packed = page.files
+    assert page.file.read_text() == (
+        f"<!doctype html><a href='_taskgrove/{packed.key}/final%20map.ccp4.gz'>x</a>"
+        f"<script>fetch('_taskgrove/{plain.key}/final%20map.ccp4')</script>taskgrove-file:other"
+    )
+
+
 def test_a_page_may_hold_files_only(tmp_path: Path, work: Path) -> None:
     page = PagePublisher(tmp_path / "pages").publish(ElogSummaryPlots("a", work / "table.csv"))
     assert [file.name for file in page.files] == ["table.csv"]

@@ -128,6 +128,8 @@ def test_the_frame_shows_the_page_and_the_scripts_that_it_shares(site: Site, plo
     policy = page.headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts allow-downloads; default-src 'none'")
     assert "allow-same-origin" not in policy
+    own = f"127.0.0.1:{site.server.port}/shown/{frame.split('/')[2]}/"
+    assert f"; connect-src {own} data: blob:;" in policy
     assert "frame-ancestors 'self'" in policy
     assert page.headers["x-frame-options"] == "SAMEORIGIN"
     (script,) = re.findall(r' src="\.\./\.\./(_taskgrove/assets/[^"]+)"', page.body.decode())

@@ -170,6 +170,22 @@ def test_a_hostile_page_reaches_nothing(
     ]
 
 
+def test_a_page_of_an_author_reads_its_files_in_the_frame(
+    site: Site, look: Callable[[str], Page], tmp_path: Path
+) -> None:
+    density = tmp_path / "final.ccp4"
+    density.write_bytes(b"density")
+    viewer = b"""<!doctype html><title>x</title><p>a viewer<script>
+    fetch("taskgrove-file:final.ccp4").then(answer => answer.text()).then(text => {
+      document.querySelector("p").textContent = text; });
+    </script>"""
+    recorded_plots(site.record, tmp_path, "run-1", {"map": [viewer, density]})
+    page = look("/plots")
+    frame = show(page, "map")
+    frame.wait_for("document.querySelector('p').textContent === 'density'")
+    assert frame.errors == []
+
+
 def test_hostile_names_and_values_are_text(
     site: Site, look: Callable[[str], Page], tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ from taskgrove.analysis.publishing.page_files import (
     FileRecord,
     picture_name,
     remove_unnamed,
+    with_addresses,
 )
 from taskgrove.analysis.publishing.page_folder import Folder
 from taskgrove.analysis.publishing.page_header import with_header
@@ -199,7 +200,9 @@ class PagePublisher:
             beside = Beside(page, stack, self._file_limit_bytes)
             files = tuple(map(beside.stage, drawn.files))
             now_ns = self._clock.wall_ns()
-            data = with_header(html, plots.display_name, now_ns, origin, parameters, files)
+            data = with_header(
+                with_addresses(html, files), plots.display_name, now_ns, origin, parameters, files
+            )
             if self._share_scripts:
                 data = with_shared_scripts(data, len(parts), root)
             record = PageRecord(

@@ -81,7 +81,7 @@ def kept_page(page: PageOfRecord) -> KeptPage | None:
                 if version.sha256 == page.sha256 and _is_there(folder, version):
                     files = _sound(version.files)
                     return KeptPage(version.file, "", _picture(version.picture), files)
-        if _has_hash(folder.read(PAGE_FILE), page.sha256):  # its record is gone
+        elif _has_hash(folder.read(PAGE_FILE), page.sha256):  # its record is gone
             return KeptPage(PAGE_FILE)
     return None
 

@@ -18,6 +18,8 @@ from typing import Final
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 
+#: The address under which pages are shown; a key follows.
+SHOWN: Final = "/shown/"
 _HOUR_S: Final = 3_600
 #: Keeps keys of pages and cookies apart.
 _LABEL: Final = b"page\0"

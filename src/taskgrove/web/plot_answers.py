@@ -15,10 +15,8 @@ from taskgrove.errors import UsageError, did_you_mean
 from taskgrove.store.history import History
 from taskgrove.store.queries.published_pages import PublishedPageRow
 from taskgrove.web.kept_pages import KeptPage, kept_page
-from taskgrove.web.page_keys import PageKeys
+from taskgrove.web.page_keys import SHOWN, PageKeys
 
-#: The address under which a page is shown in its frame.
-SHOWN: Final = "/shown/"
 #: How many plots a list shows, and at most.
 LIST_PLOTS: Final = 60
 MOST_PLOTS: Final = 1_000
@@ -131,7 +129,7 @@ def _files(row: PublishedPageRow, kept: KeptPage, keys: PageKeys) -> list[dict[s
             "name": file.name,
             "label": file.label,
             "size_bytes": file.size_bytes,
-            "address": _address(row, keys, f"{OWN_FOLDER}/{file.key}/{file.name}"),
+            "address": _address(row, keys, "") + file.address,
         }
         for file in kept.files
     ]

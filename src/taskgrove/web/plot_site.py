@@ -13,11 +13,9 @@ from starlette.routing import Route
 
 from taskgrove.store.history import History
 from taskgrove.web.answers import given_in, told_endpoint
-from taskgrove.web.page_keys import PageKeys
-from taskgrove.web.plot_answers import SHOWN, list_of_plots, one_plot
+from taskgrove.web.page_keys import SHOWN, PageKeys
+from taskgrove.web.plot_answers import list_of_plots, one_plot
 from taskgrove.web.shown_pages import ShownPages
-
-__all__ = ["SHOWN", "plot_routes"]
 
 
 def plot_routes(history: History, keys: PageKeys) -> list[Route]:

@@ -9,8 +9,8 @@ Threads: the server's asyncio loop; the record and the disk are read on threads 
 
 from __future__ import annotations
 
-import logging
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -23,9 +23,7 @@ from taskgrove.errors import StoreError, UnknownRunError
 from taskgrove.store.history import History
 from taskgrove.store.queries.run_rows import PageRow
 from taskgrove.web import kept_pages
-from taskgrove.web.page_keys import PageKeys
-
-_LOGGER = logging.getLogger(__name__)
+from taskgrove.web.page_keys import SHOWN, PageKeys
 
 _POLICY: Final = "; ".join(
     (
@@ -36,7 +34,7 @@ _POLICY: Final = "; ".join(
         "img-src 'self' data: blob:",
         "media-src data: blob:",
         "font-src data:",
-        "connect-src data: blob:",
+        "connect-src {place} data: blob:",
         "worker-src blob: data:",
         "child-src blob: data:",
         "form-action 'none'",
@@ -44,10 +42,11 @@ _POLICY: Final = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-#: In place of the headers of other answers. A page without an origin may load its own scripts.
+#: In place of the headers of other answers. A page without an origin may load its own scripts,
+#: and read its own files: whoever has the key may.
 _HEADERS: Final = {
-    "Content-Security-Policy": _POLICY,
     "X-Frame-Options": "SAMEORIGIN",
+    "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Cross-Origin-Opener-Policy": "unsafe-none",
     "Cache-Control": "private, max-age=3600",
@@ -79,7 +78,12 @@ class ShownPages:
     async def answer(self, request: Request) -> Response:
         """Return the page, or a part of it, that an address names."""
         key, path = request.path_params["key"], request.path_params["path"]
-        return await run_in_threadpool(partial(self._answer, key, path))
+        answer = await run_in_threadpool(partial(self._answer, key, path))
+        # The entrance knows the host; the router allows no slash in the key.
+        is_good = answer.status_code == HTTPStatus.OK
+        place = f"{request.headers['host']}{SHOWN}{key}/" if is_good else ""
+        answer.headers["Content-Security-Policy"] = _POLICY.format(place=place)
+        return answer
 
     def _answer(self, key: str, path: str) -> Response:
         named = self._keys.page_of(key)

@@ -32,8 +32,8 @@ from taskgrove.web.answers import (
     told_endpoint,
 )
 from taskgrove.web.entrance import COOKIE, COOKIE_S, Caller, Entrance, cookie_of
-from taskgrove.web.page_keys import PageKeys
-from taskgrove.web.plot_site import SHOWN, plot_routes
+from taskgrove.web.page_keys import SHOWN, PageKeys
+from taskgrove.web.plot_site import plot_routes
 from taskgrove.web.record_watch import RecordWatch
 from taskgrove.web.start_settings import Starts
 from taskgrove.web.start_site import start_routes

@@ -37,7 +37,11 @@ def without_files(
             f"a page has {MOST_FILES} files at most, not {len(found)}",
             hint="pack them into one archive",
         )
-    return (rest if found else figures), tuple(found.values())
+    if not found:
+        return figures, ()
+    # A document of an author's own stays the whole page: in a frame it could not read its files.
+    is_alone = isinstance(rest, list) and len(rest) == 1
+    return (rest[0] if is_alone else rest), tuple(found.values())
 
 
 def _rest(value: Any, label: str, folder: Path, found: dict[str, AttachedFile], depth: int) -> Any:

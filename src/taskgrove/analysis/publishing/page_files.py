@@ -15,7 +15,9 @@ import re
 import stat
 from collections.abc import Iterable
 from contextlib import ExitStack
+from html import escape
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -26,6 +28,8 @@ from taskgrove.errors import AnalysisError
 
 _KEY_LENGTH: Final = 16
 _PIECE_BYTES: Final = 1 << 20
+#: How HTML of an author's own names a file beside its page.
+FILE_SCHEME: Final = "taskgrove-file:"
 FILE_KEY: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -45,6 +49,11 @@ class FileRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int
     sha256: str
     label: str = ""
+
+    @property
+    def address(self) -> str:
+        """Its address, relative to the page."""
+        return f"{OWN_FOLDER}/{self.key}/{quote(self.name, safe='')}"
 
     @property
     def is_sound(self) -> bool:
@@ -121,6 +130,14 @@ class Beside:
         if self._folder is None:
             self._folder = self._stack.enter_context(self._page.enter(OWN_FOLDER))
         return self._folder
+
+
+def with_addresses(page: bytes, files: Iterable[FileRecord]) -> bytes:
+    """Return a page in which ``taskgrove-file:NAME`` became the address of that file."""
+    for file in sorted(files, key=lambda file: len(file.name), reverse=True):
+        for name in (file.name, escape(file.name)):
+            page = page.replace(f"{FILE_SCHEME}{name}".encode(), file.address.encode())
+    return page
 
 
 def picture_name(content: bytes, suffix: str) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
-from urllib.parse import quote
 
 from taskgrove.analysis.figures.html_document import ORIGIN_MARK
 from taskgrove.analysis.publishing.page_files import FileRecord
-from taskgrove.analysis.publishing.page_names import INDEX_PAGE, OWN_FOLDER
+from taskgrove.analysis.publishing.page_names import INDEX_PAGE
 from taskgrove.analysis.publishing.page_origin import PageOrigin
 from taskgrove.analysis.publishing.page_words import counted, shown, size_text, time_tag
 
@@ -109,7 +108,7 @@ def _parameters(parameters: Mapping[str, str]) -> str:
 def _files(files: Sequence[FileRecord]) -> str:
     if not files:
         return ""
-    items = "".join(f"<li>{file_link(OWN_FOLDER, file)}</li>" for file in files)
+    items = "".join(f"<li>{file_link('', file)}</li>" for file in files)
     return (
         f"<details open><summary>{counted(len(files), 'file')}</summary><ul>{items}</ul></details>"
     )
@@ -119,13 +118,13 @@ def file_link(folder: str, file: FileRecord) -> str:
     """Return a link to a file of a page, with its size.
 
     Args:
-        folder: The address of the folder of the page's files.
+        folder: The address of the folder of the page, with a slash at its end; empty: the link
+            is on the page itself.
         file: The file.
     """
-    address = f"{folder}/{quote(file.key, safe='')}/{quote(file.name, safe='')}"
     label = f" ({shown(file.label)})" if file.label and file.label != file.name else ""
     return (
-        f'<a href="{escape(address)}" download>{shown(file.name)}</a>{label}'
+        f'<a href="{escape(folder + file.address)}" download>{shown(file.name)}</a>{label}'
         f" · {size_text(file.size_bytes)}"
     )
 

@@ -197,7 +197,7 @@ def _item(page: PageRecord) -> str:
         lines.append(f"<p>loads something from the network: {shown(page.foreign[0])}</p>\n")
     files = [file for file in page.files if file.is_sound]
     if files:
-        links = " · ".join(file_link(f"{folder}/{OWN_FOLDER}", file) for file in files)
+        links = " · ".join(file_link(f"{folder}/", file) for file in files)
         lines.append(f"<p>{counted(len(files), 'file')}: {links}</p>\n")
     versions = [version for version in page.versions if VERSION.fullmatch(version.file)]
     if versions:
