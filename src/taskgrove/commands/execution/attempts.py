@@ -135,9 +135,44 @@ def read_end(status: Any, result: Any, cause: Any) -> tuple[TaskStatus, Any, Cau
     return known, result, cause if type(cause) is Cause else None, given
 
 
-def is_plain_result(result: Any) -> bool:
-    """Return True for an understood result: a code and a message."""
-    return type(result) is tuple and tuple(map(type, result)) == (ResultCode, str)
+class _Plain(msgspec.Struct, array_like=True, omit_defaults=True):
+    """An attempt without foreign values."""
+
+    number: int
+    status: TaskStatus
+    code: ResultCode
+    message: str
+    cause: Cause | None = None
+
+
+_PACKER: Final = msgspec.msgpack.Encoder()
+_UNPACKER: Final = msgspec.msgpack.Decoder(list[_Plain])
+
+
+def packed(attempts: Sequence[Attempt]) -> bytes | None:
+    """Return attempts in a form that takes little room; None: they hold foreign values."""
+    plain: list[_Plain] = []
+    for number, status, result, fields in attempts:
+        others = (value for name, value in fields.items() if name != "cause")
+        if type(result) is not tuple or tuple(map(type, result)) != (ResultCode, str):
+            return None
+        if any(value is not None for value in others):
+            return None
+        plain.append(_Plain(number, status, result[0], result[1], fields.get("cause")))
+    try:
+        small = _PACKER.encode(plain)
+        _UNPACKER.decode(small)
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError):
+        return None  # a runner of others may put anything into a cause
+    return small
+
+
+def unpacked(small: bytes) -> tuple[Attempt, ...]:
+    """Return the attempts that were packed."""
+    return tuple(
+        Attempt(it.number, it.status, (it.code, it.message), {"cause": it.cause})
+        for it in _UNPACKER.decode(small)
+    )
 
 
 def is_problem(result: Any) -> bool:

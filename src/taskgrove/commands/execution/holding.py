@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from taskgrove.commands.execution.attempts import Attempt, is_plain_result, told_of
+from taskgrove.commands.execution.attempts import Attempt, packed, told_of
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.hold_settings import hold_timeout_of, holds
 from taskgrove.commands.execution.leaf_run import LeafOwner, LeafRun
@@ -88,7 +88,7 @@ class Holding:
         self._holds = holds
         # An exception holds the frames of its traceback: only one of many is kept.
         self._exception: tuple[WaitingStep, BaseException] | None = None
-        self._failures: dict[Any, tuple[Attempt, ...]] = {}
+        self._failures: dict[bytes, bytes] = {}
 
     # -- a failed attempt -------------------------------------------------------------------
 
@@ -125,31 +125,25 @@ class Holding:
     def _step(
         self, leaf_run: LeafRun, ended: Attempt, exception: BaseException | None
     ) -> WaitingStep:
-        failure = self._shared(ended)
         step = WaitingStep(
             leaf_run.leaf,
             leaf_run.composite,
             leaf_run=leaf_run,
-            attempts=(*leaf_run.earlier, *failure) if leaf_run.earlier else failure,
+            attempts=self._small((*leaf_run.earlier, ended)),
         )
         kept = self._exception
         if exception is not None and (kept is None or kept[0].stage not in OPEN):
             self._exception = step, exception
         return step
 
-    def _shared(self, ended: Attempt) -> tuple[Attempt, ...]:
-        """Return a failure, or an equal one that is kept already: many leaves fail alike."""
-        _, _, result, fields = ended
-        others = [value for name, value in fields.items() if name != "cause"]
-        if not is_plain_result(result) or any(value is not None for value in others):
-            return (ended,)  # foreign values may not be comparable
-        known = self._failures.get(ended.words)
-        if known is not None and known[0] == ended:
-            return known
+    def _small(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...] | bytes:
+        """Return failures in little room; many leaves fail alike, which is kept once."""
+        small = packed(attempts)
+        if small is None:
+            return attempts
         if len(self._failures) >= _FAILURES_KEPT:
             self._failures.clear()
-        self._failures[ended.words] = failure = (ended,)
-        return failure
+        return self._failures.setdefault(small, small)
 
     def _is_held(self, leaf_run: LeafRun, ended: Attempt) -> bool:
         """Return whether a failure is held: not one by a limit from above."""

@@ -356,9 +356,7 @@ class LeafRun(LeafMachine):
             request: The request of an operator that decided it, or None.
         """
         self.attempt, self.earlier = attempts[-1].number, attempts[:-1]
-        _, status, result, fields = attempts[-1]
-        # A copy: leaves that failed alike share them (``holding.py``).
-        self._report_end(status, result, dict(fields), request)
+        self._report_end(*attempts[-1][1:], request)
         self.run.ended(self)
 
     def decided(

@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import Final
 
 from taskgrove.clock import SYSTEM_CLOCK
-from taskgrove.commands.execution.attempts import Attempt
+from taskgrove.commands.execution.attempts import Attempt, unpacked
 from taskgrove.commands.execution.composite import Composite
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.task import BaseTask
@@ -112,7 +112,6 @@ class WaitingStep:
         composite: The composite that holds it.
         stage: Where it is; only :meth:`WaitingSteps.move` changes it.
         leaf_run: The last attempt of a leaf that has failed; None for a step that is parked.
-        attempts: How its attempts ended, in order; empty for a step that is parked.
         is_due: Whether only the pause of the run keeps the next attempt from starting.
         request: The request of an operator for the next attempt, or None.
         timer: Ends the delay, or the hold; or None.
@@ -120,7 +119,7 @@ class WaitingStep:
     """
 
     __slots__ = (
-        "attempts", "composite", "is_due", "leaf_run", "node", "on_late_end", "request", "stage",
+        "_failures", "composite", "is_due", "leaf_run", "node", "on_late_end", "request", "stage",
         "timer",
     )  # fmt: skip
 
@@ -130,13 +129,13 @@ class WaitingStep:
         composite: Composite,
         *,
         leaf_run: LeafRun | None = None,
-        attempts: tuple[Attempt, ...] = (),
+        attempts: tuple[Attempt, ...] | bytes = (),
     ) -> None:
         self.node = node
         self.composite = composite
         self.stage = UNBEGUN if leaf_run is None else ACTIVE
         self.leaf_run = leaf_run
-        self.attempts = attempts
+        self._failures = attempts  # in the small form where there is one
         self.is_due = False
         self.request: SteeringRequest | None = None
         self.timer: TimerEntry | None = None
@@ -152,6 +151,17 @@ class WaitingStep:
     def path(self) -> str:
         """Its path."""
         return f"{self.composite.path}/{self.node.name}"
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """How its attempts ended, in order; empty for a step that is parked."""
+        kept = self._failures
+        return unpacked(kept) if isinstance(kept, bytes) else kept
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was an attempt."""
+        return bool(self._failures)
 
     @property
     def is_of_group(self) -> bool:
@@ -213,7 +223,7 @@ class WaitingSteps:
         """Return whether something waits that has begun, at a path or below (lock held)."""
         below = f"{path}/"
         return any(
-            bool(step.attempts) if step.path == path else step.path.startswith(below)
+            step.has_begun if step.path == path else step.path.startswith(below)
             for step in self._steps.values()
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgrove.commands.execution.attempts import Attempt, told_of
+from taskgrove.commands.execution.attempts import Attempt, packed, told_of, unpacked
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -25,6 +25,33 @@ def attempt(number: int, words: str, begun: bool = True, status: TaskStatus = FA
     kind = "reported" if begun else "not_started"
     cause = Cause(kind=kind, said=words)  # type: ignore[arg-type]
     return Attempt(number, status, (code, words), {"cause": cause})
+
+
+def test_failures_are_the_same_in_little_room() -> None:
+    failures = (attempt(1, DIED), attempt(2, NOT_SENT, begun=False, status=REJECTED))
+    small = packed(failures)
+    assert small is not None
+    assert unpacked(small) == failures
+
+
+ODD: Any = "odd"
+
+
+@pytest.mark.parametrize(
+    ("result", "fields"),
+    [
+        ((ResultCode.FAILED, "no lock"), {"error": RuntimeError("no lock")}),
+        ((ResultCode.FAILED, "no lock"), {"devices": ("a/b/c",)}),
+        ((ResultCode.FAILED, "no lock"), {"cause": Cause(kind=ODD)}),
+        ((ResultCode.FAILED, "no lock"), {"cause": Cause(kind="reported", said="\ud800")}),
+        ((ResultCode.FAILED, "no lock"), {"cause": Cause(kind="reported", return_code=2**70)}),
+        ((ResultCode.FAILED, object()), {}),
+        ((), {}),
+        ("no lock", {}),
+    ],
+)
+def test_foreign_values_stay_as_they_are(result: Any, fields: dict[str, Any]) -> None:
+    assert packed((Attempt(1, FAILED, result, fields),)) is None
 
 
 def test_what_was_not_sent_at_last_does_not_hide_what_ran_at_first() -> None:

@@ -312,7 +312,7 @@ def test_steps_that_failed_alike_end_each_as_its_own() -> None:
         for name in ("one", "two"):
             run.note("undecided", f"observe/{name}")
         first, second = run.handle._run.schedule.waiting.all()
-        assert first.attempts is second.attempts
+        assert first._failures is second._failures
         run.handle.fail("observe/one", who="ann")
         free.set()  # the rule is met
         run.ends()

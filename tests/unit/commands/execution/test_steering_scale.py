@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -53,8 +54,13 @@ def test_many_held_steps_take_about_the_memory_of_queued_ones(count: int) -> Non
     def keeps_the_thread() -> None:
         assert free.wait(GUARD_S)
 
+    numbers = itertools.count()
+
     def fails() -> None:
         raise ValueError("no lock")
+
+    def fails_in_its_own_way() -> None:
+        raise ValueError(f"no lock, {next(numbers)} dB")
 
     def all_queued(handle: RunHandle) -> bool:
         return len(handle._run.schedule.active) > count
@@ -65,6 +71,8 @@ def test_many_held_steps_take_about_the_memory_of_queued_ones(count: int) -> Non
     queued = grown(lambda: wide(count, lambda: None, keeps_the_thread), all_queued, free)
     held = grown(lambda: wide(count, fails, lambda: None), all_held, threading.Event())
     assert held < 1.2 * queued  # failures that are alike are kept once
+    held = grown(lambda: wide(count, fails_in_its_own_way, lambda: None), all_held, free)
+    assert held < 1.4 * queued
 
 
 def test_a_held_step_has_no_thread_and_one_entry() -> None:
