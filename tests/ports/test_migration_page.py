@@ -56,7 +56,7 @@ def test_what_is_typed_works_and_prints_what_is_shown(folder: Path) -> None:
     typed = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", "".join(
         block.text for block in blocks(PAGE, "console")
     ), re.MULTILINE)  # fmt: skip
-    assert len(typed) == 9
+    assert len(typed) == 10
     surroundings = environment(TASKGROVE_DB=str(folder / "runs.db"))
     for line, shown in typed:
         program, *words = line.split()
