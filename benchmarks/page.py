@@ -29,7 +29,7 @@ from benchmarks.page_clients import process, reading, seconds_of, seconds_to_mar
 from benchmarks.steering import percentile
 from taskgrove import LeafTask, MainTaskExecutor, Task, TaskExecutionType
 from taskgrove.store import Recorder
-from taskgrove.web.page_files import FILES
+from taskgrove.web.static_files import FILES
 from tests.analysis.chromium import Chromium, Page, why_no_chromium
 from tests.cli.command_line import environment
 from tests.store.recording import end_and_wait, new_recorder
