@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from taskgrove.analysis.configuration import parse_configuration
+from taskgrove.analysis.parameters import ThirdPartyParameters, render_argv
 from taskgrove.analysis.results import TaskStatus
 from taskgrove.analysis.running.environment import AnalysisEnvironment, source_file
 from taskgrove.analysis.tasklets import TaskletContext
@@ -269,6 +270,22 @@ def test_a_tilde_is_the_users_home_in_code_too(
     assert handle.outcome is not None
     assert handle.outcome.cause == ""
     assert (tmp_path / "work/made").read_text() == "yes\n"
+
+
+def test_a_tilde_is_the_users_home_before_a_program_and_a_launcher(
+    analyses: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, text in (("fit", "touch fitted"), ("wrap", 'touch wrapped; exec "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    made = render_argv(ThirdPartyParameters(executable="~/fit"))
+    assert made == [str(tmp_path / "fit")]
+    handle = analyses.start_program("~/fit", launcher=("~/wrap",), work_dir="~/work")
+    assert handle.wait(GUARD_S)
+    assert handle.outcome is not None
+    assert handle.outcome.cause == ""
+    assert {file.name for file in (tmp_path / "work").iterdir()} >= {"fitted", "wrapped"}
 
 
 def test_nothing_cannot_be_put_before_a_variable() -> None:

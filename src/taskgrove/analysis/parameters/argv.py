@@ -43,8 +43,8 @@ class _Given(NamedTuple):
 def render_argv(params: ThirdPartyParameters) -> list[str]:
     """Return the command line of a program: the program, then one text for each argument.
 
-    Positional values (``p_arg1``, ``p_arg2``, ...) fill the places at which they are declared, in
-    the order of their numbers.
+    ``~`` at the beginning of the program is the user's home. Positional values (``p_arg1``,
+    ``p_arg2``, ...) fill the places at which they are declared, in the order of their numbers.
 
     Args:
         params: The validated parameters.
@@ -57,7 +57,7 @@ def render_argv(params: ThirdPartyParameters) -> list[str]:
     numbered = iter(
         sorted((item for item in given if _number(item) is not None), key=lambda i: _number(i) or 0)
     )
-    argv = [_text("executable", params.executable)]
+    argv = [os.path.expanduser(_text("executable", params.executable))]
     for slot in given:
         item = slot if _number(slot) is None else next(numbered)
         argv += _arguments(item, type(params))

@@ -108,7 +108,8 @@ def code_file(spec: AnalysisSpec) -> Path | None:
     """Return the file of an analysis' code: of its class, or its program; None: there is none."""
     if spec.task is not None:
         return _file_of_module(spec.task.partition(":")[0])
-    name = str(getattr(spec.parameters, "executable", None) or spec.program)
+    program = getattr(spec.parameters, "executable", None) or spec.program
+    name = os.path.expanduser(str(program))
     if not name:
         return None
     if "/" in name:

@@ -112,7 +112,7 @@ def _argv(spec: AnalysisSpec) -> tuple[str, ...]:
     from taskgrove.analysis.parameters.templates import render_template  # noqa: PLC0415
 
     if not isinstance(spec.parameters, ThirdPartyParameters):
-        return (spec.program,)
+        return (os.path.expanduser(spec.program),)
     folder = spec.folder or Path.cwd()
     roots = spec.template_dirs or (spec.work_dir or folder,)
     render_template(

@@ -62,7 +62,8 @@ def find_program(
     """Return the path of a program.
 
     Args:
-        name: A path (relative to ``folder``, or to the current one), or a name on the PATH.
+        name: A path (relative to ``folder``, or to the current one; ``~`` is the user's home), or
+            a name on the PATH.
         environment: Whose PATH counts.
         folder: Where the program will run, or None: here.
         what: What it is, for the words of an error: a ``program``, or a ``launcher``.
@@ -70,6 +71,7 @@ def find_program(
     Raises:
         AnalysisError: There is none, or it may not be executed; the hint has the nearest name.
     """
+    name = os.path.expanduser(name)
     if "/" in name:
         path = Path(folder or Path.cwd(), name)
         if not path.exists():
