@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +114,13 @@ def test_a_limit_of_the_configuration_tells_where_it_is_written(
 
 
 def test_no_sign_of_life(bench: Bench, tmp_path: Path) -> None:
-    place = tmp_path / "ready"
-
-    def freeze(_handle: RunHandle) -> None:
-        until(lambda: bool(bench.pids()))
+    step = leaf("Wait", {"place": str(tmp_path / "ready")}, settings={"heartbeat_s": 0.5})
+    handle = bench.submit(step)
+    until(lambda: bool(bench.pids()))
+    with suppress(ProcessLookupError):  # where its first sign of life came too late by itself
         os.kill(bench.pids()[0], signal.SIGSTOP)
-
-    step = leaf("Wait", {"place": str(place)}, settings={"heartbeat_s": 0.5})
-    cause = stopped(bench, step, place, freeze)
+    assert handle.wait(GUARD_S)
+    cause = cause_of(bench, f"root/{step.name}")
     assert (cause.kind, cause.limit_s) == ("unresponsive", 0.5)
 
 

@@ -228,6 +228,20 @@ def test_a_device_that_gives_no_answer_may_have_an_abort(client: LrcClient, link
     assert client.can_abort(DEVICE)
 
 
+def test_a_neighbour_is_asked_for_names_before_it_has_answered_the_client() -> None:
+    place = "tango://127.0.0.1:1/"
+    names = SimpleNamespace(
+        adm_name=lambda: "dserver/lrc/1",
+        set_timeout_millis=lambda _ms: None,
+        command_inout=lambda _name: ["Lrc::lrc/test/1", "Lrc::lrc/test/2"],
+    )
+    with LrcClient() as client:
+        for number in (9, 1):
+            client._session(f"{place}lrc/test/{number}#dbase=no")
+        client._tango = SimpleNamespace(DeviceProxy=lambda _device: names)
+        assert client._near_device(f"{place}lrc/test/9#dbase=no") == "lrc/test/1"
+
+
 class Desk:
     """An abort desk whose calls are answered by hand."""
 

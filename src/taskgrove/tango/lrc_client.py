@@ -339,8 +339,9 @@ class LrcClient:
     def _near_device(self, device: str) -> str | None:
         """Return the device that was probably meant by one that is not there, or None."""
         links = [session.link for session in list(self._sessions.values())]
-        known = [link.device for link in links if link.server]
-        return nearest_device(self._tango, device, known, self._settings.rpc_timeout_s)
+        links.sort(key=lambda link: not link.server)
+        others = [link.device for link in links if link.device != device]
+        return nearest_device(self._tango, device, others, self._settings.rpc_timeout_s)
 
     def _server_broken(self, link: DeviceLink) -> None:
         """Take note that a connection broke: devices of one server share it."""

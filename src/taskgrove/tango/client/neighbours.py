@@ -19,7 +19,7 @@ def nearest_device(tango: Any, device: str, others: Iterable[str], limit_s: floa
     Args:
         tango: The module ``tango``.
         device: The name that was tried.
-        others: Devices that answer.
+        others: Other devices that are in use, those that have answered first.
         limit_s: The limit of each call, in seconds.
 
     Raises:
