@@ -129,12 +129,13 @@ def test_the_command_line(entry: AnalysisEntry, tmp_path: Path) -> None:
     env["PYTHONPATH"] = f"{env['PYTHONPATH']}:{code}"
     done = taskgrove(
         "analyse", "forms.yaml", "Forms", "--analyses", "forms_entries", "--pages", "pages",
-        "--no-record", "--json", cwd=tmp_path, env=env,
+        "--no-record", cwd=tmp_path, env=env,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check_pages(tmp_path / "pages")
     for name in _NAMES:
-        assert f"{name}/report.html" in done.stdout
+        assert f"  {name}: {tmp_path}/pages/{name}/report.html\n" in done.stdout
+    assert f"  peaks.csv: {tmp_path}/pages/forms/one/_taskgrove/" in done.stdout
 
 
 def test_what_comes_after_a_program(analyses: Runs, tmp_path: Path) -> None:

@@ -442,8 +442,21 @@ def test_typed_data_for_the_template_are_data(root: Path, given: dict[str, Any])
     assert render_template(full, template_root=root, output_root=root.parent) is not None
 
 
-def test_a_name_that_is_not_there_tells_how_to_do_without(root: Path) -> None:
-    with pytest.raises(AnalysisError) as caught:
-        render(root, "{{ gian }}")
-    assert "| default(" in str(caught.value.hint)
-    assert "gain" in str(caught.value.hint)
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{{ gian }}", "did you mean 'gain'? where it may be missing, write {{ gian | default("),
+        ("{% if gian > 1 %}{% endif %}", "did you mean 'gain'?"),
+        ("{{ elsewhere }}", "; where it may be missing, write {{ elsewhere | default("),
+        ("{{ peaks.gian }}", "parameters: "),
+    ],
+)
+def test_a_name_that_is_not_there_tells_how_to_do_without(root: Path, text: str, hint: str) -> None:
+    with pytest.raises(AnalysisError, match="no parameter") as caught:
+        render(root, "\n" + text)
+    assert hint in str(caught.value.hint)
+    assert (caught.value.file, caught.value.line) == (str(root / "a.cfg"), 2)
+
+
+def test_a_default_does_without_a_name(root: Path) -> None:
+    assert render(root, "{{ gian | default('x') }}{{ peaks.gian | default(2) }}") == "x2"

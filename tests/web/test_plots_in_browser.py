@@ -123,6 +123,10 @@ def test_an_interactive_plot_works_in_its_frame_and_leads_back(
     page.evaluate("document.querySelector('.facts a').click()")
     page.wait_for("location.pathname === '/runs/run-1' && document.querySelector('.node')")
     page.wait_for(
+        "[...document.querySelectorAll('.node dd a')].map(a => a.innerText).join()"
+        " === 'scans/motor,scans/other,words'"
+    )
+    page.wait_for(
         "[...document.querySelectorAll('nav a')].some(a => a.innerText === '3 plots of this run')"
     )
     page.evaluate("[...document.querySelectorAll('nav a')].at(-1).click()")

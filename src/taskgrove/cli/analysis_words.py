@@ -108,7 +108,9 @@ def say_described(terminal: Terminal, outcome: AnalysisOutcome) -> None:
     say_section(terminal, "Process", _process_of(outcome))
     told = outcome.described.communicator_desc
     say_section(terminal, "Communicators", [("", text) for text in told])
-    say_section(terminal, "Pages", [(page.display_name, str(page.file)) for page in outcome.pages])
+    pages = [(page.display_name, str(page.file)) for page in outcome.pages]
+    files = [(file.name, str(page.place_of(file))) for page in outcome.pages for file in page.files]
+    say_section(terminal, "Pages", pages + files)
     say_section(terminal, "Notes", [("", text) for text in outcome.notes])
 
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jinja2 import nodes, pass_context
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
+from jinja2.exceptions import SecurityError, TemplateRuntimeError, UndefinedError
+from jinja2.runtime import Context, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
 from taskgrove.analysis.parameters.template_weight import MAX_VALUE, grown, listed, weight
@@ -41,6 +42,40 @@ _HIDDEN: Final[dict[str, Callable[[Context], Any]]] = {
     "environment": lambda context: context.environment,
 }
 _REPEATED: Final = (nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)
+
+
+class NoSuchNameError(UndefinedError):
+    """A template uses a name that is not there.
+
+    Attributes:
+        name: The name; empty: not known.
+        is_parameter: Whether it would be the name of a parameter, and not of a part of one.
+    """
+
+    name: str = ""
+    is_parameter: bool = False
+
+
+class NamedUndefined(StrictUndefined):
+    """What stands for a name that is not there: each use of it is a :class:`NoSuchNameError`."""
+
+    def __init__(
+        self, hint: str | None = None, obj: Any = missing, name: str | None = None,
+        exc: type[TemplateRuntimeError] = UndefinedError,
+    ) -> None:  # fmt: skip
+        super().__init__(hint, obj, name, exc)
+        if exc is UndefinedError:
+            is_parameter = obj is missing
+            self._undefined_exception = cast(
+                "type[TemplateRuntimeError]",
+                lambda message: _no_such_name(message, name or "", is_parameter),
+            )
+
+
+def _no_such_name(message: str, name: str, is_parameter: bool) -> NoSuchNameError:
+    made = NoSuchNameError(message)
+    made.name, made.is_parameter = name, is_parameter
+    return made
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):

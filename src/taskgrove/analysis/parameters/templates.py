@@ -160,7 +160,7 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
 
     environment = template_sandbox.BoundedEnvironment(
         loader=jinja2.FunctionLoader(load),
-        undefined=jinja2.StrictUndefined,
+        undefined=template_sandbox.NamedUndefined,
         autoescape=False,  # it makes text for a program, not a page
         keep_trailing_newline=True,
     )
@@ -181,8 +181,7 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
         raise _at(
             *_place_of(exc, base, source),
             f"the template uses a name that is no parameter: {exc.message}",
-            hint=f"parameters: {', '.join(sorted(variables))}; for a name that may be missing:"
-            " {{ name | default('…') }}",
+            hint=_hint_for(exc, variables),
         ) from exc
     except AnalysisError:
         raise
@@ -194,6 +193,14 @@ def _rendered(source: Path, root: Path, variables: dict[str, Any]) -> str:
             f"the template cannot be filled: {type(exc).__name__}: {exc}",
         ) from exc
     return "".join(parts)
+
+
+def _hint_for(exc: Any, variables: dict[str, Any]) -> str:
+    """Return the likely intended name, and how a template does without a name."""
+    name = getattr(exc, "name", "") or "name"
+    close = nearest(name, variables) if getattr(exc, "is_parameter", False) else None
+    known = f"did you mean {close!r}?" if close else f"parameters: {', '.join(sorted(variables))};"
+    return f"{known} where it may be missing, write {{{{ {name} | default('…') }}}}"
 
 
 def _not_found(missing: str, name: str, root: Path) -> AnalysisError:

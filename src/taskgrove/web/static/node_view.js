@@ -90,6 +90,7 @@ export function nodeView({ about, runId, node, told, living, now, usual, close }
       ${fact("last heard of", row.last_ms === undefined ? "" : instant(row.last_ms * 1e6))}
       ${fact("cause", whole?.finished?.cause ? causeOf(whole.finished.cause) : "")}
       ${fact("result", whole?.finished?.result_value != null ? html`<pre>${shown(JSON.stringify(whole.finished.result_value, null, 1))}</pre>` : "")}
+      ${fact("plots", whole?.pages?.length ? whole.pages.map((page) => html`<a href=${`/plots?run=${encodeURIComponent(runId)}&name=${encodeURIComponent(page.display_name)}`}><bdi>${line(page.display_name)}</bdi></a> `) : "")}
     </dl>
     ${whole?.analysis ? analysisOf(runId, row.path, whole.analysis) : nothing}
     ${whole?.notes?.length ? html`<h3>Attempts and notes</h3><ol class="notes">${whole.notes.map((note) => html`<li>
