@@ -11,7 +11,8 @@ from taskgrove.cli.recording import Recording
 from taskgrove.cli.terminal import Terminal
 from taskgrove.commands.execution.steering_scope import select_nodes
 from taskgrove.commands.task import Task
-from taskgrove.errors import UsageError, nearest
+from taskgrove.errors import UsageError
+from taskgrove.story.path_globs import near_miss
 
 #: How many paths an error names.
 _NAMED = 5
@@ -79,12 +80,9 @@ class HoldOptions:
 
 
 def _near(wanted: str, paths: list[str]) -> str:
-    """Return the hint that names the paths which were probably meant."""
-    deeper = [path for path in paths if path.endswith(f"/{wanted}")]
-    if deeper:
-        return f"did you mean {' or '.join(map(repr, deeper[:_NAMED]))}?"
-    near = nearest(wanted, paths)
-    if near is None:
-        below = [path for path in paths if path.count("/") == 1]
-        return f"its steps are {', '.join((below or paths)[:_NAMED])}"
-    return f"did you mean {near!r}?"
+    """Return the hint that names the path, or the pattern, which was probably meant."""
+    near = near_miss(wanted, paths)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    below = [path for path in paths if path.count("/") == 1]
+    return f"its steps are {', '.join((below or paths)[:_NAMED])}"

@@ -12,7 +12,7 @@ from taskgrove.commands.execution.steering_reply import SteeringReply
 from taskgrove.commands.execution.waiting_steps import WaitingStep
 from taskgrove.commands.task import BaseTask, LeafTask, Task
 from taskgrove.control_model import TaskStatus
-from taskgrove.errors import UsageError, nearest
+from taskgrove.errors import UsageError
 from taskgrove.story.path_globs import is_pattern, near_miss, path_of_command, path_regex
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class SteeringScope:
             return []
         if not found:
             paths = [node_path for node_path, _ in root.walk()]
-            near = None if is_pattern(path) else nearest(path, paths)
-            reply.object("no_such_node", path, nearest=near or near_miss(path, paths))
+            reply.object("no_such_node", path, nearest=near_miss(path, paths))
         return found
 
     def open_steps(self, nodes: Iterable[tuple[str, BaseTask]]) -> list[WaitingStep]:
