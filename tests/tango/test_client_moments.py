@@ -233,7 +233,7 @@ def test_a_neighbour_is_asked_for_names_before_it_has_answered_the_client() -> N
     names = SimpleNamespace(
         adm_name=lambda: "dserver/lrc/1",
         set_timeout_millis=lambda _ms: None,
-        command_inout=lambda _name: ["Lrc::lrc/test/1", "Lrc::lrc/test/2"],
+        command_inout=lambda _name: ["Lrc::lrc/test/1", "Lrc::other/far/away"],
     )
     with LrcClient() as client:
         for number in (9, 1):

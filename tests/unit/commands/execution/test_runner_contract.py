@@ -89,16 +89,16 @@ def test_a_final_status_in_an_update_is_the_end() -> None:
     ],
 )
 def test_a_second_end_is_a_note_and_no_end(result: Any, told: str) -> None:
-    ends: list[bool] = []
+    ends: dict[str, list[bool]] = {}
 
     def tells(context: Any) -> None:
-        ends.append(context.finish(TaskStatus.COMPLETED))
-        ends.append(context.finish(TaskStatus.FAILED, result))
+        first = context.finish(TaskStatus.COMPLETED)
+        ends[context.leaf.name] = [first, context.finish(TaskStatus.FAILED, result)]
 
     _, log = ran(root(scan(), scan("next")), Says(tells))
     log.assert_one_end("root/scan", TaskStatus.COMPLETED)
     assert [event.message for event in log.select(path="root/scan", topic="late")] == [told]
-    assert ends == [True, False, True, False]
+    assert ends == {"scan": [True, False], "next": [True, False]}
 
 
 def test_success_is_not_tried_again_whatever_the_runner_allows() -> None:
