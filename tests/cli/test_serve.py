@@ -81,3 +81,10 @@ print(done.exit_code, "taskgrove[web]" in done.output, "unexpected" in done.outp
         check=True,
     )
     assert done.stdout.split() == ["2", "True", "False"], done.stdout + done.stderr
+
+
+def test_a_map_that_cannot_be_read_is_told_with_its_line(place: Path) -> None:
+    (place / "wrong.yaml").write_text("go:\n  type: sideways\n  tasks: {}\n")
+    done = taskgrove("serve", "--map", "wrong.yaml", "--db", "new.db", cwd=place)
+    assert done.returncode == 2
+    assert "wrong.yaml, line 2" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ import pytest
 from taskgrove.store import Store
 from taskgrove.store.history import History
 from taskgrove.web.entrance import Entrance
-from taskgrove.web.runner_processes import RunnerProcesses
+from taskgrove.web.runner_processes import RunnerError, RunnerProcesses
 from taskgrove.web.serving import PageServer
 from taskgrove.web.start_settings import Starts, StartSettings
 from tests.cli.command_line import ROOT
@@ -381,3 +382,42 @@ def test_a_lost_run_is_recovered_first(starting_site: Site, place: Path) -> None
     assert plan["is_lost"] is False
     site.post(f"{path}/resume", {"digest": plan["digest"], "run_id": plan["new_run_id"]})
     assert ended(site, plan["new_run_id"])["outcome"] == "ok"
+
+
+def test_a_dry_run_ends_with_its_server_and_there_are_only_so_many(place: Path) -> None:
+    (place / "slow_manager.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "Path(f'imported-{time.time_ns()}').touch()\ntime.sleep(600)\n"
+    )
+    runners, refused = RunnerProcesses(place / "started"), list[dict[str, Any]]()
+    words = ["compose", "--json", "--manager=slow_manager:Manager", "--", "map.yaml", "good"]
+
+    def dry() -> None:
+        try:
+            runners.dry_run(words)
+        except RunnerError as exc:
+            refused.append(exc.facts)
+
+    threads = [threading.Thread(target=dry) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: [it["code"] for it in refused] == ["busy"])
+    eventually(lambda: any(place.glob("imported-*")))
+    runners.close()
+    for thread in threads:
+        thread.join()
+    assert [it.get("exit_code") for it in refused[1:]] == [-signal.SIGKILL] * 8
+    assert not psutil.Process().children()
+
+
+def test_modules_of_the_folder_take_no_part_and_may_print(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"", str(place)}
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry not in here])
+    (place / "taskgrove.py").write_text("raise SystemExit('the wrong module')\n")
+    (place / "talking.py").write_text(f"print('{{')\nprint('hello')\n{MANAGER}")
+    runners = RunnerProcesses(place / "started")
+    words = ["compose", "--json", "--manager=talking:Manager", "--", "map.yaml", "good"]
+    assert runners.dry_run(words).data["leaf_count"] == 2
+    runners.close()

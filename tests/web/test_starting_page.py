@@ -123,3 +123,37 @@ def test_a_failed_run_is_resumed_on_the_page_after_its_plan(
         assert "resumes" in page.evaluate("document.querySelector('.facts').innerText")
     finally:
         server.stop()
+
+
+def test_a_large_and_hostile_map_is_text_and_few_elements(
+    chromium: Chromium, opened: list[Page], place: Path
+) -> None:
+    hostile = "<img src=//evil.example/x onerror=alert(1)> \u202egnp.exe"
+    tasks = {
+        f"step <b>{number}": {"handler": "internal", "command_name": "well"}
+        for number in range(2_000)
+    }
+    command = {"type": "parallel", "description": hostile, "tasks": tasks}
+    (place / "map.yaml").write_text(json.dumps({"<script>alert(1)": command}))
+    server = serve(place)
+    try:
+        page = open_page(chromium, opened, server.link, server.port)
+        press(page, "#start-link")
+        page.wait_for("document.querySelector('#command option')")
+        assert "<img" in page.evaluate("document.querySelector('form').innerText")
+        press(page, "#dry")
+        page.wait_for("document.querySelector('#plan')")
+        page.evaluate("document.querySelector('.tree').scrollTop = 1e6")
+        page.wait_for("document.querySelector('.tree').innerText.includes('step <b>1999')")
+        assert page.evaluate("document.querySelectorAll('.line').length") <= 300
+        for width, name in ((420, "start-narrow"), (1400, "start-wide")):
+            page.size(width, 900)
+            wide = "document.documentElement.scrollWidth <= innerWidth"
+            page.wait_for(wide)
+            keep_picture(page, name)
+        page.dark()
+        keep_picture(page, "start-dark")
+        assert page.errors == []
+        assert [url for url in page.foreign() if f"127.0.0.1:{server.port}/" not in url] == []
+    finally:
+        server.stop()

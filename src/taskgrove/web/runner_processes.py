@@ -10,7 +10,9 @@ that have ended are reaped on the thread of a loop.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,15 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-import msgspec
-
 from taskgrove.errors import StoreError, TaskgroveError
 from taskgrove.loops.loop import Loop
 from taskgrove.private_files import make_private_folder, open_new_private
 
 #: How long a dry run may take, in seconds, and how many are made at once.
 DRY_RUN_S: Final = 120.0
-_DRY_RUNS: Final = 4
+_DRY_RUNS: Final = 8
 #: How often it is looked whether a runner has ended, in seconds.
 _LOOK_S: Final = 0.2
 _STOP_S: Final = 5.0
@@ -39,6 +39,9 @@ _LOGS: Final = 500
 #: So many lines of a log are told, from its end, and so many bytes of it are read.
 _LINES: Final = 60
 _TAIL_BYTES: Final = 64 * 1024
+#: Where a document may begin: it is indented, so no part of one begins so.
+_BEGINS: Final = re.compile(r"^\{$", re.MULTILINE)
+_DECODER: Final = json.JSONDecoder()
 #: Settings of the server that would change the words of a runner.
 _NOT_FOR_RUNNERS: Final = ("TASKGROVE_DEBUG", "FORCE_COLOR", "TTY_COMPATIBLE")
 
@@ -109,31 +112,38 @@ class RunnerProcesses:
         Raises:
             RunnerError: It refused, or took too long.
         """
-        with self._slots:
-            process = _started(words, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
-            with self._lock:
-                self._drying.add(process)
-                if self._is_closed:
-                    process.kill()
-            try:
-                output, words_said = process.communicate(given, DRY_RUN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                raise RunnerError(
-                    {"error": f"the dry run took longer than {DRY_RUN_S:g} s", "code": "too-slow"}
-                ) from None
-            finally:
-                with self._lock:
-                    self._drying.discard(process)
+        if not self._slots.acquire(blocking=False):  # reading must not wait for them
+            words = f"{_DRY_RUNS} dry runs are under way already; try again in a moment"
+            raise RunnerError({"error": words, "code": "busy"})
+        try:
+            code, output, words_said = self._dried(words, given)
+        finally:
+            self._slots.release()
         said = words_said.decode("utf-8", "replace").splitlines()
         data = _document(output)
-        if process.returncode == 0 and data is not None:
+        if code == 0 and data is not None:
             return Dried(data, said)
         told = data or {"error": said[0] if said else "the dry run ended without words"}
-        raise RunnerError(
-            {"code": "runner", "lines": said, **told, "exit_code": process.returncode}
-        )
+        raise RunnerError({"code": "runner", "lines": said, **told, "exit_code": code})
+
+    def _dried(self, words: Sequence[str], given: bytes) -> tuple[int, bytes, bytes]:
+        """Return the exit code of a dry run, and what it wrote."""
+        process = _started(words, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+        with self._lock:
+            self._drying.add(process)
+            if self._is_closed:
+                process.kill()
+        try:
+            output, said = process.communicate(given, DRY_RUN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            told = f"the dry run took longer than {DRY_RUN_S:g} s"
+            raise RunnerError({"error": told, "code": "too-slow"}) from None
+        finally:
+            with self._lock:
+                self._drying.discard(process)
+        return process.returncode, output, said
 
     def start(self, run_id: str, words: Sequence[str], given: bytes = b"") -> bool:
         """Start a runner; False: one was started for this run already.
@@ -268,8 +278,10 @@ def _started(
 
 
 def _document(output: bytes) -> dict[str, Any] | None:
-    try:
-        found = msgspec.json.decode(output)
-    except msgspec.DecodeError:
-        return None
-    return found if isinstance(found, dict) else None
+    """Return the document in an output; modules of an operator may print before and after it."""
+    text = output.decode("utf-8", "replace")
+    for begin in _BEGINS.finditer(text):
+        with suppress(ValueError, RecursionError):
+            found, _ = _DECODER.raw_decode(text, begin.start())
+            return found if isinstance(found, dict) else None
+    return None

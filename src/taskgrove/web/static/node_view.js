@@ -2,7 +2,7 @@
 
 import { html, nothing } from "./vendor/lit-html.js";
 import { openAct } from "./acting.js";
-import { duration, line, msOf, read, shown, timeText, utcText } from "./words.js";
+import { duration, line, msOf, readInto, shown, timeText, utcText } from "./words.js";
 
 const NAMES = {
   command_name: "command", target: "device", argin: "argument", timeout_s: "timeout", retries: "automatic retries", rule: "rule",
@@ -45,19 +45,8 @@ function analysisOf(runId, path, analysis) {
     ${fact("process", analysis.pid == null ? "" : text(`${analysis.pid} of ${analysis.user}@${analysis.host}`))}
     ${fact("command line", analysis.argv?.length ? text(analysis.argv.join(" ")) : "")}
     ${fact("folder", analysis.cwd ? text(analysis.cwd) : "")}</dl>
-    ${analysis.output_files?.length ? html`<h3>Output</h3>${analysis.output_files.map((file) => html`<details class="output" @toggle=${(event) => event.target.open && readOutput(event.target, runId, path, file)}>
+    ${analysis.output_files?.length ? html`<h3>Output</h3>${analysis.output_files.map((file) => html`<details class="output" @toggle=${(event) => event.target.open && readInto(event.target.querySelector("pre"), `/api/runs/${encodeURIComponent(runId)}/output?path=${encodeURIComponent(path)}&file=${encodeURIComponent(file)}`)}>
       <summary><bdi>${line(file)}</bdi></summary><pre aria-live="polite">Reading …</pre></details>`)}` : nothing}`;
-}
-
-// The last lines of a file of output, read anew whenever it is unfolded.
-async function readOutput(box, runId, path, file) {
-  const place = box.querySelector("pre");
-  try {
-    const told = await read(`/api/runs/${encodeURIComponent(runId)}/output?path=${encodeURIComponent(path)}&file=${encodeURIComponent(file)}`);
-    place.textContent = told.lines.length ? told.lines.map((text) => shown(text)).join("\n") : "(nothing was written)";
-  } catch (error) {
-    place.textContent = shown(error.message);
-  }
 }
 
 export function nodeView({ about, runId, node, told, living, now, usual, close }) {

@@ -7,7 +7,7 @@ import { openResume } from "./resuming.js";
 import { nodeView } from "./node_view.js";
 import { usualWords, waitWords } from "./row_words.js";
 import { Tree } from "./tree.js";
-import { counted, duration, line, mayPass, msOf, read, shown, timeText, utcText } from "./words.js";
+import { counted, duration, line, mayPass, msOf, read, readInto, shown, timeText, utcText } from "./words.js";
 
 const LINE = 26; // the height of a line of the tree, in pixels, as in style.css
 const SPARE = 6; // lines beyond the edges
@@ -269,7 +269,7 @@ export class RunView {
       ${head.groups.length ? html`<details open><summary>${counted(head.groups.length, "cause")}</summary><ul class="causes">${head.groups.slice(0, 10).map((group) => html`<li>
         <bdi>${line(group.cause)}</bdi> <span class="calm">(${counted(group.count, "leaf", "leaves")})</span>
         ${group.paths.slice(0, 5).map((path) => html` <button type="button" class="link" @click=${() => this.choose(path)}><bdi>${line(path, 120)}</bdi></button>`)}</li>`)}</ul></details>` : nothing}
-      <div class="lists">${head.lists.map((list) => html`<details><summary><bdi>${line(list.title)}</bdi></summary><ul>${list.items.slice(0, 30).map((item) => html`<li><bdi>${shown(item)}</bdi></li>`)}</ul></details>`)}</div>`;
+      <div class="lists">${run.argv?.some((word) => word.startsWith("--run-id=")) ? html`<details class="output" @toggle=${(event) => event.target.open && readInto(event.target.querySelector("pre"), `/api/starts/${encodeURIComponent(run.run_id)}`)}><summary>Words of its runner</summary><pre aria-live="polite">Reading …</pre></details>` : nothing}${head.lists.map((list) => html`<details><summary><bdi>${line(list.title)}</bdi></summary><ul>${list.items.slice(0, 30).map((item) => html`<li><bdi>${shown(item)}</bdi></li>`)}</ul></details>`)}</div>`;
   }
 
   render() {

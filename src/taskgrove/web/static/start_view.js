@@ -130,7 +130,7 @@ export class StartView {
 
   row(node, at) {
     const names = node.path.split("/");
-    return html`<div class="line composed" role="treeitem" aria-level=${names.length} .style=${`transform: translateY(${at * LINE}px)`}>
+    return html`<div class="line composed" role="listitem" aria-level=${names.length} aria-setsize=${this.plan.nodes.length} aria-posinset=${at + 1} .style=${`transform: translateY(${at * LINE}px)`}>
       <span .style=${`padding-left: ${Math.min(names.length - 1, 30) * 16}px`}><bdi class=${node.is_leaf ? "" : "group"} title=${line(node.path)}>${line(names.at(-1), 200)}</bdi></span>
       <span class="of" title=${line(node.what)}><bdi>${line(node.what, 200)}</bdi></span>
       <span class="said" title=${line(node.terms)}><bdi>${line(node.terms, 200)}</bdi></span></div>`;
@@ -141,7 +141,7 @@ export class StartView {
     const first = Math.max(0, Math.floor(this.scroll / LINE) - SPARE);
     const height = this.page.querySelector(".tree")?.clientHeight || 400;
     const last = Math.min(nodes.length, first + Math.min(MOST, Math.ceil(height / LINE) + 2 * SPARE));
-    return html`<div class="tree short" role="tree" tabindex="0" aria-label="The steps of the dry run" .style=${`--rows: ${nodes.length * LINE + 4}px`}
+    return html`<div class="tree short" role="list" tabindex="0" aria-label="The steps of the dry run" .style=${`--rows: ${nodes.length * LINE + 4}px`}
         @scroll=${(event) => { this.scroll = event.target.scrollTop; this.draw(); }}>
       <div class="room" .style=${`height: ${nodes.length * LINE}px`}>${nodes.slice(first, last).map((node, at) => this.row(node, first + at))}</div></div>`;
   }

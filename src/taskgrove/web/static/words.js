@@ -70,6 +70,16 @@ export const mayPass = (error) => !(error instanceof Refusal) || error.code >= 5
 
 export const read = (path, patience = PATIENCE_MS) => asked(path, { cache: "no-store" }, patience);
 
+// Show lines of text that the server has in an element, read anew whenever it is unfolded.
+export async function readInto(place, address) {
+  try {
+    const told = await read(address);
+    place.textContent = told.lines.length ? told.lines.map((text) => shown(text)).join("\n") : "(nothing was written)";
+  } catch (error) {
+    place.textContent = shown(error.message);
+  }
+}
+
 export const send = (path, data, patience = PATIENCE_MS) => asked(path, {
   method: "POST",
   headers: { "Content-Type": "application/json" },
