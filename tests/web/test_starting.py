@@ -391,6 +391,7 @@ def test_a_dry_run_ends_with_its_server_and_there_are_only_so_many(place: Path) 
     )
     runners, refused = RunnerProcesses(place / "started"), list[dict[str, Any]]()
     words = ["compose", "--json", "--manager=slow_manager:Manager", "--", "map.yaml", "good"]
+    before = set(psutil.Process().children())
 
     def dry() -> None:
         try:
@@ -398,7 +399,7 @@ def test_a_dry_run_ends_with_its_server_and_there_are_only_so_many(place: Path) 
         except RunnerError as exc:
             refused.append(exc.facts)
 
-    threads = [threading.Thread(target=dry) for _ in range(9)]
+    threads = [threading.Thread(target=dry) for _ in range(5)]
     for thread in threads:
         thread.start()
     eventually(lambda: [it["code"] for it in refused] == ["busy"])
@@ -406,8 +407,8 @@ def test_a_dry_run_ends_with_its_server_and_there_are_only_so_many(place: Path) 
     runners.close()
     for thread in threads:
         thread.join()
-    assert [it.get("exit_code") for it in refused[1:]] == [-signal.SIGKILL] * 8
-    assert not psutil.Process().children()
+    assert [it.get("exit_code") for it in refused[1:]] == [-signal.SIGKILL] * 4
+    assert set(psutil.Process().children()) <= before
 
 
 def test_modules_of_the_folder_take_no_part_and_may_print(

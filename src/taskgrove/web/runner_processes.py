@@ -30,7 +30,7 @@ from taskgrove.private_files import make_private_folder, open_new_private
 
 #: How long a dry run may take, in seconds, and how many are made at once.
 DRY_RUN_S: Final = 120.0
-_DRY_RUNS: Final = 8
+_DRY_RUNS: Final = 4
 #: How often it is looked whether a runner has ended, in seconds.
 _LOOK_S: Final = 0.2
 _STOP_S: Final = 5.0
