@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from taskgrove.analysis.configuration import parse_configuration
 from taskgrove.analysis.parameters import (
@@ -320,3 +327,36 @@ def test_a_misspelt_choice_is_told_the_nearest(annotation: Any) -> None:
     with pytest.raises(AnalysisError, match=r"'godo' should be 'fast' or 'good'") as caught:
         parse_configuration("Choice: {method: godo}").parameters_for(entry)
     assert caught.value.hint == "did you mean 'good'?"
+
+
+def test_settings_in_the_inner_class_of_lute_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"Merge.Config.long_flags_use_eq is read by nothing"):
+
+        class Merge(ThirdPartyParameters):
+            class Config(ThirdPartyParameters.Config):  # type: ignore[name-defined]
+                long_flags_use_eq = True
+
+    with pytest.deprecated_call():  # by pydantic, which reads it
+
+        class Fine(ThirdPartyParameters):
+            executable: str = "x"
+
+            class Config(ThirdPartyParameters.Config):  # type: ignore[name-defined]
+                str_strip_whitespace = True
+
+    assert Fine(executable=" y ").executable == "y"
+
+
+def test_a_validator_sets_nothing_in_the_inner_class_of_lute() -> None:
+    class Solve(ThirdPartyParameters):
+        executable: str = "x"
+
+        @model_validator(mode="after")
+        def _result(self) -> Any:
+            type(self).Config.result_from_params = "a"  # type: ignore[attr-defined]
+            return self
+
+    entry = AnalysisEntry("Solve", Solve)
+    with pytest.raises(AnalysisError, match="result_from_params is read by nothing"):
+        parse_configuration("Solve: {}").parameters_for(entry)
+    assert not hasattr(ThirdPartyParameters.Config, "result_from_params")  # type: ignore

@@ -8,11 +8,17 @@ import re
 import subprocess
 import tomllib
 import venv
+import warnings
 from pathlib import Path
 
 import pytest
 
-from taskgrove.analysis.parameters import TemplateConfig, ThirdPartyParameters, render_template
+from taskgrove.analysis.parameters import (
+    TemplateConfig,
+    ThirdPartyParameters,
+    render_argv,
+    render_template,
+)
 from taskgrove.analysis.registry import ENTRY_POINT_GROUP, AnalysisEntry
 from taskgrove.analysis.results import DescribedAnalysis, TaskStatus
 from taskgrove.analysis.running.analysis_events import KINDS
@@ -143,3 +149,24 @@ def test_what_is_said_of_templates(tmp_path: Path) -> None:
         assert rendered(tmp_path, f"{{% if x is {kind} %}}yes{{% endif %}}", x=value) == "yes"
     with pytest.raises(AnalysisError, match="__class__"):
         rendered(tmp_path, "{{ x.__class__ }}", x="a")
+
+
+def test_what_is_said_of_classes_that_stay_as_they_were() -> None:
+    import pydantic
+
+    assert "`@validator(…, always=True)` and `Field(…, flag_type=…)` still work" in PAGE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pydantic says that they will go
+
+        class Merge(ThirdPartyParameters):
+            executable: str = pydantic.Field("merge", flag_type="")
+            in_file: str = pydantic.Field("a.stream", flag_type="-", rename_param="i")
+            out_file: str = pydantic.Field("", flag_type="--", rename_param="out", is_result=True)
+
+            @pydantic.validator("out_file", always=True)
+            def _named(cls, out_file, values):  # noqa: N805
+                return out_file or values["in_file"].replace("stream", "hkl")
+
+    made = Merge()
+    assert render_argv(made) == ["merge", "-i", "a.stream", "--out", "a.hkl"]
+    assert made.described_result() == "a.hkl"

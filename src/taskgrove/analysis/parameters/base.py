@@ -14,11 +14,39 @@ from taskgrove.analysis.parameters.field import Parameter, info_of
 from taskgrove.analysis.substitution import fill
 from taskgrove.errors import AnalysisError, UsageError
 
+_TEXTS_OF_RESULTS: Final = ("result_from_params", "result_summary")
 #: Settings of a class of parameters; LUTE has them in an inner class.
 _SAID_BY_CLASS: Final = (
     "run_directory", "result_from_params", "result_summary", "set_result", "impl_schemas",
     "short_flags_use_eq", "long_flags_use_eq",
 )  # fmt: skip
+
+
+def _not_read(place: str, name: str, value: Any) -> UsageError:
+    outer = place.rpartition(".Config")[0].rpartition(".")[2]
+    inside = "; in it {{ key }} is the value of a parameter" if name in _TEXTS_OF_RESULTS else ""
+    return UsageError(
+        f"{outer + '.' if outer else ''}Config.{name} is read by nothing",
+        hint=f"write '{name} = {value!r}' in {outer or 'the class'} itself{inside}",
+    )
+
+
+class _InnerConfig(type):
+    """Refuses what LUTE's classes say in an inner ``Config``: nothing would read it.
+
+    Such a ``Config`` inherits from that of the base, and validators set values in it.
+    """
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+        if not bases:
+            return super().__new__(cls, name, bases, namespace)
+        for key in _SAID_BY_CLASS:
+            if key in namespace:
+                raise _not_read(namespace["__qualname__"], key, namespace[key])
+        return type(name, (), namespace)  # settings of pydantic
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise _not_read(cls.__qualname__, name, value)
 
 
 class TaskParameters(BaseModel):
@@ -61,10 +89,7 @@ class TaskParameters(BaseModel):
         config = cls.__dict__.get("Config")
         for name in _SAID_BY_CLASS:
             if hasattr(config, name):
-                raise UsageError(
-                    f"{cls.__name__}.Config.{name} is read by nothing",
-                    hint=f"write '{name} = {getattr(config, name)!r}' in {cls.__name__} itself",
-                )
+                raise _not_read(f"{cls.__name__}.Config", name, getattr(config, name))
 
     def described_result(self) -> Any:
         """Return the result that the parameters name, such as the output file, or None.
@@ -117,6 +142,10 @@ class TaskParameters(BaseModel):
 
     def _filled(self, text: str) -> Any:
         return fill(text, self.model_dump(mode="json"))
+
+
+# Not in the class: pydantic would take it for its own settings.
+setattr(TaskParameters, "Config", _InnerConfig("Config", (), {}))  # noqa: B010
 
 
 class TemplateConfig(BaseModel):
