@@ -28,7 +28,8 @@ WORDS = [
     "retries", "rule", "quorum", "argin", "allowed_states", "attr_name", "attr_value", "commands",
     "components", "simulator", "call", "finally", "finally_timeout", "hold", "never", "description",
     "retry_delay", "faults", "<<", "x-a", "low-pst/beam/01",
-    "$merge", "{{ argin.x }}", "{{ argin.x[id]? }}", "{{ results.a.b }}", "{{", "{{{{", "}}",
+    "exclusive", "wait", "device", "$merge", "{{ argin.x }}", "{{ argin.x[id]? }}",
+    "{{ results.a.b }}", "{{", "{{{{", "}}",
 ]  # fmt: skip
 
 vocabulary = st.one_of(st.sampled_from(WORDS), st.text(max_size=5))

@@ -584,6 +584,7 @@ def test_runs_that_an_older_version_resumed_are_linked(tmp_path: Path) -> None:
             about = plan_resume(store, newer, tree()).about
             record_refusal(recorder, "refused", about, "no", task=tree())
     with closing(sqlite3.connect(file)) as old:  # as the version before had it
+        old.execute("DROP TABLE device_holds")
         old.execute("DROP TABLE requests")
         old.execute("DROP TABLE resumes")
         old.execute("ALTER TABLE runs DROP COLUMN recovered_ns")

@@ -58,7 +58,7 @@ def other_user(url: str, rights: str) -> str:
 
 
 LACKING = {
-    "may only read": (READ, "no right to write analyses, events"),
+    "may only read": (READ, "no right to write analyses, device_holds"),
     "one table": (WRITE + "REVOKE INSERT ON events FROM {user}", "no right to write events"),
     "rows stay": (WRITE + "REVOKE DELETE ON leases FROM {user}", "no right to write leases"),
     "no numbers": (

@@ -38,6 +38,7 @@ VERBS: Final[Table] = {
         "why": Verb("why:why", "Explain in one sentence why a run ended as it did."),
         "resume": Verb("resume:resume", "Run again what did not complete in a run."),
         "recover": Verb("recover:recover", "Bring runs to an end whose process was killed."),
+        "release": Verb("release:release", "Free a device that an ended or lost run holds."),
         "verdict": Verb("verdict:verdict", "Add an operator's verdict to the record of a run."),
         "runs": Verb("runs:runs", "List, show, compare, export and remove past runs."),
     },

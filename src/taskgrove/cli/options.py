@@ -228,6 +228,8 @@ VerdictWord = Annotated[
     str, Argument("ok|acknowledged|note", "ok: treat the node as OK when the run is resumed.")
 ]
 Why = Annotated[str, Option("--why", "The reason (required).", "TEXT")]
+HeldDevice = Annotated[str | None, Argument("DEVICE", "The device; default: list them.")]
+ReleaseWhy = Annotated[str, Option("--why", "Why the device may be used; required.", "REASON")]
 By = Annotated[str | None, Option("--by", "Who gives the verdict; default: this user.", "NAME")]
 StepPath = Annotated[
     str,

@@ -31,7 +31,7 @@ LONGEST_CALM_S: Final = 640.0
 _TOLD_TOPICS: Final = frozenset(
     (
         *("abandoned", "timeout", "retry", "operator", "held", "undecided", "delayed"),
-        *("hold-expired", "paused", "continued", "pause-before", "asked"),
+        *("hold-expired", "paused", "continued", "pause-before", "asked", "waits"),
     )
 )
 #: Notes whose words do not say that a step waits.

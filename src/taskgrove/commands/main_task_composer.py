@@ -113,6 +113,7 @@ class MainTaskComposer:
         if not out.refusals:
             # Before empty branches go: a group of which all is left out gives no results.
             arguments.bind(root)
+        root.exclusive = tuple(it for _, it in sorted(leaves.exclusive.items()))
         cleaned = self._clean_task(root)
         if out.refusals:
             raise self._rejected(root, out)

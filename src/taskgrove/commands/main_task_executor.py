@@ -28,7 +28,7 @@ from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.execution.steering_scope import is_clean_up, select_nodes
 from taskgrove.commands.leaf_runner import LeafRunner
 from taskgrove.commands.prior import Prior, PriorEnd, PriorStart
-from taskgrove.commands.run_recorder import RunAbout, RunRecorder
+from taskgrove.commands.run_recorder import DeviceKeeper, RunAbout, RunRecorder
 from taskgrove.commands.task import BaseTask, LeafTask, Task, TaskExecutionType
 from taskgrove.commands.tracking.self_wait import waits_for_itself
 from taskgrove.control_model import IS_FINAL
@@ -126,6 +126,13 @@ class MainTaskExecutor:
         if not root.submitted:  # one that has run is refused below
             _complete(root, goes_on=first_sequence > 1)
         self._check_runners(root)
+        if root.exclusive and first_sequence == 1 and not isinstance(recorder, DeviceKeeper):
+            names = ", ".join(device.name for device in root.exclusive)
+            raise UsageError(
+                f"{root.path} works alone on {names}, and nothing records which run does",
+                path=root.path,
+                hint="give the run a record, or remove 'exclusive' from the map",
+            )
         pauses = _checked_pauses(root, pause_before)
         known = _checked_prior(root, prior)
         bus = EventBus(run_id or new_run_id(), first_sequence=first_sequence)

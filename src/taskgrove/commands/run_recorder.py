@@ -11,12 +11,14 @@ that ``begin_run`` returns is called by any thread and only enqueues.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.exclusive import ExclusiveDevice
 from taskgrove.events import Observer
+from taskgrove.events.device_holder import DeviceHolder
 from taskgrove.events.steering_request import Steer
 
 
@@ -85,6 +87,31 @@ class RunRecorder(Protocol):
 
         Where the store cannot be written, ``when_kept`` is called all the same after a
         bounded time, and the trouble has been told by then.
+        """
+        ...
+
+
+#: Hears of the devices of a run: None once the run holds them all, else who holds one of them.
+TakeDevices: TypeAlias = Callable[[DeviceHolder | None], None]
+
+
+@runtime_checkable
+class DeviceKeeper(Protocol):
+    """A recorder that also keeps which run works on which device alone."""
+
+    def hold_devices(
+        self, run_id: str, devices: Sequence[ExclusiveDevice], take: TakeDevices
+    ) -> None:
+        """Have a run hold all its devices, as soon as no other run of the record holds one.
+
+        The executor calls this after :meth:`RunRecorder.begin_run`. A device is free again when
+        the record says that the run is over, and that its work there is.
+
+        Args:
+            run_id: The run.
+            devices: The devices, in order.
+            take: Called with each other run that holds a device, then once with None; from a
+                thread of the recorder, and never under a lock.
         """
         ...
 

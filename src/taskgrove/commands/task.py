@@ -21,6 +21,7 @@ from taskgrove.commands.base_task import (
     checked_timeout,
     device_name_of,
 )
+from taskgrove.commands.exclusive import ExclusiveDevice
 from taskgrove.commands.leaf_task import LeafTask
 from taskgrove.commands.subtasks import Subtasks
 from taskgrove.commands.task_tracker import TaskTracker
@@ -68,6 +69,7 @@ class Task(BaseTask):
         "_subtasks",
         "call",
         "composition_notes",
+        "exclusive",
         "is_finally",
         "left_out",
         "obs_mode",
@@ -127,6 +129,8 @@ class Task(BaseTask):
         self.submitted = False
         #: Notes of the composer: left-out steps with reasons, and limits that cannot be enforced.
         self.composition_notes: list[str] = []
+        #: Of a root: the devices that its run works on alone, in order; a map says so.
+        self.exclusive: tuple[ExclusiveDevice, ...] = ()
         #: The steps that the composer left out of this task: part of its outcome.
         self.left_out: tuple[LeftOut, ...] = ()
         self._subtasks = Subtasks(subtasks)

@@ -7,8 +7,8 @@ the events are kept aside within bounds, and they are written when that is possi
 
 Threads: any thread may call every public method. ``begin_run`` waits until the run's row is kept,
 or trouble was told, at most ``patience_s``. The recorder has one writer thread, one that watches
-over it once a run has ended, and one that looks for requests of operators while a run takes
-them; all end with :meth:`Recorder.close`.
+over it once a run has ended, one that looks for requests of operators while a run takes them,
+and one that asks for devices while a run waits for them; all end with :meth:`Recorder.close`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.commands.aggregation.base import AggregationOutcome
-from taskgrove.commands.run_recorder import RunAbout
+from taskgrove.commands.exclusive import ExclusiveDevice
+from taskgrove.commands.run_recorder import RunAbout, TakeDevices
 from taskgrove.errors import StoreError, TaskgroveError, UsageError
 from taskgrove.events import AnalysisDetail, Observer, SteeringAnswer, TaskEvent
 from taskgrove.events.foreign_values import plain_data, readable
@@ -37,6 +38,7 @@ from taskgrove.store.database.advice import command_line
 from taskgrove.store.database.database_faults import store_error
 from taskgrove.store.database.location import find_location
 from taskgrove.store.database.plain_bytes import clean_text, json_text
+from taskgrove.store.recording.device_holds import DeviceHolds
 from taskgrove.store.recording.inbox import (
     LEAVE,
     WITHDRAW,
@@ -144,6 +146,7 @@ class Recorder:
             clock,
             is_server=find_location(self.location).file is None,
         )
+        self._holds = DeviceHolds(lambda: self._saver.link.store, clock)
         self._thread = spawn("taskgrove-record", self._writer.run)
         atexit.register(self.close)  # a notebook that never closes it loses nothing
 
@@ -221,6 +224,20 @@ class Recorder:
         """
         self._requests.add(run_id, steer)
 
+    def hold_devices(
+        self, run_id: str, devices: Sequence[ExclusiveDevice], take: TakeDevices
+    ) -> None:
+        """Have a run hold its devices as soon as no other run of the record holds one.
+
+        Where the record cannot be used, the run waits.
+
+        Args:
+            run_id: The run; it has begun.
+            devices: The devices.
+            take: Called with each other run that holds a device, then once with None.
+        """
+        self._holds.hold(run_id, devices, take)
+
     def end_run(
         self, run_id: str, outcome: AggregationOutcome, when_kept: Callable[[], None]
     ) -> None:
@@ -230,6 +247,7 @@ class Recorder:
         ``patience_s``; the trouble has been told by then.
         """
         self._requests.remove(run_id)
+        self._holds.forget(run_id)
         waiter = Waiter(run_id, when_kept)
         health = outcome.health_state
         ending = Ending(
@@ -275,6 +293,7 @@ class Recorder:
             self._closed = True
         atexit.unregister(self.close)
         self._requests.stop(self._patience_s)
+        self._holds.stop(self._patience_s)
         self._inbox.put(Stop())
         self._thread.join(timeout_s)
         if self._thread.is_alive():

@@ -191,6 +191,18 @@ requests = Table(
     ),
 )
 
+#: One row a device that one run at a time works on: the run that holds it, or held it last. The
+#: device is free once that run is over and its work there is.
+device_holds = Table(
+    "device_holds",
+    metadata,
+    Column("device_key", String(400), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("run_key", _BIG, ForeignKey("runs.run_key", ondelete="CASCADE"), nullable=False),
+    Column("since_ns", _BIG, nullable=False),
+    Index("ix_device_holds_run", "run_key"),
+)
+
 #: One row a published page.
 pages = Table(
     "pages",

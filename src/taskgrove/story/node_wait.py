@@ -7,9 +7,10 @@ a record. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from taskgrove.events import SteeringRequest
+from taskgrove.events.device_holder import DeviceHolder, HolderState
 from taskgrove.story.node_note import NodeNote
 
 #: ``held``: the last attempt failed, and a decision is awaited; ``undecided``: the same, once all
@@ -125,6 +126,22 @@ def pause_ahead_in(notes: Sequence[NodeNote]) -> NodeNote | None:
         notes: The notes on a node that has not begun.
     """
     return next((note for note in reversed(notes) if note.topic == "pause-before"), None)
+
+
+def device_wait_in(notes: Sequence[NodeNote]) -> DeviceHolder | None:
+    """Return the run that a live run waits for, by the notes on its root; None: it does not."""
+    for note in reversed(notes):
+        if note.topic in ("devices-held", "abort-asked"):
+            return None
+        if note.topic == "waits":
+            data = note.data
+            states: tuple[HolderState, ...] = get_args(HolderState)
+            state = next((it for it in states if it == data.get("state")), states[0])
+            since = data.get("since_ns", "")
+            since_ns = int(since) if since.isascii() and since.isdecimal() else 0
+            device, run_id, command = (data.get(it, "") for it in ("device", "run", "command"))
+            return DeviceHolder(device, run_id, command, since_ns, state)
+    return None
 
 
 def pause_in(notes: Sequence[NodeNote]) -> RunPause | None:

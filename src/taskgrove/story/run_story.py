@@ -14,7 +14,8 @@ from typing import Final, Literal, TypeAlias
 
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import LeftOut, TaskEvent
-from taskgrove.story.node_wait import RunPause, pause_in
+from taskgrove.events.device_holder import DeviceHolder
+from taskgrove.story.node_wait import RunPause, device_wait_in, pause_in
 from taskgrove.story.operator_acts import Asked
 from taskgrove.story.run_node import RunNode, RunNodes
 
@@ -147,6 +148,12 @@ class RunStory:
         """Its pause, while it runs; None: it is not paused."""
         root = self.root
         return pause_in(root.notes) if root is not None and self.state == "running" else None
+
+    @property
+    def device_wait(self) -> DeviceHolder | None:
+        """The run that it waits for before its first step, while it lives; None: it does not."""
+        root = self.root
+        return device_wait_in(root.notes) if root is not None and self.state == "running" else None
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from taskgrove.events.steering_request import SteeringAnswer, SteeringRequest, SteeringVerb
-from taskgrove.story.node_wait import RunPause, Waiting, pause_in
+from taskgrove.story.node_wait import RunPause, Waiting, device_wait_in, pause_in
 from taskgrove.story.operator_acts import OperatorAct
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import ago_text, clock_text, counted, day_text, listed, plain
@@ -66,6 +66,8 @@ def wait_summary(nodes: Sequence[RunNode], now_ns: int) -> str:
     """
     pause = pause_in(nodes[0].notes) if nodes and not nodes[0].is_final else None
     told = [] if pause is None else [pause_words(pause, now_ns)]
+    holder = device_wait_in(nodes[0].notes) if nodes and not nodes[0].is_final else None
+    told += [] if holder is None else [plain(holder.words)]
     tally = Counter(node.wait.how for node in nodes if node.notes and node.wait is not None)
     told += [f"{counted(tally[how], 'step')} {how}" for how in _WAITS if tally[how]]
     return "; ".join(told)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from taskgrove.story.node_wait import Waiting, pause_in
+from taskgrove.story.node_wait import Waiting, device_wait_in, pause_in
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_tree import Branch
 from taskgrove.view.act_words import pause_words
@@ -196,6 +196,8 @@ def _waiting_words(node: RunNode, now_ns: int | None) -> str:
         return ""
     if not node.parent_path and (pause := pause_in(node.notes)) is not None:
         return pause_words(pause, now_ns)
+    if not node.parent_path and (holder := device_wait_in(node.notes)) is not None:
+        return safe_text(holder.words)
     wait = node.wait
     if wait is None:
         return ""

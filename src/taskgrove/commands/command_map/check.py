@@ -120,6 +120,7 @@ class _Checker:
             self._sections.places,
             self._places,
             self._sections.device_places,
+            self._sections.exclusive,
         )
 
     @staticmethod

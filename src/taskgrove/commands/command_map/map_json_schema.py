@@ -17,6 +17,7 @@ from taskgrove.commands.command_map.map_conditions import (
 from taskgrove.commands.command_map.map_fields import (
     COMPONENT_NAME_PATTERN,
     DEVICE_NAME_PATTERN,
+    MAX_TIMEOUT_S,
 )
 from taskgrove.commands.command_map.map_models import (
     COMMAND_NAME_PATTERN,
@@ -133,14 +134,29 @@ def _section_definitions() -> dict[str, Any]:
     name = {"$ref": "#/$defs/DeviceName"}
     names = {"anyOf": [name, {"type": "array", "items": name, "uniqueItems": True}]}
     by_name = {"type": "object", "additionalProperties": {"type": "object"}}
+    waits = {
+        "required": ["exclusive"],
+        "properties": {
+            "exclusive": {"const": True},
+            "wait": {"type": "number", "minimum": 0, "maximum": MAX_TIMEOUT_S},
+        },
+    }
+    with_terms = {
+        "type": "object",
+        "properties": {"device": names, "exclusive": {"type": "boolean"}, "wait": True},
+        "required": ["device"],
+        "additionalProperties": False,
+        "anyOf": [waits, {"not": {"required": ["wait"]}}],
+    }
+    component = {"anyOf": [*names["anyOf"], with_terms]}
     return {
         "DeviceName": {"type": "string", "pattern": DEVICE_NAME_PATTERN},
         "Components": {
             "type": "object",
             "description": "The devices that each component stands for, by TANGO name.",
             "propertyNames": {"pattern": COMPONENT_NAME_PATTERN},
-            "properties": dict.fromkeys(COMPONENT_KEYWORDS, names),
-            "additionalProperties": names,
+            "properties": dict.fromkeys(COMPONENT_KEYWORDS, component),
+            "additionalProperties": component,
         },
         "Simulator": {
             "type": "object",

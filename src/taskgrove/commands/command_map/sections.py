@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from taskgrove.commands.command_map.entry import MAX_VALUE_DEPTH, EntryCheck
-from taskgrove.commands.command_map.map_fields import DEVICE_NAME
+from taskgrove.commands.command_map.map_fields import DEVICE_NAME, MAX_TIMEOUT_S
 from taskgrove.commands.command_map.map_models import (
     COMPONENT_KEYWORDS,
     KEYWORDS,
@@ -19,6 +19,8 @@ from taskgrove.commands.device_names import device_key
 from taskgrove.errors import nearest
 from taskgrove.events import Place
 
+#: The keys of a component with terms of its own.
+_COMPONENT_KEYS: Final = ("device", "exclusive", "wait")
 _DEVICE_HINT: Final = "name a component of the map, or give the TANGO name of a device"
 
 
@@ -44,11 +46,13 @@ class SectionCheck:
         self._check = check
         #: Where the values of ``simulator`` stand, by path.
         self.places: dict[str, Mark] = {}
+        #: The exclusive components, and how long a run waits for one, in seconds (None: no limit).
+        self.exclusive: dict[str, float | None] = {}
         #: Where each device of ``components`` stands, by its name.
         self.device_places: dict[str, Place] = {}
 
     def components(self, node: Node | None) -> dict[str, tuple[str, ...]]:
-        """Return the TANGO names of each component."""
+        """Return the TANGO names of each component; see also :attr:`exclusive`."""
         components: dict[str, tuple[str, ...]] = {}
         if node is None or not self._check.mapping(node, "components"):
             return components
@@ -64,14 +68,58 @@ class SectionCheck:
                 said = f"{name!r} is a handler keyword that has no devices"
                 self._problems.add(said, path, mark, found=name, hint="choose another name")
                 continue
-            listed = child.kind == "sequence"
+            devices = child
+            if child.kind == "mapping":
+                given = self._component(name, child, path)
+                path = join_path(path, "device")
+                if given is None:
+                    continue
+                devices = given
+            listed = devices.kind == "sequence"
             first: dict[str, Node] = {}
-            for index, item in enumerate(child.value if listed else [child]):
+            for index, item in enumerate(devices.value if listed else [devices]):
                 where = join_path(path, index) if listed else path
                 self._device_name(item, where, first)
             components[name] = tuple(item.value for item in first.values())
             self._remember_devices(name, first.values())
         return components
+
+    def _component(self, name: str, node: Node, path: str) -> Node | None:
+        """Read a component with terms of its own; return its devices, or None."""
+        for key, mark in node.key_marks.items():
+            if key not in _COMPONENT_KEYS:
+                where = join_path(path, key)
+                self._problems.add_unknown("key", key, where, mark, _COMPONENT_KEYS)
+        exclusive, wait = node.value.get("exclusive"), node.value.get("wait")
+        if exclusive is not None and not isinstance(exclusive.scalar, bool):
+            where = join_path(path, "exclusive")
+            self._problems.add(
+                exclusive.found, where, exclusive.mark, found=exclusive.scalar,
+                allowed=["true", "false"],
+            )  # fmt: skip
+        is_exclusive = exclusive is not None and exclusive.scalar is True
+        if wait is not None:
+            self._wait(wait, join_path(path, "wait"), is_exclusive=is_exclusive)
+        if is_exclusive:
+            self.exclusive[name] = None if wait is None else wait.scalar
+        devices = node.value.get("device")
+        if devices is None:
+            self._problems.add(
+                "the key 'device' is missing", path, node.mark,
+                allowed=["device: a TANGO name, or a list of them"],
+            )  # fmt: skip
+        found: Node | None = devices
+        return found
+
+    def _wait(self, node: Node, path: str, *, is_exclusive: bool) -> None:
+        seconds = node.scalar
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not is_number or not 0 <= seconds <= MAX_TIMEOUT_S:
+            allowed = [f"seconds from 0, at most {MAX_TIMEOUT_S:g}"]
+            self._problems.add(node.found, path, node.mark, found=seconds, allowed=allowed)
+        elif not is_exclusive:
+            said = "'wait' has no effect without 'exclusive: true'"
+            self._problems.add(said, path, node.mark, found=seconds)
 
     def used(self, node: Node | None, named: Iterable[NamedDevice]) -> None:
         """Check the components that steps name, where the map has the section.

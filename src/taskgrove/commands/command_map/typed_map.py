@@ -42,6 +42,8 @@ class CommandMap:
             checks them later, and names the line.
         entry_places: Where commands and tasks stand, by their names from the command on.
         device_places: Where the devices of ``components`` stand, by their names.
+        exclusive: The components on which one run at a time works, and how long a run waits for
+            one, in seconds; 0: not at all; None: without a limit.
     """
 
     commands: Mapping[str, CompositeEntry]
@@ -51,6 +53,7 @@ class CommandMap:
     places: Mapping[str, Mark] = field(default_factory=dict, compare=False)
     entry_places: Mapping[tuple[str, ...], NodePlaces] = field(default_factory=dict, compare=False)
     device_places: Mapping[str, Place] = field(default_factory=dict, compare=False)
+    exclusive: Mapping[str, float | None] = field(default_factory=dict)
 
     def of_file(self, file: str) -> CommandMap:
         """Return the map as one that stands in another file, line by line."""
@@ -140,11 +143,19 @@ class CommandMap:
         whole: dict[str, Any] = {"commands": commands}
         if self.components:
             whole["components"] = {
-                key: [*map(placed, names)] for key, names in self.components.items()
+                key: self._with_terms(key, [*map(placed, names)])
+                for key, names in self.components.items()
             }
         if self.simulator:
             whole["simulator"] = dict(self.simulator)
         return whole
+
+    def _with_terms(self, component: str, names: list[str]) -> Any:
+        if component not in self.exclusive:
+            return names
+        wait = self.exclusive[component]
+        terms = {} if wait is None else {"wait": wait}
+        return {"device": names, "exclusive": True, **terms}
 
     def __repr__(self) -> str:
         return f"<CommandMap {self.file or ''} commands={list(self.commands)}>"

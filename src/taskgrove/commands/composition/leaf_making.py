@@ -31,6 +31,8 @@ from taskgrove.commands.composition.names import Names, analysis_leaf_name, each
 from taskgrove.commands.composition.omissions import Omissions
 from taskgrove.commands.composition.refused import refused_command
 from taskgrove.commands.composition.resources import Binding, Resources, plain_copy
+from taskgrove.commands.device_names import device_key
+from taskgrove.commands.exclusive import ExclusiveDevice
 from taskgrove.commands.task import BaseTask, LeafTask, NodePlaces, Task, TaskExecutionType
 from taskgrove.errors import CommandError
 from taskgrove.events import Place
@@ -77,6 +79,7 @@ class LeafMaker:
     Attributes:
         keys: The device of each leaf, the same for every spelling of its name.
         obs_mode: The observation mode of the context, where it tells one.
+        exclusive: The devices on which one run at a time works, by the key of their names.
     """
 
     def __init__(
@@ -99,6 +102,12 @@ class LeafMaker:
         self._resources_file = resources_file
         self.obs_mode = view.obs_mode()
         self.keys: dict[BaseTask, str] = {}
+        self.exclusive: dict[str, ExclusiveDevice] = {}
+        self._exclusive_names = {
+            device_key(device): name
+            for name in command_map.exclusive
+            for device in command_map.components.get(name, ())
+        }
 
     def made(self, entry: StepEntry, spot: Spot) -> Iterator[BaseTask]:
         """Yield the leaves of an entry, or their group.
@@ -244,7 +253,16 @@ class LeafMaker:
             leaf.pending_argument = argument.pending
             if step not in READING_STEPS:
                 self.keys[leaf] = component.key
+                self._note_exclusive(component)
             yield leaf
+
+    def _note_exclusive(self, component: Component) -> None:
+        name, key = component.keyword, component.key
+        if name not in self._map.exclusive:
+            name = self._exclusive_names.get(key, "")
+        if name:
+            device = ExclusiveDevice(key, component.name, self._map.exclusive[name])
+            self.exclusive[key] = device
 
     def _argument(
         self, entry: StepEntry, binding: Binding, component: Component | None, spot: Spot

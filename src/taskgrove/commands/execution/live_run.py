@@ -19,19 +19,24 @@ from taskgrove.commands.aggregation.base import AggregationOutcome
 from taskgrove.commands.execution.aborts import abort_leaf, call_abort
 from taskgrove.commands.execution.composed_events import emit_composed
 from taskgrove.commands.execution.composite import Composite
+from taskgrove.commands.execution.device_turn import DeviceTurn
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.leaf_run import LeafRun
 from taskgrove.commands.execution.run_machine import (
     ABORT,
     ABORT_ALL,
+    AWAIT,
     BEGIN,
     CONTINUE,
     END,
+    GIVE_UP,
+    GRANT,
     KEPT,
     MOVES,
     PAUSE,
     PAUSED,
     SUBMITTED,
+    WAITING,
     WITHDRAW,
     RunRequest,
     RunState,
@@ -41,7 +46,7 @@ from taskgrove.commands.execution.steering_acts import PAUSES_BEFORE, Steering
 from taskgrove.commands.execution.timeouts import begin_own_limit
 from taskgrove.commands.execution.unbegun import end_without_parent, missing_ends
 from taskgrove.commands.prior import Prior, take_over
-from taskgrove.commands.run_recorder import RequestSource, RunAbout, RunRecorder
+from taskgrove.commands.run_recorder import DeviceKeeper, RequestSource, RunAbout, RunRecorder
 from taskgrove.commands.task import Task
 from taskgrove.commands.tracking.tracker_events import TrackerEvents
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -128,6 +133,9 @@ class Run:
         self.ended_late = self.schedule.holding.ended_late
         self.begin_own_limit = begin_own_limit
         self.call_abort = call_abort
+        self._turn: DeviceTurn | None = None
+        if root.exclusive and not goes_on and isinstance(recorder, DeviceKeeper):
+            self._turn = DeviceTurn(self, recorder, root.exclusive)
         self._steering = Steering(self)
         self.steer = self._steering.steer
 
@@ -137,8 +145,8 @@ class Run:
         *,
         abort_reason: str | None = None,
         steering: SteeringRequest | None = None,
-    ) -> bool:
-        """Make the move that the table holds for a request; False where there is none."""
+    ) -> RunState | None:
+        """Make the move that the table holds for a request; return the state before, or None."""
         with self.lock:
             before = self.state
             cell = MOVES[before, request]
@@ -153,13 +161,13 @@ class Run:
                 if abort_reason is not None and self.abort_reason is None:
                     self.abort_reason, self.abort_request = abort_reason, steering
                     self.changed_ns = SYSTEM_CLOCK.wall_ns()
-                return True
+                return before
         if cell is REFUSE:
             text = "run %s of %s: %s is refused in state %s"
             with LOGGING:
                 name = request.name
                 self._logger.error(text, self.bus.run_id, self.root.path, name, before.name)
-        return False
+        return None
 
     # -- its life ---------------------------------------------------------------------------
 
@@ -190,7 +198,7 @@ class Run:
 
     def begin(self) -> None:
         """Start the tree; runs on a control thread."""
-        if not self._move(BEGIN):
+        if not self._move(BEGIN if self._turn is None else AWAIT):
             return
         try:
             self._tell_what_is_known()
@@ -198,7 +206,10 @@ class Run:
                 self.tell(PAUSES_BEFORE, NoteDetail("pause-before"), path)
             self._steering.begin()
             self.root.tracker.when_closed(self._end)
-            self.schedule.begin(self.root)
+            if self._turn is None or self.abort_reason is not None:
+                self.schedule.begin(self.root)
+            else:
+                self._turn.begin()
         except BaseException as exc:
             # Whatever stops a run from beginning still gives it exactly one end.
             self.remember(exc)
@@ -212,6 +223,17 @@ class Run:
                 self._logger.error(
                     "run %s could not begin", self.bus.run_id, exc_info=loggable(exc)
                 )
+
+    def granted(self, text: str, detail: NoteDetail) -> None:
+        """Start the first step: the run holds its devices."""
+        if self._move(GRANT):
+            self.tell(text, detail)
+            self.schedule.begin(self.root)
+
+    def give_up_turn(self, reject: Callable[[], object]) -> None:
+        """End the run by ``reject``: it has waited for its devices long enough."""
+        if self._move(GIVE_UP):
+            reject()
 
     def _tell_what_is_known(self) -> None:
         """Publish the tree as it was composed, or the ends that its record does not hold yet."""
@@ -263,15 +285,18 @@ class Run:
         if again and self.abort_reason is not None and self.schedule.cleans_up:
             stop_finally = True
         request = ABORT_ALL if stop_finally else ABORT
-        if self.root.tracker.is_complete or not self._move(
-            request, abort_reason=reason, steering=steering
-        ):
+        if self.root.tracker.is_complete:
+            return False
+        before = self._move(request, abort_reason=reason, steering=steering)
+        if before is None:
             return False
         data = {"reason": reason}
         if stop_finally:
             data["finally"] = "stop"
         self.tell(f"asked to stop: {reason}", NoteDetail("abort-asked", data, request=steering))
         self.engine.control.submit(self._abort_active)
+        if before is WAITING:  # nothing has been started, and nothing will be: every leaf ends so
+            self.engine.control.submit(functools.partial(self.schedule.begin, self.root))
         return True
 
     def pause(self, request: SteeringRequest | None, before: str = "") -> bool:

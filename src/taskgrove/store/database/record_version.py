@@ -8,7 +8,7 @@ from taskgrove.errors import StoreError
 from taskgrove.store.database.connections import Connections
 
 #: Version of the tables; it is the number of the newest migration.
-STORE_VERSION: Final = 4
+STORE_VERSION: Final = 5
 #: Where a record keeps the version of its tables.
 VERSION_TABLE: Final = "taskgrove_version"
 

@@ -25,6 +25,7 @@ _TABLES: Final = (
     "verdicts",
     "resumes",
     "requests",
+    "device_holds",
 )
 #: The rights that a recorder needs besides adding rows to every table.
 _CHANGED: Final = {
@@ -33,6 +34,7 @@ _CHANGED: Final = {
     "nodes": ("UPDATE", "DELETE"),
     "resumes": ("DELETE",),
     "requests": ("UPDATE",),
+    "device_holds": ("DELETE",),
 }
 _KEYS: Final = (("runs", "run_key"), ("paths", "path_key"))
 

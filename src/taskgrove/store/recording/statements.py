@@ -131,3 +131,10 @@ def block_of(insert: str) -> Block:
     rows = MOST_PARAMETERS // width
     row = f"({values})"
     return Block(f"{head}VALUES {', '.join([row] * rows)}{rest}", rows, width)
+
+
+#: A device that a run works on alone: its row is replaced by that of the next run.
+DROP_HOLD: Final = "DELETE FROM device_holds WHERE device_key = ? AND run_key = ?"
+ADD_HOLD: Final = (
+    "INSERT INTO device_holds (device_key, name, run_key, since_ns) VALUES (?, ?, ?, ?)"
+)

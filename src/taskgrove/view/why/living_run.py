@@ -141,6 +141,8 @@ def _waiting_words(found: Findings, room: int) -> str:
     """Return the pause and the decision that a run waits for; empty where there is none."""
     story = found.story
     told = [] if story.pause is None else [f"is {pause_words(story.pause, story.now_ns, room)}"]
+    if story.device_wait is not None:
+        told.append(plain(story.device_wait.words))
     if found.held:
         told.append(decision_words(found.waiting, story.now_ns, room))
     return ", and ".join(told)

@@ -7,6 +7,7 @@ from itertools import islice
 from posixpath import commonpath
 from typing import Final
 
+from taskgrove.events.device_holder import DeviceHolder
 from taskgrove.story.run_story import RunStory
 from taskgrove.view.phrases import listed
 from taskgrove.view.why.actions import (
@@ -136,7 +137,7 @@ def choices_of(found: Findings) -> tuple[Action, ...]:
     if found.parked and story.pause is not None:
         first = found.parked[0]
         told.append(_ask(story, "skip", first.path, aim=f"leave out {name_of(first)}"))
-    if told or story.pause is not None:
+    if told or story.pause is not None or story.device_wait is not None:
         told.append(_ask(story, "abort", aim="abort the run"))
     return tuple(told)
 
@@ -172,7 +173,20 @@ def _decide(found: Findings) -> tuple[Action, ...]:
         told.append(_ask(story, "retry", _selecting(group, found), aim="try it again"))
     if story.pause is not None:
         told.append(_ask(story, "continue", aim="end the pause"))
+    if (holder := story.device_wait) is not None:
+        told.append(_free(holder, story))
     return tuple(told)
+
+
+def _free(holder: DeviceHolder, story: RunStory) -> RunCommand:
+    """Return how the device becomes free that a run waits for."""
+    words, aim = ["why", holder.run_id], "see how far that run is"
+    if holder.state == "lost":
+        words, aim = ["recover", holder.run_id], "find out how the work of that run ended"
+    elif holder.state == "left":
+        words = ["release", holder.device, "--why", "REASON"]
+        aim = f"free {holder.device}, once it is idle"
+    return RunCommand(("taskgrove", *words, *story.options), aim)
 
 
 def _ask(story: RunStory, verb: str, *words: str, aim: str) -> RunCommand:
@@ -196,7 +210,8 @@ def _while_running(found: Findings, waits: Sequence[Wait]) -> tuple[Action, ...]
     story = found.story
     runner = story.runner
     if runner is None or not hangs(story):
-        if found.abort is None and (found.held or story.pause is not None):
+        waits_for = story.pause or story.device_wait
+        if found.abort is None and (found.held or waits_for is not None):
             return _decide(found)
         return tuple(
             RestartServer(it.device, it.silent_since_ns)

@@ -800,6 +800,36 @@ def test_a_condition_to_skip_a_step_takes_no_reference() -> None:
     assert "no reference is replaced here" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("component", "path"),
+    [
+        ("{device: a/b/c, exclusive: yes}", "components.m.exclusive"),
+        ("{device: a/b/c, exclusive: true, wait: -1}", "components.m.wait"),
+        ("{device: a/b/c, exclusive: true, wait: true}", "components.m.wait"),
+        ("{device: a/b/c, wait: 3}", "components.m.wait"),
+        ("{device: a/b/c, exclusiv: true}", "components.m.exclusiv"),
+        ("{exclusive: true}", "components.m"),
+        ("{device: nonsense, exclusive: true}", "components.m.device"),
+        ("{device: [a/b/c, A/B/C], exclusive: true}", "components.m.device[1]"),
+        ("{device: {device: a/b/c}}", "components.m.device"),
+    ],
+)
+def test_a_wrong_component_is_refused_with_its_place(component: str, path: str) -> None:
+    step = "m: {device: m, command_name: Go}"
+    error = problem(f"{one(step)}\ncomponents: {{m: {component}}}")
+    assert error.map_path == path
+    assert error.line is not None
+
+
+def test_an_exclusive_component_is_the_same_in_every_form() -> None:
+    text = one("m: {device: m, command_name: Go}")
+    terms = "{m: {device: [a/b/c, d/e/f], exclusive: true, wait: 3}, n: {device: g/h/i}}"
+    loaded = parse_command_map(f"{text}\ncomponents: {terms}")
+    assert loaded.components == {"m": ("a/b/c", "d/e/f"), "n": ("g/h/i",)}
+    assert loaded.exclusive == {"m": 3}
+    assert load_command_map(loaded.to_dict()) == loaded
+
+
 def test_the_near_word_of_a_reference_is_named() -> None:
     error = problem(one('cbf: {command_name: a, argin: "{{ result.a }}"}'))
     assert "did you mean 'results'?" in str(error)

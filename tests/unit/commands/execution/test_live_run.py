@@ -8,19 +8,22 @@ from typing import Any
 import pytest
 
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.exclusive import ExclusiveDevice
+from taskgrove.commands.execution.device_turn import DeviceTurn
 from taskgrove.commands.execution.engine import Engine
 from taskgrove.commands.execution.live_run import Run
 from taskgrove.commands.execution.run_handle import RunHandle
 from taskgrove.commands.execution.run_machine import MOVES, RunRequest, RunState
 from taskgrove.commands.task import LeafTask, Task
 from taskgrove.control_model import ResultCode, TaskStatus
-from taskgrove.events import EventBus
+from taskgrove.events import EventBus, NoteDetail
 from tests.moves_walk import walk_cells
 
 R = RunRequest
 WAYS = {
     RunState.SUBMITTED: [],
     RunState.ABORTED_EARLY: [R.ABORT],
+    RunState.WAITING: [R.AWAIT],
     RunState.RUNNING: [R.BEGIN],
     RunState.PAUSED: [R.BEGIN, R.PAUSE],
     RunState.ABORTING: [R.BEGIN, R.ABORT],
@@ -39,6 +42,12 @@ class NeverKept:
         return lambda _event: None
 
     def end_run(self, *_: Any) -> None: ...
+
+
+class NeverFree:
+    """A keeper of devices that never answers."""
+
+    def hold_devices(self, *_: Any) -> None: ...
 
 
 class Idle(Engine):
@@ -70,9 +79,17 @@ def new_run(finals: list[Run]) -> Run:
     )
 
 
+def begin_alone(run: Run) -> None:
+    run._turn = DeviceTurn(run, NeverFree(), (ExclusiveDevice("x", "a/b/c"),))
+    run.begin()
+
+
 def ask(run: Run, request: RunRequest) -> object:
     return {
         R.BEGIN: run.begin,
+        R.AWAIT: lambda: begin_alone(run),
+        R.GRANT: lambda: run.granted("", NoteDetail("devices-held")),
+        R.GIVE_UP: lambda: run.give_up_turn(lambda: None),
         R.PAUSE: lambda: run.pause(None),
         R.CONTINUE: lambda: run.go_on(None),
         R.ABORT: lambda: run.abort("asked"),
