@@ -360,3 +360,12 @@ def test_a_validator_sets_nothing_in_the_inner_class_of_lute() -> None:
     with pytest.raises(AnalysisError, match="result_from_params is read by nothing"):
         parse_configuration("Solve: {}").parameters_for(entry)
     assert not hasattr(ThirdPartyParameters.Config, "result_from_params")  # type: ignore
+
+
+def test_what_may_be_none_and_has_no_default_is_told_how_to_get_one() -> None:
+    class Cycles(TaskParameters):
+        niter: int | None = Parameter(description="How many.")
+
+    with pytest.raises(AnalysisError, match="'niter' is missing") as caught:
+        parse_configuration("Cycles: {}").parameters_for(AnalysisEntry("A", Cycles, task="m:C"))
+    assert caught.value.hint == "How many; Cycles may give it the default None"

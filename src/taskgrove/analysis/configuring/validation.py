@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -153,7 +153,12 @@ def _words(model: type[BaseModel], error: Any) -> tuple[str, str | None]:
 
 def _described(model: type[BaseModel], keys: tuple[Any, ...]) -> str | None:
     field = model.model_fields.get(str(keys[-1])) if len(keys) == 1 else None
-    return (field.description or None) if field is not None else None
+    if field is None:
+        return None
+    told = [field.description.rstrip(".")] if field.description else []
+    if type(None) in get_args(field.annotation):  # with pydantic 1 that was its default
+        told.append(f"{model.__name__} may give it the default None")
+    return "; ".join(told) or None
 
 
 def _keys_of(model: type[BaseModel]) -> list[str]:
