@@ -13,6 +13,7 @@ PARTS = (
     "tracker",
     "executor",
     "device",
+    "fleet",
     "store",
     "history",
     "steering",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -70,7 +70,21 @@ class BareClient:
         replies = [
             self._pool.submit(self._proxies[trl].command_inout, command, argin) for trl in trls
         ]
-        ids = {str(reply.result(GUARD_S)[1][0]) for reply in replies}
+        return self._ends_of((reply.result(GUARD_S) for reply in replies), began)
+
+    def run_asynchronously(self, trls: Sequence[str], command: str, argin: str) -> list[float]:
+        """Do the same from one thread, with asynchronous calls: all are sent before a reply."""
+        began = time.monotonic()
+        proxies = [self._proxies[trl] for trl in trls]
+        calls = [(proxy, proxy.command_inout_asynch(command, argin)) for proxy in proxies]
+        limit_ms = int(GUARD_S * 1000)
+        return self._ends_of(
+            (proxy.command_inout_reply(number, limit_ms) for proxy, number in calls), began
+        )
+
+    def _ends_of(self, replies: Iterable[Any], began: float) -> list[float]:
+        """Return what each command took, once the events of all ends have come."""
+        ids = {str(reply[1][0]) for reply in replies}
         took: list[float] = []
         while ids:
             try:

@@ -68,6 +68,8 @@ class LrcClient:
         self._lock = threading.Lock()
         self._sessions: dict[str, DeviceSession] = {}
         self._dispatcher: Dispatcher | None = None
+        #: When each server process last answered; see DeviceLink.
+        self._sure: dict[str, float] = {}
         self._closed = False
 
     def __enter__(self) -> LrcClient:
@@ -114,9 +116,9 @@ class LrcClient:
         command, session = self._new_command(device, command_name, on_update, deadline)
         try:
             Call(session, command, self._why_not).make(argin, may_call, call_until, call_timeout_s)
-        finally:
-            # After the outcome of the call: until then the session counts the call as out.
+        except BaseException:  # it has no outcome
             session.dispatcher.post(session.calling.discard, command)
+            raise
         return command
 
     def attach(
@@ -305,6 +307,7 @@ class LrcClient:
             subscriptions,
             rpc_timeout_s=self._settings.rpc_timeout_s,
             on_broken=self._server_broken,
+            sure=self._sure,
         )
         session.abort_desk = AbortDesk(session.link, dispatcher.submit)
         return session

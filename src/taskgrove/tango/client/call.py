@@ -76,7 +76,14 @@ class Call:
             self._post(self._replied, reply)
 
     def _post(self, function: Callable[..., object], *args: Any) -> None:
-        self._session.dispatcher.post(function, *args)
+        self._session.dispatcher.post(self._take, function, args)
+
+    def _take(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Take the outcome of the call; until then the session counts the call as out."""
+        try:
+            function(*args)
+        finally:
+            self._session.calling.discard(self._command)
 
     def _prepare(self, argin: Any) -> WhyNot | tuple[CommandShape, Any, bool]:
         """Connect and check.
@@ -108,7 +115,8 @@ class Call:
         """Look at the ids that are there before anything is called; held by ``learning``."""
         session = self._session
         if not session.has_learnt:
-            self._post(session.learn, session.link.poll(()), time.monotonic())
+            found, read_at = session.link.poll(()), time.monotonic()
+            session.dispatcher.post(session.learn, found, read_at)
             session.has_learnt = True
 
     # -- on the dispatcher thread ----------------------------------------------------

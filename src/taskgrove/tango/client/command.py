@@ -150,6 +150,7 @@ class LrcCommand:
         "command_name",
         "device",
         "final",
+        "heard_at",
         "missed_since",
         "polls_for_result",
         "protocol",
@@ -167,6 +168,8 @@ class LrcCommand:
         self.protocol = 0
         #: Polls that found the command while its result was due.
         self.polls_for_result = 0
+        #: When the device last told of it by itself (monotonic seconds).
+        self.heard_at = 0.0
         #: When a poll first did not find the command (monotonic seconds).
         self.missed_since = 0.0
         #: How often the connection had broken when the command was accepted.

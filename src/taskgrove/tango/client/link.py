@@ -111,6 +111,9 @@ class DeviceLink:
         rpc_timeout_s: Limit of each call, in seconds.
         on_broken: Called with the link by any thread that finds its connection broken; must
             not block. Devices of one server share a connection, and only one of them is told.
+        sure: When each server process last answered (monotonic seconds), by the address of its
+            heartbeat; shared by all links, so that a thousand devices of one server are not asked
+            one by one whether it is still the same.
 
     Attributes:
         attributes: The attributes of the device.
@@ -129,6 +132,7 @@ class DeviceLink:
         *,
         rpc_timeout_s: float,
         on_broken: Callable[[DeviceLink], object],
+        sure: dict[str, float] | None = None,
     ) -> None:
         self.device = device
         self.protocol = 0
@@ -146,6 +150,7 @@ class DeviceLink:
         self.attributes = DeviceAttributes(tango, lambda: self._proxy)
         self._mute: bool | None = None
         self._sure_at = 0.0
+        self._sure = {} if sure is None else sure
         self.state = LinkState.STALE
         self._lock = threading.Lock()
         #: Ends with the repair that is under way.
@@ -183,7 +188,7 @@ class DeviceLink:
             DevFailed: It cannot be reached; nothing was sent to the device's commands.
             DeviceError: The link is closed.
         """
-        if self.state is LinkState.USABLE and time.monotonic() - self._sure_at < _FRESH_S:
+        if self.state is LinkState.USABLE and self._is_fresh(time.monotonic()):
             return
         with self._lock:
             sound = self.state is LinkState.USABLE
@@ -207,6 +212,12 @@ class DeviceLink:
         with self._lock:
             self._move(LinkRequest.REPAIRED)
         repair.set_result(None)
+
+    def _is_fresh(self, now: float) -> bool:
+        """Return True where the server that is subscribed to was heard of a moment ago."""
+        if now - self._sure_at < _FRESH_S:
+            return True
+        return self.has_events and now - self._sure.get(self._heartbeat, 0.0) < _FRESH_S
 
     def _move(self, request: LinkRequest) -> bool:
         before = self.state
@@ -318,6 +329,8 @@ class DeviceLink:
         unbroken = self._knock()
         same = self._is_same_server()
         self._sure_at = time.monotonic()
+        if self._heartbeat:
+            self._sure[self._heartbeat] = self._sure_at
         silent_s = 0.0 if self.has_events else self._sure_at - self.subscribed_at
         if sound and unbroken and same and silent_s < _EVENTS_AGAIN_S:
             return

@@ -22,6 +22,8 @@ from taskgrove.tango.client.lists import Snapshot
 SILENT_AFTER_S: Final = 2.5
 #: Period of the polls after trouble, in seconds.
 WATCH_INTERVAL_S: Final = 1.0
+#: A poll that is due this soon is not put off, in seconds.
+_SOON_S: Final = 0.005
 #: Period of the poll of a device that pushes no events at all, in seconds.
 _EVENTLESS_INTERVAL_S: Final = 0.2
 
@@ -33,6 +35,7 @@ class _Polled(Protocol):
 
     def wanted(self) -> tuple[str, ...] | None: ...
     def in_flight(self) -> list[LrcCommand]: ...
+    def quiet_until(self) -> float: ...
     def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None: ...
     def trouble(self) -> None: ...
     def lose_all(self, why: str, *, ended: bool, failure: Failure) -> None: ...
@@ -88,6 +91,10 @@ class Polls:
         self._due = None
         ids = self._user.wanted()
         if ids is None:
+            return
+        wait_s = self._user.quiet_until() - time.monotonic()
+        if wait_s > _SOON_S:
+            self.within(wait_s)
             return
         self._is_out = True
         self._asked_at = None

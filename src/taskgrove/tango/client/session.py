@@ -19,7 +19,7 @@ from taskgrove.events import Cause, CauseKind
 from taskgrove.tango.client.abort import AbortDesk, OnAnswer
 from taskgrove.tango.client.client_settings import LrcSettings
 from taskgrove.tango.client.command import CommandNews, CommandState, LrcCommand, Source
-from taskgrove.tango.client.contact import Contact, ContactNews
+from taskgrove.tango.client.contact import Contact, ContactNews, ContactState
 from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.doubt import Doubt, candidates, is_called_again, unknown_fate
 from taskgrove.tango.client.failure import Failure
@@ -101,6 +101,7 @@ class DeviceSession:
             self._polls.answered(ContactNews.REPLY)
         command.protocol = self.link.protocol
         command.breaks_before = self.contact.breaks
+        command.heard_at = time.monotonic() if source == "reply" else 0.0
         early = self._strangers.claim(command_id)
         if not command.begin(command_id, None if early else status, source, note):
             self._strangers.see(command_id)
@@ -199,6 +200,27 @@ class DeviceSession:
         """Return the ids that are waited for, or None when there is nothing to poll for."""
         return tuple(self.commands) if self.commands or self.doubts else None
 
+    def quiet_until(self) -> float:
+        """Return until when no poll is due, because the device tells of its commands by itself.
+
+        A command whose event got lost tells nothing from then on, so that a poll follows.
+
+        Returns:
+            An instant (monotonic seconds), which may have passed.
+        """
+        contact = self.contact
+        if self.doubts or contact.is_watched or contact.state is not ContactState.SOUND:
+            return 0.0
+        heard_at = min(
+            (
+                0.0 if it.has_result or it.state is not CommandState.FOLLOWED else it.heard_at
+                for followers in self.commands.values()
+                for it in followers
+            ),
+            default=0.0,
+        )
+        return heard_at + self._settings.poll_interval_s if self.link.has_events else 0.0
+
     def poll_told(self, ids: tuple[str, ...], found: Snapshot) -> None:
         """Take the result of a poll."""
         now = time.monotonic()
@@ -259,6 +281,8 @@ class DeviceSession:
 
     def _give(self, command: LrcCommand, facts: CommandFacts, source: Source) -> None:
         had_result, before = command.has_result, command.state
+        if source == "event":
+            command.heard_at = self.link.heard_at
         command.take(facts, source, "its end was found by a poll" if source == "poll" else "")
         if command.is_over:
             self._over(command, told_by_poll=source == "poll")

@@ -424,3 +424,38 @@ def test_a_command_that_a_poll_finds_staged_is_not_missed(device: Device) -> Non
     assert command.state is CommandState.MISSED
     device.poll(CommandFacts("1_2_Configure", TaskStatus.STAGING))
     assert command.state is CommandState.FOLLOWED
+
+
+def told(device: Device, uid: str = "1_2_Configure", progress: int = 10) -> None:
+    device.link.heard_at = device.clock.monotonic()
+    device.session.on_event("_lrcEvent", (uid, f'{{"progress": {progress}}}'))
+
+
+def test_a_device_that_tells_of_its_commands_is_not_polled(device: Device) -> None:
+    device.accepted()
+    for progress in range(10, 50, 10):
+        device.advance(0.9)
+        told(device, progress=progress)
+    device.advance(0.2)
+    assert not device.asked
+    device.advance(0.8)  # a second after the last event
+    assert len(device.asked) == 1
+
+
+def test_a_command_of_which_nothing_is_heard_is_polled_for_beside_one_that_tells(
+    device: Device,
+) -> None:
+    device.accepted()
+    device.accepted("3_4_Scan")
+    for progress in (10, 20):
+        device.advance(0.55)
+        told(device, progress=progress)
+    assert len(device.asked) == 1
+
+
+def test_after_trouble_a_device_that_tells_is_polled_all_the_same(device: Device) -> None:
+    device.accepted()
+    device.session.on_event_error(1, "API_MissedEvents")
+    told(device)
+    device.advance(0.2)
+    assert len(device.asked) == 1
