@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from taskgrove import store
 from taskgrove.clock import SYSTEM_CLOCK, Clock
 from taskgrove.events import AnalysisDetail
-from taskgrove.store.queries.flat_values import cell_of
+from taskgrove.store.queries.flat_values import cell_of, flat_values
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import wait_summary
+from taskgrove.view.phrases import code_text
 from taskgrove.view.record_view import end_words, state_words, story_of_record
 from taskgrove.view.report_style import STYLE
 from taskgrove.view.snapshot import RunView
@@ -177,10 +178,13 @@ def _analysis(path: str, found: AnalysisDetail) -> str:
         "Command line": " ".join(found.argv),
         "Folder": found.cwd,
         "Output": ", ".join(found.output_files),
+        "Code": "" if found.code is None else code_text(found.code),
         "Host": found.host,
         "User": found.user,
     }
+    summary = flat_values(found.summary_values, "summary")
     folded = [
+        ("Result", _pairs({**summary, **flat_values(found.payload, "payload")})),
         ("Parameters", _pairs(_flat(found.parameters))),
         ("Environment", _pairs(found.environment)),
         ("Versions", _pairs(found.versions)),

@@ -12,6 +12,7 @@ import pytest
 
 from taskgrove import LeafTask, MainTaskExecutor, Task
 from taskgrove.events import AnalysisDetail
+from taskgrove.events.code_revision import CodeRevision
 from taskgrove.report import render_report, write_report
 from taskgrove.store import Recorder
 from taskgrove.store.history import History
@@ -145,6 +146,9 @@ def test_everything_is_escaped(store: Store) -> None:
         versions={EVIL: EVIL},
         argv=(EVIL,),
         summary=EVIL,
+        summary_values=msgspec.json.encode({EVIL: EVIL}).decode(),
+        payload=msgspec.json.encode({EVIL: [EVIL]}).decode(),
+        code=CodeRevision(EVIL, EVIL, EVIL, True),
     )
     events.append(msgspec.structs.replace(leaf, sequence=number, kind="note", detail=detail))
     keep(

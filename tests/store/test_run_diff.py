@@ -11,6 +11,7 @@ import pytest
 
 from taskgrove import LeafTask, Task
 from taskgrove.events import AnalysisDetail
+from taskgrove.events.code_revision import CodeRevision
 from taskgrove.store.history import History
 from taskgrove.store.queries.plain_differences import changed_lines, changed_values
 from taskgrove.store.queries.run_diff import DIFF_TOPICS, RunDiff
@@ -162,6 +163,7 @@ def test_analyses_parameters_environment_and_versions(store: Store) -> None:
         parameters='{"n": 3, "fit": {"order": 1}}',
         environment={"PATH": "/bin", "OMP": "1", "TASKGROVE_ANALYSIS": "1.2"},
         versions={"numpy": "1.26"},
+        code=CodeRevision("/a/fit.py", "/a", "aaaa", False),
     )
     analysis_run(
         store,
@@ -169,13 +171,18 @@ def test_analyses_parameters_environment_and_versions(store: Store) -> None:
         parameters='{"n": 3, "fit": {"order": 2}}',
         environment={"PATH": "/bin", "TASKGROVE_ANALYSIS": "3.4"},
         versions={"numpy": "2.0"},
+        code=CodeRevision("/a/fit.py", "/a", "bbbb", True),
         cwd="/b",
     )
     found = History(store).diff("a", "b")
     leaf = "configure/configure_pst/pst-beam-01"
     assert told(found, "parameters") == [(f"{leaf} fit.order", "1", "2")]
     assert told(found, "environment") == [(f"{leaf} OMP", "1", None), (f"{leaf} cwd", "/a", "/b")]
-    assert told(found, "versions") == [(f"{leaf} numpy", "1.26", "2.0")]
+    assert told(found, "versions") == [
+        (f"{leaf} numpy", "1.26", "2.0"),
+        (f"{leaf} code.commit", "aaaa", "bbbb"),
+        (f"{leaf} code.changed", "no", "yes"),
+    ]
 
 
 def test_a_frame(store: Store) -> None:

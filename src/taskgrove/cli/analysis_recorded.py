@@ -13,11 +13,11 @@ from taskgrove.cli.columns import Column, print_table
 from taskgrove.cli.origin_words import origin_rows
 from taskgrove.cli.terminal import Terminal
 from taskgrove.events import AnalysisDetail
-from taskgrove.events.code_revision import CodeRevision
 from taskgrove.events.value_origin import ValueOrigin
 from taskgrove.store.queries.flat_values import cell_of, flat_values
 from taskgrove.store.queries.run_rows import PageRow
 from taskgrove.view.output_end import last_lines_of
+from taskgrove.view.phrases import code_text
 from taskgrove.view.terminal_text import duration_text, safe_lines, safe_text
 
 #: How many values of a result are shown.
@@ -106,15 +106,9 @@ def _process_of(detail: AnalysisDetail) -> Iterator[tuple[str, str]]:
         yield "in", detail.cwd
         yield "limits", limits_text(detail)
     if detail.code is not None:
-        yield "code", _code_text(detail.code)
+        yield "code", code_text(detail.code)
     if detail.versions:
         yield "versions", ", ".join(f"{name} {it}" for name, it in detail.versions.items())
-
-
-def _code_text(code: CodeRevision) -> str:
-    commit = f"commit {code.revision[:12]}" if code.revision else "no commit yet"
-    words = {True: ", with changes that are not committed", False: "", None: ", perhaps changed"}
-    return f"{commit}{words[code.dirty]}: {code.file}"
 
 
 def _say_last_lines(terminal: Terminal, file: str) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from taskgrove.events import ComposedDetail, LeftOut
+from taskgrove.events.code_revision import CodeRevision
 from taskgrove.view.terminal_text import clip_middle, duration_text, safe_text
 
 #: Names and foreign words are cut to so many columns, unless told otherwise.
@@ -114,3 +115,10 @@ def _steps(left_out: Sequence[LeftOut]) -> list[LeftOut]:
 
 def _step_name(item: LeftOut) -> str:
     return safe_text(item.name if item.device is None else f"{item.device} ({item.name})")
+
+
+def code_text(code: CodeRevision) -> str:
+    """Return the revision of code in words, and its file."""
+    commit = f"commit {code.revision[:12]}" if code.revision else "no commit yet"
+    words = {True: ", with changes that are not committed", False: "", None: ", perhaps changed"}
+    return safe_text(f"{commit}{words[code.dirty]}: {code.file}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from taskgrove.events import ComposedDetail
+from taskgrove.events import AnalysisDetail, ComposedDetail
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.node_reading import read_run_nodes
 from taskgrove.store.queries.plain_differences import (
@@ -280,10 +280,20 @@ def _analyses(both: list[tuple[RunNode, RunNode]]) -> Iterator[Difference]:
         surroundings = _lasting(before.environment), _lasting(after.environment)
         yield from _changed("environment", place, *surroundings)
         yield from _changed("versions", place, before.versions, after.versions)
+        yield from _changed("versions", f"{place}code.", _code(before), _code(after))
         for name in ("cwd", "host", "user"):
             values = getattr(before, name), getattr(after, name)
             if values[0] != values[1]:
                 yield Difference("environment", f"{place}{name}", *values)
+
+
+def _code(detail: AnalysisDetail) -> dict[str, str]:
+    """Return the commit of the code of an analysis, and whether it was changed."""
+    code = detail.code
+    if code is None:
+        return {}
+    changed = {True: "yes", False: "no", None: "unknown"}[code.dirty]
+    return {"commit": code.revision, "changed": changed}
 
 
 def _lasting(environment: Mapping[str, str] | None) -> dict[str, str]:
