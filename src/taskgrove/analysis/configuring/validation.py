@@ -155,10 +155,11 @@ def _described(model: type[BaseModel], keys: tuple[Any, ...]) -> str | None:
     field = model.model_fields.get(str(keys[-1])) if len(keys) == 1 else None
     if field is None:
         return None
-    told = [field.description.rstrip(".")] if field.description else []
-    if type(None) in get_args(field.annotation):  # with pydantic 1 that was its default
-        told.append(f"{model.__name__} may give it the default None")
-    return "; ".join(told) or None
+    if type(None) not in get_args(field.annotation):
+        return field.description or None
+    # With pydantic 1 None was its default.
+    words = f"{field.description.rstrip('.')}; " if field.description else ""
+    return f"{words}{model.__name__} may give it the default None"
 
 
 def _keys_of(model: type[BaseModel]) -> list[str]:
