@@ -313,6 +313,8 @@ def test_lines_tell_waits_silences_and_usual_durations(
         run.tell(path="root/leaf-1", message="no lock", detail=held, **note)
         detail = AnalysisDetail("FitRings", '{"gain": 2}', output_files=(str(log),))
         run.tell(path="root/leaf-2", detail=detail, **note)
+        argument = NoteDetail("argument", {"argin": '{"beam": [0, 7]}'})
+        run.tell(path="root/leaf-2", detail=argument, **note)
         kept_up_to(site.store, run)
         page = open_page(chromium, opened, site.server.new_link(), site.server.port)
         go(page, "waiting")
@@ -323,7 +325,9 @@ def test_lines_tell_waits_silences_and_usual_durations(
         page.wait_for(f"{said % 'root'}.includes('usual 0.')")
         page.evaluate("document.querySelector('[data-path=\"root/leaf-2\"]').click()")
         page.wait_for("document.querySelector('.output summary')")
-        assert '"gain": 2' in page.evaluate("document.querySelector('.node').innerText")
+        told = page.evaluate("document.querySelector('.node').innerText")
+        assert '"gain": 2' in told
+        assert '"beam"' in told
         page.evaluate("document.querySelector('.output summary').click()")
         page.wait_for("document.querySelector('.output pre').textContent === '<b>41 %</b>'")
         keep_picture(page, "waits")

@@ -348,6 +348,7 @@ def test_a_run_is_resumed_as_its_plan_says(starting_site: Site, place: Path) -> 
     assert site.post(f"{path}/recover", {}).status == 400
 
 
+@pytest.mark.thorough
 def test_a_plan_that_has_changed_is_not_carried_out(starting_site: Site, place: Path) -> None:
     site = starting_site
     (place / "broken").touch()

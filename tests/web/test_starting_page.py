@@ -125,6 +125,37 @@ def test_a_failed_run_is_resumed_on_the_page_after_its_plan(
         server.stop()
 
 
+@pytest.mark.thorough
+def test_a_lost_run_is_recovered_and_resumed_on_the_page(
+    chromium: Chromium, opened: list[Page], place: Path
+) -> None:
+    server = serve(place)
+    try:
+        page = open_page(chromium, opened, server.link, server.port)
+        press(page, "#start-link")
+        choose(page, "waits")
+        press(page, "#dry")
+        press(page, "#start")
+        page.wait_for(f"{state_of(page, 'waits/first')} === 'running'")
+        psutil.Process(int((place / "begun").read_text())).kill()
+        page.wait_for("document.querySelector('h1')?.innerText.includes('lost')")
+        press(page, "#resume")
+        page.wait_for("document.querySelector('#dialog').innerText.includes('Its runner is gone')")
+        keep_picture(page, "recover")
+        press(page, "#dialog button.main")
+        page.wait_for("document.querySelector('li[data-action=redo]')")
+        assert "May run twice" in page.evaluate("document.querySelector('#dialog').innerText")
+        keep_picture(page, "resume-doubt")
+        (place / "go").touch()
+        first = page.evaluate("location.pathname")
+        press(page, "#dialog button.main")
+        page.wait_for(f"location.pathname !== {json.dumps(first)}")
+        page.wait_for("document.querySelector('h1')?.innerText.includes('ok')")
+        assert page.errors == []
+    finally:
+        server.stop()
+
+
 def test_a_large_and_hostile_map_is_text_and_few_elements(
     chromium: Chromium, opened: list[Page], place: Path
 ) -> None:

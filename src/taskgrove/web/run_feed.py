@@ -261,8 +261,9 @@ def head_of(
 
 
 def plain_node(node: RunNode, run_id: str) -> dict[str, Any]:
-    """Return a node of a run as plain data, and its state in one word."""
-    return {"node": plain_of(node), "state": node.state, "run_id": run_id}
+    """Return a node of a run as plain data, its state in one word, and its newest argument."""
+    told = {"node": plain_of(node), "state": node.state, "argin": plain_of(node.argin)}
+    return {**told, "run_id": run_id}
 
 
 def why_of(whole: WholeRun, location: str, now_ns: int | None = None) -> Why:

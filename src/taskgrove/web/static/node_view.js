@@ -5,7 +5,7 @@ import { openAct } from "./acting.js";
 import { duration, line, msOf, readInto, shown, timeText, utcText } from "./words.js";
 
 const NAMES = {
-  command_name: "command", target: "device", argin: "argument", timeout_s: "timeout", retries: "automatic retries", rule: "rule",
+  command_name: "command", target: "device", timeout_s: "timeout", retries: "automatic retries", rule: "rule",
   description: "description", address: "address", call: "runs the command", outside_id: "id outside",
 };
 
@@ -67,6 +67,7 @@ export function nodeView({ about, runId, node, told, living, now, usual, close }
         const value = composed[name] ?? (name === "outside_id" ? whole?.outside_id : undefined);
         return value === 0 ? nothing : fact(label, value == null || value === "" ? "" : name.endsWith("_s") ? duration(value * 1000) : text(value));
       })}
+      ${fact("argument", told?.argin == null ? "" : text(told.argin))}
       ${fact("devices", (whole?.devices?.length ? whole.devices : row.devices)?.length ? text((whole?.devices?.length ? whole.devices : row.devices).join(", ")) : "")}
       ${fact("failed devices", whole?.failed_devices?.length ? text(whole.failed_devices.join(", ")) : "")}
       ${fact("attempt", row.attempt ?? 1)}

@@ -4,6 +4,7 @@ import { html, nothing } from "./vendor/lit-html.js";
 import { line, mayPass, read, send, shown } from "./words.js";
 
 const LOOK_MS = 300;
+const TRIES = 10; // so often a start whose answer was lost is asked for again
 export const DRY_RUN_MS = 130_000; // the server itself gives up before
 const NAME = "taskgrove-name";
 
@@ -15,13 +16,13 @@ const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 // Send a start; return how it went once that is known: { fate: "recorded" | "refused" | "unknown", lines }.
 // An answer that is lost is asked for again: a second request with the same id starts nothing.
 export async function begin(address, data, isOver, follow = data.run_id) {
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     if (isOver()) return null;
     try {
       const told = await send(address, data);
       return await followed(told.start_id ?? follow, isOver);
     } catch (error) {
-      if (!mayPass(error)) throw error;
+      if (!mayPass(error) || tries === TRIES) throw error;
       await pause(4 * LOOK_MS);
     }
   }
