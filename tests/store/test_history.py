@@ -271,6 +271,8 @@ def test_pages_of_all_runs_are_listed_with_their_analyses(store: Store, history:
     assert told(named="%") == [percent]
     assert told(named="find1") == [percent]
     assert told(named="_") == []
+    assert told(place="Scans/two") == [two]
+    assert told(place="scans") == []
     with pytest.raises(UnknownRunError):
         history.newest_pages("none")
 

@@ -367,19 +367,25 @@ class History:
         )
 
     def newest_pages(
-        self, run: RunSummary | str | None = None, *, named: str = "", limit: int = 100
+        self,
+        run: RunSummary | str | None = None,
+        *,
+        named: str = "",
+        place: str = "",
+        limit: int = 100,
     ) -> Listing[published_pages.PublishedPageRow]:
         """Return published pages, the newest first, each with its run and analysis.
 
         Args:
             run: Of this run only; None: of all runs.
             named: A part of the page's place, or of the name of its analysis; empty: any.
+            place: The whole place of the page (its display name); empty: any.
             limit: How many at most.
         """
         from taskgrove.store.queries.published_pages import newest_pages  # noqa: PLC0415 - seldom
 
         key = None if run is None else self.run(run).run_key
-        return newest_pages(self._reader, run_key=key, named=named, limit=limit)
+        return newest_pages(self._reader, run_key=key, named=named, place=place, limit=limit)
 
     def diff(self, first: RunSummary | str, second: RunSummary | str) -> run_diffs.RunDiff:
         """Return the differences between two runs; see :mod:`taskgrove.store.queries.run_diff`."""

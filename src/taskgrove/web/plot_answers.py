@@ -95,7 +95,7 @@ def _beside(of_run: list[PublishedPageRow], row: PublishedPageRow) -> list[dict[
 
 def _newer(history: History, row: PublishedPageRow) -> dict[str, Any] | None:
     """Return the plot that took the place of this one, if there is one."""
-    for one in history.newest_pages(named=row.display_name, limit=LIST_PLOTS):
+    for one in history.newest_pages(place=row.display_name, limit=LIST_PLOTS):
         if one.file == row.file and one.wall_ns > row.wall_ns:
             return {"run_id": one.run_id, "sequence": one.sequence, "published_ns": one.wall_ns}
     return None

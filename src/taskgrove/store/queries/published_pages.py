@@ -8,16 +8,25 @@ from typing import Final
 from taskgrove.store.queries.listing import Listing
 from taskgrove.store.queries.reading import Reader
 
+#: The description of an analysis comes directly before its pages.
+_LAST: Final = (
+    "(SELECT MAX(b.sequence) FROM analyses b WHERE b.run_key = g.run_key"
+    " AND b.path_key = g.path_key AND b.sequence < g.sequence)"
+)
+#: The pages are chosen first: the rest is looked up for few of them.
 _SELECT: Final = (
     "SELECT r.run_id, r.command, g.sequence, p.path, g.display_name, g.file, g.size_bytes,"
     " g.sha256, g.wall_ns, a.analysis, a.experiment, a.experiment_run"
-    " FROM pages g JOIN runs r ON r.run_key = g.run_key JOIN paths p ON p.path_key = g.path_key"
-    # The description of an analysis comes directly before its pages.
-    " LEFT JOIN analyses a ON a.run_key = g.run_key AND a.sequence ="
-    " (SELECT MAX(b.sequence) FROM analyses b WHERE b.run_key = g.run_key"
-    " AND b.path_key = g.path_key AND b.sequence < g.sequence)"
+    " FROM (SELECT * FROM pages g{where}{order} LIMIT ?) g"
+    " JOIN runs r ON r.run_key = g.run_key JOIN paths p ON p.path_key = g.path_key"
+    f" LEFT JOIN analyses a ON a.run_key = g.run_key AND a.sequence = {_LAST}"
+    "{order}"
 )
-_ORDER: Final = " ORDER BY g.wall_ns DESC, g.run_key DESC, g.sequence DESC LIMIT ?"
+_ORDER: Final = " ORDER BY g.wall_ns DESC, g.run_key DESC, g.sequence DESC"
+_OF_ANALYSIS: Final = (
+    "EXISTS (SELECT 1 FROM analyses c WHERE c.run_key = g.run_key"  # noqa: S608 - no value in it
+    f" AND c.sequence = {_LAST} AND LOWER(c.analysis) LIKE ? ESCAPE '!')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class PublishedPageRow:
 
 
 def newest_pages(
-    reader: Reader, *, run_key: int | None, named: str, limit: int
+    reader: Reader, *, run_key: int | None, named: str, place: str, limit: int
 ) -> Listing[PublishedPageRow]:
     """Return published pages, the newest first.
 
@@ -63,6 +72,7 @@ def newest_pages(
         run_key: Of this run only; None: of all.
         named: A part of the page's place, or the name of its analysis, in upper or lower case;
             empty: any.
+        place: The whole place of the page; empty: any.
         limit: How many at most.
     """
     conditions: list[str] = []
@@ -72,10 +82,11 @@ def newest_pages(
         values.append(run_key)
     if named:
         like = "%" + named.lower().replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
-        conditions.append(
-            "(LOWER(g.display_name) LIKE ? ESCAPE '!' OR LOWER(a.analysis) LIKE ? ESCAPE '!')"
-        )
+        conditions.append(f"(LOWER(g.display_name) LIKE ? ESCAPE '!' OR {_OF_ANALYSIS})")
         values += [like, like]
+    if place:
+        conditions.append("g.display_name = ?")
+        values.append(place)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    rows = reader.rows(f"{_SELECT}{where}{_ORDER}", (*values, limit))
+    rows = reader.rows(_SELECT.format(where=where, order=_ORDER), (*values, limit))
     return Listing(PublishedPageRow(*row) for row in rows)

@@ -4,7 +4,7 @@ import { html, nothing, render } from "./vendor/lit-html.js";
 import { Live } from "./live.js";
 import { counted, line, mayPass, msOf, read, shown, timeText, utcText } from "./words.js";
 
-const ASK_MS = 1000; // between two looks at the record ...
+const ASK_MS = 1000; // between two looks at the record, and ten times as long as one takes ...
 const FAILED_MS = 3000; // ... and after one that failed
 const HEAD = "#taskgrove-origin"; // the head of a page hides: all that it tells stands here
 
@@ -35,6 +35,7 @@ class Reading {
     if (this.closed) return;
     if (this.asking) { this.again = true; return; }
     this.asking = true;
+    const began = performance.now();
     try {
       this.found = await read(this.source());
       this.error = null;
@@ -46,7 +47,7 @@ class Reading {
     setTimeout(() => {
       this.asking = false;
       if (this.again) { this.again = false; this.ask(); }
-    }, this.error ? FAILED_MS : ASK_MS);
+    }, this.error ? FAILED_MS : Math.max(ASK_MS, 10 * (performance.now() - began)));
   }
 
   draw() {
