@@ -15,7 +15,7 @@ _LAST: Final = (
 )
 #: The pages are chosen first: the rest is looked up for few of them.
 _SELECT: Final = (
-    "SELECT r.run_id, r.command, g.sequence, p.path, g.display_name, g.file, g.size_bytes,"
+    "SELECT r.run_id, r.command, g.sequence, p.path, g.display_name, g.file, g.size_bytes,"  # noqa: S608
     " g.sha256, g.wall_ns, a.analysis, a.experiment, a.experiment_run"
     " FROM (SELECT * FROM pages g{where}{order} LIMIT ?) g"
     " JOIN runs r ON r.run_key = g.run_key JOIN paths p ON p.path_key = g.path_key"
