@@ -52,11 +52,12 @@ MB = 1e6
 #: The text of the last update of a run.
 LAST = "the very last one"
 
-#: Have the page keep when each text of a line was there first, by the clock of the machine.
+#: Have the page keep when a line told of each event first, by the clock of the machine.
 KEEP_TEXTS = """
 window.texts = {};
 const look = () => { for (const it of document.querySelectorAll('.line .said')) {
-  texts[it.textContent.trim()] ??= Date.now(); } };
+  const found = /event [0-9]+/.exec(it.textContent);
+  if (found) texts[found[0]] ??= Date.now(); } };
 const all = {childList: true, subtree: true, characterData: true};
 new MutationObserver(look).observe(document.body, all);
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import page as bench
+from tests.analysis.chromium import Chromium, Page
+from tests.web.browsing import open_page
 
 pytestmark = [
     pytest.mark.thorough,
@@ -29,3 +31,14 @@ def test_a_run_is_timed_with_lookers_on_and_without() -> None:
     with bench.served() as site:
         looked = bench.Looked(site, None, 0.3)
         assert min(looked.alone(), looked.watched()) > 0.3
+
+
+@pytest.mark.browser
+def test_events_are_timed_to_the_screen(chromium: Chromium, opened: list[Page]) -> None:
+    with bench.served() as site:
+        site.let_in(chromium)
+        page = open_page(chromium, opened, site.new_link(), site.port)
+        took = bench.to_screen(site, page, 3)
+        assert len(took) == 3
+        bench.large_run(site, "large", 50)
+        assert bench.first_paint(site, chromium, 1) > 0
