@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.store import Recorder, Store
 from taskgrove.store.history import History
+from taskgrove.testing import ManualClock
 from taskgrove.web.record_answers import one_node
-from taskgrove.web.run_feed import MESSAGE_NODES, RunFeed
+from taskgrove.web.run_feed import MESSAGE_NODES, RunFeed, head_of, usual_of
 from tests.store.recording import (
     PATIENCE_S,
     end_and_wait,
@@ -90,6 +92,32 @@ def test_a_feed_stays_with_its_run_and_has_its_nodes_at_hand(
         assert told is not None
         assert (told["state"], told["run_id"]) == ("completed", "good")
         assert told == one_node(History(store), "good", "root/group")
+        end_and_wait(recorder, "live")
+
+
+def test_the_words_about_a_live_run_are_those_of_the_record(
+    record: str, recorder: Recorder
+) -> None:
+    run = LiveRun(recorder, leaves=30)
+    with Store.open(record) as store:
+        kept_up_to(store, run)
+        clock, history = ManualClock(wall_ns=time.time_ns()), History(store)
+        feed = RunFeed(history, "live", clock)
+        for number in range(20):
+            run.tell(
+                path=f"root/leaf-{number}", kind="finished", status=TaskStatus.FAILED,
+                result_code=ResultCode.FAILED, message="no lock" if number % 2 else "no beam",
+            )  # fmt: skip
+        kept_up_to(store, run)
+        clock.advance(600)  # the words are due
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(History, "whole", None)  # the nodes are at hand, and not read again
+            assert feed.refresh(has_news=True)
+        _, told = feed.head(0) or (0, b"")
+        location, usual = store.location, usual_of(history, history.find("live"))
+        kept = head_of(history.whole("live"), location, clock.wall_ns(), usual)
+        assert msgspec.json.decode(told) == msgspec.json.decode(msgspec.json.encode(kept))
+        assert kept["groups"]
         end_and_wait(recorder, "live")
 
 

@@ -67,7 +67,7 @@ class RunFeed:
     Args:
         history: The record.
         run_id: The run, as :meth:`taskgrove.store.history.History.find` takes it.
-        clock: The wall clock.
+        clock: Its wall clock stands in the words; its other hand tells when they are due.
 
     Attributes:
         run_id: Its id.
@@ -112,8 +112,9 @@ class RunFeed:
         told = False
         try:
             if has_news:
+                events = list(self._history.events(self._row, first_sequence=self._position + 1))
+                # Read after its events: a run is not told as running with every leaf at its end.
                 row = self._history.find(self.run_id)
-                events = list(self._history.events(row, first_sequence=self._position + 1))
                 told = self._fold(events) or row.state != self._row.state
                 self._row = row
             if told or self._may_have_aged():
@@ -145,13 +146,13 @@ class RunFeed:
         Args:
             whole: The run, where it was read just now.
         """
-        now_s = time.monotonic()
+        now_s, began_s = self._clock.monotonic(), time.monotonic()
         if now_s < self._words_due_s and self._row.state == "running":
             return False
-        whole = whole or self._history.whole(self.run_id)
+        whole = whole or self._whole()
         location = self._history.store.location
         head = _encode(head_of(whole, location, self._clock.wall_ns(), self._usual))
-        took_s = time.monotonic() - now_s
+        took_s = time.monotonic() - began_s
         self._words_due_s = now_s + max(_WORDS_S, took_s / _WORDS_SHARE)
         with self._lock:
             if head == self._head:
@@ -159,6 +160,14 @@ class RunFeed:
             self._head = head
             self._head_number += 1
         return True
+
+    def _whole(self) -> WholeRun:
+        """Return the run; while it lives with the nodes at hand, which are many to read."""
+        row, history = self._row, self._history
+        if row.state != "running":
+            return history.whole(self.run_id)
+        nodes = list(self._tree.nodes.values())
+        return WholeRun(row, nodes, history.verdicts(row), history.requests(row))
 
     # -- any thread -----------------------------------------------------------------------------
 
