@@ -67,15 +67,15 @@ def _latest(history: History, experiment: str, run: str, task: str) -> tuple[str
     labels = {
         name: word for name, word in ((EXPERIMENT_LABEL, experiment), (RUN_LABEL, run)) if word
     }
-    others: set[str] = set()
-    for summary in history.runs(RunFilter(labels=labels, limit=_LOOKED_AT)):
+    for summary in history.runs(RunFilter(labels=labels, analysis=task, limit=_LOOKED_AT)):
         ends: list[RunNode] = [node for node in history.nodes(summary) if node.analysis]
         ends.sort(key=lambda node: node.ended_ns or 0, reverse=True)
         for node in ends:
             assert node.analysis is not None
             if node.analysis.analysis == task and node.analysis.status == "COMPLETED":
                 return summary.run_id, node.analysis
-            others.add(node.analysis.analysis)
     where = ", ".join(f"{name} {word}" for name, word in labels.items()) or "any experiment"
-    known = f"; there are: {', '.join(sorted(others))}" if others else ""
+    there = history.results(RunFilter(labels=labels, limit=_LOOKED_AT))
+    others = sorted({row.analysis for row in there})
+    known = f"; there are: {', '.join(others)}" if others else ""
     raise LookupError(f"the record holds no completed {task} of {where}{known}")
