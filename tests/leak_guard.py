@@ -14,16 +14,19 @@ not exempt.
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -33,6 +36,9 @@ SETTLE_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.1
 #: The ids of processes that the tests of a session share, and that end with it.
 SHARED_PROCESSES: set[int] = set()
+
+#: The sockets that Python code has made, and that still exist.
+_SOCKETS: dict[int, weakref.ref[socket.socket]] = {}
 
 _OUTCOME = pytest.StashKey[str]()
 _TOLERATED = pytest.StashKey["Resources"]()
@@ -127,11 +133,26 @@ def _describe_sockets(found: dict[str, int]) -> list[str]:
         if connection.fd in suspects and connection.status == psutil.CONN_LISTEN:
             address = f"{connection.laddr.ip}:{connection.laddr.port}"
             lines[connection.fd] = f"socket (fd {connection.fd}) listening on {address}"
-    # Looking at every object is slow, but only a test that left a socket pays for it.
-    for thing in gc.get_objects():
-        if issubclass(type(thing), socket.socket) and thing.fileno() in suspects:
+    for made in tuple(_SOCKETS.values()):
+        thing = made()
+        if thing is not None and thing.fileno() in suspects:
             lines.setdefault(thing.fileno(), f"socket {thing!r}")
     return list(lines.values())
+
+
+def _note_sockets() -> None:
+    """Have each socket noted that Python makes: among all objects they are found too slowly."""
+    initialize = socket.socket.__init__
+    if hasattr(initialize, "__wrapped__"):
+        return
+
+    @functools.wraps(initialize)
+    def noted(self: socket.socket, *args: Any, **options: Any) -> None:
+        initialize(self, *args, **options)
+        made = weakref.ref(self, lambda it: _SOCKETS.pop(id(it), None))
+        _SOCKETS[id(made)] = made
+
+    socket.socket.__init__ = noted  # type: ignore[method-assign]
 
 
 def _describe(found: Resources) -> list[str]:
@@ -157,16 +178,13 @@ def leaks_since(*known: Resources, settle_s: float) -> list[str]:
     if not Resources.now().beyond(*known):
         return []
     deadline = time.monotonic() + settle_s
-    pause = FIRST_PAUSE_S
-    # The most go away by themselves at once, and a collection is slow.
-    while Resources.now().beyond(*known) and pause < LONGEST_PAUSE_S:
-        time.sleep(pause)
-        pause *= 2
-    if Resources.now().beyond(*known):
-        gc.collect()  # what only a cycle still holds is on its way out
+    pause, collected = FIRST_PAUSE_S, False
     while lines := _describe(Resources.now().beyond(*known)):
         if time.monotonic() >= deadline:
             return lines
+        if pause == LONGEST_PAUSE_S and not collected:
+            gc.collect()  # what only a cycle still holds; it is slow, and the most goes by itself
+            collected = True
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_S)
     return []
@@ -183,7 +201,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, so that the plugin can be used on its own."""
+    """Register the marker, so that the plugin can be used on its own; begin to note sockets."""
+    _note_sockets()
     config.addinivalue_line(
         "markers", "leaks(reason): the test is exempt from the leak guard, and says why"
     )
