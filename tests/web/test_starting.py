@@ -139,6 +139,7 @@ def test_a_run_is_started_after_a_dry_run_by_a_process_of_its_own(starting_site:
     )
     assert [node["path"] for node in answer.data["nodes"]] == ["good", "good/first", "good/second"]
     assert answer.data["nodes"][1]["what"] == "well on Manager"
+    assert answer.data["nodes"][1]["step"] == "command"
     assert site.get("/api/runs").data["runs"] == []  # nothing was started
 
     asked = dried(site, "good", argin='{"internal": {"depth": 1}}')

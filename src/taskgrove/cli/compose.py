@@ -222,6 +222,7 @@ def _plain(composed: Composition) -> dict[str, Any]:
             "is_leaf": row.node.is_leaf,
             "what": rule.said(row.what),
             "terms": rule.said(row.terms),
+            "step": None if row.node.composed is None else row.node.composed.step,
             "argin": rule.plain(row.node.argin),
         }
         for row in composed.rows

@@ -130,10 +130,11 @@ export class StartView {
 
   row(node, at) {
     const names = node.path.split("/");
+    const terms = [node.argin == null || node.step !== "command" ? "" : `argument ${JSON.stringify(node.argin)}`, node.terms].filter(Boolean).join("; ");
     return html`<div class="line composed" role="listitem" aria-level=${names.length} aria-setsize=${this.plan.nodes.length} aria-posinset=${at + 1} .style=${`transform: translateY(${at * LINE}px)`}>
       <span .style=${`padding-left: ${Math.min(names.length - 1, 30) * 16}px`}><bdi class=${node.is_leaf ? "" : "group"} title=${line(node.path)}>${line(names.at(-1), 200)}</bdi></span>
       <span class="of" title=${line(node.what)}><bdi>${line(node.what, 200)}</bdi></span>
-      <span class="said" title=${line(node.terms)}><bdi>${line(node.terms, 200)}</bdi></span></div>`;
+      <span class="said" title=${line(terms)}><bdi>${line(terms, 200)}</bdi></span></div>`;
   }
 
   tree() {
