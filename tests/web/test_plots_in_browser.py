@@ -174,6 +174,24 @@ def test_a_hostile_page_reaches_nothing(
     ]
 
 
+def test_a_page_that_leads_elsewhere_goes_nowhere(
+    chromium: Chromium, site: Site, tmp_path: Path
+) -> None:
+    away = b"""<!doctype html><title>x</title><script>
+    setTimeout(() => { location = "http://evil.example/"; }, 0);</script>"""
+    recorded_plots(site.record, tmp_path, "run-1", {"away": away})
+    chromium.open(site.server.new_link()).close()
+    page = chromium.open(f"{site.server.address}/plots")
+    try:
+        frame = show(page, "away")
+        page.browser.read_until(lambda: any("evil.example" in error for error in page.errors))
+        assert all("frame-src 'self'" in error for error in page.errors)
+        for url in (*page.requests, *frame.requests):
+            assert url.startswith((site.server.address, "chrome-error:", "data:")), url
+    finally:
+        page.close()
+
+
 def test_a_page_of_an_author_reads_its_files_in_the_frame(
     site: Site, look: Callable[[str], Page], tmp_path: Path
 ) -> None:

@@ -139,7 +139,7 @@ export class PlotView extends Reading {
     const { parameters, files, foreign } = this.found;
     const given = Object.entries(parameters);
     return html`
-      ${given.length ? html`<details ?open=${given.length <= 4}><summary>${counted(given.length, "parameter")}</summary><dl>${given.slice(0, 500).map(([name, value]) => html`<dt><bdi>${line(name, 100)}</bdi></dt><dd><bdi>${shown(value, 2000)}</bdi></dd>`)}</dl></details>` : nothing}
+      ${given.length ? html`<details ?open=${given.length <= 4}><summary>${counted(given.length, "parameter")}</summary><dl class="given">${given.slice(0, 500).map(([name, value]) => html`<dt><bdi>${line(name, 100)}</bdi></dt><dd><bdi>${shown(value, 2000)}</bdi></dd>`)}</dl></details>` : nothing}
       ${files.length ? html`<p class="facts">${files.map((file) => html`<span><a href=${file.address} download><bdi>${line(file.name, 120)}</bdi></a>${file.label && file.label !== file.name ? html` (<bdi>${line(file.label, 120)}</bdi>)` : nothing}, ${size(file.size_bytes)}</span>`)}</p>` : nothing}
       ${foreign.length ? html`<p class="tone-warn">The page would load something from the network, which is not allowed here: <bdi>${line(foreign[0], 200)}</bdi></p>` : nothing}`;
   }
