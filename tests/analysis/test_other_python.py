@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -223,17 +224,36 @@ def test_what_the_other_interpreter_lacks_is_told_before(bare: Path, tmp_path: P
         executor.check_start()
 
 
-def test_a_class_of_parameters_that_cannot_be_had_there_is_told_before(
-    module: str, tmp_path: Path
+@pytest.mark.parametrize("fault", ["import missing_there", "1 / 0"])
+def test_a_class_of_parameters_that_cannot_be_had_there(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Values without their class do where a module is missing; any other fault is told before."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / f"runs_with_{len(fault)}.py").write_text(_MODULE)
+    (code / f"given_{len(fault)}.py").write_text(
+        f"import sys\nif sys.prefix != {sys.prefix!r}:\n    {fault}\n"
+        "from taskgrove.analysis.parameters import TaskParameters\n"
+        "class Given(TaskParameters):\n    mode: str = 'fine'\n    blob: bytes = b''\n"
+        "    regions: list[float] = []\n"
+    )
+    monkeypatch.syspath_prepend(code)
     venv.create(tmp_path / "half", symlinks=True)
     (packages,) = (tmp_path / "half" / "lib").glob("python3*/site-packages")
     (packages / "pydantic-2.10.3.dist-info").mkdir()
     metadata = packages / "pydantic-2.10.3.dist-info" / "METADATA"
     metadata.write_text("Metadata-Version: 2.1\nName: pydantic\nVersion: 2.10.3\n")
-    executor = _executor(module, tmp_path, python=str(tmp_path / "half" / "bin" / "python"))
-    with pytest.raises(AnalysisError, match=r"cannot run in .*No module named"):
-        executor.check_start()
+    given = importlib.import_module(f"given_{len(fault)}").Given
+    entry = AnalysisEntry("There", given, task=f"runs_with_{len(fault)}:There")
+    python = str(tmp_path / "half" / "bin" / "python")
+    executor = AnalysisExecutor(entry, given(), work_dir=tmp_path / "work", python=python)
+    if fault == "1 / 0":
+        with pytest.raises(AnalysisError, match=r"cannot run in .*ZeroDivisionError"):
+            executor.check_start()
+        return
+    executor.check_start()
+    assert executor.start().result(GUARD_S).task_result.summary == "done there"
 
 
 def test_an_interpreter_that_is_none(module: str, tmp_path: Path) -> None:

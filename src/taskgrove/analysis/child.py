@@ -249,19 +249,29 @@ def _parameters(start: Start, buffers: tuple[memoryview, ...]) -> Any:
         return None
     from taskgrove.analysis.channel import parameter_transfer  # noqa: PLC0415
 
-    if not parameter_transfer.can_validate():
+    if start.package:  # another interpreter
+        kind = _class_of_parameters(start.parameters_class)
+    else:
+        kind = find_class(start.parameters_class)
+    if kind is None:
         return parameter_transfer.unchecked_parameters(start.parameters, buffers)
-    kind = find_class(start.parameters_class)
     return parameter_transfer.receive_parameters(kind, start.parameters, buffers)
 
 
-def find_classes(task: str, parameters_class: str) -> None:
-    """Import what an analysis needs in this interpreter, to see whether that is possible."""
+def _class_of_parameters(place: str) -> Any:
+    """Return the class of the parameters; None where another interpreter lacks what it needs."""
     from taskgrove.analysis.channel.parameter_transfer import can_validate  # noqa: PLC0415
 
+    with suppress(ImportError):
+        return find_class(place) if can_validate() else None
+    return None
+
+
+def find_classes(task: str, parameters_class: str) -> None:
+    """Import what an analysis needs in another interpreter, to see whether that is possible."""
     find_class(task)
-    if parameters_class and can_validate():
-        find_class(parameters_class)
+    if parameters_class:
+        _class_of_parameters(parameters_class)
 
 
 def _log_to(child: _Child) -> None:

@@ -88,7 +88,7 @@ def places_for(python: str | None, *classes: str) -> tuple[list[str], dict[str, 
 def check_interpreter(python: str, spec: AnalysisSpec, environment: Mapping[str, str]) -> None:
     """See that an analysis can run in another interpreter, by importing it there.
 
-    The class of its parameters is imported where the interpreter has pydantic 2, as it will be.
+    The class of its parameters is imported where that is possible, as it will be.
 
     Raises:
         AnalysisError: It is no interpreter, an old one, or one in which the import fails.
