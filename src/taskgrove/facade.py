@@ -56,8 +56,8 @@ def run(
             Needs the extra ``store``.
         pages: The folder in which summary plots of analyses are published; None: they are not.
         logbook: The address of a logbook that is told the status and the summary of analyses; its
-            token is that of ``TASKGROVE_LOGBOOK_TOKEN``. What it did not get is logged, and noted
-            on the leaf; the outcome stays as it is. None: there is none.
+            token is that of ``TASKGROVE_LOGBOOK_TOKEN``. An entry that it did not get is
+            logged, and noted on the leaf; the outcome stays as it is. None: there is none.
         hold: Whether a leaf that fails waits for a decision, where no setting of the tree says so.
             Decisions come from other processes, through the record, or from an observer.
         pause_before: Nodes, or patterns that select nodes: the run pauses when one of them is about

@@ -30,13 +30,13 @@ _LONG: Final = 200
 def say_analysis(
     terminal: Terminal, detail: AnalysisDetail, pages: Sequence[PageRow], given: str
 ) -> None:
-    """Print what the record keeps of an analysis, and the last lines of its output.
+    """Print the record of an analysis, and the last lines of its output.
 
     Args:
         terminal: Where it is printed.
         detail: The analysis.
         pages: The pages that it published.
-        given: What parameters are called that stand in no file, such as ``command line``.
+        given: The words for parameters that stand in no file, such as ``command line``.
     """
     say_section(terminal, "Result", _result_of(detail))
     _say_parameters(terminal, detail, given)

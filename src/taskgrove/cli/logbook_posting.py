@@ -89,7 +89,7 @@ class LogbookPosting:
             self.note(trouble)
 
     def close(self) -> None:
-        """Post the rest within :data:`CLOSE_WITHIN_S`, and tell what could not be posted."""
+        """Post the rest within :data:`CLOSE_WITHIN_S`, and tell of entries that were not posted."""
         try:
             self._http.close(CLOSE_WITHIN_S)
         except KeyboardInterrupt:  # somebody does not want to wait

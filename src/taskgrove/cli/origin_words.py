@@ -17,7 +17,7 @@ def origin_text(origin: ValueOrigin, given: str) -> str:
 
     Args:
         origin: Where it came from.
-        given: The words for what stands in no file, such as ``command line``.
+        given: The words for a value that stands in no file, such as ``command line``.
     """
     words = _WORDS[origin.kind](origin)
     if origin.place is not None:
@@ -28,14 +28,14 @@ def origin_text(origin: ValueOrigin, given: str) -> str:
 def origin_rows(
     name: str, value: str, origin: ValueOrigin, given: str, indent: str = ""
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield a value, then what its placeholders stood for: name, value, and where from.
+    """Yield a value, then the values of its placeholders: name, value, and where from.
 
     Args:
         name: The name of the value.
         value: The value.
         origin: Where it came from.
         given: As :func:`origin_text`.
-        indent: What stands before its name.
+        indent: Spaces before its name.
     """
     text = origin_text(origin, given)
     if "{{" in origin.written:

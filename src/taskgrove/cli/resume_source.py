@@ -140,7 +140,7 @@ def with_holds(source: Mapping[str, Any], holds: HoldOptions) -> dict[str, Any]:
 
 
 def analysis_options(source: Mapping[str, Any], options: ResumeOptions) -> AnalysisOptions:
-    """Return how analyses are run: as on record, but for what the operator types.
+    """Return how analyses are run: as on record, but for values that the operator types.
 
     Modules are imported, and a logbook gets a token: neither is taken from a record.
     """

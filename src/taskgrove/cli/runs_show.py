@@ -88,7 +88,7 @@ def show_run(
 
 
 def given_words(run: RunRow) -> str:
-    """Return what a parameter is called that stands in no file."""
+    """Return the words for a parameter that stands in no file."""
     return "command line" if run.source.get("kind") == "analysis" else "argument of the step"
 
 

@@ -58,7 +58,7 @@ class OriginFinder:
         file: The file of the configuration, or None.
         section: The name of the section; ``header`` for the header.
         text: The section as it stands in the text, a mapping.
-        resolver: What resolved it.
+        resolver: The resolver that has resolved it.
         from_environment: The variables that gave keys of the header, by key.
         from_entry: The parameters that the entry of the analysis gives.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from taskgrove.commands.leaf_runner import LeafContext
 
 
-#: The leaves that were begun last: what a logbook does not get of others is noted nowhere.
+#: So many leaves, those that were begun last, get notes about entries that a logbook did not get.
 _MOST_LEAVES: Final = 1000
 
 

@@ -24,7 +24,7 @@ class LogbookTrouble(str):
 
     Args:
         entry: The entry.
-        logbook: The address of the logbook, without what may be secret.
+        logbook: The address of the logbook, without its query, which may be secret.
         why: Why.
         words: The same in words.
         code: The status code of its last answer, or None.

@@ -99,7 +99,7 @@ class CodeLook:
             self._done.set()
 
     def result(self) -> CodeRevision | None:
-        """Return what is known by now, or a moment later; None: the code is in no repository."""
+        """Return the revision as far as it is known; None: the code is in no repository."""
         self._done.wait(_WAIT_S)
         return self._found
 

@@ -1,8 +1,8 @@
 """Values of payloads, summaries and parameters as the record keeps them, flat and by name.
 
-The record keeps them as JSON in which a dict with the key ``$`` stands for what JSON has no form
-for. Here each becomes what a table can hold: a number, a text, true, false, nothing, or a list of
-these. Nothing is imported or made again, and no file is opened.
+The record keeps them as JSON, in which a dict with the key ``$`` stands for a value of another
+type. Here each becomes a value that a table can hold: a number, a text, true, false, nothing, or a
+list of these. Nothing is imported or made again, and no file is opened.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _fields_of(plain: Any) -> list[tuple[str, Any]] | None:
 
 
 def part_of(text: str, keys: Sequence[str]) -> Any:
-    """Return what lies inside a document, by keys of dicts and indices of lists; None: nothing."""
+    """Return a value inside a document, by keys of dicts and indices of lists; None: no value."""
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError):

@@ -23,7 +23,7 @@ from taskgrove.store.queries.run_conditions import conditions_of
 from taskgrove.store.queries.run_filter import RunFilter, from_ns
 from taskgrove.store.queries.run_outcome import RunOutcome, outcome_word
 
-#: What names of values begin with; the first two are columns without being asked for.
+#: The beginnings of names of values; the first two are columns without being asked for.
 ROOTS: Final = ("payload", "summary", "parameters")
 
 
