@@ -142,6 +142,35 @@ def test_a_page_alone_is_drawn_where_it_is_carried(
     look(carried).wait_for(deeply(CANVAS))
 
 
+def test_a_page_leads_to_the_index_and_its_picture_back(
+    tmp_path: Path, look: Callable[..., Page], picture: Callable[..., None]
+) -> None:
+    table = tmp_path / "peaks.csv"
+    table.write_text("x,y\n")
+    figures = [drawings.matplotlib_figure(), drawings.pandas_table(), table]
+    parameters = {f"p{number}": str(number) for number in range(9)}
+    published = PagePublisher(tmp_path / "pages").publish(
+        ElogSummaryPlots("scans/motor", figures), origin=ORIGIN, parameters=parameters
+    )
+    page = look(published.file)
+    page.wait_for(IMAGES)
+    assert not page.evaluate("document.querySelector('details').open")
+    page.evaluate("document.querySelector('summary').click()")
+    page.wait_for("document.querySelector('.taskgrove').innerText.includes('p8')")
+    picture(page, "-page")
+    page.size(420, 800)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    leaves = "(location = document.querySelector('.taskgrove nav a').href, true)"
+    page.evaluate(leaves)
+    page.wait_for("document.title === 'Summary plots' && document.images[0].naturalWidth > 100")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    picture(page, "-index")
+    # The picture is a link, too: the name's reaches over it.
+    place = "document.images[0].getBoundingClientRect()"
+    found = f"document.elementFromPoint({place}.x + 20, {place}.y + 20).closest('a').href"
+    assert page.evaluate(found) == published.file.as_uri()
+
+
 def test_the_tabs_of_panel_can_be_turned(
     tmp_path: Path, look: Callable[..., Page], picture: Callable[..., None]
 ) -> None:
