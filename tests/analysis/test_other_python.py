@@ -23,6 +23,7 @@ from taskgrove.analysis.registry import AnalysisEntry, AnalysisRegistry
 from taskgrove.analysis.results import ElogSummaryPlots, TaskStatus
 from taskgrove.analysis.running.interpreter import places_for
 from taskgrove.analysis.running.process_settings import ProcessSettings
+from taskgrove.analysis.running.supervisor import default_supervisor
 from taskgrove.commands.command_map import load_command_map
 from taskgrove.commands.main_task_composer import MainTaskComposer
 from taskgrove.errors import AnalysisError, UsageError
@@ -103,6 +104,12 @@ def other_pythons() -> list[str]:
 
 def _runs(python: str) -> bool:
     return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(autouse=True)
+def ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what watches over the analyses end with each of them: nobody waits for another one."""
+    monkeypatch.setattr(default_supervisor(), "_linger_s", 0.0)
 
 
 @pytest.fixture(scope="module")
