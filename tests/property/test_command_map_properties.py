@@ -24,8 +24,10 @@ from tests.schema_check import accepts
 
 SCHEMA = command_map_json_schema()
 WORDS = [
-    *KEYWORDS, "type", "tasks", "sequential", "parallel", "handler", "command_name", "timeout",
-    "retries", "rule", "quorum", "argin", "allowed_states", "attr_name", "attr_value", "commands",
+    *KEYWORDS, "type", "tasks", "sequential", "parallel", "handler", "command_name", "device",
+    "write", "wait", "expect", "skip_if", "attribute", "value", "any_of", "min", "within",
+    "timeout", "retries", "rule", "quorum", "argin", "allowed_states", "attr_name", "attr_value",
+    "commands",
     "components", "simulator", "call", "finally", "finally_timeout", "hold", "never", "description",
     "retry_delay", "faults", "<<", "x-a", "low-pst/beam/01",
     "exclusive", "wait", "device", "$merge", "{{ argin.x }}", "{{ argin.x[id]? }}",

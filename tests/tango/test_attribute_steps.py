@@ -397,6 +397,16 @@ def test_the_limit_of_a_call_is_its_own(server: LrcServer, executor: MainTaskExe
     assert (ran.outcome[0], ran.cause.kind) == (TaskStatus.FAILED, "fate_unknown")
 
 
+def test_the_value_of_a_plain_command_is_kept(
+    server: LrcServer, executor: MainTaskExecutor
+) -> None:
+    ran = run(executor, server, "command", "Double", 1.25)
+    assert ran.outcome == OK
+    assert ran.detail.result_value == 2.5
+    assert run(executor, server, "command", "Put", 1.25).detail.result_value is None
+    assert run(executor, server, "command", "Status").detail.result_value is not None
+
+
 def test_what_is_no_condition_is_a_mistake_of_the_caller(
     server: LrcServer, executor: MainTaskExecutor, runner: DeviceRunner
 ) -> None:

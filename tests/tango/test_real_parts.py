@@ -6,19 +6,25 @@ of long-running commands, and the database is the one that users have.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from taskgrove.cli.devices import DeviceReader
+from taskgrove.cli.run_session import MapSession
 from taskgrove.commands.aggregation.base import AggregationOutcome
+from taskgrove.commands.command_map import parse_command_map
 from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import LeafTask, Task, TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
+from taskgrove.errors import DeviceError
 from taskgrove.events import TaskEvent
 from taskgrove.tango.device_runner import DeviceRunner
 from taskgrove.tango.lrc_client import LrcClient
+from tests.free_port import free_port
 from tests.tango.database_process import TangoDatabase
 from tests.tango.replay_process import GUARD_S, HERE, SCENARIOS_FILE
 from tests.tango.replay_watch import NO_POLL_S, warm_up
@@ -125,6 +131,30 @@ def test_argument_that_a_plain_device_does_not_take(executor: MainTaskExecutor) 
         f"{PLAIN}: DevLong takes DevLong (a whole number), not str 'not a number'"
     )
     assert PLAIN in outcome.message
+
+
+@needs_tango_test
+def test_a_pattern_is_resolved_by_the_database(executor: MainTaskExecutor) -> None:
+    reader = DeviceReader()
+    assert reader.find("sys/tg_test/*") == [PLAIN]
+    host = os.environ["TANGO_HOST"]
+    assert reader.find(f"tango://{host}/SYS/tg_*/1") == [f"tango://{host}/{PLAIN}"]
+    assert reader.find("no/such/*") == []
+    with pytest.raises(DeviceError, match="cannot be looked up"):
+        reader.find(f"tango://127.0.0.1:{free_port()}/sys/tg_test/*")
+    command_map = parse_command_map(
+        "go: {type: sequential, tasks: {x: {device: sys/tg_test/*, command_name: DevVoid}}}"
+    )
+    with MapSession(command_map, reader=reader) as session:
+        task = session.compose("go")
+        assert [path for path, _ in task.walk()] == ["go", "go/x", "go/x/sys-tg_test-1"]
+        assert session.submit(task).wait(GUARD_S)
+
+
+def test_a_pattern_without_a_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TANGO_HOST", raising=False)
+    with pytest.raises(DeviceError, match="TANGO_HOST is not set"):
+        DeviceReader().find("sys/tg_test/*")
 
 
 def test_long_running_command_of_a_registered_device(executor: MainTaskExecutor) -> None:

@@ -37,6 +37,13 @@ _IN_FLIGHT: Final = {
     " still run",
 }
 
+#: The same of the steps on an attribute.
+_STEPS_IN_FLIGHT: Final = {
+    "write": "its attribute was being written: the device may have taken the value",
+    "wait": "it was waiting, and only reads",
+    "expect": "it was looking, and only reads",
+}
+
 #: How a leaf is treated.
 Fate: TypeAlias = Literal["kept", "followed", "held", "unknown", "not_started", "clean_up"]
 _WAITED: Final[dict[Waiting, str]] = {
@@ -209,11 +216,16 @@ def _decide(
         return known
     if known is not None:
         plan.fates[path] = "unknown"
-        text = f"{_IN_FLIGHT[leaf.task_type]}; {plan.reason}, and how it ended is not known"
+        text = f"{_in_flight(leaf)}; {plan.reason}, and how it ended is not known"
         outside_id = None if is_new else plan.nodes[path].outside_id
         return _lost(text, plan.nodes[path], doubt_of_lost(leaf, "it began"), outside_id)
     plan.fates[path] = "not_started"
     return _not_started(plan, path, leaf, may_have_begun=may_have_begun)
+
+
+def _in_flight(leaf: LeafTask) -> str:
+    """Return what a leaf was doing when the run lost its runner."""
+    return _STEPS_IN_FLIGHT.get(leaf.step, _IN_FLIGHT[leaf.task_type])
 
 
 def _not_started(

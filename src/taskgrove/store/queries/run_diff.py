@@ -58,7 +58,7 @@ DIFF_TOPICS: Final[tuple[DiffTopic, ...]] = (
 
 #: The parameters of a composed node; its devices and its place are told elsewhere.
 _SETTINGS: Final = (
-    "execution", "rule", "timeout_s", "retries", "operation", "obs_mode", "command_name",
+    "execution", "rule", "timeout_s", "retries", "operation", "obs_mode", "command_name", "step",
     "pst_group", "skip_subtasks", "call", "hold", "hold_timeout_s", "retry_delay_s",
     "retry_backoff",
 )  # fmt: skip

@@ -139,6 +139,7 @@ class Call:
             may_retry=True,
             note=reply.note,
             cause=reply.cause,
+            value=reply.value,
         )
 
     def failed(self, shape: CommandShape, sent_at: float, failure: Failure) -> None:

@@ -269,12 +269,12 @@ class LrcCommand:
         note: str = "",
         error: tuple[Any, ...] | None = None,
         cause: Cause | None = None,
+        value: Any = None,
     ) -> None:
         """Deliver the final update; only the first call counts."""
         if not self.move(CommandNews.END):
             return
         self.status = status
-        value = None
         if status is TaskStatus.COMPLETED and is_data(result):
             value, result = result, (ResultCode.OK, "")
             if not is_plain(value):

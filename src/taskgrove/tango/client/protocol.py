@@ -85,6 +85,7 @@ class Reply(NamedTuple):
         result: The result of the command, when it is over.
         note: A remark about the reply; mostly empty.
         cause: Why the command ended so, where the result alone does not tell it.
+        value: The value that a command without a code returned, as plain data; else None.
     """
 
     kind: ReplyKind
@@ -93,6 +94,7 @@ class Reply(NamedTuple):
     result: Any = None
     note: str = ""
     cause: Cause | None = None
+    value: Any = None
 
 
 def choose_protocol(versions: Any) -> int:
@@ -278,7 +280,8 @@ def decode_reply(value: Any, *, coded: bool = True, command_name: str = "") -> R
         if result is False:
             result = (ResultCode.FAILED, f"{command_name or 'the command'} returned False")
             cause = Cause(kind="reported")
-        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, result, cause=cause)
+        value = None if coded or isinstance(value, bool) else _plain_value(value)
+        return Reply(ReplyKind.FINISHED, "", TaskStatus.COMPLETED, result, cause=cause, value=value)
     code, text = pair
     if code in (ResultCode.QUEUED, ResultCode.STARTED):
         if text and command_name.lower() != "abortcommands":
@@ -362,6 +365,15 @@ def _code_and_text(value: Any) -> tuple[int, str] | None:
         return None
     text = str(texts[0]) if texts else ""
     return (ResultCode(code) if code in ResultCode.__members__.values() else code, text)
+
+
+def _plain_value(value: Any) -> Any:
+    """Return the value of a short command as plain data; None where it is none."""
+    if isinstance(value, (list, tuple)):
+        return [_plain_value(item) for item in value]
+    value = value.tolist() if hasattr(value, "tolist") else value
+    plain = value.__class__ in (int, float, str, bool, list)
+    return value if plain and is_plain(value) else None
 
 
 def _plain_result(value: Any) -> Any:

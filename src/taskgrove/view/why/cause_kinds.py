@@ -175,6 +175,11 @@ STEP_KINDS: Final[Mapping[CauseKind, Kind]] = {
         "check on {device} whether {attribute} was written",
         by_others=True,
     ),
+    "lost": Kind(
+        "has no known end: {words}",
+        "look at {attribute} of {device}",
+        by_message=True,
+    ),
     "timed_out": Kind(
         "waited {limit} ({setter}) in vain: {expected}",
         "find out why {attribute} of {device} did not change",

@@ -22,7 +22,7 @@ from taskgrove.view.phrases import (
 from taskgrove.view.terminal_text import duration_text, safe_text
 from taskgrove.view.why.findings import Findings
 from taskgrove.view.why.held_steps import decision_words, waiting_clauses
-from taskgrove.view.why.naming import command_of, device_of, name_of, note_of, who
+from taskgrove.view.why.naming import device_of, name_of, note_of, who, work_of
 
 _NS: Final = 1_000_000_000
 
@@ -184,7 +184,7 @@ def _wait(node: RunNode, now_ns: int, limits: dict[str, tuple[int, float]]) -> W
     return Wait(
         node.path,
         device_of(node),
-        f"{who(node)} {'to finish' if begun else 'to begin'} {command_of(node)}",
+        f"{who(node)} {'to finish' if begun else 'to begin'} {work_of(node)}",
         node.started_ns if begun else node.queued_ns,
         node.last_ns,
         node.progress,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import COLUMNS, plain, step_words
 from taskgrove.view.terminal_text import clip_middle, safe_text, width_of
+
+_NOUNS: Final = {"write": "its write of", "wait": "its wait for", "expect": "its look at"}
 
 
 def device_of(node: RunNode) -> str | None:
@@ -68,6 +72,12 @@ def who(node: RunNode, room: int = COLUMNS) -> str:
 def command_of(node: RunNode, room: int = COLUMNS) -> str:
     """Return the command of a leaf, for the middle of a sentence."""
     return plain(step_words(node.composed), room) or "its command"
+
+
+def work_of(node: RunNode, room: int = COLUMNS) -> str:
+    """Return the command of a leaf, or its work on an attribute: ``its wait for State``."""
+    noun = _NOUNS.get("command" if node.composed is None else node.composed.step)
+    return command_of(node, room) if noun is None else f"{noun} {operand_of(node, room)}"
 
 
 def operand_of(node: RunNode, room: int = COLUMNS) -> str:
