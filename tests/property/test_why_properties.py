@@ -13,6 +13,7 @@ from taskgrove.commands.main_task_executor import MainTaskExecutor
 from taskgrove.commands.task import TaskExecutionType
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, CauseKind, ChainLink, ComposedDetail, FinishedDetail, Place
+from taskgrove.events.cause import NameProblem
 from taskgrove.story.node_note import NodeNote
 from taskgrove.story.run_node import RunNode, RunNodes
 from taskgrove.story.run_story import (
@@ -194,6 +195,7 @@ causes = st.builds(
     nearest=st.one_of(st.none(), hostile),
     program=st.one_of(st.none(), hostile),
     errno_name=st.sampled_from([None, "ENOENT", "EACCES", "ENOEXEC", "ETIMEDOUT"]),
+    name_problem=st.sampled_from([None, *get_args(NameProblem)]),
 )
 ends = st.builds(
     FinishedDetail,

@@ -209,6 +209,24 @@ def test_a_device_that_cannot_be_reached() -> None:
     assert cause.errno_name == "ECONNREFUSED"
 
 
+def test_a_server_that_is_taken_for_a_database(plain: LrcServer) -> None:
+    trl = plain.trl()
+    assert trl.endswith("#dbase=no")
+    cause, log = ended(LeafTask("a", trl.removesuffix("#dbase=no"), "Move", 0.0))
+    assert (cause.kind, cause.name_problem) == ("unreachable", "no_database")
+    assert cause.nearest == trl
+    (end,) = log.select(kind="finished", path="root/a")
+    assert f"did you mean {trl}?" in end.message
+
+
+def test_a_database_that_is_not_there() -> None:
+    cause, log = ended(LeafTask("a", f"tango://127.0.0.1:{free_port()}/a/b/1", "On"), **QUICK)
+    assert (cause.kind, cause.name_problem) == ("unreachable", "database_gone")
+    assert cause.nearest is None
+    (end,) = log.select(kind="finished", path="root/a")
+    assert "the TANGO database does not answer" in end.message
+
+
 @pytest.mark.thorough  # it waits for limits of TANGO; the kinds beside it do not
 def test_a_server_that_takes_connections_and_does_not_answer(fleet: SimulatedFleet) -> None:
     leaf = simulated(fleet, None, MORTAL[2])

@@ -373,6 +373,44 @@ def test_a_name_without_a_database_is_told_as_such() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("cause", "told", "to_do"),
+    [
+        (
+            Cause(kind="unreachable", name_problem="database_gone"),
+            "the TANGO database does not answer",
+            "start the TANGO database, or correct TANGO_HOST",
+        ),
+        (
+            Cause(kind="unreachable", name_problem="no_database"),
+            "the server that answers at its address is no TANGO database",
+            "set TANGO_HOST to the host:port of a TANGO database",
+        ),
+        (
+            Cause(kind="unreachable", name_problem="no_database", nearest="t://h:1/x/y/1#dbase=no"),
+            "is no TANGO database (did you mean t://h:1/x/y/1#dbase=no?)",
+            "correct the name of device x/y/step-1 (did you mean t://h:1/x/y/1#dbase=no?)",
+        ),
+        (
+            Cause(kind="unreachable", name_problem="not_exported"),
+            "its server is not running",
+            "start the server of x/y/step-1",
+        ),
+        (
+            Cause(kind="no_device", name_problem="not_defined", nearest="x/y/step-7"),
+            "the TANGO database has no device of that name (did you mean x/y/step-7?)",
+            "correct the name of device x/y/step-1 (did you mean x/y/step-7?)",
+        ),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_told_with_its_cure(
+    cause: Cause, told: str, to_do: str
+) -> None:
+    found = explained(run(cause))
+    assert told in found.sentence
+    assert found.next_step.startswith(to_do)
+
+
 def test_the_place_before_the_words_of_an_analysis_is_no_name_of_a_device() -> None:
     stream = Stream()
     stream.composed("go", "PARALLEL", ("fit",), root=True)

@@ -38,6 +38,11 @@ CauseKind: TypeAlias = Literal[
 #: The fate of an Abort that an expired limit asked for.
 AbortFate: TypeAlias = Literal["acknowledged", "not sent", "not acknowledged"]
 
+#: Why the name of a device led to no server of it.
+NameProblem: TypeAlias = Literal[
+    "host_unset", "database_gone", "no_database", "not_defined", "not_exported",
+]  # fmt: skip
+
 #: A chain of more exceptions is cut, and so is a longer text of one (in characters).
 CHAIN_LIMIT: Final = 50
 TEXT_LIMIT: Final = 65_536
@@ -138,6 +143,11 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         errno_name: Why a program cannot be started, a file cannot be opened (``ENOENT``,
             ``EACCES``) or a target cannot be reached (``ECONNREFUSED``; ``ETIMEDOUT`` where it
             takes connections and does not answer); or None.
+        name_problem: Why the name of a device led to no server of it; None: it led there, or the
+            record is older. ``host_unset``: nothing names a TANGO database; ``database_gone``: it
+            does not answer; ``no_database``: the server that answers at its address is none;
+            ``not_defined``: it has no device of that name; ``not_exported``: no server has told
+            it the address of the device.
         reading: The last value of the attribute that a step waited for, or expected something
             of; None: there is none. ``expected`` tells the condition.
     """
@@ -162,6 +172,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     expected: str | None = None
     program: str | None = None
     errno_name: str | None = None
+    name_problem: NameProblem | None = None
     reading: Reading | None = None
 
 

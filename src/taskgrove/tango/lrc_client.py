@@ -37,7 +37,7 @@ from taskgrove.tango.client.command import LrcCommand, UpdateCallback
 from taskgrove.tango.client.dispatcher import Dispatcher
 from taskgrove.tango.client.failure import Failure, classify
 from taskgrove.tango.client.link import DeviceLink
-from taskgrove.tango.client.neighbours import nearest_device
+from taskgrove.tango.client.neighbours import nearest_device, server_address
 from taskgrove.tango.client.refusal import WhyNot, name_problem, why_not_called, wrong_argument
 from taskgrove.tango.client.session import DeviceSession
 from taskgrove.tango.client.subscriptions import Subscriptions
@@ -333,14 +333,16 @@ class LrcClient:
         link = session.link
 
         def near() -> str | None:
-            if failure.is_unknown_device:
-                return self._near_device(link.device)
+            if failure.is_wrong_name:
+                return self._near_device(link.device, failure)
             return link.near_command(name)
 
         return why_not_called(link.device, name, failure, near)
 
-    def _near_device(self, device: str) -> str | None:
+    def _near_device(self, device: str, failure: Failure) -> str | None:
         """Return the device that was probably meant by one that is not there, or None."""
+        if failure.name_problem == "no_database":
+            return server_address(device)
         links = [session.link for session in list(self._sessions.values())]
         links.sort(key=lambda link: not link.server)
         others = [link.device for link in links if link.device != device]

@@ -19,7 +19,7 @@ from taskgrove.tango.client.failure import Failure, FailureKind, classify
 from taskgrove.tango.client.refusal import is_refusal, name_problem
 from taskgrove.tango.client.session import DeviceSession
 
-NearDevice: TypeAlias = Callable[[str], str | None]
+NearDevice: TypeAlias = Callable[[str, Failure], str | None]
 """Returns the device that was probably meant by one that is not there; may ask and raise."""
 
 #: The device's server compares a written number with the limits of the attribute.
@@ -73,7 +73,8 @@ class AttributeSteps:
 
     Args:
         session: The session of the device.
-        near_device: Returns the device that was probably meant by one that is not there.
+        near_device: Returns the device that was probably meant by one that is not there; gets its
+            name, and the failure.
     """
 
     def __init__(self, session: DeviceSession, near_device: NearDevice) -> None:
@@ -213,8 +214,8 @@ class AttributeSteps:
         try:
             if kind == "no_attribute":
                 near = self.session.link.attributes.near(name)
-            elif failure.is_unknown_device:
-                near = self._near_device(device)
+            elif failure.is_wrong_name:
+                near = self._near_device(device, failure)
         except Exception:  # noqa: BLE001 - the hint is a courtesy, the reason is known
             near = None
         hint = f"; did you mean {near}?" if near else ""

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from taskgrove.events import Cause, CauseKind, ChainLink
-from taskgrove.events.cause import CHAIN_LIMIT, TEXT_LIMIT
+from taskgrove.events.cause import CHAIN_LIMIT, TEXT_LIMIT, NameProblem
 
 
 class FailureKind(Enum):
@@ -62,6 +62,8 @@ class Failure(NamedTuple):
     @property
     def words(self) -> str:
         """The failure in plain words, without the terms of the middleware."""
+        if self.name_problem is not None:
+            return _NAME_WORDS[self.name_problem]
         if self.is_unknown_device:
             return "its server has no device of that name"
         plain = _WORDS.get(self.kind)
@@ -79,6 +81,24 @@ class Failure(NamedTuple):
         """True where the server, or the database, answers and has no device of that name."""
         not_reached = self.kind is FailureKind.REFUSED
         return not_reached and any(entry.reason in _NO_SUCH_DEVICE for entry in self.errors)
+
+    @property
+    def is_wrong_name(self) -> bool:
+        """True where another name of the device may be right, as a server or database answers."""
+        return self.is_unknown_device or self.name_problem == "no_database"
+
+    @property
+    def name_problem(self) -> NameProblem | None:
+        """Why the name of the device led to no server of it; None: it led there."""
+        if self.kind not in (FailureKind.REFUSED, FailureKind.SILENT) or not self.errors:
+            return None
+        found = next((entry for entry in self.errors if entry.reason in _NAME_PROBLEMS), None)
+        if found is None:
+            return None
+        # Who answers, and has no such object, is a server; a database has one of that name.
+        if found.reason == "API_CantConnectToDatabase" and "OBJECT_NOT_EXIST" in self.text:
+            return "no_database"
+        return _NAME_PROBLEMS[found.reason]
 
     @property
     def chain(self) -> tuple[ChainLink, ...]:
@@ -115,12 +135,19 @@ class Failure(NamedTuple):
     def cause(self, kind: CauseKind, **fields: Any) -> Cause:
         """Return the failure as a cause of the given kind."""
         return Cause(
-            kind=kind, said=self.said, chain=self.chain, errno_name=self.errno_name, **fields
+            kind=kind,
+            said=self.said,
+            chain=self.chain,
+            errno_name=self.errno_name,
+            name_problem=self.name_problem,
+            **fields,
         )
 
     @property
     def errno_name(self) -> str | None:
         """Why nothing was reached: ``ECONNREFUSED``, ``ETIMEDOUT``; None: not known."""
+        if self.name_problem is not None:
+            return None
         if self.kind is FailureKind.SILENT:
             return "ETIMEDOUT"
         if self.kind not in (FailureKind.REFUSED, FailureKind.DELAYED) or not self.errors:
@@ -134,6 +161,21 @@ _WORDS: Final = {
     FailureKind.SILENT: "its server accepts connections and does not answer",
     FailureKind.BROKEN: "the connection broke",
     FailureKind.TIMED_OUT: "no answer came in time",
+}
+_NAME_WORDS: Final[dict[NameProblem, str]] = {
+    "host_unset": "TANGO_HOST is not set, or not host:port: no TANGO database looks up the name",
+    "database_gone": "the TANGO database does not answer",
+    "no_database": "the server that answers at its address is no TANGO database",
+    "not_defined": "the TANGO database has no device of that name",
+    "not_exported": "its server is not running: the TANGO database has no address of it",
+}
+_NAME_PROBLEMS: Final[dict[str, NameProblem]] = {
+    "API_TangoHostNotSet": "host_unset",
+    "API_CantConnectToDatabase": "database_gone",
+    "TangoApi_DATABASE_CONNECTION_REFUSED": "database_gone",
+    "API_DatabaseAccess": "database_gone",
+    "DB_DeviceNotDefined": "not_defined",
+    "API_DeviceNotExported": "not_exported",
 }
 _NO_CONNECTION: Final = frozenset({"API_CantConnectToDevice", "API_ServerNotRunning"})
 _NO_SUCH_DEVICE: Final = frozenset({"API_DeviceNotDefined", "DB_DeviceNotDefined"})

@@ -43,6 +43,11 @@ def nearest_device(tango: Any, device: str, others: Iterable[str], limit_s: floa
     )
 
 
+def server_address(device: str) -> str | None:
+    """Return the name of a device at a server, where that of a database was written, or None."""
+    return f"{device}#dbase=no" if "://" in device and "#" not in device else None
+
+
 def _database(tango: Any, place: str) -> Any:
     host, _, port = place.rpartition(":")
     return tango.Database(host, int(port)) if host and port else tango.Database()

@@ -46,11 +46,11 @@ def why_not_called(
         name: The command.
         failure: The failure that prevented the call.
         near: Returns the name that was probably meant, where there is no such command or no such
-            device; may raise.
+            device, or no database to ask for it; may raise.
     """
     kind = failure.refusal_kind
     nearest_name = None
-    if kind in ("no_command", "no_device"):
+    if kind == "no_command" or failure.is_wrong_name:
         try:
             nearest_name = near()
         except Exception:  # noqa: BLE001 - the hint is a courtesy, the reason is known

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from taskgrove.control_model import TaskStatus
 from taskgrove.events import Cause, CauseKind, one_line
+from taskgrove.events.cause import NameProblem
 from taskgrove.story.legacy import completed_late
 from taskgrove.story.run_node import RunNode
 from taskgrove.view.phrases import COLUMNS, clock_text, plain, said, seconds_between
@@ -87,7 +88,9 @@ KINDS: Final[Mapping[CauseKind, Kind]] = {
     "unresolved": Kind("was not started, because its argument is not known: {words}"),
     "not_launched": Kind("could not be started: {words}{nearest}"),
     "unreachable": Kind(
-        "could not be reached, so {command} was not sent: {words}", by_others=True, is_gone=True
+        "could not be reached, so {command} was not sent: {words}{nearest}",
+        by_others=True,
+        is_gone=True,
     ),
     "died": Kind(
         "lost its server while {command} was running: {words}", by_others=True, is_gone=True
@@ -169,7 +172,7 @@ STEP_KINDS: Final[Mapping[CauseKind, Kind]] = {
     "refused": Kind("refused {command}: {said}", "fix the cause on {device}"),
     "raised": Kind("could not read {attribute}: {said}"),
     "wrong_argument": Kind("was not done, because {words}", by_message=True),
-    "unreachable": Kind("could not be reached: {words}", by_others=True, is_gone=True),
+    "unreachable": Kind("could not be reached: {words}{nearest}", by_others=True, is_gone=True),
     "fate_unknown": Kind(
         "gave no answer, so it is not known whether {attribute} was written: {words}",
         "check on {device} whether {attribute} was written",
@@ -198,6 +201,13 @@ _SILENT_LIMIT: Final = (
 _NO_REASON: Final[Mapping[CauseKind, str]] = dict.fromkeys(
     ("reported", "refused"), ", without a reason"
 )
+_UNDEFINED: Final = Kind("does not exist: the TANGO database has no device of that name{nearest}")
+_OF_NAMES: Final[Mapping[NameProblem, str]] = {
+    "host_unset": "TANGO_HOST is not set, or not host:port",
+    "database_gone": "the TANGO database does not answer",
+    "no_database": "the server that answers at its address is no TANGO database",
+    "not_exported": "its server is not running",
+}
 _OF_SYSTEM: Final[Mapping[tuple[CauseKind, str], str]] = {
     ("not_launched", "ENOENT"): "there is no program {}",
     ("not_launched", "EACCES"): "{} may not be executed",
@@ -248,6 +258,8 @@ def deed(node: RunNode, cause: Cause, told: str, now_ns: int, room: int = COLUMN
 
 def kind_of(node: RunNode, cause: Cause) -> Kind:
     """Return the words for the cause of a leaf."""
+    if cause.name_problem == "not_defined":
+        return _UNDEFINED
     composed = node.composed
     if composed is None or composed.step == "command" or cause.kind not in STEP_KINDS:
         return KINDS[cause.kind]
@@ -308,6 +320,7 @@ def _template(node: RunNode, cause: Cause) -> str:
 
 def _system_words(cause: Cause) -> str:
     """Return why something could not be started or reached, as the system told it in one word."""
-    if has_no_host(cause):
-        return "TANGO_HOST is not set"
+    problem: NameProblem | None = "host_unset" if has_no_host(cause) else cause.name_problem
+    if problem is not None and problem in _OF_NAMES:
+        return _OF_NAMES[problem]
     return _OF_SYSTEM.get((cause.kind, cause.errno_name or ""), "").format(cause.program or "it")

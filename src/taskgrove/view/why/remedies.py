@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from taskgrove.events import Place
+from taskgrove.events.cause import NameProblem
 from taskgrove.story.run_node import RunNode
 from taskgrove.story.run_story import RunStory
 from taskgrove.view.phrases import plain
@@ -34,6 +36,11 @@ from taskgrove.view.why.naming import command_of, device_of, execution_of, metho
 _NO_REASON: Final = "find the reason in {method}: it reports none"
 _KILLED: Final = "find out who killed it: the system kills programs that use too much memory"
 _UNUSABLE: Final = {"ENOENT": ": it does not exist", "EACCES": ": it may not be used"}
+
+_DATABASES: Final[Mapping[NameProblem | None, str]] = {
+    "database_gone": "start the TANGO database, or correct TANGO_HOST",
+    "no_database": "set TANGO_HOST to the host:port of a TANGO database",
+}
 
 
 def remedies(failed: FailedLeaf, story: RunStory, device_count: int = 1) -> list[Action]:
@@ -72,6 +79,8 @@ def _of_device(failed: FailedLeaf, story: RunStory, more: int) -> list[Action]:
     if story.map_file is not None:
         line = ("taskgrove", "doctor", story.map_file)
         doctor = [RunCommand(line, "check that it responds")]
+    if cause.name_problem in _DATABASES:
+        return [SeeTo(_DATABASES[cause.name_problem]), *doctor]
     if cause.kind == "died" or (cause.kind == "unreachable" and is_refused):
         return [StartServer(device, again=cause.kind == "died", more=more), *doctor]
     if cause.kind in ("unreachable", "silent") or (cause.kind == "timed_out" and since):
@@ -104,6 +113,7 @@ def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
         "no_command": f"command_name {operand_of(node)}",
         "no_attribute": f"attribute {operand_of(node)}",
         "no_device": f"the name of device {device_of(node) or node.name}",
+        "unreachable": f"the name of device {device_of(node) or node.name}" if meant else "",
         "unresolved": "" if cause.because_of else "the reference in its argument",
     }.get(cause.kind)
     if wrong:
