@@ -21,6 +21,7 @@ from taskgrove.store.database.opening import connect_to
 from taskgrove.store.database.record_version import version_of
 from taskgrove.store.history import History
 from taskgrove.store.queries.export_jsonl import read_jsonl
+from taskgrove.store.queries.run_filter import RunFilter
 from tests.cli.command_line import taskgrove
 from tests.store.former import RUNS, lay_out, lay_out_site
 
@@ -125,6 +126,16 @@ def test_every_run_is_shown_explained_and_exported(
     exported = read_jsonl((tmp_path / "all.jsonl").read_bytes().splitlines())
     assert [run.header["run_id"] for run in exported] == ids
     assert (tmp_path / "all.html").read_text(encoding="utf-8").count("<article") == len(ids)
+
+
+def test_results_are_found_by_the_name_of_the_analysis(former: str) -> None:
+    with History.open(former) as history:
+        newest = history.find("last:DrawFrames")
+        (row,) = history.results(RunFilter(command="DrawFrames", limit=1))
+        assert (row.run_id, row.analysis, row.status) == (newest.run_id, "DrawFrames", "COMPLETED")
+        assert history.find("last:draw-frames").run_id == newest.run_id
+        assert row.values["payload.frames"] == 9
+        assert row.values["payload.plots"] == "run7/frames"
 
 
 def test_runs_are_compared_and_counted(former: str) -> None:

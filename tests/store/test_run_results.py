@@ -248,6 +248,14 @@ def test_objects_and_dicts_are_opened() -> None:
     assert flat_values("{broken", "payload") == {}
 
 
+def test_a_published_page_is_told_by_its_name() -> None:
+    page = {"page": "scans/a", "file": "/pages/a", "size_bytes": 3, "sha256": "ab"}
+    text = dump_json({"plots": page, "more": [{**page, "files": ["/b"]}], "page": {"page": 1}})
+    assert flat_values(text, "payload") == {
+        "payload.plots": "scans/a", "payload.more": ["scans/a"], "payload.page.page": 1,
+    }  # fmt: skip
+
+
 def test_a_document_has_a_bound() -> None:
     many = {f"k{number}": number for number in range(MAX_VALUES + 10)}
     assert len(flat_values(json.dumps(many), "payload")) == MAX_VALUES

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 #: The key that names the kind of a tagged dict.
 _TAG: Final = "$"
+#: The keys of the reference to a published page, which is told by its name.
+_PAGE: Final = frozenset({"page", "file", "size_bytes", "sha256"})
 #: Deeper values are told in words.
 _MAX_DEPTH: Final = 20
 #: The most values of one document, and the most items of a list.
@@ -62,13 +64,18 @@ def _fields_of(plain: Any) -> list[tuple[str, Any]] | None:
         return None
     kind = plain.get(_TAG)
     if kind is None:
-        return [(str(key), value) for key, value in plain.items()]
+        is_page = _is_page(plain)
+        return None if is_page else [(str(key), value) for key, value in plain.items()]
     inner = plain.get("v")
     if kind == "object" and isinstance(inner, Mapping):
         return [(str(key), value) for key, value in inner.items()]
     if kind == "dict" and isinstance(inner, list):
         return [(str(cell_of(key)), value) for key, value in inner]
     return None
+
+
+def _is_page(plain: Mapping[str, Any]) -> bool:
+    return plain.keys() - {"files"} == _PAGE  # the files beside a page are seldom there
 
 
 def part_of(text: str, keys: Sequence[str]) -> Any:
@@ -105,6 +112,8 @@ def cell_of(plain: Any) -> Any:
     if not isinstance(plain, Mapping):
         return plain
     kind = plain.get(_TAG)
+    if _is_page(plain):
+        return cell_of(plain["page"])
     if kind is None:
         return {str(key): cell_of(value) for key, value in plain.items()}
     reader = _READERS.get(str(kind))
