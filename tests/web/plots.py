@@ -37,7 +37,7 @@ def recorded_plots(
         for name, figure in figures.items()
     ]
     detail = AnalysisDetail(
-        analysis=analysis, status="COMPLETED", parameters=json.dumps(parameters)
+        analysis=analysis, status="COMPLETED", summary="5 rings", parameters=json.dumps(parameters)
     )
     noted: dict[str, Any] = {"kind": "note", "path": "root/fit", "status": None, "progress": None}
     composed: dict[str, Any] = {**noted, "kind": "composed"}

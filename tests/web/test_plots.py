@@ -96,6 +96,7 @@ def test_plots_are_chosen_by_run_and_by_name(site: Site) -> None:
 @pytest.mark.usefixtures("plots")
 def test_one_plot_tells_where_it_comes_from(site: Site) -> None:
     told = one(site, "second", "scans/a")
+    assert told["summary"] == "5 rings"
     assert told["parameters"] == {"distance": "0.1", "rings": "5"}
     assert [(it["tab"], it["name"]) for it in told["beside"]] == [
         ("scans", "a"), ("scans", "b c"), ("", "mine"),

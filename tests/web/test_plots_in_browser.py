@@ -111,7 +111,7 @@ def test_an_interactive_plot_works_in_its_frame_and_leads_back(
     keep_picture(page, "plot")
     text = page.evaluate("document.querySelector('main').innerText")
     for words in ("scans / motor", "analysis fit-rings", "exp1 run 12", "run-1", "root/fit",
-                  "2 parameters", "distance", "0.1", "peaks.csv, 8 B"):  # fmt: skip
+                  "2 parameters", "distance", "0.1", "peaks.csv, 8 B", "5 rings"):  # fmt: skip
         assert words in text
     rows = "[...document.querySelectorAll('.tabs')]"
     tabs = f"{rows}.map(row => [...row.children].map(a => a.innerText))"

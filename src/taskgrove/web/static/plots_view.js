@@ -125,13 +125,14 @@ export class PlotView extends Reading {
   }
 
   facts() {
-    const { plot, newer } = this.found;
+    const { plot, newer, summary } = this.found;
     return html`<p class="facts">
       ${plot.analysis ? html`<span>analysis <bdi>${line(plot.analysis)}</bdi></span>` : nothing}
       ${runOf(plot)}
       <span>run <a href=${`/runs/${encodeURIComponent(plot.run_id)}?node=${encodeURIComponent(plot.path)}`} @click=${this.go}><bdi>${line(plot.run_id)}</bdi></a></span>
       <span>step <bdi>${line(plot.path)}</bdi></span>
       <span>published ${time(plot.published_ns)}</span><span>${size(plot.size_bytes)}</span></p>
+      ${summary ? html`<p><bdi>${line(summary)}</bdi></p>` : nothing}
       ${newer ? html`<p class="tone-warn">A newer version was published ${time(newer.published_ns)}: <a href=${address(newer)} @click=${this.go}>show it</a></p>` : nothing}`;
   }
 
