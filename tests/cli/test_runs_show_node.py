@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from taskgrove.cli.runs_show_node import _facts
+from taskgrove.story.run_node import RunNode
 from tests.cli.command_line import environment, taskgrove
 
 pytest.importorskip("sqlalchemy")
@@ -69,3 +71,13 @@ def test_the_same_as_data(place: Path) -> None:
     found = json.loads(show(place, "--node", "go/measure", "--json"))
     assert found["path"] == "go/measure"
     assert found["finished"]["cause"]["kind"] == "raised"
+
+
+def test_the_time_in_the_queue_of_a_device_is_told_apart() -> None:
+    second = 1_000_000_000
+    node = RunNode("go/a", queued_ns=100 * second, started_ns=103 * second, ended_ns=105 * second)
+    facts = dict(_facts(node, 200 * second))
+    assert facts["queued"].endswith(", 3.0 s")
+    assert facts["began"].endswith(", 2.0 s")
+    waiting = RunNode("go/a", queued_ns=100 * second)
+    assert dict(_facts(waiting, 104 * second))["queued"].endswith(", 4.0 s")

@@ -86,15 +86,24 @@ def _facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
             yield "place", place_text(composed.place)
         if composed.timeout_s is not None:
             yield "timeout", f"{composed.timeout_s:g} s"
-    if node.started_ns is not None:
-        took = duration_text(seconds_between(node.started_ns, node.ended_ns or now_ns))
-        yield "began", f"{clock_text(node.started_ns, now_ns)}, {took}"
+    yield from _times(node, now_ns)
     if node.attempt > 1:
         yield "attempts", str(node.attempt)
     if node.outside_id is not None:
         yield "outside", f"{node.outside_kind or 'id'} {node.outside_id}"
     if node.finished is not None and node.finished.line:
         yield "decided", node.finished.line
+
+
+def _times(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:
+    """Yield how long a leaf was in the queue of its device, and how long it ran."""
+    if node.is_leaf and node.queued_ns is not None:
+        until = node.started_ns or node.ended_ns or now_ns
+        in_queue = duration_text(seconds_between(node.queued_ns, until))
+        yield "queued", f"{clock_text(node.queued_ns, now_ns)}, {in_queue}"
+    if node.started_ns is not None:
+        took = duration_text(seconds_between(node.started_ns, node.ended_ns or now_ns))
+        yield "began", f"{clock_text(node.started_ns, now_ns)}, {took}"
 
 
 def _steering_facts(node: RunNode, now_ns: int) -> Iterable[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Make the records that a former version would leave: a SQLite file and a PostgreSQL dump.
 
-The tests keep what this made with the code as it was when the tables had versions 1 to 3. It is
+The tests keep what this made with the code as it was when the tables had versions 1 to 4. It is
 run again only to keep a record of another version, from a checkout of that version, as root:
 
     unshare --mount --uts python make.py CHECKOUT VERSION
@@ -27,8 +27,9 @@ HERE = Path(__file__).resolve().parent
 SITE = Path("/srv/beam")
 HOST, USER, BOOT = "control-01", "operator", "6f2c1f6e-0000-4000-8000-000000000001"
 PYTHON = "/opt/python/bin/python3"
-#: What the event says with which a step has begun that waits.
-STEP = '"long/until_aborted","kind":"started"'
+#: What the event says with which a step has begun that waits. A step was named after its method,
+#: and is named after its entry since version 4.
+STEPS = ('"long/until_aborted","kind":"started"', '"long/listens","kind":"started"')
 INTERNAL = ("--manager", "site_steps:Steps", "--no-live")
 ANALYSES = ("--analyses", "site_analyses", "--pages", "/srv/beam/pages", "--no-live")
 
@@ -90,18 +91,18 @@ class Maker:
         print("ok", *words)
         return told
 
-    def end(self, number: int, word: str | None, *words: str) -> None:
+    def end(self, number: int, said: tuple[str, ...], *words: str) -> None:
         """End a run by a signal as soon as it has said a word, or, without one, has begun."""
         process = self.start(*words)
         assert process.stdout is not None
-        while word is None and not (SITE / "begun").exists():
+        while not said and not (SITE / "begun").exists():
             time.sleep(0.05)
-        for line in process.stdout if word is not None else ():
-            if word in line:
+        for line in process.stdout if said else ():
+            if any(word in line for word in said):
                 break
         else:
-            if word is not None:
-                raise SystemExit(f"{words} never said {word!r}")
+            if said:
+                raise SystemExit(f"{words} never said {said!r}")
         time.sleep(0.5)  # what was told is kept already; progress of steps may come too
         process.send_signal(number)
         process.communicate(timeout=120)
@@ -120,7 +121,7 @@ class Maker:
         self.do(0, *run, "secret", "--argin", "argin.yaml", *INTERNAL)
         slow.touch()
         self.do(1, *run, "late", *INTERNAL)
-        self.end(signal.SIGINT, STEP, *run, "long", "--json", *INTERNAL)
+        self.end(signal.SIGINT, STEPS, *run, "long", "--json", *INTERNAL)
         lamp.touch()
         self.do(1, *run, "bad", *INTERNAL)
         self.do(0, "verdict", "last", "bad/lamp", "note", "--why", "the fuse?", "--by", "ann")
@@ -138,10 +139,10 @@ class Maker:
         self.do(0, *run, "reduce", *ANALYSES)
         self.do(0, "analyse", "site.yaml", "DrawFrames", "--set", "frames=9", *ANALYSES)
         self.on_devices()
-        self.end(signal.SIGKILL, STEP, *run, "long", "--json", *INTERNAL)
+        self.end(signal.SIGKILL, STEPS, *run, "long", "--json", *INTERNAL)
         self.do(1, "recover", "last", "--no-live")
-        self.end(signal.SIGKILL, None, "analyse", "site.yaml", "Waits", *ANALYSES)
-        self.end(signal.SIGKILL, STEP, *run, "long", "--json", *INTERNAL)
+        self.end(signal.SIGKILL, (), "analyse", "site.yaml", "Waits", *ANALYSES)
+        self.end(signal.SIGKILL, STEPS, *run, "long", "--json", *INTERNAL)
 
     def on_devices(self) -> None:
         """Runs with simulated devices: well, degraded, retried, refused, aborted, lost."""
@@ -165,10 +166,10 @@ class Maker:
             self.fault("low-cbf/subarray/01", '{"Configure": "fail,message=band 5b"}')
             self.do(1, *run)
             self.do(4, "run", "there.yaml", "strict", "--argin", "devices.yaml", "--no-live")
-            self.end(signal.SIGINT, '"kind":"progress"', *scan)
-            self.end(signal.SIGKILL, '"kind":"progress"', *scan)
+            self.end(signal.SIGINT, ('"kind":"progress"',), *scan)
+            self.end(signal.SIGKILL, ('"kind":"progress"',), *scan)
             self.do(0, "recover", "last", "--no-live")
-            self.end(signal.SIGKILL, '"kind":"progress"', *scan)
+            self.end(signal.SIGKILL, ('"kind":"progress"',), *scan)
         finally:
             simulator.send_signal(signal.SIGINT)
             simulator.communicate(timeout=60)
