@@ -11,6 +11,7 @@ from taskgrove.store.history import History
 from taskgrove.store.queries.estimate import Estimate, range_text
 from taskgrove.store.store import Store
 from tests.store.kept_runs import every_minute, keep_beams
+from tests.store.recording import new_recorder, run_recorded, tree
 
 
 @pytest.fixture
@@ -103,3 +104,14 @@ def test_the_usual_duration_of_a_node_is_the_median_of_its_good_ends(store: Stor
     but = history.usual_durations("configure", node_count=4, but="r000")
     assert but == {}
     assert history.usual_durations("configure", node_count=1_000_000) == {}
+
+
+def test_usual_durations_are_read_from_both_databases(record_url: str, tmp_path: Path) -> None:
+    with new_recorder(record_url, tmp_path) as recorder:
+        for number in range(5):
+            run_recorded(recorder, f"run-{number}", tree(2))
+        run_recorded(recorder, "bad", tree(2, fails=True))
+    with Store.open(record_url) as store:
+        found = History(store).usual_durations("root", node_count=4)
+    assert found.keys() == {"root", "root/group", "root/group/leaf-0", "root/group/leaf-1"}
+    assert all(0 <= took < 100 for took in found.values())

@@ -14,6 +14,7 @@ const SPARE = 6; // lines beyond the edges
 const ASK_MS = 500; // between two looks at the selected node
 const STACKED = "(max-width: 900px)"; // as in style.css
 const HIDDEN_MS = 250; // between two drawings while there are no frames
+const USUAL_AFTER_MS = 500; // the rows themselves come first
 const USUAL_MS = 5000; // until usual durations that could not be read are asked for again
 const MOST = 200; // lines that may be elements at once
 
@@ -50,13 +51,14 @@ export class RunView {
   close() {
     this.live.close();
     clearInterval(this.seconds);
+    clearTimeout(this.usualTimer);
     removeEventListener("resize", this.resized);
     this.closed = true;
   }
 
   takeRows(rows, id) {
     this.tree.apply(rows);
-    this.askUsual();
+    this.usualTimer ??= setTimeout(() => this.askUsual(), USUAL_AFTER_MS);
     if (id) this.position = Number(id);
     if (this.selected && rows.some((row) => row.path === this.selected)) this.ask();
     this.draw();
@@ -64,14 +66,13 @@ export class RunView {
 
   // The usual durations of the steps, in milliseconds by path, are read once.
   async askUsual() {
-    if (this.usualAsked) return;
-    this.usualAsked = true;
+    if (this.closed) return;
     try {
       const told = await read(`/api/runs/${encodeURIComponent(this.runId)}/usual`);
       this.usual = new Map(Object.entries(told.usual_s).map(([path, s]) => [path, s * 1000]));
       this.draw();
-    } catch {
-      setTimeout(() => { this.usualAsked = false; }, USUAL_MS);
+    } catch (error) {
+      if (mayPass(error)) this.usualTimer = setTimeout(() => this.askUsual(), USUAL_MS);
     }
   }
 
