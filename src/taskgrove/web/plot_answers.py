@@ -78,6 +78,7 @@ def one_plot(history: History, keys: PageKeys, run: str, sequence: int) -> dict[
         "frame": "" if kept is None else _address(row, keys, kept.file),
         "foreign": [] if kept is None else list(kept.foreign),
         "files": [] if kept is None else _files(row, kept, keys),
+        "summary": "" if described is None else described.summary,
         "parameters": {} if described is None else words_of_parameters(described.detail.parameters),
         "beside": _beside(of_run, row),
         "newer": _newer(history, row),
