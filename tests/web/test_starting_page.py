@@ -75,11 +75,26 @@ def test_a_run_that_is_started_on_the_page_outlives_the_server_and_its_resume_to
         page.wait_for("document.querySelector('[role=alert]')")
         assert "line 1" in page.evaluate("document.querySelector('[role=alert]').innerText")
         keep_picture(page, "start-refused")
-        type_in(page, "#argin", "")
+        page.evaluate("""(() => {
+            const chosen = new DataTransfer(), field = document.querySelector('[type=file]');
+            chosen.items.add(new File(['{"internal": {"depth": 3}}'], 'argument.json'));
+            field.files = chosen.files;
+            field.dispatchEvent(new Event('change'));
+        })()""")
+        page.wait_for("document.querySelector('#argin').value.includes('depth')")
         press(page, "#dry")
         page.wait_for("document.querySelector('#start')")
         assert "until_told on Manager" in page.evaluate("document.querySelector('.tree').innerText")
         keep_picture(page, "start-checked")
+        (place / "map.yaml").write_text(f"# another text\n{MAP}")
+        press(page, "#start")
+        page.wait_for("document.querySelector('[role=alert]')")
+        said = page.evaluate("document.querySelector('[role=alert]').innerText")
+        assert "has changed since the dry run" in said
+        assert "new dry run" in said
+        assert page.evaluate("document.querySelector('#start')") is None
+        press(page, "#dry")
+        page.wait_for("document.querySelector('#start')")
         type_in(page, "[name=why]", "after <b>lunch</b>")
         type_in(page, "[name=who]", "Ann")
         press(page, "#start")
@@ -96,6 +111,7 @@ def test_a_run_that_is_started_on_the_page_outlives_the_server_and_its_resume_to
         eventually(lambda: history.find("last").ended_ns is not None)
         run = history.find("last")
         assert run.outcome == "ok"
+        assert run.source["argin"] == {"internal": {"depth": 3}}
         assert run.labels == {"by": "Ann", "why": "after <b>lunch</b>"}
 
 
