@@ -287,6 +287,7 @@ def _serve() -> str:
     os.umask(order["umask"])
     os.environ.clear()
     os.environ.update(order["env"])
+    tempfile.tempdir = None  # that of the order's environment
     time.tzset()
     sys.argv[1:] = order["arguments"]
     sys.path[0] = order["cwd"]  # as `python -m` does
