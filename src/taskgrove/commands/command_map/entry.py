@@ -235,7 +235,9 @@ class EntryCheck:
             target = child
         key, allowed = str(place[-1]) if place else "", _keys_of(cls, place[:-1])
         if error["type"] == "extra_forbidden":
-            self._problems.add_unknown("key", key, where, target_mark, allowed)
+            inside = str(place[0]) in _INNER and key in keys_of(cls)
+            hint = f"{key!r} stands beside {place[0]!r}, not in it" if inside else ""
+            self._problems.add_unknown("key", key, where, target_mark, allowed, hint)
         elif error["type"] == "missing":
             self.missing(key, allowed, target, where.removesuffix(f".{key}"), parent_mark)
         else:

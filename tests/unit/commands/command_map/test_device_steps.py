@@ -88,6 +88,11 @@ def test_each_kind_is_read() -> None:
         ("{device: motor, wait: {attribute: x, any_of: []}}", ".wait.any_of", "at least one value"),
         ("{device: motor, expect: {attribute: x, fail_on: [1], value: 2}}", ".expect.fail_on", ""),
         ("{device: motor, expect: {attribute: x, min: 1, within: 2}}", ".expect", "no effect"),
+        (
+            "{device: motor, wait: {attribute: x, value: 1, timeout: 3}}",
+            ".wait.timeout",
+            "'timeout' stands beside 'wait', not in it",
+        ),
         ("{device: motor, write: {attribute: x}}", ".write", "the key 'value' is missing"),
         ("{device: motor, write: {attribute: x, value: null}}", ".write", "null cannot be written"),
         ("{device: motor, write: {attribute: x, value: .nan}}", ".write.value", "JSON does not"),
