@@ -147,6 +147,26 @@ def test_a_run_that_has_waited_long_enough_is_rejected(site: Site, wait: float) 
         late.log.assert_one_end(path)
 
 
+def test_another_spelling_of_a_device_keeps_its_limit_and_the_reason(site: Site) -> None:
+    def spelt(device: str) -> Task:
+        keys = {"device": f"tango:{device}#dbase=no", "exclusive": True, "wait": 0}
+        steps = {"type": "sequential", "tasks": {"do_a": {"device": "a", "command_name": "Go"}}}
+        loaded = load_command_map({"commands": {"scan": steps}, "components": {"a": keys}})
+        return MainTaskComposer("scan", loaded, ComponentContext.from_map(loaded), None).compose()
+
+    first = site.start("first", spelt("//127.0.0.1:45678/x/y/a"))
+    first.fake.wait_for_call("do_a")
+    late = site.start("late", spelt("//localhost:45678/X/Y/A"), Script())
+    assert late.handle.wait(GUARD_S)
+    outcome = late.handle.outcome
+    assert outcome is not None
+    assert outcome.status is TaskStatus.REJECTED
+    assert "run first (scan), which holds X/Y/A" in outcome.message
+    [held] = held_devices(site.store)
+    assert held.held_words.startswith("x/y/a: held since ")
+    assert held.held_words.endswith(" by run first (scan)")
+
+
 def test_a_run_that_waits_can_be_aborted(site: Site) -> None:
     site.start("first", tree("scan", "a")).fake.wait_for_call("do_a")
     second = site.start("second", tree("move", "a"), Script())

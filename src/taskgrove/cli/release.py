@@ -28,7 +28,7 @@ def release(
         if device is None:
             held = held_devices(history.store)
             for holder in held:
-                terminal.say(safe_text(f"{holder.device}: {holder.words}"))
+                terminal.say(safe_text(holder.held_words))
             if not held:
                 terminal.say("No run holds a device.")
             return ExitCode.OK

@@ -30,9 +30,22 @@ class DeviceHolder(NamedTuple):
     @property
     def words(self) -> str:
         """The wait for the device: ``waits for run … (scan), which holds a/b/c since …``."""
-        whose = f"run {self.run_id} ({self.command})"
         if self.state == "left":
-            return f"waits for {self.device}: {whose} has ended, and its work there may go on"
-        since = f"{datetime.fromtimestamp(self.since_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S UTC}"
+            return f"waits for {self.device}: {self._whose} has ended, and its work there may go on"
         lost = " was lost, and" if self.state == "lost" else ""
-        return f"waits for {whose}, which{lost} holds {self.device} since {since}"
+        return f"waits for {self._whose}, which{lost} holds {self.device} since {self._since}"
+
+    @property
+    def held_words(self) -> str:
+        """Who holds the device: ``a/b/c: held since … by run … (scan)``."""
+        told = {"runs": "", "lost": ", which was lost", "left": ", which has ended"}[self.state]
+        open_work = "; its work there may go on" if self.state == "left" else ""
+        return f"{self.device}: held since {self._since} by {self._whose}{told}{open_work}"
+
+    @property
+    def _whose(self) -> str:
+        return f"run {self.run_id} ({self.command})"
+
+    @property
+    def _since(self) -> str:
+        return f"{datetime.fromtimestamp(self.since_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S UTC}"

@@ -28,7 +28,7 @@ def _execution(node: BaseTask) -> ExecutionKind:
     return node.task_type.name  # type: ignore[return-value] # the names of the enum are the kinds
 
 
-def _address(leaf: LeafTask) -> str | None:
+def address_of(leaf: LeafTask) -> str | None:
     """Return how a device is reached where its name alone is not enough: recovery needs it."""
     if leaf.device_name is None:
         return None
@@ -71,7 +71,7 @@ def composed_detail(
             target=target,
             command_name=node.command_name,
             notes=notes,
-            address=_address(node),
+            address=address_of(node),
             place=places.own,
             timeout_place=None if node.timeout is None else places.timeout,
             argin_place=places.argin,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskgrove.commands.device_names import device_key
 from taskgrove.commands.exclusive import ExclusiveDevice
+from taskgrove.commands.execution.composed_events import address_of
 from taskgrove.commands.run_recorder import DeviceKeeper
 from taskgrove.commands.task import LeafTask
 from taskgrove.control_model import ResultCode, TaskStatus
@@ -101,7 +102,7 @@ class DeviceTurn:
 
 
 def _key_of(leaf: LeafTask) -> str | None:
-    target = leaf.target if isinstance(leaf.target, str) else leaf.device_name
+    target = address_of(leaf) or leaf.device_name
     return None if target is None else device_key(target)
 
 

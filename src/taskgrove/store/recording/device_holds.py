@@ -142,6 +142,7 @@ class DeviceHolds:
                 before[device] = row = cursor.row(_HOLD + cursor.held("h"), (device.key,))
                 holder = None if row is None else _holder(cursor, device.key, row, own[0])
                 if holder is not None:
+                    holder = holder._replace(device=device.name)  # as the run that asks spells it
                     break
             else:
                 self._take(cursor, before, own[0])
