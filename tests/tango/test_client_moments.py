@@ -239,7 +239,8 @@ def test_a_neighbour_is_asked_for_names_before_it_has_answered_the_client() -> N
         for number in (9, 1):
             client._session(f"{place}lrc/test/{number}#dbase=no")
         client._tango = SimpleNamespace(DeviceProxy=lambda _device: names)
-        assert client._near_device(f"{place}lrc/test/9#dbase=no") == "lrc/test/1"
+        unknown = Failure(FailureKind.BROKEN, "API_DeviceNotFound", "lrc/test/9 is not there")
+        assert client._near_device(f"{place}lrc/test/9#dbase=no", unknown) == "lrc/test/1"
 
 
 class Desk:
