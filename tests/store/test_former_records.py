@@ -36,8 +36,8 @@ def named(command: str, version: int) -> str:
 
 @pytest.fixture(
     # The oldest one is farthest away.
-    params=[1, *(pytest.param(later, marks=pytest.mark.thorough) for later in (2, 3))],
-    ids=["version 1", "version 2", "version 3"],
+    params=[1, *(pytest.param(later, marks=pytest.mark.thorough) for later in (2, 3, 4))],
+    ids=["version 1", "version 2", "version 3", "version 4"],
 )
 def version(request: pytest.FixtureRequest) -> int:
     """The version of the tables of a record."""
