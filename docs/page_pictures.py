@@ -201,6 +201,7 @@ def held(scenes: Scenes) -> None:
     with scenes.configure("--hold") as run:
         page = scenes.show(scenes.newest("running"), with_tree("held"))
         clicked(page, ".line[data-state=held]", "document.querySelector('[data-act=retry]')")
+        page.wait_for("document.querySelectorAll('.lists details').length > 2")  # the words follow
         scenes.take("held")
         clicked(page, "[data-act=retry]", "document.querySelector('dialog[open] textarea')")
         scenes.take("retry", ("light", "narrow"))

@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 #: How many nodes one message carries at most.
 MESSAGE_NODES: Final = 1_000
 #: The words about a run that lives are made anew this often, in seconds ...
-_WORDS_S: Final = 1.0
+_WORDS_S: Final = 0.5
 #: ... but take no more than this part of the time.
 _WORDS_SHARE: Final = 0.05
 #: So many different answers to :meth:`RunFeed.since` are kept until something changes.

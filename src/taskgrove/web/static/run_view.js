@@ -182,7 +182,7 @@ export class RunView {
         : html`<span class="twist"></span>`}<bdi class=${row.is_leaf ? "" : "group"}>${line(node.name, 200)}</bdi></span>
       <span class="state tone-${look.tone}">${look.mark} ${row.state}${(row.attempt ?? 1) > 1 ? html` <span title="attempt ${row.attempt}">↻${row.attempt}</span>` : nothing}</span>
       <span class=${`took ${usual?.long ? "tone-warn" : ""}`}>${took === null ? "" : duration(took)}</span>
-      ${this.timeline ? this.bar(row) : html`<span class="done">${row.state === "running" ? html`<progress max="100" .value=${row.progress} aria-label="percent done"></progress> ${row.progress} %` : nothing}${usual ? html` <span class=${usual.long ? "tone-warn" : ""}>${usual.words}</span>` : nothing}</span>
+      ${this.timeline ? this.bar(row) : html`<span class="done">${row.state === "running" ? html`<progress max="100" .value=${row.progress} aria-label="percent done"></progress> ${row.progress} %` : nothing}${usual ? html` <span class=${usual.long ? "tone-warn" : "normal"}>${usual.words}</span>` : nothing}</span>
       <span class="of"><bdi>${line([row.command, devices.join(", ") + more].filter(Boolean).join(" · "), 200)}</bdi></span>
       <span class="said" title=${[wait?.words, line(words, 400)].filter(Boolean).join("; ")}>${wait ? html`<span class=${`wait tone-${wait.tone}`}>${wait.words}</span> ` : nothing}<bdi>${line(words, 200)}</bdi></span>`}
     </div>`;
