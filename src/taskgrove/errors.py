@@ -90,6 +90,7 @@ class CommandError(TaskgroveError, ValueError):
             room); REJECTED unless told otherwise.
         reasons: One line for each thing that stood in the way.
         summary: The message without the reasons.
+        by_faults: Whether devices stood in the way that do not answer.
     """
 
     code = "command-rejected"
@@ -104,9 +105,11 @@ class CommandError(TaskgroveError, ValueError):
         summary: str | None = None,
         path: str | None = None,
         hint: str | None = None,
+        by_faults: bool = False,
     ) -> None:
         super().__init__(message, path=path, hint=hint)
         self.command = command
+        self.by_faults = by_faults
         self.result_code = int(result_code)
         self.reasons = tuple(reasons)
         self.summary = message if summary is None else summary

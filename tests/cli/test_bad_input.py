@@ -211,6 +211,22 @@ def test_what_to_do_about_devices_that_do_not_answer_is_said(place: Path) -> Non
     assert "hint:    set TANGO_HOST to the host:port of the TANGO database" in done.stderr
 
 
+def test_a_wrong_argument_is_not_blamed_on_devices_that_do_not_answer(place: Path) -> None:
+    pytest.importorskip("tango")
+    (place / "d.yaml").write_text(
+        "go: {type: sequential, tasks: {cbf: {command_name: Scan, argin: 'n {{ argin.n }}'}}}\n"
+        "maybe: {type: sequential, tasks: {cbf: {command_name: Scan, argin: '{{ argin.m? }}'}}}\n"
+        "components: {cbf: low-cbf/subarray/01}\n"
+    )
+    (place / "n.json").write_text('{"n": [1]}')
+    for verb in ("compose", "run"):
+        for command, words in (("go", "cannot stand inside a text"), ("maybe", "nothing to run")):
+            done = taskgrove(verb, "d.yaml", command, "--argin", "n.json", cwd=place)
+            assert done.returncode == 4
+            assert words in done.stderr
+            assert "TANGO_HOST" not in done.stderr
+
+
 def test_an_unexpected_error_is_one_line_and_its_traceback_on_request(place: Path) -> None:
     before = (
         "import taskgrove.cli.version as v\n"

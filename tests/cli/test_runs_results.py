@@ -47,6 +47,15 @@ def test_a_table_for_people(db: str) -> None:
     assert "The newest 1 run; '--limit' shows more." in few
 
 
+def test_names_of_values_cannot_act_on_the_terminal(tmp_path: Path) -> None:
+    db = str(tmp_path / "hostile.db")
+    with Store.open(db) as store:
+        kept(store, "20260101T000000Z-aaaa", 0, (LEAF, described({"a\x1b[31m\u202e": 1})))
+    assert "\x1b" not in (said := ask("--db", db))
+    assert "\u202e" not in said
+    assert "a\\x1b[31m" in said.splitlines()[0]
+
+
 def test_a_table_for_programs_is_whole(db: str) -> None:
     rows = list(csv.DictReader(io.StringIO(ask("--db", db, "--analysis", "Fit", "--csv"))))
     assert [row["run_id"][:15] for row in rows] == [

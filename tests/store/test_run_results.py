@@ -8,6 +8,7 @@ import enum
 import json
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,10 @@ def test_a_row_that_cannot_be_read_says_so(store: Store, history: History) -> No
         (np.datetime64("2020-01-01"), "(scalar)"),
         (math.inf, math.inf),
         (2**70, 2**70),
+        pytest.param(10**5000, "(a very large integer)", id="huge"),
+        pytest.param([{10**5000: 1}], [{"(a very large integer)": 1}], id="huge key"),
+        (Fraction(1, 4), 0.25),
+        pytest.param(Fraction(10**400, 3), "(fraction)", id="huge fraction"),
         ((1, (2, 3)), [1, [2, 3]]),
         ({4}, [4]),
         (Colour.RED, "RED"),

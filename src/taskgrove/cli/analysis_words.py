@@ -28,7 +28,19 @@ _STATES: Final[dict[str, NodeState]] = {
 }
 _MEBIBYTE: Final = 1 << 20
 _INDENT: Final = "    "
-_SHORT: Final = reprlib.Repr()
+
+
+class _Short(reprlib.Repr):
+    """Short texts of values; an integer may have more digits than Python writes."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return "a very large integer"
+
+
+_SHORT: Final = _Short()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 6, 4
 _SHORT.maxstring = _SHORT.maxother = 80
 
@@ -150,7 +162,7 @@ def _result_of(outcome: AnalysisOutcome) -> list[tuple[str, str]]:
         payload = result.payload
         if isinstance(payload, Mapping):
             few = shown_rule().plain(dict(list(payload.items())[:12]))
-            rows += [(str(key), _SHORT.repr(value)) for key, value in few.items()]
+            rows += [(_key_word(key), _SHORT.repr(value)) for key, value in few.items()]
             if len(payload) > 12:
                 rows.append(("…", f"and {len(payload) - 12} more"))
         else:
@@ -218,6 +230,10 @@ def _payload_word(payload: Any) -> str:
     if plots:
         return f"summary plots {', '.join(item.display_name for item in plots)}"
     return _SHORT.repr(payload)
+
+
+def _key_word(key: Any) -> str:
+    return key if isinstance(key, str) else _SHORT.repr(key)
 
 
 def _line_of(summary: Any) -> str:

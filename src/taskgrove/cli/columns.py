@@ -41,17 +41,17 @@ def print_table(
     Args:
         terminal: Where it goes.
         columns: Its columns.
-        rows: The texts of each row; they are made harmless here.
+        rows: The texts of each row; they are made harmless here, as titles are.
         styles: For each row the style of each text; empty for none.
     """
     shown = [[safe_text(text) for text in row] for row in rows]
+    titles = [safe_text(column.title) for column in columns]
     widths = [
-        max([width_of(column.title), *(width_of(row[index]) for row in shown)])
-        for index, column in enumerate(columns)
+        max([width_of(title), *(width_of(row[index]) for row in shown)])
+        for index, title in enumerate(titles)
     ]
     if terminal.words.is_terminal:
         _fit(widths, columns, terminal.width)
-    titles = [column.title for column in columns]
     _print_row(terminal, columns, widths, titles, ["dim"] * len(columns))
     for number, row in enumerate(shown):
         row_styles = styles[number] if styles else [""] * len(columns)

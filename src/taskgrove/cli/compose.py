@@ -141,7 +141,8 @@ def _composed(
     try:
         task = session.compose(command, resources)
     except CommandError as exc:
-        exc.hint = exc.hint or session.hint  # nothing else tells it, as nothing is run
+        if exc.by_faults:  # nothing else tells it, as nothing is run
+            exc.hint = exc.hint or session.hint
         raise
     session.preflight(task)
     runners = _runners(terminal, session, task, offline=offline)

@@ -114,8 +114,8 @@ class MapSession:
                 earlier=self._earlier,
             ).compose()
         except CommandError as exc:
-            if exc.hint is None and not isinstance(exc, RefusedError):  # whose causes say it
-                exc.hint = self.hint
+            if exc.by_faults and not isinstance(exc, RefusedError):  # whose causes say it
+                exc.hint = exc.hint or self.hint
             raise
 
     def _earlier(self, analysis: str, key: str) -> Any:

@@ -20,7 +20,7 @@ from taskgrove.errors import UsageError
 from taskgrove.store.queries.run_filter import parse_filter
 from taskgrove.store.queries.run_results import RUN_FACTS, ResultTable
 from taskgrove.view.phrases import counted
-from taskgrove.view.terminal_text import width_of
+from taskgrove.view.terminal_text import safe_text, width_of
 
 #: A text of a cell is cut to so many characters where people read it.
 _MOST_CHARACTERS: Final = 40
@@ -129,7 +129,9 @@ def _say_grid(terminal: Terminal, grid: _Grid) -> None:
     left = grid.titles[count:]
     if left:
         more = counted(len(left), "further column")
-        terminal.say_paragraph(f"{more}, which '--column' or '--csv' shows: {', '.join(left)}")
+        terminal.say_paragraph(
+            f"{more}, which '--column' or '--csv' shows: {safe_text(', '.join(left))}"
+        )
 
 
 def _fitting(terminal: Terminal, grid: _Grid, cells: list[list[str]]) -> int:

@@ -118,7 +118,9 @@ class MainTaskComposer:
         if out.refusals:
             raise self._rejected(root, out)
         if cleaned is None:
-            raise self._error(f"{self.name} has nothing to run", out.notes)
+            error = self._error(f"{self.name} has nothing to run", out.notes)
+            error.by_faults = out.by_faults
+            raise error
         root.composition_notes.extend([*out.notes, *limit_notes(root)])
         return root
 
@@ -161,6 +163,7 @@ class MainTaskComposer:
             command=self.name,
             reasons=reasons,
             path=self.name,
+            by_faults=out.by_faults,
         )
 
     def _error(

@@ -107,4 +107,5 @@ def _names(value: Any, names: Collection[str]) -> bool:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return False
     word = str(value).strip().lower()
-    return word in names or (word.isascii() and word.isdecimal() and str(int(word)) in names)
+    is_number = word.isascii() and word.isdecimal()
+    return word in names or (is_number and (word.lstrip("0") or "0") in names)

@@ -29,12 +29,14 @@ class Omissions:
         notes: The notes of the tree, for people.
         refusals: Why the command is rejected; empty: it is not.
         refused: The same of the leaves on devices that stand in the way.
+        by_faults: Whether a fault left out a step, or rejects the command.
     """
 
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.refusals: list[str] = []
         self.refused: list[Refusal] = []
+        self.by_faults = False
         #: The steps that are left out, by the path of the task that would hold them.
         self._items: defaultdict[str, list[LeftOut]] = defaultdict(list)
         #: Paths of the steps that were left out for a reason of their own.
@@ -61,6 +63,7 @@ class Omissions:
             component: The component of the step, or None.
         """
         device = None if component is None else component.name
+        self.by_faults = self.by_faults or objection.kind == "fault"
         if self.rejects(entry, objection, component):
             because = "" if entry.reject_missing else f"; {_CORRELATOR}"
             self.refusals.append(f"{device or entry.subject}: {objection}{because}")

@@ -20,6 +20,8 @@ _TAG: Final = "$"
 _PAGE: Final = frozenset({"page", "file", "size_bytes", "sha256"})
 #: Deeper values are told in words.
 _MAX_DEPTH: Final = 20
+#: A longer integer is told in words: no text, table or JSON file can hold its digits.
+_INTEGER_BITS: Final = 4_096
 #: The most values of one document, and the most items of a list.
 MAX_VALUES: Final = 500
 MAX_ITEMS: Final = 100
@@ -119,7 +121,7 @@ def cell_of(plain: Any) -> Any:
     reader = _READERS.get(str(kind))
     try:
         return f"({kind})" if reader is None else reader(plain)
-    except (TypeError, ValueError, KeyError, struct.error, binascii.Error):
+    except (TypeError, ValueError, ArithmeticError, KeyError, struct.error, binascii.Error):
         return f"({kind})"
 
 
@@ -170,6 +172,11 @@ def _text(plain: Mapping[str, Any]) -> Any:
     return str(inner[0]) if isinstance(inner, list) else str(inner)
 
 
+def _integer(plain: Mapping[str, Any]) -> Any:
+    value = int(plain["v"], 16)
+    return value if value.bit_length() <= _INTEGER_BITS else "(a very large integer)"
+
+
 def _duration(plain: Mapping[str, Any]) -> float:
     days, seconds, microseconds = plain["v"]
     return float(days * 86_400 + seconds + microseconds / 1e6)
@@ -185,7 +192,7 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
     "frozenset": _list,
     "enum": lambda plain: str(plain["n"]),
     "float": lambda plain: float(plain["v"]),
-    "int": lambda plain: int(plain["v"], 16),
+    "int": _integer,
     "str": lambda plain: base64.b64decode(plain["v"]).decode("utf-8", "replace"),
     "str_": lambda plain: cell_of(plain["v"]),
     "path": _text,

@@ -36,6 +36,13 @@ def resolved(written: Any, names: frozenset[str] = frozenset(), document: Any = 
     return value_of(filled(read_template(written), lookup))
 
 
+def test_an_item_whose_id_has_very_many_digits_is_that_of_no_component() -> None:
+    document = {"beam": [{"id": "1" * 5000, "x": 1}, {"id": "0" * 5000, "x": 2}, {"id": "001"}]}
+    found = resolved("{{ argin.beam[id] }}", frozenset({"beam/01", "1"}), document)
+    assert found == {"id": "001"}
+    assert resolved("{{ argin.beam[id].x }}", frozenset({"0"}), document) == 2
+
+
 @pytest.mark.parametrize(
     ("written", "value"),
     [
