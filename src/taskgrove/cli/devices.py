@@ -12,7 +12,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -21,10 +21,11 @@ import msgspec
 from taskgrove.cli.interrupts import SignalsTaken
 from taskgrove.errors import DeviceError, MissingExtraError
 from taskgrove.events import Cause, ChainLink
+from taskgrove.events.cause import NameProblem
 from taskgrove.loops.pool import call_for_each
 from taskgrove.tango.client.dispatcher import call_out
 from taskgrove.tango.client.failure import Failure, classify
-from taskgrove.tango.client.neighbours import nearest_device
+from taskgrove.tango.client.neighbours import nearest_device, server_address
 
 #: How long one answer may take, in seconds.
 TIMEOUT_S: Final = 3.0
@@ -33,6 +34,13 @@ _AT_ONCE: Final = 16
 _NO_HOST: Final = "API_TangoHostNotSet"
 _NO_DATABASE: Final = "TANGO_HOST is not set: there is no TANGO database to look up the name"
 
+_HINTS: Final[Mapping[NameProblem | None, str]] = {
+    "database_gone": "start the TANGO database, or correct its address (TANGO_HOST)",
+    "no_database": "end the name of a device at a server without a database with #dbase=no; for"
+    " a name without an address, set TANGO_HOST to the host:port of a TANGO database",
+    "not_defined": "compare the name in the map with those in the TANGO database",
+    "not_exported": "start its server: the TANGO database has the name, and no server of it",
+}
 _PATTERN: Final = "set TANGO_HOST, or list the devices by their names"
 _PATTERN_ADDRESS: Final = re.compile(r"(?:tango://[^/]*/)?")
 
@@ -170,7 +178,8 @@ class DeviceReader:
         began = time.monotonic()
         if not self._can_look_up(device):
             hint = _hint_for(_NO_HOST)
-            cause = Cause(kind="unreachable", chain=(ChainLink(_NO_HOST, _NO_DATABASE),))
+            chain = (ChainLink(_NO_HOST, _NO_DATABASE),)
+            cause = Cause(kind="unreachable", chain=chain, name_problem="host_unset")
             return Reach(device, False, 0.0, problem=_NO_DATABASE, hint=hint, cause=cause)
         try:
             proxy = self._proxy(device)
@@ -193,14 +202,18 @@ class DeviceReader:
         """Return whether each device answers, in the given order; they are asked at once."""
         found = ask_each(self.ping, devices)
         answering = [reach.device for reach in found if reach.answers]
-        return [self._with_near(reach, answering) if reach.unknown else reach for reach in found]
+        return [self._with_near(reach, answering) for reach in found]
 
     def _with_near(self, reach: Reach, answering: list[str]) -> Reach:
         """Return the words about a device that does not exist, with the nearest name."""
+        near = None
         try:
-            near = nearest_device(self._tango, reach.device, answering, TIMEOUT_S)
+            if reach.cause is not None and reach.cause.name_problem == "no_database":
+                near = server_address(reach.device)
+            elif reach.unknown:
+                near = nearest_device(self._tango, reach.device, answering, TIMEOUT_S)
         except self._tango.DevFailed:  # the hint is a courtesy, the reason is known
-            near = None
+            pass
         if near is None:
             return reach
         cause = None if reach.cause is None else msgspec.structs.replace(reach.cause, nearest=near)
@@ -231,12 +244,14 @@ class DeviceReader:
 
 
 def _words(failure: Failure) -> str:
-    if failure.is_unknown_device or failure.errno_name is not None:
+    if failure.is_unknown_device or failure.errno_name or failure.name_problem:
         return failure.words
     return f"{failure.reason}: {failure.text}"
 
 
 def _hint(failure: Failure) -> str:
+    if failure.name_problem in _HINTS:
+        return _HINTS[failure.name_problem]
     if failure.is_unknown_device:
         return "compare the name in the map with the devices of its server"
     if failure.errno_name == "ETIMEDOUT":
@@ -250,6 +265,6 @@ def _hint_for(reason: str) -> str:
             "set TANGO_HOST to the host:port of the TANGO database, or name the "
             "device with its address: tango://host:port/domain/family/member#dbase=no"
         )
-    if reason in ("API_CantConnectToDatabase", "API_CommandFailed"):
+    if reason == "API_CommandFailed":
         return "the TANGO database does not answer: is TANGO_HOST right, and is it running?"
     return "start its server, or look at the server's log; 'taskgrove simulate' has stand-ins"

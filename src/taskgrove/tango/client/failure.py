@@ -67,7 +67,8 @@ class Failure(NamedTuple):
         if self.is_unknown_device:
             return "its server has no device of that name"
         plain = _WORDS.get(self.kind)
-        return plain if plain is not None and "CORBA" in self.text else self.text
+        by_others = "CORBA" in self.text or self.kind is FailureKind.DELAYED
+        return plain if plain is not None and by_others else self.text
 
     @property
     def said(self) -> str:
@@ -94,11 +95,17 @@ class Failure(NamedTuple):
             return None
         found = next((entry for entry in self.errors if entry.reason in _NAME_PROBLEMS), None)
         if found is None:
-            return None
+            return "database_gone" if self._is_look_up else None
         # Who answers, and has no such object, is a server; a database has one of that name.
         if found.reason == "API_CantConnectToDatabase" and "OBJECT_NOT_EXIST" in self.text:
             return "no_database"
         return _NAME_PROBLEMS[found.reason]
+
+    @property
+    def _is_look_up(self) -> bool:
+        """True where the database was lost while it was asked for the address of the device."""
+        inner = self.errors[0].reason in (*_NO_CONNECTION, "API_CorbaException")
+        return inner and _LOOK_UP in self.errors[-1].desc
 
     @property
     def chain(self) -> tuple[ChainLink, ...]:
@@ -177,6 +184,8 @@ _NAME_PROBLEMS: Final[dict[str, NameProblem]] = {
     "DB_DeviceNotDefined": "not_defined",
     "API_DeviceNotExported": "not_exported",
 }
+#: The command of a TANGO database that gives the address of a device.
+_LOOK_UP: Final = "command DbImportDevice"
 _NO_CONNECTION: Final = frozenset({"API_CantConnectToDevice", "API_ServerNotRunning"})
 _NO_SUCH_DEVICE: Final = frozenset({"API_DeviceNotDefined", "DB_DeviceNotDefined"})
 _KINDS: Final[dict[str, CauseKind]] = {
@@ -226,10 +235,11 @@ def _kind(type_name: str, entries: list[tuple[str, str]]) -> FailureKind:
         return FailureKind.SILENT if timed_out else FailureKind.REFUSED
     if type_name in _MISUSE:
         return FailureKind.MISUSED
-    if outermost in _FROM_THE_DEVICE or outermost not in _NOT_REACHED:
-        return FailureKind.RAISED
-    if "request was delayed" in text:
-        return FailureKind.DELAYED
+    if _LOOK_UP not in entries[-1][1]:  # else the database was asked; the device was not
+        if outermost in _FROM_THE_DEVICE or outermost not in _NOT_REACHED:
+            return FailureKind.RAISED
+        if "request was delayed" in text:
+            return FailureKind.DELAYED
     return FailureKind.REFUSED
 
 

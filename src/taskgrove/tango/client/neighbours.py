@@ -14,7 +14,7 @@ def nearest_device(tango: Any, device: str, others: Iterable[str], limit_s: floa
     """Return the device whose name is most like that of one that is not there, or None.
 
     The server of a device that answers tells its devices; of a device of the database, those of
-    its domain are known there. Blocks for the answers.
+    its domain, or of the domain that is most like it, are known there. Blocks for the answers.
 
     Args:
         tango: The module ``tango``.
@@ -38,9 +38,13 @@ def nearest_device(tango: Any, device: str, others: Iterable[str], limit_s: floa
     if "#dbase=no" in device.lower():
         return None
     domain = short.partition("/")[0]
-    return nearest(
-        short, [str(name) for name in _database(tango, place).get_device_exported(f"{domain}/*")]
-    )
+    database = _database(tango, place)
+    database.set_timeout_millis(max(1, int(limit_s * 1000)))
+    named = database.command_inout("DbGetDeviceWideList", f"{domain}/*")
+    if not any(named):
+        domain = nearest(domain, database.get_device_domain("*").value_string) or domain
+        named = database.command_inout("DbGetDeviceWideList", f"{domain}/*")
+    return nearest(short, [str(name) for name in named])
 
 
 def server_address(device: str) -> str | None:
