@@ -176,6 +176,10 @@ def _written_out(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+#: What a line of a list begins with.
+_LIST_SIGN: Final = re.compile(r" *- ")
+
+
 def wrapped(text: str, width: int, indent: str = "", whole: Sequence[str] = ()) -> list[str]:
     """Return text as lines that are broken between words, at least one.
 
@@ -187,11 +191,14 @@ def wrapped(text: str, width: int, indent: str = "", whole: Sequence[str] = ()) 
         indent: The beginning of every line but the first.
         whole: Further parts that stay whole, such as command lines.
     """
-    glued = text
+    sign = _LIST_SIGN.match(text)
+    first = "" if sign is None else sign[0]  # a long part stands behind its sign, not below it
+    glued = text.removeprefix(first)
     for part in whole:
         glued = glued.replace(part, part.replace(" ", _GLUE))
     glued = _COMMAND_LINE.sub(lambda found: found[0].replace(" ", _GLUE), glued)
     lines = textwrap.wrap(
-        glued, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+        glued, width, initial_indent=first, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
     return [line.replace(_GLUE, " ") for line in lines] or [""]

@@ -111,3 +111,11 @@ def test_a_command_line_in_a_sentence_is_not_broken() -> None:
         "shows",
     ]
     assert wrapped("", 20) == [""]
+
+
+def test_a_command_line_stands_behind_the_sign_of_its_item() -> None:
+    command = (
+        "taskgrove resume 20261130T091208Z-1c02b7e4 --manager my_package:Telescope --db runs.db"
+    )
+    told = wrapped(f"  - {command}: go on", 60, "    ", [command])
+    assert told == [f"  - {command}:", "    go on"]
