@@ -389,6 +389,7 @@ def test_nothing_is_done_where_the_condition_holds_already(
     wrong = {"skip_if": {"attribute": "Stat", "value": "ON"}}
     ran = run(executor, server, "command", "Double", 2.5, settings=wrong)
     assert (ran.outcome[0], ran.cause.kind) == (TaskStatus.REJECTED, "no_attribute")
+    assert ran.cause.attribute == "Stat"  # the entry names the command
 
 
 def test_the_limit_of_a_call_is_its_own(server: LrcServer, executor: MainTaskExecutor) -> None:

@@ -87,6 +87,20 @@ def ended(step: StepKind, attribute: str, cause: Cause, message: str = "") -> St
             "correct attribute State (did you mean Stat?) in map.yaml:7",
         ),
         (
+            "command",  # whose `skip_if` asks for another attribute
+            Cause(kind="no_attribute", nearest="position", attribute="positon"),
+            "",
+            "x on x01/motor/01 has no attribute positon (did you mean position?)",
+            "correct attribute positon (did you mean position?) in map.yaml:7",
+        ),
+        (
+            "command",
+            Cause(kind="raised", said="no sensor", attribute="position"),
+            "no sensor",
+            'x on x01/motor/01 could not read position: "no sensor"',
+            "see the log of x01/motor/01",
+        ),
+        (
             "write",
             Cause(kind="wrong_argument", expected="DevLong"),
             "State is DevLong (a whole number), not str",

@@ -150,6 +150,8 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             it the address of the device.
         reading: The last value of the attribute that a step waited for, or expected something
             of; None: there is none. ``expected`` tells the condition.
+        attribute: The attribute that could not be read or is not there, as that of a ``skip_if``;
+            None: there is none, or it is the one that the step is for.
     """
 
     kind: CauseKind
@@ -174,6 +176,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     errno_name: str | None = None
     name_problem: NameProblem | None = None
     reading: Reading | None = None
+    attribute: str | None = None
 
 
 def with_device(cause: Cause, device: str | None) -> Cause:

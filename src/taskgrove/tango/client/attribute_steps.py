@@ -201,7 +201,7 @@ class AttributeSteps:
         """Return the end of a step that could not read its attribute."""
         if failure.kind is FailureKind.RAISED:
             text = f"reading {name} failed: {failure.text}"
-            cause = failure.cause("raised")
+            cause = failure.cause("raised", attribute=name)
             return StepEnd(TaskStatus.FAILED, text, cause, True, failure.errors)
         self.session.link.mark_stale()
         return self._not_done(name, failure)
@@ -225,7 +225,7 @@ class AttributeSteps:
             text = f"{name}: {failure.text}"
         else:
             text = f"cannot be reached: {failure.words} (tried {device}){hint}"
-        return refused(text, failure.cause(kind, nearest=near), failure)
+        return refused(text, failure.cause(kind, nearest=near, attribute=name), failure)
 
 
 def compared(

@@ -249,7 +249,7 @@ def deed(node: RunNode, cause: Cause, told: str, now_ns: int, room: int = COLUMN
         setter="its own timeout"
         if is_own
         else f"the timeout set by {plain(cause.limit_owner or '', room)}",
-        attribute=plain(_attribute_of(node), room),
+        attribute=plain(cause.attribute or _attribute_of(node), room),
         expected=_expected_words(node, cause, room),
         code="unknown" if cause.return_code is None else cause.return_code,
         signal=plain(cause.signal or "a signal"),
@@ -261,7 +261,8 @@ def kind_of(node: RunNode, cause: Cause) -> Kind:
     if cause.name_problem == "not_defined":
         return _UNDEFINED
     composed = node.composed
-    if composed is None or composed.step == "command" or cause.kind not in STEP_KINDS:
+    of_command = composed is None or (composed.step == "command" and cause.attribute is None)
+    if of_command or cause.kind not in STEP_KINDS:
         return KINDS[cause.kind]
     # A write waits for nothing: its limit is one as of a command.
     waits = cause.kind != "timed_out" or cause.expected is not None

@@ -89,7 +89,7 @@ def _of_device(failed: FailedLeaf, story: RunStory, more: int) -> list[Action]:
     if cause.kind == "refused" and not failed.words:
         kind = KINDS["reported"]
     what = kind.device.replace("{command}", command_of(failed.node))
-    what = what.replace("{attribute}", operand_of(failed.node))
+    what = what.replace("{attribute}", cause.attribute or operand_of(failed.node))
     return [LookAtDevice(what, device, more), *_longer(failed, story)]
 
 
@@ -111,7 +111,7 @@ def _written_wrong(failed: FailedLeaf, story: RunStory) -> list[Action]:
     meant = f" (did you mean {cause.nearest}?)" if cause.nearest else ""
     wrong = {
         "no_command": f"command_name {operand_of(node)}",
-        "no_attribute": f"attribute {operand_of(node)}",
+        "no_attribute": f"attribute {cause.attribute or operand_of(node)}",
         "no_device": f"the name of device {device_of(node) or node.name}",
         "unreachable": f"the name of device {device_of(node) or node.name}" if meant else "",
         "unresolved": "" if cause.because_of else "the reference in its argument",
