@@ -72,7 +72,14 @@ class Page:
             " let met = false; try { met = !!(%s); } catch (error) { met = false; }"
             " if (met || Date.now() > end) done(met); else setTimeout(look, 20); }; look(); })"
         )
-        met = self.evaluate(wait % (LIMIT_S * 500, condition))
+        deadline = time.monotonic() + LIMIT_S
+        while True:
+            try:
+                met = self.evaluate(wait % (LIMIT_S * 500, condition))
+                break
+            except AssertionError as exc:  # a page that goes on to another one is asked there
+                if "navigated" not in str(exc) or time.monotonic() > deadline:
+                    raise
         if not met:
             state = self.evaluate("`${document.readyState}, ${document.visibilityState}`")
             raise AssertionError(f"never true in the page ({state}): {condition}; {self.errors}")

@@ -40,13 +40,7 @@ def open_page(chromium: Chromium, opened: list[Page], link: str, port: int) -> P
     page = chromium.open(link)
     opened.append(page)
     shown = "location.pathname === '/' && document.querySelector('main table, main .filter + p')"
-    while True:
-        try:
-            page.wait_for(shown)
-            break
-        except AssertionError as exc:  # the link's page goes on to the page itself
-            if "navigated" not in str(exc):
-                raise
+    page.wait_for(shown)
     page.requests[:] = [url for url in page.requests if f"//127.0.0.1:{port}/" not in url]
     return page
 

@@ -99,7 +99,7 @@ def test_a_run_that_is_started_on_the_page_outlives_the_server_and_its_resume_to
         type_in(page, "[name=who]", "Ann")
         press(page, "#start")
         page.wait_for(f"{state_of(page, 'waits/first')} === 'running'")
-        assert "after <b>lunch</b>" in page.evaluate("document.querySelector('.facts').innerText")
+        page.wait_for("document.querySelector('.facts').innerText.includes('after <b>lunch</b>')")
         keep_picture(page, "started")
         runner = psutil.Process(int((place / "begun").read_text()))
     finally:
