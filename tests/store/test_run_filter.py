@@ -126,3 +126,14 @@ def test_instants_survive_nanoseconds() -> None:
     instant = datetime(2026, 11, 21, 7, 18, 17, 123456, tzinfo=UTC)
     assert from_ns(to_ns(instant)) == instant
     assert from_ns(to_ns(instant) + 999) == instant
+
+
+@pytest.mark.parametrize("year", ["0001-01-01", "9999-12-31"])
+def test_a_time_beyond_all_runs_is_a_number_of_a_record(year: str, clock: ManualClock) -> None:
+    assert -(2**63) <= to_ns(parse_instant(year, clock=clock)) < 2**63
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:00"])
+def test_a_time_outside_the_calendar_is_refused(text: str, clock: ManualClock) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        parse_instant(text, clock=clock)

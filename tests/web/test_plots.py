@@ -87,7 +87,7 @@ def test_plots_are_chosen_by_run_and_by_name(site: Site) -> None:
     assert (len(told["plots"]), told["has_more"]) == (1, True)
     assert site.get("/api/plots?run=none").status == 404
     assert "did you mean 'name'" in site.get("/api/plots?nam=x").data["hint"]
-    for limit in ("0", "1001", "x", "-1"):
+    for limit in ("0", "1001", "x", "-1", "1" * 5000):
         assert site.get(f"/api/plots?limit={limit}").status == 400
     assert site.get("/api/plots/first/999").status == 400
     assert site.get("/api/plots/none/1").status == 404

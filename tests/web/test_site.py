@@ -153,6 +153,7 @@ def test_the_list_is_filtered_as_the_address_says(site: Site) -> None:
         ("/api/runs?outcome=okay", 400, "allowed: ok"),
         ("/api/runs?limit=0", 400, "from 1 to 1000"),
         ("/api/runs?limit=x", 400, "from 1 to 1000"),
+        (f"/api/runs?limit={'1' * 5000}", 400, "from 1 to 1000"),
         ("/api/runs?since=never", 400, "allowed: 2h"),
         ("/api/runs/other", 404, "no run"),
         ("/api/runs/other/why", 404, "no run"),

@@ -120,3 +120,22 @@ def read_request(body: bytes, kind: type[_Kind]) -> _Kind:
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         names = ", ".join(kind.__struct_fields__)
         raise UsageError(f"the request cannot be read: {exc}", hint=f"fields: {names}") from exc
+
+
+def read_limit(text: str | None, usual: int, most: int) -> int:
+    """Return how many are listed, as a parameter of an address says it.
+
+    Args:
+        text: The parameter; None or empty: it is not given.
+        usual: The number without it.
+        most: The largest number.
+
+    Raises:
+        UsageError: It is no whole number from 1 to ``most``.
+    """
+    if not text:
+        return usual
+    is_short = text.isdecimal() and len(text) <= len(str(most))
+    if not (is_short and 1 <= int(text) <= most):
+        raise UsageError(f"a limit is a whole number from 1 to {most}, not {text[:40]!r}")
+    return int(text)

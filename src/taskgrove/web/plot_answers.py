@@ -16,6 +16,7 @@ from taskgrove.store.history import History
 from taskgrove.store.queries.published_pages import PublishedPageRow
 from taskgrove.web.kept_pages import KeptPage, kept_page
 from taskgrove.web.page_keys import SHOWN, PageKeys
+from taskgrove.web.page_requests import read_limit
 
 #: How many plots a list shows, and at most.
 LIST_PLOTS: Final = 60
@@ -46,10 +47,7 @@ def list_of_plots(
                 hint=did_you_mean(name, PARAMETERS) or f"allowed: {', '.join(PARAMETERS)}",
             )
     run, named, limit_text = (_last(given, name) for name in PARAMETERS)
-    limit_text = limit_text or str(LIST_PLOTS)
-    if not (limit_text.isdecimal() and 1 <= int(limit_text) <= MOST_PLOTS):
-        raise UsageError(f"a limit is a whole number from 1 to {MOST_PLOTS}, not {limit_text!r}")
-    limit = int(limit_text)
+    limit = read_limit(limit_text, LIST_PLOTS, MOST_PLOTS)
     found = history.newest_pages(run or None, named=named, limit=limit + 1)
     return {
         "plots": [_plain(row, kept_page(row), keys) for row in found[:limit]],

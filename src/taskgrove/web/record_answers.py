@@ -27,6 +27,7 @@ from taskgrove.story.run_node import RunNode
 from taskgrove.view.act_words import wait_summary
 from taskgrove.view.output_end import last_lines_of
 from taskgrove.view.record_view import told_of_run
+from taskgrove.web.page_requests import read_limit
 from taskgrove.web.run_feed import head_of, plain_node, usual_of, why_of
 from taskgrove.web.tree_rows import looks, row_of_node
 
@@ -103,9 +104,6 @@ def filter_of(given: Mapping[str, list[str]], clock: Clock = SYSTEM_CLOCK) -> Ru
                 hint=did_you_mean(name, PARAMETERS) or f"allowed: {', '.join(PARAMETERS)}",
             )
     values = {name: [text for text in given.get(name, ()) if text.strip()] for name in PARAMETERS}
-    limit = _last(values["limit"])
-    if limit is not None and not (limit.isdecimal() and 1 <= int(limit) <= MOST_RUNS):
-        raise UsageError(f"a limit is a whole number from 1 to {MOST_RUNS}, not {limit!r}")
     return parse_filter(
         command=_last(values["command"]),
         outcomes=values["outcome"],
@@ -113,7 +111,7 @@ def filter_of(given: Mapping[str, list[str]], clock: Clock = SYSTEM_CLOCK) -> Ru
         since=_last(values["since"]),
         until=_last(values["until"]),
         labels=values["label"],
-        limit=LIST_RUNS if limit is None else int(limit),
+        limit=read_limit(_last(values["limit"]), LIST_RUNS, MOST_RUNS),
         clock=clock,
     )
 

@@ -17,6 +17,8 @@ from taskgrove.store.queries.run_outcome import RUN_OUTCOMES, RunOutcome
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+#: The largest whole number of a record's columns, to the microsecond.
+_MOST_NS: Final = (2**63 - 1) // 1000 * 1000
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 _UNITS: Final[dict[str, float]] = {
     "s": 1.0,
@@ -224,8 +226,12 @@ def parse_span(text: str, *, what: str = "the time") -> timedelta:
 
 
 def to_ns(instant: datetime) -> int:
-    """Return an aware instant in nanoseconds since the epoch, to the microsecond."""
-    return (instant - _EPOCH) // _MICROSECOND * 1000
+    """Return an aware instant in nanoseconds since the epoch, to the microsecond.
+
+    An instant for which a record has no number becomes the first or the last that has one.
+    """
+    exact = (instant - _EPOCH) // _MICROSECOND * 1000
+    return max(-_MOST_NS, min(exact, _MOST_NS))
 
 
 def from_ns(instant_ns: int) -> datetime:
@@ -251,9 +257,9 @@ def _before(now: datetime, span: timedelta, what: str) -> datetime:
 def _parse_iso(text: str, what: str) -> datetime:
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"{what} cannot be read: {text!r}",
             hint="allowed: 2h, 7d, today, yesterday, 2026-11-21, 2026-11-21T07:30 (UTC)",
         ) from None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
