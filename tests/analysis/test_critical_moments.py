@@ -157,6 +157,21 @@ def test_a_listener_that_raises_at_the_end_does_not_keep_the_place() -> None:
     bench.runner.close()
 
 
+def test_a_listener_hears_the_end_before_the_leaf_has_ended() -> None:
+    """Who waits for the leaf reads the outcome that the listener has kept."""
+    had_ended: list[bool] = []
+
+    def listener(context: Any, event: AnalysisEvent) -> None:
+        if event.kind == "done":
+            had_ended.append(context.is_over)
+
+    bench = Bench(slots=1, listener=listener)
+    assert status_of(bench.submit("true")) is LeafStatus.COMPLETED
+    assert had_ended == [False]
+    bench.executor.shutdown()
+    bench.runner.close()
+
+
 def test_an_end_that_comes_before_anybody_listens_is_heard(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

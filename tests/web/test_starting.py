@@ -154,7 +154,7 @@ def test_a_run_is_started_after_a_dry_run_by_a_process_of_its_own(starting_site:
     assert len(site.get("/api/runs").data["runs"]) == 1
     log = site.record.parent / "started" / f"{asked['run_id']}.log"
     assert log.stat().st_mode & 0o777 == 0o600
-    assert "Recorded as" in log.read_text()
+    eventually(lambda: "Recorded as" in log.read_text())  # said once the end is on record
 
 
 def test_two_starts_at_once_are_two_runs_and_one_start_asked_twice_is_one(

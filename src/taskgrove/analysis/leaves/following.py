@@ -28,6 +28,7 @@ from taskgrove.commands.leaf_runner import LeafContext
 from taskgrove.control_model import ResultCode, TaskStatus
 from taskgrove.events import Cause, cause_of
 from taskgrove.events.foreign_values import readable
+from taskgrove.foreign_code import guarded
 
 if TYPE_CHECKING:
     from taskgrove.analysis.executor import AnalysisExecutor
@@ -186,6 +187,9 @@ class LeafFollower:
         self.context.update(status=TaskStatus.IN_PROGRESS, progress=0)
 
     def _hear(self, event: AnalysisEvent) -> None:
+        if self._listener is not None:
+            # First: who waits for the end of the leaf has heard the end of the analysis by then.
+            guarded(self._listener, self.context, event)
         try:
             self._take(event)
         except BaseException as exc:  # the leaf must have an end, whatever happened here
@@ -197,12 +201,8 @@ class LeafFollower:
                     cause=cause_of(exc),
                 )
         finally:
-            try:
-                if self._listener is not None:
-                    self._listener(self.context, event)
-            finally:  # what a listener raises must not keep the place of the leaf
-                if event.kind == "done":
-                    self._when_ended(self.context)
+            if event.kind == "done":
+                self._when_ended(self.context)
 
     def _take(self, event: AnalysisEvent) -> None:
         context = self.context
