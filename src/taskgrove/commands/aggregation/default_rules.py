@@ -207,11 +207,11 @@ def _why_severe(tally: Tally) -> str | None:
             continue
         if sub.severe:  # the failure of a clean-up is told in any case
             return "" if sub is tally.cleanup else f", {sub.name} is severe"
-        devices = failed_devices_of(sub)
-        if not devices:
+        kinds = {device: device_kind(device) for device in failed_devices_of(sub)}
+        if not kinds or "OTHER" in kinds.values():
             return f"; {sub.name} {'rejected' if _is_rejection(sub) else 'failed'}"
-        for device in devices:
-            if device_kind(device) not in ("PST", "PSS"):
+        for device, kind in kinds.items():
+            if kind not in ("PST", "PSS"):
                 return f", {device} is no PST or PSS device"
     return None
 

@@ -35,6 +35,7 @@ from taskgrove.commands.composition.context import Component
 from taskgrove.commands.composition.refused import refused_command
 from taskgrove.commands.task import BaseTask, LeafTask, NodePlaces, Task, TaskExecutionType
 from taskgrove.errors import CommandError, nearest
+from taskgrove.events import LeftOut
 
 #: Returns a value of an earlier run: of an analysis, by a key; raises LookupError without one.
 EarlierValues: TypeAlias = Callable[[str, str], Any]
@@ -199,9 +200,11 @@ class _Steps:
     def __init__(self, root: Task) -> None:
         self._by_name: dict[str, list[tuple[str, BaseTask]]] = {}
         self._position: dict[BaseTask, int] = {}
+        self._left_out: list[LeftOut] = []
         for path, node in root.walk():
             self._by_name.setdefault(node.name, []).append((path, node))
             if isinstance(node, Task):
+                self._left_out.extend(node.left_out)
                 self._position.update((child, i) for i, child in enumerate(node.subtasks))
 
     def before(self, leaf: LeafTask, name: str, reference: Reference) -> BaseTask:
@@ -231,8 +234,18 @@ class _Steps:
         elif named:
             text = f"{reference.source}: {named[0][0]} has not ended when {leaf.path} starts"
         else:
-            text = f"{reference.source}: the tree has no step {name!r}"
-        raise UnresolvedError(text, reference, None if named else nearest(name, self._by_name))
+            raise self._missing(name, reference)
+        raise UnresolvedError(text, reference)
+
+    def _missing(self, name: str, reference: Reference) -> UnresolvedError:
+        """Return the error of a name that no step of the tree has."""
+        left = next((it for it in self._left_out if f"/{it.path}".endswith(f"/{name}")), None)
+        if left is not None:
+            return UnresolvedError(
+                f"{reference.source}: {left.path} is left out: {left.reason}", reference
+            )
+        text = f"{reference.source}: the tree has no step {name!r}"
+        return UnresolvedError(text, reference, nearest(name, self._by_name))
 
     def _rank(self, node: BaseTask, above: dict[BaseTask, BaseTask]) -> tuple[int, int] | None:
         """Return how far a step is from a leaf that starts after its end, or None: it does not.

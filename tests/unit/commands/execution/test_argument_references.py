@@ -248,6 +248,16 @@ def test_only_a_step_that_has_ended_may_be_named(tasks: Any, said: str) -> None:
     assert said in str(refused(tasks))
 
 
+def test_a_step_that_is_left_out_is_told_as_such() -> None:
+    tasks = {
+        "a": step({"$merge": ["{{ argin.common }}", "{{ argin.m? }}"]}),
+        "b": step("{{ results.a.port }}"),
+    }
+    error = refused(tasks, DOCUMENT)
+    assert "configure/a is left out: not in the document" in str(error)
+    assert error.hint is None
+
+
 def test_the_nearest_step_of_a_name_counts_and_a_path_names_any() -> None:
     tasks = {
         "a": step(),
