@@ -207,12 +207,9 @@ def _why_severe(tally: Tally) -> str | None:
             continue
         if sub.severe:  # the failure of a clean-up is told in any case
             return "" if sub is tally.cleanup else f", {sub.name} is severe"
-        kinds = {device: device_kind(device) for device in failed_devices_of(sub)}
-        if not kinds or "OTHER" in kinds.values():
+        kinds = {device_kind(device) for device in failed_devices_of(sub)}
+        if not kinds or "OTHER" in kinds:  # a correlator's failure is judged before
             return f"; {sub.name} {'rejected' if _is_rejection(sub) else 'failed'}"
-        for device, kind in kinds.items():
-            if kind not in ("PST", "PSS"):
-                return f", {device} is no PST or PSS device"
     return None
 
 
