@@ -171,7 +171,9 @@ def test_a_run_that_waits_can_be_aborted(site: Site) -> None:
     site.start("first", tree("scan", "a")).fake.wait_for_call("do_a")
     second = site.start("second", tree("move", "a"), Script())
     second.waits()
-    assert second.handle.pause().fate != "done"
+    answer = second.handle.pause()
+    assert answer.fate == "refused"
+    assert [it.reason for it in answer.objections] == ["not_begun"]
     second.handle.abort("enough")
     assert second.handle.wait(GUARD_S)
     assert second.handle.outcome.status is TaskStatus.ABORTED

@@ -33,13 +33,14 @@ SteeringFate: TypeAlias = Literal["done", "refused", "too_late"]
 #: - ``already``: the same was asked before, or the run is in that state already.
 #: - ``aborting``: the run is being aborted.
 #: - ``not_paused``: there is no pause to end.
+#: - ``not_begun``: the run has not begun, as one that waits for its devices: it cannot pause.
 #: - ``limit_expired``: the limit of a node above has expired.
 #: - ``in_finally``: the step belongs to the clean-up, which always runs.
 #: - ``node_ended``, ``run_ended``, ``runner_lost``: too late.
 #: - ``fault``: the run could not carry it out; ``said`` tells why.
 SteeringReason: TypeAlias = Literal[
     "no_such_node", "not_held", "has_begun", "may_be_at_work", "still_at_work", "needed_later",
-    "already", "aborting", "not_paused", "limit_expired", "in_finally",
+    "already", "aborting", "not_paused", "not_begun", "limit_expired", "in_finally",
     "node_ended", "run_ended", "runner_lost", "fault",
 ]  # fmt: skip
 

@@ -239,6 +239,7 @@ _WORDS: Final[
     "already": _already,
     "aborting": _fixed("the run is being aborted"),
     "not_paused": _fixed("the run is not paused"),
+    "not_begun": _fixed("the run has not begun, and cannot pause"),
     "limit_expired": _limit_expired,
     "in_finally": _fixed("it belongs to the clean-up, which always runs"),
     "node_ended": _node_ended,
@@ -248,7 +249,7 @@ _WORDS: Final[
 }  # fmt: skip
 #: Reasons that speak of the run, not of a node.
 _ABOUT_RUN: Final[frozenset[SteeringReason]] = frozenset(
-    ("no_such_node", "aborting", "not_paused", "run_ended", "runner_lost")
+    ("no_such_node", "aborting", "not_paused", "not_begun", "run_ended", "runner_lost")
 )
 
 
@@ -271,6 +272,7 @@ def _next(
         "already": ("continue", run_id),
         "aborting": ("watch", run_id),
         "not_paused": ("why", run_id),
+        "not_begun": ("why", run_id),
         "needed_later": ("why", run_id),
         "limit_expired": ("watch", run_id),
         "node_ended": ("why", run_id),

@@ -175,8 +175,8 @@ class Steering:
             reply.acted(run.root.path)
         elif run.state is PAUSED:
             self._object_before(reply, "already", run.pause_request)
-        else:
-            self._is_over(reply)
+        elif not self._is_over(reply):
+            reply.object("not_begun")
         return []
 
     def _pause_before(self, request: SteeringRequest, reply: SteeringReply) -> None:
