@@ -21,6 +21,7 @@ from taskgrove.clock import Clock
 from taskgrove.commands.device_names import device_key
 from taskgrove.commands.exclusive import ExclusiveDevice
 from taskgrove.commands.run_recorder import TakeDevices
+from taskgrove.control_model import TaskStatus
 from taskgrove.events.device_holder import DeviceHolder, HolderState
 from taskgrove.loops.loop import Loop
 from taskgrove.store.database.cursor import Cursor
@@ -33,7 +34,7 @@ _LOGGER = logging.getLogger(__name__)
 
 #: How often the record is asked for devices that another run holds, in seconds.
 ASK_S: Final = 0.25
-#: How long after a failure it is tried again, in seconds.
+#: The same after a failure, and for a device that waits for a person, in seconds.
 _AGAIN_S: Final = 1.0
 
 _RUN_KEY: Final = "SELECT run_key FROM runs WHERE run_id = ?"
@@ -45,6 +46,7 @@ _COLUMNS: Final = ", ".join(f"n.{name}" for name in NodeRow._fields[1:])
 _NODES: Final = (
     f"SELECT p.path, {_COLUMNS} FROM nodes n"  # noqa: S608 - our own names
     " JOIN paths p ON p.path_key = n.path_key WHERE n.run_key = ? AND n.execution = 'DEVICE'"
+    f" AND (n.status IS NULL OR n.status <> {int(TaskStatus.COMPLETED)})"
 )
 
 
@@ -109,6 +111,8 @@ class DeviceHolds:
                 self.forget(run_id)
                 waiting.take(None)
                 return
+            if waiting.holder is not None and waiting.holder.state == "left":
+                again_s = _AGAIN_S
         except Exception as exc:
             _LOGGER.info("run %s: its devices cannot be asked for", run_id, exc_info=exc)
             again_s = _AGAIN_S
