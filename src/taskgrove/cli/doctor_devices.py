@@ -41,7 +41,7 @@ _PORT: Final = (
 )
 
 
-class Found(NamedTuple):
+class DeviceFound(NamedTuple):
     """A device of the map, or a pattern of devices.
 
     Attributes:
@@ -137,11 +137,11 @@ def tell_devices(terminal: Terminal, command_map: CommandMap) -> ExitCode:
     return ExitCode.OK if all(item.is_well for item in found) else ExitCode.FAILED
 
 
-def _find(devices: Sequence[str]) -> list[Found]:
+def _find(devices: Sequence[str]) -> list[DeviceFound]:
     reader = DeviceReader("asking the map's devices")
     tango = import_tango("asking the map's devices")
     names: dict[str, None] = {}
-    lost: list[Found] = []
+    lost: list[DeviceFound] = []
     for device in devices:
         if not is_pattern(device):
             names[device] = None
@@ -149,33 +149,37 @@ def _find(devices: Sequence[str]) -> list[Found]:
         try:
             fitting = reader.find(device)
         except DeviceError as exc:
-            lost.append(Found(Reach(device, False, 0.0, problem=str(exc), hint=exc.hint or "")))
+            lost.append(
+                DeviceFound(Reach(device, False, 0.0, problem=str(exc), hint=exc.hint or ""))
+            )
             continue
         names.update(dict.fromkeys(fitting))
         if not fitting:
             problem = "no exported device of the TANGO database fits it"
             hint = f"start the servers of {device}, or correct the pattern in the map"
-            lost.append(Found(Reach(device, False, 0.0, problem=problem, hint=hint)))
+            lost.append(DeviceFound(Reach(device, False, 0.0, problem=problem, hint=hint)))
     hosts = tango_host(tango).databases
     return [*ask_each(lambda item: _more(tango, item, hosts), reader.ping_all([*names])), *lost]
 
 
-def _more(tango: Any, reach: Reach, hosts: Sequence[str]) -> Found:
+def _more(tango: Any, reach: Reach, hosts: Sequence[str]) -> DeviceFound:
     """Return what else can be known of a device."""
     try:
         if reach.answers:
-            return Found(reach, blocked=blocked_events(tango, reach.device))
+            return DeviceFound(reach, blocked=blocked_events(tango, reach.device))
     except tango.DevFailed:  # a server too old to tell its ports; the device does answer
-        return Found(reach)
+        return DeviceFound(reach)
     problem = None if reach.cause is None else reach.cause.name_problem
     by_database = "#dbase=no" not in reach.device.lower()
     is_gone = problem == "not_exported" or (
         reach.cause is not None and reach.cause.errno_name == "ECONNREFUSED"
     )
-    return Found(reach, registered(tango, reach.device, hosts) if by_database and is_gone else None)
+    return DeviceFound(
+        reach, registered(tango, reach.device, hosts) if by_database and is_gone else None
+    )
 
 
-def _tell(terminal: Terminal, item: Found, columns: int) -> None:
+def _tell(terminal: Terminal, item: DeviceFound, columns: int) -> None:
     reach = item.reach
     name = pad(reach.device, columns)
     took = f"{reach.took_s * 1000:.0f} ms"
