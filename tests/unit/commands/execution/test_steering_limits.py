@@ -123,7 +123,7 @@ def test_the_earlier_attempt_is_stopped_first() -> None:
         assert asked.request is not None
 
 
-class DeviceFound(FakeDeviceRunner):
+class Found(FakeDeviceRunner):
     """Devices that are found again: work that is followed anew ends when it is asked to stop."""
 
     def attach(self, context: LeafContext, outside_id: str) -> None:
@@ -136,7 +136,7 @@ def test_work_that_was_given_up_is_followed_again_and_stopped_first() -> None:
         result=(ResultCode.FAILED, "no answer"),
         fields={"cause": Cause(kind="silent")},
     )
-    fake, log = DeviceFound({"scan": [silent, GOOD]}), EventLog()
+    fake, log = Found({"scan": [silent, GOOD]}), EventLog()
     with MainTaskExecutor(4, {DEVICE: fake}) as executor:
         handle = executor.submit_main_task(tree(leaf("scan")), observers=[log], hold=True)
         log.wait_for(topic="held", path="observe/scan", timeout_s=GUARD_S)
