@@ -127,7 +127,10 @@ class TangoDatabase:
         )
         self._servers.append(process)
         for name in devices:
-            proxy = tango.DeviceProxy(f"tango://{self.host}/{name}")
+            trl = f"tango://{self.host}/{name}"
+            # Made while waiting, too: a client of a database that has just come back waits a second
+            # before it asks again.
+            proxy = process.wait_until(lambda trl=trl: tango.DeviceProxy(trl), name)
             process.wait_until(lambda proxy=proxy: proxy.ping() >= 0, name)
             # The pid in the database is that of the process that exported the device.
             assert self.database.get_device_info(name).pid == process.popen.pid
