@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from hypothesis import strategies as st
 
+from taskgrove.commands.command_map import parse_plain_data
 from taskgrove.commands.command_map.map_models import KEYWORDS
 
 COMPONENTS = {
@@ -21,6 +23,12 @@ SINGLE = ("cbf", "pss", "resource_manager")
 DEVICES = ("cbf", "pst", "low-pss/subarray/01", "resource_manager")
 METHODS = ("check_lock", "check_all")
 
+
+def _is_written_as_text(text: str) -> bool:
+    """Return False for ``0E0`` and its like: a number in YAML 1.2, which PyYAML does not quote."""
+    return bool(parse_plain_data(yaml.safe_dump(text)) == text)
+
+
 # No characters that YAML writes in ways of its own, or not at all.
 _texts = st.text(
     st.characters(
@@ -29,7 +37,7 @@ _texts = st.text(
         exclude_categories=("Cc", "Cs", "Co", "Cn"),
     ),
     max_size=8,
-).filter(lambda text: "{{" not in text)
+).filter(lambda text: "{{" not in text and _is_written_as_text(text))
 _keys = st.text("abc<&*-: ", max_size=4)
 plain_data: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
