@@ -108,13 +108,17 @@ class Scenes:
         )
         return f"/runs/{page.evaluate('document.querySelector(`[data-run]`).dataset.run')}"
 
-    def take(self, name: str, looks: tuple[str, ...] = tuple(LOOKS)) -> None:
-        """Take pictures of what is shown."""
+    def take(
+        self, name: str, looks: tuple[str, ...] = tuple(LOOKS), *, drawn_ms: int = 120
+    ) -> None:
+        """Take pictures of what is shown; a plot in a frame needs longer until it is drawn."""
         for look in looks:
             width, height, dark = LOOKS[look]
             self._page.size(width, height)
             self._page.dark(dark)
-            frame = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 120)))"
+            frame = (
+                f"new Promise(done => requestAnimationFrame(() => setTimeout(done, {drawn_ms})))"
+            )
             self._page.evaluate(frame)
             write_small(self._page.picture(), self._pictures / f"{name}-{look}.png")
 
@@ -221,7 +225,8 @@ def plots(scenes: Scenes) -> None:
     page = scenes.show("/plots", "document.querySelector('.card')")
     scenes.take("plots")
     clicked(page, ".card", "document.querySelector('iframe.plot, .plot')")
-    scenes.take("plot", ("light", "dark", "narrow"))
+    # A frame of another origin does not tell that it is drawn.
+    scenes.take("plot", ("light", "dark", "narrow"), drawn_ms=4_000)
 
 
 def keep(pictures: Path, images: Path) -> None:
