@@ -332,8 +332,9 @@ class LeafRun(LeafMachine):
             return False
         bus = self.run.bus
         if bus.active:
-            text = json.dumps(self.leaf.argin, ensure_ascii=False)
-            self.tell(NoteDetail(topic="argument", data={"argin": text}), text)
+            data = {"argin": json.dumps(self.leaf.argin, ensure_ascii=False)}
+            # The words do not repeat it: an argument may be large, and stands in the data.
+            self.tell(NoteDetail("argument", data), "the references of its argument have values")
         return True
 
     def cut_off(self, status: TaskStatus, code: ResultCode, text: str, cause: Cause) -> None:
